@@ -1,0 +1,48 @@
+# Everything a newcomer needs: `make demo` and `make test`. The rest is for us.
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+PEOPLE ?= 48
+
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
+
+.PHONY: demo test test-quick lint types bench docs constraints clean
+
+demo: $(VENV)/.installed ## simulate a cohort and run the whole pipeline on it
+	$(BIN)/cmr-cohort simulate --people $(PEOPLE) --output demo
+	$(BIN)/cmr-cohort run --config demo/cohort.toml
+
+test: $(VENV)/.installed ## all tests
+	$(BIN)/python -m pytest
+
+test-quick: $(VENV)/.installed ## without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed ## measure against the named peers; results under benchmarks/results
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed ## regenerate the data dictionary, reason codes and validation pages
+	$(BIN)/cmr-cohort docs --output docs
+
+constraints: ## resolve anew what constraints.txt pins
+	$(PYTHON) -m venv --clear .constraints
+	.constraints/bin/pip install --quiet torch==2.13.0 -e ".[dev]"
+	.constraints/bin/pip freeze --exclude-editable | grep -v "^cmr-cohort" > constraints.txt
+	rm -rf .constraints
+
+clean:
+	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/cmr-cohort check
+	touch $@

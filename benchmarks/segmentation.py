@@ -1,0 +1,249 @@
+"""How well and how fast the embedded networks segment: real scans with references, and images a second.
+
+    python -m benchmarks.segmentation [--model default] [--folds RUN0 RUN1 ...] [--out FILE]
+
+``--folds`` are model folders trained with ``fold = 0, 1, ...``: each is measured on the Sunnybrook patients it has
+not seen. All other rows use ``--model``. Real scans are taken from ``CMR_TEST_DATA``; everything goes through
+``segment_sax``. The two Sunnybrook DICOM studies are SC-HF-I-1 and SC-HF-I-2, who are among the training patients of
+the default network: only rows of folds are measured on unseen Sunnybrook patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from matplotlib.image import imread
+from matplotlib.path import Path as Polygon
+
+from cmr_models.contracts import LV, MYOCARDIUM, RV
+from cmr_models.segmentation import segment_sax
+from tasks.training_data import fold_patients
+
+Array = npt.NDArray[Any]
+Row = dict[str, float | int | str]
+
+_DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+_PHASES = 20
+_AUTOFD_LABELS = {LV: 1, MYOCARDIUM: 2, RV: 4}
+
+
+def main() -> None:
+    """Run what the data at hand allow, print it, write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--folds", nargs="*", default=[])
+    parser.add_argument("--frames", type=int, default=50, help="frames of the study that is timed")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "segmentation.json")
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {"speed": speed(arguments.model, arguments.frames)}
+    if _DATA.is_dir():
+        results["cross_validation"] = cross_validation(arguments.folds)
+        results["autofd"] = list(autofd(arguments.model))
+        results["guide_points"] = guide_points(arguments.model)
+        results["sunnybrook_dicom"] = list(sunnybrook_dicom(arguments.model))
+    print(json.dumps(results, indent=1))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def speed(model: str, n_frames: int = 50, n_slices: int = 10) -> Row:
+    """Images a second of a study of UK Biobank's size, from stored pixels to labels, the network loaded."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 800, (n_frames, n_slices, 208, 192)).astype(np.uint16)
+    segment_sax(images[:1], 1.8, 10.0, model)
+    start = time.perf_counter()
+    segment_sax(images, 1.8, 10.0, model)
+    seconds = time.perf_counter() - start
+    n = n_frames * n_slices
+    return {"images": n, "images_per_s": n / seconds, "cores": os.cpu_count() or 0}
+
+
+def cross_validation(folds: Sequence[str], pixel_mm: float | None = 1.32) -> dict[str, Any]:
+    """LV Dice and EF error on the Sunnybrook patients that each fold's model has not seen."""
+    patients = _sunnybrook_patients()
+    rows = [
+        {"fold": fold, "patient": name, **_one_patient(patients[name], model, pixel_mm)}
+        for fold, model in enumerate(folds)
+        for name in sorted(fold_patients(list(patients), fold, 5))
+    ]
+    return {"summary": _summary(rows), "patients": rows} if rows else {}
+
+
+def autofd(model: str) -> Iterator[Row]:
+    """Dice at end-diastole against automatic atlas labels, matched in world coordinates."""
+    for folder in sorted((_DATA / "autofd_nifti").iterdir()):
+        if not folder.is_dir():
+            continue
+        image = nibabel.load(folder / "sa_ED.nii.gz")
+        reference = _on_grid(nibabel.load(folder / "seg_sa_ED.nii.gz"), image)
+        pixel_mm = tuple(float(size) for size in image.header.get_zooms()[:2])
+        stack = np.asarray(image.dataobj).squeeze().transpose(2, 0, 1)[None]
+        labels = segment_sax(stack, (pixel_mm[0], pixel_mm[1]), 10.0, model)[0].transpose(1, 2, 0)
+        known = reference >= 0
+        yield {"case": folder.name} | {
+            name: dice((labels == label) & known, reference == _AUTOFD_LABELS[label])
+            for name, label in (("lv", LV), ("myocardium", MYOCARDIUM), ("rv", RV))
+        }
+
+
+def guide_points(model: str) -> dict[str, float]:
+    """Dice against the contours of automatic guide points, mean over frames and planes of one study."""
+    headers = [pydicom.dcmread(file) for file in sorted((_DATA / "dicom_study/patient1").glob("Se*/*"))]
+    planes = defaultdict(list)
+    for header in headers:
+        planes[tuple(np.round(header.ImagePositionPatient, 1))].append(header)
+    scores = defaultdict(list)
+    sax = [sorted(p, key=lambda h: float(h.get("TriggerTime", 0))) for p in planes.values()]
+    sax = [p for p in sax if "RVOT" not in p[0].SeriesDescription and "CH" not in p[0].SeriesDescription]
+    images = np.stack([[h.pixel_array for h in p] for p in sax], axis=1)
+    labels = segment_sax(images, 1.40625, None, model)
+    for frame in range(len(images)):
+        points = _guide_contours(_DATA / "dicom_study/guidepoints" / f"GPFile_{frame:03d}.txt")
+        for k, plane in enumerate(sax):
+            endo, epi = (_drawn(points[f"SAX_LV_{name}"], plane[frame]) for name in ("ENDOCARDIAL", "EPICARDIAL"))
+            if endo is None or epi is None:
+                continue
+            scores["lv"].append(dice(labels[frame, k] == LV, endo))
+            scores["myocardium"].append(dice(labels[frame, k] == MYOCARDIUM, epi & ~endo))
+    lv_area = (labels == LV).sum((1, 2, 3))
+    summary = {name: float(np.mean(values)) for name, values in scores.items()}
+    return summary | {"images": len(scores["lv"]), "es_frame": int(lv_area.argmin())}
+
+
+def sunnybrook_dicom(model: str) -> Iterator[Row]:
+    """Volumes and EF of two patients against expert contours. Both patients are among the training patients."""
+    for folder in sorted((_DATA / "sunnybrook_dicom").glob("SCD*")):
+        headers = {int(file.stem): pydicom.dcmread(file) for file in folder.glob("*.dcm")}
+        n_slices = len(headers) // _PHASES
+        stack = np.stack([[headers[1 + k * _PHASES + t].pixel_array for k in range(n_slices)] for t in range(_PHASES)])
+        pixel_mm = float(headers[1].PixelSpacing[0])
+        labels = segment_sax(stack, pixel_mm, None, model) == LV
+        contours = _contours(folder.parent / "contours" / folder.name / "i-contours", stack.shape[2:])
+        drawn = {(number - 1) % _PHASES: 0 for number in contours}
+        found = dict.fromkeys(drawn, 0)
+        overlap = []
+        for number, mask in contours.items():
+            k, t = divmod(number - 1, _PHASES)
+            drawn[t] += int(mask.sum())
+            found[t] += int(labels[t, k].sum())
+            overlap.append(dice(labels[t, k], mask))
+        volume = labels.sum((1, 2, 3))
+        yield {
+            "case": folder.name,
+            "lv_dice": float(np.mean(overlap)),
+            "ef_drawn_pct": _ef(drawn),
+            "ef_same_images_pct": _ef(found),
+            "ef_all_images_pct": 100 * float(1 - volume.min() / volume.max()),
+        }
+
+
+def dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
+    """Overlap of two masks; 1 if both are empty."""
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def _sunnybrook_patients() -> dict[str, list[Path]]:
+    patients: dict[str, list[Path]] = defaultdict(list)
+    for file in sorted((_DATA / "sunnybrook_png/images").glob("*.png")):
+        patients[file.name.split("-IM-")[0]].append(file)
+    return patients
+
+
+def _one_patient(files: Sequence[Path], model: str, pixel_mm: float | None) -> Row:
+    """The images of one phase make one stack, as they would come."""
+    drawn = {file: imread(file.parents[1] / "labels" / file.name) > 0.5 for file in files}
+    phases: dict[int, list[Path]] = defaultdict(list)
+    for file in files:
+        phases[(int(file.stem.split("-")[-1]) - 1) % _PHASES].append(file)
+    found: dict[Path, npt.NDArray[np.bool_]] = {}
+    for members in phases.values():
+        stack = np.stack([(imread(file) * 255).astype(np.uint8) for file in members])[None]
+        found |= dict(zip(members, segment_sax(stack, pixel_mm, None, model)[0] == LV, strict=True))
+    drawn_px = {t: int(sum(drawn[file].sum() for file in members)) for t, members in phases.items()}
+    found_px = {t: int(sum(found[file].sum() for file in members)) for t, members in phases.items()}
+    scores = [dice(found[file], drawn[file]) for file in files]
+    return {
+        "images": len(files),
+        "lv_dice": float(np.mean(scores)),
+        "lv_dice_min": float(np.min(scores)),
+        "ef_drawn_pct": _ef(drawn_px),
+        "ef_found_pct": _ef(found_px),
+    }
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> Row:
+    weights = [row["images"] for row in rows]
+    error = [row["ef_found_pct"] - row["ef_drawn_pct"] for row in rows]
+    return {
+        "patients": len(rows),
+        "images": int(sum(weights)),
+        "lv_dice_of_images": float(np.average([row["lv_dice"] for row in rows], weights=weights)),
+        "lv_dice_of_patients": float(np.mean([row["lv_dice"] for row in rows])),
+        "ef_mean_absolute_error": float(np.mean(np.abs(error))),
+        "ef_mean_error": float(np.mean(error)),
+    }
+
+
+def _ef(area: Mapping[int, float]) -> float:
+    return 100 * (1 - min(area.values()) / max(max(area.values()), 1))
+
+
+def _on_grid(labels: Any, image: Any) -> Array:
+    """Labels at the voxel centres of ``image`` by nearest neighbour in the world; -1 outside."""
+    voxels = np.stack(np.meshgrid(*map(np.arange, image.shape[:3]), indexing="ij"), -1).reshape(-1, 3)
+    world = nibabel.affines.apply_affine(image.affine, voxels)
+    there = np.rint(nibabel.affines.apply_affine(np.linalg.inv(labels.affine), world)).astype(int)
+    inside = ((there >= 0) & (there < labels.shape[:3])).all(1)
+    values = np.full(len(voxels), -1)
+    values[inside] = np.asarray(labels.dataobj).squeeze()[tuple(there[inside].T)]
+    return values.reshape(image.shape[:3])
+
+
+def _guide_contours(file: Path) -> dict[str, Array]:
+    rows = [line.split() for line in file.read_text().splitlines()[1:]]
+    points: dict[str, list[list[float]]] = defaultdict(list)
+    for row in rows:
+        points[row[3]].append([float(value) for value in row[:3]])
+    return {name: np.array(values) for name, values in points.items()}
+
+
+def _drawn(points: Array, header: Any) -> npt.NDArray[np.bool_] | None:
+    """The inside of the points that lie within 1 mm of the plane; None with fewer than 12 of them."""
+    origin = np.array(header.ImagePositionPatient, float)
+    along_row, down_col = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
+    offset = points - origin
+    near = np.abs(offset @ np.cross(along_row, down_col)) < 1.0
+    if near.sum() < 12:
+        return None
+    spacing = float(header.PixelSpacing[0])
+    xy = np.stack([offset[near] @ along_row, offset[near] @ down_col], 1) / spacing
+    middle = xy.mean(0)
+    xy = xy[np.argsort(np.arctan2(*(xy - middle).T))]
+    return _filled(xy, (int(header.Rows), int(header.Columns)))
+
+
+def _contours(folder: Path, shape: tuple[int, ...]) -> dict[int, npt.NDArray[np.bool_]]:
+    files = sorted(folder.glob("*.txt"))
+    return {int(file.name.split("-")[2]): _filled(np.loadtxt(file), shape) for file in files}
+
+
+def _filled(xy: Array, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    rows, cols = np.indices(shape[:2])
+    inside = Polygon(xy).contains_points(np.stack([cols.ravel(), rows.ravel()], 1))
+    return inside.reshape(shape[:2])
+
+
+if __name__ == "__main__":
+    main()

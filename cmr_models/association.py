@@ -1,0 +1,113 @@
+"""Disease against phenotype: logistic regression with covariates, and the multiplicity of many such tests."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cmr_models.covariates import design_columns, independent_columns, term_table
+from cmr_models.estimates import NotEstimableError
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LogisticFit:
+    """A fitted model.
+
+    Attributes:
+        estimates: one row a term: ``term, coef, se, ci_low, ci_high`` (of the coefficient), ``z,
+            minus_log10_p, status``
+            (``ok``; ``aliased``: constant or a combination of earlier terms; ``infinite``: no finite
+            maximum).
+        log_likelihood: of the fitted model.
+        n: rows fitted.
+        n_cases: rows with the outcome.
+    """
+
+    estimates: pd.DataFrame
+    log_likelihood: float
+    n: int
+    n_cases: int
+
+
+def fit_logistic(table: pd.DataFrame, *, outcome: str, covariates: Sequence[str]) -> LogisticFit:
+    """Logistic regression of a 0/1 column on covariates, by maximum likelihood (statsmodels).
+
+    Args:
+        table: one row a person, without missing values in the columns used.
+        outcome: column, true (1) for a case.
+        covariates: columns; text becomes indicators. Constant and redundant columns are left out and
+            named in the result.
+
+    Raises:
+        ValueError: missing columns or values, an outcome that is not 0 or 1.
+        NotEstimableError: no cases, no controls, nothing that varies, no convergence, complete separation.
+    """
+    if outcome not in table:
+        raise ValueError(f"outcome {outcome!r} is not a column of the table; it has {list(table)}")
+    cases = table[outcome].to_numpy(float)
+    if not np.isin(cases, (0, 1)).all():
+        raise ValueError(f"{outcome} must be 0 or 1 without missing values")
+    design = design_columns(table, covariates)
+    if design.isna().to_numpy().any():
+        empty = [str(name) for name in design if design[name].isna().any()]
+        raise ValueError(f"covariates have missing values: {empty}; drop or impute those rows first")
+    if not cases.any():
+        raise NotEstimableError("too_few_cases", "no case in the table")
+    if cases.all():
+        raise NotEstimableError("too_few_controls", "no control in the table")
+    values = design.to_numpy(float)
+    kept = independent_columns(values)
+    if not kept.any():
+        raise NotEstimableError("constant_exposure", "no covariate varies")
+    spread = values[:, kept].std(axis=0)
+    standard = (values[:, kept] - values[:, kept].mean(axis=0)) / spread
+    coef, se, log_likelihood = _fit_statsmodels(cases, standard)
+    terms = term_table([str(name) for name in design], kept, coef, se, spread)
+    return LogisticFit(terms, log_likelihood, len(table), int(cases.sum()))
+
+
+def benjamini_hochberg(minus_log10_p: npt.ArrayLike) -> Floats:
+    """Benjamini-Hochberg q of each test, from -log10 p so that no p underflows; NaN stays NaN and is not
+    counted.
+
+    A q under the smallest positive float is that float, never 0.
+
+    Reference:
+        Benjamini & Hochberg 1995; monotone as R's ``p.adjust``.
+    """
+    scores = np.asarray(minus_log10_p, np.float64)
+    q = np.full(scores.shape, np.nan)
+    tested = np.flatnonzero(~np.isnan(scores))
+    if not len(tested):
+        return q
+    order = tested[np.argsort(scores[tested], kind="stable")]  # the largest p first
+    m = len(order)
+    rank = np.arange(m, 0, -1)
+    adjusted = np.maximum.accumulate(scores[order] + np.log10(rank / m))
+    q[order] = np.maximum(10.0 ** -np.clip(adjusted, 0, 400), np.finfo(float).tiny)
+    return q
+
+
+def _fit_statsmodels(cases: Floats, standard: Floats) -> tuple[Floats, Floats, float]:
+    from statsmodels.discrete.discrete_model import Logit
+    from statsmodels.tools.sm_exceptions import PerfectSeparationError, PerfectSeparationWarning
+
+    design = np.column_stack([np.ones(len(cases)), standard])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # judged from the estimates themselves
+        warnings.simplefilter("error", PerfectSeparationWarning)
+        try:
+            fit = Logit(cases, design).fit(disp=False, method="newton", maxiter=100, tol=1e-10)
+        except (PerfectSeparationError, PerfectSeparationWarning) as error:
+            raise NotEstimableError("separation") from error
+        except np.linalg.LinAlgError as error:
+            raise NotEstimableError("not_converged", str(error)) from error
+    coef, se = np.asarray(fit.params, np.float64)[1:], np.asarray(fit.bse, np.float64)[1:]
+    return coef, se, float(fit.llf)

@@ -1,0 +1,160 @@
+"""The data contracts between the stages: what a cine study and a prediction hold, by dimension name and unit.
+
+Arrays are always ``(frame, slice, row, col)``. Positions and directions are in the DICOM patient system (LPS, mm).
+A pixel centre lies at
+
+    position_mm[slice] + row_dir[slice] * col * pixel_mm[1] + col_dir[slice] * row * pixel_mm[0]
+
+where ``row_dir`` runs along a row (increasing column index) and ``col_dir`` down a column, as in
+ImageOrientationPatient, and ``pixel_mm`` is (row spacing, column spacing), as in PixelSpacing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+BACKGROUND, RV, MYOCARDIUM, LV, LA, RA, AORTA_ASCENDING, AORTA_DESCENDING = range(8)
+
+LABEL_NAMES: Mapping[int, str] = {
+    BACKGROUND: "background",
+    RV: "right ventricle",
+    MYOCARDIUM: "left-ventricular myocardium",
+    LV: "left ventricle",
+    LA: "left atrium",
+    RA: "right atrium",
+    AORTA_ASCENDING: "ascending aorta",
+    AORTA_DESCENDING: "descending aorta",
+}
+
+VIEWS = ("sax", "lax_2c", "lax_3c", "lax_4c", "rvot", "aorta")
+
+_VIEW_SHAPES: Mapping[str, tuple[str, ...]] = {
+    "intensity": ("frame", "slice", "row", "col"),
+    "frame_valid": ("frame", "slice"),
+    "time_ms": ("frame",),
+    "position_mm": ("slice", "xyz"),
+    "row_dir": ("slice", "xyz"),
+    "col_dir": ("slice", "xyz"),
+    "pixel_mm": ("axis",),
+}
+
+_VIEW_ATTRIBUTES = ("slice_mm", "thickness_mm", "heart_rate_bpm")
+
+
+def cine_view(
+    intensity: npt.NDArray[np.uint16],
+    *,
+    time_ms: npt.ArrayLike,
+    pixel_mm: npt.ArrayLike,
+    position_mm: npt.ArrayLike,
+    row_dir: npt.ArrayLike,
+    col_dir: npt.ArrayLike,
+    slice_mm: float,
+    thickness_mm: float,
+    heart_rate_bpm: float = float("nan"),
+    frame_valid: npt.ArrayLike | None = None,
+    **attributes: Any,
+) -> xr.Dataset:
+    """One view of a cine study.
+
+    Args:
+        intensity: ``(frame, slice, row, col)`` uint16, as stored on the scanner.
+        time_ms: ``(frame,)`` delay after the R wave, starting at 0.
+        pixel_mm: ``(2,)`` row and column spacing.
+        position_mm: ``(slice, 3)`` centre of the first pixel, LPS.
+        row_dir: ``(slice, 3)`` or ``(3,)`` unit vector along a row.
+        col_dir: ``(slice, 3)`` or ``(3,)`` unit vector down a column.
+        slice_mm: distance between plane centres along the normal; NaN for a single plane.
+        thickness_mm: slice thickness.
+        heart_rate_bpm: NaN when neither the RR interval nor the frame times give it.
+        frame_valid: ``(frame, slice)``; False where the scanner sent no image (all True by default).
+        **attributes: further plain values kept with the view.
+
+    Returns:
+        A Dataset that passes :func:`check_view`.
+    """
+    n_frames, n_slices = intensity.shape[:2]
+    valid = np.ones((n_frames, n_slices), bool) if frame_valid is None else np.asarray(frame_valid, bool)
+    view = xr.Dataset(
+        {
+            "intensity": (_VIEW_SHAPES["intensity"], intensity),
+            "frame_valid": (_VIEW_SHAPES["frame_valid"], valid),
+            "time_ms": ("frame", np.asarray(time_ms, np.float64)),
+            "position_mm": (("slice", "xyz"), np.asarray(position_mm, np.float64).reshape(n_slices, 3)),
+            "row_dir": (("slice", "xyz"), _per_slice(row_dir, n_slices)),
+            "col_dir": (("slice", "xyz"), _per_slice(col_dir, n_slices)),
+            "pixel_mm": ("axis", np.asarray(pixel_mm, np.float64)),
+        },
+        attrs={
+            "slice_mm": float(slice_mm),
+            "thickness_mm": float(thickness_mm),
+            "heart_rate_bpm": float(heart_rate_bpm),
+            **attributes,
+        },
+    )
+    check_view(view)
+    return view
+
+
+def check_view(view: xr.Dataset) -> None:
+    """Raise ValueError unless ``view`` is a cine view of the contract."""
+    for name, dims in _VIEW_SHAPES.items():
+        if name not in view:
+            raise ValueError(f"a cine view needs {name} {dims}; it has {sorted(map(str, view.data_vars))}")
+        if view[name].dims != dims:
+            raise ValueError(f"{name} must have dims {dims}, got {view[name].dims}")
+    if view["intensity"].dtype != np.uint16:
+        raise ValueError(f"intensity must be uint16 as stored, got {view['intensity'].dtype}")
+    missing = [name for name in _VIEW_ATTRIBUTES if name not in view.attrs]
+    if missing:
+        raise ValueError(f"a cine view needs the attributes {missing}")
+
+
+def cine_study(views: Mapping[str, xr.Dataset], **attributes: Any) -> xr.DataTree:
+    """A study: one node a view. ``attributes`` are plain values (participant, visit, source digests ...)."""
+    unknown = sorted(set(views) - set(VIEWS))
+    if unknown:
+        raise ValueError(f"unknown views {unknown}; known are {VIEWS}")
+    for view in views.values():
+        check_view(view)
+    tree = xr.DataTree.from_dict({f"/{name}": view for name, view in views.items()})
+    tree.attrs.update(attributes)
+    return tree
+
+
+def prediction(
+    labels: Mapping[str, npt.NDArray[np.uint8]],
+    judged: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    **attributes: Any,
+) -> xr.DataTree:
+    """What one model says of one study, on the study's own grid.
+
+    Args:
+        labels: view -> ``(frame, slice, row, col)``.
+        judged: view -> ``(frame, slice)``; False where there was no image to judge, so that background there means
+            nothing (all True by default).
+        **attributes: plain values kept with the prediction.
+    """
+    seen = judged or {}
+    nodes = {
+        f"/{view}": xr.Dataset(
+            {
+                "label": (_VIEW_SHAPES["intensity"], np.asarray(label, np.uint8)),
+                "judged": (_VIEW_SHAPES["frame_valid"], seen.get(view, np.ones(label.shape[:2], bool))),
+            }
+        )
+        for view, label in labels.items()
+    }
+    tree = xr.DataTree.from_dict(nodes)
+    tree.attrs.update(attributes)
+    return tree
+
+
+def _per_slice(direction: npt.ArrayLike, n_slices: int) -> npt.NDArray[np.float64]:
+    vectors = np.broadcast_to(np.asarray(direction, np.float64), (n_slices, 3))
+    return np.ascontiguousarray(vectors)

@@ -1,0 +1,171 @@
+"""From one study's labels and geometry to its phenotypes, volume curves and quality verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from cmr_models import quality
+from cmr_models.cardiac_cycle import find_cycle
+from cmr_models.phenotypes import Value, evaluate
+from cmr_models.reasons import Missing, StudyRejected
+from cmr_models.volumes import area_curves, plane_offset_mm, volume_curves
+
+Labels = npt.NDArray[np.uint8]
+
+_SAX_MEASUREMENTS = (
+    "cycle_ed", "cycle_es", "cycle_ed_at_start", "scan_heart_rate_bpm",
+    "time_ms", "lv_ml", "myocardium_ml", "rv_ml", "sax_ed", "sax_es",
+)  # fmt: skip
+_LAX_MEASUREMENTS = ("la_cm2", "ra_cm2", "lax_4c", "lax_4c_ed")
+
+
+class Derived(NamedTuple):
+    """What one study gives.
+
+    Attributes:
+        status: ok, absent (no short axis) or quarantined.
+        reason: code; empty when ok.
+        detail: what was found.
+        phenotypes: every row of the table, in its order; :class:`Missing` with a reason where there is no
+            number.
+        quality: verdict of every rule; None where it could not be judged.
+        quality_reasons: codes of the broken rules.
+        curves: Dataset over ``frame``, or None without a short axis.
+    """
+
+    status: Literal["ok", "absent", "quarantined"]
+    reason: str
+    detail: str
+    phenotypes: dict[str, Value]
+    quality: dict[str, bool | None]
+    quality_reasons: tuple[str, ...]
+    curves: xr.Dataset | None
+
+
+def derive(
+    labels: Mapping[str, Labels],
+    views: Mapping[str, xr.Dataset],
+    *,
+    height_cm: float = math.nan,
+    weight_kg: float = math.nan,
+) -> Derived:
+    """Phenotypes of one study.
+
+    A study that a plausibility rule quarantines keeps its curves and its verdicts, but no phenotype: each is
+    missing for that reason, so that an implausible number cannot slip into an analysis.
+
+    Args:
+        labels: view -> ``(frame, slice, row, col)``; ``sax`` and ``lax_4c`` are used where present.
+        views: geometry, times and ``frame_valid`` of the same views (pixels not needed).
+        height_cm: NaN if unknown.
+        weight_kg: NaN if unknown.
+
+    Returns:
+        The :class:`Derived` study.
+
+    Raises:
+        StudyRejected: ``lv_empty``, ``frames_masked`` or ``single_plane``.
+    """
+    measured = measure(labels, views, height_cm=height_cm, weight_kg=weight_kg)
+    phenotypes = evaluate(measured)
+    verdicts = quality.check(measured | phenotypes)
+    broken = quality.failures(verdicts)
+    reasons = tuple(rule.code for rule in broken)
+    curves = _curves(measured)
+    if curves is None:
+        return Derived("absent", "no_sax", "", phenotypes, verdicts, reasons, None)
+    if broken and broken[0].quarantines:
+        code = broken[0].code
+        withheld: dict[str, Value] = {name: Missing(code) for name in phenotypes}
+        return Derived(
+            "quarantined", code, _found(broken[0], phenotypes), withheld, verdicts, reasons, curves
+        )
+    return Derived("ok", "", "", phenotypes, verdicts, reasons, curves)
+
+
+def measure(
+    labels: Mapping[str, Labels], views: Mapping[str, xr.Dataset], *, height_cm: float, weight_kg: float
+) -> dict[str, Any]:
+    """What the phenotypes and the quality rules start from, by name; :class:`Missing` where not there."""
+    measured: dict[str, Any] = {
+        "body_height_cm": _known(height_cm, "body_size_unknown"),
+        "body_weight_kg": _known(weight_kg, "body_size_unknown"),
+        **{name: Missing("view_missing") for name in (*_SAX_MEASUREMENTS, *_LAX_MEASUREMENTS)},
+    }
+    if "sax" in labels:
+        measured |= _measure_sax(labels["sax"], views["sax"])
+    if "lax_4c" in labels:
+        measured |= _measure_lax_4c(labels["lax_4c"], views["lax_4c"], _phase(measured))
+    return measured
+
+
+def _measure_sax(label: Labels, view: xr.Dataset) -> dict[str, Any]:
+    curves = volume_curves(label, view)
+    lv_ml = curves["lv_ml"].values
+    if not np.isfinite(lv_ml).any():
+        raise StudyRejected("frames_masked", f"{lv_ml.size} frames")
+    if not np.nansum(lv_ml) > 0:
+        raise StudyRejected("lv_empty", f"{lv_ml.size} frames")
+    cycle = find_cycle(lv_ml)
+    stacked = label[:, np.argsort(plane_offset_mm(view, (label.shape[2], label.shape[3])), kind="stable")]
+    es_frame = Missing("single_frame") if cycle.es_frame is None else cycle.es_frame
+    return {
+        "cycle_ed": cycle.ed_frame,
+        "cycle_es": es_frame,
+        "cycle_ed_at_start": cycle.ed_at_cycle_start,
+        "scan_heart_rate_bpm": _known(float(view.attrs["heart_rate_bpm"]), "heart_rate_unknown"),
+        "time_ms": curves["time_ms"].values,
+        "lv_ml": lv_ml,
+        "myocardium_ml": _present(curves["myocardium_ml"].values, "myocardium_empty"),
+        "rv_ml": _present(curves["rv_ml"].values, "rv_empty"),
+        "sax_ed": stacked[cycle.ed_frame],
+        "sax_es": es_frame if isinstance(es_frame, Missing) else stacked[es_frame],
+    }
+
+
+def _measure_lax_4c(label: Labels, view: xr.Dataset, ed_phase: float | Missing) -> dict[str, Any]:
+    curves = area_curves(label, view)
+    frame_ed: Labels | Missing
+    if isinstance(ed_phase, Missing):
+        frame_ed = ed_phase
+    else:
+        frame_ed = label[round(ed_phase * label.shape[0]) % label.shape[0], 0]
+    return {
+        "la_cm2": _present(curves["la_cm2"].values, "la_empty"),
+        "ra_cm2": _present(curves["ra_cm2"].values, "ra_empty"),
+        "lax_4c": label[view["frame_valid"].values[:, 0], 0],
+        "lax_4c_ed": frame_ed,
+    }
+
+
+def _phase(measured: Mapping[str, Any]) -> float | Missing:
+    """Where in the cycle, from 0 to 1, the short axis finds end-diastole."""
+    ed_frame = measured["cycle_ed"]
+    return ed_frame if isinstance(ed_frame, Missing) else ed_frame / measured["lv_ml"].size
+
+
+def _known(value: float, reason: str) -> float | Missing:
+    return float(value) if math.isfinite(value) else Missing(reason)
+
+
+def _present(curve: npt.NDArray[np.float64], reason: str) -> npt.NDArray[np.float64] | Missing:
+    return curve if np.nansum(curve) > 0 else Missing(reason)
+
+
+def _curves(measured: Mapping[str, Any]) -> xr.Dataset | None:
+    if isinstance(measured["lv_ml"], Missing):
+        return None
+    empty = np.full(measured["lv_ml"].size, np.nan)
+    names = ("time_ms", "lv_ml", "myocardium_ml", "rv_ml")
+    columns = {name: empty if isinstance(measured[name], Missing) else measured[name] for name in names}
+    return xr.Dataset({name: ("frame", values) for name, values in columns.items()})
+
+
+def _found(rule: quality.Rule, phenotypes: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name} {phenotypes[name]:.4g}" for name in rule.inputs)

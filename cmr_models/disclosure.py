@@ -1,0 +1,168 @@
+"""The gate through which every published table passes: small cells are masked, and what would give them back.
+
+A cell is small when it counts 1 to ``minimum - 1`` people, events, or people without the event. UK
+Biobank permits no
+smaller number than 5 in any publication. A count of 0 is not small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cmr_models.estimates import VALUE_COLUMNS
+
+Bools = npt.NDArray[np.bool_]
+
+SUPPRESSED = "suppressed"
+_MARGIN = ("exposure", "unit", "scale", "outcome", "model", "measure")
+_OVERALL = "overall"
+
+
+def mask_small_cells(
+    table: pd.DataFrame,
+    minimum: int = 5,
+    *,
+    margins: Sequence[str] = _MARGIN,
+    values: Sequence[str] = VALUE_COLUMNS,
+) -> pd.DataFrame:
+    """Mask small cells and, within each grouping, enough further cells that no margin gives a masked one
+    back.
+
+    A row with a small ``n`` loses ``n``, ``n_events`` and its estimates; a row with a small ``n_events``
+    or a small
+    ``n - n_events`` keeps ``n`` and loses the rest. Groups of one grouping add up to the overall row, so
+    a single masked
+    group could be had by subtraction: the next smallest groups are masked too (reason ``secondary``)
+        until at least two
+    cells and ``minimum`` people are hidden. ``n_excluded`` (people left out of ``n`` whose number must
+    not show either),
+    if there, masks ``n`` where it is small, and is dropped.
+
+    Args:
+        table: rows with ``n``, ``n_events`` and optionally ``group_by, group, status, reason``.
+        minimum: the smallest number that may be published.
+        margins: columns that together with ``group_by`` name the rows that add up; those not in ``table``
+            are ignored.
+        values: columns of estimates to mask.
+
+    Returns:
+        A copy with NaN, status ``suppressed`` and reason ``small_cell`` or ``secondary``.
+
+    Raises:
+        ValueError: ``n`` or ``n_events`` is missing as a column, or ``minimum`` is under 1.
+    """
+    if minimum < 1:
+        raise ValueError(f"the smallest number that may be published must be at least 1, got {minimum}")
+    absent = [name for name in ("n", "n_events") if name not in table]
+    if absent:
+        raise ValueError(f"the gate needs the columns n and n_events; {absent} not in {list(table)}")
+    table = table.reset_index(drop=True)
+    n, n_events = table["n"].to_numpy(float), table["n_events"].to_numpy(float)
+    hide_n = _small(n, minimum)
+    hide_events = hide_n | _small(n_events, minimum) | _small(n - n_events, minimum)
+    excluded = table["n_excluded"].to_numpy(float) if "n_excluded" in table else np.full(len(table), np.nan)
+    hide_n_too = hide_n | _small(excluded, minimum)
+    by_n = _secondary(table, n, hide_n, minimum, margins)
+    by_events = _secondary(table, n_events, hide_events, minimum, margins)
+    return _mask(
+        table.drop(columns="n_excluded", errors="ignore"),
+        hide_n=hide_n_too | by_n | _secondary(table, n, hide_n_too, minimum, margins),
+        hide_values=hide_events | by_n | by_events,
+        primary=hide_events,
+        values=[name for name in values if name in table],
+    )
+
+
+def mask_curve(
+    years: npt.ArrayLike, n_at_risk: npt.ArrayLike, n_events: npt.ArrayLike, minimum: int = 5
+) -> Bools:
+    """Which points of a survival curve may be published.
+
+    A point may be if nobody or at least ``minimum`` are at risk, and if between it and the point
+    published before there
+    were no events or at least ``minimum``. The first point counts from no events.
+
+    Args:
+        years: ``(k,)`` ascending.
+        n_at_risk: ``(k,)`` at each time.
+        n_events: ``(k,)`` cumulative.
+        minimum: the smallest number that may be published.
+    """
+    risk, events = np.asarray(n_at_risk, np.int64), np.asarray(n_events, np.int64)
+    if (np.diff(np.asarray(years, np.float64)) <= 0).any() or (np.diff(events) < 0).any():
+        raise ValueError("years must ascend and n_events must not fall")
+    allowed = np.zeros(len(risk), bool)
+    published = 0
+    for k in range(len(risk)):
+        new = events[k] - published
+        allowed[k] = not (0 < risk[k] < minimum) and not (0 < new < minimum)
+        if allowed[k]:
+            published = int(events[k])
+    return allowed
+
+
+def round_counts(counts: npt.ArrayLike, base: int = 5) -> npt.NDArray[np.float64]:
+    """Counts to the nearest multiple of ``base`` (halves up), so that neighbours cannot be differenced."""
+    return np.asarray(np.floor(np.asarray(counts, np.float64) / base + 0.5) * base, np.float64)
+
+
+def _small(counts: npt.NDArray[np.float64], minimum: int) -> Bools:
+    return np.asarray((counts > 0) & (counts < minimum), bool)
+
+
+def _secondary(
+    table: pd.DataFrame,
+    counts: npt.NDArray[np.float64],
+    hidden: Bools,
+    minimum: int,
+    margins: Sequence[str],
+) -> Bools:
+    extra = np.zeros(len(table), bool)
+    if "group_by" not in table:
+        return extra
+    keys = [*(name for name in margins if name in table), "group_by"]
+    grouped = table.groupby(keys, sort=False, dropna=False).indices if len(table) else {}
+    for key, rows in grouped.items():
+        group_by = key[-1] if isinstance(key, tuple) else key
+        if group_by != _OVERALL:
+            extra[_more_to_hide(np.asarray(rows, np.intp), counts, hidden, minimum)] = True
+    return extra
+
+
+def _more_to_hide(
+    rows: npt.NDArray[np.intp], counts: npt.NDArray[np.float64], hidden: Bools, minimum: int
+) -> list[int]:
+    """The smallest visible cells of one grouping to hide with those already hidden; zeros last."""
+    rows = rows[np.isfinite(counts[rows])]
+    masked = rows[hidden[rows]]
+    if not len(masked):
+        return []
+    visible = sorted((r for r in rows if not hidden[r]), key=lambda r: (counts[r] == 0, counts[r], r))
+    chosen: list[int] = []
+    total, n_hidden = float(counts[masked].sum()), len(masked)
+    for row in visible:
+        if n_hidden >= 2 and total >= minimum:
+            break
+        chosen.append(int(row))
+        total, n_hidden = total + float(counts[row]), n_hidden + 1
+    return chosen
+
+
+def _mask(
+    table: pd.DataFrame, *, hide_n: Bools, hide_values: Bools, primary: Bools, values: Sequence[str]
+) -> pd.DataFrame:
+    table = table.copy()
+    for name in ("n", "n_events"):
+        table[name] = table[name].astype(float)
+    table.loc[hide_n, "n"] = np.nan
+    table.loc[hide_values, ["n_events", *values]] = np.nan
+    for name in ("status", "reason"):
+        if name not in table:
+            table[name] = "ok" if name == "status" else ""
+    table.loc[hide_values, "status"] = SUPPRESSED
+    table.loc[hide_values, "reason"] = np.where(primary[hide_values], "small_cell", "secondary")
+    return table

@@ -1,0 +1,156 @@
+"""The tidy table of estimates: its columns, its significance, and the reasons for a missing number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+Floats = npt.NDArray[np.float64]
+
+COLUMNS = (
+    "exposure",
+    "unit",
+    "scale",
+    "outcome",
+    "model",
+    "measure",
+    "group_by",
+    "group",
+    "n",
+    "n_events",
+    "estimate",
+    "se",
+    "ci_low",
+    "ci_high",
+    "z",
+    "minus_log10_p",
+    "q",
+    "family",
+    "status",
+    "reason",
+    "spec_digest",
+)
+TEXT_COLUMNS = (
+    "exposure",
+    "unit",
+    "scale",
+    "outcome",
+    "model",
+    "measure",
+    "group_by",
+    "group",
+    "family",
+    "status",
+    "reason",
+    "spec_digest",
+)
+VALUE_COLUMNS = ("estimate", "se", "ci_low", "ci_high", "z", "minus_log10_p", "q")
+
+NOT_ESTIMABLE: Mapping[str, str] = {
+    "too_few_cases": "Fewer cases or events than the minimum.",
+    "too_few_controls": "Fewer people without the event than the minimum.",
+    "too_few_per_term": "Fewer cases or events a covariate than the minimum.",
+    "too_few_people": "Fewer people than the minimum.",
+    "separation": "A combination of covariates tells cases and controls apart: the estimate is infinite.",
+    "not_converged": "The likelihood could not be maximised.",
+    "constant_exposure": "The exposure does not vary.",
+    "collinear": "The exposure is a combination of the covariates.",
+    "no_pairs": "No two people can be compared.",
+    "too_few_groups": "Fewer than two groups have an estimate.",
+    "no_data": "No row has the exposure, the outcome and all covariates.",
+}
+
+_Z95 = float(stats.norm.ppf(0.975))
+
+
+class NotEstimableError(ValueError):
+    """A number cannot be had from these data. ``reason`` is a key of :data:`NOT_ESTIMABLE`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        if reason not in NOT_ESTIMABLE:
+            raise KeyError(f"unknown reason {reason!r}; add it to cmr_models/estimates.py")
+        super().__init__(f"{reason}: {NOT_ESTIMABLE[reason]} {detail}".strip())
+        self.reason = reason
+        self.detail = detail
+
+
+def minus_log10_p(z: npt.ArrayLike) -> Floats:
+    """Two-sided -log10 p of a standard normal ``z``, finite for any finite ``z``."""
+    tail = stats.norm.logsf(np.abs(np.asarray(z, np.float64)))
+    return np.asarray(-(np.log(2) + tail) / np.log(10), np.float64)
+
+
+def minus_log10_p_chi2(chi2: npt.ArrayLike, df: float) -> Floats:
+    """-log10 p of a chi-squared statistic; where its tail underflows, the leading term of its expansion."""
+    chi2 = np.asarray(chi2, np.float64)
+    log_tail = stats.chi2.logsf(chi2, df)
+    half = np.maximum(chi2 / 2, np.finfo(float).tiny)
+    leading = (df / 2 - 1) * np.log(half) - half - stats.gamma.logpdf(1, df / 2) - 1
+    return np.asarray(-np.where(np.isfinite(log_tail), log_tail, leading) / np.log(10), np.float64)
+
+
+def wald(coef: float, se: float, *, ratio: bool, scale: float = 1.0, null: float = 0.0) -> dict[str, float]:
+    """The value columns of one Wald estimate.
+
+    Args:
+        coef: the coefficient (log of a ratio when ``ratio``).
+        se: its standard error.
+        ratio: whether the estimate and its interval are exponentiated.
+        scale: factor on coefficient and standard error, e.g. the SD of the exposure.
+        null: the coefficient under no effect.
+    """
+    coef, se = coef * scale, se * scale
+    low, high = coef - _Z95 * se, coef + _Z95 * se
+    z = (coef - null) / se if se > 0 else np.nan
+    estimate, ci_low, ci_high = np.exp(np.clip([coef, low, high], -700, 700)) if ratio else (coef, low, high)
+    return {
+        "estimate": float(estimate),
+        "se": float(se),
+        "ci_low": float(ci_low),
+        "ci_high": float(ci_high),
+        "z": float(z),
+        "minus_log10_p": float(minus_log10_p(z)),
+    }
+
+
+def failed(reason: str) -> dict[str, Any]:
+    """The status columns of a row without a number."""
+    return {"status": "failed", "reason": reason}
+
+
+def tidy(rows: Iterable[Mapping[str, Any]], extra: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Rows as a table with the columns :data:`COLUMNS`, then ``extra``; missing numbers NaN, texts empty."""
+    table = pd.DataFrame(list(rows), columns=[*COLUMNS, *extra])
+    for name in TEXT_COLUMNS:
+        table[name] = table[name].fillna("").astype(object)
+    for name in ("n", "n_events", *VALUE_COLUMNS):
+        table[name] = pd.to_numeric(table[name]).astype(float)
+    table.loc[table["status"] == "", "status"] = "ok"
+    return table
+
+
+def unit_of(phenotype: str) -> str:
+    """Unit of a phenotype from the suffix of its name; ``""`` if the name states none."""
+    per_area = phenotype.endswith("_m2")
+    name = phenotype.removesuffix("_m2")
+    for suffix, unit in _UNITS.items():
+        if name.endswith(suffix):
+            return f"{unit}/m²" if per_area else unit
+    return ""
+
+
+_UNITS: Mapping[str, str] = {
+    "_l_min": "L/min",
+    "_ml": "mL",
+    "_pct": "%",
+    "_bpm": "1/min",
+    "_mm": "mm",
+    "_g": "g",
+    "_ms": "ms",
+    "_years": "years",
+}

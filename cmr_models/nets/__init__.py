@@ -1,0 +1,83 @@
+"""Networks: one file each, made by :func:`build` from a kind and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["KINDS", "build"]
+
+
+def build(kind: str, **config: Any) -> nn.Module:
+    """An untrained network.
+
+    Args:
+        kind: a key of :data:`KINDS`.
+        **config: fields of that network's settings dataclass; lists are read as tuples.
+
+    Raises:
+        ValueError: for an unknown kind or setting.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown network kind {kind!r}; known are {sorted(KINDS)}")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+    try:
+        return KINDS[kind](values)
+    except TypeError as error:
+        raise ValueError(f"network {kind!r} cannot be built with the settings {sorted(config)}: {error}") from error
+
+
+def _unet2d(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.unet2d import UNet2d, UNet2dConfig
+
+    return UNet2d(UNet2dConfig(**config))
+
+
+def _cinema(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.cinema import CineMA, CineMAConfig
+
+    return CineMA(CineMAConfig(**config))
+
+
+def _convvit(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.convvit import ConvViT, ConvViTConfig
+
+    return ConvViT(ConvViTConfig(**config))
+
+
+def _convunetr(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.convunetr import ConvUNetR, ConvUNetRConfig
+
+    return ConvUNetR(ConvUNetRConfig(**config))
+
+
+def _unet(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.unet import UNet, UNetConfig
+
+    return UNet(UNetConfig(**config))
+
+
+def _resnet2d(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.resnet import ResNet, ResNetConfig
+
+    return ResNet(ResNetConfig(**config), n_dims=2)
+
+
+def _resnet3d(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.resnet import ResNet, ResNetConfig
+
+    return ResNet(ResNetConfig(**config), n_dims=3)
+
+
+KINDS: Mapping[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+    "unet2d": _unet2d,
+    "CineMA": _cinema,
+    "ConvViT": _convvit,
+    "ConvUNetR": _convunetr,
+    "UNet": _unet,
+    "ResNet2d": _resnet2d,
+    "ResNet3d": _resnet3d,
+}

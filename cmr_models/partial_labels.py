@@ -1,0 +1,39 @@
+"""What a contour of the left-ventricular pool alone says about every pixel of a short-axis image."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV
+
+_THIN_WALL_MM = 2.5
+_THICK_WALL_MM = 35.0
+_FAR_RV_MM = 100.0
+
+
+def lv_only_possible(lv: npt.NDArray[np.bool_], pixel_mm: float) -> npt.NDArray[np.uint8]:
+    """Bit sets of possible classes (see :mod:`cmr_models.losses`) from the left-ventricular pool.
+
+    Inside the contour: LV. Elsewhere not LV, and by the distance from the contour: nearer than the thinnest
+    septum not RV;
+    farther than the thickest wall not myocardium; farther than the widest right ventricle only background.
+
+    Args:
+        lv: ``(row, col)`` the drawn pool; empty where none was drawn in an image that has been read
+            completely.
+        pixel_mm: pixel size; a rough one will do.
+
+    Returns:
+        ``(row, col)`` uint8 bit sets.
+    """
+    background, rv, myocardium, pool = (np.uint8(1 << label) for label in (BACKGROUND, RV, MYOCARDIUM, LV))
+    if not lv.any():
+        return np.full(lv.shape, background | rv | myocardium, np.uint8)
+    distance_mm = ndimage.distance_transform_edt(~lv) * pixel_mm
+    possible = np.full(lv.shape, background, np.uint8)
+    possible[distance_mm < _THICK_WALL_MM] |= myocardium
+    possible[(distance_mm > _THIN_WALL_MM) & (distance_mm < _FAR_RV_MM)] |= rv
+    possible[lv] = pool
+    return possible

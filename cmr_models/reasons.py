@@ -1,0 +1,164 @@
+"""Why a study, a series or a number is not there: the one table of reason codes.
+
+``quarantined`` ends a study at a stage, ``absent`` says that the modality was not acquired, ``excluded`` leaves one
+series out of a study, ``flag`` marks a study that goes on, ``missing`` explains a NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["quarantined", "absent", "excluded", "flag", "missing"]
+
+
+class Reason(NamedTuple):
+    """One row of the table."""
+
+    code: str
+    stage: str
+    kind: Kind
+    sentence: str
+
+
+_TABLE: tuple[Reason, ...] = (
+    # convert: the whole study
+    Reason("zip_corrupt", "convert", "quarantined", "The archive is truncated or fails its checksum."),
+    Reason(
+        "zip_bomb", "convert", "quarantined", "The archive would inflate beyond the permitted size or ratio."
+    ),
+    Reason(
+        "zip_hostile_name", "convert", "quarantined", "A member name is absolute, climbs out or is repeated."
+    ),
+    Reason("zip_encrypted", "convert", "quarantined", "The archive is password protected."),
+    Reason("no_dicom", "convert", "quarantined", "The source holds no readable DICOM image."),
+    Reason("wrong_series", "convert", "quarantined", "None of the series is a cine view of the heart."),
+    Reason(
+        "dicom_corrupt",
+        "convert",
+        "quarantined",
+        "A DICOM file is truncated or its pixels cannot be decoded.",
+    ),
+    Reason(
+        "geometry_missing",
+        "convert",
+        "quarantined",
+        "Position, orientation or pixel spacing is missing or not finite.",
+    ),
+    Reason("frames_missing", "convert", "quarantined", "More frames are missing than the settings allow."),
+    Reason("mixed_patients", "convert", "quarantined", "The files of one study name more than one patient."),
+    Reason("nifti_corrupt", "convert", "quarantined", "The NIfTI file cannot be read."),
+    Reason("no_sax", "convert", "absent", "No short-axis cine was acquired."),
+    # convert: one series
+    Reason("series_scout", "convert", "excluded", "Localiser."),
+    Reason("series_phase_contrast", "convert", "excluded", "Phase-contrast flow."),
+    Reason("series_tagging", "convert", "excluded", "Tagged cine."),
+    Reason("series_mapping", "convert", "excluded", "T1, T2 or other parametric map."),
+    Reason("series_result", "convert", "excluded", "Result of inline analysis or secondary capture."),
+    Reason("series_not_cine", "convert", "excluded", "Not a cine: too few frames in the cycle."),
+    Reason("series_perfusion", "convert", "excluded", "First-pass perfusion series."),
+    Reason(
+        "series_repeated",
+        "convert",
+        "excluded",
+        "Another series of the same plane is more complete or later.",
+    ),
+    Reason("series_unknown_view", "convert", "excluded", "The plane matches none of the known views."),
+    # convert: flags
+    Reason("slice_gap", "convert", "flag", "Planes are not evenly spaced along the normal within 5 %."),
+    Reason(
+        "slice_repeated", "convert", "flag", "Two planes of the stack share a position; the better was kept."
+    ),
+    Reason(
+        "matrix_mixed",
+        "convert",
+        "flag",
+        "Planes differ in matrix size; they were cropped or padded to the majority.",
+    ),
+    Reason("frame_missing", "convert", "flag", "Single frames are missing and masked."),
+    Reason("frames_mixed", "convert", "flag", "Planes differ in frames a cycle; the nearest phases were taken."),
+    Reason("trigger_irregular", "convert", "flag", "Trigger times are not evenly spaced or not monotonic."),
+    Reason("slice_rotated", "convert", "flag", "A plane's orientation differs from the stack's."),
+    Reason("slices_few", "convert", "flag", "Fewer than six short-axis planes."),
+    Reason("manifest_mismatch", "convert", "flag", "The manifest lists other files than the archive holds."),
+    # segment
+    Reason("image_flat", "segment", "quarantined", "The image has no contrast."),
+    Reason("model_view_missing", "segment", "absent", "The study lacks the views that the model needs."),
+    Reason("out_of_memory", "segment", "quarantined", "The device ran out of memory even at batch size 1."),
+    # derive
+    Reason("lv_empty", "derive", "quarantined", "No left ventricle was found in any frame."),
+    Reason("no_prediction", "derive", "quarantined", "No segmentation is there to measure."),
+    Reason("single_plane", "derive", "quarantined", "The short-axis planes do not span a volume."),
+    Reason("frames_masked", "derive", "quarantined", "No frame of the short axis is complete."),
+    Reason("edv_implausible", "derive", "quarantined", "LV end-diastolic volume outside 30 to 500 mL."),
+    Reason("esv_implausible", "derive", "quarantined", "LV end-systolic volume outside 5 to 400 mL."),
+    Reason("ef_implausible", "derive", "quarantined", "LV ejection fraction outside 5 to 90 %."),
+    Reason("mass_implausible", "derive", "quarantined", "LV mass outside 20 to 400 g."),
+    # derive: flags
+    Reason("stroke_volumes_differ", "derive", "flag", "LV and RV stroke volume differ by 35 % of their mean or more."),
+    Reason("ed_not_maximum", "derive", "flag", "The LV is more than 5 % larger in another frame than at end-diastole."),
+    Reason("ed_off_cycle_start", "derive", "flag", "End-diastole is neither at the start nor at the end of the cine."),
+    Reason("es_timing", "derive", "flag", "End-systole is not between 20 and 60 % of the cycle after end-diastole."),
+    Reason("heart_rate_implausible", "derive", "flag", "Heart rate outside 30 to 150 beats a minute."),
+    Reason("class_small", "derive", "flag", "A short-axis class has fewer than 10 pixels at end-diastole."),
+    Reason("lv_slices_few", "derive", "flag", "Fewer than six planes hold LV and myocardium at end-diastole."),
+    Reason("lv_slices_gap", "derive", "flag", "Between two planes with LV and myocardium lies one without."),
+    Reason("mid_slice_incomplete", "derive", "flag", "LV wall or RV has under 10 connected pixels in the middle plane."),
+    Reason("base_inconsistent", "derive", "flag", "At end-systole the LV reaches planes that it does not at end-diastole."),
+    Reason("lax_class_small", "derive", "flag", "A four-chamber class has fewer than 10 connected pixels at end-diastole."),
+    Reason("atrium_vanishes", "derive", "flag", "An atrium has no pixel in some frame."),
+    Reason("atrium_fragmented", "derive", "flag", "An atrium falls into two parts of over 10 pixels in some frame."),
+    Reason("atrium_jumps", "derive", "flag", "An atrium's area halves or doubles from one frame to the next."),
+    # derive: why a number is NaN
+    Reason("view_missing", "derive", "missing", "The view that it is measured in is missing."),
+    Reason("single_frame", "derive", "missing", "Only one frame: there is no end-systole."),
+    Reason("few_frames", "derive", "missing", "Too few frames to follow the change in volume."),
+    Reason("time_unknown", "derive", "missing", "The times of the frames are unknown or do not increase."),
+    Reason("myocardium_empty", "derive", "missing", "No myocardium was found."),
+    Reason("rv_empty", "derive", "missing", "No right ventricle was found."),
+    Reason("la_empty", "derive", "missing", "No left atrium was found."),
+    Reason("ra_empty", "derive", "missing", "No right atrium was found."),
+    Reason("heart_rate_unknown", "derive", "missing", "The scan does not tell the heart rate."),
+    Reason("body_size_unknown", "derive", "missing", "Height or weight is unknown."),
+    Reason("body_size_implausible", "derive", "missing", "Height is not within 100 to 250 cm or weight within 25 to 350 kg."),
+    Reason("undefined", "derive", "missing", "The divisor is zero."),
+    # any stage
+    Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
+    Reason(
+        "unexpected_error", "any", "quarantined", "An unforeseen fault; it is tried again in the next run."
+    ),
+    Reason(
+        "worker_lost",
+        "any",
+        "quarantined",
+        "The worker died while it worked on this study alone; tried again in the next run.",
+    ),
+    Reason("source_removed", "any", "absent", "Its source files are no longer in the archive."),
+    Reason("withdrawn", "any", "absent", "The participant withdrew."),
+    Reason("upstream", "any", "quarantined", "An earlier stage quarantined the study."),
+)
+
+TABLE = {reason.code: reason for reason in _TABLE}
+
+
+TRANSIENT = frozenset({"unexpected_error", "worker_lost", "out_of_memory", "file_unreadable"})
+"""Reasons that a later run may not meet again: such studies are tried anew."""
+
+
+class Missing(NamedTuple):
+    """Stands where a value could not be had; ``reason`` is a code of :data:`TABLE`."""
+
+    reason: str
+
+
+class StudyRejected(ValueError):
+    """A study cannot go on. ``reason`` is a code of :data:`TABLE`; ``detail`` says what was found, without identifiers."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        if reason not in TABLE:
+            raise KeyError(f"unknown reason code {reason!r}; add a row to cmr_models/reasons.py")
+        super().__init__(f"{reason}: {TABLE[reason].sentence} {detail}".strip())
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[StudyRejected], tuple[str, str]]:
+        return StudyRejected, (self.reason, self.detail)

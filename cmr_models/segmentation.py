@@ -1,0 +1,325 @@
+"""Where the ventricles are: labels for short-axis and 4-chamber cines by a trained 2-D network.
+
+A study goes through four steps, so that a runner can fill batches from several studies:
+:meth:`Segmenter.locate` finds the heart in a few whole images, :func:`prepare` cuts one crop an image,
+:meth:`Segmenter.predict` gives class probabilities, :func:`restore` puts labels on the study's own grid.
+:func:`segment_sax` and :func:`segment_lax_4c` do the four for one study.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from cmr_models import zoo
+from cmr_models.components import largest_pieces, plausible_sax
+from cmr_models.localisation import coarse_view, heart_placement, spread_images, supposed_pixel_mm
+from cmr_models.preprocessing import Placement, cropped, image_window, standardised, uncropped
+
+PixelSize = float | tuple[float, float] | None
+
+_BATCH = 16
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_SMOOTHED_FROM_FRAMES = 8
+_FRAME_WEIGHTS = (0.25, 0.5)
+
+
+class Segmenter:
+    """A network ready to run: loaded once, used for many studies.
+
+    By default it computes in bfloat16 where the device multiplies it in hardware (AVX-512 BF16 or AMX on a CPU,
+    any recent GPU) and in float32 elsewhere; ``precision`` says which. Batches are filled up to one size, so that
+    an image's result does not depend on its neighbours.
+
+    Attributes:
+        card: the model's card.
+        device: where it runs.
+        precision: ``torch.bfloat16`` or ``torch.float32``.
+    """
+
+    def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
+        self.card = card
+        self.device = torch.device(_chosen_device(device))
+        self.precision = _fast_precision(self.device) if precision == "auto" else _PRECISIONS[precision]
+        network = _fused(network.eval().requires_grad_(False))
+        self._network = network.to(self.device, self.precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] = "default",
+        task: str = "segment_sax",
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Segmenter:
+        """The segmenter of a model of :func:`cmr_models.zoo.load`; errors as there."""
+        network, card = zoo.load(model, task)
+        return cls(network, card, device, precision)
+
+    def predict(self, crops: Tensor, batch_images: int = _BATCH) -> Tensor:
+        """Class probabilities of standardised crops.
+
+        Args:
+            crops: ``(n, 1, size, size)`` of :func:`prepare`.
+            batch_images: images a forward pass; the last one is filled up with zeros.
+
+        Returns:
+            ``(n, class, size, size)`` float32, on the CPU.
+        """
+        n_classes = int(self.card.config["n_classes"])
+        result = torch.empty(len(crops), n_classes, *crops.shape[2:])
+        for start in range(0, len(crops), batch_images):
+            part = crops[start : start + batch_images]
+            batch = torch.zeros(batch_images, *crops.shape[1:])
+            batch[: len(part)] = part
+            result[start : start + batch_images] = self._probabilities(batch)[: len(part)]
+        return result
+
+    def locate(self, images: npt.NDArray[np.generic], pixel_mm: PixelSize) -> Placement:
+        """Where the crop of a study must lie, from a few whole images spread over slices and frames.
+
+        Args:
+            images: ``(frame, slice, row, col)``.
+            pixel_mm: pixel size, or (row, col); None if unknown: then it is guessed from the field of view
+                and the size of the heart.
+
+        Returns:
+            The placement; without anything like a heart, the middle of the image.
+        """
+        whole = torch.from_numpy(spread_images(images))
+        sizes = [_pair(pixel_mm)] if pixel_mm is not None else supposed_pixel_mm(images.shape[2:])
+        found = []
+        for size_mm in sizes:
+            view = coarse_view(images.shape[2:], size_mm)
+            seen = self._probabilities(standardised(cropped(whole, view)[:, None]))
+            found.append(heart_placement(seen.numpy(), view, size_mm, self.card, known_mm=pixel_mm is not None))
+        return max(found, key=lambda item: item[1])[0]
+
+    def _probabilities(self, batch: Tensor) -> Tensor:
+        with torch.inference_mode():
+            placed = batch.to(self.device, self.precision).contiguous(memory_format=torch.channels_last)
+            return torch.softmax(self._network(placed).float(), dim=1).cpu()
+
+
+def segment_sax(
+    images: npt.NDArray[np.generic],
+    pixel_mm: PixelSize,
+    slice_mm: float | None,
+    model: str | os.PathLike[str] = "default",
+) -> npt.NDArray[np.uint8]:
+    """Right ventricle, myocardium and left ventricle in short-axis images.
+
+    Args:
+        images: ``(frame, slice, row, col)``, any real type; one frame and one slice are enough. Slices in
+            order, from base to apex or back; from 8 frames on they are taken as consecutive times and smoothed
+            over neighbours.
+        pixel_mm: pixel size in mm, or (row, col) sizes; None if unknown.
+        slice_mm: distance between slices in mm; None or NaN if unknown. The default network works slice by
+            slice.
+        model: "default" or a model folder (:func:`cmr_models.zoo.load`).
+
+    Returns:
+        ``labels`` uint8 of the same shape: 0 background, 1 RV, 2 myocardium, 3 LV (papillary muscles
+        included). A constant image has only background.
+
+    Raises:
+        ValueError: if the array is not 4-D, empty, not real or not finite, or a size in mm is not positive.
+    """
+    _check_images(images)
+    _check_sizes(pixel_mm, slice_mm)
+    return _segmented(images, pixel_mm, _shared_segmenter(os.fspath(model), "segment_sax"))
+
+
+def segment_lax_4c(
+    images: npt.NDArray[np.generic], pixel_mm: PixelSize, model: str | os.PathLike[str] = "default"
+) -> npt.NDArray[np.uint8]:
+    """Ventricles and atria in 4-chamber images.
+
+    Args:
+        images: ``(frame, slice, row, col)``, any real type; usually one slice.
+        pixel_mm: as in :func:`segment_sax`.
+        model: as in :func:`segment_sax`.
+
+    Returns:
+        ``labels`` uint8 of the same shape: 0 background, 1 RV, 2 myocardium, 3 LV, 4 LA, 5 RA.
+
+    Raises:
+        ValueError: as :func:`segment_sax`.
+    """
+    _check_images(images)
+    _check_sizes(pixel_mm, None)
+    return _segmented(images, pixel_mm, _shared_segmenter(os.fspath(model), "segment_lax_4c"))
+
+
+def prepare(images: npt.NDArray[np.generic], placement: Placement) -> Tensor:
+    """Standardised crops ``(frame * slice, 1, size, size)`` of ``images (frame, slice, row, col)``."""
+    flat = torch.from_numpy(np.ascontiguousarray(images.reshape(-1, *images.shape[2:]), np.float32))
+    return standardised(cropped(flat, placement)[:, None])
+
+
+def restore(
+    probabilities: Tensor, placement: Placement, shape: tuple[int, int, int, int], card: zoo.ModelCard
+) -> npt.NDArray[np.uint8]:
+    """Labels on the study's own grid.
+
+    Args:
+        probabilities: ``(frame * slice, class, size, size)`` of :meth:`Segmenter.predict`.
+        placement: that of the study.
+        shape: ``(frame, slice, row, col)`` of the study.
+        card: the model's card.
+
+    Returns:
+        ``labels`` uint8 of ``shape``, cleaned: see :mod:`cmr_models.components`.
+    """
+    n_frames, n_slices, n_rows, n_cols = shape
+    part, place = _occupied(probabilities, placement)
+    smooth = _smoothed(part.reshape(n_frames, n_slices, *part.shape[1:]))
+    coarse = _most_probable(smooth).numpy()
+    clean = plausible_sax(coarse, card.pixel_mm) if card.task == "segment_sax" else largest_pieces(coarse)
+    corrected = _corrected(smooth, torch.from_numpy(coarse), torch.from_numpy(clean))
+    rows, cols = image_window(place, (n_rows, n_cols))
+    labels = np.zeros(shape, np.uint8)
+    for frame in range(n_frames):
+        fine = uncropped(corrected[frame], place, (rows, cols))
+        labels[frame, :, rows, cols] = _most_probable(fine).numpy()
+    return labels
+
+
+def _segmented(images: npt.NDArray[np.generic], pixel_mm: PixelSize, segmenter: Segmenter) -> npt.NDArray[np.uint8]:
+    placement = segmenter.locate(images, pixel_mm)
+    probabilities = segmenter.predict(prepare(images, placement))
+    shape = (images.shape[0], images.shape[1], images.shape[2], images.shape[3])
+    labels = restore(probabilities, placement, shape, segmenter.card)
+    labels[images.max(axis=(2, 3)) == images.min(axis=(2, 3))] = 0
+    return labels
+
+
+@functools.lru_cache(maxsize=4)
+def _shared_segmenter(model: str, task: str) -> Segmenter:
+    return Segmenter.load(model, task)
+
+
+def _smoothed(probabilities: Tensor) -> Tensor:
+    """Probabilities ``(frame, slice, class, row, col)`` averaged over neighbouring frames, if these are a
+    cine.
+    """
+    if len(probabilities) < _SMOOTHED_FROM_FRAMES:
+        return probabilities
+    outer, middle = _FRAME_WEIGHTS
+    smooth = middle * probabilities
+    smooth[1:].add_(probabilities[:-1], alpha=outer)
+    smooth[:-1].add_(probabilities[1:], alpha=outer)
+    smooth[0].add_(probabilities[0], alpha=outer)
+    smooth[-1].add_(probabilities[-1], alpha=outer)
+    return smooth
+
+
+def _winner(probabilities: Tensor) -> Tensor:
+    """The most probable class, ``(..., row, col)`` uint8 of ``(..., class, row, col)``; quicker than an argmax."""
+    best, *others = probabilities.unbind(dim=-3)
+    labels = torch.zeros(best.shape, dtype=torch.uint8)
+    for label, other in enumerate(others, start=1):
+        labels.masked_fill_(other > best, label)
+        best = torch.maximum(best, other)
+    return labels
+
+
+def _corrected(probabilities: Tensor, coarse: Tensor, clean: Tensor) -> Tensor:
+    """Probabilities in which the pixels that cleaning changed are certain."""
+    changed = coarse != clean
+    corrected = probabilities.clone()
+    certain = nn.functional.one_hot(clean[changed].long(), probabilities.shape[2])
+    corrected.movedim(2, -1)[changed] = certain.to(probabilities)
+    return corrected
+
+
+def _most_probable(probabilities: Tensor) -> Tensor:
+    """``probabilities.argmax(-3)`` of ``(..., class, row, col)`` as uint8; several times as fast on a CPU."""
+    best = probabilities.select(-3, 0)
+    label = torch.zeros(best.shape, dtype=torch.uint8)
+    for code in range(1, probabilities.shape[-3]):
+        candidate = probabilities.select(-3, code)
+        label.masked_fill_(candidate > best, code)
+        best = torch.maximum(best, candidate)
+    return label
+
+
+def _occupied(probabilities: Tensor, placement: Placement) -> tuple[Tensor, Placement]:
+    """The square of the crops outside which every image is background, with a margin, and where it lies.
+
+    Neither averaging over frames nor interpolating can make anything else of what is background all around.
+    """
+    present = _most_probable(probabilities).any(dim=0)
+    if not present.any():
+        return probabilities, placement
+    spans = [torch.nonzero(present.any(dim=1 - axis)).flatten() for axis in (0, 1)]
+    side = min(placement.size, max(int(span[-1] - span[0]) for span in spans) + 3)
+    starts = [min(max(0, int(span[0]) - 1), placement.size - side) for span in spans]
+    shifts = [start + (side - placement.size) / 2 for start in starts]
+    row_px, col_px = (c + s * shift for c, s, shift in zip(placement.centre_px, placement.step_px, shifts, strict=True))
+    part = probabilities[:, :, starts[0] : starts[0] + side, starts[1] : starts[1] + side]
+    return part, Placement((row_px, col_px), placement.step_px, side)
+
+
+def _fused(network: nn.Module) -> nn.Module:
+    """The network with each batch normalisation folded into the convolution before it."""
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for i in range(len(module) - 1):
+            convolution, normalisation = module[i], module[i + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
+                module[i], module[i + 1] = fuse_conv_bn_eval(convolution, normalisation), nn.Identity()
+    return network
+
+
+def _chosen_device(device: str) -> str:
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _fast_precision(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    fast = device.type == "cpu" and "avx512_bf16" in _cpu_features()
+    return torch.bfloat16 if fast else torch.float32
+
+
+@functools.cache
+def _cpu_features() -> frozenset[str]:
+    found = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return frozenset({"avx512_bf16"} if found else ())
+
+
+def _pair(pixel_mm: float | tuple[float, float]) -> tuple[float, float]:
+    row_mm, col_mm = np.broadcast_to(np.asarray(pixel_mm, float), 2)
+    return float(row_mm), float(col_mm)
+
+
+def _check_images(images: npt.NDArray[np.generic]) -> None:
+    if not isinstance(images, np.ndarray) or images.ndim != 4:
+        shape = getattr(images, "shape", type(images).__name__)
+        raise ValueError(f"images must be an array (frame, slice, row, col), got {shape}; add axes of length 1")
+    if images.size == 0:
+        raise ValueError(f"images are empty: shape {images.shape}; give at least one frame, slice, row and column")
+    if images.dtype.kind not in "buif":
+        raise ValueError(f"images must have a real type, got {images.dtype}; take the magnitude")
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        n_bad = int((~np.isfinite(images)).sum())
+        raise ValueError(f"images hold {n_bad} values that are not finite; replace or leave out those frames")
+
+
+def _check_sizes(pixel_mm: PixelSize, slice_mm: float | None) -> None:
+    if pixel_mm is not None:
+        sizes = np.asarray(pixel_mm, float)
+        if sizes.size not in (1, 2) or not np.isfinite(sizes).all() or (sizes <= 0).any():
+            raise ValueError(f"pixel_mm must be one or two positive numbers or None, got {pixel_mm}")
+    if slice_mm is not None and not np.isnan(slice_mm) and slice_mm <= 0:
+        raise ValueError(f"slice_mm must be positive, or None if unknown, got {slice_mm}")

@@ -1,0 +1,96 @@
+"""Which series are cines of the heart: scouts, flow, tagging, maps, results and perfusion are told apart."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+MIN_CINE_FRAMES = 6
+"""Fewer frames do not show a cycle; clinical cines have 12 to 100."""
+
+LONGEST_CYCLE_MS = 3000.0
+"""No cardiac cycle is longer (20 beats a minute)."""
+
+SHORTEST_CYCLE_MS = 250.0
+
+_MAP_TYPES = frozenset(("T1", "T2", "R1", "R2", "T1 MAP", "T2 MAP", "T1MAP", "T2MAP", "T2_STAR MAP", "ECV", "T1_MAP"))
+_PHASE_TYPES = frozenset(("P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP", "FLOW_ENCODED", "PCA", "PC"))
+
+_WORDS = tuple(
+    (reason, re.compile(pattern, re.IGNORECASE))
+    for reason, pattern in (
+        ("series_result", r"inline.?vf|vf.?results|screen.?save|secondary.?capture|evidence"),
+        ("series_scout", r"locali[sz]er|scout|survey|thorax_cor_tra"),
+        ("series_phase_contrast", r"(\b|_)flow(?!.?comp)|venc|phase.?contrast|epat@c"),
+        ("series_tagging", r"tagging|(^|[_ ])tag([_ ]|$)|spamm"),
+        ("series_mapping", r"molli|sasha|t[12](star|\*)?[_ ]?map|fitparams"),
+        ("series_perfusion", r"perfusion|first.?pass|(^|[_ ])perf([_ ]|$)"),
+    )
+)
+_VELOCITY_SEQUENCE = re.compile(r"v\d{2,3}(in|th|ap|rl|fh)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class SeriesFacts:
+    """What the headers say of one plane of one series.
+
+    Attributes:
+        description: series description and protocol name.
+        sequence_name: as the vendor writes it.
+        image_type: DICOM ImageType, upper case.
+        modality: "MR" for magnetic resonance.
+        has_colour: more than one sample a pixel.
+        n_frames: images of this plane.
+        n_orientations: distinct orientations within the series.
+        trigger_span_ms: last minus first trigger time; NaN if none.
+        cycle_ms: RR interval from the header; NaN if absent.
+        acquisition_span_ms: last minus first acquisition time; NaN if none.
+    """
+
+    description: str = ""
+    sequence_name: str = ""
+    image_type: tuple[str, ...] = ()
+    modality: str = "MR"
+    has_colour: bool = False
+    n_frames: int = 1
+    n_orientations: int = 1
+    trigger_span_ms: float = math.nan
+    cycle_ms: float = math.nan
+    acquisition_span_ms: float = math.nan
+
+
+def exclusion(facts: SeriesFacts) -> str | None:
+    """The reason code for which a plane of a series is not a cine of the heart; None if it may be one."""
+    return _by_type(facts) or _by_words(facts) or _by_time(facts)
+
+
+def is_plausible_cycle(cycle_ms: float) -> bool:
+    """Whether an RR interval can be a heart's (some scanners write counts or zeros)."""
+    return SHORTEST_CYCLE_MS <= cycle_ms <= LONGEST_CYCLE_MS
+
+
+def _by_type(facts: SeriesFacts) -> str | None:
+    types = frozenset(facts.image_type)
+    if facts.modality != "MR" or facts.has_colour or "SECONDARY" in types:
+        return "series_result"
+    if "LOCALIZER" in types or (facts.n_orientations > 1 and facts.n_frames < MIN_CINE_FRAMES):
+        return "series_scout"
+    if types & _PHASE_TYPES or _VELOCITY_SEQUENCE.search(facts.sequence_name):
+        return "series_phase_contrast"
+    return "series_mapping" if types & _MAP_TYPES else None
+
+
+def _by_words(facts: SeriesFacts) -> str | None:
+    return next((reason for reason, words in _WORDS if words.search(facts.description)), None)
+
+
+def _by_time(facts: SeriesFacts) -> str | None:
+    if facts.n_frames < MIN_CINE_FRAMES:
+        return "series_not_cine"
+    longest = 1.6 * facts.cycle_ms if is_plausible_cycle(facts.cycle_ms) else LONGEST_CYCLE_MS
+    if facts.trigger_span_ms > longest:
+        return "series_perfusion"
+    one_instant = not facts.trigger_span_ms > 100.0
+    one_image_a_beat = facts.acquisition_span_ms > SHORTEST_CYCLE_MS * facts.n_frames
+    return "series_perfusion" if one_instant and one_image_a_beat else None

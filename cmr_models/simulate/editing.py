@@ -1,0 +1,147 @@
+"""Opening the DICOM files of an archive, changing them, and closing it again."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from pydicom import dcmread, dcmwrite
+from pydicom.dataset import FileDataset
+from pydicom.uid import UID
+
+from cmr_models.simulate.archive import SAX_FIELD, Members, unzipped, zipped
+from cmr_models.simulate.dicom import new_uid
+
+Archives = dict[str, bytes]
+Rng = np.random.Generator
+ChangeMembers = Callable[[Members, Rng], Members]
+ChangeImage = Callable[[FileDataset, int], FileDataset]
+
+_POSITION = re.compile(rb"\x20\x00\x32\x00DS(..)", re.DOTALL)
+
+
+def sax_name(archives: Mapping[str, bytes]) -> str:
+    """File name of the short-axis archive.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for name in archives:
+        if f"_{SAX_FIELD}_" in name:
+            return name
+    raise ValueError(f"no short-axis archive (field {SAX_FIELD}) among {sorted(archives)}")
+
+
+def on_bytes(archives: Archives, change: Callable[[bytes], bytes]) -> Archives:
+    """Change the short-axis archive as a file."""
+    name = sax_name(archives)
+    return archives | {name: change(archives[name])}
+
+
+def on_members(archives: Archives, rng: Rng, change: ChangeMembers) -> Archives:
+    """Change the members of the short-axis archive."""
+    return on_bytes(archives, lambda content: zipped(change(unzipped(content), rng)))
+
+
+def on_every_image(archives: Archives, change: ChangeImage) -> Archives:
+    """Change every image of every archive."""
+    return {
+        name: zipped(
+            [(file, _changed(data, change, 0) if is_image(file) else data) for file, data in unzipped(content)]
+        )
+        for name, content in archives.items()
+    }
+
+
+def on_series(archives: Archives, rng: Rng, change: ChangeImage) -> Archives:
+    """Change the images of one plane of the short-axis archive; ``change`` also gets the frame."""
+
+    def edited(members: Members, rng: Rng) -> Members:
+        frames = {name: frame for frame, name in enumerate(chosen_series(members, rng))}
+        return [(name, _changed(data, change, frames[name]) if name in frames else data) for name, data in members]
+
+    return on_members(archives, rng, edited)
+
+
+def on_one_file(members: Members, rng: Rng, change: Callable[[bytes], bytes]) -> Members:
+    """Change one image, as a file."""
+    images = [k for k, (name, _) in enumerate(members) if is_image(name)]
+    chosen = images[int(rng.integers(len(images)))]
+    return [(name, change(data) if k == chosen else data) for k, (name, data) in enumerate(members)]
+
+
+def planes_in_order(members: Members) -> list[list[str]]:
+    """File names of the cine planes, from the base on; the frames of each in order."""
+    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    at: dict[str, float] = {}
+    for name, data in members:
+        if not is_image(name):
+            continue
+        header = dcmread(io.BytesIO(data), stop_before_pixels=True)
+        if "InlineVF" in header.SeriesDescription or "CINE" not in header.SeriesDescription:
+            continue
+        row, col = np.reshape(np.asarray(header.ImageOrientationPatient, float), (2, 3))
+        uid = f"{header.SeriesInstanceUID} {header.ImagePositionPatient}"
+        at[uid] = float(np.asarray(header.ImagePositionPatient, float) @ np.cross(row, col))
+        found[uid].append((int(header.InstanceNumber), name))
+    return [[name for _, name in sorted(found[uid])] for uid in sorted(found, key=lambda uid: at[uid])]
+
+
+def chosen_series(members: Members, rng: Rng) -> list[str]:
+    """The files of a plane in the middle third of the stack."""
+    stack = planes_in_order(members)
+    return stack[int(rng.integers(len(stack) // 3, max(len(stack) // 3 + 1, 2 * len(stack) // 3)))]
+
+
+def read_image(data: bytes) -> FileDataset:
+    """One DICOM image."""
+    return dcmread(io.BytesIO(data))
+
+
+def written(image: FileDataset) -> bytes:
+    """The image as a file."""
+    buffer = io.BytesIO()
+    dcmwrite(buffer, image, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def renewed(image: FileDataset, series_uid: str, rng: Rng) -> FileDataset:
+    """The same image as another instance of another series."""
+    image.SeriesInstanceUID = series_uid
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(new_uid(rng))
+    return image
+
+
+def without_position(data: bytes) -> bytes:
+    """The file with a position that is not a number; pydicom would not write it."""
+    found = _POSITION.search(data)
+    if found is None:
+        raise ValueError("the file has no ImagePositionPatient (0020,0032)")
+    (length,) = struct.unpack("<H", found.group(1))
+    return data[: found.end()] + rb"NaN\NaN\NaN".ljust(length) + data[found.end() + length :]
+
+
+def is_image(name: str) -> bool:
+    """Whether a member is a DICOM file."""
+    return name.endswith(".dcm")
+
+
+def central_offsets(content: bytes) -> list[tuple[zipfile.ZipInfo, int]]:
+    """Each member and where its entry of the central directory begins."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members, at = archive.infolist(), archive.start_dir
+    offsets = []
+    for member in members:
+        offsets.append((member, at))
+        lengths = struct.unpack("<3H", content[at + 28 : at + 34])
+        at += 46 + sum(lengths)
+    return offsets
+
+
+def _changed(data: bytes, change: ChangeImage, frame: int) -> bytes:
+    return written(change(read_image(data), frame))

@@ -1,0 +1,73 @@
+"""Phenotypes as the imaging pipeline would measure them in a simulated cohort, without making any image."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cmr_models.simulate.cohort import body_surface_m2, consistent_phenotypes, in_gap, simulate_cohort
+from cmr_models.simulate.planted import INDEXED, CohortSettings, GroupGap
+
+Floats = npt.NDArray[np.float64]
+
+
+def measured_phenotypes(
+    truth: pd.DataFrame, rng: np.random.Generator, settings: CohortSettings | None = None
+) -> pd.DataFrame:
+    """A phenotype table as the imaging pipeline would write it, without images: truth plus measurement error.
+
+    Args:
+        truth: of :func:`simulate_cohort`.
+        rng: source of the noise and of the failures.
+        settings: noise, failures and the planted gap.
+
+    Returns:
+        One row a study with ``study, participant, visit, status, reason``, the phenotypes and their
+        versions per m².
+    """
+    settings = settings or CohortSettings()
+    table = truth[["participant", "visit"]].copy()
+    table.insert(0, "study", table["participant"] + "-" + table["visit"].astype(str))
+    gapped = in_gap(truth, settings.gap)
+    gap = settings.gap or GroupGap("sex", "")
+    noise_sd = settings.noise_sd * np.where(gapped, gap.noise_factor, 1.0)
+    measured = _add_noise(truth, rng, noise_sd, np.where(gapped, gap.ef_bias_pct, 0.0))
+    bsa_m2 = body_surface_m2(truth["height_cm"].to_numpy(float), truth["weight_kg"].to_numpy(float))
+    for name in INDEXED:
+        measured[f"{name}_m2"] = measured[name] / bsa_m2
+    share = settings.failure_share * np.where(gapped, gap.failure_factor, 1.0)
+    failed = rng.random(len(truth)) < share
+    measured.loc[failed] = np.nan
+    table["status"] = np.where(failed, "quarantined", "ok")
+    table["reason"] = np.where(failed, "lv_empty", "")
+    return pd.concat([table, measured], axis=1)
+
+
+def example_tables(
+    n: int, rng: np.random.Generator, settings: CohortSettings | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Phenotypes, participants and outcomes of a simulated cohort: inputs of the statistics."""
+    cohort = simulate_cohort(n, rng, settings)
+    return measured_phenotypes(cohort.truth, rng, settings), cohort.participants, cohort.outcomes
+
+
+def _add_noise(
+    truth: pd.DataFrame, rng: np.random.Generator, noise_sd: Floats, ef_bias_pct: Floats
+) -> pd.DataFrame:
+    """Independent errors of EDV, EF, mass and rate; all else follows from them."""
+    noisy: dict[str, Floats] = {}
+    for name in ("lvedv_ml", "lvef_pct", "lvm_g", "rvef_pct", "heart_rate_bpm"):
+        values = truth[name].to_numpy(float)
+        noisy[name] = values + noise_sd * values.std(ddof=1) * rng.standard_normal(len(values))
+    noisy["lvef_pct"] = noisy["lvef_pct"] + ef_bias_pct
+    ratio = truth["rvsv_ml"].to_numpy(float) / truth["lvsv_ml"].to_numpy(float)
+    table = consistent_phenotypes(
+        noisy["lvedv_ml"],
+        noisy["lvef_pct"],
+        noisy["lvm_g"],
+        noisy["rvef_pct"],
+        noisy["heart_rate_bpm"],
+        ratio,
+    )
+    return table.set_index(truth.index)

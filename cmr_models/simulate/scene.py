@@ -1,0 +1,352 @@
+"""One image plane through a beating heart: the body painted once, the heart painted again for every frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cmr_models import contracts
+from cmr_models.simulate.anatomy import (
+    N_ANGLES,
+    RV_WALL_MM,
+    Heart,
+    HeartState,
+    atrial_profile,
+    lookup,
+    tilt_mm,
+)
+from cmr_models.simulate.body import Body, Image, smooth_noise
+from cmr_models.simulate.settings import Contrast
+
+FloatArray = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.uint8]
+
+_ATRIAL_WALL_MM = 2.2
+_LA_CENTRE, _LA_ASPECT = (-9.0, 8.0), (1.12, 0.9)
+_RA_CENTRE, _RA_ASPECT = (47.0, 14.0), (0.92, 1.1)
+_MARGIN_MM = 12.0
+
+
+class Scene:
+    """A plane of a heart in a body.
+
+    Args:
+        heart: the heart.
+        body: what lies around it.
+        points_mm: ``(row, col, 3)`` patient coordinates of the pixel centres, where the anatomy is sampled.
+        normal: ``(3,)`` unit normal of the plane.
+        thickness_mm: slice thickness, averaged over ``sub_planes``.
+        pixel_mm: pixel size; edges are one pixel soft.
+        contrast: signals.
+        sub_planes: planes through the thickness.
+        rng: chance for textures.
+    """
+
+    def __init__(
+        self,
+        heart: Heart,
+        body: Body,
+        points_mm: FloatArray,
+        normal: FloatArray,
+        thickness_mm: float,
+        pixel_mm: float,
+        contrast: Contrast,
+        sub_planes: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.heart, self.contrast, self.pixel_mm = heart, contrast, np.float32(pixel_mm)
+        self.water, self.fat = body.paint(points_mm, contrast, pixel_mm, rng)
+        local = body.pose.to_heart(points_mm).astype(np.float32)
+        self.box = _heart_box(local, heart)
+        rows, cols = self.box
+        step = (body.pose.axes.T @ normal).astype(np.float32)
+        offsets = (np.arange(sub_planes) - (sub_planes - 1) / 2) * thickness_mm / sub_planes
+        cut = local[rows, cols]
+        self.centre = _Polar(cut, heart.traits.base_tilt)
+        if self.empty:
+            return
+        stacked = cut[None] + offsets.astype(np.float32)[:, None, None, None] * step
+        self.planes = self.centre if sub_planes == 1 else _Polar(stacked, heart.traits.base_tilt)
+        size = (cut.shape[0], cut.shape[1])
+        grain = (14.0 / pixel_mm, 5.0 / pixel_mm + 0.5)
+        self._swirls = [smooth_noise(rng, size, g) for g in (*grain, *grain)]
+        strands = np.abs(smooth_noise(rng, size, 4.5 / pixel_mm + 0.6))
+        self._fat_signal = np.asarray(contrast.fat * np.clip(1 - 0.22 * strands, 0.2, 1), np.float32)
+        self._spots = np.clip(1.6 * smooth_noise(rng, size, 4.0 / pixel_mm + 0.5) - 1.5, 0, 0.9)
+        self._muscle = 1 + contrast.texture * 0.8 * smooth_noise(rng, size, 3.5 / pixel_mm + 0.6)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the heart lies wholly outside the plane."""
+        return self.centre.r.size == 0
+
+    def draw(self, state: HeartState) -> tuple[Image, Image]:
+        """``(row, col)`` water and fat signal at one phase."""
+        water, fat = self.water.copy(), self.fat.copy()
+        if self.empty:
+            return water, fat
+        painter = _Painter(self.planes, water[self.box], fat[self.box], self.pixel_mm)
+        self._paint_heart(painter, state)
+        water[self.box] = painter.water_mean()
+        fat[self.box] = painter.fat_mean()
+        return water, fat
+
+    def labels(self, state: HeartState, atria: bool) -> Labels:
+        """``(row, col)`` labels of :mod:`cmr_models.contracts`, at the middle of the slice."""
+        out = np.zeros(self.water.shape, np.uint8)
+        if not self.empty:
+            out[self.box] = label_points(self.centre, state, self.heart, atria)
+        return out
+
+    def _paint_heart(self, painter: _Painter, state: HeartState) -> None:
+        contrast, geometry = self.contrast, painter.geometry
+        blood = np.float32(contrast.blood) * self._flow(state.phase)
+        muscle = np.float32(contrast.myocardium) * self._muscle
+        at = geometry.at(state)
+        r, u = geometry.r, at.u
+        ends = np.minimum(geometry.z + np.float32(0.24 * state.length_mm), self.heart.apex_z_mm + 3 - geometry.z)
+        sac = np.minimum(np.take(state.envelope, at.index) - r, ends)
+        painter.water_layer(sac + np.float32(1.3), muscle * np.float32(0.6))
+        painter.fat_layer(sac, self._fat_signal)
+        if geometry.top_mm < max(state.tricuspid_z_mm, state.base_z_mm) + 20:
+            self._paint_atria(painter, state, blood, muscle)
+            self._paint_outflow(painter, state, blood, muscle)
+        rv_outer, inner = np.take(state.rv, at.index), np.take(state.inner, at.index)
+        aside = r - inner + np.where(u > 0, np.float32(20), np.float32(0))
+        rv = np.minimum(rv_outer - r, aside)
+        painter.water_layer(np.where(rv_outer > 0, rv + np.float32(RV_WALL_MM), -9), muscle)
+        painter.water_layer(rv, np.float32(0.55) * blood + np.float32(0.45) * muscle)
+        rough = self._spots * np.clip(np.float32(1.1) - rv * np.float32(1 / 16), 0, 1)
+        painter.water_layer(np.minimum(np.take(state.rv_core, at.index) - r, rv), blood + rough * (muscle - blood))
+        self._paint_moderator_band(painter, state, rv, muscle)
+        vestibule = np.minimum(np.float32(0.76) * inner - r, geometry.z - np.float32(state.base_z_mm - 9))
+        painter.water_layer(np.where(u < 0.05, vestibule, -9), blood)
+        epi, endo = np.take(state.epi, at.index), np.take(state.endo, at.index)
+        painter.water_layer(np.where(epi > 0, epi - r, -9), muscle)
+        inside = np.where(endo > 0, endo - r, -9)
+        painter.water_layer(inside, np.float32(0.35) * blood + np.float32(0.65) * muscle)
+        rough = self._spots * np.clip(np.float32(1.3) * u - np.float32(0.1) - inside * np.float32(1 / 20), 0, 1)
+        core = np.minimum(np.take(state.core, at.index) - r, inside)
+        painter.water_layer(core, blood + rough * (muscle - blood))
+        self._paint_papillaries(painter, state, at, inside, muscle)
+        self._paint_mitral_valve(painter, state, blood, muscle)
+
+    def _paint_atria(self, painter: _Painter, state: HeartState, blood: Image, muscle: Image) -> None:
+        ra, la = atria_inside(painter.geometry, state)
+        painter.water_layer(ra + _ATRIAL_WALL_MM, muscle)
+        painter.water_layer(ra, blood)
+        painter.water_layer(la + _ATRIAL_WALL_MM, muscle)
+        painter.water_layer(la, blood * np.float32(0.98))
+
+    def _paint_outflow(self, painter: _Painter, state: HeartState, blood: Image, muscle: Image) -> None:
+        """Aortic root and pulmonary trunk, which follow the base."""
+        geometry = painter.geometry
+        for start, end, radius in _outflow_tubes(state):
+            inside = radius - _segment_distance(geometry, start, end)
+            painter.water_layer(inside + 1.6, muscle)
+            painter.water_layer(inside, blood)
+
+    def _paint_papillaries(
+        self, painter: _Painter, state: HeartState, at: _Heights, inside: Image, muscle: Image
+    ) -> None:
+        """Lobes that stand free near the base and lean into the wall towards the apex."""
+        geometry = painter.geometry
+        near = np.flatnonzero(inside > -1)
+        u, endo = at.u.flat[near], np.take(state.endo, at.index.flat[near])
+        x, y = geometry.x.flat[near], geometry.y.flat[near]
+        reach = np.float32(float(state.endo.max()))
+        body = np.full(near.shape, -9, np.float32)
+        for angle, head, depth, radius in self.heart.papillaries.astype(np.float32):
+            turned = angle + np.float32(state.twist_rad) * (np.float32(0.6) + np.float32(0.4) * u)
+            climb = np.clip((u - head) / np.float32(0.45), 0, 1.2)
+            away = (depth + (np.float32(0.98) - depth) * climb) * endo
+            size = radius * reach * (np.float32(0.8) + np.float32(0.35) * climb)
+            lobe = size - np.hypot(x - away * np.cos(turned), y - away * np.sin(turned))
+            lobe = np.minimum(lobe, (u - head) * np.float32(state.length_mm))
+            body = np.maximum(body, lobe)
+        body = np.minimum(np.minimum(body, inside.flat[near]), (np.float32(0.93) - u) * 90)
+        painter.water_at(near, body, np.broadcast_to(muscle, inside.shape).flat[near])
+
+    def _paint_moderator_band(self, painter: _Painter, state: HeartState, rv: Image, muscle: Image) -> None:
+        height = self.heart.band_height
+        if not np.isfinite(height):
+            return
+        z = state.base_z_mm + height * state.length_mm
+        size = float(state.inner.max())
+        start, end = np.array([0.8 * size, 0.2 * size, z - 8]), np.array([1.75 * size, -0.3 * size, z + 10])
+        near = np.flatnonzero(rv > -1)
+        inside = np.float32(2.4) - _segment_distance(geometry_at(painter.geometry, near), start, end)
+        signal = np.broadcast_to(muscle, rv.shape).flat[near]
+        painter.water_at(near, np.minimum(inside, rv.flat[near]), signal)
+
+    def _paint_mitral_valve(self, painter: _Painter, state: HeartState, blood: Image, muscle: Image) -> None:
+        if not 0.02 < state.phase < self.heart.end_systole + 0.03:
+            return
+        geometry = painter.geometry
+        above = np.abs(geometry.z - np.float32(state.base_z_mm) - 3.0) - np.float32(0.9)
+        radius = np.float32(float(state.endo.max()) * 0.9) - geometry.r
+        painter.water_layer(np.minimum(-above, radius), np.float32(0.45) * blood + np.float32(0.55) * muscle)
+
+    def _flow(self, phase: float) -> Image:
+        """Uneven blood signal, moving periodically through the cycle."""
+        a, b, c, d = self._swirls
+        turn = 2 * np.pi * phase
+        mixed = (a * np.float32(np.cos(turn)) + c * np.float32(np.sin(turn))) + np.float32(0.7) * (
+            b * np.float32(np.cos(2 * turn)) + d * np.float32(np.sin(2 * turn))
+        )
+        return np.asarray(np.clip(1 + np.float32(self.contrast.blood_texture) * mixed, 0.3, 1.3))
+
+
+class _Heights:
+    """Table rows of a set of points at one phase."""
+
+    def __init__(self, u: Image, index: npt.NDArray[np.intp]) -> None:
+        self.u, self.index = u, index
+
+
+class _Polar:
+    """Points of parallel planes about the long axis: everything that does not change with the phase."""
+
+    def __init__(self, local_mm: Image, base_tilt: float) -> None:
+        self.x, self.y, z = (np.ascontiguousarray(local_mm[..., k]) for k in range(3))
+        self.z = z - tilt_mm(self.x, self.y, base_tilt).astype(np.float32)
+        self.top_mm = float(self.z.min()) if self.z.size else 0.0
+        self.r = np.hypot(self.x, self.y)
+        turn = np.arctan2(self.y, self.x) * np.float32(N_ANGLES / (2 * np.pi)) + np.float32(N_ANGLES + 0.5)
+        self.angle_index = np.mod(turn, N_ANGLES).astype(np.int32)
+
+    def at(self, state: HeartState) -> _Heights:
+        """Heights of the points and their rows in the state's tables."""
+        u = (self.z - np.float32(state.base_z_mm)) * np.float32(1 / state.length_mm)
+        return _Heights(u, lookup(u, self.angle_index))
+
+
+def geometry_at(geometry: _Polar, where: npt.NDArray[np.intp]) -> _Points:
+    """Cartesian coordinates of some of the points."""
+    return _Points(geometry.x.flat[where], geometry.y.flat[where], geometry.z.flat[where])
+
+
+class _Points(NamedTuple):
+    """Heart coordinates, the axis sheared."""
+
+    x: Image
+    y: Image
+    z: Image
+
+
+class _Painter:
+    """Water and fat of a set of sub-planes, painted one chamber over another."""
+
+    def __init__(self, geometry: _Polar, water: Image, fat: Image, pixel_mm: np.float32) -> None:
+        self.geometry, self.pixel_mm = geometry, pixel_mm
+        self.water = np.broadcast_to(water, geometry.r.shape).copy()
+        self.fat = np.broadcast_to(fat, geometry.r.shape).copy()
+
+    def _cover(self, inside_mm: Image) -> Image:
+        cover = inside_mm * (1 / self.pixel_mm)
+        cover += np.float32(0.5)
+        return np.clip(cover, 0, 1, out=cover)
+
+    def water_layer(self, inside_mm: Image, signal: Image) -> None:
+        """Paint water inside a surface at this signed distance."""
+        cover = self._cover(inside_mm)
+        self.water += cover * (signal - self.water)
+        self.fat -= cover * self.fat
+
+    def water_at(self, where: npt.NDArray[np.intp], inside_mm: Image, signal: Image) -> None:
+        """Paint water on the points ``where`` (flat index) only."""
+        cover = self._cover(inside_mm)
+        water, fat = self.water.reshape(-1), self.fat.reshape(-1)
+        water[where] += cover * (signal - water[where])
+        fat[where] *= 1 - cover
+
+    def fat_layer(self, inside_mm: Image, signal: Image) -> None:
+        """Paint fat."""
+        cover = self._cover(inside_mm)
+        self.fat += cover * (signal - self.fat)
+        self.water -= cover * self.water
+
+    def water_mean(self) -> Image:
+        """Averaged through the slice."""
+        return self.water if self.water.ndim == 2 else self.water.mean(axis=0)
+
+    def fat_mean(self) -> Image:
+        """Averaged through the slice."""
+        return self.fat if self.fat.ndim == 2 else self.fat.mean(axis=0)
+
+
+def label_points(geometry: _Polar, state: HeartState, heart: Heart, atria: bool) -> Labels:
+    """Which chamber each point lies in."""
+    at, r = geometry.at(state), geometry.r
+    labels = np.zeros(r.shape, np.uint8)
+    if atria:
+        ra, la = atria_inside(geometry, state)
+        labels[ra > 0] = contracts.RA
+        labels[la > 0] = contracts.LA
+    labels[(np.take(state.rv, at.index) > r) & (np.take(state.inner, at.index) <= r)] = contracts.RV
+    labels[np.take(state.epi, at.index) > r] = contracts.MYOCARDIUM
+    labels[np.take(state.endo, at.index) > r] = contracts.LV
+    return labels
+
+
+def atria_inside(geometry: _Polar, state: HeartState) -> tuple[Image, Image]:
+    """Signed distance (mm, positive inside) to the right and the left atrium."""
+    ra = _atrium(geometry, _RA_CENTRE, _RA_ASPECT, state.tricuspid_z_mm - 1, state.ra_length_mm, state.ra_radius_mm)
+    la = _atrium(geometry, _LA_CENTRE, _LA_ASPECT, state.base_z_mm - 1, state.la_length_mm, state.la_radius_mm)
+    return ra, la
+
+
+def _atrium(
+    geometry: _Polar,
+    centre: tuple[float, float],
+    aspect: tuple[float, float],
+    valve_z_mm: float,
+    length_mm: float,
+    radius_mm: float,
+) -> Image:
+    v = (np.float32(valve_z_mm) - geometry.z) * np.float32(1 / length_mm)
+    scale = np.sqrt(aspect[0] * aspect[1])
+    across = np.hypot(
+        (geometry.x - np.float32(centre[0])) * np.float32(scale / aspect[0]),
+        (geometry.y - np.float32(centre[1])) * np.float32(scale / aspect[1]),
+    )
+    radius = np.float32(radius_mm) * np.sqrt(atrial_profile(v).astype(np.float32))
+    inside = np.where(radius > 0, radius - across, np.float32(-9))
+    return np.asarray(np.minimum(inside, v * np.float32(length_mm)), np.float32)
+
+
+def _outflow_tubes(state: HeartState) -> list[tuple[FloatArray, FloatArray, float]]:
+    """Aortic root and pulmonary trunk in the heart frame: start, end, radius (mm)."""
+    z, size = state.base_z_mm, float(state.inner.max()) / 35
+    rv_top = z - 0.12 * state.length_mm
+    return [
+        (np.array([9.0, -11.0, z + 4]) * [size, size, 1], np.array([14.0, -20.0, -26.0]), 13.0),
+        (np.array([30.0, -38.0, rv_top]) * [size, size, 1], np.array([26.0, -42.0, -30.0]), 13.5),
+    ]
+
+
+def _segment_distance(geometry: _Polar | _Points, start: FloatArray, end: FloatArray) -> Image:
+    axis = (end - start).astype(np.float32)
+    px, py = geometry.x - np.float32(start[0]), geometry.y - np.float32(start[1])
+    pz = geometry.z - np.float32(start[2])
+    share = np.clip((px * axis[0] + py * axis[1] + pz * axis[2]) * np.float32(1 / (axis @ axis)), 0, 1)
+    return np.asarray(np.sqrt((px - share * axis[0]) ** 2 + (py - share * axis[1]) ** 2 + (pz - share * axis[2]) ** 2))
+
+
+def _heart_box(local_mm: Image, heart: Heart) -> tuple[slice, slice]:
+    """Rows and columns that the heart can touch: its envelope at end-diastole, and the atria above."""
+    x, y, z = local_mm[..., 0], local_mm[..., 1], local_mm[..., 2]
+    reach_mm = np.interp(z, *heart.reach, left=0.0, right=0.0)
+    ventricles = np.hypot(x, y) < reach_mm
+    size = (heart.traits.lvedv_ml / 150) ** 0.3
+    lower = np.array([-48 * size, -62 * size, -75], np.float32) - _MARGIN_MM
+    upper = np.array([85 * size, 55 * size, 36], np.float32) + _MARGIN_MM
+    inside = ventricles | ((local_mm > lower) & (local_mm < upper)).all(axis=-1)
+    return _extent(np.asarray(inside.any(axis=1))), _extent(np.asarray(inside.any(axis=0)))
+
+
+def _extent(touched: npt.NDArray[np.bool_]) -> slice:
+    where = np.flatnonzero(touched)
+    return slice(int(where[0]), int(where[-1]) + 1) if where.size else slice(0, 0)

@@ -1,0 +1,111 @@
+"""Independent random images with labels, for training a segmentation network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from cmr_models.simulate.anatomy import Heart
+from cmr_models.simulate.body import Body
+from cmr_models.simulate.imaging import scanned, stored
+from cmr_models.simulate.planes import Planes, lax_plane, planned, pose_of, tilted
+from cmr_models.simulate.scene import Scene
+from cmr_models.simulate.settings import ImagingSettings
+from cmr_models.simulate.traits import HeartTraits, Sex, sample_traits
+
+_DISEASES: Sequence[tuple[str, ...]] = (
+    (),
+    ("heart_failure",),
+    ("dilated",),
+    ("hypertrophic",),
+    ("hypertension",),
+    ("myocardial_infarction",),
+    ("rv_overload",),
+    ("heart_failure", "myocardial_infarction"),
+)
+_DISEASE_SHARES = (0.36, 0.08, 0.12, 0.14, 0.08, 0.08, 0.08, 0.06)
+
+
+def training_slices(
+    rng: np.random.Generator,
+    n: int,
+    view: str = "sax",
+    size: tuple[int, int] = (256, 256),
+    *,
+    settings: ImagingSettings | None = None,
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Random hearts, planes, phases and scanners; one image each, the whole field of view.
+
+    Args:
+        rng: source of chance.
+        n: images.
+        view: "sax" (from above the base to beyond the apex), "lax_2c", "lax_3c" or "lax_4c".
+        size: rows and columns.
+        settings: the protocol to randomise around; UK Biobank's by default.
+
+    Returns:
+        ``images (n, row, col)`` uint16, ``labels (n, row, col)`` uint8 and ``pixel_mm (n,)``.
+    """
+    base = settings or ImagingSettings()
+    images, labels = np.empty((n, *size), np.uint16), np.empty((n, *size), np.uint8)
+    pixel_mm = np.empty(n, np.float32)
+    for i in range(n):
+        drawn = replace(base.randomised(rng), matrix=size, n_frames=1)
+        drawn = replace(drawn, pixel_mm=max(drawn.pixel_mm, 150.0 / min(size)), sub_planes=int(rng.integers(1, 4)))
+        images[i], labels[i] = _one(Heart(random_traits(rng), rng), view, drawn, rng)
+        pixel_mm[i] = drawn.pixel_mm
+    return images, labels, pixel_mm
+
+
+def random_traits(rng: np.random.Generator) -> HeartTraits:
+    """Any adult, healthy or ill, more ill ones than a biobank has."""
+    sex: Sex = "F" if rng.random() < 0.5 else "M"
+    height = rng.normal(163 if sex == "F" else 176, 7)
+    bmi = float(np.clip(rng.normal(27, 5), 17, 45))
+    disease = _DISEASES[int(rng.choice(len(_DISEASES), p=_DISEASE_SHARES))]
+    traits = sample_traits(
+        rng,
+        sex=sex,
+        age_years=float(rng.uniform(20, 85)),
+        height_cm=float(height),
+        weight_kg=float(bmi * (height / 100) ** 2),
+        disease=disease,
+        severity=float(rng.uniform(0.3, 1.4)),
+    )
+    return replace(
+        traits,
+        axis_left_deg=float(rng.normal(0, 12)),
+        axis_down_deg=float(rng.normal(0, 15)),
+        roll_deg=float(rng.normal(0, 14)),
+        papillary_size=float(rng.uniform(0.10, 0.32)),
+        trabeculation=float(rng.uniform(0.2, 2.2)),
+    )
+
+
+def _one(
+    heart: Heart, view: str, settings: ImagingSettings, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
+    planes = _random_sax(heart, settings, rng) if view == "sax" else lax_plane(heart, view, settings, rng)
+    phase = float(rng.choice([0.0, heart.end_systole, rng.random()], p=[0.3, 0.3, 0.4]))
+    state = heart.state(phase)
+    points = planes.points(0)
+    body = Body(heart, rng)
+    scene = Scene(
+        heart, body, points, planes.normal[0], planes.thickness_mm, planes.pixel_mm, settings.contrast,
+        settings.sub_planes, rng,
+    )  # fmt: skip
+    signal = scanned([scene.draw(state)], points, settings, rng)
+    scale = float(np.exp(rng.uniform(np.log(80), np.log(1200))))
+    return stored(signal, scale)[0], scene.labels(state, view == "lax_4c")
+
+
+def _random_sax(heart: Heart, settings: ImagingSettings, rng: np.random.Generator) -> Planes:
+    """A short-axis plane at any height: mostly through the ventricles, some above or below."""
+    pose = pose_of(heart.traits)
+    normal = tilted(pose.axes[:, 2], settings.tilt_deg, rng)
+    height = rng.uniform(-0.16, 1.06) * heart.apex_z_mm
+    centre = pose.to_patient(np.array([12.0, 0.0, heart.apex_z_mm / 2])) + (height - heart.apex_z_mm / 2) * normal
+    return planned(centre[None], normal, settings, settings.thickness_mm, rng)

@@ -1,0 +1,285 @@
+"""Whose heart it is: volumes, function and shape of one simulated person, drawn from published ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Sex = Literal["F", "M"]
+
+
+@dataclass(frozen=True)
+class HeartTraits:
+    """One heart. Volumes are exact targets: the heart built from them has them.
+
+    ``lv_slenderness`` and the three ``vigour`` factors are relative to what size and ejection fraction let
+    expect, so that traits with other volumes (``dataclasses.replace``) stay a plausible heart.
+    """
+
+    sex: Sex = "M"
+    age_years: float = 60.0
+    height_cm: float = 176.0
+    weight_kg: float = 82.0
+    heart_rate_bpm: float = 64.0
+    lvedv_ml: float = 160.0
+    lvef_pct: float = 59.0
+    lvm_g: float = 103.0
+    rvedv_ml: float = 175.0
+    rvef_pct: float = 55.0
+    la_max_ml: float = 73.0
+    la_min_ml: float = 29.0
+    ra_max_ml: float = 90.0
+    ra_min_ml: float = 50.0
+    lv_slenderness: float = 1.0
+    mapse_vigour: float = 1.0
+    tapse_vigour: float = 1.0
+    torsion_vigour: float = 1.0
+    septal_thickness: float = 1.12
+    thickness_swirl_deg: float = 0.0
+    apical_thickness: float = 0.85
+    infarct_depth: float = 0.0
+    infarct_angle_deg: float = 120.0
+    papillary_size: float = 0.20
+    trabeculation: float = 0.8
+    rv_swing_deg: float = 0.0
+    base_tilt: float = 0.17
+    axis_left_deg: float = 0.0
+    axis_down_deg: float = 0.0
+    roll_deg: float = 0.0
+    fatness: float = 0.4
+    diastolic_fraction: float = 0.72
+
+    @property
+    def lvesv_ml(self) -> float:
+        """End-systolic LV volume (mL)."""
+        return self.lvedv_ml * (1 - self.lvef_pct / 100)
+
+    @property
+    def rvesv_ml(self) -> float:
+        """End-systolic RV volume (mL)."""
+        return self.rvedv_ml * (1 - self.rvef_pct / 100)
+
+    @property
+    def lv_length_mm(self) -> float:
+        """Length of the LV cavity at end-diastole: a larger heart is also rounder."""
+        return float(92 * (self.lvedv_ml / 150) ** 0.36 * self.lv_slenderness)
+
+    @property
+    def mapse_mm(self) -> float:
+        """Descent of the mitral plane; about 13 mm in health, in proportion to the ejection fraction."""
+        return float(np.clip(13.5 * self.lvef_pct / 60 * self.mapse_vigour, 2.5, 19))
+
+    @property
+    def tapse_mm(self) -> float:
+        """Descent of the tricuspid plane; about 20 mm in health."""
+        return float(np.clip(20 * self.rvef_pct / 56 * self.tapse_vigour, 5, 28))
+
+    @property
+    def torsion_deg(self) -> float:
+        """Rotation of the apex against the base; about 15 degrees in health."""
+        return float(np.clip(15 * self.lvef_pct / 60 * self.torsion_vigour, 1, 28))
+
+    @property
+    def bsa_m2(self) -> float:
+        """Body surface area (m2), Du Bois and Du Bois 1916."""
+        return bsa_m2(self.height_cm, self.weight_kg)
+
+
+class _Norm(NamedTuple):
+    """Mean and SD of a healthy person of this sex, and the body surface area at which the mean holds."""
+
+    bsa_m2: float
+    lvedv_ml: tuple[float, float]
+    lvef_pct: tuple[float, float]
+    lvm_g: tuple[float, float]
+    rvef_pct: tuple[float, float]
+    la_max_ml: tuple[float, float]
+    la_ef_pct: tuple[float, float]
+    ra_max_ml: tuple[float, float]
+    ra_ef_pct: tuple[float, float]
+
+
+# Petersen 2017, doi 10.1186/s12968-017-0327-9: midpoint and width / 3.92 of the 95 % intervals of healthy
+# UK Biobank people.
+_NORMS: Mapping[str, _Norm] = {
+    "M": _Norm(2.0, (164, 28), (58.5, 5.4), (103, 20), (55, 5), (73, 18), (60, 7), (93, 26), (40.5, 8.9)),
+    "F": _Norm(1.75, (125, 19), (60.5, 4.8), (70, 12), (57.5, 5.4), (63, 15), (61.5, 6.4), (70, 16), (47, 8)),
+}
+
+
+class _Effect(NamedTuple):
+    """What a disease does to a heart of typical severity: factors on sizes, points on fractions."""
+
+    lvedv: float = 1.0
+    lvef: float = 0.0
+    lvm: float = 1.0
+    rvedv: float = 1.0
+    rvef: float = 0.0
+    la: float = 1.0
+    ra: float = 1.0
+    la_ef: float = 0.0
+    heart_rate: float = 0.0
+    infarct: float = 0.0
+    septum: float = 0.0
+
+
+DISEASES: Mapping[str, _Effect] = {
+    "heart_failure": _Effect(lvedv=1.3, lvef=-20, lvm=1.2, rvef=-8, la=1.3, ra=1.2, la_ef=-12, heart_rate=6),
+    "myocardial_infarction": _Effect(lvedv=1.15, lvef=-11, lvm=1.05, la=1.08, infarct=0.5),
+    "atrial_fibrillation": _Effect(lvef=-4, la=1.4, ra=1.35, la_ef=-18, heart_rate=6),
+    "hypertension": _Effect(lvm=1.14, la=1.05, septum=0.05),
+    "diabetes": _Effect(lvedv=0.95, lvm=1.03, heart_rate=4),
+    "hypertrophic": _Effect(lvedv=0.9, lvef=6, lvm=1.7, la=1.25, septum=0.35),
+    "dilated": _Effect(lvedv=1.6, lvef=-28, lvm=1.3, rvef=-10, la=1.3),
+    "rv_overload": _Effect(lvedv=0.9, rvedv=1.4, rvef=-12, ra=1.4),
+    "cancer": _Effect(lvm=0.95, heart_rate=4),
+}
+
+
+def bsa_m2(height_cm: float, weight_kg: float) -> float:
+    """Body surface area (m2), Du Bois and Du Bois 1916: 0.007184 kg^0.425 cm^0.725."""
+    return float(0.007184 * weight_kg**0.425 * height_cm**0.725)
+
+
+def sample_traits(
+    rng: np.random.Generator,
+    *,
+    sex: Sex,
+    age_years: float,
+    height_cm: float,
+    weight_kg: float,
+    disease: Sequence[str] = (),
+    severity: float = 1.0,
+) -> HeartTraits:
+    """Draw a heart given who carries it.
+
+    Args:
+        rng: source of chance.
+        sex: "F" or "M".
+        age_years: volumes fall 3 % and mass 1 % a decade from 55, atria grow 3 %.
+        height_cm: with ``weight_kg`` sets the body surface area, to which the sizes are proportional.
+        weight_kg: as above; also how fat the chest wall and the pericardium are.
+        disease: names of :data:`DISEASES`.
+        severity: 0 no effect, 1 the typical effect of each disease.
+
+    Returns:
+        Traits, each inside what a living heart can have.
+
+    Raises:
+        ValueError: an unknown sex or disease.
+
+    Reference:
+        Petersen 2017 and Kawel-Boehm 2020 as in ``_NORMS``; ageing after Petersen 2017, table 5.
+    """
+    if sex not in _NORMS:
+        raise ValueError(f"sex must be one of {sorted(_NORMS)}, got {sex!r}")
+    unknown = sorted(set(disease) - set(DISEASES))
+    if unknown:
+        raise ValueError(f"unknown diseases {unknown}; known are {sorted(DISEASES)}")
+    healthy = _healthy(rng, sex, age_years, height_cm, weight_kg)
+    sick = healthy
+    for name in disease:
+        sick = _apply(sick, DISEASES[name], severity * rng.uniform(0.6, 1.4))
+    return _finish(rng, sick)
+
+
+def _healthy(rng: np.random.Generator, sex: Sex, age_years: float, height_cm: float, weight_kg: float) -> HeartTraits:
+    norm, decades = _NORMS[sex], (age_years - 55) / 10
+    size = bsa_m2(height_cm, weight_kg) / norm.bsa_m2
+    shared = rng.normal()  # big hearts are big throughout
+    lvedv = _sized(rng, norm.lvedv_ml, size, shared, 0.85) * (1 - 0.03 * decades)
+    lvef = rng.normal(*norm.lvef_pct)
+    rvef = rng.normal(*norm.rvef_pct)
+    stroke_ml = lvedv * lvef / 100 * rng.normal(1.0, 0.03)
+    la_max = _sized(rng, norm.la_max_ml, size, shared, 0.4) * (1 + 0.03 * decades)
+    ra_max = _sized(rng, norm.ra_max_ml, size, shared, 0.4)
+    return HeartTraits(
+        sex=sex,
+        age_years=age_years,
+        height_cm=height_cm,
+        weight_kg=weight_kg,
+        heart_rate_bpm=float(np.clip(rng.normal(63, 9), 42, 105)),
+        lvedv_ml=lvedv,
+        lvef_pct=lvef,
+        lvm_g=_sized(rng, norm.lvm_g, size, shared, 0.7) * (1 - 0.01 * decades),
+        rvedv_ml=stroke_ml / (rvef / 100),
+        rvef_pct=rvef,
+        la_max_ml=la_max,
+        la_min_ml=la_max * (1 - float(np.clip(rng.normal(*norm.la_ef_pct), 30, 80)) / 100),
+        ra_max_ml=ra_max,
+        ra_min_ml=ra_max * (1 - float(np.clip(rng.normal(*norm.ra_ef_pct), 20, 70)) / 100),
+        septal_thickness=rng.normal(1.12, 0.07),
+        thickness_swirl_deg=rng.normal(0, 25),
+        apical_thickness=rng.normal(0.85, 0.1),
+        papillary_size=float(np.clip(rng.normal(0.20, 0.04), 0.10, 0.30)),
+        trabeculation=float(np.clip(rng.normal(0.8, 0.25), 0.2, 1.6)),
+        rv_swing_deg=rng.normal(0, 7),
+        base_tilt=float(np.clip(rng.normal(0.17, 0.05), 0.05, 0.3)),
+        axis_left_deg=rng.normal(0, 7),
+        axis_down_deg=rng.normal(0, 9),
+        roll_deg=rng.normal(0, 8),
+        fatness=float(np.clip((weight_kg / (height_cm / 100) ** 2 - 17) / 20 + rng.normal(0, 0.1), 0.05, 1.2)),
+        diastolic_fraction=float(np.clip(rng.normal(0.74 - 0.03 * decades, 0.05), 0.55, 0.88)),
+    )
+
+
+def _sized(rng: np.random.Generator, norm: tuple[float, float], size: float, shared: float, loading: float) -> float:
+    """A size at this body surface area; its SD is shrunk because body size explains part of it."""
+    mean, sd = norm
+    z = loading * shared + np.sqrt(1 - loading**2) * rng.normal()
+    return float(mean * size * np.exp(0.8 * sd / mean * z))
+
+
+def _apply(traits: HeartTraits, effect: _Effect, severity: float) -> HeartTraits:
+    """The same heart with a disease; factors act on the log scale, points linearly."""
+
+    def grown(value: float, factor: float) -> float:
+        return value * float(factor**severity)
+
+    lvef = float(np.clip(traits.lvef_pct + severity * effect.lvef, 12, 82))
+    rvef = float(np.clip(traits.rvef_pct + severity * effect.rvef, 15, 75))
+    lvedv = grown(traits.lvedv_ml, effect.lvedv)
+    # No shunt: the right heart pumps what the left does.
+    rvedv = traits.rvedv_ml * (lvedv * lvef / rvef) / (traits.lvedv_ml * traits.lvef_pct / traits.rvef_pct)
+    la_max = grown(traits.la_max_ml, effect.la)
+    la_ef = np.clip(100 * (1 - traits.la_min_ml / traits.la_max_ml) + severity * effect.la_ef, 12, 80)
+    return replace(
+        traits,
+        lvedv_ml=lvedv,
+        lvef_pct=lvef,
+        lvm_g=grown(traits.lvm_g, effect.lvm),
+        rvedv_ml=grown(rvedv, effect.rvedv),
+        rvef_pct=rvef,
+        la_max_ml=la_max,
+        la_min_ml=la_max * (1 - float(la_ef) / 100),
+        ra_max_ml=grown(traits.ra_max_ml, effect.ra),
+        ra_min_ml=grown(traits.ra_min_ml, effect.ra),
+        heart_rate_bpm=traits.heart_rate_bpm + severity * effect.heart_rate,
+        infarct_depth=float(np.clip(traits.infarct_depth + severity * effect.infarct, 0, 0.65)),
+        septal_thickness=traits.septal_thickness + severity * effect.septum,
+    )
+
+
+def _finish(rng: np.random.Generator, traits: HeartTraits) -> HeartTraits:
+    """Bounds, and how long the heart is and how it moves for its size and function."""
+    lvedv = float(np.clip(traits.lvedv_ml, 55, 420))
+    lvef = float(np.clip(traits.lvef_pct, 12, 82))
+    rvef = float(np.clip(traits.rvef_pct, 15, 75))
+    stroke_ml = lvedv * lvef / 100
+    return replace(
+        traits,
+        lvedv_ml=lvedv,
+        lvef_pct=lvef,
+        lvm_g=float(np.clip(traits.lvm_g, 38, 330)),
+        rvedv_ml=float(np.clip(traits.rvedv_ml, max(60.0, 1.15 * stroke_ml), 420)),
+        rvef_pct=rvef,
+        lv_slenderness=float(np.clip(rng.normal(1, 0.045), 0.85, 1.15)),
+        mapse_vigour=float(rng.normal(1, 0.12)),
+        tapse_vigour=float(rng.normal(1, 0.12)),
+        torsion_vigour=float(rng.normal(1, 0.25)),
+        infarct_angle_deg=float(rng.choice([-60.0, 20.0, 100.0, 170.0]) + rng.normal(0, 15)),
+        rv_swing_deg=float(np.clip(traits.rv_swing_deg, -18, 18)),
+    )

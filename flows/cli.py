@@ -1,0 +1,219 @@
+"""The command ``cmr-cohort``: everything, or one stage alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+_PREFECT = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # the first start migrates its database
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",  # a run keeps its own log
+}
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_CONFIG = click.option("--config", type=_FILE, help="Settings (cohort.toml).")
+_COHORT = click.option(
+    "--cohort", "directory", type=_FOLDER, help="The cohort's folder, if not from --config."
+)
+_PROFILE = click.option(
+    "--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address."
+)
+
+
+@click.group()
+@click.version_option(package_name="cmr-cohort")
+def main() -> None:
+    """From the raw cardiac MR archive of a biobank to published tables."""
+    for name, value in _PREFECT.items():
+        os.environ.setdefault(name, value)
+
+
+@main.command()
+@click.option("--config", type=_FILE, required=True, help="Settings (cohort.toml).")
+@_PROFILE
+def run(config: Path, profile: str | None) -> None:
+    """Everything that is new or changed, from the archive to the report."""
+    from flows import wanted
+    from flows.progress import say
+    from flows.settings import read_settings
+
+    settings = read_settings(config, profile=profile)
+    if wanted.count(settings) == 0:
+        say("nothing to do: every study, table and page is as wanted")
+    else:
+        from flows.cohort import cohort
+
+        cohort(str(config), profile)
+    click.echo(f"report: {settings.cohort.reports / 'index.html'}")
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@_COHORT
+@_CONFIG
+@_PROFILE
+def convert(sources: tuple[Path, ...], **choice: Any) -> None:
+    """Add SOURCES (UK Biobank zips, DICOM folders, NIfTI, or folders of any of them) to the cohort."""
+    from flows.cohort import convert as flow
+
+    flow(_settings(sources=sources, **choice), whole_archive=False)
+
+
+@main.command()
+@click.option("--model", help="A model of the zoo, or a folder with weights.")
+@_COHORT
+@_CONFIG
+@_PROFILE
+def segment(model: str | None, **choice: Any) -> None:
+    """Segment every study that has no prediction of the model."""
+    from flows.cohort import segment as flow
+
+    flow(_settings(segment={"model": model} if model else None, **choice))
+
+
+@main.command()
+@_COHORT
+@_CONFIG
+@_PROFILE
+def derive(**choice: Any) -> None:
+    """Measure every prediction: phenotypes, curves, quality."""
+    from flows.cohort import derive as flow
+
+    flow(_settings(**choice))
+
+
+@main.command()
+@_COHORT
+@_CONFIG
+def associate(**choice: Any) -> None:
+    """Prevalent disease on every phenotype."""
+    from flows.cohort import associate as flow
+
+    flow(_settings(**choice))
+
+
+@main.command()
+@_COHORT
+@_CONFIG
+def risk(**choice: Any) -> None:
+    """Incident disease and death on every phenotype, and all of it again by group."""
+    from flows.cohort import risk as flow
+
+    flow(_settings(**choice))
+
+
+@main.command()
+@_COHORT
+@_CONFIG
+def report(**choice: Any) -> None:
+    """The static site."""
+    from flows.cohort import report as flow
+
+    settings = _settings(**choice)
+    flow(settings)
+    click.echo(f"report: {settings.cohort.reports / 'index.html'}")
+
+
+@main.command()
+@_COHORT
+@_CONFIG
+def status(**choice: Any) -> None:
+    """How many studies stand where, and why."""
+    from tasks.ledger import open_ledger
+    from tasks.overview import overview
+
+    with open_ledger(_settings(**choice).cohort.ledger) as ledger:
+        for line in overview(ledger):
+            click.echo(line)
+
+
+@main.command()
+@_COHORT
+@_CONFIG
+def verify(**choice: Any) -> None:
+    """Read every published file again, and rebuild the ledger from the files."""
+    from flows.progress import stage_progress
+    from tasks.verification import published_files, verify_files
+
+    cohort = _settings(**choice).cohort
+    files = published_files(cohort)
+    with stage_progress("verify", len(files)) as advance:
+        found = verify_files(cohort, files, advance)
+    for line in found.lines():
+        click.echo(line)
+    if found.damaged:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.option("--people", default=48, show_default=True, help="People in the tables.")
+@click.option("--imaged", type=int, help="People with images [default: all].")
+@click.option("--frames", default=25, show_default=True, help="Frames a heart cycle.")
+@click.option("--seed", default=2026, show_default=True)
+@click.option("--workers", default=os.cpu_count, help="Processes [default: one a core].")
+@click.option("--output", type=_FOLDER, required=True)
+def simulate(output: Path, workers: int, **choice: Any) -> None:
+    """A simulated cohort: archives as UK Biobank packages them, tables, settings, and the truth."""
+    from flows.progress import stage_progress
+    from tasks.simulation import SimulationSettings, write_cohort
+
+    settings = SimulationSettings(**choice)
+    with stage_progress(
+        "simulate", settings.people if settings.imaged is None else settings.imaged
+    ) as advance:
+        for n in write_cohort(output, settings, workers=workers):
+            advance(n)
+
+
+@main.command()
+@click.option("--task", "task_name", required=True, help="segment_sax or segment_lax_4c.")
+@click.option(
+    "--settings", "settings_file", type=_FILE, required=True, help="The recipe (infra/training/*.toml)."
+)
+@click.option(
+    "--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoints."
+)
+def train(task_name: str, settings_file: Path, output: Path) -> None:
+    """Train a network by a recipe; a killed training goes on where it was."""
+    from tasks.training import read_settings as read_recipe
+    from tasks.training import train as train_network
+
+    click.echo(f"model: {train_network(read_recipe(settings_file, task=task_name), output)}")
+
+
+@main.command()
+def check() -> None:
+    """Whether the installation can work."""
+    from tasks.installation import faults
+
+    found = faults()
+    for fault in found:
+        click.echo(fault, err=True)
+    if found:
+        raise click.exceptions.Exit(1)
+
+
+def _settings(
+    *, config: Path | None, directory: Path | None, profile: str | None = None, **changes: Any
+) -> Any:
+    """Settings of the file, of the folder, and of the options, the later before the earlier."""
+    from flows.settings import CohortSettings, read_settings
+
+    if config is None and directory is None:
+        raise click.UsageError("give --config FILE or --cohort DIR")
+    base = read_settings(config) if config else CohortSettings(directory=directory)
+    changed = base.model_dump(exclude_unset=True)
+    if directory is not None:
+        changed["directory"] = directory
+    if profile:
+        changed["compute"] = changed.get("compute", {}) | {"profile": profile}
+    for name, value in changes.items():
+        if value is not None:
+            changed[name] = changed.get(name, {}) | value if isinstance(value, dict) else value
+    return CohortSettings(**changed)

@@ -1,0 +1,71 @@
+"""The main job: from the raw archive to tables and a report.
+
+    convert -> segment -> derive -> associate, risk -> report
+
+Every flow compares what should be there with what is there, does the difference, and accounts for every study.
+Each returns how much it had to do; 0 means that all was as it should be.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import wanted
+from flows.settings import CohortSettings, read_settings
+from flows.stages import bring_through, make
+from tasks.ledger import open_ledger
+from tasks.runs import open_run
+
+SHARDS_AT_ONCE = 4
+
+
+@flow(name="cohort", validate_parameters=False)
+def cohort(config: str | Path, profile: str | None = None) -> int:
+    """Everything, for the cohort that the settings file ``config`` describes."""
+    settings = read_settings(Path(config), profile=profile)
+    with open_run(settings.cohort, settings.model_dump(mode="json")):
+        done = convert(settings) + segment(settings) + derive(settings)
+        done += associate(settings) + risk(settings)
+        return done + report(settings)
+
+
+@flow(name="convert", validate_parameters=False, task_runner=ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE))
+def convert(settings: CohortSettings, *, whole_archive: bool = True) -> int:
+    """Raw archive -> studies. ``whole_archive``: what is not in the sources any more leaves the cohort."""
+    with open_ledger(settings.cohort.ledger) as ledger:
+        return bring_through(wanted.converted(settings, ledger, whole_archive), settings, ledger)
+
+
+@flow(name="segment", validate_parameters=False, task_runner=ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE))
+def segment(settings: CohortSettings) -> int:
+    """Studies -> predictions."""
+    with open_ledger(settings.cohort.ledger) as ledger:
+        return bring_through(wanted.segmented(settings, ledger), settings, ledger)
+
+
+@flow(name="derive", validate_parameters=False, task_runner=ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE))
+def derive(settings: CohortSettings) -> int:
+    """Predictions -> phenotypes."""
+    with open_ledger(settings.cohort.ledger) as ledger:
+        return bring_through(wanted.derived(settings, ledger), settings, ledger)
+
+
+@flow(name="associate", validate_parameters=False)
+def associate(settings: CohortSettings) -> int:
+    """Phenotypes x prevalent disease -> estimates."""
+    return make(wanted.associations(settings))
+
+
+@flow(name="risk", validate_parameters=False)
+def risk(settings: CohortSettings) -> int:
+    """Phenotypes x incident disease and death -> estimates."""
+    return make(wanted.hazards(settings))
+
+
+@flow(name="report", validate_parameters=False)
+def report(settings: CohortSettings) -> int:
+    """Tables -> one static site."""
+    return make(wanted.site(settings))

@@ -1,0 +1,144 @@
+"""What a user may choose: one ``cohort.toml``, checked here, saved resolved beside every run.
+
+Paths in the file are relative to the file. Environment variables override it: ``CMR_COHORT_SEGMENT__PROFILE=slurm``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from tasks.store import Cohort
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConvertSettings(_Section):
+    """Which studies are kept."""
+
+    frames_missing_max: float = Field(
+        0.2, ge=0, le=1, description="share of missing frames that quarantines a study"
+    )
+    max_inflated_mb: int = Field(4096, gt=0, description="an archive that inflates beyond this is refused")
+    removed_max: float = Field(
+        0.2, ge=0, le=1, description="a larger share of studies without source stops the run"
+    )
+
+
+class SegmentSettings(_Section):
+    """Which network, in which precision."""
+
+    model: str = Field("default", min_length=1, description="name in the zoo, or a folder with weights")
+    batch_images: int = Field(64, gt=0, description="images a forward pass")
+    precision: str = Field(
+        "auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the device has it"
+    )
+
+
+class ComputeSettings(_Section):
+    """Where the work runs; it changes no result."""
+
+    profile: str = Field(
+        "in-process", description="in-process, local, cuda, slurm, kubernetes or a scheduler address"
+    )
+    workers: int | None = Field(None, gt=0)
+    studies_per_shard: int = Field(200, gt=0, description="studies a Prefect task")
+    studies_per_chunk: int = Field(4, gt=0, description="studies a Dask task")
+    cluster: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the Dask cluster")
+
+
+class AnalysisSettings(_Section):
+    """What is tested, for whom it is repeated, and how small a published cell may be.
+
+    The names and defaults are those of :class:`cmr_models.analysis_table.AnalysisSpec`; what is not given has its
+    default there.
+    """
+
+    phenotypes: tuple[str, ...] | None = None
+    conditions: tuple[str, ...] | None = None
+    covariates: tuple[str, ...] | None = None
+    families: dict[str, tuple[str, ...]] | None = None
+    group_by: tuple[str, ...] | None = None
+    margins: dict[str, float] | None = None
+    minimum_cell: int = Field(5, ge=1)
+    minimum_events: int | None = Field(None, ge=1)
+    seed: int | None = None
+    participant_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
+    outcome_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
+
+
+class ReportSettings(_Section):
+    """What the site shows."""
+
+    title: str = "Cardiac MR cohort"
+    study_pages_max: int = Field(2000, ge=0)
+
+
+class CohortSettings(BaseSettings):
+    """All of ``cohort.toml``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CMR_COHORT_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    directory: Path
+    sources: tuple[Path, ...] = ()
+    participants: Path | None = None
+    outcomes: Path | None = None
+    withdrawn: Path | None = None
+    convert: ConvertSettings = ConvertSettings()
+    segment: SegmentSettings = SegmentSettings()
+    compute: ComputeSettings = ComputeSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    report: ReportSettings = ReportSettings()
+
+    @property
+    def cohort(self) -> Cohort:
+        """The cohort's folder."""
+        return Cohort(self.directory)
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_exist(cls, sources: tuple[Path, ...]) -> tuple[Path, ...]:
+        missing = [source.name for source in sources if not source.exists()]
+        if missing:
+            raise ValueError(
+                f"sources {missing} are not there; check the paths (they are relative to the file)"
+            )
+        return sources
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return sources["env_settings"], sources["init_settings"]
+
+
+def read_settings(path: Path, profile: str | None = None) -> CohortSettings:
+    """The settings in the TOML file at ``path``, its relative paths made absolute; ``profile`` overrides the file's.
+
+    Raises:
+        pydantic.ValidationError: if a value is out of bounds or a key unknown.
+        FileNotFoundError: if there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no settings at {path}; see `cmr-cohort run --help`")
+    content = TomlConfigSettingsSource(CohortSettings, path)()
+    here = path.resolve().parent
+    for name in ("directory", "participants", "outcomes", "withdrawn"):
+        if content.get(name):
+            content[name] = here / content[name]
+    content["sources"] = [here / source for source in content.get("sources", [])]
+    if profile:
+        content["compute"] = content.get("compute", {}) | {"profile": profile}
+    return CohortSettings(**content)

@@ -1,0 +1,150 @@
+"""What should be there: for every stage the studies it should have brought through, and with which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flows.settings import CohortSettings
+from flows.stages import StageWork, TableWork
+from tasks import conversion, derivation, plan, report, segmentation, statistics
+from tasks.ledger import Entry, Ledger, open_ledger
+from tasks.phenotype_tables import write_tables
+from tasks.sources import inventory
+from tasks.study_table import write_study_table
+from tasks.withdrawal import delete_files, read_withdrawn
+
+
+def count(settings: CohortSettings) -> int:
+    """How much there is to do in all; 0 if every file, table and page is as wanted."""
+    if not settings.cohort.ledger.exists():
+        return 1
+    with open_ledger(settings.cohort.ledger) as ledger:
+        n_studies = sum(work(settings, ledger).count(ledger) for work in (converted, segmented, derived))
+    return n_studies + sum(not work(settings).is_current() for work in (associations, hazards, site))
+
+
+def converted(settings: CohortSettings, ledger: Ledger, whole_archive: bool = True) -> StageWork:
+    """A study for everyone in the archive who has not withdrawn."""
+    found = inventory(settings.sources, ledger.sources())
+    ledger.remember_sources(found.files, forget_others=whole_archive)
+    withdrawn = read_withdrawn(settings.withdrawn) if settings.withdrawn else frozenset()
+    plain = settings.convert.model_dump(exclude={"removed_max"})
+    units = [u for u in conversion.planned_units(found.units, plain) if u["participant"] not in withdrawn]
+    entries = ledger.entries("convert")
+    without_source = plan.gone(units, entries)
+    left = {study: "withdrawn" for study in without_source if study.rpartition("-")[0] in withdrawn}
+    delete_files(settings.cohort, left)
+    if whole_archive:
+        removed = [study for study in without_source if study not in left]
+        plan.check_removal(removed, entries, allowed=settings.convert.removed_max)
+        left |= dict.fromkeys(removed, "source_removed")
+    return StageWork(
+        "convert",
+        conversion.convert_shard,
+        units,
+        plain,
+        write_tables=lambda: write_study_table(ledger, settings.cohort),
+        tables_are_there=(settings.cohort.tables / "studies.parquet").exists(),
+        removed=left,
+    )
+
+
+def segmented(settings: CohortSettings, ledger: Ledger) -> StageWork:
+    """A prediction for every study."""
+    studies = ledger.entries("convert")
+    plain = settings.segment.model_dump()
+    return StageWork(
+        "segment",
+        segmentation.segment_chunk,
+        segmentation.segment_units(studies, plain),
+        plain,
+        write_tables=lambda: None,
+        tables_are_there=True,
+        upstream=_ended(studies),
+        removed=_retired(studies, ledger.entries("segment")),
+    )
+
+
+def derived(settings: CohortSettings, ledger: Ledger) -> StageWork:
+    """Phenotypes for every prediction."""
+    predictions = ledger.entries("segment")
+    sizes = (
+        derivation.read_body_sizes(settings.participants, settings.analysis.participant_columns)
+        if settings.participants
+        else {}
+    )
+    model = segmentation.model_name(settings.segment.model)
+    return StageWork(
+        "derive",
+        derivation.derive_chunk,
+        derivation.derive_units(predictions, model=model, body_sizes=sizes),
+        {},
+        write_tables=lambda: write_tables(ledger, settings.cohort),
+        tables_are_there=(settings.cohort.tables / "phenotypes.parquet").exists(),
+        upstream=_ended(predictions),
+        removed=_retired(predictions, ledger.entries("derive")),
+    )
+
+
+def _ended(upstream: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Studies that the stage before has, without the retired."""
+    return {study: entry for study, entry in upstream.items() if entry.status != "retired"}
+
+
+def _retired(upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Studies that were retired at the stage before and not yet here."""
+    return {
+        study: upstream[study].reason
+        for study, entry in entries.items()
+        if entry.status != "retired" and upstream[study].status == "retired"
+    }
+
+
+def associations(settings: CohortSettings) -> TableWork:
+    """Estimates of prevalent disease."""
+    return _estimates(settings, "associate", statistics.associate)
+
+
+def hazards(settings: CohortSettings) -> TableWork:
+    """Estimates of incident disease and death, discrimination, curves and fairness."""
+    return _estimates(settings, "risk", statistics.risk)
+
+
+def site(settings: CohortSettings) -> TableWork:
+    """The report."""
+    resolved = settings.model_dump(mode="json")
+    return TableWork(
+        "report",
+        is_current=lambda: report.is_current(settings.directory, resolved),
+        make=lambda: str(report.render_report(settings.directory, resolved)),
+    )
+
+
+def _estimates(
+    settings: CohortSettings, stage: statistics.Stage, make: Callable[..., dict[str, Any]]
+) -> TableWork:
+    chosen = _analysis(settings)
+    return TableWork(
+        stage,
+        is_current=lambda: (
+            not _has_people(settings) or statistics.is_current(settings.directory, chosen, stage)
+        ),
+        make=lambda: _line(make(settings.directory, chosen)),
+    )
+
+
+def _has_people(settings: CohortSettings) -> bool:
+    return settings.participants is not None and settings.outcomes is not None
+
+
+def _analysis(settings: CohortSettings) -> statistics.AnalysisSettings:
+    chosen = settings.analysis.model_dump(exclude_none=True)
+    return statistics.AnalysisSettings(
+        participants_csv=settings.participants, outcomes_csv=settings.outcomes, **chosen
+    )
+
+
+def _line(result: Mapping[str, Any]) -> str:
+    counts = "; ".join(f"{table}: {sum(rows.values())} rows" for table, rows in result["counts"].items())
+    return f"{result['status']} {result['reason']}{counts}".strip()

@@ -1,0 +1,1 @@
+"""How one step runs over many studies: sources, store, ledger, shards, cluster, report."""

@@ -1,0 +1,103 @@
+"""The images of one study -> its cine views: told apart from what is none, recognised, stacked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from cmr_models import series_kind
+from cmr_models.reasons import StudyRejected
+from cmr_models.views import Views, recognise
+from tasks.dicom import Image
+from tasks.planes import PlaneImages, motion, planes_of
+from tasks.stack import assemble, sanitised
+
+
+@dataclass(frozen=True)
+class StudyViews:
+    """Cine views by name, and the series left out: ``{"series", "description", "images", "reason"}`` each."""
+
+    views: dict[str, xr.Dataset]
+    excluded: list[dict[str, Any]]
+
+
+def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> StudyViews:
+    """Cine views of the images of one study.
+
+    Args:
+        images: all images of the study, in any order.
+        max_missing_fraction: more missing frames than this reject a short-axis stack, or leave out a
+            long-axis plane.
+
+    Raises:
+        StudyRejected: ``no_dicom``, ``mixed_patients``, ``geometry_missing``, ``wrong_series`` or
+            ``frames_missing``.
+    """
+    if not images:
+        raise StudyRejected("no_dicom")
+    _check_one_patient(images)
+    groups = planes_of(images)
+    excluded: dict[int, str] = {}
+    for i, group in enumerate(groups):
+        reason = series_kind.exclusion(group.facts)
+        if reason is not None:
+            excluded[i] = reason
+        elif group.plane is None:
+            raise StudyRejected("geometry_missing", f"{len(group.images)} images of a cine cannot be placed.")
+    cines = [i for i in range(len(groups)) if i not in excluded]
+    planes = [plane for i in cines if (plane := groups[i].plane) is not None]
+    found = recognise(planes, lambda i: motion(groups[cines[i]]))
+    excluded.update({cines[i]: reason for i, reason in found.excluded.items()})
+    views = _assemble(groups, cines, found, excluded, max_missing_fraction)
+    if not views:
+        counts = Counter(excluded.values())
+        raise StudyRejected("wrong_series", ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.items())))
+    return StudyViews(views, _excluded_rows([(groups[i], reason) for i, reason in sorted(excluded.items())]))
+
+
+def _check_one_patient(images: Sequence[Image]) -> None:
+    n_patients = len({raw.strip(b" \x00") for image in images if (raw := image.raw("patient_id")).strip(b" \x00")})
+    if n_patients > 1:
+        raise StudyRejected("mixed_patients", f"{n_patients} patient ids.")
+
+
+# planes -> views
+
+
+def _assemble(
+    groups: Sequence[PlaneImages],
+    cines: Sequence[int],
+    found: Views,
+    excluded: dict[int, str],
+    max_missing: float,
+) -> dict[str, xr.Dataset]:
+    views: dict[str, xr.Dataset] = {}
+    for name, members in found.views.items():
+        chosen = [groups[cines[i]] for i in members]
+        missing = 1.0 - sum(g.cycle.n_valid for g in chosen) / sum(g.cycle.n_frames for g in chosen)
+        if missing <= max_missing:
+            views[name] = assemble(chosen, found.flags.get(name, []), found.axis)
+        elif name == "sax":
+            raise StudyRejected("frames_missing", f"{100 * missing:.0f} % of the short-axis frames.")
+        else:
+            excluded.update({cines[i]: "frames_missing" for i in members})
+    return views
+
+
+def _excluded_rows(excluded: Sequence[tuple[PlaneImages, str]]) -> list[dict[str, Any]]:
+    """One row for the planes of a series that were left out for one reason."""
+    images: Counter[tuple[int, str, str]] = Counter()
+    for group, reason in excluded:
+        first = group.images[0]
+        number = first.number("series_number")
+        description = sanitised(first.text("series_description"))
+        images[int(number) if np.isfinite(number) else -1, description, reason] += len(group.images)
+    return [
+        {"series": series, "description": description, "images": n, "reason": reason}
+        for (series, description, reason), n in sorted(images.items())
+    ]

@@ -1,0 +1,97 @@
+"""A Dask client from the name of a profile: in this process, on this machine, one process a GPU, SLURM or Kubernetes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+PROFILES = ("in-process", "local", "cuda", "slurm", "kubernetes")
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+@contextlib.contextmanager
+def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator[Client | None]:
+    """A client for ``profile``; None for "in-process", where work is called directly.
+
+    Args:
+        profile: one of :data:`PROFILES`, or the address of a running scheduler (``tcp://...``, ``tls://...``).
+        options: keyword arguments of the cluster (``workers``, and for SLURM queue, cores, memory, walltime ...).
+
+    Raises:
+        ValueError: if the profile is unknown.
+    """
+    if profile == "in-process":
+        yield None
+        return
+    import dask
+    from distributed import Client
+
+    # A chunk that dies with its worker comes back at once, to be halved (tasks/shards.py), rather than kill more.
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    options = dict(options or {})
+    if "://" in profile:
+        with Client(profile, set_as_default=False) as client:
+            yield client
+        return
+    if profile not in PROFILES:
+        raise ValueError(
+            f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address"
+        )
+    workers = options.pop("workers", None)
+    with _CLUSTERS[profile](workers, options) as cluster, Client(cluster, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=options.get("wait_s", 600))
+        yield client
+
+
+def slurm_cluster(workers: int | None, options: dict[str, Any]) -> Any:
+    """Jobs of a SLURM queue, each one Dask worker; they end themselves before the wall time does."""
+    from dask_jobqueue.slurm import SLURMCluster
+
+    defaults: dict[str, Any] = {
+        "cores": 4,
+        "processes": 1,
+        "memory": "16GB",
+        "walltime": "08:00:00",
+        "worker_extra_args": ["--lifetime", "7h45m", "--lifetime-stagger", "5m", "--nthreads", "1"],
+    }
+    cluster = SLURMCluster(**(defaults | options))
+    cluster.scale(workers or 1)
+    return cluster
+
+
+def _local_cluster(workers: int | None, options: dict[str, Any]) -> Any:
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=workers or os.cpu_count() or 1,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=":0",  # any free port
+        env=_ONE_THREAD,
+        **options,
+    )
+
+
+def _cuda_cluster(workers: int | None, options: dict[str, Any]) -> Any:
+    from dask_cuda import LocalCUDACluster
+
+    return LocalCUDACluster(n_workers=workers, threads_per_worker=1, **options)
+
+
+def _kubernetes_cluster(workers: int | None, options: dict[str, Any]) -> Any:
+    from dask_kubernetes.operator import KubeCluster
+
+    return KubeCluster(n_workers=workers or 1, **options)
+
+
+_CLUSTERS = {
+    "local": _local_cluster,
+    "cuda": _cuda_cluster,
+    "slurm": slurm_cluster,
+    "kubernetes": _kubernetes_cluster,
+}

@@ -1,0 +1,245 @@
+"""One study from source bytes to a published file: read, told apart, encoded, compared, published."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from cmr_models.contracts import cine_study
+from cmr_models.reasons import TABLE, StudyRejected
+from tasks import shards, store
+from tasks.archive import Limits, read_members
+from tasks.cine import study_views
+from tasks.dicom import Image, read_images
+from tasks.ledger import Outcome, Status
+from tasks.manifest import disagrees, is_manifest
+from tasks.nifti import nifti_views
+from tasks.shards import Unit
+from tasks.sources import SourceUnit
+from tasks.zarr_encoding import encode_tree
+
+STAGE = "convert"
+VERSION = 1
+"""Raise when the same source would give another file: every study is then converted again."""
+
+_HASH_BLOCK = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class ConvertSettings:
+    """Settings that decide what is published; part of every study's key.
+
+    Attributes:
+        frames_missing_max: a larger share of missing frames rejects a short-axis stack or leaves out a
+            long-axis plane.
+        max_inflated_mb: an archive that inflates beyond this is refused.
+    """
+
+    frames_missing_max: float = 0.2
+    max_inflated_mb: int = 4096
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> ConvertSettings:
+        """Settings from plain values; missing ones have their default.
+
+        Raises:
+            TypeError: if a name is not a setting.
+        """
+        return cls(**plain)
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds on zip archives."""
+        return Limits(max_total_bytes=self.max_inflated_mb * 2**20)
+
+
+def study_key(source_digest: str, settings: ConvertSettings) -> str:
+    """Key of a study: what it was made from, by which converter, with which settings."""
+    return store.digest({"source": source_digest, "converter": VERSION, "settings": asdict(settings)})
+
+
+def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any]) -> list[Unit]:
+    """Units with what planning asks for as their ``key``: these files, this converter, these settings.
+
+    Files are told by path, size and time, so that planning reads none of them; the key of the published study
+    comes from their content (:func:`study_key`), so that a file that was only touched is read once and not
+    converted again.
+    """
+    resolved = ConvertSettings.from_plain(settings)
+    return [{**unit, "key": study_key(unit["fingerprint"], resolved)} for unit in units]
+
+
+def convert_shard(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
+    """Every study of a shard, one after the other: the work of one Dask task."""
+    return [shards.attempt(convert_study, unit, cohort, settings, stage=STAGE) for unit in units]
+
+
+def convert_study(unit: Mapping[str, Any], cohort: str, settings: Mapping[str, Any]) -> Outcome:
+    """One study: published with the right key, or a receipt that says why not.
+
+    Args:
+        unit: a :class:`tasks.sources.SourceUnit`.
+        cohort: the cohort's folder.
+        settings: plain values of :class:`ConvertSettings`.
+
+    Returns:
+        ``ok``, or ``absent`` or ``quarantined`` with a reason. The summary holds ``source_digest``, and for
+        each view its shape, spacing and flags.
+    """
+    resolved = ConvertSettings.from_plain(settings)
+    path = store.Cohort(Path(cohort)).study(unit["study"])
+    try:
+        sources = _Sources(unit, resolved)
+    except OSError as error:
+        return Outcome(unit["study"], STAGE, "quarantined", "file_unreadable", type(error).__name__)
+    key = study_key(sources.digest, resolved)
+    summary: dict[str, Any] = {"source_digest": sources.digest}
+    done = _done(unit["study"], path, key, summary)
+    if done is not None:
+        return done
+    try:
+        study = _study(unit, sources, key, resolved)
+    except StudyRejected as rejected:
+        return _rejected(unit["study"], path, key, summary, rejected)
+    summary |= summary_of(study)
+    encoded = encode_tree(study)
+    del study  # not held while the file is put together
+    summary |= store.publish(encoded, path)._asdict()
+    return Outcome(unit["study"], STAGE, "ok", key=key, summary=summary)
+
+
+def summary_of(study: xr.DataTree) -> dict[str, Any]:
+    """Small plain values of a converted study for the tables: its views and what was left out."""
+    views = {name: _view_summary(node.to_dataset()) for name, node in study.children.items()}
+    return {"views": views} | {name: list(study.attrs.get(name, [])) for name in ("excluded", "flags")}
+
+
+def _view_summary(view: xr.Dataset) -> dict[str, Any]:
+    frames, slices, rows, cols = view["intensity"].shape
+    return {
+        "frames": frames,
+        "slices": slices,
+        "rows": rows,
+        "cols": cols,
+        "pixel_mm": [round(float(mm), 5) for mm in view["pixel_mm"].values],
+        "slice_mm": _plain(view.attrs["slice_mm"]),
+        "thickness_mm": _plain(view.attrs["thickness_mm"]),
+        "heart_rate_bpm": _plain(view.attrs["heart_rate_bpm"]),
+        "frames_missing": int((~view["frame_valid"].values.astype(bool)).sum()),
+        "flags": list(view.attrs.get("flags", [])),
+    }
+
+
+def _plain(value: float) -> float | None:
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+# what was done before
+
+
+def _done(study: str, path: Path, key: str, summary: dict[str, Any]) -> Outcome | None:
+    """The outcome of an earlier run with the same key, if its file or its receipt is there."""
+    if store.published_key(path) == key:
+        with store.open_tree(path) as tree:
+            summary |= {**summary_of(tree), **store.as_published(path)._asdict()}
+        return Outcome(study, STAGE, "ok", key=key, summary=summary)
+    receipt = store.rejection(path)
+    if receipt is None or receipt["key"] != key:
+        return None
+    status: Status = "absent" if receipt["status"] == "absent" else "quarantined"
+    return Outcome(study, STAGE, status, receipt["reason"], receipt["detail"], key, summary=summary)
+
+
+def _rejected(study: str, path: Path, key: str, summary: dict[str, Any], rejected: StudyRejected) -> Outcome:
+    status: Status = "absent" if TABLE[rejected.reason].kind == "absent" else "quarantined"
+    store.publish_rejection(path, key=key, status=status, reason=rejected.reason, detail=rejected.detail)
+    return Outcome(study, STAGE, status, rejected.reason, rejected.detail, key, summary=summary)
+
+
+# source bytes
+
+
+class _Sources:
+    """The files of one study: first their digest, then their content. Zips are hashed in blocks.
+
+    ``flags`` is complete once the contents have been gone through.
+    """
+
+    def __init__(self, unit: Mapping[str, Any], settings: ConvertSettings) -> None:
+        self._limits = settings.limits
+        self._paths = [Path(path) for path, _, _ in unit["files"]]
+        self._held: dict[Path, bytes] = {}
+        self.flags: set[str] = set()
+        digests = sorted(self._digest_of(path) for path in self._paths)
+        self.digest = store.digest([unit["kind"], unit["study_uid"], digests])
+
+    def _digest_of(self, path: Path) -> str:
+        if path.suffix.lower() == ".zip":
+            return _digest_of_blocks(path)
+        self._held[path] = path.read_bytes()
+        return store.digest_bytes(self._held[path])
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """Name and content of every file or zip member; a file is let go once it has been given out."""
+        for path in self._paths:
+            if path in self._held:
+                yield path.name, self._held.pop(path)
+            else:
+                yield from self._members(path)
+
+    def _members(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        """Members of a zip but its manifest, which is only compared with them."""
+        names, manifests = set[str](), list[bytes]()
+        for name, content in read_members(path, self._limits):
+            if is_manifest(name):
+                manifests.append(content)
+                continue
+            names.add(name)
+            yield name, content
+        if any(disagrees(manifest, names) for manifest in manifests):
+            self.flags.add("manifest_mismatch")
+
+
+def _digest_of_blocks(path: Path) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            state.update(block)
+    return state.hexdigest()
+
+
+# content -> study
+
+
+def _study(unit: Mapping[str, Any], sources: _Sources, key: str, settings: ConvertSettings) -> xr.DataTree:
+    excluded: list[dict[str, Any]] = []
+    if unit["kind"] == "nifti":
+        views = nifti_views(dict(sources.contents()), max_bytes=settings.limits.max_member_bytes)
+    else:
+        images = list(_images(sources, unit["study_uid"]))
+        found = study_views(images, max_missing_fraction=settings.frames_missing_max)
+        views, excluded = found.views, found.excluded
+    return cine_study(
+        views,
+        participant=unit["participant"],
+        visit=unit["visit"],
+        key=key,
+        source_kind=unit["kind"],
+        source_digest=sources.digest,
+        converter_version=VERSION,
+        excluded=excluded,
+        flags=sorted(sources.flags),
+    )
+
+
+def _images(sources: _Sources, study_uid: str) -> Iterator[Image]:
+    for _, content in sources.contents():
+        for image in read_images(content):
+            if not study_uid or image.text("study_uid") == study_uid:
+                yield image

@@ -1,0 +1,171 @@
+"""Derive: from each study's prediction and geometry to its phenotypes, as rows on their way to the tables."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from cmr_models.derivation import Derived, derive
+from cmr_models.reasons import Missing, StudyRejected
+from tasks import shards
+from tasks.ledger import Entry, Outcome
+from tasks.shards import Unit
+from tasks.store import Cohort, digest, open_tree, published_key
+
+STAGE = "derive"
+VERSION = 1
+"""Counted up whenever a phenotype or a rule changes what it says of the same labels."""
+
+VIEWS = ("sax", "lax_4c")
+_DECIMALS = 4
+
+
+class BodySize(NamedTuple):
+    """Height and weight at the visit; NaN where unknown."""
+
+    height_cm: float = math.nan
+    weight_kg: float = math.nan
+
+
+def read_body_sizes(participants: Path, columns: Mapping[str, str] | None = None) -> dict[str, BodySize]:
+    """Height and weight by study id, from the participants' table.
+
+    Args:
+        participants: CSV or Parquet with ``participant``, ``visit``, ``height_cm``, ``weight_kg``.
+        columns: our name -> the table's, where they differ.
+
+    Raises:
+        ValueError: if the table has no participant or visit, or a study twice.
+    """
+    read = pd.read_parquet if participants.suffix == ".parquet" else pd.read_csv
+    theirs = {name: (columns or {}).get(name, name) for name in ("participant", "visit", *BodySize._fields)}
+    table = read(participants)
+    absent = [theirs[name] for name in ("participant", "visit") if theirs[name] not in table]
+    if absent:
+        raise ValueError(f"the participants' table lacks {absent}; map its columns in the settings")
+    study = table[theirs["participant"]].astype(str) + "-" + table[theirs["visit"]].astype(str)
+    if study.duplicated().any():
+        raise ValueError(f"the participants' table has {int(study.duplicated().sum())} visits more than once")
+    sizes = [_numbers(table, theirs[name]) for name in BodySize._fields]
+    return {name: BodySize(height, weight) for name, height, weight in zip(study, *sizes, strict=True)}
+
+
+def derive_units(
+    predictions: Mapping[str, Entry], *, model: str, body_sizes: Mapping[str, BodySize] | None = None
+) -> list[Unit]:
+    """What there is to derive: every study with a prediction, with the key that its phenotypes must carry.
+
+    Args:
+        predictions: study -> how it stands at the segment stage; only "ok" is derived.
+        model: whose predictions are measured.
+        body_sizes: by study; a study that is not there falls back on the scanner's record.
+    """
+    sizes = body_sizes or {}
+    return [
+        _unit(study, entry.key, model, sizes.get(study, BodySize()))
+        for study, entry in sorted(predictions.items())
+        if entry.status == "ok"
+    ]
+
+
+def derive_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
+    """Outcomes of ``units``, with phenotypes, verdicts and curves as their summaries. Runs on any worker."""
+    return [shards.attempt(_derive_one, unit, cohort, settings, stage=STAGE) for unit in units]
+
+
+def _derive_one(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
+    labels, views, recorded = _read(Cohort(Path(cohort)), unit)
+    height_cm = _first_known(unit["height_cm"], recorded.height_cm)
+    weight_kg = _first_known(unit["weight_kg"], recorded.weight_kg)
+    derived = derive(labels, views, height_cm=height_cm, weight_kg=weight_kg)
+    return Outcome(
+        unit["study"],
+        STAGE,
+        derived.status,
+        derived.reason,
+        derived.detail,
+        unit["key"],
+        summary=_summary(derived),
+    )
+
+
+def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Dataset], BodySize]:
+    """Labels, geometry without pixels, and the scanner's record of body size."""
+    prediction_path = cohort.prediction(unit["model"], unit["study"])
+    study_path = cohort.study(unit["study"])
+    if _published_key(prediction_path) != unit["prediction_key"]:
+        raise StudyRejected("no_prediction", "The published one is of another run; segment again.")
+    _published_key(study_path)
+    try:
+        with open_tree(prediction_path) as prediction:
+            predicted = {
+                view: prediction[view].to_dataset().load() for view in VIEWS if view in prediction.children
+            }
+        with open_tree(study_path) as study:
+            views = {view: _geometry(study, view, seen["judged"].values) for view, seen in predicted.items()}
+            recorded = BodySize(*(float(study.attrs.get(name, math.nan)) for name in BodySize._fields))
+    except zipfile.BadZipFile as error:
+        raise StudyRejected(
+            "file_unreadable", "A member of the study or its prediction is damaged."
+        ) from error
+    return {view: seen["label"].values for view, seen in predicted.items()}, views, recorded
+
+
+def _published_key(path: Path) -> str:
+    if not path.exists():
+        raise StudyRejected("no_prediction", "The study or its prediction is not published.")
+    key = published_key(path)
+    if key is None:
+        raise StudyRejected("file_unreadable", "The study or its prediction is not a whole file.")
+    return key
+
+
+def _geometry(study: xr.DataTree, view: str, judged: npt.NDArray[np.bool_]) -> xr.Dataset:
+    """The view without pixels; an image that could not be judged counts as missing."""
+    geometry = study[view].to_dataset().drop_vars("intensity").load()
+    return geometry.assign(frame_valid=geometry["frame_valid"] & judged)
+
+
+def _summary(derived: Derived) -> dict[str, Any]:
+    values = derived.phenotypes
+    summary: dict[str, Any] = {
+        "phenotypes": {k: float(v) for k, v in values.items() if not isinstance(v, Missing)},
+        "missing": {k: v.reason for k, v in values.items() if isinstance(v, Missing)},
+        "quality": derived.quality,
+        "quality_reasons": list(derived.quality_reasons),
+    }
+    if derived.curves is not None:
+        summary["curves"] = {
+            str(name): [round(float(x), _DECIMALS) if math.isfinite(x) else None for x in curve.values]
+            for name, curve in derived.curves.items()
+        }
+    return summary
+
+
+def _unit(study: str, prediction_key: str, model: str, size: BodySize) -> Unit:
+    content = {"prediction": prediction_key, "version": VERSION, "size": [repr(float(x)) for x in size]}
+    return {
+        "study": study,
+        "key": digest(content),
+        "prediction_key": prediction_key,
+        "model": model,
+        **size._asdict(),
+    }
+
+
+def _first_known(*values: float) -> float:
+    return next((value for value in values if math.isfinite(value)), math.nan)
+
+
+def _numbers(table: pd.DataFrame, column: str) -> list[float]:
+    if column not in table:
+        return [math.nan] * len(table)
+    return [float(x) for x in pd.to_numeric(table[column], errors="coerce")]

@@ -1,0 +1,174 @@
+"""The ledger: every study x stage with its status, reason and key. One writer; rebuildable from the published files."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+Status = Literal["ok", "absent", "quarantined", "retired"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS outcomes (
+    study TEXT NOT NULL, stage TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
+    key TEXT NOT NULL, wanted TEXT NOT NULL, seconds REAL NOT NULL, peak_mb REAL NOT NULL, host TEXT NOT NULL, summary TEXT NOT NULL,
+    attempts INTEGER NOT NULL, finished TEXT NOT NULL,
+    PRIMARY KEY (study, stage)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, facts TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one study ended at one stage.
+
+    Attributes:
+        study: study id.
+        stage: "convert", "segment" or "derive".
+        status: ok, absent, quarantined, or retired (its source was removed).
+        reason: code of :mod:`cmr_models.reasons`; empty when ok.
+        detail: what was found, without identifiers.
+        key: key of what was made, or of what was tried.
+        wanted: what planning asked for: while it asks for the same, there is nothing to do.
+        seconds: wall time.
+        peak_mb: peak resident memory of the worker so far.
+        host: where it ran.
+        summary: small plain values for the tables (views, phenotypes ...).
+    """
+
+    study: str
+    stage: str
+    status: Status
+    reason: str = ""
+    detail: str = ""
+    key: str = ""
+    wanted: str = ""
+    seconds: float = 0.0
+    peak_mb: float = 0.0
+    host: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+class Entry(NamedTuple):
+    """How a study stands at a stage."""
+
+    status: Status
+    reason: str
+    key: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of the archive as it was when last read; ``facts`` are what reading its header gave."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+_OUTCOME_FIELDS = tuple(f.name for f in fields(Outcome))
+_CHANGING = (*_OUTCOME_FIELDS[2:], "finished")
+_UPSERT = (
+    f"INSERT INTO outcomes ({', '.join(_OUTCOME_FIELDS)}, finished, attempts)"
+    f" VALUES ({', '.join('?' * len(_OUTCOME_FIELDS))}, ?, 1) ON CONFLICT (study, stage) DO UPDATE SET"
+    f" {', '.join(f'{name}=excluded.{name}' for name in _CHANGING)}, attempts=attempts+1"
+)
+
+
+class Ledger:
+    """The ledger of one cohort, open for reading and writing by one process."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        self._lock = threading.RLock()   # shards may record from several threads
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def record(self, outcomes: Iterable[Outcome]) -> None:
+        """Write outcomes in one transaction; a repeated study x stage counts one attempt more."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = [(*astuple(o)[:-1], json.dumps(o.summary, sort_keys=True), now) for o in outcomes]
+        with self._transaction():
+            self._connection.executemany(_UPSERT, rows)
+
+    def outcomes(self, stage: str) -> Iterator[Outcome]:
+        """Outcomes of one stage in the order of study ids."""
+        query = f"SELECT {', '.join(_OUTCOME_FIELDS)} FROM outcomes WHERE stage = ? ORDER BY study"
+        for row in self._connection.execute(query, (stage,)):
+            yield Outcome(*row[:-1], summary=json.loads(row[-1]))
+
+    def entries(self, stage: str) -> dict[str, Entry]:
+        """Study -> what planning needs to know of one stage, without the summaries."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT study, status, reason, key, wanted FROM outcomes WHERE stage = ? ORDER BY study", (stage,)
+            ).fetchall()
+        return {study: Entry(*rest) for study, *rest in rows}
+
+    def counts(self) -> list[tuple[str, str, str, int]]:
+        """(stage, status, reason, number of studies), sorted."""
+        return list(
+            self._connection.execute(
+                "SELECT stage, status, reason, COUNT(*) FROM outcomes GROUP BY stage, status, reason"
+                " ORDER BY stage, status, reason"
+            )
+        )
+
+    def forget(self, stage: str, studies: Iterable[str]) -> None:
+        """Drop the rows of ``studies`` at one stage."""
+        with self._transaction():
+            self._connection.executemany(
+                "DELETE FROM outcomes WHERE stage = ? AND study = ?", [(stage, study) for study in studies]
+            )
+
+    def sources(self) -> dict[str, SourceFile]:
+        """Every archive file as last seen."""
+        rows = self._connection.execute("SELECT path, size, mtime_ns, facts FROM sources")
+        return {path: SourceFile(path, size, mtime, json.loads(facts)) for path, size, mtime, facts in rows}
+
+    def remember_sources(self, files: Iterable[SourceFile], *, forget_others: bool) -> None:
+        """Keep ``files`` as last seen; with ``forget_others`` they are all that the archive holds."""
+        with self._transaction():
+            if forget_others:
+                self._connection.execute("DELETE FROM sources")
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)",
+                [(f.path, f.size, f.mtime_ns, json.dumps(f.facts, sort_keys=True)) for f in files],
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+
+@contextmanager
+def open_ledger(path: Path) -> Iterator[Ledger]:
+    """The ledger at ``path``, made if it is not there."""
+    ledger = Ledger(path)
+    try:
+        yield ledger
+    finally:
+        ledger.close()

@@ -1,0 +1,222 @@
+"""Distributions of the phenotypes by sex against published ranges, drawn so that no single person shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cmr_models.phenotypes import PHENOTYPES
+from cmr_models.reference_ranges import KAWEL_BOEHM_2020, ReferenceRange, reference_range
+from tasks.report.drawing import INK, LINE, QUIET, SEX_COLOURS, draw
+from tasks.report.naming import full_name
+from tasks.report.pages import MISSING, number
+
+Floats = npt.NDArray[np.float64]
+Sex = Literal["male", "female"]
+
+SHOWN = (
+    "lvedv_ml", "lvesv_ml", "lvsv_ml", "lvef_pct", "lvm_g",
+    "rvedv_ml", "rvesv_ml", "rvsv_ml", "rvef_pct", "lvco_l_min",
+)  # fmt: skip
+SEX_TITLES: Mapping[str, str] = {"female": "Women", "male": "Men"}
+_UNITS = {row.name: row.unit for row in PHENOTYPES}
+# Fewer people than this give bins too wide to show a shape: mean and SD stand in.
+_FEWEST_BINNED = 80
+_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What may be shown of one phenotype in one group; ``edges`` and ``density`` are empty if too few."""
+
+    n: int
+    mean: float
+    sd: float
+    quantiles: tuple[float, ...]
+    edges: Floats
+    density: Floats
+
+
+def spread(values: npt.ArrayLike, edges: npt.ArrayLike, minimum: int) -> Spread | None:
+    """Summary of a group; None if it has fewer than ``minimum`` people.
+
+    A quantile is given where at least ``minimum`` people lie on either side of it; bins are merged until each holds
+    ``minimum`` people; there is no smallest and no largest value.
+
+    Args:
+        values: one number a person; NaN is left out.
+        edges: of the bins, chosen without looking at the values; what lies outside goes to the outermost bins.
+        minimum: the smallest number of people that may show.
+    """
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    if len(known) < max(minimum, 2):
+        return None
+    merged, density = merged_histogram(known, np.asarray(edges, np.float64), minimum)
+    quantiles = tuple(
+        float(np.quantile(known, q)) if min(q, 1 - q) * len(known) > minimum - 1e-9 else float("nan")
+        for q in _QUANTILES
+    )
+    return Spread(len(known), float(known.mean()), float(known.std(ddof=1)), quantiles, merged, density)
+
+
+def merged_histogram(values: Floats, edges: Floats, minimum: int) -> tuple[Floats, Floats]:
+    """Edges and density of bins that hold at least ``minimum`` values each: neighbours are merged from the left."""
+    inside = np.clip(values, edges[0], np.nextafter(edges[-1], -np.inf))
+    counts, _ = np.histogram(inside, edges)
+    kept, held, pending = [float(edges[0])], [], 0
+    for count, right in zip(counts.tolist(), edges[1:].tolist(), strict=True):
+        pending += count
+        if pending >= minimum:
+            kept.append(right)
+            held.append(pending)
+            pending = 0
+    if held:
+        held[-1] += pending
+        kept[-1] = float(edges[-1])
+    widths = np.diff(kept)
+    return np.asarray(kept), np.asarray(held, np.float64) / (widths * max(len(values), 1))
+
+
+def published_range(phenotype: str, sex: Sex) -> ReferenceRange | None:
+    """Petersen's range where it has one, else Kawel-Boehm's."""
+    return reference_range(phenotype, sex) or reference_range(phenotype, sex, KAWEL_BOEHM_2020)
+
+
+def distribution_figure(measured: pd.DataFrame, minimum: int) -> bytes | None:
+    """Small multiples of the phenotypes by sex; None if no group is large enough."""
+    groups = _groups(measured)
+    shown = [name for name in SHOWN if name in measured]
+    spreads = {
+        (name, group): spread(rows[name].to_numpy(float), _edges(name), minimum)
+        for name in shown
+        for group, rows in groups.items()
+    }
+    if not any(spreads.values()):
+        return None
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots(2, 5, squeeze=False)
+        for panel, name in zip(axes.ravel(), SHOWN, strict=True):
+            if name not in shown:
+                panel.set_axis_off()
+                continue
+            _panel(panel, name, {group: spreads[name, group] for group in groups}, first=name in SHOWN[::5])
+
+    return draw(paint, 10.6, 2.0 + 1.25 * len(groups))
+
+
+def distribution_rows(measured: pd.DataFrame, minimum: int) -> list[dict[str, Any]]:
+    """Rows of the table beside the figure."""
+    rows = []
+    for name in [name for name in SHOWN if name in measured]:
+        for group, people in _groups(measured).items():
+            summary = spread(people[name].to_numpy(float), _edges(name), minimum)
+            rows.append(_table_row(name, group, summary, int(people[name].notna().sum()), minimum))
+    return rows
+
+
+def _table_row(name: str, group: str, summary: Spread | None, n: int, minimum: int) -> dict[str, Any]:
+    found = published_range(name, group) if group in SEX_TITLES else None  # type: ignore[arg-type]
+    digits = 2 if name == "lvco_l_min" else 1
+    row = {
+        "phenotype": full_name(name), "unit": _UNITS[name], "group": SEX_TITLES.get(group, "All"),
+        "reference": f"{found.low:.{digits - 1}f} – {found.high:.{digits - 1}f}" if found else "",
+        "reference_mean": f"{found.mean:.{digits - 1}f} ± {found.sd:.{digits - 1}f}" if found else "",
+        "source": found.source.split(",")[0] if found else "",
+    }  # fmt: skip
+    if summary is None:
+        return row | {
+            "n": f"<{minimum}" if n else "0",
+            "mean": MISSING,
+            "median": MISSING,
+            "suppressed": bool(n),
+        }
+    low, mid, high = (number(value, digits) for value in summary.quantiles[1:4])
+    median = mid if low == MISSING else f"{mid} ({low} – {high})"
+    mean = f"{number(summary.mean, digits)} ± {number(summary.sd, digits)}"
+    return row | {"n": f"{summary.n:,}", "mean": mean, "median": median, "suppressed": False}
+
+
+def _groups(measured: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    sexes = [sex for sex in ("female", "male") if "sex" in measured and (measured["sex"] == sex).any()]
+    return {sex: measured[measured["sex"] == sex] for sex in sexes} or {"all": measured}
+
+
+def _edges(name: str) -> Floats:
+    """Bins of a third of the published SD, from four SDs below the women's and men's ranges to five above."""
+    found = [item for sex in SEX_TITLES if (item := published_range(name, sex))]  # type: ignore[arg-type]
+    sd = float(np.mean([item.sd for item in found]))
+    low = max(0.0, min(item.mean for item in found) - 4 * sd)
+    return np.arange(low, max(item.mean for item in found) + 5 * sd, sd / 3)
+
+
+def _panel(axes: Axes, name: str, spreads: Mapping[str, Spread | None], *, first: bool) -> None:
+    order = list(spreads)[::-1]
+    axes.set_title(full_name(name), fontsize=8.5)
+    axes.set_xlabel(_UNITS[name])
+    for row, group in enumerate(order):
+        _reference_band(axes, name, group, row)
+        summary = spreads[group]
+        if summary is None:
+            axes.text(
+                0.5,
+                row + 0.3,
+                "too few to show",
+                transform=axes.get_yaxis_transform(),
+                color=QUIET,
+                ha="center",
+            )
+            continue
+        _ridge(axes, summary, row, SEX_COLOURS.get(group, INK))
+    axes.set_ylim(-0.34, len(order) - 0.08)
+    axes.set_xlim(*_x_limits(name, spreads))
+    titles = [SEX_TITLES.get(group, "All") for group in order]
+    axes.set_yticks(range(len(order)), titles if first else [""] * len(order))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _x_limits(name: str, spreads: Mapping[str, Spread | None]) -> tuple[float, float]:
+    found = [item for sex in SEX_TITLES if (item := published_range(name, sex))]  # type: ignore[arg-type]
+    shown = [item for item in spreads.values() if item]
+    low = min([item.mean - 3 * item.sd for item in found] + [item.mean - 2.6 * item.sd for item in shown])
+    high = max([item.mean + 3 * item.sd for item in found] + [item.mean + 3 * item.sd for item in shown])
+    return max(0.0, low), high
+
+
+def _reference_band(axes: Axes, name: str, group: str, row: int) -> None:
+    found = published_range(name, group) if group in SEX_TITLES else None  # type: ignore[arg-type]
+    if found is None:
+        return
+    axes.fill_between([found.low, found.high], row - 0.28, row + 0.86, color=LINE, alpha=0.55, linewidth=0, zorder=-1)
+    axes.plot(
+        [found.mean] * 2,
+        [row - 0.28, row + 0.86],
+        color=QUIET,
+        linewidth=0.8,
+        linestyle=(0, (2, 2)),
+        zorder=0,
+    )
+
+
+def _ridge(axes: Axes, summary: Spread, row: int, colour: str) -> None:
+    if summary.n >= _FEWEST_BINNED:
+        height = 0.78 * summary.density / summary.density.max()
+        axes.stairs(row + height, summary.edges, baseline=row, fill=True, color=colour, alpha=0.35, linewidth=0)
+        axes.stairs(row + height, summary.edges, baseline=row, color=colour, linewidth=1.0)
+    else:
+        reach = 1.96 * summary.sd
+        axes.plot([summary.mean - reach, summary.mean + reach], [row + 0.34] * 2, color=colour, linewidth=1.3)
+        axes.scatter([summary.mean], [row + 0.34], s=30, marker="D", color=colour, linewidths=0, zorder=3)
+    p10, p25, p50, p75, p90 = summary.quantiles
+    axes.plot([p10, p90], [row - 0.14] * 2, color=colour, linewidth=1.0)
+    axes.plot([p25, p75], [row - 0.14] * 2, color=colour, linewidth=4.0, solid_capstyle="butt")
+    axes.scatter([p50], [row - 0.14], s=22, color="white", edgecolors=colour, linewidths=1.3, zorder=3)

@@ -1,0 +1,106 @@
+"""The cohort flow: how many studies came in, went through and left at every stage, and why, with small cells masked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cmr_models.disclosure import mask_small_cells
+from cmr_models.reasons import TABLE
+from tasks.report.tables import STAGES
+
+STAGE_TITLES = {
+    "convert": "Converted from the archive",
+    "segment": "Segmented",
+    "derive": "Measured",
+}
+_KINDS = {"absent": "Not acquired", "quarantined": "Quarantined"}
+
+
+def cohort_flow(outcomes: pd.DataFrame, minimum_cell: int | None) -> dict[str, Any]:
+    """Steps of the flow diagram.
+
+    Totals of a stage describe processing and are exact. A reason that fewer than ``minimum_cell`` studies share is
+    masked, and with it the next smallest if it could be had by subtraction.
+
+    Args:
+        outcomes: study, stage, status, reason: one row a study and stage.
+        minimum_cell: the smallest count that may be shown; None shows all (internal pages only).
+
+    Returns:
+        ``n_in``; ``steps``: title, ``n`` that went on, ``n_left`` and ``left``: kind, total, reasons (sentence, n).
+    """
+    entered = outcomes[outcomes["stage"] == STAGES[0]]
+    steps = [_step(outcomes[outcomes["stage"] == stage], stage, minimum_cell) for stage in STAGES]
+    return {"n_in": len(entered), "steps": [step for step in steps if step is not None]}
+
+
+def sentence_of(code: str) -> str:
+    """The sentence of a reason code; the code itself if the table does not know it."""
+    return TABLE[code].sentence if code in TABLE else code
+
+
+def _step(rows: pd.DataFrame, stage: str, minimum_cell: int | None) -> dict[str, Any] | None:
+    rows = rows[rows["reason"] != "upstream"]
+    if rows.empty:
+        return None
+    left = [_left(rows[rows["status"] == kind], title, minimum_cell) for kind, title in _KINDS.items()]
+    return {
+        "title": STAGE_TITLES[stage],
+        "n": int((rows["status"] == "ok").sum()),
+        "left": [kind for kind in left if kind["n"]],
+    }
+
+
+def _left(rows: pd.DataFrame, title: str, minimum_cell: int | None) -> dict[str, Any]:
+    counts = rows["reason"].value_counts()
+    shown = {str(code): float(n) for code, n in counts.items()}
+    if minimum_cell is not None:
+        shown = masked_counts(shown, minimum_cell)
+    reasons = [{"code": code, "sentence": sentence_of(code), "n": n} for code, n in shown.items()]
+    return {"title": title, "n": len(rows), "reasons": reasons}
+
+
+def masked_counts(counts: Mapping[str, float], minimum: int) -> dict[str, float]:
+    """Counts that add up to a published total, NaN where masked: small cells, and what would give one away."""
+    table = pd.DataFrame({"group": list(counts), "n": list(counts.values())})
+    table = table.assign(n_events=float("nan"), group_by="reason")
+    masked = mask_small_cells(table, minimum, values=())
+    return dict(zip(masked["group"], masked["n"], strict=True))
+
+
+def quality_table(outcomes: pd.DataFrame, minimum_cell: int) -> list[dict[str, Any]]:
+    """How many of the studies that a rule could judge break it: rows stage, code, sentence, n, n_judged, share.
+
+    Args:
+        outcomes: stage, code, n_flagged, n_judged.
+        minimum_cell: the smallest count that may be shown, of studies that break a rule or keep it.
+    """
+    if outcomes.empty:
+        return []
+    table = outcomes.rename(columns={"n_flagged": "n_events", "n_judged": "n"}).assign(share=outcomes["n_flagged"])
+    table["share"] = table["n_events"] / table["n"].where(table["n"] > 0)
+    masked = mask_small_cells(table, minimum_cell, values=("share",))
+    return [{**row, "sentence": sentence_of(row["code"])} for row in masked.to_dict("records")]
+
+
+def flag_counts(outcomes: pd.DataFrame, phenotypes: pd.DataFrame | None, rules: Sequence[Any]) -> pd.DataFrame:
+    """Studies that each rule could judge, and those that break it: of conversion (flags) and of measuring."""
+    import json
+
+    converted = outcomes[(outcomes["stage"] == "convert") & (outcomes["status"] == "ok")]
+    codes = converted["flags"].map(json.loads).explode().dropna().value_counts() if len(converted) else {}
+    rows: list[dict[str, Any]] = [
+        {"stage": "convert", "code": str(code), "n_flagged": float(n), "n_judged": float(len(converted))}
+        for code, n in codes.items()
+    ]
+    for rule in rules:
+        if phenotypes is None or rule.column not in phenotypes:
+            continue
+        judged = phenotypes[rule.column].dropna().astype(bool)
+        if len(judged):
+            broken = float((~judged).sum())
+            rows.append({"stage": "derive", "code": rule.code, "n_flagged": broken, "n_judged": float(len(judged))})
+    return pd.DataFrame(rows, columns=["stage", "code", "n_flagged", "n_judged"])

@@ -1,0 +1,363 @@
+"""The publishable page: its facts, figures and tables, numbered in the order in which they appear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from cmr_models.quality import RULES
+from tasks.report import flow
+from tasks.report.distributions import distribution_figure, distribution_rows
+from tasks.report.estimate_figures import Q_LEVEL, by_group, forest, survival, volcano
+from tasks.report.naming import full_name, group_words, reason_words, short_name, words
+from tasks.report.pages import MISSING, clean_text, number
+from tasks.report.selection import gap_rows, group_panels, leading_pairs, survival_panels
+from tasks.report.tables import ReportSettings, ReportTables
+
+CONTENTS = (
+    ("flow", "Cohort flow"),
+    ("phenotypes", "Phenotypes"),
+    ("associations", "Prevalent disease"),
+    ("risk", "Incident disease and death"),
+    ("fairness", "By group"),
+    ("quality", "Quality control"),
+    ("methods", "Methods"),
+    ("tables", "Tables"),
+)
+_TABLE_ROWS, _GAP_ROWS, _DISCRIMINATION_ROWS = 25, 20, 30
+_PHENOTYPES_PER_OUTCOME = 3
+_GROUP_PAIRS = 3
+_DISCRIMINATION_MODELS = {
+    "harrell_phenotype": "Harrell C, phenotype",
+    "harrell_adjusted": "Harrell C, adjusted",
+    "uno_adjusted": "Uno C, adjusted",
+}
+_GROUP_MODELS = {
+    "cox_age": ("Hazard ratio per SD", True),
+    "harrell_phenotype": ("Harrell C of the phenotype alone", False),
+    "adjusted_mean": ("Mean at common age, sex and body size", False),
+    "qc_pass": ("Share of studies that passed quality control", False),
+}
+_SIZE = re.compile(rb'width="([0-9.]+)pt" height="([0-9.]+)pt"')
+
+
+class Figures:
+    """Figures of one page: numbered as they are added; files by name."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.shown: dict[str, dict[str, Any]] = {}
+
+    def add(self, name: str, content: bytes | None, caption: str) -> None:
+        """Take a figure in, unless there was nothing to draw."""
+        if content is None:
+            return
+        size = _SIZE.search(content)
+        width, height = (round(float(value) * 4 / 3) for value in size.groups()) if size else (900, 500)
+        number = len(self.shown) + 1
+        self.files[name] = content
+        self.shown[name] = {
+            "name": name, "number": number, "caption": caption, "alt": caption.split(". ")[0], "width": width, "height": height,
+        }  # fmt: skip
+
+
+def index_values(tables: ReportTables, settings: ReportSettings) -> tuple[dict[str, Any], Figures]:
+    """Values of the template and the figures it shows."""
+    figures = Figures()
+    minimum, measured = settings.minimum_cell, tables.measured
+    steps = flow.cohort_flow(tables.outcomes, minimum)
+    _add_distributions(figures, tables, minimum)
+    _add_estimates(figures, tables, minimum)
+    counts = flow.flag_counts(tables.outcomes, tables.phenotypes, RULES)
+    groups = _add_groups(figures, tables)
+    values = {
+        "title": clean_text(settings.title),
+        "contents": CONTENTS,
+        "flow": steps,
+        "abstract": _abstract(steps, tables),
+        "facts": _facts(steps, tables, settings),
+        "absent": _absent(tables),
+        "minimum": minimum,
+        "hidden": f"<{minimum}",
+        "hidden_count": f"< {minimum}",
+        "distributions": distribution_rows(measured, minimum) if len(measured) else [],
+        "ratios": {name: _ratio_rows(tables, name, minimum) for name in ("associations", "hazards")},
+        "discrimination_models": list(_DISCRIMINATION_MODELS.values()),
+        "discrimination": _discrimination_rows(tables, minimum),
+        "gaps": _gap_table(tables),
+        "group_blocks": groups,
+        "quality": _quality_rows(flow.quality_table(counts, minimum), minimum),
+        "shown_of": _shown_of(tables),
+        "tables": _table_numbers(),
+        "figures": figures.shown,
+        "group_figures": [figures.shown[name] for name in figures.shown if name.startswith("group_")],
+    }
+    return values, figures
+
+
+def _table_numbers() -> dict[str, int]:
+    names = ("distributions", "associations", "hazards", "discrimination", "gaps", "quality")
+    return {name: k for k, name in enumerate(names, start=1)}
+
+
+def _absent(tables: ReportTables) -> dict[str, str]:
+    names = (
+        "phenotypes",
+        "participants",
+        "associations",
+        "hazards",
+        "discrimination",
+        "survival_curves",
+        "fairness",
+    )
+    return {name: tables.absent.get(name, "") for name in names}
+
+
+def _abstract(steps: Mapping[str, Any], tables: ReportTables) -> str:
+    measured = steps["steps"][-1]["n"] if steps["steps"] else 0
+    text = f"{steps['n_in']:,} studies came in; {measured:,} went through every stage so far."
+    pairs = len(tables.estimates.get("associations", ())) + len(tables.estimates.get("hazards", ()))
+    if pairs:
+        text += " Phenotypes were tested against prevalent disease, incident disease and death, and every estimate "
+        text += "was made again by group. Supplementary figures and tables follow."
+    return text
+
+
+def _facts(steps: Mapping[str, Any], tables: ReportTables, settings: ReportSettings) -> list[tuple[str, str, bool]]:
+    left = [kind for step in steps["steps"] for kind in step["left"]]
+    totals = {
+        title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Quarantined", "Not acquired")
+    }
+    facts = [
+        ("Studies in the archive", f"{steps['n_in']:,}", False),
+        ("Measured", f"{len(tables.measured):,}", False),
+    ]
+    facts += [(name, f"{n:,}", False) for name, n in totals.items()]
+    pairs = tables.estimates.get("hazards")
+    if pairs is not None:
+        facts.append(("Outcomes followed", f"{pairs['outcome'].nunique():,}", False))
+    facts.append(("Segmentation model", clean_text(settings.model), True))
+    return facts
+
+
+def _add_distributions(figures: Figures, tables: ReportTables, minimum: int) -> None:
+    measured = tables.measured
+    if len(measured):
+        figures.add(
+            "distributions",
+            distribution_figure(measured, minimum),
+            "Distribution of the phenotypes by sex against published ranges. Shaded band and dashed line: 95 % interval and mean "
+            "of healthy people (Table 1). Below each distribution: median (dot), quartiles (bar), 10th to 90th percentile (line), "
+            f"each where at least {minimum} people lie on either side; bins hold at least {minimum} people. Where fewer than 80 "
+            "people were measured, mean (diamond) and mean ± 1.96 SD (line) stand for the distribution.",
+        )
+
+
+def _add_estimates(figures: Figures, tables: ReportTables, minimum: int) -> None:
+    filled = f"Filled: q < {Q_LEVEL} within its family."
+    intervals = f"95 % intervals; blue: q < {Q_LEVEL} within its family. In brackets: number of"
+    associations, hazards = tables.estimates.get("associations"), tables.estimates.get("hazards")
+    if associations is not None:
+        title = "Odds ratio per SD of the phenotype (95 % interval, log scale)"
+        figures.add("volcano", volcano(associations, "Odds ratio per SD of the phenotype (log scale)"),
+                    f"Phenotypes against prevalent disease: effect and evidence. {filled}")  # fmt: skip
+        figures.add("forest", forest(associations, title), f"Odds ratios of prevalent disease. {intervals} cases.")
+    if hazards is not None:
+        title = "Hazard ratio per SD of the phenotype (95 % interval, log scale)"
+        figures.add("hazards_volcano", volcano(hazards, "Hazard ratio per SD of the phenotype (log scale)"),
+                    f"Phenotypes against incident disease and death: effect and evidence. {filled}")  # fmt: skip
+        figures.add(
+            "hazards",
+            forest(hazards, title),
+            f"Hazard ratios of incident disease and death. {intervals} events.",
+        )
+    figures.add(
+        "survival",
+        survival(survival_panels(tables.estimates, minimum)),
+        "Kaplan-Meier curves by quartile of each outcome's strongest phenotype, with 95 % bands and numbers at risk (rounded to "
+        f"multiples of {minimum}; ≥ where only a later number may show, a dot where none may). Deaths from other causes are censored.",
+    )
+
+
+def _add_groups(figures: Figures, tables: ReportTables) -> list[dict[str, Any]]:
+    """Figures of every number by group, and the same numbers as tables."""
+    fairness = tables.estimates.get("fairness")
+    if fairness is None:
+        return []
+    leading = leading_pairs(tables.estimates, _GROUP_PAIRS)
+    blocks = []
+    for model, (title, ratio) in _GROUP_MODELS.items():
+        pairs = {
+            "qc_pass": [("", "")],
+            "adjusted_mean": [(name, "") for name in ("lvef_pct", "lvedv_ml", "rvef_pct")],
+        }
+        panels = group_panels(fairness, model, pairs.get(model, leading))
+        named = [(_pair_title(pair, title), rows) for pair, rows in panels]
+        figures.add(f"group_{model}", by_group(named, title, ratio=ratio), _group_caption(model, title))
+        blocks += [
+            {"title": f"{title}: {name}" if name != title else title, "rows": _group_rows(rows)} for name, rows in named
+        ]
+    return blocks
+
+
+def _pair_title(pair: tuple[str, str], title: str) -> str:
+    exposure, outcome = pair
+    if not exposure:
+        return title
+    return f"{short_name(exposure)}, {words(outcome).lower()}" if outcome else short_name(exposure)
+
+
+def _group_caption(model: str, title: str) -> str:
+    text = f"{title}, by group, with 95 % intervals. Dashed: everybody."
+    if model == "harrell_phenotype":
+        text += " Groups differ in their spread of age; a lower value is not by itself a worse measurement."
+    return text + " Groups without a number say why."
+
+
+def _ratio_rows(tables: ReportTables, name: str, minimum: int) -> list[dict[str, str]]:
+    table = tables.estimates.get(name)
+    if table is None:
+        return []
+    rows = table[(table["scale"] == "per_sd") & (table["group_by"] == "overall")]
+    rows = rows.sort_values("minus_log10_p", ascending=False, kind="stable", na_position="last").head(_TABLE_ROWS)
+    return [_estimate_cells(row, minimum) for row in rows.to_dict("records")]
+
+
+def _estimate_cells(row: Mapping[str, Any], minimum: int = 5) -> dict[str, str]:
+    """One row of estimates as text; a suppressed count shows as such, whatever the cell's value was."""
+    hidden = f"<{minimum}" if row["reason"] == "small_cell" else "hidden"
+    suppressed = row["status"] == "suppressed"
+    digits = 3 if row["measure"] in ("concordance", "proportion", "survival") else 2
+    return {
+        "exposure": full_name(row["exposure"]),
+        "outcome": words(row["outcome"]),
+        "group": clean_text(row["group"]),
+        "n": hidden if suppressed and pd.isna(row["n"]) else number(row["n"], 0),
+        "n_events": hidden if suppressed and pd.isna(row["n_events"]) else number(row["n_events"], 0),
+        "estimate": number(row["estimate"], digits),
+        "interval": _interval(row, digits),
+        "evidence": number(row["minus_log10_p"], 1),
+        "q": _q(row["q"]),
+        "status": "" if row["status"] == "ok" else reason_words(row["reason"] or row["status"]),
+    }
+
+
+def _interval(row: Mapping[str, Any], digits: int) -> str:
+    if pd.isna(row["ci_low"]) or pd.isna(row["ci_high"]):
+        return MISSING
+    return f"{number(row['ci_low'], digits)} to {number(row['ci_high'], digits)}"
+
+
+def _q(value: float) -> str:
+    if pd.isna(value):
+        return MISSING
+    return f"{value:.3f}" if value >= 0.001 else "<0.001"
+
+
+def _discrimination_rows(tables: ReportTables, minimum: int) -> list[dict[str, Any]]:
+    table = tables.estimates.get("discrimination")
+    if table is None:
+        return []
+    wanted = table[(table["group_by"] == "overall") & table["model"].isin(_DISCRIMINATION_MODELS)]
+    rows = []
+    for outcome, exposure in _discriminating_pairs(wanted):
+        of_pair = wanted[(wanted["outcome"] == outcome) & (wanted["exposure"] == exposure)]
+        by_model = {row["model"]: row for row in of_pair.to_dict("records")}
+        first = _estimate_cells(next(iter(by_model.values())), minimum)
+        cells = [_concordance_cell(by_model.get(model), minimum) for model in _DISCRIMINATION_MODELS]
+        rows.append({**{name: first[name] for name in ("outcome", "exposure", "n", "n_events")}, "cells": cells})
+    return rows
+
+
+def _discriminating_pairs(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """(outcome, exposure): for each outcome the phenotypes that alone tell most, the best first."""
+    alone = rows[rows["model"] == "harrell_phenotype"].sort_values("estimate", ascending=False, kind="stable")
+    best = alone.groupby("outcome", sort=False).head(_PHENOTYPES_PER_OUTCOME)
+    order = {outcome: k for k, outcome in enumerate(rows["outcome"].drop_duplicates())}
+    best = best.sort_values("outcome", key=lambda column: column.map(order), kind="stable")
+    return list(best[["outcome", "exposure"]].itertuples(index=False, name=None))[:_DISCRIMINATION_ROWS]
+
+
+def _concordance_cell(row: Mapping[str, Any] | None, minimum: int) -> dict[str, Any]:
+    if row is None:
+        return {"text": MISSING, "muted": True}
+    cells = _estimate_cells(row, minimum)
+    if cells["status"]:
+        return {"text": cells["status"], "muted": True}
+    return {"text": f"{cells['estimate']} ({cells['interval']})", "muted": False}
+
+
+def _gap_table(tables: ReportTables) -> list[dict[str, Any]]:
+    fairness = tables.estimates.get("fairness")
+    if fairness is None:
+        return []
+    titles = {"logistic": "Odds ratio per SD", "cox_age": "Hazard ratio per SD", "harrell_phenotype": "Harrell C",
+              "mean": "Mean", "adjusted_mean": "Adjusted mean", "qc_pass": "Passed quality control"}  # fmt: skip
+    return [
+        {
+            "model": titles.get(row["model"], words(row["model"])),
+            "exposure": full_name(row["exposure"]) if row["exposure"] else "",
+            "outcome": words(row["outcome"]),
+            "group_by": group_words(row["group_by"]),
+            "gap": number(row["estimate"], 3),
+            "between": clean_text(row.get("gap_groups") or ""),
+            "null": number(row.get("null_q95"), 3),
+            "evidence": number(row["minus_log10_p"], 1),
+            "q": _q(row["q"]),
+            "without": clean_text(row.get("not_estimable") or "").replace(";", ", "),
+            "found": bool(row["q"] < Q_LEVEL),
+        }
+        for row in gap_rows(fairness, _GAP_ROWS).to_dict("records")
+    ]
+
+
+def _group_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    cells: list[dict[str, Any]] = []
+    for group_by, of_grouping in rows.groupby("group_by", sort=False):
+        for k, row in enumerate(of_grouping.to_dict("records")):
+            heading = group_words(str(group_by)) if k == 0 else ""
+            cells.append({**_estimate_cells(row), "heading": heading})
+    return cells
+
+
+def _quality_rows(rows: list[dict[str, Any]], minimum: int) -> list[dict[str, Any]]:
+    return [
+        {
+            **row,
+            "hidden": pd.isna(row["n_events"]),
+            "flagged": f"<{minimum}" if pd.isna(row["n_events"]) else number(row["n_events"], 0),
+            "judged": number(row["n"], 0),
+            "share": MISSING if pd.isna(row["share"]) else f"{100 * row['share']:.1f} %",
+        }
+        for row in rows
+    ]
+
+
+def _shown_of(tables: ReportTables) -> dict[str, str]:
+    limits = {
+        "associations": _TABLE_ROWS,
+        "hazards": _TABLE_ROWS,
+        "discrimination": _DISCRIMINATION_ROWS,
+        "gaps": _GAP_ROWS,
+    }
+    texts = {}
+    for name, limit in limits.items():
+        table = tables.estimates.get("fairness" if name == "gaps" else name)
+        n = 0 if table is None else _row_count(table, name)
+        if name == "discrimination" and n:
+            texts[name] = f", of the {_PHENOTYPES_PER_OUTCOME} phenotypes that alone tell most about each outcome"
+            continue
+        texts[name] = f", {limit} of {n:,}" if n > limit else ""
+    return texts
+
+
+def _row_count(table: pd.DataFrame, name: str) -> int:
+    if name == "gaps":
+        return int(((table["measure"] == "gap") & (table["model"] != "mean")).sum())
+    overall = table[table["group_by"] == "overall"]
+    if name == "discrimination":
+        return len(overall[["outcome", "exposure"]].drop_duplicates())
+    return int((overall["scale"] == "per_sd").sum())

@@ -1,0 +1,115 @@
+"""The methods paragraph, written from the settings, versions and digests that made the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cmr_models.phenotypes import MYOCARDIAL_DENSITY_G_ML
+from cmr_models.reference_ranges import KAWEL_BOEHM_2020, PETERSEN_2017
+from tasks import conversion, derivation
+from tasks.report.tables import ReportSettings
+
+_MODEL_WORDS = {
+    "logistic": "logistic regression of prevalent disease",
+    "cox_age": "Cox regression of incident disease and death on the age scale, with delayed entry at imaging",
+}
+
+
+def methods_text(
+    settings: ReportSettings,
+    estimates: Mapping[str, pd.DataFrame],
+    prediction: Mapping[str, Any],
+    *,
+    version: str,
+    n_in: int,
+    n_measured: int,
+) -> list[str]:
+    """Paragraphs that a reader needs to do it again.
+
+    Args:
+        settings: of the report, with the run's resolved settings.
+        estimates: tables that are there.
+        prediction: attributes of one of the predictions measured: model and digest of its weights.
+        version: of the pipeline.
+        n_in: studies in the archive.
+        n_measured: studies with phenotypes.
+    """
+    return [
+        _images(settings, version, n_in),
+        _segmentation(settings, prediction),
+        _phenotypes(n_measured),
+        *_statistics(settings, estimates),
+        _disclosure(settings),
+    ]
+
+
+def _images(settings: ReportSettings, version: str, n_in: int) -> str:
+    convert = settings.resolved.get("convert", {})
+    share = convert.get("frames_missing_max")
+    limit = f" A study lacking more than {100 * share:g} % of its frames was quarantined." if share is not None else ""
+    return (
+        f"Cine cardiac MR of {n_in:,} studies was read from the archive with cmr-cohort {version} (converter "
+        f"{conversion.VERSION}). Views were recognised from plane geometry and acquisition headers; slice positions and the "
+        "distance between planes were taken from image position and orientation, and pixels were kept as stored on the "
+        f"scanner.{limit}"
+    )
+
+
+def _segmentation(settings: ReportSettings, prediction: Mapping[str, Any]) -> str:
+    segment = settings.resolved.get("segment", {})
+    name = prediction.get("model") or settings.model
+    digests = prediction.get("weights") or {}
+    named = _and([f"{view} {str(digest)[:16]}" for view, digest in sorted(digests.items())])
+    weights = f" (weights digest: {named})" if digests else ""
+    precision = prediction.get("precision") or segment.get("precision")
+    computed = f" It was computed in {precision}." if precision else ""
+    return (
+        f"The ventricles and the left-ventricular myocardium were segmented in every short-axis frame, and the 4-chamber view "
+        f"where it was acquired, with the model “{name}”{weights}.{computed}"
+    )
+
+
+def _phenotypes(n_measured: int) -> str:
+    return (
+        f"Phenotypes of {n_measured:,} studies were derived (rules, version {derivation.VERSION}): volumes by summation of "
+        "areas times plane distance, end-systole as the smallest and end-diastole as the largest left-ventricular volume "
+        f"of the smoothed curve near the R wave, mass at end-diastole with {MYOCARDIAL_DENSITY_G_ML} g/mL. Implausible studies "
+        "were quarantined, doubtful ones flagged; a number that could not be measured is missing with a reason, never zero. "
+        f"Published ranges are those of {PETERSEN_2017}, and of {KAWEL_BOEHM_2020} where the former has none."
+    )
+
+
+def _statistics(settings: ReportSettings, estimates: Mapping[str, pd.DataFrame]) -> list[str]:
+    if not estimates:
+        return ["No participants and outcomes were configured, so no association was tested."]
+    rows = pd.concat([table[["model", "spec_digest", "family"]] for table in estimates.values()])
+    models = [text for name, text in _MODEL_WORDS.items() if name in set(rows["model"])]
+    covariates = settings.resolved.get("analysis", {}).get("covariates", ())
+    digests = sorted(set(rows["spec_digest"].dropna()) - {""})
+    text = f"Estimates come from {_and(models)}" if models else "Estimates were made"
+    text += f", adjusted for {_and(covariates)}" if covariates else ""
+    text += (
+        "; effects are given per standard deviation of the phenotype with 95 % Wald intervals. Within each declared family "
+        f"({_and(sorted(set(rows['family'].dropna()) - {''}))}) the false discovery rate was controlled after Benjamini and "
+        "Hochberg (q). A model that could not be fitted is a row with its reason, not a gap in the table."
+    )
+    seed = settings.resolved.get("analysis", {}).get("seed")
+    closing = f" Digest of the analysis settings: {_and([digest[:16] for digest in digests])}." if digests else ""
+    closing += f" Seed of permutations and bootstraps: {seed}." if seed is not None else ""
+    return [text + closing]
+
+
+def _disclosure(settings: ReportSettings) -> str:
+    return (
+        f"Cells that count 1 to {settings.minimum_cell - 1} people or events are suppressed in every table and figure, together "
+        "with those that would give them back by subtraction; histogram bins are merged, quantiles given only with enough "
+        "people on either side, and survival steps and numbers at risk thinned by the same rule."
+    )
+
+
+def _and(items: Sequence[str]) -> str:
+    named = [str(item).replace("_", " ") for item in items]
+    return ", ".join(named[:-1]) + (" and " if len(named) > 1 else "") + named[-1] if named else "none"

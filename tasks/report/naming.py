@@ -1,0 +1,77 @@
+"""Names that readers know: phenotypes in full for tables, short for axes; other columns as words."""
+
+from __future__ import annotations
+
+from tasks.report.pages import clean_text
+
+_FULL = {
+    "lvedv": "LV end-diastolic volume",
+    "lvesv": "LV end-systolic volume",
+    "lvsv": "LV stroke volume",
+    "lvef": "LV ejection fraction",
+    "lvm": "LV mass",
+    "lvco": "LV cardiac output",
+    "rvedv": "RV end-diastolic volume",
+    "rvesv": "RV end-systolic volume",
+    "rvsv": "RV stroke volume",
+    "rvef": "RV ejection fraction",
+    "heart_rate": "Heart rate",
+    "bsa": "Body surface area",
+}
+_SHORT = {
+    "lvedv": "LV EDV",
+    "lvesv": "LV ESV",
+    "lvsv": "LV SV",
+    "lvef": "LV EF",
+    "lvm": "LV mass",
+    "lvco": "LV output",
+    "rvedv": "RV EDV",
+    "rvesv": "RV ESV",
+    "rvsv": "RV SV",
+    "rvef": "RV EF",
+}
+_REASONS = {"small_cell": "suppressed, small cell", "secondary": "suppressed, complementary"}
+_GROUPINGS = {"bmi_class": "Body mass index", "centre": "Imaging centre", "age_band": "Age (years)"}
+_UNITS = ("_l_min", "_ml", "_g", "_pct", "_bpm", "_m2", "_cm2", "_ml_s", "_ml_m2", "_g_m2", "_g_ml")
+
+
+def full_name(column: str) -> str:
+    """``lvedv_ml_m2`` becomes ``LV end-diastolic volume, indexed``."""
+    return _named(column, _FULL)
+
+
+def short_name(column: str) -> str:
+    """``lvedv_ml_m2`` becomes ``LV EDV, indexed``."""
+    return _named(column, {**_FULL, **_SHORT})
+
+
+def words(name: str) -> str:
+    """A column or condition as words: ``heart_failure`` becomes ``Heart failure``."""
+    text = clean_text(name).replace("_", " ").strip()
+    return text[:1].upper() + text[1:]
+
+
+def reason_words(reason: str) -> str:
+    """Why a number is not there, in a few words."""
+    return _REASONS.get(reason, words(reason).lower())
+
+
+def group_words(group_by: str) -> str:
+    """Name of a grouping."""
+    return _GROUPINGS.get(group_by, words(group_by))
+
+
+def _named(column: str, names: dict[str, str]) -> str:
+    if column == "bsa_m2":
+        return names["bsa"]
+    indexed = column.endswith("_m2") and column.removesuffix("_m2").endswith(_UNITS)
+    stem = column.removesuffix("_m2") if indexed else column
+    unit = next((unit for unit in sorted(_UNITS, key=len, reverse=True) if stem.endswith(unit)), "")
+    stem = stem.removesuffix(unit)
+    return names.get(stem, _with_chambers(stem)) + (", indexed" if indexed else "")
+
+
+def _with_chambers(stem: str) -> str:
+    """``la_area_max`` becomes ``LA area max``."""
+    chamber, _, rest = stem.partition("_")
+    return f"{chamber.upper()} {words(rest).lower()}" if chamber in ("lv", "rv", "la", "ra") else words(stem)

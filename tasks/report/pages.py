@@ -1,0 +1,111 @@
+"""From values to pages: templates with escaping on, JSON that cannot end its script, names that are safe as files."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import math
+import re
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+# Nothing from a network, no inline script, no form; data blocks (application/json) are never run.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
+)
+MISSING = "–"
+
+_PACKAGE = "tasks.report"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+# What XML 1.0 does not allow: control characters, surrogates, non-characters.
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def render(template: str, *, root: str, **values: Any) -> str:
+    """The page made from ``template``; ``root`` is the way back to the report's folder (``""`` or ``"../"``)."""
+    page = _environment().get_template(template)
+    return page.render(policy=POLICY, root=root, version=package_version(), **values)
+
+
+def script_json(content: Any) -> Markup:
+    """``content`` as JSON that is safe inside a script element; NaN and infinities become null."""
+    text = json.dumps(_plain(content), separators=(",", ":"), allow_nan=False)
+    for character, escape in _IN_SCRIPT.items():
+        text = text.replace(character, escape)
+    return Markup(text)
+
+
+def clean_text(value: object) -> str:
+    """``value`` as text without characters that XML forbids and without line breaks."""
+    return " ".join(_NOT_XML.sub("\ufffd", str(value)).split())
+
+
+def page_name(study: str) -> str:
+    """File name of a study's page: the id itself where that is a plain name, else a digest of it."""
+    if _SAFE_NAME.fullmatch(study) and study != "index":
+        return f"{study}.html"
+    return f"study-{hashlib.blake2b(study.encode('utf-8', 'replace'), digest_size=12).hexdigest()}.html"
+
+
+def number(value: object, digits: int = 1) -> str:
+    """``value`` with ``digits`` decimals; a dash where it is missing."""
+    if value is None or not isinstance(value, int | float) or not math.isfinite(value):
+        return MISSING
+    text = f"{value:,.{digits}f}"
+    return "−" + text[1:] if text.startswith("-") and text.strip("-0.,") else text.lstrip("-")
+
+
+def asset(name: str) -> bytes:
+    """The content of one of the package's assets."""
+    return (importlib.resources.files(_PACKAGE) / "assets" / name).read_bytes()
+
+
+@cache
+def package_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("cmr-cohort")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+@cache
+def look_digest() -> str:
+    """Digest of the report's own code, templates and assets: pages made by another version are made again."""
+    files = importlib.resources.files(_PACKAGE)
+    digest = hashlib.blake2b(digest_size=16)
+    for folder in (files, files / "templates", files / "assets"):
+        for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+            if entry.is_file():
+                digest.update(entry.name.encode() + b"\0" + entry.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tasks.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["number"] = number
+    return environment
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if isinstance(content, dict):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    return content

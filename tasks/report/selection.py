@@ -1,0 +1,77 @@
+"""Which of many estimates the report shows: overall ratios, the leading pairs, curves and groups that may be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from cmr_models.disclosure import mask_curve
+
+
+def overall_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of odds or hazard ratios per SD for everybody that have a number."""
+    wanted = (table["scale"] == "per_sd") & (table["group_by"] == "overall") & (table["status"] == "ok")
+    rows = table[wanted & table["measure"].isin(("odds_ratio", "hazard_ratio"))]
+    return rows[rows["estimate"].gt(0) & rows["minus_log10_p"].notna()]
+
+
+def leading_pairs(estimates: Mapping[str, pd.DataFrame], most: int) -> list[tuple[str, str]]:
+    """(exposure, outcome) of each outcome's strongest hazard ratio, the strongest first; at most ``most``."""
+    if "hazards" not in estimates:
+        return []
+    rows = overall_ratios(estimates["hazards"])
+    best = rows.sort_values("minus_log10_p", ascending=False, kind="stable").drop_duplicates("outcome")
+    return list(best[["exposure", "outcome"]].head(most).itertuples(index=False, name=None))
+
+
+def survival_panels(
+    estimates: Mapping[str, pd.DataFrame], minimum: int, most: int = 6
+) -> list[tuple[str, str, pd.DataFrame]]:
+    """Curves of the leading pairs, gated once more: steps and numbers at risk that may not show are NaN."""
+    if "survival_curves" not in estimates:
+        return []
+    curves = estimates["survival_curves"]
+    pairs = leading_pairs(estimates, len(curves)) or _pairs_of(curves)
+    panels = []
+    for exposure, outcome in pairs:
+        rows = curves[(curves["exposure"] == exposure) & (curves["outcome"] == outcome)]
+        gated = [gate_curve(of_group, minimum) for _, of_group in rows.groupby("group", sort=True)]
+        if gated and pd.concat(gated)["estimate"].notna().any():
+            panels.append((str(exposure), str(outcome), pd.concat(gated, ignore_index=True)))
+    return panels[:most]
+
+
+def gate_curve(rows: pd.DataFrame, minimum: int) -> pd.DataFrame:
+    """One curve with its forbidden points masked: steps of fewer than ``minimum`` events, small numbers at risk."""
+    rows = rows.sort_values("years", kind="stable").copy()
+    rows.loc[rows["n_at_risk"].between(1, minimum - 1), "n_at_risk"] = np.nan
+    counted = rows[rows["n_at_risk"].notna() & rows["n_events"].notna() & (rows["status"] == "ok")]
+    counted = counted[~counted["years"].duplicated()]
+    allowed = pd.Series(False, index=rows.index)
+    if len(counted):
+        events = np.maximum.accumulate(counted["n_events"].to_numpy(float))
+        allowed[counted.index] = mask_curve(counted["years"], counted["n_at_risk"], events, minimum)
+    rows.loc[~allowed, ["estimate", "se", "ci_low", "ci_high", "n_events"]] = np.nan
+    return rows
+
+
+def group_panels(
+    fairness: pd.DataFrame, model: str, pairs: list[tuple[str, str]]
+) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """Rows by group of one model for each of ``pairs``, without the rows of gaps."""
+    rows = fairness[(fairness["model"] == model) & (fairness["measure"] != "gap")]
+    found = [(pair, rows[(rows["exposure"] == pair[0]) & (rows["outcome"] == pair[1])]) for pair in pairs]
+    return [(pair, of_pair) for pair, of_pair in found if len(of_pair)]
+
+
+def gap_rows(fairness: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The gaps with the strongest evidence after correction; raw means, which differ by body size, are left out."""
+    rows = fairness[(fairness["measure"] == "gap") & (fairness["model"] != "mean")]
+    rows = rows.sort_values("minus_log10_p", ascending=False, kind="stable", na_position="last")
+    return rows.sort_values("q", kind="stable", na_position="last").head(most)
+
+
+def _pairs_of(curves: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(curves[["exposure", "outcome"]].drop_duplicates().itertuples(index=False, name=None))

@@ -1,0 +1,283 @@
+"""The report of a cohort: one static site, made beside the old one and put in its place whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tasks import shards
+from tasks.ledger import open_ledger
+from tasks.report import study_list
+from tasks.report.index_page import index_values
+from tasks.report.methods import methods_text
+from tasks.report.pages import asset, look_digest, package_version, page_name, render
+from tasks.report.study_page import render_study_pages
+from tasks.report.tables import ESTIMATES, STAGES, ReportSettings, ReportTables, read_tables, report_settings
+from tasks.runs import versions
+from tasks.store import Cohort, digest, digest_bytes, open_tree
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_ASSETS = ("report.css", "study.js", "studies.js")
+_MANIFEST = "studies/manifest.json"  # beside the individual-level pages: it names studies
+_HOLDS = {
+    "associations": "Prevalent disease on each phenotype: odds ratios per SD and per unit",
+    "hazards": "Incident disease and death: hazard ratios per SD and per unit",
+    "discrimination": "Harrell and Uno concordance with intervals",
+    "survival_curves": "Kaplan-Meier curves by quartile with numbers at risk",
+    "fairness": "Every number again by group, and the largest gaps",
+    "distributions": "Phenotypes by sex beside published ranges",
+    "quality": "Studies flagged by each rule",
+    "phenotypes_dictionary": "Data dictionary: definition, unit, inputs and UK Biobank field of every column",
+}
+
+
+def render_report(cohort_dir: Path, settings: Mapping[str, Any], client: Client | None = None) -> Path:
+    """Make ``reports/`` of a cohort: ``index.html`` to publish, ``studies/`` for the site's own eyes.
+
+    The site is made in ``reports.new`` and takes the old one's place by renaming, so that no half-made page is ever
+    visible. Pages of studies whose data and look are unchanged are carried over; those of removed studies are gone.
+
+    Args:
+        cohort_dir: the cohort's folder.
+        settings: the run's resolved settings as plain values; see :func:`tasks.report.tables.report_settings`.
+        client: Dask client for the study pages; without, they are made in this process.
+
+    Returns:
+        Path of ``index.html``.
+    """
+    cohort = Cohort(cohort_dir)
+    resolved = report_settings(settings)
+    _finish_interrupted_swap(cohort)
+    key = report_key(cohort, resolved)
+    tables = read_tables(cohort, resolved)
+    draft = _empty_folder(cohort.reports.with_name("reports.new"))
+    rows = study_list.list_rows(tables)
+    pages, rule = _make_study_pages(cohort, resolved, tables, rows, draft, client)
+    _write_index(cohort, resolved, tables, draft)
+    _write_studies(tables, rows, pages, rule, draft)
+    _write(draft / _MANIFEST, json.dumps({"key": key, "pages": pages}, sort_keys=True))
+    _swap(cohort)
+    return cohort.reports / "index.html"
+
+
+def is_current(cohort_dir: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether the site that is there was made from just these inputs, settings and code."""
+    cohort = Cohort(cohort_dir)
+    manifest = _manifest(cohort)
+    return manifest.get("key") == report_key(cohort, report_settings(settings))
+
+
+def report_key(cohort: Cohort, settings: ReportSettings) -> str:
+    """Digest of all that the report shows: the ledger, the estimates, the participants, settings, code and versions."""
+    entries: list[Any] = []
+    if cohort.ledger.exists():
+        with open_ledger(cohort.ledger) as ledger:
+            entries = [sorted(ledger.entries(stage).items()) for stage in STAGES]
+    files = [cohort.estimates / f"{name}.parquet" for name in ESTIMATES]
+    files += [cohort.tables / "phenotypes.parquet", cohort.tables / "phenotypes_dictionary.csv"]
+    files += [settings.participants] if settings.participants else []
+    contents = {path.name: digest_bytes(path.read_bytes()) for path in files if path.exists()}
+    shown = {name: settings.resolved.get(name) for name in ("convert", "segment", "analysis", "report")}
+    content = {
+        "entries": entries,
+        "files": contents,
+        "settings": shown,
+        "look": look_digest(),
+        "versions": versions(),
+    }
+    return digest(content)
+
+
+def _make_study_pages(
+    cohort: Cohort,
+    settings: ReportSettings,
+    tables: ReportTables,
+    rows: pd.DataFrame,
+    draft: Path,
+    client: Client | None,
+) -> tuple[dict[str, str], str]:
+    """Carry over or make the page of every chosen study. Returns study -> key of its page, and the rule of choice."""
+    chosen, rule = study_list.studies_with_page(rows, settings.study_pages_max)
+    (draft / "studies").mkdir()
+    units = _page_units(cohort, settings, tables, chosen, draft)
+    before = _manifest(cohort).get("pages", {})
+    kept = {unit["study"] for unit in units if before.get(unit["study"]) == unit["key"] and _carry_over(unit, cohort)}
+    todo = [unit for unit in units if unit["study"] not in kept]
+    made: set[str] = set()
+    for outcomes in shards.run(
+        render_study_pages, todo, cohort.root, {"model": settings.model}, stage="report", client=client
+    ):
+        made |= {outcome.study for outcome in outcomes if outcome.status == "ok"}
+    if failed := len(todo) - len(made):
+        rule += f" {failed:,} pages could not be made; the next run tries again."
+    return {unit["study"]: unit["key"] for unit in units if unit["study"] in kept | made}, rule
+
+
+def _page_units(
+    cohort: Cohort, settings: ReportSettings, tables: ReportTables, chosen: list[str], draft: Path
+) -> list[shards.Unit]:
+    """What each page is made from, with the key that says whether it changed."""
+    wanted = set(chosen)
+    phenotypes, outcomes = tables.phenotypes, tables.outcomes
+    measured = (
+        {row["study"]: row for row in phenotypes[phenotypes["study"].isin(wanted)].to_dict("records")}
+        if phenotypes is not None
+        else {}
+    )
+    ended: dict[str, list[dict[str, Any]]] = {study: [] for study in chosen}
+    for row in outcomes[outcomes["study"].isin(wanted)].to_dict("records"):
+        flags, left_out = json.loads(row.pop("flags")), json.loads(row.pop("left_out"))
+        ended[row["study"]].append({**row, "flags": flags, "left_out": left_out})
+    curves = _curves(cohort, chosen)
+    units = []
+    for study in chosen:
+        row = measured.get(study, {})
+        unit = {
+            "study": study,
+            **study_list.page_unit(row, row.get("sex")),
+            "curve": curves.get(study, {}),
+            "outcomes": ended[study],
+        }
+        key = digest({**unit, "look": look_digest(), "model": settings.model, "version": package_version()})
+        units.append({**unit, "key": key, "path": str(draft / "studies" / page_name(study))})
+    return units
+
+
+def _curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list[float]]]:
+    path = cohort.tables / "curves.parquet"
+    if not path.exists() or not studies:
+        return {}
+    table = pd.read_parquet(path, filters=[("study", "in", studies)])
+    columns = [name for name in table.columns if name not in ("study", "frame")]
+    return {
+        str(study): {name: rows[name].astype(float).tolist() for name in columns}
+        for study, rows in table.sort_values(["study", "frame"]).groupby("study")
+    }
+
+
+def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
+    """Put the page that is there into the draft, as a second name of the same file where the file system has those."""
+    new = Path(unit["path"])
+    old = cohort.reports / "studies" / new.name
+    if not old.exists():
+        return False
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copyfile(old, new)
+    return True
+
+
+def _write_index(cohort: Cohort, settings: ReportSettings, tables: ReportTables, draft: Path) -> None:
+    values, figures = index_values(tables, settings)
+    for name in _ASSETS:
+        _write(draft / "assets" / name, asset(name))
+    for name, content in figures.files.items():
+        _write(draft / "assets" / "figures" / f"{name}.svg", content)
+    values["files"] = _write_tables(cohort, tables, values, draft / "assets" / "tables")
+    values["methods"] = methods_text(
+        settings,
+        tables.estimates,
+        _prediction_attributes(cohort, settings, tables),
+        version=package_version(),
+        n_in=values["flow"]["n_in"],
+        n_measured=len(tables.measured),
+    )
+    values["versions"] = [(name, value) for name, value in versions().items() if name != "cmr-cohort"]
+    _write(draft / "index.html", render("index.html.j2", root="", **values))
+
+
+def _write_studies(tables: ReportTables, rows: pd.DataFrame, pages: Mapping[str, str], rule: str, draft: Path) -> None:
+    columns = [{"title": title, "number": digits is not None} for _, title, digits in study_list.COLUMNS]
+    reasons = study_list.reason_counts(tables.outcomes)
+    page = render("studies.html.j2", root="../", rule=rule, columns=columns, reasons=reasons)
+    _write(draft / "studies" / "index.html", page)
+    _write(draft / "studies" / "rows.js", study_list.rows_script(rows, pages))
+
+
+def _write_tables(
+    cohort: Cohort, tables: ReportTables, values: Mapping[str, Any], folder: Path
+) -> list[dict[str, Any]]:
+    """CSV files of the masked tables; returns name, what it holds and how many rows."""
+    frames = {name: tables.estimates[name] for name in ESTIMATES if name in tables.estimates}
+    for name, columns in (
+        ("distributions", ()),
+        ("quality", ("stage", "code", "sentence", "flagged", "judged", "share")),
+    ):
+        if values[name]:
+            frame = pd.DataFrame(values[name])
+            frames[name] = frame[list(columns)] if columns else frame.drop(columns="suppressed")
+    dictionary = cohort.tables / "phenotypes_dictionary.csv"
+    if dictionary.exists():
+        frames["phenotypes_dictionary"] = pd.read_csv(dictionary, dtype=str)
+    for name, frame in frames.items():
+        _write(folder / f"{name}.csv", csv_text(frame))
+    return [{"name": name, "holds": _HOLDS[name], "rows": len(frame)} for name, frame in frames.items()]
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A table as CSV in which no text cell can start a formula in a spreadsheet."""
+    text = frame.select_dtypes(exclude=["number", "bool"]).columns
+    safe = frame.assign(**{name: frame[name].map(_not_a_formula) for name in text})
+    content = io.StringIO()
+    safe.to_csv(content, index=False, lineterminator="\n")
+    return content.getvalue()
+
+
+def _not_a_formula(value: Any) -> Any:
+    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def _prediction_attributes(cohort: Cohort, settings: ReportSettings, tables: ReportTables) -> dict[str, Any]:
+    """Attributes of one measured study's prediction: model and digest; empty if nothing was measured."""
+    for study in tables.measured.get("study", pd.Series(dtype=str)).head(1):
+        path = cohort.prediction(settings.model, str(study))
+        if path.exists():
+            with open_tree(path) as tree:
+                return {str(name): value for name, value in tree.attrs.items()}
+    return {}
+
+
+def _manifest(cohort: Cohort) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads((cohort.reports / _MANIFEST).read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return {}
+    return content
+
+
+def _empty_folder(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode("utf-8", "replace") if isinstance(content, str) else content)
+
+
+def _swap(cohort: Cohort) -> None:
+    """The draft becomes the report; what was there goes."""
+    new, old = cohort.reports.with_name("reports.new"), cohort.reports.with_name("reports.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if cohort.reports.exists():
+        cohort.reports.rename(old)
+    new.rename(cohort.reports)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _finish_interrupted_swap(cohort: Cohort) -> None:
+    """After a kill between the two renames the old report is put back."""
+    old = cohort.reports.with_name("reports.old")
+    if old.exists() and not cohort.reports.exists():
+        old.rename(cohort.reports)

@@ -1,0 +1,153 @@
+"""What the report is made from: ledger, phenotypes, participants and estimates, read once, with why one is not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tasks.ledger import Outcome, open_ledger
+from tasks.store import Cohort
+
+STAGES = ("convert", "segment", "derive")
+_OUTCOME_COLUMNS = ("study", "stage", "status", "reason", "detail", "key", "flags", "left_out")
+ESTIMATES = ("associations", "hazards", "discrimination", "survival_curves", "fairness")
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What the report needs of a run's resolved settings."""
+
+    title: str = "Cardiac MR cohort"
+    study_pages_max: int = 2000
+    model: str = "default"
+    minimum_cell: int = 5
+    participants: Path | None = None
+    outcomes: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+
+
+def report_settings(resolved: Mapping[str, Any]) -> ReportSettings:
+    """The report's part of resolved settings, given as plain values; what is left out keeps its default."""
+    from tasks.segmentation import model_name  # brings torch, which no page needs
+
+    report, analysis = resolved.get("report", {}), resolved.get("analysis", {})
+    paths = {name: Path(resolved[name]) for name in ("participants", "outcomes") if resolved.get(name)}
+    return ReportSettings(
+        title=str(report.get("title", ReportSettings.title)),
+        study_pages_max=int(report.get("study_pages_max", ReportSettings.study_pages_max)),
+        model=model_name(str(resolved.get("segment", {}).get("model", ReportSettings.model))),
+        minimum_cell=int(analysis.get("minimum_cell", ReportSettings.minimum_cell)),
+        columns=dict(analysis.get("participant_columns", {})),
+        resolved=dict(resolved),
+        **paths,
+    )
+
+
+@dataclass(frozen=True)
+class ReportTables:
+    """The tables of one report; one that is not there is None and has a sentence in ``absent``."""
+
+    outcomes: pd.DataFrame
+    phenotypes: pd.DataFrame | None
+    participants: pd.DataFrame | None
+    estimates: Mapping[str, pd.DataFrame]
+    absent: Mapping[str, str]
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """Phenotypes of the studies that ended well, with ``sex`` where the cohort knows it."""
+        if self.phenotypes is None:
+            return pd.DataFrame()
+        return self.phenotypes[self.phenotypes["status"] == "ok"]
+
+
+def read_tables(cohort: Cohort, settings: ReportSettings) -> ReportTables:
+    """Everything the report is made from."""
+    absent: dict[str, str] = {}
+    participants = _participants(settings, absent)
+    phenotypes = _parquet(cohort.tables / "phenotypes.parquet")
+    if phenotypes is None:
+        absent["phenotypes"] = "No study has been measured yet: `cmr-cohort derive` writes the table of phenotypes."
+    else:
+        phenotypes = _with_sex(phenotypes, participants)
+    estimates = {name: _parquet(cohort.estimates / f"{name}.parquet") for name in ESTIMATES}
+    absent |= {name: _why_no_estimates(settings) for name, table in estimates.items() if table is None}
+    absent |= {name: _EMPTY for name, table in estimates.items() if table is not None and table.empty}
+    return ReportTables(
+        outcomes=_outcomes(cohort),
+        phenotypes=phenotypes,
+        participants=participants,
+        estimates={name: table for name, table in estimates.items() if table is not None and len(table)},
+        absent=absent,
+    )
+
+
+_EMPTY = "The analysis ran, but no combination of phenotype, condition and group could be tested."
+
+
+def _why_no_estimates(settings: ReportSettings) -> str:
+    if settings.participants is None:
+        return "No table of participants is configured (`participants` in the settings), so nothing was tested."
+    if settings.outcomes is None:
+        return "No table of outcomes is configured (`outcomes` in the settings), so nothing was tested."
+    return "The analysis has not been run on this cohort yet: `cmr-cohort associate` and `cmr-cohort risk`."
+
+
+def _parquet(path: Path) -> pd.DataFrame | None:
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def _participants(settings: ReportSettings, absent: dict[str, str]) -> pd.DataFrame | None:
+    path = settings.participants
+    if path is None or not path.exists():
+        absent["participants"] = "No table of participants is configured, so sexes and groups cannot be told apart."
+        return None
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    theirs = {settings.columns.get(name, name): name for name in ("participant", "visit", "sex")}
+    missing = [name for name in theirs if name not in table]
+    if missing:
+        absent["participants"] = f"The table of participants lacks {missing}; map its columns in the settings."
+        return None
+    table = table[list(theirs)].rename(columns=theirs)
+    study = table["participant"].astype(str) + "-" + table["visit"].astype(str)
+    return pd.DataFrame({"study": study, "sex": _sex(table["sex"])}).drop_duplicates("study")
+
+
+def _sex(column: pd.Series) -> pd.Series:
+    """``male`` or ``female`` from words or UK Biobank's code (field 31: 0 female, 1 male); else missing."""
+    known = {"male": "male", "m": "male", "1": "male", "1.0": "male"}
+    known |= {"female": "female", "f": "female", "0": "female", "0.0": "female"}
+    return column.astype("str").str.strip().str.lower().map(known)
+
+
+def _with_sex(phenotypes: pd.DataFrame, participants: pd.DataFrame | None) -> pd.DataFrame:
+    if participants is None:
+        return phenotypes.assign(sex=None)
+    return phenotypes.merge(participants, on="study", how="left")
+
+
+def _outcomes(cohort: Cohort) -> pd.DataFrame:
+    """How every study ended at every stage: one row each; retired ones left out."""
+    rows = []
+    if cohort.ledger.exists():
+        with open_ledger(cohort.ledger) as ledger:
+            for stage in STAGES:
+                rows += [_outcome_row(outcome) for outcome in ledger.outcomes(stage) if outcome.status != "retired"]
+    return pd.DataFrame(rows, columns=list(_OUTCOME_COLUMNS))
+
+
+def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
+    views = outcome.summary.get("views", {})
+    flags = {str(flag).split(":")[0] for view in views.values() for flag in view.get("flags", [])} if views else set()
+    left_out = [str(series.get("reason", "")) for series in outcome.summary.get("excluded", [])]
+    return (
+        *(getattr(outcome, name) for name in _OUTCOME_COLUMNS[:6]),
+        json.dumps(sorted(flags)),
+        json.dumps(sorted(left_out)),
+    )

@@ -1,0 +1,92 @@
+"""One run of the pipeline: who holds the cohort, with which settings and versions, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tasks.store import Cohort, publish_bytes
+
+VERSIONED = (
+    "cmr-cohort", "numpy", "scipy", "pandas", "xarray", "zarr", "pydicom", "nibabel", "torch", "dask", "prefect",
+    "lifelines", "scikit-survival", "statsmodels",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one run."""
+
+    folder: Path
+
+    def write(self, name: str, content: Mapping[str, Any] | list[Any]) -> None:
+        """Save plain values as JSON."""
+        publish_bytes(json.dumps(content, indent=1, sort_keys=True, default=str).encode(), self.folder / name)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the numbers, by distribution name, and of Python."""
+    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}}
+
+
+@contextlib.contextmanager
+def open_run(cohort: Cohort, settings: Mapping[str, Any]) -> Iterator[Run]:
+    """Hold the cohort for one run and keep its record.
+
+    Raises:
+        RuntimeError: if another run holds the cohort.
+    """
+    with _held(cohort.root):
+        _sweep_after_a_kill(cohort)
+        started = datetime.now(UTC)
+        run = Run(cohort.runs / f"{started:%Y%m%dT%H%M%S}-{os.getpid()}")
+        run.write("settings.json", settings)
+        run.write("versions.json", versions())
+        with _log_to(run.folder / "log.txt"):
+            yield run
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        run.write("finished.json", {"started": started.isoformat(), "seconds": round(seconds, 1)})
+
+
+@contextlib.contextmanager
+def _held(root: Path) -> Iterator[None]:
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError("another run holds this cohort; wait for it to end, or stop it") from None
+        yield
+
+
+def _sweep_after_a_kill(cohort: Cohort) -> None:
+    """Remove temporary files that a killed run left; looked for only when the last run did not finish."""
+    last = max(cohort.runs.glob("*"), default=None)
+    if last is None or (last / "finished.json").exists():
+        return
+    for leftover in cohort.root.rglob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logger = logging.getLogger("cmr_cohort")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,132 @@
+"""A shard of studies through one stage: in this process, or in chunks on a Dask cluster, with the same result.
+
+A stage gives a module-level function ``work(units, cohort, settings) -> list of Outcome``; ``units`` are plain
+mappings with at least ``study`` and ``key`` (what planning asks for). Work that dies with its worker is tried again
+study by study, at last each alone, so that only the study at fault is blamed.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmr_models.reasons import TABLE, StudyRejected
+from tasks.ledger import Outcome
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+Unit = dict[str, Any]
+Work = Callable[[Sequence[Unit], str, dict[str, Any]], list[Outcome]]
+One = Callable[[Unit, str, dict[str, Any]], Outcome]
+
+
+def run(
+    work: Work,
+    units: Sequence[Unit],
+    cohort: Path,
+    settings: dict[str, Any],
+    *,
+    stage: str,
+    client: Client | None = None,
+    studies_per_chunk: int = 8,
+) -> Iterator[list[Outcome]]:
+    """Outcomes of ``units``, chunk by chunk as they finish; without a client, in this process and in order."""
+    chunks = [list(units[i : i + studies_per_chunk]) for i in range(0, len(units), studies_per_chunk)]
+    if client is None:
+        for chunk in chunks:
+            yield work(chunk, str(cohort), settings)
+        return
+    yield from _run_on_cluster(client, work, chunks, str(cohort), settings, stage)
+
+
+def attempt(one: One, unit: Unit, cohort: str, settings: dict[str, Any], *, stage: str) -> Outcome:
+    """One study through one stage. A study may fail, and says why; it takes nobody with it."""
+    start = time.perf_counter()
+    try:
+        outcome = one(unit, cohort, settings)
+    except StudyRejected as rejected:
+        outcome = rejected_outcome(unit["study"], stage, rejected, key=unit.get("key", ""))
+    except Exception as error:  # noqa: BLE001  the one boundary: an unforeseen fault of one study, recorded as such
+        outcome = Outcome(unit["study"], stage, "quarantined", "unexpected_error", _where(error))
+    return stamped(outcome, unit, seconds=time.perf_counter() - start)
+
+
+def rejected_outcome(study: str, stage: str, rejected: StudyRejected, *, key: str = "") -> Outcome:
+    """The outcome that a rejection stands for: absent or quarantined, as the table of reasons says."""
+    status = "absent" if TABLE[rejected.reason].kind == "absent" else "quarantined"
+    return Outcome(study, stage, status, rejected.reason, rejected.detail, key)
+
+
+def stamped(outcome: Outcome, unit: Unit, *, seconds: float) -> Outcome:
+    """``outcome`` with what was wanted, time, peak memory and host."""
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return replace(
+        outcome,
+        wanted=unit.get("key", ""),
+        seconds=round(seconds, 4),
+        peak_mb=round(peak_mb, 1),
+        host=socket.gethostname(),
+    )
+
+
+def _where(error: Exception) -> str:
+    """Type and place of an error. Its message may hold identifiers, so it is left out."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+
+
+def _run_on_cluster(
+    client: Client, work: Work, chunks: list[list[Unit]], cohort: str, settings: dict[str, Any], stage: str
+) -> Iterator[list[Outcome]]:
+    def submit(chunk: list[Unit]) -> Future[Any]:
+        return client.submit(work, chunk, cohort, settings, pure=False, retries=0)
+
+    for _ in range(2):
+        died: list[list[Unit]] = []
+        yield from _all_at_once(client, submit, chunks, died)
+        chunks = [[unit] for chunk in died for unit in chunk]
+    suspects = [unit for chunk in chunks for unit in chunk]
+    for unit in suspects:
+        alone: list[list[Unit]] = []
+        yield from _all_at_once(client, submit, [[unit]], alone)
+        yield [_lost(unit, stage) for _ in alone]
+
+
+def _all_at_once(
+    client: Client,
+    submit: Callable[[list[Unit]], Future[Any]],
+    chunks: list[list[Unit]],
+    died: list[list[Unit]],
+) -> Iterator[list[Outcome]]:
+    """Results as they come, a bounded number in flight. A worker takes what it was given with it: that is in ``died``."""
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    waiting = list(reversed(chunks))
+    limit = 2 * max(1, sum(client.nthreads().values()))
+    running: dict[str, list[Unit]] = {}
+    completed = as_completed(loop=client.loop)
+    while waiting or running:
+        while waiting and len(running) < limit:
+            chunk = waiting.pop()
+            future = submit(chunk)
+            running[future.key] = chunk
+            completed.add(future)
+        future = next(completed)
+        chunk = running.pop(future.key)
+        if isinstance(future.exception(), KilledWorker):
+            died.append(chunk)
+        else:
+            yield future.result()
+        future.release()
+
+
+def _lost(unit: Unit, stage: str) -> Outcome:
+    return stamped(Outcome(unit["study"], stage, "quarantined", "worker_lost"), unit, seconds=0.0)

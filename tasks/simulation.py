@@ -1,0 +1,138 @@
+"""A simulated cohort on disk: archives as UK Biobank packages them, tables, settings, and the truth beside them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tomli_w
+
+from cmr_models.simulate import Heart, ImagingSettings, sample_traits
+from cmr_models.simulate.archive import Packaging, simulate_study, ukb_archives
+from cmr_models.simulate.cohort import simulate_cohort
+from cmr_models.simulate.faults import FAULTS
+from cmr_models.simulate.planted import CONDITIONS, CohortSettings
+from tasks.store import publish_bytes
+
+DEMO_FAULTS = (
+    "truncated_zip",
+    "only_flow",
+    "missing_geometry",
+    "many_frames_missing",
+    "single_frame_missing",
+    "irregular_trigger",
+)
+"""Faults of the demonstration: the archives of the last people are spoilt, one kind each."""
+
+_VISIT = 2
+_TRUE = ("lvedv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvef_pct", "heart_rate_bpm", "height_cm", "weight_kg")
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """How large and how realistic.
+
+    Attributes:
+        people: people in the tables.
+        imaged: people with images, the first ones; None for everybody.
+        frames: frames a heart cycle.
+        faults: names in :data:`cmr_models.simulate.faults.FAULTS`, one spoilt archive each.
+        cohort: what is planted.
+        seed: of all randomness.
+    """
+
+    people: int = 48
+    imaged: int | None = None
+    frames: int = 25
+    faults: tuple[str, ...] = DEMO_FAULTS
+    cohort: CohortSettings = CohortSettings(hazard_factor=4.0, prevalence_factor=2.0)
+    seed: int = 2026
+
+
+def write_cohort(output: Path, settings: SimulationSettings, *, workers: int = 1) -> Iterator[int]:
+    """Write ``archive/``, ``participants.csv``, ``outcomes.csv``, ``cohort.toml`` and ``truth.parquet`` under ``output``.
+
+    Archives that are there already are left as they are. Yields the number of people done, as they are done.
+
+    Raises:
+        ValueError: if there are more faults than people with images.
+    """
+    imaged = settings.people if settings.imaged is None else settings.imaged
+    if len(settings.faults) > imaged:
+        raise ValueError(f"{len(settings.faults)} faults need as many people with images, there are {imaged}")
+    tables = simulate_cohort(settings.people, np.random.default_rng(settings.seed), settings.cohort)
+    archive = output / "archive"
+    archive.mkdir(parents=True, exist_ok=True)
+    publish_bytes(tables.participants.to_csv(index=False).encode(), output / "participants.csv")
+    publish_bytes(tables.outcomes.to_csv(index=False).encode(), output / "outcomes.csv")
+    tables.truth.to_parquet(output / "truth.parquet", index=False)
+    publish_bytes(tomli_w.dumps(_cohort_toml(workers)).encode(), output / "cohort.toml")
+    yield from _write_archives(_people(tables.truth, tables.outcomes, imaged, settings), archive, settings, workers)
+
+
+def write_person(person: Mapping[str, Any], archive: Path, settings: SimulationSettings) -> None:
+    """One person's archives, unless they are there."""
+    eid = str(person["participant"])
+    if any(archive.glob(f"{eid}_*_{_VISIT}_0.zip")):
+        return
+    rng = np.random.default_rng([settings.seed, int(eid)])
+    known = {"sex": "M" if person["sex"] == "male" else "F", "age_years": float(person["age_years"])}
+    size = {name: float(person[name]) for name in ("height_cm", "weight_kg")}
+    traits = sample_traits(rng, **known, **size, disease=person["disease"])
+    traits = replace(traits, **{name: float(person[name]) for name in _TRUE})
+    imaging = ImagingSettings(n_frames=settings.frames)
+    study = simulate_study(Heart(traits, rng), imaging, rng)
+    archives = ukb_archives(study, eid=eid, instance=_VISIT, rng=rng, packaging=Packaging(scout=True))
+    if person["fault"]:
+        archives = FAULTS[person["fault"]].apply(archives, rng)
+    for name, content in archives.items():
+        publish_bytes(content, archive / name)
+
+
+def _people(
+    truth: pd.DataFrame, outcomes: pd.DataFrame, imaged: int, settings: SimulationSettings
+) -> list[dict[str, Any]]:
+    ill = outcomes[outcomes["prevalent"] == 1].groupby("participant")["condition"].agg(tuple).to_dict()
+    spoilt = (None,) * (imaged - len(settings.faults)) + settings.faults
+    rows = truth.head(imaged).to_dict("records")
+    return [
+        {**row, "disease": ill.get(row["participant"], ()), "fault": fault}
+        for row, fault in zip(rows, spoilt, strict=True)
+    ]
+
+
+def _write_archives(
+    people: list[dict[str, Any]], archive: Path, settings: SimulationSettings, workers: int
+) -> Iterator[int]:
+    if workers < 2:
+        for person in people:
+            write_person(person, archive, settings)
+            yield 1
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        for future in as_completed([pool.submit(write_person, person, archive, settings) for person in people]):
+            future.result()
+            yield 1
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _cohort_toml(workers: int) -> dict[str, Any]:
+    return {
+        "directory": "cohort",
+        "sources": ["archive"],
+        "participants": "participants.csv",
+        "outcomes": "outcomes.csv",
+        "compute": {"profile": "local", "workers": max(workers, 1)},
+        "report": {"title": "Simulated demonstration cohort"},
+    }

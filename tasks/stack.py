@@ -1,0 +1,206 @@
+"""Planes of one view -> one cine view: frames, matrix sizes, values and headers brought together."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from cmr_models import geometry
+from cmr_models.contracts import cine_view
+from cmr_models.geometry import Vector
+from cmr_models.plane import Plane
+from tasks.phases import Cycle, resample
+from tasks.planes import PlaneImages
+
+_SPACING_TOLERANCE = 0.01
+_UINT16_MAX = 65_535
+_TEXTS = (
+    "manufacturer",
+    "manufacturer_model",
+    "scanning_sequence",
+    "sequence_variant",
+    "scan_options",
+    "sequence_name",
+)
+_NUMBERS = ("repetition_time_ms", "echo_time_ms", "flip_angle_deg", "field_strength_t")
+
+
+def assemble(members: Sequence[PlaneImages], flags: Sequence[str], axis: Vector | None) -> xr.Dataset:
+    """One cine view from planes in the order in which they are to be stacked.
+
+    The majority decides on matrix, pixel size and number of frames; other planes are cropped or padded about
+    their centre, resampled in plane, or sampled at the nearest phase, and the view is flagged.
+    """
+    planes = [member.plane for member in members if member.plane is not None]
+    shape, pixel_mm = _majority(planes)
+    n_frames = Counter(member.cycle.n_frames for member in members).most_common(1)[0][0]
+    cycles = [c if c.n_frames == n_frames else resample(c, n_frames) for c in (m.cycle for m in members)]
+    grids = [_onto(plane, shape, pixel_mm) for plane in planes]
+    stored, offset, scale = _stored(members, cycles, [grid.fit for grid in grids], shape)
+    valid = np.stack([cycle.image >= 0 for cycle in cycles], axis=1)
+    time_ms, heart_rate = _time(cycles)
+    found = {
+        "frame_missing": not valid.all(),
+        "frames_mixed": any(member.cycle.n_frames != n_frames for member in members),
+        "trigger_irregular": any(cycle.irregular for cycle in cycles),
+        "matrix_mixed": any(plane.shape != shape or not _same_mm(plane.pixel_mm, pixel_mm) for plane in planes),
+    }
+    every_flag = sorted({*flags, *(code for code, holds in found.items() if holds)})
+    return cine_view(
+        stored,
+        time_ms=time_ms,
+        pixel_mm=pixel_mm,
+        position_mm=np.stack([grid.position_mm for grid in grids]),
+        row_dir=np.stack([plane.row_dir for plane in planes]),
+        col_dir=np.stack([plane.col_dir for plane in planes]),
+        slice_mm=_slice_mm(planes, axis),
+        thickness_mm=float(np.median([plane.thickness_mm for plane in planes])),
+        heart_rate_bpm=heart_rate,
+        frame_valid=valid,
+        flags=every_flag,
+        intensity_offset=offset,
+        intensity_scale=scale,
+        **_header_attributes(members),
+    )
+
+
+def sanitised(text: str) -> str:
+    """A description without anything but letters, digits and separators, at most 64 of them."""
+    return re.sub(r"[^A-Za-z0-9_.+@*\\\-\s]", "", text)[:64].strip()
+
+
+# in plane
+
+
+class _Grid:
+    """How the images of one plane come onto the grid of the view."""
+
+    def __init__(self, plane: Plane, shape: tuple[int, int], pixel_mm: tuple[float, float]) -> None:
+        self._shape = shape
+        self._zoom = [ours / theirs for ours, theirs in zip(pixel_mm, plane.pixel_mm, strict=True)]
+        self._is_resampled = not _same_mm(plane.pixel_mm, pixel_mm)
+        if self._is_resampled:
+            start = [(n - 1) / 2 - z * (m - 1) / 2 for n, m, z in zip(plane.shape, shape, self._zoom, strict=True)]
+        else:
+            start = [float((n - m) // 2) for n, m in zip(plane.shape, shape, strict=True)]
+        self._start = start
+        shift = plane.col_dir * (start[0] * plane.pixel_mm[0]) + plane.row_dir * (start[1] * plane.pixel_mm[1])
+        self.position_mm: Vector = plane.position_mm + shift
+
+    def fit(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if image.shape == self._shape and not self._is_resampled:
+            return image
+        if self._is_resampled:
+            from scipy import ndimage
+
+            resampled = ndimage.affine_transform(
+                image.astype(np.float64), self._zoom, self._start, self._shape, order=1, mode="constant"
+            )
+            return np.asarray(np.round(resampled)).astype(image.dtype)
+        return _cropped(image, self._shape, int(self._start[0]), int(self._start[1]))
+
+
+def _onto(plane: Plane, shape: tuple[int, int], pixel_mm: tuple[float, float]) -> _Grid:
+    return _Grid(plane, shape, pixel_mm)
+
+
+def _cropped(image: npt.NDArray[Any], shape: tuple[int, int], row: int, col: int) -> npt.NDArray[Any]:
+    """``shape`` rows and columns of ``image`` from ``row``, ``col`` on; zeros where it has none."""
+    out = np.zeros(shape, image.dtype)
+    rows = slice(max(0, row), min(image.shape[0], row + shape[0]))
+    cols = slice(max(0, col), min(image.shape[1], col + shape[1]))
+    out[rows.start - row : rows.stop - row, cols.start - col : cols.stop - col] = image[rows, cols]
+    return out
+
+
+def _majority(planes: Sequence[Plane]) -> tuple[tuple[int, int], tuple[float, float]]:
+    """Matrix and pixel size of most planes; of equals, the larger matrix."""
+    shapes = Counter(plane.shape for plane in planes)
+    shape = max(shapes, key=lambda s: (shapes[s], s[0] * s[1], s))
+    sizes = Counter(plane.pixel_mm for plane in planes)
+    return shape, max(sizes, key=lambda mm: (sizes[mm], mm))
+
+
+def _same_mm(first: tuple[float, float], second: tuple[float, float]) -> bool:
+    return bool(np.allclose(first, second, rtol=_SPACING_TOLERANCE, atol=0.0))
+
+
+def _slice_mm(planes: Sequence[Plane], axis: Vector | None) -> float:
+    if len(planes) < 2 or axis is None:
+        return float("nan")
+    return geometry.spacing([float(plane.centre_mm @ axis) for plane in planes]).slice_mm
+
+
+# values
+
+
+def _stored(
+    members: Sequence[PlaneImages], cycles: Sequence[Cycle], fits: Sequence[Any], shape: tuple[int, int]
+) -> tuple[npt.NDArray[np.uint16], int, int]:
+    """``(frame, slice, row, col)`` as uint16, with the offset and scale that give the values back."""
+    low, high = _range(members)
+    scale = max(1, -(-(high - low) // _UINT16_MAX))
+    stored = np.zeros((cycles[0].n_frames, len(members), *shape), np.uint16)
+    for s, (member, cycle, fit) in enumerate(zip(members, cycles, fits, strict=True)):
+        for frame, number in enumerate(cycle.image):
+            if number < 0:
+                continue
+            pixels = member.images[int(number)].pixels
+            assert pixels is not None
+            image = fit(pixels)
+            stored[frame, s] = image if (low, scale) == (0, 1) else (image.astype(np.int64) - low) // scale
+        _let_go(member)
+    return stored, low, scale
+
+
+def _let_go(member: PlaneImages) -> None:
+    """Drop pixels that have been copied: a worker's memory is bounded by one study held once."""
+    for image in member.images:
+        image.pixels = None
+
+
+def _range(members: Sequence[PlaneImages]) -> tuple[int, int]:
+    """Zero or the lowest value if negative, and the highest; without a look where the type says enough."""
+    arrays = [image.pixels for member in members for image in member.images if image.pixels is not None]
+    low = min((int(a.min()) for a in arrays if a.dtype.kind == "i"), default=0)
+    high = max((int(a.max()) for a in arrays if a.dtype.itemsize > 2), default=_UINT16_MAX)
+    return (low, max(high, 32_767)) if low < 0 else (0, high)
+
+
+# time and headers
+
+
+def _time(cycles: Sequence[Cycle]) -> tuple[npt.NDArray[np.float64], float]:
+    times = np.stack([cycle.time_ms for cycle in cycles])
+    finite = np.isfinite(times).all(axis=1)
+    time_ms = np.median(times[finite], axis=0) if finite.any() else np.full(times.shape[1], np.nan)
+    cycle_ms = np.array([cycle.cycle_ms for cycle in cycles])
+    plausible = cycle_ms[np.isfinite(cycle_ms)]
+    return time_ms, 60_000.0 / float(np.median(plausible)) if plausible.size else float("nan")
+
+
+def _header_attributes(members: Sequence[PlaneImages]) -> dict[str, Any]:
+    """Plain whitelisted values of the first image; series numbers and descriptions of all planes."""
+    firsts = [member.images[0] for member in members]
+    first = firsts[0]
+    numbers = [first.number("series_number") for first in firsts]
+    slopes = {(image.text("rescale_slope"), image.text("rescale_intercept")) for m in members for image in m.images}
+    return {
+        **{name: sanitised(first.text(name)) for name in _TEXTS},
+        **{name: first.number(name) for name in _NUMBERS},
+        "series_numbers": [int(number) if np.isfinite(number) else -1 for number in numbers],
+        "series_descriptions": sorted({sanitised(image.text("series_description")) for image in firsts}),
+        "rescale_slope": _or(first.number("rescale_slope"), 1.0),
+        "rescale_intercept": _or(first.number("rescale_intercept"), 0.0),
+        "rescale_varies": len(slopes) > 1,
+    }
+
+
+def _or(value: float, default: float) -> float:
+    return value if np.isfinite(value) else default

@@ -1,0 +1,179 @@
+"""One study, one file: Zarr v3 trees in zip archives, published whole and never written to again.
+
+A tree is built in memory, then every key goes into the zip once, stored, sorted and with a fixed time, so that the
+same tree always gives the same bytes. The file appears under its final name only when it is complete and on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xarray as xr
+from zarr.storage import ZipStore
+
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Where everything of one cohort lies."""
+
+    root: Path
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "tables"
+
+    @property
+    def estimates(self) -> Path:
+        return self.tables / "estimates"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def study(self, study_id: str) -> Path:
+        return self.root / "studies" / _shelf(study_id) / f"{study_id}.zarr.zip"
+
+    def prediction(self, model: str, study_id: str) -> Path:
+        return self.root / "predictions" / model / _shelf(study_id) / f"{study_id}.zarr.zip"
+
+
+class Published(NamedTuple):
+    """A published file: what ``verify`` compares with."""
+
+    n_bytes: int
+    digest: str
+
+
+def receipt_path(published: Path) -> Path:
+    """Where the reason lies when ``published`` could not be made."""
+    return published.with_name(published.name.removesuffix(".zarr.zip") + ".rejected.json")
+
+
+def digest(content: Any) -> str:
+    """Hex digest of plain values (mappings, sequences, numbers, text), independent of the order of keys."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
+    return digest_bytes(canonical.encode())
+
+
+def digest_bytes(content: bytes) -> str:
+    """Hex digest (BLAKE2b, 128 bit) of bytes."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def publish_bytes(content: bytes, path: Path) -> None:
+    """Put ``content`` at ``path``: a temporary name beside it, fsync, then one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish(values: Mapping[str, bytes], path: Path) -> Published:
+    """Publish encoded zarr keys (:mod:`tasks.zarr_encoding`) as one zip at ``path``, and drop an older receipt."""
+    content = _zip(values)
+    publish_bytes(content, path)
+    receipt_path(path).unlink(missing_ok=True)
+    return Published(len(content), digest_bytes(content))
+
+
+def as_published(path: Path) -> Published:
+    """Size and digest of a file that an earlier run published."""
+    content = path.read_bytes()
+    return Published(len(content), digest_bytes(content))
+
+
+def publish_rejection(path: Path, *, key: str, status: str, reason: str, detail: str) -> None:
+    """Record beside ``path`` why it is not there; an outdated published file goes."""
+    content = {"key": key, "status": status, "reason": reason, "detail": detail}
+    publish_bytes(json.dumps(content, indent=1, sort_keys=True).encode(), receipt_path(path))
+    path.unlink(missing_ok=True)
+
+
+def published_key(path: Path) -> str | None:
+    """The key in a published file's attributes; None if the file is not there or cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            attributes = json.loads(archive.read("zarr.json"))["attributes"]
+    except (FileNotFoundError, zipfile.BadZipFile, KeyError, json.JSONDecodeError):
+        return None
+    key = attributes.get("key")
+    return key if isinstance(key, str) else None
+
+
+def rejection(path: Path) -> dict[str, str] | None:
+    """The receipt beside ``path``: key, status, reason, detail; None if there is none."""
+    try:
+        content: dict[str, str] = json.loads(receipt_path(path).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return content
+
+
+@contextlib.contextmanager
+def open_tree(path: Path) -> Iterator[xr.DataTree]:
+    """The published tree at ``path``, read lazily; closed on leaving.
+
+    Raises:
+        FileNotFoundError: if nothing is published there.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"nothing is published at {path.name}; run the stage that makes it")
+    with ZipStore(path, mode="r") as store:
+        tree = xr.open_datatree(store, engine="zarr", consolidated=False, chunks=None, decode_times=False)
+        try:
+            yield tree
+        finally:
+            tree.close()
+
+
+def load_tree(path: Path) -> xr.DataTree:
+    """The published tree at ``path``, whole, in memory."""
+    with open_tree(path) as tree:
+        return tree.load()
+
+
+def _zip(values: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(values):
+            archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), values[name])
+    return buffer.getvalue()
+
+
+def _shelf(study_id: str) -> str:
+    hashed = hashlib.blake2b(study_id.encode(), digest_size=2).hexdigest()
+    return f"{hashed[:2]}/{hashed[2:]}"
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

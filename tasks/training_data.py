@@ -1,0 +1,136 @@
+"""Images to train on: simulated ones made once and kept in a folder, and real ones with partial labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.image import imread
+
+from cmr_models.contracts import BACKGROUND
+from cmr_models.partial_labels import lv_only_possible
+
+_PER_FILE = 50
+_SIMULATED_SHAPE = (256, 256)
+
+
+@dataclass(frozen=True)
+class ImagePool:
+    """Images to draw from.
+
+    ``images (n, row, col)`` float32; ``possible (n, row, col)`` uint8 bit sets of possible classes (0 is
+    background); ``heart_px (n, 2)``, NaN without a heart; ``pixel_mm (n,)``; ``patient (n,)`` names, empty
+    for simulated images.
+    """
+
+    images: npt.NDArray[np.float32]
+    possible: npt.NDArray[np.uint8]
+    heart_px: npt.NDArray[np.float64]
+    pixel_mm: npt.NDArray[np.float64]
+    patient: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def of(self, chosen: npt.NDArray[np.bool_]) -> ImagePool:
+        """The images where ``chosen`` is True."""
+        patient = tuple(name for name, keep in zip(self.patient, chosen, strict=True) if keep)
+        return replace(
+            self,
+            images=self.images[chosen],
+            possible=self.possible[chosen],
+            heart_px=self.heart_px[chosen],
+            pixel_mm=self.pixel_mm[chosen],
+            patient=patient,
+        )
+
+
+def simulated_pool(folder: Path, view: str, n: int, seed: int, workers: int = 1) -> ImagePool:
+    """``n`` simulated images of ``view``, made in ``folder`` in files of 50 unless they are there already.
+
+    The file names carry view and seed; the same ones give the same images, in whatever order they were made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{view}_{seed}_{k:04d}.npz" for k in range(-(-n // _PER_FILE))]
+    missing = [(file, view, seed, k) for k, file in enumerate(files) if not file.exists()]
+    if workers > 1 and len(missing) > 1:
+        with ProcessPoolExecutor(workers) as pool:
+            list(pool.map(_simulate_file, missing))
+    else:
+        list(map(_simulate_file, missing))
+    return _read_simulated(files, n)
+
+
+def real_pool(folder: Path, pixel_mm: float) -> ImagePool:
+    """Short-axis images with the left-ventricular pool drawn: ``images/*.png`` and ``labels/*.png`` of
+    equal names.
+
+    The name up to ``-IM-`` is the patient. All images must have one size.
+
+    Args:
+        folder: holds the two folders.
+        pixel_mm: the pixel size assumed for all, as PNG files carry none.
+
+    Raises:
+        FileNotFoundError: if there is no image, or one without a label.
+    """
+    names = sorted(file.name for file in (folder / "images").glob("*.png"))
+    if not names:
+        raise FileNotFoundError(f"no images/*.png in {folder}; leave `real` empty to train on simulation alone")
+    images = np.stack([_grey(folder / "images" / name) for name in names])
+    lv = np.stack([_grey(folder / "labels" / name) > 0.5 for name in names])
+    return ImagePool(
+        images=images,
+        possible=np.stack([lv_only_possible(mask, pixel_mm) for mask in lv]),
+        heart_px=np.stack([_centre(mask) for mask in lv]),
+        pixel_mm=np.full(len(names), pixel_mm),
+        patient=tuple(name.split("-IM-")[0] for name in names),
+    )
+
+
+def fold_patients(patients: Sequence[str], fold: int, n_folds: int) -> set[str]:
+    """The patients held out in ``fold`` of ``n_folds``: every n-th of the sorted names, so that groups
+    spread evenly.
+    """
+    return set(sorted(set(patients))[fold::n_folds])
+
+
+def _grey(file: Path) -> npt.NDArray[np.float32]:
+    """A PNG image ``(row, col)`` from 0 to 1; colours are averaged, transparency ignored."""
+    pixels = np.asarray(imread(file), np.float32)
+    return pixels[..., :3].mean(axis=-1) if pixels.ndim == 3 else pixels
+
+
+def _simulate_file(job: tuple[Path, str, int, int]) -> None:
+    from cmr_models.simulate import training_slices
+
+    file, view, seed, k = job
+    images, labels, pixel_mm = training_slices(np.random.default_rng([seed, k]), _PER_FILE, view, _SIMULATED_SHAPE)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.npz")
+    np.savez(temporary, images=images, labels=labels, pixel_mm=pixel_mm)
+    os.replace(temporary, file)
+
+
+def _read_simulated(files: Sequence[Path], n: int) -> ImagePool:
+    parts = [dict(np.load(file)) for file in files]
+    images, labels, pixel_mm = (
+        np.concatenate([part[key] for part in parts])[:n] for key in ("images", "labels", "pixel_mm")
+    )
+    heart = np.stack([_centre(label > BACKGROUND) for label in labels])
+    return ImagePool(
+        images=images.astype(np.float32),
+        possible=np.left_shift(np.uint8(1), labels),
+        heart_px=heart,
+        pixel_mm=pixel_mm.astype(np.float64),
+        patient=("",) * len(images),
+    )
+
+
+def _centre(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    rows, cols = np.nonzero(mask)
+    return np.array([rows.mean(), cols.mean()]) if rows.size else np.full(2, np.nan)

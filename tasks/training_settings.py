@@ -1,0 +1,98 @@
+"""The settings of a training: everything that decides the weights, and how to run it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from cmr_models.augmentation import Augmentation
+
+_MACHINE = frozenset(
+    (
+        "real",
+        "simulated_cache",
+        "simulation_workers",
+        "start_from",
+        "device",
+        "threads",
+        "log_every",
+        "checkpoint_every_s",
+    )
+)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything that decides the weights.
+
+    ``real`` is a folder as :func:`tasks.training_data.real_pool` reads it, or empty. ``fold`` in 0 ..
+    ``n_folds`` - 1 holds those
+    patients out; -1 trains on all. ``start_from`` is a folder of an earlier run whose weights to begin with.
+    """
+
+    task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
+    name: str = "default"
+    seed: int = 1
+    kind: str = "unet2d"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 128
+    n_simulated: int = 3000
+    simulation_seed: int = 1
+    simulated_cache: str = ""
+    simulation_workers: int = 2
+    real: str = ""
+    real_name: str = ""
+    real_pixel_mm: float = 1.32
+    fold: int = -1
+    n_folds: int = 5
+    start_from: str = ""
+    steps: int = 4000
+    simulated_steps: int = 1500
+    teacher_from: int = 500
+    teacher_confidence: float = 0.8
+    batch: int = 16
+    real_share: float = 0.5
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    warmup_steps: int = 100
+    mean_decay: float = 0.995
+    device: str = "auto"
+    low_precision: bool = True
+    threads: int = 0
+    log_every: int = 25
+    checkpoint_every_s: float = 60.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+def read_settings(file: Path, **changes: Any) -> TrainingSettings:
+    """Settings from a TOML file; ``changes`` go over it.
+
+    Raises:
+        ValueError: for a key that is no setting.
+    """
+    values: dict[str, Any] = tomllib.loads(file.read_text()) | changes
+    augmentation = values.pop("augmentation", {})
+    for given, known in ((values, TrainingSettings), (augmentation, Augmentation)):
+        unknown = sorted(set(given) - {item.name for item in fields(known)})
+        if unknown:
+            raise ValueError(f"{file.name}: unknown settings {unknown}; known are {[f.name for f in fields(known)]}")
+    ranges: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in augmentation.items()}
+    return TrainingSettings(**values, augmentation=Augmentation(**ranges))
+
+
+def identity(settings: TrainingSettings) -> dict[str, Any]:
+    """The settings that decide the weights as plain values: no paths, no machine."""
+    return {key: value for key, value in _plain(asdict(settings)).items() if key not in _MACHINE}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _plain_value(value) for key, value in values.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _plain(value)
+    return list(value) if isinstance(value, tuple) else value

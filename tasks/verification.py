@@ -1,0 +1,148 @@
+"""Published files read again, byte by byte, and the ledger rebuilt from them."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks import conversion, segmentation
+from tasks.ledger import Ledger, Outcome, Status, open_ledger
+from tasks.store import Cohort, as_published, open_tree, published_key, rejection
+
+_FILE, _RECEIPT = ".zarr.zip", ".rejected.json"
+
+
+class PublishedFile(NamedTuple):
+    """A study's file or receipt at one stage."""
+
+    stage: str
+    study: str
+    path: Path
+
+
+@dataclass
+class Verified:
+    """What was found.
+
+    Attributes:
+        whole: files that are what they were when published.
+        damaged: files that cannot be read whole or are not what was recorded, by path within the cohort.
+        restored: outcomes that the ledger did not know, or knew otherwise.
+        forgotten: outcomes of studies that the ledger held for done and that have no whole file: they will be done again.
+    """
+
+    whole: int = 0
+    damaged: list[str] = field(default_factory=list)
+    restored: int = 0
+    forgotten: int = 0
+
+    def lines(self) -> Iterator[str]:
+        """The findings, a line each."""
+        yield f"{self.whole} files whole, {len(self.damaged)} damaged"
+        yield f"ledger: {self.restored} outcomes restored, {self.forgotten} without a whole file forgotten"
+        yield from (f"damaged: {path}" for path in self.damaged)
+
+
+def published_files(cohort: Cohort, model: str) -> list[PublishedFile]:
+    """Every file and receipt of the studies and of one model's predictions, in order."""
+    folders = {"convert": cohort.root / "studies", "segment": cohort.root / "predictions" / model}
+    return [
+        PublishedFile(stage, path.name.removesuffix(_FILE).removesuffix(_RECEIPT), path)
+        for stage, folder in folders.items()
+        for path in sorted(folder.glob("*/*/*"))
+        if path.name.endswith((_FILE, _RECEIPT)) and not path.name.startswith(".")
+    ]
+
+
+def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callable[[int], None]) -> Verified:
+    """Compare ``files`` with their checksums and with the ledger, and bring the ledger in line with them.
+
+    A damaged file is forgotten, so that the next run makes it again. What was derived is in the tables, not in files:
+    where the ledger lost it, the next run derives it again.
+    """
+    found = Verified()
+    with open_ledger(cohort.ledger) as ledger:
+        for stage in ("convert", "segment"):
+            recorded = {outcome.study: outcome for outcome in ledger.outcomes(stage)}
+            outcomes: dict[str, Outcome] = {}
+            for file in (file for file in files if file.stage == stage):
+                outcome = _read(file, recorded.get(file.study))
+                if outcome is None:
+                    found.damaged.append(str(file.path.relative_to(cohort.root)))
+                else:
+                    outcomes[file.study] = outcome
+                advance(1)
+            _rebuild(ledger, stage, recorded, outcomes, found)
+    return found
+
+
+def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
+    """The outcome that a file stands for; None if it is damaged."""
+    if file.path.name.endswith(_RECEIPT):
+        return _from_receipt(file)
+    if published_key(file.path) is None or not _is_whole(file.path):
+        return None
+    published = as_published(file.path)
+    if recorded is not None and recorded.summary.get("digest", published.digest) != published.digest:
+        return None
+    return _SUMMARIES[file.stage](file, published._asdict())
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return False
+
+
+def _from_receipt(file: PublishedFile) -> Outcome | None:
+    receipt = rejection(file.path.with_name(file.study + _FILE))
+    if receipt is None or not {"key", "status", "reason", "detail"} <= receipt.keys():
+        return None
+    status: Status = "absent" if receipt["status"] == "absent" else "quarantined"
+    return Outcome(file.study, file.stage, status, receipt["reason"], receipt["detail"], receipt["key"])
+
+
+def _from_study(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
+    with open_tree(file.path) as tree:
+        summary = {
+            "source_digest": tree.attrs["source_digest"],
+            **conversion.summary_of(tree),
+            **published,
+        }
+        return Outcome(file.study, "convert", "ok", key=tree.attrs["key"], summary=summary)
+
+
+def _from_prediction(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
+    with open_tree(file.path) as tree:
+        summary = {"views": segmentation.views_summary(tree), **published}
+        return Outcome(
+            file.study, "segment", "ok", key=tree.attrs["key"], wanted=tree.attrs["key"], summary=summary
+        )
+
+
+_SUMMARIES = {"convert": _from_study, "segment": _from_prediction}
+
+
+def _rebuild(
+    ledger: Ledger,
+    stage: str,
+    recorded: Mapping[str, Outcome],
+    found: Mapping[str, Outcome],
+    counts: Verified,
+) -> None:
+    counts.whole += len(found)
+    news = [o for o in found.values() if not _is_known(o, recorded.get(o.study))]
+    ledger.record(news)
+    counts.restored += len(news)
+    gone = [o.study for o in recorded.values() if o.study not in found and o.status == "ok"]
+    ledger.forget(stage, gone)
+    counts.forgotten += len(gone)
+
+
+def _is_known(outcome: Outcome, recorded: Outcome | None) -> bool:
+    return recorded is not None and (recorded.status == "retired" or recorded.key == outcome.key)

@@ -1,0 +1,185 @@
+"""Views are recognised from where planes lie, in any order, from any heart, without descriptions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cmr_models import geometry
+from cmr_models.plane import Plane
+from cmr_models.simulate import Heart, ImagingSettings, sample_traits
+from cmr_models.simulate.planes import lax_plane, sax_planes
+from cmr_models.views import TYPICAL_AXIS, recognise
+
+AXIS = np.array([0.477, -0.619, -0.624])
+LEFT, UP = geometry.perpendicular_basis(AXIS, [1, 0, 0])
+
+
+def plane(normal: np.ndarray, through: np.ndarray, **changes: object) -> Plane:
+    """A plane of 100 x 100 pixels of 2 mm about ``through``."""
+    normal = geometry.unit(normal)
+    row = geometry.unit(np.cross([0, 0, 1.0] if abs(normal[2]) < 0.9 else [0, 1.0, 0], normal))
+    col = np.cross(normal, row)
+    corner = through - 99 * (row + col)
+    values = {"n_frames": 25, "n_expected": 25, "thickness_mm": 8.0, **changes}
+    return Plane(corner, row, col, (2.0, 2.0), (100, 100), **values)  # type: ignore[arg-type]
+
+
+def stack(n: int = 8, spacing: float = 10.0, axis: np.ndarray = AXIS) -> list[Plane]:
+    return [plane(axis, axis * spacing * (k - n / 2)) for k in range(n)]
+
+
+def long_axis(turn_deg: float, offset_mm: float = 0.0, tilt_deg: float = 0.0, **changes: object) -> Plane:
+    turn, tilt = np.deg2rad([turn_deg, tilt_deg])
+    across = np.sin(turn) * LEFT - np.cos(turn) * UP
+    return plane(np.cos(tilt) * across + np.sin(tilt) * AXIS, offset_mm * across, **changes)
+
+
+def labelled(planes: list[Plane]) -> dict[int, str]:
+    found = recognise(planes)
+    views = {i: view for view, members in found.views.items() for i in members}
+    return views | found.excluded
+
+
+def test_a_full_study_is_told_apart_in_any_order() -> None:
+    planes = [*stack(), long_axis(5), long_axis(66), long_axis(129)]
+    truth = ["sax"] * 8 + ["lax_4c", "lax_2c", "lax_3c"]
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(planes))
+        found = labelled([planes[i] for i in order])
+        assert [found[k] for k in range(len(planes))] == [truth[i] for i in order]
+
+
+def test_the_stack_runs_from_base_to_apex() -> None:
+    planes = stack()[::-1]
+    found = recognise(planes)
+    heights = [float(planes[i].centre_mm @ AXIS) for i in found.views["sax"]]
+    assert heights == sorted(heights)
+    assert float(found.axis @ TYPICAL_AXIS) > 0
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_direction_of_a_normal_does_not_count(flip: bool) -> None:
+    axis = -AXIS if flip else AXIS
+    assert set(labelled([*stack(axis=axis), long_axis(5)]).values()) == {"sax", "lax_4c"}
+
+
+def test_misleading_descriptions_do_not_mislead() -> None:
+    planes = [
+        *(replace(p, description="cine 4CH") for p in stack()),
+        long_axis(8, description="4CH"),
+        long_axis(66, description="2CH"),
+        long_axis(129, description="cine_trufi_retro 4CH"),
+    ]
+    found = labelled(planes)
+    assert [found[i] for i in (8, 9, 10)] == ["lax_4c", "lax_2c", "lax_3c"]
+
+
+def test_planes_through_the_right_ventricle_are_told_from_those_through_the_left() -> None:
+    planes = [
+        *stack(6, 17.7),
+        long_axis(8),
+        long_axis(66),
+        long_axis(129),
+        long_axis(68, offset_mm=-35, tilt_deg=16),
+        long_axis(93, offset_mm=-25, tilt_deg=20),
+    ]
+    found = labelled(planes)
+    assert [found[i] for i in range(6, 11)] == ["lax_4c", "lax_2c", "lax_3c", "series_unknown_view", "rvot"]
+
+
+def test_a_right_ventricular_plane_alone_with_the_four_chamber_plane_is_not_preferred() -> None:
+    planes = [*stack(), long_axis(5), long_axis(66, offset_mm=-35), long_axis(66)]
+    found = labelled(planes)
+    assert (found[8], found[10]) == ("lax_4c", "lax_2c")
+
+
+def test_of_repeated_planes_the_complete_one_wins_and_then_the_latest() -> None:
+    planes = [
+        *stack(),
+        long_axis(5, acquired="1", n_frames=25),
+        long_axis(7, offset_mm=2, acquired="2", n_frames=25),
+        long_axis(4, offset_mm=-2, acquired="3", n_frames=20),
+    ]
+    found = labelled(planes)
+    assert [found[i] for i in (8, 9, 10)] == ["series_repeated", "lax_4c", "series_repeated"]
+
+
+def test_a_repeated_slice_is_kept_once() -> None:
+    planes = [*stack(), replace(stack()[3], acquired="9")]
+    found = recognise(planes)
+    assert 8 in found.views["sax"]
+    assert found.excluded == {3: "series_repeated"}
+    assert "slice_repeated" in found.flags["sax"]
+
+
+def test_a_stack_alone_and_long_axes_alone_are_enough() -> None:
+    assert set(labelled(stack()).values()) == {"sax"}
+    alone = labelled([long_axis(5), long_axis(66), long_axis(129)])
+    assert alone == {0: "lax_4c", 1: "lax_2c", 2: "lax_3c"}
+
+
+def test_nothing_is_found_in_nothing() -> None:
+    assert recognise([]).views == {}
+
+
+@pytest.mark.parametrize(
+    ("planes", "flag"),
+    [
+        (stack(8)[:3] + stack(8)[4:], "slice_gap"),
+        (stack(4), "slices_few"),
+        ([*stack()[:7], replace(stack()[7], shape=(80, 100))], "matrix_mixed"),
+        ([*stack()[:7], plane(AXIS + 0.1 * LEFT, stack()[7].centre_mm)], "slice_rotated"),
+    ],
+)
+def test_what_is_odd_about_a_stack_is_flagged(planes: list[Plane], flag: str) -> None:
+    assert recognise(planes).flags["sax"] == [flag]
+
+
+def test_a_plain_stack_has_no_flags() -> None:
+    assert recognise(stack()).flags["sax"] == []
+
+
+def test_the_aorta_is_a_transverse_plane_above_the_base() -> None:
+    above = plane(np.array([0, 0, 1.0]), stack()[0].centre_mm + np.array([0, 0, 40.0]))
+    assert labelled([*stack(), above])[8] == "aorta"
+
+
+def test_the_side_on_which_the_heart_moves_decides_for_a_turned_heart() -> None:
+    """A heart rolled by 50 degrees: from directions alone the planes would be taken for one another."""
+    roll = -50.0
+    planes = [*stack(), long_axis(5 + roll), long_axis(66 + roll), long_axis(129 + roll)]
+
+    def motion(i: int) -> np.ndarray:
+        p = planes[i]
+        rows, cols = np.mgrid[0:100:2, 0:100:2]
+        points = p.position_mm + rows[..., None] * 2 * p.col_dir + cols[..., None] * 2 * p.row_dir
+        towards = np.deg2rad(180 + roll)
+        right = 45 * (np.cos(towards) * LEFT + np.sin(towards) * UP)
+        across = points - (points @ AXIS)[..., None] * AXIS - right
+        return np.exp(-((np.linalg.norm(across, axis=-1) / 20) ** 2))
+
+    assert recognise(planes).views["lax_2c"] != [9]
+    found = recognise(planes, motion)
+    assert [found.views[view] for view in ("lax_4c", "lax_2c", "lax_3c")] == [[8], [9], [10]]
+
+
+def test_simulated_hearts_of_any_pose_are_told_apart_without_descriptions() -> None:
+    """Directions alone (no motion, no words) name all planes of at least nine hearts in ten."""
+    rng = np.random.default_rng(0)
+    right = sum(_simulated_is_right(rng) for _ in range(40))
+    assert right >= 36
+
+
+def _simulated_is_right(rng: np.random.Generator) -> bool:
+    heart = Heart(sample_traits(rng, sex="M", age_years=60.0, height_cm=175.0, weight_kg=80.0), rng)
+    settings = ImagingSettings().randomised(rng)
+    planes, truth = [], []
+    for view in ("sax", "lax_2c", "lax_3c", "lax_4c"):
+        found = sax_planes(heart, settings, rng) if view == "sax" else lax_plane(heart, view, settings, rng)
+        for position, row, col in zip(found.position_mm, found.row_dir, found.col_dir, strict=True):
+            mm = (found.pixel_mm, found.pixel_mm)
+            planes.append(Plane(position, row, col, mm, found.shape, 50, 50, thickness_mm=found.thickness_mm))
+            truth.append(view)
+    named = labelled(planes)
+    return [named[i] for i in range(len(planes))] == truth

@@ -1,0 +1,224 @@
+"""Images of a study become views; every fault of an acquisition has its rule, its flag or its reason."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from dicom_factory import AXIS, Series, dataset, files, lax, pixels, sax, with_header
+
+from cmr_models.reasons import StudyRejected
+from tasks.cine import StudyViews, study_views
+from tasks.dicom import read_images
+
+
+def _views(series: Iterable[Series], max_missing: float = 0.2, **study: Any) -> StudyViews:
+    images = [image for _, data in files(series, **study) for image in read_images(data)]
+    return study_views(images, max_missing_fraction=max_missing)
+
+
+def _rejected(series: Iterable[Series], **study: Any) -> StudyRejected:
+    with pytest.raises(StudyRejected) as caught:
+        _views(series, **study)
+    return caught.value
+
+
+def _reasons(found: StudyViews) -> dict[int, str]:
+    return {row["series"]: row["reason"] for row in found.excluded}
+
+
+FULL = [*sax(), lax(5, 1), lax(66, 2), lax(128, 3)]
+
+
+def test_a_study_of_one_series_a_slice_becomes_its_views() -> None:
+    found = _views(FULL)
+    assert sorted(found.views) == ["lax_2c", "lax_3c", "lax_4c", "sax"]
+    stack = found.views["sax"]
+    assert stack["intensity"].shape == (10, 8, 24, 20)
+    assert stack.attrs["slice_mm"] == pytest.approx(10.0, abs=1e-3)
+    assert stack.attrs["heart_rate_bpm"] == pytest.approx(60_000 / 900)
+    assert stack.attrs["flags"] == []
+    np.testing.assert_allclose(stack["time_ms"], 90.0 * np.arange(10))
+
+
+def test_every_pixel_lies_where_the_header_says() -> None:
+    stack = _views(FULL).views["sax"]
+    for k, one in enumerate(sax()):
+        for frame in range(10):
+            np.testing.assert_array_equal(stack["intensity"].values[frame, k], pixels(one, frame))
+        corner = np.array(dataset(one).ImagePositionPatient, float)
+        np.testing.assert_allclose(stack["position_mm"].values[k], corner)
+
+
+def test_one_series_for_all_slices_gives_the_same_stack() -> None:
+    together = [replace(one, uid="1.2.3.99") for one in sax()]
+    np.testing.assert_array_equal(_views(together).views["sax"]["intensity"], _views(sax()).views["sax"]["intensity"])
+
+
+def test_the_order_of_images_does_not_count() -> None:
+    images = [image for _, data in files(FULL) for image in read_images(data)]
+    shuffled = [images[i] for i in np.random.default_rng(0).permutation(len(images))]
+    again = study_views(shuffled, max_missing_fraction=0.2).views
+    for view, expected in _views(FULL).views.items():
+        assert expected.identical(again[view])
+
+
+def test_slice_location_and_spacing_tags_are_not_believed() -> None:
+    lying = with_header(sax(), SliceLocation="3.3", SpacingBetweenSlices="5.5")
+    assert _views(lying).views["sax"].attrs["slice_mm"] == pytest.approx(10.0, abs=1e-3)
+
+
+def test_missing_frames_are_masked_and_flagged() -> None:
+    series = sax()
+    series[2] = replace(series[2], dropped=(4, 5))
+    stack = _views(series).views["sax"]
+    assert stack["frame_valid"].values[[4, 5], 2].tolist() == [False, False]
+    assert int((~stack["frame_valid"].values).sum()) == 2
+    assert stack["intensity"].values[4, 2].max() == 0
+    np.testing.assert_array_equal(stack["intensity"].values[6, 2], pixels(series[2], 6))
+    assert "frame_missing" in stack.attrs["flags"]
+
+
+def test_too_many_missing_frames_end_the_study() -> None:
+    series = [replace(one, dropped=(1, 4, 7)) for one in sax()]
+    series[0] = replace(series[0], dropped=())
+    assert _rejected(series).reason == "frames_missing"
+
+
+def test_a_long_axis_plane_with_too_many_missing_frames_is_left_out() -> None:
+    found = _views([*sax(), lax(5, 1, dropped=(1, 4, 7))])
+    assert sorted(found.views) == ["sax"]
+    assert _reasons(found) == {1: "frames_missing"}
+
+
+def test_a_smaller_matrix_is_padded_about_its_centre() -> None:
+    series = sax()
+    series[3] = replace(series[3], shape=(20, 16))
+    stack = _views(series).views["sax"]
+    assert "matrix_mixed" in stack.attrs["flags"]
+    np.testing.assert_array_equal(stack["intensity"].values[0, 3, 2:22, 2:18], pixels(series[3], 0))
+    assert stack["intensity"].values[0, 3, :2].max() == 0
+    centre = stack["position_mm"].values[3] + 8.0 * (
+        stack["row_dir"].values[3] * 9.5 + stack["col_dir"].values[3] * 11.5
+    )
+    np.testing.assert_allclose(centre, series[3].centre, atol=1e-3)
+
+
+def test_another_pixel_size_is_resampled_about_its_centre() -> None:
+    series = sax()
+    flat = np.full((48, 40), 700, np.uint16)
+    series[3] = replace(series[3], shape=(48, 40), pixel_mm=4.0, header={"PixelData": flat.tobytes()})
+    stack = _views(series).views["sax"]
+    assert stack["pixel_mm"].values.tolist() == [8.0, 8.0]
+    assert "matrix_mixed" in stack.attrs["flags"]
+    assert np.all(stack["intensity"].values[0, 3, 1:-1, 1:-1] == 700)
+
+
+def test_other_frames_a_cycle_are_sampled_and_flagged() -> None:
+    series = sax()
+    series[5] = replace(series[5], frames=12)
+    stack = _views(series).views["sax"]
+    assert stack.sizes["frame"] == 10
+    assert "frames_mixed" in stack.attrs["flags"]
+    assert stack["frame_valid"].values.all()
+
+
+def test_a_repeated_series_is_settled_and_recorded() -> None:
+    series = [*sax(), replace(sax()[4], number=50)]
+    found = _views(series)
+    np.testing.assert_array_equal(found.views["sax"]["intensity"].values[0, 4], pixels(series[-1], 0))
+    assert _reasons(found) == {14: "series_repeated"}
+
+
+def test_a_later_repeat_that_is_incomplete_does_not_win() -> None:
+    found = _views([*sax(), replace(sax()[4], number=50, dropped=(3,))])
+    assert _reasons(found) == {50: "series_repeated"}
+
+
+def test_uneven_trigger_times_are_flagged() -> None:
+    assert "trigger_irregular" in _views(with_header(sax(), TriggerTime="0")).views["sax"].attrs["flags"]
+
+
+def test_the_heart_rate_falls_back_on_the_frames() -> None:
+    series = with_header(sax(), NominalInterval="0")
+    assert _views(series).views["sax"].attrs["heart_rate_bpm"] == pytest.approx(60_000 / 900, rel=1e-3)
+
+
+def test_negative_values_are_stored_with_their_offset() -> None:
+    low = np.full((24, 20), -50, np.int16)
+    low[0, 0] = 900
+    stack = _views(with_header(sax(), PixelRepresentation=1, PixelData=low.tobytes())).views["sax"]
+    restored = stack["intensity"].values[0, 0].astype(int) * stack.attrs["intensity_scale"]
+    np.testing.assert_array_equal(restored + stack.attrs["intensity_offset"], low)
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ({"ImageType": ["DERIVED", "SECONDARY", "OTHER"]}, "series_result"),
+        (
+            {"SeriesDescription": "flow_250_tp_AoV_P", "ImageType": ["ORIGINAL", "PRIMARY", "P"]},
+            "series_phase_contrast",
+        ),
+        ({"SeriesDescription": "cine_tagging_3sl_SAX_b1s"}, "series_tagging"),
+        ({"SeriesDescription": "ShMOLLI_T1MAP"}, "series_mapping"),
+    ],
+)
+def test_other_series_are_left_out_with_their_reason(header: dict[str, Any], reason: str) -> None:
+    found = _views([*sax(), *with_header([replace(sax()[4], number=90)], **header)])
+    assert _reasons(found) == {90: reason}
+    assert found.views["sax"].sizes["slice"] == 8
+
+
+def test_scouts_are_left_out() -> None:
+    scouts = [
+        Series(number=99, uid="1.2.3.99", normal=np.eye(3)[k], frames=1, header={"CardiacNumberOfImages": 1})
+        for k in range(3)
+    ]
+    assert _reasons(_views([*sax(), *scouts])) == {99: "series_scout"}
+
+
+def test_a_stack_without_long_axes_and_long_axes_without_a_stack_are_studies() -> None:
+    assert list(_views(sax()).views) == ["sax"]
+    assert sorted(_views([lax(5, 1), lax(66, 2), lax(128, 3)]).views) == ["lax_2c", "lax_3c", "lax_4c"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"ImagePositionPatient": None},
+        {"ImagePositionPatient": ["nan", "0", "0"]},
+        {"ImageOrientationPatient": ["1", "0", "0", "1", "0", "0"]},
+        {"PixelSpacing": None},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+def test_a_cine_that_cannot_be_placed_ends_the_study(header: dict[str, Any]) -> None:
+    assert _rejected(with_header(sax(), **header)).reason == "geometry_missing"
+
+
+def test_two_patients_in_one_study_end_it_without_naming_them() -> None:
+    images = [i for n, p in ((4, "P1"), (5, "P2")) for _, d in files(sax(n), patient=p) for i in read_images(d)]
+    with pytest.raises(StudyRejected, match="mixed_patients") as caught:
+        study_views(images, max_missing_fraction=0.2)
+    assert "P1" not in str(caught.value)
+
+
+def test_no_image_and_no_cine_are_different_ends() -> None:
+    with pytest.raises(StudyRejected, match="no_dicom"):
+        study_views([], max_missing_fraction=0.2)
+    assert _rejected([Series(frames=1)]).reason == "wrong_series"
+
+
+def test_only_whitelisted_plain_values_are_kept() -> None:
+    text = repr(_views(with_header(sax(), SeriesDescription="sax <b>Secret</b>")).views["sax"].attrs)
+    assert "Secret^Name" not in text
+    assert "<b>" not in text
+    assert "19500101" not in text
+
+
+def test_a_flipped_stack_still_starts_at_the_base() -> None:
+    flipped = [replace(one, normal=-AXIS) for one in sax()]
+    heights = _views(flipped).views["sax"]["position_mm"].values @ AXIS
+    assert np.all(np.diff(heights) > 0)

@@ -1,0 +1,259 @@
+"""A study ends published or with a reason; what is published is whole, keyed by its content, and made once."""
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_factory import Series, files, lax, pixels, sax, with_header, written, zipped
+
+from cmr_models.contracts import check_view
+from tasks import conversion, store
+from tasks.conversion import convert_shard, convert_study, planned_units
+from tasks.ledger import Outcome
+from tasks.sources import inventory
+
+EID = "1000012"
+FULL = [*sax(6), lax(5, 1)]
+
+
+def _convert(source: Path, cohort: Path, **settings: object) -> list[Outcome]:
+    units = planned_units(inventory([source]).units, settings)
+    return convert_shard(units, str(cohort), dict(settings))
+
+
+def _archive(folder: Path, series: list[Series] = FULL, eid: str = EID) -> Path:
+    content = files(series, patient=eid)
+    return zipped(folder / f"{eid}_20209_2_0.zip", [*content, ("manifest.cvs", b"filename,date\nx,Jan 2, 2020\n")])
+
+
+def _published(cohort: Path, outcome: Outcome) -> Path:
+    return store.Cohort(cohort).study(outcome.study)
+
+
+def test_a_biobank_visit_of_two_zips_is_published_whole(tmp_path: Path) -> None:
+    zipped(tmp_path / "in" / f"{EID}_20209_2_0.zip", files(sax(6), patient=EID))
+    zipped(tmp_path / "in" / f"{EID}_20208_2_0.zip", files([lax(5, 1), lax(66, 2)], patient=EID))
+    (outcome,) = _convert(tmp_path / "in", tmp_path / "cohort")
+    assert (outcome.study, outcome.status, outcome.reason) == (f"{EID}-2", "ok", "")
+    assert {name: view["slices"] for name, view in outcome.summary["views"].items()} == {
+        "sax": 6,
+        "lax_4c": 1,
+        "lax_2c": 1,
+    }
+    tree = store.load_tree(_published(tmp_path / "cohort", outcome))
+    for view in tree.children.values():
+        check_view(view.to_dataset())
+    np.testing.assert_array_equal(tree["sax"]["intensity"].values[3, 2], pixels(sax(6)[2], 3))
+    assert tree.attrs["key"] == outcome.key
+    assert tree.attrs["participant"] == EID
+
+
+def test_folders_and_zips_of_the_same_images_give_the_same_views(tmp_path: Path) -> None:
+    zipped(tmp_path / "zip" / "export.zip", files(FULL))
+    written(tmp_path / "folder", files(FULL))
+    trees = []
+    for name in ("zip", "folder"):
+        (outcome,) = _convert(tmp_path / name, tmp_path / f"cohort_{name}")
+        trees.append(store.load_tree(_published(tmp_path / f"cohort_{name}", outcome)))
+    for view in ("sax", "lax_4c"):
+        assert trees[0][view].to_dataset().identical(trees[1][view].to_dataset())
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path: Path) -> None:
+    _archive(tmp_path / "in")
+    contents = []
+    for name in ("a", "b"):
+        (outcome,) = _convert(tmp_path / "in", tmp_path / name)
+        contents.append(_published(tmp_path / name, outcome).read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_a_finished_study_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _archive(tmp_path / "in")
+    (first,) = _convert(tmp_path / "in", tmp_path / "cohort")
+    monkeypatch.setattr(conversion, "read_images", lambda content: pytest.fail("it was read again"))
+    (again,) = _convert(tmp_path / "in", tmp_path / "cohort")
+    assert (again.status, again.key, again.summary["views"]) == ("ok", first.key, first.summary["views"])
+
+
+def test_other_content_or_settings_make_it_again(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "in")
+    (first,) = _convert(tmp_path / "in", tmp_path / "cohort")
+    (other,) = _convert(tmp_path / "in", tmp_path / "cohort", frames_missing_max=0.5)
+    assert other.key != first.key
+    path.unlink()
+    _archive(tmp_path / "in", FULL[:-1])
+    (changed,) = _convert(tmp_path / "in", tmp_path / "cohort")
+    assert changed.key not in (first.key, other.key)
+    assert list(changed.summary["views"]) == ["sax"]
+
+
+def test_a_touched_file_is_planned_again_but_keeps_its_key(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "in")
+    (before,) = planned_units(inventory([path]).units, {})
+    (first,) = _convert(path, tmp_path / "cohort")
+    path.touch()
+    (after,) = planned_units(inventory([path]).units, {})
+    (again,) = _convert(path, tmp_path / "cohort")
+    assert before["key"] != after["key"]
+    assert again.key == first.key
+
+
+def test_an_unknown_setting_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="frames_mising"):
+        planned_units([], {"frames_mising": 0.1})
+
+
+def test_a_manifest_that_disagrees_is_a_flag_and_no_more(tmp_path: Path) -> None:
+    content = files(FULL, patient=EID)
+    listed = "".join(f"{name},{EID},Jan 2, 2020,text\n" for name, _ in content).encode()
+    header = b"filename,patientid,date,series discription\n"
+    for study, text in (("1000001", listed), ("1000002", listed + b"missing.dcm,1,Jan 2, 2020,text\n")):
+        zipped(tmp_path / "in" / f"{study}_20209_2_0.zip", [*content, ("manifest.cvs", header + text)])
+    agreeing, disagreeing = _convert(tmp_path / "in", tmp_path / "cohort")
+    assert (agreeing.status, agreeing.summary["flags"]) == ("ok", [])
+    assert (disagreeing.status, disagreeing.summary["flags"]) == ("ok", ["manifest_mismatch"])
+
+
+# ten kinds of broken archive (and some more), each with its own reason
+
+
+def _truncated(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def _flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def _empty(path: Path) -> None:
+    zipped(path, [])
+
+
+def _no_dicom(path: Path) -> None:
+    zipped(path, [("manifest.csv", b"filename\n"), ("readme.txt", b"nothing")])
+
+
+def _wrong_field(path: Path) -> None:
+    flow = with_header([lax(5, 1)], ImageType=["ORIGINAL", "PRIMARY", "P"])
+    zipped(path, files(flow, patient=EID))
+
+
+def _bomb(path: Path) -> None:
+    zipped(path, [("a.dcm", bytes(300_000_000))])
+
+
+def _hostile(path: Path) -> None:
+    zipped(path, [("../../outside.dcm", files([lax(5, 1)])[0][1])])
+
+
+def _encrypted(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(content))
+
+
+def _cut_image(path: Path) -> None:
+    content = files(FULL, patient=EID)
+    zipped(path, [(content[0][0], content[0][1][:-100]), *content[1:]])
+
+
+def _without_geometry(path: Path) -> None:
+    zipped(path, files(with_header(FULL, ImagePositionPatient=None), patient=EID))
+
+
+def _frames_lost(path: Path) -> None:
+    zipped(path, files([replace(one, dropped=(0, 2, 4, 6)) for one in sax(6)] + [sax(6)[0]], patient=EID))
+
+
+def _two_patients(path: Path) -> None:
+    zipped(path, [*files(sax(6), patient=EID), ("other.dcm", files([lax(5, 1)], patient="1000013")[0][1])])
+
+
+BROKEN: list[tuple[Callable[[Path], None], str]] = [
+    (_truncated, "zip_corrupt"),
+    (_flipped, "zip_corrupt"),
+    (_empty, "no_dicom"),
+    (_no_dicom, "no_dicom"),
+    (_wrong_field, "wrong_series"),
+    (_bomb, "zip_bomb"),
+    (_hostile, "zip_hostile_name"),
+    (_encrypted, "zip_encrypted"),
+    (_cut_image, "dicom_corrupt"),
+    (_without_geometry, "geometry_missing"),
+    (_frames_lost, "frames_missing"),
+    (_two_patients, "mixed_patients"),
+]
+
+
+@pytest.mark.parametrize(("damage", "reason"), BROKEN, ids=[damage.__name__[1:] for damage, _ in BROKEN])
+def test_a_broken_archive_is_quarantined_with_its_reason_while_the_rest_completes(
+    tmp_path: Path, damage: Callable[[Path], None], reason: str
+) -> None:
+    damage(_archive(tmp_path / "in"))
+    _archive(tmp_path / "in", eid="1000014")
+    broken, sound = _convert(tmp_path / "in", tmp_path / "cohort")
+    assert (broken.study, broken.status, broken.reason) == (f"{EID}-2", "quarantined", reason)
+    assert (sound.study, sound.status) == ("1000014-2", "ok")
+    assert EID not in broken.detail
+    assert not _published(tmp_path / "cohort", broken).exists()
+    receipt = json.loads(store.receipt_path(_published(tmp_path / "cohort", broken)).read_text())
+    assert (receipt["reason"], receipt["key"]) == (reason, broken.key)
+
+
+def test_a_rejected_study_is_not_tried_again_until_it_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _wrong_field(path := tmp_path / "in" / f"{EID}_20209_2_0.zip")
+    (first,) = _convert(path, tmp_path / "cohort")
+    with monkeypatch.context() as patched:
+        patched.setattr(conversion, "read_images", lambda content: pytest.fail("it was read again"))
+        (again,) = _convert(path, tmp_path / "cohort")
+    assert (again.status, again.reason, again.key) == (first.status, first.reason, first.key)
+    _archive(tmp_path / "in")
+    (mended,) = _convert(path, tmp_path / "cohort")
+    published = _published(tmp_path / "cohort", mended)
+    assert mended.status == "ok"
+    assert published.exists()
+    assert not store.receipt_path(published).exists()
+
+
+def test_a_study_that_breaks_later_loses_its_old_file(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "in")
+    (sound,) = _convert(path, tmp_path / "cohort")
+    _truncated(path)
+    (broken,) = _convert(path, tmp_path / "cohort")
+    assert broken.status == "quarantined"
+    assert not _published(tmp_path / "cohort", sound).exists()
+
+
+def test_a_source_that_vanishes_is_unreadable(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "in")
+    (unit,) = planned_units(inventory([path]).units, {})
+    shutil.rmtree(tmp_path / "in")
+    assert convert_study(unit, str(tmp_path / "cohort"), {}).reason == "file_unreadable"
+
+
+def test_nothing_but_the_published_file_is_left(tmp_path: Path) -> None:
+    _archive(tmp_path / "in")
+    (outcome,) = _convert(tmp_path / "in", tmp_path / "cohort")
+    found = [path for path in (tmp_path / "cohort").rglob("*") if path.is_file()]
+    assert found == [_published(tmp_path / "cohort", outcome)]
+
+
+def test_a_published_file_names_nobody(tmp_path: Path) -> None:
+    _archive(tmp_path / "in")
+    (outcome,) = _convert(tmp_path / "in", tmp_path / "cohort")
+    with zipfile.ZipFile(io.BytesIO(_published(tmp_path / "cohort", outcome).read_bytes())) as archive:
+        text = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("zarr.json"))
+    for secret in (b"Secret", b"19500101", b"20200102", b"1.2.3"):
+        assert secret not in text

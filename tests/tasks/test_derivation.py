@@ -1,0 +1,253 @@
+"""The derive stage on published studies: rows, curves, keys, and every study accounted for."""
+
+import json
+import math
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_study, cine_view, prediction
+from cmr_models.phenotypes import PHENOTYPES
+from tasks import shards
+from tasks.derivation import STAGE, BodySize, derive_chunk, derive_units, read_body_sizes
+from tasks.ledger import Entry, Outcome, open_ledger
+from tasks.phenotype_tables import dictionary_csv, write_tables
+from tasks.store import Cohort, encode_tree, publish
+
+MODEL = "default"
+N_FRAMES = 12
+
+
+def heart(es_px=200, ed_px=500):
+    phase = np.arange(N_FRAMES) / N_FRAMES
+    lv_px = np.round(ed_px - (ed_px - es_px) * np.sin(np.pi * phase) ** 2).astype(int)
+    label = np.zeros((N_FRAMES, 8, 60, 60), np.uint8)
+    flat = label.reshape(N_FRAMES, 8, -1)
+    for frame, lv in enumerate(lv_px):
+        flat[frame, :, :lv] = LV
+        flat[frame, :, 1200:1600] = MYOCARDIUM
+        flat[frame, :, 2400 : 2400 + lv] = RV
+    return label
+
+
+def four_chambers():
+    label = np.zeros((N_FRAMES, 1, 60, 60), np.uint8)
+    for code, row in zip((RV, MYOCARDIUM, LV, LA, RA), range(0, 60, 12), strict=True):
+        label[:, 0, row : row + 8, 5:45] = code
+    return label
+
+
+def view_of(label):
+    n_slices = label.shape[1]
+    return cine_view(
+        np.zeros(label.shape, np.uint16),
+        time_ms=np.arange(N_FRAMES) * 80.0,
+        pixel_mm=(2, 2),
+        position_mm=np.arange(n_slices)[:, None] * [0, 0, 10.0],
+        row_dir=(1, 0, 0),
+        col_dir=(0, 1, 0),
+        slice_mm=10.0 if n_slices > 1 else math.nan,
+        thickness_mm=8,
+        heart_rate_bpm=62.5,
+    )
+
+
+def put(cohort, study, labels, **study_attributes):
+    """Publish a study with its prediction; returns the segment stage's entry."""
+    views = {name: view_of(label) for name, label in labels.items()}
+    key = f"prediction-of-{study}"
+    publish(encode_tree(cine_study(views, key="s", **study_attributes)), cohort.study(study))
+    publish(encode_tree(prediction(labels, key=key)), cohort.prediction(MODEL, study))
+    return Entry("ok", "", key, key)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return Cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="module")
+def entries(cohort):
+    return {
+        "1000001-2": put(cohort, "1000001-2", {"sax": heart(), "lax_4c": four_chambers()}),
+        "1000002-2": put(cohort, "1000002-2", {"sax": heart(es_px=490)}),
+        "1000003-2": put(cohort, "1000003-2", {"lax_4c": four_chambers()}),
+        "1000004-2": put(cohort, "1000004-2", {"sax": heart() * 0}),
+        "1000005-2": put(cohort, "1000005-2", {"sax": heart(250)}, height_cm=170.0, weight_kg=70.0),
+        "1000006-2": Entry("ok", "", "never-published", "never-published"),
+        "1000007-2": Entry("quarantined", "zip_corrupt", "", "w"),
+        "1000008-2": Entry("retired", "source_removed", "", "w"),
+    }
+
+
+def derived(cohort, entries, **kwargs):
+    units = derive_units(entries, model=MODEL, **kwargs)
+    return {o.study: o for o in derive_chunk(units, str(cohort.root), {})}
+
+
+def test_each_study_ends_as_it_should(cohort, entries):
+    ends = {study: (o.status, o.reason) for study, o in derived(cohort, entries).items()}
+    assert ends == {
+        "1000001-2": ("ok", ""),
+        "1000002-2": ("quarantined", "ef_implausible"),
+        "1000003-2": ("absent", "no_sax"),
+        "1000004-2": ("quarantined", "lv_empty"),
+        "1000005-2": ("ok", ""),
+        "1000006-2": ("quarantined", "no_prediction"),
+    }
+
+
+def test_numbers_come_from_the_labels_and_the_geometry(cohort, entries):
+    sizes = {"1000001-2": BodySize(180.0, 80.0)}
+    numbers = derived(cohort, entries, body_sizes=sizes)["1000001-2"].summary["phenotypes"]
+    assert numbers["lvedv_ml"] == pytest.approx(160.0)
+    assert numbers["lvesv_ml"] == pytest.approx(64.0)
+    assert numbers["lvco_l_min"] == pytest.approx(6.0)
+    assert numbers["lvedv_ml_m2"] == pytest.approx(160.0 / (0.007184 * 80**0.425 * 180**0.725))
+    assert numbers["la_area_max_cm2"] == pytest.approx(8 * 40 * 0.04)
+
+
+def test_body_size_falls_back_on_the_scanners_record(cohort, entries):
+    outcome = derived(cohort, entries)["1000005-2"]
+    assert outcome.summary["phenotypes"]["bsa_m2"] == pytest.approx(1.81, abs=0.005)
+    table_wins = derived(cohort, entries, body_sizes={"1000005-2": BodySize(190.0, 90.0)})["1000005-2"]
+    assert table_wins.summary["phenotypes"]["height_cm"] == 190.0
+
+
+def test_the_key_changes_with_the_prediction_and_the_body_size_and_with_nothing_else():
+    def key(prediction_key="p", size=None):
+        sizes = {} if size is None else {"1-2": size}
+        return derive_units({"1-2": Entry("ok", "", prediction_key, "")}, model=MODEL, body_sizes=sizes)[0][
+            "key"
+        ]
+
+    assert key() == key()
+    assert len({key(), key("q"), key(size=BodySize(170, 70)), key(size=BodySize(170, 71))}) == 4
+
+
+def test_a_prediction_of_an_older_run_is_not_measured(cohort, entries):
+    stale = {"1000001-2": entries["1000001-2"]._replace(key="newer")}
+    outcome = derived(cohort, stale)["1000001-2"]
+    assert (outcome.status, outcome.reason) == ("quarantined", "no_prediction")
+
+
+def test_a_torn_file_is_a_reason_and_takes_nobody_with_it(cohort, entries, tmp_path):
+    own = Cohort(tmp_path)
+    torn = put(own, "1-2", {"sax": heart()})
+    whole = put(own, "2-2", {"sax": heart()})
+    path = own.prediction(MODEL, "1-2")
+    path.write_bytes(path.read_bytes()[:1000])
+    outcomes = derived(own, {"1-2": torn, "2-2": whole})
+    assert outcomes["1-2"].reason == "file_unreadable"
+    assert outcomes["2-2"].status == "ok"
+
+
+def ledger_with(path, outcomes):
+    with open_ledger(path) as ledger:
+        upstream = Outcome("1000007-2", "convert", "quarantined", "zip_corrupt", "cut short")
+        ledger.record([upstream, Outcome("1000007-2", "segment", "quarantined", "upstream", "zip_corrupt")])
+        ledger.record([Outcome("1000007-2", STAGE, "quarantined", "upstream", "upstream")])
+        ledger.record([Outcome("1000008-2", STAGE, "retired", "source_removed")])
+        ledger.record(outcomes)
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(cohort, entries):
+    path = ledger_with(cohort.ledger, derived(cohort, entries).values())
+    with open_ledger(path) as ledger:
+        write_tables(ledger, cohort)
+    return pd.read_parquet(cohort.tables / "phenotypes.parquet").set_index("study")
+
+
+def test_the_table_has_a_row_for_every_study_that_came_in(table):
+    assert list(table.index) == [f"100000{i}-2" for i in range(1, 8)]
+    assert table.loc["1000001-2", "participant"] == "1000001"
+    assert table.loc["1000001-2", "visit"] == "2"
+
+
+def test_a_study_lost_early_says_where_and_why(table):
+    row = table.loc["1000007-2"]
+    assert (row["status"], row["stage"], row["reason"]) == ("quarantined", "convert", "zip_corrupt")
+    assert json.loads(row["missing_reasons"]) == {"*": "zip_corrupt"}
+
+
+def test_a_missing_number_is_nan_with_a_reason_and_never_zero(table):
+    names = [row.name for row in PHENOTYPES]
+    for _, row in table.iterrows():
+        reasons = json.loads(row["missing_reasons"])
+        for name in names:
+            assert pd.isna(row[name]) == ("*" in reasons or name in reasons)
+    assert not (table[names] == 0).drop(columns=["ed_frame"]).any().any()
+
+
+def test_verdicts_are_three_valued(table):
+    assert table["qc_ef"].tolist()[:2] == [True, False]
+    assert table.loc["1000003-2", "qc_ef"] is pd.NA
+    assert table.loc["1000001-2", "qc_ok"]
+    assert table.loc["1000002-2", "qc_reasons"].split(";")[0] == "ef_implausible"
+
+
+def test_curves_have_one_row_a_frame_of_every_measured_study(cohort, table):
+    curves = pd.read_parquet(cohort.tables / "curves.parquet")
+    assert list(curves) == ["study", "frame", "time_ms", "lv_ml", "myocardium_ml", "rv_ml"]
+    assert curves.groupby("study").size().to_dict() == dict.fromkeys(
+        ["1000001-2", "1000002-2", "1000005-2"], N_FRAMES
+    )
+    first = curves[curves["study"] == "1000001-2"]
+    assert first["lv_ml"].max() == pytest.approx(table.loc["1000001-2", "lvedv_ml"])
+
+
+def test_the_dictionary_describes_every_column_in_order(cohort, table):
+    described = pd.read_csv(cohort.tables / "phenotypes_dictionary.csv")
+    assert described["name"].tolist() == ["study", *table.columns]
+    assert described["definition"].notna().all()
+    fields = described.set_index("name")["ukb_field"]
+    assert (fields["lvef_pct"], fields["rvef_pct"], fields["lvco_l_min_m2"]) == (24103, 24109, 22425)
+
+
+def test_the_dictionary_is_the_same_every_time():
+    assert dictionary_csv() == dictionary_csv()
+
+
+def test_neither_order_nor_chunks_change_a_byte_of_the_tables(cohort, entries, table, tmp_path):
+    units = derive_units(entries, model=MODEL)
+    random.Random(3).shuffle(units)
+    chunks = shards.run(derive_chunk, units, cohort.root, {}, stage=STAGE, studies_per_chunk=1)
+    path = ledger_with(tmp_path / "ledger.sqlite", [o for chunk in chunks for o in chunk])
+    with open_ledger(path) as ledger:
+        write_tables(ledger, Cohort(tmp_path))
+    for name in ("phenotypes.parquet", "curves.parquet", "phenotypes_dictionary.csv"):
+        assert (tmp_path / "tables" / name).read_bytes() == (cohort.tables / name).read_bytes()
+
+
+def test_an_empty_cohort_has_tables_with_columns_and_no_rows(tmp_path):
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert write_tables(ledger, Cohort(tmp_path)) == 0
+    assert "lvef_pct" in pd.read_parquet(tmp_path / "tables" / "phenotypes.parquet")
+    assert len(pd.read_parquet(tmp_path / "tables" / "curves.parquet")) == 0
+
+
+def test_body_sizes_are_read_under_the_users_own_column_names(tmp_path):
+    path = tmp_path / "participants.csv"
+    path.write_text("eid,instance,p50,p21002\n1000001,2,180,80\n1000002,2,,oops\n")
+    columns = {"participant": "eid", "visit": "instance", "height_cm": "p50", "weight_kg": "p21002"}
+    sizes = read_body_sizes(path, columns)
+    assert sizes["1000001-2"] == (180.0, 80.0)
+    assert all(map(math.isnan, sizes["1000002-2"]))
+
+
+def test_a_visit_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "participants.csv"
+    path.write_text("participant,visit,height_cm,weight_kg\n1,2,180,80\n1,2,181,80\n")
+    with pytest.raises(ValueError, match="1 visits more than once"):
+        read_body_sizes(path)
+
+
+def test_a_table_without_participants_is_refused(tmp_path):
+    path = tmp_path / "participants.csv"
+    path.write_text("id,height_cm\n1,180\n")
+    with pytest.raises(ValueError, match="map its columns"):
+        read_body_sizes(path)

@@ -1,0 +1,43 @@
+"""The ledger keeps the last outcome of every study x stage, and counts attempts."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.ledger import Ledger, Outcome, SourceFile, open_ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_the_last_outcome_counts(ledger: Ledger) -> None:
+    ledger.record([Outcome("1-2", "convert", "quarantined", "zip_corrupt", key="a", wanted="w")])
+    ledger.record([Outcome("1-2", "convert", "ok", key="b", wanted="w2", summary={"views": {"sax": {}}})])
+    (outcome,) = ledger.outcomes("convert")
+    assert (outcome.status, outcome.key, outcome.wanted) == ("ok", "b", "w2")
+    assert outcome.summary == {"views": {"sax": {}}}
+    assert ledger.counts() == [("convert", "ok", "", 1)]
+
+
+def test_a_failed_transaction_records_nothing(ledger: Ledger) -> None:
+    broken = Outcome("2-2", "convert", "ok", summary={"not plain": object()})
+    with pytest.raises(TypeError, match="JSON"):
+        ledger.record([Outcome("1-2", "convert", "ok"), broken])
+    assert ledger.counts() == []
+
+
+def test_what_is_recorded_survives_reopening(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.record([Outcome("1-2", "derive", "ok", key="k")])
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.entries("derive")["1-2"].key == "k"
+
+
+def test_sources_are_added_or_replaced(ledger: Ledger) -> None:
+    ledger.remember_sources([SourceFile("a", 1, 1), SourceFile("b", 1, 1)], forget_others=False)
+    ledger.remember_sources([SourceFile("b", 2, 2)], forget_others=False)
+    assert {path: file.size for path, file in ledger.sources().items()} == {"a": 1, "b": 2}
+    ledger.remember_sources([SourceFile("b", 2, 2)], forget_others=True)
+    assert set(ledger.sources()) == {"b"}

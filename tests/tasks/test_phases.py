@@ -1,0 +1,72 @@
+"""Frames fall into the cycle by trigger time; gaps stay open; repeats are settled."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.phases import Timing, order, resample
+
+
+def _timing(
+    trigger: list[float], n_expected: int = 0, cycle_ms: float = float("nan"), instance: list[int] | None = None
+) -> Timing:
+    n = len(trigger)
+    numbers = np.asarray(instance if instance is not None else range(1, n + 1), float)
+    return Timing(np.asarray(trigger, float), numbers, ("1",) * n, cycle_ms, n_expected)
+
+
+def test_images_are_sorted_by_trigger_time() -> None:
+    cycle = order(_timing([80.0, 0.0, 40.0], instance=[1, 2, 3]))
+    assert cycle.image.tolist() == [1, 2, 0]
+    np.testing.assert_allclose(cycle.time_ms, [0, 40, 80])
+
+
+@pytest.mark.parametrize("start", [0.0, 17.2, 34.5])
+@pytest.mark.parametrize("missing", [[3], [0], [19], [0, 7, 8, 19], [5, 6, 7]])
+def test_missing_frames_leave_their_places_open(start: float, missing: list[int]) -> None:
+    kept = [k for k in range(20) if k not in missing]
+    timing = _timing([start + 34.5 * k for k in kept], 20, 690.0, [k + 1 for k in kept])
+    cycle = order(timing)
+    assert np.flatnonzero(cycle.image < 0).tolist() == missing
+    np.testing.assert_allclose(cycle.time_ms, 34.5 * np.arange(20))
+
+
+def test_without_trigger_times_the_numbers_count() -> None:
+    cycle = order(_timing([np.nan] * 4, 5, 1000.0, [1, 2, 4, 5]))
+    assert (cycle.image >= 0).tolist() == [True, True, False, True, True]
+    assert cycle.irregular
+
+
+def test_of_two_images_at_one_time_the_later_is_kept() -> None:
+    trigger = np.array([0.0, 40, 80, 0, 40, 80])
+    timing = Timing(trigger, np.arange(1.0, 7), ("1", "1", "1", "2", "2", "0"), 120.0, 3)
+    assert order(timing).image.tolist() == [3, 4, 2]
+
+
+def test_uneven_times_are_irregular() -> None:
+    assert order(_timing([0.0, 40, 80, 140])).irregular
+    assert not order(_timing([0.0, 40, 80, 121])).irregular
+
+
+def test_the_cycle_comes_from_the_header_else_from_the_frames() -> None:
+    assert order(_timing([0.0, 40, 80, 120], cycle_ms=800.0)).cycle_ms == 800.0
+    assert order(_timing([0.0, 40, 80, 120])).cycle_ms == pytest.approx(160.0)
+
+
+def test_a_plane_with_other_frames_is_sampled_at_the_nearest_phase() -> None:
+    cycle = resample(order(_timing([30.0 * k for k in range(30)], cycle_ms=900.0)), 25)
+    assert cycle.n_frames == 25
+    np.testing.assert_allclose(cycle.time_ms, 36.0 * np.arange(25))
+    phase = cycle.image / 30
+    assert np.abs(phase - np.arange(25) / 25).max() <= 0.5 / 30 + 1e-9
+
+
+@given(st.integers(2, 60), st.data())
+def test_no_image_is_lost_or_used_twice(n_expected: int, data: st.DataObject) -> None:
+    kept = sorted(data.draw(st.sets(st.integers(0, n_expected - 1), min_size=1)))
+    shuffled = data.draw(st.permutations(kept))
+    timing = _timing([25.0 * k for k in shuffled], n_expected, 25.0 * n_expected, [k + 1 for k in shuffled])
+    cycle = order(timing)
+    assert cycle.n_frames == n_expected
+    assert sorted(cycle.image[cycle.image >= 0].tolist()) == list(range(len(kept)))

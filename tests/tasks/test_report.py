@@ -1,0 +1,450 @@
+"""The report: what it shows, what it must not show, and what it leaves alone when nothing changed."""
+
+import json
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_cohort import FRAMES, Texts, estimates, phantom, write_cohort
+
+from cmr_models.contracts import LV, MYOCARDIUM
+from tasks.ledger import Outcome, open_ledger
+from tasks.phenotype_tables import write_tables
+from tasks.report import is_current, render_report
+from tasks.report.distributions import merged_histogram, spread
+from tasks.report.drawing import draw
+from tasks.report.estimate_figures import volcano
+from tasks.report.flow import cohort_flow, masked_counts
+from tasks.report.frames import SPRITE_BYTES, chain_codes, encode_plane, planes_to_show
+from tasks.report.naming import full_name, short_name
+from tasks.report.pages import clean_text, number, page_name, render, script_json
+from tasks.report.selection import gate_curve
+from tasks.report.site import csv_text
+from tasks.report.study_list import studies_with_page
+from tasks.report.study_page import nice_ticks, volume_curve
+
+HOSTILE = "</script><script>window.injected=1</script><img src=x onerror=window.injected=1>\u2028$x^2$"
+STEPS = {"0": (1, 1), "1": (2, 0), "2": (1, -1), "3": (0, -2), "4": (-1, -1), "5": (-2, 0), "6": (-1, 1), "7": (0, 2)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("report")
+    settings = write_cohort(root)
+    return root / "cohort", settings, render_report(root / "cohort", settings)
+
+
+# frames and contours
+
+
+def enclosed_area(chain: str) -> float:
+    """Shoelace area of one chain, in pixels."""
+    x, y, steps = chain.split(":")
+    points = np.cumsum([(int(x), int(y)), *(STEPS[step] for step in steps)], axis=0) / 2
+    assert np.array_equal(points[0], points[-1]), "a border is closed"
+    dx, dy = points[:-1].T
+    ex, ey = points[1:].T
+    return abs(float((dx * ey - ex * dy).sum())) / 2
+
+
+def test_a_single_pixel_has_a_diamond_of_half_a_pixel_as_border():
+    mask = np.zeros((1, 5, 7), bool)
+    mask[0, 2, 3] = True
+    (chain,) = chain_codes(mask)[0]
+    assert enclosed_area(chain) == 0.5
+
+
+def test_the_border_of_a_rectangle_lies_half_a_pixel_outside_its_outermost_pixel_centres():
+    mask = np.zeros((1, 20, 20), bool)
+    mask[0, 4:10, 5:15] = True
+    (chain,) = chain_codes(mask)[0]
+    assert enclosed_area(chain) == 6 * 10 - 4 * 0.125  # the four corners are cut
+
+
+def test_borders_stay_with_their_frame_even_at_the_edge_of_the_image():
+    masks = np.zeros((3, 4, 6), bool)
+    masks[0, 3, :] = True
+    masks[2, 0, :] = True
+    chains = chain_codes(masks)
+    assert [len(found) for found in chains] == [1, 0, 1]
+    assert enclosed_area(chains[0][0]) == enclosed_area(chains[2][0]) == 6 - 4 * 0.125
+
+
+def test_the_planes_shown_run_from_base_to_apex_and_end_with_the_four_chamber_view():
+    study, labels = phantom(np.random.default_rng(0))
+    flipped = {name: label[:, ::-1] for name, label in labels.items()}
+    for named in (labels, flipped):
+        from cmr_models.contracts import prediction
+
+        planes = planes_to_show(study, prediction(named))
+        assert [plane.name for plane in planes] == ["sax_basal", "sax_mid", "sax_apical", "lax_4c"]
+        areas = [int((plane.label == LV).sum()) for plane in planes[:3]]
+        assert areas == sorted(areas, reverse=True)
+
+
+def test_the_epicardium_encloses_the_pool_and_the_myocardium():
+    study, labels = phantom(np.random.default_rng(0))
+    from cmr_models.contracts import prediction
+
+    plane = planes_to_show(study, prediction(labels))[1]
+    encoded = encode_plane(plane)
+    wanted = np.isin(plane.label[0], (LV, MYOCARDIUM)).sum()
+    found = sum(enclosed_area(chain) for chain in encoded["outlines"]["epi"][0])
+    assert found == pytest.approx(wanted, rel=0.05)
+    assert len(encoded["outlines"]["epi"]) == FRAMES
+
+
+def test_a_noisy_sprite_stays_within_its_size():
+    rng = np.random.default_rng(0)
+    study, _ = phantom(rng)
+    plane = planes_to_show(study, None)[0]
+    noise = rng.integers(0, 4000, (50, 128, 128)).astype(np.uint16)
+    wide = type(plane)("noise", "Noise", noise, np.zeros(noise.shape, np.uint8), np.ones(50, bool), (1.4, 1.4))
+    image = encode_plane(wide)["image"]
+    assert image.startswith("data:image/webp;base64,")
+    assert len(image) * 3 / 4 < 3 * SPRITE_BYTES
+
+
+# what may be published
+
+
+def test_every_bin_holds_at_least_the_minimum_and_none_is_lost():
+    rng = np.random.default_rng(1)
+    values = rng.normal(100, 20, 203)
+    edges, density = merged_histogram(values, np.arange(0, 210, 7.0), 5)
+    counts = density * np.diff(edges) * len(values)
+    assert counts.sum() == pytest.approx(203)
+    assert counts.min() >= 5 - 1e-9
+    assert (edges[0], edges[-1]) == (0.0, 203.0)
+
+
+def test_the_edges_of_bins_do_not_tell_the_smallest_or_largest_value():
+    grid = np.arange(0, 210, 7.0)
+    rng = np.random.default_rng(1)
+    values = rng.normal(100, 20, 203)
+    extreme = np.r_[values[:-2], 3.0, 500.0]
+    for sample in (values, extreme):
+        edges, _ = merged_histogram(sample, grid, 5)
+        assert edges[0] == grid[0]
+        assert edges[-1] == grid[-1]
+
+
+def test_a_group_below_the_minimum_gives_nothing_and_quantiles_need_people_on_either_side():
+    grid = np.arange(0.0, 101.0)
+    assert spread([50.0] * 4 + [np.nan], grid, 5) is None
+    few = spread(np.linspace(10, 90, 24), grid, 5)
+    assert np.isnan(few.quantiles[0])
+    assert np.isfinite(few.quantiles[1:4]).all()
+    assert np.isfinite(spread(np.linspace(10, 90, 50), grid, 5).quantiles).all()
+
+
+def test_a_masked_reason_cannot_be_had_by_subtraction():
+    shown = masked_counts({"a": 30.0, "b": 7.0, "c": 2.0}, 5)
+    assert shown["a"] == 30
+    assert np.isnan([shown["b"], shown["c"]]).all()
+
+
+def test_the_flow_balances_and_shows_all_only_when_asked():
+    rows = [("s%d" % k, "convert", "ok", "") for k in range(20)]
+    rows += [("x%d" % k, "convert", "quarantined", "zip_corrupt") for k in range(3)]
+    rows += [("y%d" % k, "convert", "absent", "no_sax") for k in range(6)]
+    rows += [("s%d" % k, "segment", "ok", "") for k in range(20)]
+    rows += [("x%d" % k, "segment", "quarantined", "upstream") for k in range(3)]
+    outcomes = pd.DataFrame(rows, columns=["study", "stage", "status", "reason"])
+    flow = cohort_flow(outcomes, 5)
+    step = flow["steps"][0]
+    assert flow["n_in"] == 29
+    assert step["n"] + sum(kind["n"] for kind in step["left"]) == 29
+    assert np.isnan(step["left"][1]["reasons"][0]["n"])
+    assert cohort_flow(outcomes, None)["steps"][0]["left"][1]["reasons"][0]["n"] == 3
+    assert flow["steps"][1] == {"title": "Segmented", "n": 20, "left": []}
+
+
+def test_a_survival_step_of_few_events_is_not_drawn():
+    rows = pd.DataFrame(
+        {"years": [0.0, 1, 2, 3], "n_at_risk": [50.0, 40, 30, 3], "n_events": [0.0, 3, 9, 20], "estimate": [1, 0.9, 0.8, 0.5],
+         "se": 0.1, "ci_low": 0.5, "ci_high": 1.0, "status": "ok"}
+    )  # fmt: skip
+    gated = gate_curve(rows, 5)
+    assert gated["estimate"].notna().tolist() == [True, False, True, False]
+    assert gated["n_at_risk"].notna().tolist() == [True, True, True, False]
+
+
+def test_no_small_cell_and_no_study_id_is_on_the_publishable_page(made):
+    cohort, _, index = made
+    page = index.read_text()
+    assert "2000003-2" not in page
+    assert "1000012-2" not in page
+    for path in sorted((cohort / "reports" / "assets").rglob("*")):
+        if path.is_file():
+            assert "1000012-2" not in path.read_text(encoding="utf-8", errors="replace"), path.name
+    assert page.count("&lt; 5") >= 4  # the four reasons of quarantine
+
+
+# escaping
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "\u2028\u2029", "&amp;", "'\"", "\ud800"], ids=repr)
+def test_json_in_a_script_element_cannot_end_it_and_says_the_same(text):
+    written = str(script_json({"text": text}))
+    assert not set(written) & set("<>&\u2028\u2029")
+    assert json.loads(written) == {"text": text}
+
+
+def test_numbers_that_json_lacks_become_null():
+    assert str(script_json([float("nan"), float("inf"), 1.5])) == "[null,null,1.5]"
+
+
+@pytest.mark.parametrize("study", ["../../etc/passwd", "<b>", "index", "a/b", "ä", "x" * 200, ".hidden", "", "con\x00"])
+def test_an_unusual_study_id_becomes_a_plain_file_name(study):
+    name = page_name(study)
+    assert name.startswith("study-")
+    assert name.isascii()
+    assert "/" not in name
+    assert page_name("1000012-2") == "1000012-2.html"
+
+
+def test_text_that_xml_forbids_is_replaced():
+    assert clean_text("a\x00b\x1b[0m\nc\ud800") == "a\ufffdb\ufffd[0m c\ufffd"
+
+
+def test_text_in_a_figure_is_neither_markup_nor_mathematics():
+    def paint(figure):
+        figure.subplots().set_title(clean_text(HOSTILE))
+
+    svg = draw(paint, 4, 3).decode()
+    assert "<script" not in svg
+    assert "&lt;script&gt;" in svg
+    assert "$x^2$" in svg
+
+
+def test_a_figure_of_the_same_input_has_the_same_bytes():
+    table = estimates(Texts())["hazards"]
+    assert volcano(table, "Hazard ratio") == volcano(table, "Hazard ratio")
+
+
+def test_a_text_cell_cannot_start_a_formula():
+    text = csv_text(pd.DataFrame({"group": ["=1+1", "@x", "north", ">=75", ""], "n": [-1.0, 2, 3, 4, 5]}))
+    assert text.splitlines()[1:] == ["'=1+1,-1.0", "'@x,2.0", "north,3.0", ">=75,4.0", ",5.0"]
+
+
+class _Scripts(HTMLParser):
+    """Collects what could run or load: script elements, handlers, addresses."""
+
+    def __init__(self):
+        super().__init__()
+        self.scripts, self.handlers, self.addresses = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "script":
+            self.scripts.append(dict(attrs))
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "action")]
+
+
+def test_hostile_text_stays_text_on_every_page(tmp_path):
+    texts = Texts(study=HOSTILE.replace("/", "\\"), title=HOSTILE, condition=HOSTILE, centre=HOSTILE, detail=HOSTILE)
+    settings = write_cohort(tmp_path, people=12, images=1, texts=texts)
+    index = render_report(tmp_path / "cohort", settings)
+    pages = sorted(index.parent.rglob("*.html"))
+    assert len(pages) == 14
+    for page in pages:
+        found = _Scripts()
+        found.feed(page.read_text())
+        inert = [script for script in found.scripts if script.get("type") == "application/json"]
+        assert all(script.get("src", "").endswith(".js") for script in found.scripts if script not in inert)
+        assert found.handlers == []
+        assert not [a for a in found.addresses if ":" in (a or "") and not a.startswith("data:")], page.name
+    for script in index.parent.rglob("*.svg"):
+        assert "<script" not in script.read_text()
+    assert "</script" not in (index.parent / "studies" / "rows.js").read_text()
+
+
+# the site
+
+
+def test_the_report_has_every_section_and_every_link_leads_somewhere(made):
+    _, _, index = made
+    for page in (index, index.parent / "studies" / "index.html", index.parent / "studies" / "1000012-2.html"):
+        found = _Scripts()
+        found.feed(page.read_text())
+        files = [a for a in found.addresses if not a.startswith(("#", "data:"))]
+        assert files
+        missing = [a for a in files if not (page.parent / a).exists()]
+        assert missing == []
+    text = index.read_text()
+    assert all(f'id="{name}"' in text for name in ("flow", "phenotypes", "risk", "fairness", "quality", "methods"))
+    assert all(f'id="{name}"' in text for name in ("volcano", "forest", "hazards", "survival", "group_cox_age"))
+
+
+def test_a_study_page_holds_its_frames_and_marks_ed_and_es(made):
+    cohort, _, index = made
+    page = index.parent / "studies" / "1000012-2.html"
+    text = page.read_text()
+    assert page.stat().st_size < 600_000
+    data = json.loads(text.split('id="study-data">')[1].split("</script>")[0])
+    assert (data["frames"], data["ed"], data["es"]) == (FRAMES, 0, 4)
+    assert len(data["planes"]) == 4
+    assert data["frame_ms"] == 100.0  # 75 beats a minute over 8 frames
+    assert ">ED</text>" in text
+    assert "must not leave" in text
+    assert len(list((cohort / "reports" / "studies").glob("*.html"))) == 41
+
+
+def test_a_quarantined_study_has_a_page_that_says_why(made):
+    _, _, index = made
+    text = (index.parent / "studies" / "2000035-2.html").read_text()
+    assert "The archive is truncated or fails its checksum." in text
+    assert "the study was not converted" in text
+
+
+def test_the_methods_name_settings_versions_and_digests(made):
+    _, _, index = made
+    text = index.read_text()
+    assert "age years and sex" in text
+    assert "cdcdcdcdcdcdcdcd" in text
+    assert f"numpy {np.__version__}" in text
+
+
+def test_the_same_inputs_are_current_and_a_changed_setting_is_not(made):
+    cohort, settings, _ = made
+    assert is_current(cohort, settings)
+    other = {**settings, "report": {"title": "Another title"}}
+    assert not is_current(cohort, other)
+
+
+def test_only_pages_of_changed_studies_are_made_again_and_those_of_removed_ones_go(tmp_path):
+    settings = write_cohort(tmp_path, people=12)
+    cohort = tmp_path / "cohort"
+    studies = render_report(cohort, settings).parent / "studies"
+    before = {page.name: page.stat().st_ino for page in studies.glob("[12]*.html")}
+    with open_ledger(cohort / "ledger.sqlite") as ledger:
+        changed = next(o for o in ledger.outcomes("derive") if o.study == "2000001-2")
+        values = {**changed.summary, "phenotypes": {**changed.summary["phenotypes"], "lvef_pct": 33.0}}
+        ledger.record([Outcome(changed.study, "derive", "ok", key="new", summary=values)])
+        stages = ("convert", "segment", "derive")
+        ledger.record([Outcome("2000002-2", stage, "retired", "source_removed") for stage in stages])
+        write_tables(ledger, _cohort(cohort))
+    assert not is_current(cohort, settings)
+    render_report(cohort, settings)
+    after = {page.name: page.stat().st_ino for page in studies.glob("[12]*.html")}
+    assert set(before) - set(after) == {"2000002-2.html"}
+    assert {name for name in after if after[name] != before[name]} == {"2000001-2.html"}
+    assert "33.0" in (studies / "2000001-2.html").read_text()
+
+
+def _cohort(root: Path):
+    from tasks.store import Cohort
+
+    return Cohort(root)
+
+
+def test_a_report_killed_between_its_two_renames_is_put_back_and_no_draft_is_left(tmp_path):
+    settings = write_cohort(tmp_path, people=8, images=1)
+    cohort = tmp_path / "cohort"
+    index = render_report(cohort, settings)
+    inode = (index.parent / "studies" / "1000012-2.html").stat().st_ino
+    os.rename(cohort / "reports", cohort / "reports.old")
+    (cohort / "reports.new").mkdir()
+    render_report(cohort, settings)
+    assert (index.parent / "studies" / "1000012-2.html").stat().st_ino == inode
+    assert sorted(path.name for path in cohort.glob("reports*")) == ["reports"]
+
+
+def test_without_participants_the_sections_say_why_they_are_empty(tmp_path):
+    settings = write_cohort(tmp_path, people=12, images=0)
+    cohort = tmp_path / "cohort"
+    for table in (cohort / "tables" / "estimates").glob("*.parquet"):
+        table.unlink()
+    settings["participants"] = settings["outcomes"] = None
+    text = render_report(cohort, settings).read_text()
+    assert text.count("No table of participants is configured") >= 3
+    assert "no association was tested" in text
+
+
+def test_a_cohort_with_nothing_yet_has_a_report_that_says_so(tmp_path):
+    text = render_report(tmp_path / "cohort", {}).read_text()
+    assert "No study has been measured yet" in text
+    assert "n = 0" in text
+
+
+def test_a_study_whose_file_is_broken_gets_a_page_that_says_so(tmp_path):
+    settings = write_cohort(tmp_path, people=8, images=1)
+    (path,) = (tmp_path / "cohort" / "studies").rglob("*.zip")
+    path.write_bytes(b"not a zip")
+    index = render_report(tmp_path / "cohort", settings)
+    assert "cannot be read" in (index.parent / "studies" / "1000012-2.html").read_text()
+
+
+def test_beyond_the_limit_the_choice_of_pages_does_not_depend_on_who_else_is_there():
+    def rows(n):
+        table = pd.DataFrame(
+            {"study": [f"{k}-2" for k in range(n)], "reasons": "", "stage": "derive", "outlying": False}
+        )
+        table.loc[table["study"] == "7-2", "reasons"] = "stroke_volumes_differ"
+        return table
+
+    few, rule = studies_with_page(rows(200), 20)
+    many, _ = studies_with_page(rows(300), 20)
+    assert len(few) == len(many) == 20
+    assert "7-2" in few
+    assert "7-2" in many
+    assert "20 of 200 studies have a page" in rule
+    assert set(many) <= set(few) | {f"{k}-2" for k in range(200, 300)}
+    assert studies_with_page(rows(20), 20) == ([f"{k}-2" for k in range(20)], "Every study has a page.")
+
+
+# small things
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (1234.56, 1, "1,234.6"),
+        (-0.04, 1, "0.0"),
+        (-2.5, 1, "−2.5"),
+        (float("nan"), 1, "–"),
+        (None, 0, "–"),
+        (3, 0, "3"),
+    ],
+)
+def test_numbers_are_printed_with_thousands_and_a_dash_where_missing(value, digits, text):
+    assert number(value, digits) == text
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 7.3), (0, 163), (12, 991), (0, 0.0004)])
+def test_ticks_are_round_few_and_cover_the_range(low, high):
+    ticks = nice_ticks(low, high)
+    assert ticks[-1] >= high
+    assert 2 <= len(ticks) <= 8
+    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
+
+
+def test_a_frame_without_a_volume_leaves_a_gap_in_the_curve():
+    curve = {"time_ms": [0.0, 10, 20, 30], "lv_ml": [100.0, float("nan"), 60.0, 80.0]}
+    drawn = volume_curve(curve, curve["time_ms"], 0, 2)
+    assert drawn["lines"][0]["path"].count("M") == 2
+    assert volume_curve({"time_ms": [0.0], "lv_ml": [float("nan")]}, [0.0], None, None) is None
+
+
+def test_names_are_those_that_readers_know():
+    assert full_name("lvedv_ml_m2") == "LV end-diastolic volume, indexed"
+    assert short_name("lvef_pct") == "LV EF"
+    assert short_name("la_area_max_cm2") == "LA area max"
+    assert full_name("bsa_m2") == "Body surface area"
+
+
+def test_every_page_forbids_scripts_and_loads_from_elsewhere(made):
+    _, _, index = made
+    for page in index.parent.rglob("*.html"):
+        assert "default-src &#39;none&#39;" in page.read_text()
+
+
+def test_a_template_without_a_value_fails_instead_of_leaving_a_hole():
+    from jinja2 import UndefinedError
+
+    with pytest.raises(UndefinedError, match="rule"):
+        render("studies.html.j2", root="../", columns=[], reasons=[])

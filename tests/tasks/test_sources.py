@@ -1,0 +1,131 @@
+"""Any mix of files becomes the same studies, whatever the folders and whenever it is looked at."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from dicom_factory import files, lax, sax, written, zipped
+
+from tasks import sources
+from tasks.sources import inventory, safe_id
+
+
+def _names(paths: list[Path]) -> list[str]:
+    return [unit["study"] for unit in inventory(paths).units]
+
+
+def test_two_biobank_zips_are_one_visit(tmp_path: Path) -> None:
+    for name in ("1000012_20208_2_0.zip", "1000012_20209_2_0.zip", "1000012_20209_3_0.zip", "1000012_20211_2_0.zip"):
+        (tmp_path / name).write_bytes(b"not looked at")
+    units = inventory([tmp_path]).units
+    assert [(u["study"], len(u["files"])) for u in units] == [("1000012-2", 2), ("1000012-3", 1)]
+    assert {u["kind"] for u in units} == {"ukb"}
+
+
+def test_a_tree_of_several_patients_is_told_apart_by_headers(tmp_path: Path) -> None:
+    written(tmp_path / "a" / "deep", [(n[:-4], c) for n, c in files(sax(3), patient="P1", study_uid="1.2.3")])
+    written(tmp_path / "a" / "other", files([lax(5, 1)], patient="P1", study_uid="1.2.3"))
+    written(tmp_path / "b", files(sax(3), patient="P2", study_uid="1.2.4"))
+    written(tmp_path / "b" / "second", files(sax(3), patient="P2", study_uid="1.2.5"))
+    units = inventory([tmp_path]).units
+    assert [u["participant"] for u in units] == ["P1", "P2", "P2"]
+    assert [len(u["files"]) for u in units] == [40, 30, 30]
+    assert len({u["study"] for u in units}) == 3
+
+
+def test_junk_is_no_study(tmp_path: Path) -> None:
+    junk = ["DICOMDIR", ".DS_Store", "manifest.cvs", "notes.txt", "link.csv", "._x.dcm", "mask.mat", "noise"]
+    written(tmp_path, [(name, b"anything at all, long enough to be looked at") for name in junk])
+    written(tmp_path / "__MACOSX", files(sax(1)))
+    assert _names([tmp_path]) == []
+
+
+def test_studies_and_names_do_not_depend_on_where_things_lie(tmp_path: Path) -> None:
+    content = files(sax(2), patient="P1")
+    first = written(tmp_path / "one" / "x", content)
+    second = written(tmp_path / "two" / "y" / "z", content[::-1])
+    assert _names([first]) == _names([second])
+
+
+def test_adding_a_study_changes_no_other_name(tmp_path: Path) -> None:
+    written(tmp_path / "a", files(sax(2), patient="P1", study_uid="1.2.3"))
+    before = _names([tmp_path])
+    written(tmp_path / "b", files(sax(2), patient="P1", study_uid="1.2.9"))
+    assert before[0] in _names([tmp_path])
+
+
+def test_a_zip_of_two_studies_gives_two_units(tmp_path: Path) -> None:
+    one = files(sax(2), patient="P1", study_uid="1.2.3")
+    two = [(f"b/{name}", data) for name, data in files(sax(2), patient="P2", study_uid="1.2.4")]
+    zipped(tmp_path / "export.zip", [*one, *two])
+    units = inventory([tmp_path]).units
+    assert [(u["participant"], u["study_uid"]) for u in units] == [("P1", "1.2.3"), ("P2", "1.2.4")]
+
+
+def test_a_zip_that_cannot_be_read_is_still_a_study(tmp_path: Path) -> None:
+    (tmp_path / "broken.zip").write_bytes(b"PK garbage")
+    assert _names([tmp_path]) == ["broken-1"]
+
+
+def test_a_damaged_file_stays_with_the_study_of_its_folder(tmp_path: Path) -> None:
+    content = files(sax(2), patient="P1")
+    content[0] = (content[0][0], content[0][1][:500])
+    units = inventory([written(tmp_path, content)]).units
+    assert [len(u["files"]) for u in units] == [20]
+
+
+def test_nifti_patients_are_found_by_name_and_by_folder(tmp_path: Path) -> None:
+    for name in ("patient001/patient001_4d.nii.gz", "patient001/patient001_frame01_gt.nii.gz", "A/sa_ED.nii.gz"):
+        written((tmp_path / name).parent, [((tmp_path / name).name, b"")])
+    units = inventory([tmp_path]).units
+    assert [(u["study"], len(u["files"])) for u in units] == [("A-1", 1), ("patient001-1", 1)]
+
+
+def test_studies_of_one_name_never_replace_each_other(tmp_path: Path) -> None:
+    for folder in ("train/001", "test/001"):
+        written(tmp_path / folder, [("001_SA_ED.nii.gz", b"")])
+    names = _names([tmp_path])
+    assert len(set(names)) == 2
+    assert all(name.startswith("001.") and name.endswith("-1") for name in names)
+
+
+def test_headers_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, files(sax(2)))
+    first = inventory([tmp_path])
+    monkeypatch.setattr(sources, "_beginnings", lambda found: pytest.fail("a known header was read again"))
+    again = inventory([tmp_path], {file.path: file for file in first.files})
+    assert again == first
+
+
+def test_a_changed_file_changes_the_fingerprint_of_its_study_alone(tmp_path: Path) -> None:
+    for eid in ("1", "2"):
+        (tmp_path / f"{eid}_20209_2_0.zip").write_bytes(b"x")
+    before = {u["study"]: u["fingerprint"] for u in inventory([tmp_path]).units}
+    os.utime(tmp_path / "1_20209_2_0.zip", ns=(0, 0))
+    after = {u["study"]: u["fingerprint"] for u in inventory([tmp_path]).units}
+    assert [study for study in before if before[study] != after[study]] == ["1-2"]
+
+
+@pytest.mark.parametrize("raw", ["../../etc", "a b", "", "x/y", "é" * 80, "-", "a-b", "\x00", "." * 5])
+def test_hostile_names_become_safe_and_stay_different(raw: str) -> None:
+    safe = safe_id(raw)
+    assert safe_id(safe) == safe
+    assert "/" not in safe
+    assert "-" not in safe
+    assert safe != safe_id(raw + "!")
+
+
+def test_a_plain_name_stays_as_it_is() -> None:
+    assert safe_id("SCD0000101") == "SCD0000101"
+
+
+def test_a_source_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        inventory([tmp_path / "nowhere"])
+
+
+def test_a_source_given_twice_counts_once(tmp_path: Path) -> None:
+    written(tmp_path / "a", files(sax(1)))
+    assert inventory([tmp_path, tmp_path / "a"]).units == inventory([tmp_path]).units
+    shutil.rmtree(tmp_path / "a")

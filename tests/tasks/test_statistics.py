@@ -1,0 +1,167 @@
+"""The statistics stages on files: what is written, gated, keyed, and when nothing is done."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmr_models.estimates import COLUMNS
+from cmr_models.simulate.measured import example_tables
+from cmr_models.simulate.planted import CohortSettings
+from tasks.statistics import (
+    TABLES,
+    AnalysisSettings,
+    associate,
+    estimates_key,
+    is_current,
+    read_key,
+    risk,
+    spec_digest,
+)
+
+_COHORT = CohortSettings(hazard_factor=6.0, prevalence_factor=2.0)
+
+
+def _settings(folder: Path) -> AnalysisSettings:
+    return AnalysisSettings(
+        phenotypes=("lvef_pct", "lvm_g"),
+        conditions=("heart_failure", "hypertension", "death"),
+        covariates=("sex",),
+        permutations=49,
+        participants_csv=folder / "participants.csv",
+        outcomes_csv=folder / "outcomes.csv",
+    )
+
+
+def _write(folder: Path, n: int = 150, seed: int = 0) -> AnalysisSettings:
+    phenotypes, participants, outcomes = example_tables(n, np.random.default_rng(seed), _COHORT)
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    phenotypes.to_parquet(folder / "tables" / "phenotypes.parquet")
+    participants.to_csv(folder / "participants.csv", index=False)
+    outcomes.to_csv(folder / "outcomes.csv", index=False)
+    return _settings(folder)
+
+
+def _tables(folder: Path) -> dict[str, pd.DataFrame]:
+    paths = sorted((folder / "tables" / "estimates").glob("*.parquet"))
+    return {path.stem: pd.read_parquet(path) for path in paths}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort")
+    settings = _write(folder)
+    assert associate(folder, settings)["status"] == "done"
+    assert risk(folder, settings)["status"] == "done"
+    return folder
+
+
+def test_every_table_has_the_columns_of_the_contract(finished: Path) -> None:
+    tables = _tables(finished)
+    assert set(tables) == {name for names in TABLES.values() for name in names}
+    for table in tables.values():
+        assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
+        assert set(table["status"]) <= {"ok", "failed", "suppressed"}
+        assert table["spec_digest"].eq(spec_digest(_settings(finished))).all()
+
+
+def test_a_row_has_a_number_if_and_only_if_it_is_ok(finished: Path) -> None:
+    for table in _tables(finished).values():
+        assert (table["estimate"].notna() == (table["status"] == "ok")).all()
+        assert ((table["reason"] == "") == (table["status"] == "ok")).all()
+
+
+def test_there_is_a_row_for_every_pair_and_both_scales(finished: Path) -> None:
+    hazards = _tables(finished)["hazards"]
+    keys = hazards.groupby(["exposure", "outcome", "scale"]).size()
+    assert keys.to_dict() == dict.fromkeys(keys.index, 1)
+    assert len(keys) == 2 * 3 * 2
+    assert hazards["status"].eq("ok").any()
+
+
+def test_no_small_cell_is_in_any_file(finished: Path) -> None:
+    for table in _tables(finished).values():
+        for name in ("n", "n_events"):
+            assert not table[name].between(1, 4).any()
+        assert not (table["n"] - table["n_events"]).between(1, 4).any()
+    curves = _tables(finished)["survival_curves"]
+    assert not curves["n_at_risk"].between(1, 4).any()
+    shown = curves[curves["status"] == "ok"].groupby(["exposure", "outcome", "group"])["n_events"]
+    assert not shown.diff().between(1, 4).any()
+
+
+def test_there_is_a_gap_for_every_grouping_and_it_names_who_is_not_in_it(finished: Path) -> None:
+    fairness = _tables(finished)["fairness"]
+    gaps = fairness[fairness["group"] == "max_gap"]
+    assert set(gaps["group_by"]) == {"sex", "age_band", "bmi_class", "ethnicity", "centre"}
+    failed = gaps[gaps["status"] == "failed"]
+    assert failed["estimate"].isna().all()
+    assert (gaps.loc[gaps["group_by"] == "ethnicity", "not_estimable"] != "").all()
+
+
+def test_a_second_run_does_nothing(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "tables" / "estimates").iterdir()}
+    assert associate(finished, _settings(finished))["status"] == "current"
+    assert risk(finished, _settings(finished))["status"] == "current"
+    assert before == {path: path.stat().st_mtime_ns for path in (finished / "tables" / "estimates").iterdir()}
+
+
+def test_the_same_inputs_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    settings = _write(tmp_path)
+    associate(tmp_path, settings)
+    risk(tmp_path, settings)
+    for ours in sorted((finished / "tables" / "estimates").iterdir()):
+        assert (tmp_path / "tables" / "estimates" / ours.name).read_bytes() == ours.read_bytes()
+
+
+def test_a_changed_input_or_setting_changes_the_key(tmp_path: Path) -> None:
+    settings = _write(tmp_path, n=60)
+    key = estimates_key(tmp_path, settings)
+    assert estimates_key(tmp_path, replace(settings, seed=1)) != key
+    assert estimates_key(tmp_path, replace(settings, participants_csv=tmp_path / "participants.csv")) == key
+    _write(tmp_path, n=60, seed=1)
+    assert estimates_key(tmp_path, settings) != key
+
+
+def test_a_missing_table_is_made_again(tmp_path: Path) -> None:
+    settings = _write(tmp_path, n=60)
+    associate(tmp_path, settings)
+    assert is_current(tmp_path, settings, "associate")
+    assert not is_current(tmp_path, settings, "risk")
+    published = tmp_path / "tables" / "estimates" / "associations.parquet"
+    assert read_key(published) == estimates_key(tmp_path, settings)
+    published.unlink()
+    assert associate(tmp_path, settings)["status"] == "done"
+
+
+def test_without_participants_the_stages_are_skipped_with_a_sentence(tmp_path: Path) -> None:
+    for stage in (associate, risk):
+        result = stage(tmp_path, AnalysisSettings())
+        assert result["status"] == "skipped"
+        assert "participants_csv" in result["reason"]
+
+
+def test_foreign_column_names_are_mapped(tmp_path: Path) -> None:
+    settings = _write(tmp_path, n=60)
+    path = tmp_path / "participants.csv"
+    table = pd.read_csv(path, dtype=str).rename(columns={"participant": "eid", "age_years": "p21003_i2"})
+    table.to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"participants: columns \['participant', 'age_years'\] are missing"):
+        associate(tmp_path, settings)
+    mapped = replace(settings, participant_columns={"participant": "eid", "age_years": "p21003_i2"})
+    assert associate(tmp_path, mapped)["status"] == "done"
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    settings = replace(_write(tmp_path, n=60), covariates=("sex", "cholesterol"))
+    with pytest.raises(ValueError, match=r"participants: columns \['cholesterol'\] are missing"):
+        associate(tmp_path, settings)
+
+
+def test_a_cohort_without_phenotypes_says_what_to_run(tmp_path: Path) -> None:
+    settings = _write(tmp_path, n=60)
+    (tmp_path / "tables" / "phenotypes.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match="run derive first"):
+        risk(tmp_path, settings)

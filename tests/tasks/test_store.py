@@ -1,0 +1,95 @@
+"""Publishing: whole or not at all, the same bytes for the same tree, never a half-written file."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from cmr_models.contracts import cine_study, cine_view
+from tasks import store
+from tasks.zarr_encoding import encode_tree
+
+
+@pytest.fixture
+def study() -> xr.DataTree:
+    rng = np.random.default_rng(3)
+    view = cine_view(
+        rng.integers(0, 4000, (13, 3, 40, 32), dtype=np.uint16),
+        time_ms=np.arange(13) * 40.0,
+        pixel_mm=(1.8, 1.9),
+        position_mm=[[0, 0, 10 * i] for i in range(3)],
+        row_dir=(1, 0, 0),
+        col_dir=(0, 1, 0),
+        slice_mm=10,
+        thickness_mm=8,
+        flags=["slice_gap"],
+    )
+    return cine_study({"sax": view}, key="k1", participant="1")
+
+
+def test_what_is_read_is_what_was_published(study: xr.DataTree, tmp_path: Path) -> None:
+    path = store.Cohort(tmp_path).study("1-2")
+    store.publish(encode_tree(study), path)
+    loaded = store.load_tree(path)
+    assert loaded.identical(study)
+    assert store.published_key(path) == "k1"
+
+
+def test_the_same_tree_gives_the_same_bytes(study: xr.DataTree, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.zarr.zip", tmp_path / "b.zarr.zip"
+    store.publish(encode_tree(study), first)
+    store.publish(dict(reversed(encode_tree(study).items())), second)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_no_member_is_written_twice(study: xr.DataTree, tmp_path: Path) -> None:
+    store.publish(encode_tree(study), tmp_path / "a.zarr.zip")
+    names = zipfile.ZipFile(tmp_path / "a.zarr.zip").namelist()
+    assert names == sorted(set(names))
+
+
+def test_a_failure_while_writing_leaves_nothing_behind(
+    study: xr.DataTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(handle: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        store.publish(encode_tree(study), tmp_path / "a.zarr.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rejection_replaces_the_outdated_file_and_a_success_the_receipt(
+    study: xr.DataTree, tmp_path: Path
+) -> None:
+    path = tmp_path / "1-2.zarr.zip"
+    store.publish(encode_tree(study), path)
+    store.publish_rejection(path, key="k2", status="quarantined", reason="zip_corrupt", detail="")
+    assert not path.exists()
+    receipt = store.rejection(path)
+    assert receipt is not None
+    assert (receipt["key"], receipt["reason"]) == ("k2", "zip_corrupt")
+    store.publish(encode_tree(study), path)
+    assert store.rejection(path) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04" + bytes(40)])
+def test_a_file_that_is_no_published_tree_has_no_key(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr.zip"
+    path.write_bytes(content)
+    assert store.published_key(path) is None
+
+
+def test_a_missing_study_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run the stage"), store.open_tree(tmp_path / "a.zarr.zip"):
+        pass
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert store.digest({"a": 1, "b": [1, 2]}) == store.digest(json.loads('{"b": [1, 2], "a": 1}'))
+    assert store.digest({"a": 1}) != store.digest({"a": 2})

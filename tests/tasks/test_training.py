@@ -1,0 +1,155 @@
+"""The training recipe on a few tiny steps: reproducible, resumable, and honest about its data."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imsave
+
+from cmr_models import zoo
+from cmr_models.partial_labels import lv_only_possible
+from tasks import training
+from tasks.training import read_settings, train
+from tasks.training_data import fold_patients, real_pool, simulated_pool
+from tasks.training_settings import TrainingSettings
+
+_RECIPES = Path(__file__).parents[2] / "infra" / "training"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fifty simulated images, made once."""
+    folder = tmp_path_factory.mktemp("simulated")
+    simulated_pool(folder, "sax", 50, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six drawn images of three patients."""
+    folder, rng = tmp_path_factory.mktemp("real"), np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    for patient in "ABC":
+        for k in (1, 2):
+            lv = np.zeros((64, 64))
+            lv[24:40, 24:40] = 1
+            name = f"{patient}-IM-0001-{k:04d}.png"
+            imsave(folder / "images" / name, lv * 0.5 + rng.random((64, 64)) * 0.3, cmap="gray", vmin=0, vmax=1)
+            imsave(folder / "labels" / name, lv, cmap="gray", vmin=0, vmax=1)
+    return folder
+
+
+def _settings(cache: Path, real: Path | None = None) -> TrainingSettings:
+    return TrainingSettings(
+        seed=3,
+        simulation_seed=3,
+        config={"widths": [8, 8], "blocks": [1, 1]},
+        size=32,
+        n_simulated=50,
+        simulated_cache=str(cache),
+        simulation_workers=1,
+        real=str(real or ""),
+        steps=6,
+        simulated_steps=2,
+        teacher_from=3,
+        batch=4,
+        warmup_steps=2,
+        device="cpu",
+        log_every=2,
+    )
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(zoo.load(folder)[0].state_dict())
+
+
+def test_a_killed_training_that_resumes_ends_with_the_same_weights(
+    cache: Path, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(cache, real)
+    straight = train(settings, tmp_path / "straight")
+    advance = training._Run.advance
+
+    def killed(run: training._Run, *pools: object) -> dict[str, float]:
+        if run.step == 4:
+            run.checkpoint()
+            raise KeyboardInterrupt
+        return advance(run, *pools)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training._Run, "advance", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "resumed")
+    monkeypatch.undo()
+    resumed = train(settings, tmp_path / "resumed")
+    for name, weight in _weights(straight).items():
+        assert torch.equal(weight, _weights(resumed)[name]), name
+
+
+def test_a_checkpoint_of_other_settings_is_refused(cache: Path, tmp_path: Path) -> None:
+    settings = _settings(cache)
+    train(settings, tmp_path)
+    with pytest.raises(ValueError, match="made with other settings"):
+        train(replace(settings, learning_rate=0.5), tmp_path)
+
+
+def test_the_card_says_what_was_trained_on_and_what_was_held_out(cache: Path, real: Path, tmp_path: Path) -> None:
+    folder = train(replace(_settings(cache, real), fold=0, n_folds=3), tmp_path)
+    card = zoo.card(folder)
+    assert "4 real images of 2 patients" in " ".join(card.training_data)
+    assert "held out: A" in card.training_data
+    assert str(real) not in (folder / zoo.CARD_FILE).read_text()
+
+
+def test_metrics_are_logged_with_the_step(cache: Path, tmp_path: Path) -> None:
+    train(_settings(cache), tmp_path)
+    header, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert header == "step,cross_entropy,dice_loss"
+    assert [row.split(",")[0] for row in rows] == ["2", "4", "6"]
+
+
+def test_a_later_stage_begins_with_the_weights_of_an_earlier_one_and_says_so(cache: Path, tmp_path: Path) -> None:
+    first = train(_settings(cache), tmp_path / "first")
+    second = train(replace(_settings(cache), start_from=str(first), steps=1), tmp_path / "second")
+    assert any(zoo.card(first).digest[:12] in line for line in zoo.card(second).training_data)
+
+
+def test_simulated_images_do_not_depend_on_how_many_are_made(tmp_path: Path) -> None:
+    few, more = simulated_pool(tmp_path / "a", "sax", 2, 9), simulated_pool(tmp_path / "b", "sax", 3, 9)
+    np.testing.assert_array_equal(few.images, more.images[:2])
+
+
+def test_every_patient_is_held_out_in_exactly_one_fold() -> None:
+    patients = [f"P{k}" for k in range(11)]
+    folds = [fold_patients(patients, fold, 5) for fold in range(5)]
+    assert sorted(name for fold in folds for name in fold) == sorted(patients)
+
+
+def test_a_drawn_pool_leaves_only_what_the_distance_allows() -> None:
+    lv = np.zeros((61, 61), bool)
+    lv[30, 30] = True
+    possible = lv_only_possible(lv, pixel_mm=5.0)
+    assert possible[30, 30] == 0b1000
+    assert possible[30, 31] == 0b0111
+    assert possible[30, 40] == 0b0011
+    assert possible[30, 60] == 0b0001
+    assert lv_only_possible(lv, pixel_mm=1.0)[30, 31] == 0b0101
+
+
+def test_real_images_need_a_folder_with_images(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="leave `real` empty"):
+        real_pool(tmp_path, 1.3)
+
+
+@pytest.mark.parametrize("name", ["segment_sax_simulated.toml", "segment_sax.toml", "segment_lax_4c.toml"])
+def test_the_recipes_in_the_repository_are_readable(name: str) -> None:
+    assert name.startswith(read_settings(_RECIPES / name).task)
+
+
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text("stepps = 3\n")
+    with pytest.raises(ValueError, match=r"unknown settings \['stepps'\]"):
+        read_settings(file)
