@@ -35,7 +35,7 @@ docs: $(VENV)/.installed ## regenerate the data dictionary, reason codes and val
 constraints: ## resolve anew what constraints.txt pins
 	$(PYTHON) -m venv --clear .constraints
 	.constraints/bin/pip install --quiet torch==2.13.0 -e ".[dev]"
-	.constraints/bin/pip freeze --exclude-editable | grep -v "^cmr-cohort" > constraints.txt
+	.constraints/bin/pip freeze --exclude-editable | sed "s,+cpu,," > constraints.txt
 	rm -rf .constraints
 
 clean:

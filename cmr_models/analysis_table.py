@@ -16,10 +16,18 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "rate_and_output": ("lvco_l_min", "heart_rate_bpm"),
 }
 DEATH = "death"
+CONDITIONS = (
+    "heart_failure",
+    "atrial_fibrillation",
+    "myocardial_infarction",
+    "diabetes",
+    "hypertension",
+    "cancer",
+    DEATH,
+)
 
-# Gaps that would not change a decision: 2 points of ejection fraction, 0.05 of concordance, 2 % of
-# studies, a ratio of
-# 1.25 between two hazard or odds ratios (the bound used for bioequivalence).
+# Gaps that would not change a decision: 2 points of ejection fraction, 0.05 of concordance, 2 % of studies, a ratio
+# of 1.25 between two hazard or odds ratios (the bound used for bioequivalence).
 MARGINS: Mapping[str, float] = {
     "adjusted_mean/lvef_pct": 2.0,
     "adjusted_mean/rvef_pct": 2.0,
@@ -30,16 +38,7 @@ MARGINS: Mapping[str, float] = {
 }
 
 OUTCOME_COLUMNS = ("prevalent", "event", "entry_years", "exit_years", "follow_up_years")
-_REQUIRED_OUTCOMES = (
-    "participant",
-    "visit",
-    "condition",
-    "prevalent",
-    "entry_years",
-    "exit_years",
-    "event",
-    "cause",
-)
+_REQUIRED_OUTCOMES = ("participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event", "cause")
 
 
 @dataclass(frozen=True)
@@ -65,23 +64,8 @@ class AnalysisSpec:
     """
 
     phenotypes: tuple[str, ...] = tuple(name for names in FAMILIES.values() for name in names)
-    conditions: tuple[str, ...] = (
-        "heart_failure",
-        "atrial_fibrillation",
-        "myocardial_infarction",
-        "diabetes",
-        "hypertension",
-        "cancer",
-        DEATH,
-    )
-    covariates: tuple[str, ...] = (
-        "sex",
-        "height_cm",
-        "weight_kg",
-        "systolic_mmhg",
-        "smoking",
-        "deprivation",
-    )
+    conditions: tuple[str, ...] = CONDITIONS
+    covariates: tuple[str, ...] = ("sex", "height_cm", "weight_kg", "systolic_mmhg", "smoking", "deprivation")
     families: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: FAMILIES)
     group_by: tuple[str, ...] = ("sex", "age_band", "bmi_class", "ethnicity", "centre")
     age_edges_years: tuple[float, ...] = (55.0, 65.0, 75.0)
@@ -108,14 +92,12 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     """One row a person: the first visit with a study, its phenotypes, covariates and groups.
 
     Args:
-        phenotypes: one row a study; only rows with status ``ok`` have phenotypes, the others count as not
-            measured.
+        phenotypes: one row a study; only rows with status ``ok`` have phenotypes, the others count as not measured.
         participants: one row a participant and visit.
         spec: which columns.
 
     Returns:
-        ``participant, visit``, boolean ``measured``, the phenotypes, covariates and groups of ``spec``.
-        Studies whose
+        ``participant, visit``, boolean ``measured``, the phenotypes, covariates and groups of ``spec``. Studies whose
         participant is not listed are kept with missing covariates.
 
     Raises:
@@ -144,8 +126,7 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
 
 
 def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: str) -> pd.DataFrame:
-    """``people`` with the outcome of one condition: ``prevalent, event, entry_years, exit_years,
-    follow_up_years``.
+    """``people`` with the outcome of one condition: ``prevalent, event, entry_years, exit_years, follow_up_years``.
 
     People without a row for the condition are left out.
 
@@ -188,6 +169,4 @@ def _with_keys(table: pd.DataFrame) -> pd.DataFrame:
 def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
     missing = [name for name in columns if name not in table]
     if missing:
-        raise ValueError(
-            f"{what}: columns {missing} are missing; map them in the settings, it has {list(table)}"
-        )
+        raise ValueError(f"{what}: columns {missing} are missing; map them in the settings, it has {list(table)}")

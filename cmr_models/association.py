@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.covariates import design_columns, independent_columns, term_table
+from cmr_models.covariates import complete_design, independent_columns, term_table
 from cmr_models.estimates import NotEstimableError
 
 Floats = npt.NDArray[np.float64]
@@ -21,9 +21,8 @@ class LogisticFit:
     """A fitted model.
 
     Attributes:
-        estimates: one row a term: ``term, coef, se, ci_low, ci_high`` (of the coefficient), ``z,
-            minus_log10_p, status``
-            (``ok``; ``aliased``: constant or a combination of earlier terms; ``infinite``: no finite
+        estimates: one row a term: ``term, coef, se, ci_low, ci_high`` (of the coefficient), ``z, minus_log10_p,
+            status`` (``ok``; ``aliased``: constant or a combination of earlier terms; ``infinite``: no finite
             maximum).
         log_likelihood: of the fitted model.
         n: rows fitted.
@@ -54,10 +53,7 @@ def fit_logistic(table: pd.DataFrame, *, outcome: str, covariates: Sequence[str]
     cases = table[outcome].to_numpy(float)
     if not np.isin(cases, (0, 1)).all():
         raise ValueError(f"{outcome} must be 0 or 1 without missing values")
-    design = design_columns(table, covariates)
-    if design.isna().to_numpy().any():
-        empty = [str(name) for name in design if design[name].isna().any()]
-        raise ValueError(f"covariates have missing values: {empty}; drop or impute those rows first")
+    design = complete_design(table, covariates)
     if not cases.any():
         raise NotEstimableError("too_few_cases", "no case in the table")
     if cases.all():
@@ -74,8 +70,7 @@ def fit_logistic(table: pd.DataFrame, *, outcome: str, covariates: Sequence[str]
 
 
 def benjamini_hochberg(minus_log10_p: npt.ArrayLike) -> Floats:
-    """Benjamini-Hochberg q of each test, from -log10 p so that no p underflows; NaN stays NaN and is not
-    counted.
+    """Benjamini-Hochberg q of each test, from -log10 p so that no p underflows; NaN stays NaN and is not counted.
 
     A q under the smallest positive float is that float, never 0.
 

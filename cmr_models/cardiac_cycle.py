@@ -47,9 +47,7 @@ def find_cycle(lv_ml: npt.ArrayLike) -> CardiacCycle:
     volume_ml = np.asarray(lv_ml, np.float64)
     usable = np.flatnonzero(np.isfinite(volume_ml))
     if not usable.size:
-        raise ValueError(
-            f"the volume curve has {volume_ml.size} frames, all of them masked; nothing can be found"
-        )
+        raise ValueError(f"the volume curve has {volume_ml.size} frames, all of them masked; nothing can be found")
     if usable.size == 1:
         return CardiacCycle(int(usable[0]), None, True)
     smooth = smooth_cycle(volume_ml) if volume_ml.size >= MIN_FRAMES_SMOOTHED else volume_ml

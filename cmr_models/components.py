@@ -10,6 +10,8 @@ from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV
 
 Labels = npt.NDArray[np.uint8]
 
+_FEWEST_SLICES = 5
+_CONTRACTED = 0.92
 _IN_PLANE = np.zeros((3, 3, 3), bool)
 _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 
@@ -17,16 +19,17 @@ _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_reach_mm: float = 75.0) -> Labels:
     """Short-axis labels without islands and holes.
 
-    In each image the largest left ventricle stays if it lies within ``reach_mm`` of the middle of all;
-    holes in it are filled
-    (papillary muscles belong to the pool); myocardium and right ventricle stay where they are the largest
-    piece or at
-    least a quarter of it, and near. Of the slices, only those in one run without a gap keep a left ventricle.
+    From the slice with most left ventricle outwards, each image keeps the largest piece that overlaps the left
+    ventricle of the slice before, over all frames; in the first one it must lie within ``reach_mm`` of the middle
+    of the stack. Holes in it are filled: papillary muscles belong to the pool. Myocardium and right ventricle stay
+    where they are the largest piece or at least a quarter of it, and near; a right ventricle only in slices with a
+    left one or next to them, and not where the next slice has the inside of the left one. Basal slices whose pool
+    grows while the ventricle contracts show the atrium and lose their left ventricle.
 
     Args:
         labels: ``(frame, slice, row, col)``.
         pixel_mm: pixel size.
-        reach_mm: how far a slice's left ventricle may lie from the stack's.
+        reach_mm: how far the left ventricle of the first slice may lie from the middle of all.
         rv_reach_mm: how far the centre of a piece of the right ventricle may lie from it.
 
     Returns:
@@ -35,15 +38,20 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     stack = labels.reshape(-1, *labels.shape[2:]).copy()
     window = _occupied(stack)
     part = stack[:, window[0], window[1]]
-    lv = _largest(part == LV)
-    centre = _median_centre(lv)
+    pool = part == LV
+    centre = _median_centre(_largest(pool))
     if centre is None:
-        part[part == LV] = BACKGROUND
         return stack.reshape(labels.shape)
-    lv &= _near(lv, centre, reach_mm / pixel_mm)
-    lv = _without_holes(lv)
-    in_slice = np.asarray(lv.reshape(*labels.shape[:2], -1).any(axis=(0, 2)))
-    lv &= _longest_run(in_slice, labels.shape[0])
+    by_slice = pool.reshape(*labels.shape[:2], *pool.shape[1:])
+    chained = _chained(by_slice, centre, reach_mm / pixel_mm)
+    area = chained.sum(axis=(2, 3))
+    atrial = _atrial_slices(area)
+    chained[:, atrial] = False
+    lv = _without_holes(chained.reshape(pool.shape))
+    run = np.asarray(area.any(axis=0)) & ~atrial
+    part[_per_image(atrial, labels.shape[0]) & (part == MYOCARDIUM)] = BACKGROUND
+    beyond = ~_per_image(ndimage.binary_dilation(run), labels.shape[0])
+    part[(beyond | _inside_next_lv(lv, labels.shape[0])) & (part == RV)] = BACKGROUND
     for label, reach in ((MYOCARDIUM, rv_reach_mm), (RV, rv_reach_mm)):
         mask = part == label
         part[mask & ~_large_and_near(mask, centre, reach / pixel_mm)] = BACKGROUND
@@ -133,16 +141,61 @@ def _median_centre(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | Non
     return np.asarray(np.median(_centres(mask[chosen]), axis=0))
 
 
-def _near(mask: npt.NDArray[np.bool_], centre: npt.NDArray[np.float64], reach_px: float) -> npt.NDArray[np.bool_]:
-    distance = np.hypot(*(np.nan_to_num(_centres(mask), nan=np.inf) - centre).T)
-    return np.asarray(distance <= reach_px)[:, None, None]
+def _chained(pool: npt.NDArray[np.bool_], centre: npt.NDArray[np.float64], reach_px: float) -> npt.NDArray[np.bool_]:
+    """``(frame, slice, row, col)``: the pieces of ``pool`` that hang together from slice to slice."""
+    n_slices = pool.shape[1]
+    first = int(pool.sum(axis=(0, 2, 3)).argmax())
+    rows, cols = np.indices(pool.shape[2:])
+    kept = np.zeros_like(pool)
+    around = np.hypot(rows - centre[0], cols - centre[1]) <= reach_px
+    kept[:, first] = _largest_touching(pool[:, first], around)
+    for onward in (range(first + 1, n_slices), range(first - 1, -1, -1)):
+        footprint = np.any(kept[:, first], axis=0)
+        for k in onward:
+            kept[:, k] = _largest_touching(pool[:, k], footprint)
+            footprint = np.any(kept[:, k], axis=0)
+    return kept
 
 
-def _longest_run(present: npt.NDArray[np.bool_], n_frames: int) -> npt.NDArray[np.bool_]:
-    """``(frame * slice, 1, 1)``: True for the slices of the longest run in which ``present (slice)`` is
-    True.
+def _atrial_slices(area: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """``(slice,)``: slices at the basal end whose pool ``area (frame, slice)`` is larger when the others' is smallest.
+
+    The basal end is the one with the larger pool. Nothing is said without two frames, five slices and a contraction.
     """
-    runs, n_runs = ndimage.label(present)
-    if n_runs > 1:
-        present = runs == 1 + np.argmax(np.bincount(runs)[1:])
-    return np.tile(present, n_frames)[:, None, None]
+    atrial = np.zeros(area.shape[1], bool)
+    run = np.flatnonzero(area.any(axis=0))
+    if len(area) < 2 or run.size < _FEWEST_SLICES:
+        return atrial
+    middle = area[:, run[run.size // 4 : -(run.size // 4)]].sum(axis=1)
+    full, empty = int(middle.argmax()), int(middle.argmin())
+    if middle[empty] > _CONTRACTED * middle[full]:
+        return atrial
+    ends = area[full, [run[0], run[1]]].sum(), area[full, [run[-1], run[-2]]].sum()
+    for k in run[: run.size // 2] if ends[0] >= ends[1] else run[::-1][: run.size // 2]:
+        if area[empty, k] <= area[full, k]:
+            break
+        atrial[k] = True
+    return atrial
+
+
+def _largest_touching(mask: npt.NDArray[np.bool_], footprint: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The largest piece of each image of ``mask (image, row, col)`` of those that overlap ``footprint (row, col)``."""
+    numbers, sizes, _ = _pieces(mask)
+    touching = np.zeros(sizes.size, bool)
+    touching[numbers[:, footprint]] = True
+    touching[0] = False
+    return _largest(touching[numbers])
+
+
+def _inside_next_lv(lv: npt.NDArray[np.bool_], n_frames: int) -> npt.NDArray[np.bool_]:
+    """Where a neighbouring slice of the same frame has left ventricle, by two pixels from its border."""
+    core = ndimage.binary_erosion(lv, _IN_PLANE, iterations=2).reshape(n_frames, -1, *lv.shape[1:])
+    beside = np.zeros_like(core)
+    beside[:, 1:] |= core[:, :-1]
+    beside[:, :-1] |= core[:, 1:]
+    return np.asarray(beside.reshape(lv.shape))
+
+
+def _per_image(of_slice: npt.NDArray[np.bool_], n_frames: int) -> npt.NDArray[np.bool_]:
+    """``(slice,)`` repeated for every frame, ``(frame * slice, 1, 1)``."""
+    return np.tile(of_slice, n_frames)[:, None, None]

@@ -39,6 +39,19 @@ def design_columns(table: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFra
     return pd.DataFrame(columns, index=table.index)
 
 
+def complete_design(table: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFrame:
+    """:func:`design_columns` of covariates that no row lacks.
+
+    Raises:
+        ValueError: a covariate is not a column of ``table``, or has missing values.
+    """
+    design = design_columns(table, covariates)
+    empty = [str(name) for name in design if design[name].isna().any()]
+    if empty:
+        raise ValueError(f"covariates have missing values: {empty}; drop or impute those rows first")
+    return design
+
+
 def independent_columns(values: Floats) -> npt.NDArray[np.bool_]:
     """Which columns of ``values (row, col)`` are neither constant nor a combination of earlier ones.
 
@@ -60,9 +73,7 @@ def independent_columns(values: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(keep, bool)
 
 
-def term_table(
-    names: list[str], kept: npt.NDArray[np.bool_], coef: Floats, se: Floats, spread: Floats
-) -> pd.DataFrame:
+def term_table(names: list[str], kept: npt.NDArray[np.bool_], coef: Floats, se: Floats, spread: Floats) -> pd.DataFrame:
     """One row a term of a fitted regression.
 
     Args:

@@ -29,11 +29,10 @@ def curve_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec)
         spec: groups, step and the smallest number that may be published.
 
     Returns:
-        Estimates with ``years`` and ``n_at_risk``, gated: points that would show fewer than
-        ``minimum_cell`` events
-        since the last published point, or so few at risk, are rows with status ``suppressed``; people and
-        numbers at
-        risk are rounded to multiples of ``minimum_cell``.
+        Estimates with ``years`` and ``n_at_risk``, gated: points that would show fewer than ``minimum_cell`` events
+        since the last published point, or so few at risk, are rows with status ``suppressed``. People and numbers at
+        risk are rounded to multiples of ``minimum_cell``; the number at risk is there wherever it is 0 or at least
+        ``minimum_cell``, at thinned points too.
     """
     records: list[dict[str, Any]] = []
     for condition in spec.conditions:
@@ -71,12 +70,13 @@ def _curve(rows: pd.DataFrame, spec: AnalysisSpec) -> list[dict[str, Any]]:
     at_risk, events = curve.at_risk(years), curve.events_until(years)
     allowed = mask_curve(years, at_risk, events, spec.minimum_cell)
     n = float(round_counts(len(rows), spec.minimum_cell))
-    shown = round_counts(at_risk, spec.minimum_cell)
+    countable = (at_risk == 0) | (at_risk >= spec.minimum_cell)
+    shown = np.where(countable, round_counts(at_risk, spec.minimum_cell), np.nan)
     return [
         {
             "n": n,
             "years": float(years[k]),
-            "n_at_risk": float(shown[k]) if allowed[k] else np.nan,
+            "n_at_risk": float(shown[k]),
             "n_events": float(events[k]) if allowed[k] else np.nan,
             "estimate": float(survival[k]) if allowed[k] else np.nan,
             "ci_low": float(low[k]) if allowed[k] else np.nan,

@@ -32,8 +32,7 @@ class Derived(NamedTuple):
         status: ok, absent (no short axis) or quarantined.
         reason: code; empty when ok.
         detail: what was found.
-        phenotypes: every row of the table, in its order; :class:`Missing` with a reason where there is no
-            number.
+        phenotypes: every row of the table, in its order; :class:`Missing` with a reason where there is no number.
         quality: verdict of every rule; None where it could not be judged.
         quality_reasons: codes of the broken rules.
         curves: Dataset over ``frame``, or None without a short axis.
@@ -83,9 +82,7 @@ def derive(
     if broken and broken[0].quarantines:
         code = broken[0].code
         withheld: dict[str, Value] = {name: Missing(code) for name in phenotypes}
-        return Derived(
-            "quarantined", code, _found(broken[0], phenotypes), withheld, verdicts, reasons, curves
-        )
+        return Derived("quarantined", code, _found(broken[0], phenotypes), withheld, verdicts, reasons, curves)
     return Derived("ok", "", "", phenotypes, verdicts, reasons, curves)
 
 

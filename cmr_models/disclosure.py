@@ -1,7 +1,6 @@
 """The gate through which every published table passes: small cells are masked, and what would give them back.
 
-A cell is small when it counts 1 to ``minimum - 1`` people, events, or people without the event. UK
-Biobank permits no
+A cell is small when it counts 1 to ``minimum - 1`` people, events, or people without the event. UK Biobank permits no
 smaller number than 5 in any publication. A count of 0 is not small.
 """
 
@@ -29,18 +28,13 @@ def mask_small_cells(
     margins: Sequence[str] = _MARGIN,
     values: Sequence[str] = VALUE_COLUMNS,
 ) -> pd.DataFrame:
-    """Mask small cells and, within each grouping, enough further cells that no margin gives a masked one
-    back.
+    """Mask small cells and, within each grouping, enough further cells that no margin gives a masked one back.
 
-    A row with a small ``n`` loses ``n``, ``n_events`` and its estimates; a row with a small ``n_events``
-    or a small
-    ``n - n_events`` keeps ``n`` and loses the rest. Groups of one grouping add up to the overall row, so
-    a single masked
-    group could be had by subtraction: the next smallest groups are masked too (reason ``secondary``)
-        until at least two
-    cells and ``minimum`` people are hidden. ``n_excluded`` (people left out of ``n`` whose number must
-    not show either),
-    if there, masks ``n`` where it is small, and is dropped.
+    A row with a small ``n`` loses ``n``, ``n_events`` and its estimates; a row with a small ``n_events`` or a small
+    ``n - n_events`` keeps ``n`` and loses the rest. Groups of one grouping add up to the overall row, so a single
+    masked group could be had by subtraction: the next smallest groups are masked too (reason ``secondary``) until at
+    least two cells and ``minimum`` people are hidden. ``n_excluded`` (people left out of ``n`` whose number must not
+    show either), if there, masks ``n`` where it is small, and is dropped.
 
     Args:
         table: rows with ``n``, ``n_events`` and optionally ``group_by, group, status, reason``.
@@ -77,14 +71,11 @@ def mask_small_cells(
     )
 
 
-def mask_curve(
-    years: npt.ArrayLike, n_at_risk: npt.ArrayLike, n_events: npt.ArrayLike, minimum: int = 5
-) -> Bools:
+def mask_curve(years: npt.ArrayLike, n_at_risk: npt.ArrayLike, n_events: npt.ArrayLike, minimum: int = 5) -> Bools:
     """Which points of a survival curve may be published.
 
-    A point may be if nobody or at least ``minimum`` are at risk, and if between it and the point
-    published before there
-    were no events or at least ``minimum``. The first point counts from no events.
+    A point may be if nobody or at least ``minimum`` are at risk, and if between it and the point published before
+    there were no events or at least ``minimum``. The first point counts from no events.
 
     Args:
         years: ``(k,)`` ascending.

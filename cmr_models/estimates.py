@@ -35,21 +35,8 @@ COLUMNS = (
     "reason",
     "spec_digest",
 )
-TEXT_COLUMNS = (
-    "exposure",
-    "unit",
-    "scale",
-    "outcome",
-    "model",
-    "measure",
-    "group_by",
-    "group",
-    "family",
-    "status",
-    "reason",
-    "spec_digest",
-)
 VALUE_COLUMNS = ("estimate", "se", "ci_low", "ci_high", "z", "minus_log10_p", "q")
+TEXT_COLUMNS = tuple(name for name in COLUMNS if name not in ("n", "n_events", *VALUE_COLUMNS))
 
 NOT_ESTIMABLE: Mapping[str, str] = {
     "too_few_cases": "Fewer cases or events than the minimum.",

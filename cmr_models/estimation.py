@@ -1,4 +1,4 @@
-"""Every phenotype against every condition: odds ratios, hazard ratios and concordance, overall and by group."""
+"""Every phenotype against every condition: odds ratios, hazard ratios, concordance, also by group."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Pair:
-    """One phenotype and one condition: the complete rows, the covariates, the SD by which effects are scaled."""
+    """One phenotype and one condition: complete rows, covariates, the SD by which effects are scaled."""
 
     exposure: str
     outcome: str
@@ -64,11 +64,9 @@ def association_rows(
 def hazard_rows(
     people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec, *, by: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Incident disease and death on each phenotype: Cox on the age scale, entered at imaging, per SD and
-    per unit.
+    """Incident disease and death on each phenotype: Cox on the age scale, entered at imaging, per SD and per unit.
 
-    Other deaths are censored (cause-specific hazards). ``n_excluded`` counts complete people not at risk:
-    prevalent
+    Other deaths are censored (cause-specific hazards). ``n_excluded`` counts complete people not at risk: prevalent
     cases, whose number must not be had by subtraction.
     """
     rows: list[_Row] = []
@@ -88,11 +86,9 @@ def discrimination_rows(
 ) -> pd.DataFrame:
     """Concordance of each phenotype with each condition; models as in ``tasks.statistics``.
 
-    ``harrell_phenotype`` is computed in the groups ``by`` too, with the direction of the overall hazard
-    ratio, so that
-    a group in which the phenotype points the other way shows as under one half. The ``adjusted`` models
-    are apparent:
-    tested on the people they were fitted to.
+    ``harrell_phenotype`` is computed in the groups ``by`` too, with the direction of the overall hazard ratio, so
+    that a group in which the phenotype points the other way shows as under one half. The ``adjusted`` models are
+    apparent: tested on the people they were fitted to.
     """
     rows: list[_Row] = []
     models = {"harrell_adjusted": _harrell_adjusted, "uno_adjusted": _uno_adjusted} if adjusted else {}
@@ -195,9 +191,7 @@ def _check_counts(rows: pd.DataFrame, events: str, spec: AnalysisSpec) -> None:
     if n_events < spec.minimum_events:
         raise NotEstimableError("too_few_cases", f"{n_events} of at least {spec.minimum_events}")
     if len(rows) - n_events < spec.minimum_events:
-        raise NotEstimableError(
-            "too_few_controls", f"{len(rows) - n_events} of at least {spec.minimum_events}"
-        )
+        raise NotEstimableError("too_few_controls", f"{len(rows) - n_events} of at least {spec.minimum_events}")
 
 
 def _check_per_term(terms: pd.DataFrame, n_fewer: int, spec: AnalysisSpec) -> None:
@@ -245,9 +239,7 @@ def _direction(pair: _Pair, spec: AnalysisSpec) -> float:
     return 1.0 if estimate >= 1 else -1.0
 
 
-def _harrell_phenotype(
-    rows: pd.DataFrame, *, pair: _Pair, sign: float, spec: AnalysisSpec
-) -> dict[str, float]:
+def _harrell_phenotype(rows: pd.DataFrame, *, pair: _Pair, sign: float, spec: AnalysisSpec) -> dict[str, float]:
     _check_counts(rows, "event", spec)
     score = sign * rows[pair.exposure]
     index = concordance(rows["exit_years"], rows["event"], score, entry=rows["entry_years"])

@@ -47,8 +47,7 @@ def disaggregate(
     """Compute ``metric`` overall and by group.
 
     Args:
-        metric: function of the rows of a group; returns columns such as ``estimate, se, ci_low,
-            ci_high``; raises
+        metric: function of the rows of a group; returns columns such as ``estimate, se, ci_low, ci_high``; raises
             :class:`NotEstimableError` where the rows do not give the number.
         data: one row a person.
         by: columns; an inner sequence of columns is their intersection (named ``a x b``).
@@ -56,9 +55,8 @@ def disaggregate(
         overall: whether the first row is about everybody.
 
     Returns:
-        One row a group: ``group_by, group, n, n_events``, the metric's columns, ``status, reason``. A
-            group without a
-        number is a row with status ``failed``. Missing group labels are the group ``unknown``.
+        One row a group: ``group_by, group, n, n_events``, the metric's columns, ``status, reason``. A group
+        without a number is a row with status ``failed``. Missing group labels are the group ``unknown``.
 
     Raises:
         ValueError: a column of ``by`` or ``events`` is not in ``data``.
@@ -90,18 +88,14 @@ def disaggregated_rows(
     return rows
 
 
-def max_gap(
-    groups: Sequence[str], estimate: npt.ArrayLike, se: npt.ArrayLike, rng: np.random.Generator
-) -> Gap:
+def max_gap(groups: Sequence[str], estimate: npt.ArrayLike, se: npt.ArrayLike, rng: np.random.Generator) -> Gap:
     """The largest gap between independent estimates with known standard errors.
 
-    p: Cochran's homogeneity statistic, chi-squared with one degree of freedom less than groups (for two
-        groups: the z
-    test of the difference). ``null_q95``: by drawing all groups from their common mean.
+    Its p is that of Cochran's homogeneity statistic, chi-squared with one degree of freedom less than groups (for two
+    groups: the z test of the difference); ``null_q95`` comes from drawing all groups from their common mean.
 
     Raises:
-        NotEstimableError: fewer than two groups with an estimate and a positive standard error. A gap of
-            0 is never
+        NotEstimableError: fewer than two groups with an estimate and a positive standard error. A gap of 0 is never
             returned for want of groups.
 
     Reference:
@@ -110,9 +104,7 @@ def max_gap(
     values, errors = np.asarray(estimate, np.float64), np.asarray(se, np.float64)
     usable = np.isfinite(values) & np.isfinite(errors) & (errors > 0)
     if usable.sum() < 2:
-        raise NotEstimableError(
-            "too_few_groups", f"{int(usable.sum())} of {len(values)} groups have an estimate"
-        )
+        raise NotEstimableError("too_few_groups", f"{int(usable.sum())} of {len(values)} groups have an estimate")
     names, values, errors = np.asarray(groups, object)[usable], values[usable], errors[usable]
     weights = errors**-2.0
     statistic = float((weights * (values - (weights @ values) / weights.sum()) ** 2).sum())
@@ -158,17 +150,13 @@ def permutation_gaps(
     indicator[codes, np.arange(len(table))] = 1
     observed = _group_means(indicator, table, minimum)
     ranges = np.array(
-        [
-            _span(_group_means(indicator, table[rng.permutation(len(table))], minimum))
-            for _ in range(n_permutations)
-        ]
+        [_span(_group_means(indicator, table[rng.permutation(len(table))], minimum)) for _ in range(n_permutations)]
     )
     return [_permutation_gap(names, observed[:, k], ranges[:, k]) for k in range(table.shape[1])]
 
 
 def equivalence_p(estimate: npt.ArrayLike, se: npt.ArrayLike, margin: float) -> float:
-    """p of the hypothesis that some two groups differ by ``margin`` or more (two one-sided tests of every
-    pair).
+    """p of the hypothesis that some two groups differ by ``margin`` or more (two one-sided tests of every pair).
 
     A small p claims equivalence; a large p claims nothing.
 

@@ -1,4 +1,4 @@
-"""The fairness table: every estimate by group, through the disclosure gate, and then the gaps between what is left."""
+"""The fairness table: every estimate by group, through the disclosure gate, then the gaps in what is left."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _gaps_only_q(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_adjusted(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
-    """``measured`` with ``adjusted <phenotype>``: at common age, sex and body size; and ``without sex <phenotype>``."""
+    """``measured`` with phenotypes at common age, sex and body size, and at common age and body size alone."""
     columns: dict[str, pd.Series] = {}
     for exposure in spec.phenotypes:
         for prefix, dropped in (("adjusted", ()), ("without sex", ("sex",))):
@@ -76,7 +76,7 @@ def _with_adjusted(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
 
 
 def _residual(measured: pd.DataFrame, exposure: str, names: Sequence[str]) -> pd.Series:
-    """The phenotype less what the covariates (ages and sizes to the second order) explain, at its overall mean."""
+    """The phenotype less what the covariates explain (to the second order), at its overall mean."""
     rows = complete_rows(measured, (exposure, *names))
     result = pd.Series(np.nan, index=measured.index)
     design = design_columns(rows, list(names)).to_numpy(float)
@@ -120,9 +120,7 @@ def _mean(rows: pd.DataFrame, *, column: str) -> dict[str, float]:
     values = rows[column].to_numpy(float)
     if len(values) < 2:
         raise NotEstimableError("too_few_people")
-    return _untested(
-        wald(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), ratio=False)
-    )
+    return _untested(wald(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), ratio=False))
 
 
 def _pass_rows(people: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
@@ -155,9 +153,7 @@ def _untested(values: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name not in ("z", "minus_log10_p")}
 
 
-def _gap_rows(
-    masked: pd.DataFrame, people: pd.DataFrame, measured: pd.DataFrame, spec: AnalysisSpec
-) -> pd.DataFrame:
+def _gap_rows(masked: pd.DataFrame, people: pd.DataFrame, measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     rng = np.random.default_rng(spec.seed)
     groups = masked[masked["group_by"] != "overall"]
     by_means = _permuted(groups, people, measured, spec, rng)

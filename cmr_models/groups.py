@@ -16,9 +16,7 @@ _BMI_EDGES = (18.5, 25.0, 30.0)
 _BMI_LABELS = ("underweight", "normal", "overweight", "obese")
 
 
-def age_band(
-    age_years: npt.ArrayLike, edges_years: Sequence[float] = (55, 65, 75)
-) -> npt.NDArray[np.object_]:
+def age_band(age_years: npt.ArrayLike, edges_years: Sequence[float] = (55, 65, 75)) -> npt.NDArray[np.object_]:
     """``<55``, ``55-64`` ... ``>=75``; ``unknown`` where the age is missing."""
     edges = [f"{edge:g}" for edge in edges_years]
     inner = [f"{low:g}-{high - 1:g}" for low, high in pairwise(edges_years)]

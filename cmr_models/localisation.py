@@ -10,13 +10,13 @@ from cmr_models.contracts import LV, MYOCARDIUM
 from cmr_models.preprocessing import Placement
 from cmr_models.zoo import ModelCard
 
-_COARSE_MM = 2.0
 _MAX_IMAGES = 12
 _STRIDE = 32
 _MAX_VIEW_PX = 256
 _FIELDS_OF_VIEW_MM = (340.0, 240.0, 170.0)
 _EPICARDIAL_MM = 74.0
 _SMOOTHING_MM = 6.0
+_CENTRAL_SD = 0.25
 
 
 def spread_images(images: npt.NDArray[np.generic], n: int = _MAX_IMAGES) -> npt.NDArray[np.float32]:
@@ -30,10 +30,10 @@ def spread_images(images: npt.NDArray[np.generic], n: int = _MAX_IMAGES) -> npt.
     return np.ascontiguousarray(images[np.ix_(frames, slices)].reshape(-1, *images.shape[2:]), np.float32)
 
 
-def coarse_view(shape: tuple[int, ...], pixel_mm: tuple[float, float]) -> Placement:
-    """The whole image at 2 mm (coarser if it is very large), as a square whose side the network accepts."""
+def coarse_view(shape: tuple[int, ...], pixel_mm: tuple[float, float], step_mm: float) -> Placement:
+    """The whole image at ``step_mm`` (coarser if it is very large), as a square whose side the network accepts."""
     extent_mm = max(n * size for n, size in zip(shape, pixel_mm, strict=True))
-    step_mm = max(_COARSE_MM, extent_mm / _MAX_VIEW_PX)
+    step_mm = max(step_mm, extent_mm / _MAX_VIEW_PX)
     size = int(np.ceil(extent_mm / step_mm / _STRIDE)) * _STRIDE
     centre = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
     return Placement(centre, (step_mm / pixel_mm[0], step_mm / pixel_mm[1]), size)
@@ -66,7 +66,7 @@ def heart_placement(
     """
     step_mm = view.step_px[0] * pixel_mm[0]
     heart = 1 - probabilities[:, 0]
-    together = ndimage.gaussian_filter(heart.mean(axis=0), _SMOOTHING_MM / step_mm)
+    together = ndimage.gaussian_filter(heart.mean(axis=0), _SMOOTHING_MM / step_mm) * _central(view.size)
     peak = np.unravel_index(int(together.argmax()), together.shape)
     pieces, _ = ndimage.label(together > 0.3 * together[peak])
     piece = pieces == pieces[peak]
@@ -80,6 +80,13 @@ def heart_placement(
     scale = 1.0 if known_mm else _relative_size(probabilities, piece, step_mm)
     steps = (card.pixel_mm * scale / pixel_mm[0], card.pixel_mm * scale / pixel_mm[1])
     return Placement((float(centre[0]), float(centre[1])), steps, card.size), _sureness(probabilities, piece)
+
+
+def _central(size: int) -> npt.NDArray[np.float64]:
+    """How likely the heart is where, before looking: technicians put it near the middle of the image."""
+    offset = (np.arange(size) - (size - 1) / 2) / (_CENTRAL_SD * size)
+    one_axis = np.exp(-0.5 * offset**2)
+    return np.asarray(one_axis[:, None] * one_axis[None])
 
 
 def _relative_size(probabilities: npt.NDArray[np.float32], piece: npt.NDArray[np.bool_], step_mm: float) -> float:

@@ -38,12 +38,11 @@ def partial_cross_entropy(logits: Tensor, possible: Tensor) -> Tensor:
 
 
 def partial_dice(logits: Tensor, possible: Tensor, smooth: float = 20.0) -> Tensor:
-    """One minus the soft Dice overlap over the batch, mean over classes, counting only the pixels that
-    decide.
+    """One minus the soft Dice overlap, mean over the structures of all images, counting only the pixels that decide.
 
-    A pixel decides class ``c`` if ``c`` is its only possible class (it is ``c``) or is impossible (it is
-    not). A class that no
-    pixel of the batch is known to be is left out. Background, class 0, does not count.
+    A pixel decides class ``c`` if ``c`` is its only possible class (it is ``c``) or is impossible (it is not). A class
+    that no pixel of an image is known to be does not count there, and background, class 0, never does. Small structures
+    count as much as large ones: each image has its own overlap.
 
     Args:
         logits: ``(batch, class, row, col)``.
@@ -51,19 +50,18 @@ def partial_dice(logits: Tensor, possible: Tensor, smooth: float = 20.0) -> Tens
         smooth: pixels added to numerator and denominator, so that tiny structures do not make it jump.
 
     Returns:
-        A scalar.
+        A scalar; 0 if nothing counts.
     """
     allowed = _allowed(logits, possible)
     probability = F.softmax(logits.float(), dim=1)
     certain = (allowed.sum(dim=1, keepdim=True) == 1) & allowed  # (B, C, H, W)
-    decided = (certain | ~allowed).float()
-    over_pixels = (0, 2, 3)
-    overlap = (probability * certain).sum(over_pixels)
-    total = (probability * decided).sum(over_pixels) + certain.sum(over_pixels)
-    dice = (2 * overlap + smooth) / (total + smooth)
-    counted = (certain.sum(over_pixels) > 0).float()
-    counted[0] = 0
-    return 1 - (dice * counted).sum() / counted.sum().clamp(min=1) if counted.any() else dice.sum() * 0
+    decided = certain | ~allowed
+    overlap = (probability * certain).sum((2, 3))
+    total = (probability * decided).sum((2, 3)) + certain.sum((2, 3))
+    loss = 1 - (2 * overlap + smooth) / (total + smooth)
+    counted = certain.any(dim=3).any(dim=2)
+    counted[:, 0] = False
+    return (loss * counted).sum() / counted.sum().clamp(min=1)
 
 
 def narrowed(possible: Tensor, probability: Tensor, confidence: float) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cmr_models.body_size import body_surface_m2
 from cmr_models.cardiac_cycle import smooth_cycle
 from cmr_models.reasons import Missing
 
@@ -89,7 +90,7 @@ def _output(stroke_ml: float, heart_rate_bpm: float) -> Value:
 def _body_surface(height_cm: float, weight_kg: float) -> Value:
     if not (100 <= height_cm <= 250 and 25 <= weight_kg <= 350):
         return Missing("body_size_implausible")
-    return float(0.007184 * weight_kg**0.425 * height_cm**0.725)
+    return float(body_surface_m2(height_cm, weight_kg))
 
 
 def _largest(curve: npt.NDArray[np.float64]) -> Value:

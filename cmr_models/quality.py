@@ -25,6 +25,8 @@ MIN_SLICES = 6
 _ED_TOLERANCE = 0.05
 _ES_PHASE = (0.2, 0.6)
 _STROKE_DIFFERENCE = 0.35
+# Near the apex a tilted plane may gain a few pixels of cavity in systole; at the base the cavity is near its widest.
+_BASE_SHARE = 0.25
 
 Labels = npt.NDArray[np.uint8]
 Curve = npt.NDArray[np.float64]
@@ -71,8 +73,10 @@ def _middle_complete(sax_ed: Labels) -> bool:
 
 
 def _base_consistent(sax_ed: Labels, sax_es: Labels) -> bool:
-    """The heart's base moves towards the apex in systole: no plane can gain an LV."""
-    gained = _slices_with(sax_es, LV) & ~_slices_with(sax_ed, LV)
+    """The heart's base moves towards the apex in systole: no plane can gain an LV of a base's size."""
+    lv_es_px = np.count_nonzero(sax_es == LV, axis=(1, 2))
+    large = lv_es_px >= max(MIN_PIXELS, _BASE_SHARE * lv_es_px.max())
+    gained = large & ~_slices_with(sax_ed, LV)
     held = np.flatnonzero(_slices_with(sax_ed, LV))
     if not held.size:
         return False

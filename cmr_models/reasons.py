@@ -23,12 +23,8 @@ class Reason(NamedTuple):
 _TABLE: tuple[Reason, ...] = (
     # convert: the whole study
     Reason("zip_corrupt", "convert", "quarantined", "The archive is truncated or fails its checksum."),
-    Reason(
-        "zip_bomb", "convert", "quarantined", "The archive would inflate beyond the permitted size or ratio."
-    ),
-    Reason(
-        "zip_hostile_name", "convert", "quarantined", "A member name is absolute, climbs out or is repeated."
-    ),
+    Reason("zip_bomb", "convert", "quarantined", "The archive would inflate beyond the permitted size or ratio."),
+    Reason("zip_hostile_name", "convert", "quarantined", "A member name is absolute, climbs out or is repeated."),
     Reason("zip_encrypted", "convert", "quarantined", "The archive is password protected."),
     Reason("no_dicom", "convert", "quarantined", "The source holds no readable DICOM image."),
     Reason("wrong_series", "convert", "quarantined", "None of the series is a cine view of the heart."),
@@ -65,9 +61,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason("series_unknown_view", "convert", "excluded", "The plane matches none of the known views."),
     # convert: flags
     Reason("slice_gap", "convert", "flag", "Planes are not evenly spaced along the normal within 5 %."),
-    Reason(
-        "slice_repeated", "convert", "flag", "Two planes of the stack share a position; the better was kept."
-    ),
+    Reason("slice_repeated", "convert", "flag", "Two planes of the stack share a position; the better was kept."),
     Reason(
         "matrix_mixed",
         "convert",
@@ -102,9 +96,15 @@ _TABLE: tuple[Reason, ...] = (
     Reason("class_small", "derive", "flag", "A short-axis class has fewer than 10 pixels at end-diastole."),
     Reason("lv_slices_few", "derive", "flag", "Fewer than six planes hold LV and myocardium at end-diastole."),
     Reason("lv_slices_gap", "derive", "flag", "Between two planes with LV and myocardium lies one without."),
-    Reason("mid_slice_incomplete", "derive", "flag", "LV wall or RV has under 10 connected pixels in the middle plane."),
-    Reason("base_inconsistent", "derive", "flag", "At end-systole the LV reaches planes that it does not at end-diastole."),
-    Reason("lax_class_small", "derive", "flag", "A four-chamber class has fewer than 10 connected pixels at end-diastole."),
+    Reason(
+        "mid_slice_incomplete", "derive", "flag", "LV wall or RV has under 10 connected pixels in the middle plane."
+    ),
+    Reason(
+        "base_inconsistent", "derive", "flag", "At end-systole the LV reaches planes that it does not at end-diastole."
+    ),
+    Reason(
+        "lax_class_small", "derive", "flag", "A four-chamber class has fewer than 10 connected pixels at end-diastole."
+    ),
     Reason("atrium_vanishes", "derive", "flag", "An atrium has no pixel in some frame."),
     Reason("atrium_fragmented", "derive", "flag", "An atrium falls into two parts of over 10 pixels in some frame."),
     Reason("atrium_jumps", "derive", "flag", "An atrium's area halves or doubles from one frame to the next."),
@@ -119,13 +119,16 @@ _TABLE: tuple[Reason, ...] = (
     Reason("ra_empty", "derive", "missing", "No right atrium was found."),
     Reason("heart_rate_unknown", "derive", "missing", "The scan does not tell the heart rate."),
     Reason("body_size_unknown", "derive", "missing", "Height or weight is unknown."),
-    Reason("body_size_implausible", "derive", "missing", "Height is not within 100 to 250 cm or weight within 25 to 350 kg."),
+    Reason(
+        "body_size_implausible",
+        "derive",
+        "missing",
+        "Height is not within 100 to 250 cm or weight within 25 to 350 kg.",
+    ),
     Reason("undefined", "derive", "missing", "The divisor is zero."),
     # any stage
     Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
-    Reason(
-        "unexpected_error", "any", "quarantined", "An unforeseen fault; it is tried again in the next run."
-    ),
+    Reason("unexpected_error", "any", "quarantined", "An unforeseen fault; it is tried again in the next run."),
     Reason(
         "worker_lost",
         "any",

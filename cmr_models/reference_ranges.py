@@ -79,14 +79,10 @@ _MOMENTS_ONLY: dict[str, FourNumbers] = {
 def _from_intervals(table: dict[str, FourNumbers], source: str) -> Iterator[ReferenceRange]:
     for phenotype, values in table.items():
         for sex, (low, high) in _by_sex(values):
-            yield ReferenceRange(
-                phenotype, sex, low, high, (low + high) / 2, (high - low) / (2 * _Z95), source
-            )
+            yield ReferenceRange(phenotype, sex, low, high, (low + high) / 2, (high - low) / (2 * _Z95), source)
 
 
-def _from_moments(
-    table: dict[str, FourNumbers], source: str, convention: str = ""
-) -> Iterator[ReferenceRange]:
+def _from_moments(table: dict[str, FourNumbers], source: str, convention: str = "") -> Iterator[ReferenceRange]:
     for phenotype, values in table.items():
         for sex, (mean, sd) in _by_sex(values):
             spread = _Z95 * sd

@@ -52,8 +52,7 @@ def recognise(planes: Sequence[Plane], motion: MotionMap | None = None) -> Views
     Args:
         planes: cines only (see :mod:`cmr_models.series_kind`), in any order.
         motion: plane number -> ``(row, col)`` spread of its pixels over the cycle, on every
-            :data:`cmr_models.long_axis.MOTION_STEP`-th pixel. It shows on which side the right ventricle
-            lies.
+            :data:`cmr_models.long_axis.MOTION_STEP`-th pixel. It shows on which side the right ventricle lies.
 
     Returns:
         A view for every plane that has one, and a reason for every plane that has none.

@@ -18,8 +18,7 @@ def plane_offset_mm(view: xr.Dataset, image_shape: tuple[int, int]) -> npt.NDArr
     """Where each plane's centre lies along the stack's mean normal.
 
     Args:
-        view: geometry of a cine view; ``position_mm``, ``row_dir``, ``col_dir`` (slice, xyz) and
-            ``pixel_mm``.
+        view: geometry of a cine view; ``position_mm``, ``row_dir``, ``col_dir`` (slice, xyz) and ``pixel_mm``.
         image_shape: rows and columns.
 
     Returns:
@@ -38,9 +37,8 @@ def plane_offset_mm(view: xr.Dataset, image_shape: tuple[int, int]) -> npt.NDArr
 def plane_weight_mm(offset_mm: npt.ArrayLike, slice_mm: float) -> npt.NDArray[np.float64]:
     """The length of heart that each plane stands for: half of the way to each neighbour.
 
-    Outwards, the two end planes stand for half of ``slice_mm``. On an even stack every weight is the plane
-    distance and the volume is the slice summation; across a gap the neighbours share what is
-    missing (trapezoids).
+    Outwards, the two end planes stand for half of ``slice_mm``. On an even stack every weight is the plane distance
+    and the volume is the slice summation; across a gap the neighbours share what is missing (trapezoids).
 
     Args:
         offset_mm: ``(slice,)`` plane centres along the normal, in any order.

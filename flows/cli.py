@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-_PREFECT = {
+_ENVIRONMENT = {
+    "DASK_LOGGING__DISTRIBUTED": "warning",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # the first start migrates its database
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -18,19 +19,15 @@ _PREFECT = {
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _CONFIG = click.option("--config", type=_FILE, help="Settings (cohort.toml).")
-_COHORT = click.option(
-    "--cohort", "directory", type=_FOLDER, help="The cohort's folder, if not from --config."
-)
-_PROFILE = click.option(
-    "--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address."
-)
+_COHORT = click.option("--cohort", "directory", type=_FOLDER, help="The cohort's folder, if not from --config.")
+_PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address.")
 
 
 @click.group()
 @click.version_option(package_name="cmr-cohort")
 def main() -> None:
     """From the raw cardiac MR archive of a biobank to published tables."""
-    for name, value in _PREFECT.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
@@ -139,12 +136,13 @@ def status(**choice: Any) -> None:
 def verify(**choice: Any) -> None:
     """Read every published file again, and rebuild the ledger from the files."""
     from flows.progress import stage_progress
+    from tasks.segmentation import model_name
     from tasks.verification import published_files, verify_files
 
-    cohort = _settings(**choice).cohort
-    files = published_files(cohort)
+    settings = _settings(**choice)
+    files = published_files(settings.cohort, model_name(settings.segment.model))
     with stage_progress("verify", len(files)) as advance:
-        found = verify_files(cohort, files, advance)
+        found = verify_files(settings.cohort, files, advance)
     for line in found.lines():
         click.echo(line)
     if found.damaged:
@@ -156,7 +154,7 @@ def verify(**choice: Any) -> None:
 @click.option("--imaged", type=int, help="People with images [default: all].")
 @click.option("--frames", default=25, show_default=True, help="Frames a heart cycle.")
 @click.option("--seed", default=2026, show_default=True)
-@click.option("--workers", default=os.cpu_count, help="Processes [default: one a core].")
+@click.option("--workers", type=int, default=os.cpu_count, help="Processes [default: one a core].")
 @click.option("--output", type=_FOLDER, required=True)
 def simulate(output: Path, workers: int, **choice: Any) -> None:
     """A simulated cohort: archives as UK Biobank packages them, tables, settings, and the truth."""
@@ -164,27 +162,39 @@ def simulate(output: Path, workers: int, **choice: Any) -> None:
     from tasks.simulation import SimulationSettings, write_cohort
 
     settings = SimulationSettings(**choice)
-    with stage_progress(
-        "simulate", settings.people if settings.imaged is None else settings.imaged
-    ) as advance:
+    with stage_progress("simulate", settings.people if settings.imaged is None else settings.imaged) as advance:
         for n in write_cohort(output, settings, workers=workers):
             advance(n)
 
 
 @main.command()
 @click.option("--task", "task_name", required=True, help="segment_sax or segment_lax_4c.")
-@click.option(
-    "--settings", "settings_file", type=_FILE, required=True, help="The recipe (infra/training/*.toml)."
-)
-@click.option(
-    "--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoints."
-)
+@click.option("--settings", "settings_file", type=_FILE, required=True, help="The recipe (infra/training/*.toml).")
+@click.option("--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoints.")
 def train(task_name: str, settings_file: Path, output: Path) -> None:
     """Train a network by a recipe; a killed training goes on where it was."""
     from tasks.training import read_settings as read_recipe
     from tasks.training import train as train_network
 
     click.echo(f"model: {train_network(read_recipe(settings_file, task=task_name), output)}")
+
+
+@main.command()
+@click.option("--output", type=_FOLDER, default=Path("docs"), show_default=True, help="Folder of the pages.")
+@click.option(
+    "--results",
+    type=_FOLDER,
+    default=Path("benchmarks/results"),
+    show_default=True,
+    help="What the benchmarks measured.",
+)
+def docs(output: Path, results: Path) -> None:
+    """Write the pages of the documentation that are tables of the code."""
+    from flows.settings import CohortSettings
+    from tasks.documentation import write_pages
+
+    for page in write_pages(output, CohortSettings, results):
+        click.echo(page)
 
 
 @main.command()
@@ -199,15 +209,13 @@ def check() -> None:
         raise click.exceptions.Exit(1)
 
 
-def _settings(
-    *, config: Path | None, directory: Path | None, profile: str | None = None, **changes: Any
-) -> Any:
+def _settings(*, config: Path | None, directory: Path | None, profile: str | None = None, **changes: Any) -> Any:
     """Settings of the file, of the folder, and of the options, the later before the earlier."""
     from flows.settings import CohortSettings, read_settings
 
     if config is None and directory is None:
         raise click.UsageError("give --config FILE or --cohort DIR")
-    base = read_settings(config) if config else CohortSettings(directory=directory)
+    base = read_settings(config) if config else CohortSettings(directory=Path(directory or "."))
     changed = base.model_dump(exclude_unset=True)
     if directory is not None:
         changed["directory"] = directory

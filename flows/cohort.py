@@ -9,9 +9,10 @@ Each returns how much it had to do; 0 means that all was as it should be.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import wanted
 from flows.settings import CohortSettings, read_settings
@@ -19,7 +20,7 @@ from flows.stages import bring_through, make
 from tasks.ledger import open_ledger
 from tasks.runs import open_run
 
-SHARDS_AT_ONCE = 4
+SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
 
 @flow(name="cohort", validate_parameters=False)
@@ -32,21 +33,21 @@ def cohort(config: str | Path, profile: str | None = None) -> int:
         return done + report(settings)
 
 
-@flow(name="convert", validate_parameters=False, task_runner=ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE))
+@flow(name="convert", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def convert(settings: CohortSettings, *, whole_archive: bool = True) -> int:
     """Raw archive -> studies. ``whole_archive``: what is not in the sources any more leaves the cohort."""
     with open_ledger(settings.cohort.ledger) as ledger:
         return bring_through(wanted.converted(settings, ledger, whole_archive), settings, ledger)
 
 
-@flow(name="segment", validate_parameters=False, task_runner=ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE))
+@flow(name="segment", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def segment(settings: CohortSettings) -> int:
     """Studies -> predictions."""
     with open_ledger(settings.cohort.ledger) as ledger:
         return bring_through(wanted.segmented(settings, ledger), settings, ledger)
 
 
-@flow(name="derive", validate_parameters=False, task_runner=ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE))
+@flow(name="derive", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def derive(settings: CohortSettings) -> int:
     """Predictions -> phenotypes."""
     with open_ledger(settings.cohort.ledger) as ledger:

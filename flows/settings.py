@@ -1,6 +1,6 @@
 """What a user may choose: one ``cohort.toml``, checked here, saved resolved beside every run.
 
-Paths in the file are relative to the file. Environment variables override it: ``CMR_COHORT_SEGMENT__PROFILE=slurm``.
+Paths in the file are relative to the file. Environment variables override it: ``CMR_COHORT_COMPUTE__PROFILE=slurm``.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ class ConvertSettings(_Section):
     """Which studies are kept."""
 
     frames_missing_max: float = Field(
-        0.2, ge=0, le=1, description="share of missing frames that quarantines a study"
+        default=0.2, ge=0, le=1, description="share of missing frames that quarantines a study"
     )
-    max_inflated_mb: int = Field(4096, gt=0, description="an archive that inflates beyond this is refused")
+    max_inflated_mb: int = Field(default=4096, gt=0, description="an archive that inflates beyond this is refused")
     removed_max: float = Field(
-        0.2, ge=0, le=1, description="a larger share of studies without source stops the run"
+        default=0.2, ge=0, le=1, description="a larger share of studies without source stops the run"
     )
 
 
 class SegmentSettings(_Section):
     """Which network, in which precision."""
 
-    model: str = Field("default", min_length=1, description="name in the zoo, or a folder with weights")
-    batch_images: int = Field(64, gt=0, description="images a forward pass")
+    model: str = Field(default="default", min_length=1, description="name in the zoo, or a folder with weights")
+    batch_images: int = Field(default=64, gt=0, description="images a forward pass")
     precision: str = Field(
-        "auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the device has it"
+        default="auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the device has it"
     )
 
 
@@ -49,11 +49,15 @@ class ComputeSettings(_Section):
     """Where the work runs; it changes no result."""
 
     profile: str = Field(
-        "in-process", description="in-process, local, cuda, slurm, kubernetes or a scheduler address"
+        default="in-process", description="in-process, local, cuda, slurm, kubernetes or a scheduler address"
     )
-    workers: int | None = Field(None, gt=0)
-    studies_per_shard: int = Field(200, gt=0, description="studies a Prefect task")
-    studies_per_chunk: int = Field(4, gt=0, description="studies a Dask task")
+    workers: int | None = Field(
+        default=None,
+        gt=0,
+        description="worker processes, GPUs or jobs; by default one a core or GPU, or one job",
+    )
+    studies_per_shard: int = Field(default=200, gt=0, description="studies a Prefect task")
+    studies_per_chunk: int = Field(default=4, gt=0, description="studies a Dask task")
     cluster: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the Dask cluster")
 
 
@@ -70,8 +74,13 @@ class AnalysisSettings(_Section):
     families: dict[str, tuple[str, ...]] | None = None
     group_by: tuple[str, ...] | None = None
     margins: dict[str, float] | None = None
-    minimum_cell: int = Field(5, ge=1)
-    minimum_events: int | None = Field(None, ge=1)
+    minimum_cell: int = Field(default=5, ge=1)
+    minimum_events: int | None = Field(default=None, ge=1)
+    age_edges_years: tuple[float, ...] | None = None
+    curve_groups: int | None = Field(default=None, ge=2, le=10, description="quantile groups of the survival curves")
+    curve_step_years: float | None = Field(default=None, gt=0)
+    horizon_years: float | None = Field(default=None, gt=0)
+    permutations: int | None = Field(default=None, ge=1)
     seed: int | None = None
     participant_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
     outcome_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
@@ -80,22 +89,29 @@ class AnalysisSettings(_Section):
 class ReportSettings(_Section):
     """What the site shows."""
 
-    title: str = "Cardiac MR cohort"
-    study_pages_max: int = Field(2000, ge=0)
+    title: str = Field(default="Cardiac MR cohort", description="heading of the report")
+    study_pages_max: int = Field(default=2000, ge=0, description="at most so many studies get a page of their own")
 
 
 class CohortSettings(BaseSettings):
     """All of ``cohort.toml``."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="CMR_COHORT_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="CMR_COHORT_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    directory: Path
-    sources: tuple[Path, ...] = ()
-    participants: Path | None = None
-    outcomes: Path | None = None
-    withdrawn: Path | None = None
+    directory: Path = Field(description="the cohort's folder; everything that is made lies in it")
+    sources: tuple[Path, ...] = Field(
+        default=(), description="UK Biobank zips, DICOM folders, NIfTI, or folders of any of them"
+    )
+    participants: Path | None = Field(
+        default=None,
+        description="table of people (CSV); without it nothing is indexed to body size and there are no statistics",
+    )
+    outcomes: Path | None = Field(
+        default=None, description="table of conditions (CSV); without it there are no statistics"
+    )
+    withdrawn: Path | None = Field(
+        default=None, description="list of participants, one a line, of whom everything is deleted"
+    )
     convert: ConvertSettings = ConvertSettings()
     segment: SegmentSettings = SegmentSettings()
     compute: ComputeSettings = ComputeSettings()
@@ -112,16 +128,19 @@ class CohortSettings(BaseSettings):
     def _sources_exist(cls, sources: tuple[Path, ...]) -> tuple[Path, ...]:
         missing = [source.name for source in sources if not source.exists()]
         if missing:
-            raise ValueError(
-                f"sources {missing} are not there; check the paths (they are relative to the file)"
-            )
+            raise ValueError(f"sources {missing} are not there; check the paths (they are relative to the file)")
         return sources
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return sources["env_settings"], sources["init_settings"]
+        return env_settings, init_settings
 
 
 def read_settings(path: Path, profile: str | None = None) -> CohortSettings:

@@ -35,7 +35,7 @@ class StageWork:
         upstream: how studies stand at the stage before; those that ended there end here.
         removed: studies in the ledger that are to leave the cohort, with the reason.
         write_tables: publishes the stage's tables from the ledger.
-        tables_are_there: whether they have been published.
+        tables_are_current: whether what is published was made from the ledger as it is.
     """
 
     stage: str
@@ -43,7 +43,7 @@ class StageWork:
     units: Sequence[Unit]
     settings: Mapping[str, Any]
     write_tables: Callable[[], object]
-    tables_are_there: bool
+    tables_are_current: Callable[[], bool]
     upstream: Mapping[str, Entry] = field(default_factory=dict)
     removed: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,7 +57,7 @@ class StageWork:
     def count(self, ledger: Ledger) -> int:
         """How much there is to do; 0 if all is as wanted."""
         units, outcomes = self.waiting(ledger)
-        return len(units) + len(outcomes) + (not self.tables_are_there)
+        return len(units) + len(outcomes) + (not self.tables_are_current())
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,17 @@ class TableWork:
         stage: its name.
         is_current: whether what is published was made from just these inputs and settings.
         make: makes and publishes it; returns a line on what came of it.
+        why_not: why there is nothing to make, if so.
     """
 
     stage: str
     is_current: Callable[[], bool]
     make: Callable[[], str]
+    why_not: str = ""
 
 
 def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> int:
-    """Bring every study that is not as wanted through a stage, and account for all. Returns how much there was to do."""
+    """Bring every study that is not as wanted through a stage, and account for all. Returns how much was to do."""
     units, outcomes = work.waiting(ledger)
     ledger.record(outcomes)
     if units:
@@ -84,15 +86,20 @@ def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> 
     entries = ledger.entries(work.stage)
     plan.check_balance(work.stage, [*(unit["study"] for unit in work.units), *work.upstream], entries)
     n_done = len(units) + len(outcomes)
-    if n_done or not work.tables_are_there:
+    outdated = not work.tables_are_current()
+    if outdated:
         work.write_tables()
+    if n_done or outdated:
         say(f"{work.stage}: {_summary(entries)}")
     _log.info("%s: %d studies to do, %d written down", work.stage, len(units), len(outcomes))
-    return n_done + (not work.tables_are_there)
+    return n_done + outdated
 
 
 def make(work: TableWork) -> int:
     """Make tables or pages unless they are current. Returns 1 if they were made, else 0."""
+    if work.why_not:
+        say(f"{work.stage}: skipped, {work.why_not}")
+        return 0
     if work.is_current():
         return 0
     say(f"{work.stage}: ...")
@@ -162,6 +169,4 @@ def _summary(entries: Mapping[str, Entry]) -> str:
     for entry in entries.values():
         name = f"{entry.status} ({entry.reason})" if entry.reason else entry.status
         counts[name] = counts.get(name, 0) + 1
-    return ", ".join(
-        f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
+    return ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))

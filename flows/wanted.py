@@ -7,11 +7,9 @@ from typing import Any
 
 from flows.settings import CohortSettings
 from flows.stages import StageWork, TableWork
-from tasks import conversion, derivation, plan, report, segmentation, statistics
+from tasks import conversion, derivation, phenotype_tables, plan, report, segmentation, statistics, study_table
 from tasks.ledger import Entry, Ledger, open_ledger
-from tasks.phenotype_tables import write_tables
 from tasks.sources import inventory
-from tasks.study_table import write_study_table
 from tasks.withdrawal import delete_files, read_withdrawn
 
 
@@ -21,7 +19,8 @@ def count(settings: CohortSettings) -> int:
         return 1
     with open_ledger(settings.cohort.ledger) as ledger:
         n_studies = sum(work(settings, ledger).count(ledger) for work in (converted, segmented, derived))
-    return n_studies + sum(not work(settings).is_current() for work in (associations, hazards, site))
+    tables = [work(settings) for work in (associations, hazards, site)]
+    return n_studies + sum(not work.why_not and not work.is_current() for work in tables)
 
 
 def converted(settings: CohortSettings, ledger: Ledger, whole_archive: bool = True) -> StageWork:
@@ -44,8 +43,8 @@ def converted(settings: CohortSettings, ledger: Ledger, whole_archive: bool = Tr
         conversion.convert_shard,
         units,
         plain,
-        write_tables=lambda: write_study_table(ledger, settings.cohort),
-        tables_are_there=(settings.cohort.tables / "studies.parquet").exists(),
+        write_tables=lambda: study_table.write_study_table(ledger, settings.cohort),
+        tables_are_current=lambda: study_table.is_current(ledger, settings.cohort),
         removed=left,
     )
 
@@ -60,7 +59,7 @@ def segmented(settings: CohortSettings, ledger: Ledger) -> StageWork:
         segmentation.segment_units(studies, plain),
         plain,
         write_tables=lambda: None,
-        tables_are_there=True,
+        tables_are_current=lambda: True,
         upstream=_ended(studies),
         removed=_retired(studies, ledger.entries("segment")),
     )
@@ -80,8 +79,8 @@ def derived(settings: CohortSettings, ledger: Ledger) -> StageWork:
         derivation.derive_chunk,
         derivation.derive_units(predictions, model=model, body_sizes=sizes),
         {},
-        write_tables=lambda: write_tables(ledger, settings.cohort),
-        tables_are_there=(settings.cohort.tables / "phenotypes.parquet").exists(),
+        write_tables=lambda: phenotype_tables.write_tables(ledger, settings.cohort),
+        tables_are_current=lambda: phenotype_tables.are_current(ledger, settings.cohort),
         upstream=_ended(predictions),
         removed=_retired(predictions, ledger.entries("derive")),
     )
@@ -121,28 +120,24 @@ def site(settings: CohortSettings) -> TableWork:
     )
 
 
-def _estimates(
-    settings: CohortSettings, stage: statistics.Stage, make: Callable[..., dict[str, Any]]
-) -> TableWork:
+def _estimates(settings: CohortSettings, stage: statistics.Stage, make: Callable[..., dict[str, Any]]) -> TableWork:
     chosen = _analysis(settings)
     return TableWork(
         stage,
-        is_current=lambda: (
-            not _has_people(settings) or statistics.is_current(settings.directory, chosen, stage)
-        ),
+        is_current=lambda: statistics.is_current(settings.directory, chosen, stage),
         make=lambda: _line(make(settings.directory, chosen)),
+        why_not=_missing_tables(settings),
     )
 
 
-def _has_people(settings: CohortSettings) -> bool:
-    return settings.participants is not None and settings.outcomes is not None
+def _missing_tables(settings: CohortSettings) -> str:
+    missing = [name for name in ("participants", "outcomes") if getattr(settings, name) is None]
+    return f"no {' and '.join(missing)} in the settings" if missing else ""
 
 
 def _analysis(settings: CohortSettings) -> statistics.AnalysisSettings:
     chosen = settings.analysis.model_dump(exclude_none=True)
-    return statistics.AnalysisSettings(
-        participants_csv=settings.participants, outcomes_csv=settings.outcomes, **chosen
-    )
+    return statistics.AnalysisSettings(participants_csv=settings.participants, outcomes_csv=settings.outcomes, **chosen)
 
 
 def _line(result: Mapping[str, Any]) -> str:

@@ -31,12 +31,10 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
 
     Args:
         images: all images of the study, in any order.
-        max_missing_fraction: more missing frames than this reject a short-axis stack, or leave out a
-            long-axis plane.
+        max_missing_fraction: more missing frames than this reject a short-axis stack, or leave out a long-axis plane.
 
     Raises:
-        StudyRejected: ``no_dicom``, ``mixed_patients``, ``geometry_missing``, ``wrong_series`` or
-            ``frames_missing``.
+        StudyRejected: ``no_dicom``, ``mixed_patients``, ``geometry_missing``, ``wrong_series`` or ``frames_missing``.
     """
     if not images:
         raise StudyRejected("no_dicom")

@@ -67,9 +67,8 @@ def study_key(source_digest: str, settings: ConvertSettings) -> str:
 def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any]) -> list[Unit]:
     """Units with what planning asks for as their ``key``: these files, this converter, these settings.
 
-    Files are told by path, size and time, so that planning reads none of them; the key of the published study
-    comes from their content (:func:`study_key`), so that a file that was only touched is read once and not
-    converted again.
+    Files are told by path, size and time, so that planning reads none of them; the key of the published study comes
+    from their content (:func:`study_key`), so that a file that was only touched is read once and not converted again.
     """
     resolved = ConvertSettings.from_plain(settings)
     return [{**unit, "key": study_key(unit["fingerprint"], resolved)} for unit in units]
@@ -219,12 +218,13 @@ def _digest_of_blocks(path: Path) -> str:
 
 def _study(unit: Mapping[str, Any], sources: _Sources, key: str, settings: ConvertSettings) -> xr.DataTree:
     excluded: list[dict[str, Any]] = []
+    body: dict[str, float] = {}
     if unit["kind"] == "nifti":
         views = nifti_views(dict(sources.contents()), max_bytes=settings.limits.max_member_bytes)
     else:
         images = list(_images(sources, unit["study_uid"]))
         found = study_views(images, max_missing_fraction=settings.frames_missing_max)
-        views, excluded = found.views, found.excluded
+        views, excluded, body = found.views, found.excluded, _body_size(images)
     return cine_study(
         views,
         participant=unit["participant"],
@@ -235,7 +235,14 @@ def _study(unit: Mapping[str, Any], sources: _Sources, key: str, settings: Conve
         converter_version=VERSION,
         excluded=excluded,
         flags=sorted(sources.flags),
+        **body,
     )
+
+
+def _body_size(images: Sequence[Image]) -> dict[str, float]:
+    """Height and weight as the scanner's operator entered them, where they are positive numbers."""
+    entered = {"height_cm": 100 * images[0].number("patient_size_m"), "weight_kg": images[0].number("patient_weight_kg")}
+    return {name: round(value, 2) for name, value in entered.items() if math.isfinite(value) and value > 0}
 
 
 def _images(sources: _Sources, study_uid: str) -> Iterator[Image]:

@@ -106,16 +106,12 @@ def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Data
     _published_key(study_path)
     try:
         with open_tree(prediction_path) as prediction:
-            predicted = {
-                view: prediction[view].to_dataset().load() for view in VIEWS if view in prediction.children
-            }
+            predicted = {view: prediction[view].to_dataset().load() for view in VIEWS if view in prediction.children}
         with open_tree(study_path) as study:
             views = {view: _geometry(study, view, seen["judged"].values) for view, seen in predicted.items()}
             recorded = BodySize(*(float(study.attrs.get(name, math.nan)) for name in BodySize._fields))
     except zipfile.BadZipFile as error:
-        raise StudyRejected(
-            "file_unreadable", "A member of the study or its prediction is damaged."
-        ) from error
+        raise StudyRejected("file_unreadable", "A member of the study or its prediction is damaged.") from error
     return {view: seen["label"].values for view, seen in predicted.items()}, views, recorded
 
 

@@ -1,9 +1,8 @@
 """DICOM images from bytes: whitelisted header values and pixels, by a small strict reader, else by pydicom.
 
-Little-endian, uncompressed, single-frame files (nearly all of a scanner's archive) are read directly: the
-header is walked once, only the tags of :data:`KEPT` and :data:`USED` are looked at, and the walk ends at the
-pixels. Whatever is unusual (compressed, deflated, big endian, enhanced multi-frame, odd encodings) goes
-through pydicom.
+Little-endian, uncompressed, single-frame files (nearly all of a scanner's archive) are read directly: the header is
+walked once, only the tags of :data:`KEPT` and :data:`USED` are looked at, and the walk ends at the pixels. Whatever
+is unusual (compressed, deflated, big endian, enhanced multi-frame, odd encodings) goes through pydicom.
 """
 
 from __future__ import annotations
@@ -24,6 +23,8 @@ KEPT: Final[Mapping[str, int]] = {
     "manufacturer": 0x00080070,
     "manufacturer_model": 0x00081090,
     "series_description": 0x0008103E,
+    "patient_size_m": 0x00101020,
+    "patient_weight_kg": 0x00101030,
     "scanning_sequence": 0x00180020,
     "sequence_variant": 0x00180021,
     "scan_options": 0x00180022,

@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from tasks.store import digest
+
 Status = Literal["ok", "absent", "quarantined", "retired"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outcomes (
     study TEXT NOT NULL, stage TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
-    key TEXT NOT NULL, wanted TEXT NOT NULL, seconds REAL NOT NULL, peak_mb REAL NOT NULL, host TEXT NOT NULL, summary TEXT NOT NULL,
-    attempts INTEGER NOT NULL, finished TEXT NOT NULL,
+    key TEXT NOT NULL, wanted TEXT NOT NULL, seconds REAL NOT NULL, peak_mb REAL NOT NULL, host TEXT NOT NULL,
+    summary TEXT NOT NULL, attempts INTEGER NOT NULL, finished TEXT NOT NULL,
     PRIMARY KEY (study, stage)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sources (
@@ -92,7 +94,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-        self._lock = threading.RLock()   # shards may record from several threads
+        self._lock = threading.RLock()  # shards may record from several threads
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.executescript(_SCHEMA)
@@ -120,6 +122,15 @@ class Ledger:
                 "SELECT study, status, reason, key, wanted FROM outcomes WHERE stage = ? ORDER BY study", (stage,)
             ).fetchall()
         return {study: Entry(*rest) for study, *rest in rows}
+
+    def state(self, *stages: str) -> str:
+        """Digest of how every study stands at ``stages``: tables made from the ledger carry it as their key."""
+        return digest(
+            {
+                stage: [(study, e.status, e.reason, e.key) for study, e in self.entries(stage).items()]
+                for stage in stages
+            }
+        )
 
     def counts(self) -> list[tuple[str, str, str, int]]:
         """(stage, status, reason, number of studies), sorted."""

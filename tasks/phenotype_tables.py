@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from cmr_models.phenotypes import PHENOTYPES, dictionary
 from cmr_models.quality import RULES
 from cmr_models.reasons import TABLE
 from tasks.ledger import Ledger, Outcome
+from tasks.parquet_tables import publish_table, table_key
 from tasks.store import Cohort, publish_bytes
 
 _STAGES = ("convert", "segment", "derive")
@@ -45,10 +45,15 @@ def write_tables(ledger: Ledger, cohort: Cohort) -> int:
     derived = {o.study: o for o in ledger.outcomes("derive") if o.status != "retired"}
     ended = _where_ended(ledger)
     phenotypes = phenotype_table(derived.values(), ended)
-    publish_bytes(_parquet(phenotypes), cohort.tables / "phenotypes.parquet")
-    publish_bytes(_parquet(curve_table(derived.values())), cohort.tables / "curves.parquet")
+    publish_table(curve_table(derived.values()), cohort.tables / "curves.parquet")
     publish_bytes(dictionary_csv().encode(), cohort.tables / "phenotypes_dictionary.csv")
+    publish_table(phenotypes, cohort.tables / "phenotypes.parquet", ledger.state(*_STAGES))  # last: it vouches for all
     return len(phenotypes)
+
+
+def are_current(ledger: Ledger, cohort: Cohort) -> bool:
+    """Whether the published tables were made from this ledger."""
+    return table_key(cohort.tables / "phenotypes.parquet") == ledger.state(*_STAGES)
 
 
 def phenotype_table(outcomes: Iterable[Outcome], ended: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
@@ -84,17 +89,7 @@ def dictionary_csv() -> str:
     for name, definition in (*_IDENTITY, *_NOTES):
         described[name] = {"name": name, "type": "text", "definition": definition}
     described["qc_ok"]["type"] = "boolean"
-    columns = [
-        "name",
-        "unit",
-        "type",
-        "definition",
-        "inputs",
-        "valid_low",
-        "valid_high",
-        "ukb_field",
-        "reference",
-    ]
+    columns = ["name", "unit", "type", "definition", "inputs", "valid_low", "valid_high", "ukb_field", "reference"]
     table = pd.DataFrame([described[name] for name, _ in _columns()], columns=columns)
     return table.astype({"ukb_field": "Int64"}).to_csv(index=False, lineterminator="\n")
 
@@ -140,9 +135,7 @@ def _compact(missing: Mapping[str, str]) -> Mapping[str, str]:
 def _curve(outcome: Outcome) -> pd.DataFrame:
     curves = outcome.summary["curves"]
     frames = range(len(curves["lv_ml"]))
-    return pd.DataFrame(
-        {"study": outcome.study, "frame": frames, **{name: curves[name] for name in _CURVE_COLUMNS}}
-    )
+    return pd.DataFrame({"study": outcome.study, "frame": frames, **{name: curves[name] for name in _CURVE_COLUMNS}})
 
 
 def _where_ended(ledger: Ledger) -> dict[str, tuple[str, str, str]]:
@@ -153,9 +146,3 @@ def _where_ended(ledger: Ledger) -> dict[str, tuple[str, str, str]]:
             if outcome.status in ("absent", "quarantined") and outcome.reason != "upstream":
                 ended.setdefault(outcome.study, (stage, outcome.reason, outcome.detail))
     return ended
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()

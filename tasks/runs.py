@@ -84,6 +84,7 @@ def _log_to(path: Path) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logger = logging.getLogger("cmr_cohort")
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # the terminal has its progress lines
     logger.addHandler(handler)
     try:
         yield

@@ -7,6 +7,7 @@ study by study, at last each alone, so that only the study at fault is blamed.
 
 from __future__ import annotations
 
+import re
 import resource
 import socket
 import time
@@ -66,7 +67,7 @@ def rejected_outcome(study: str, stage: str, rejected: StudyRejected, *, key: st
 
 def stamped(outcome: Outcome, unit: Unit, *, seconds: float) -> Outcome:
     """``outcome`` with what was wanted, time, peak memory and host."""
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = _peak_mb()
     return replace(
         outcome,
         wanted=unit.get("key", ""),
@@ -74,6 +75,16 @@ def stamped(outcome: Outcome, unit: Unit, *, seconds: float) -> Outcome:
         peak_mb=round(peak_mb, 1),
         host=socket.gethostname(),
     )
+
+
+def _peak_mb() -> float:
+    """Peak resident memory of this process; getrusage would count the parent's from before the exec."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _where(error: Exception) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from cmr_models.simulate import Heart, ImagingSettings, sample_traits
-from cmr_models.simulate.archive import Packaging, simulate_study, ukb_archives
+from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, sample_traits
+from cmr_models.simulate.archive import SAX_FIELD, Packaging, simulate_study, ukb_archives
 from cmr_models.simulate.cohort import simulate_cohort
 from cmr_models.simulate.faults import FAULTS
-from cmr_models.simulate.planted import CONDITIONS, CohortSettings
+from cmr_models.simulate.planted import CohortSettings
 from tasks.store import publish_bytes
 
 DEMO_FAULTS = (
@@ -53,7 +53,7 @@ class SimulationSettings:
     imaged: int | None = None
     frames: int = 25
     faults: tuple[str, ...] = DEMO_FAULTS
-    cohort: CohortSettings = CohortSettings(hazard_factor=4.0, prevalence_factor=2.0)
+    cohort: CohortSettings = CohortSettings(hazard_factor=10.0, prevalence_factor=3.0)
     seed: int = 2026
 
 
@@ -81,20 +81,30 @@ def write_cohort(output: Path, settings: SimulationSettings, *, workers: int = 1
 def write_person(person: Mapping[str, Any], archive: Path, settings: SimulationSettings) -> None:
     """One person's archives, unless they are there."""
     eid = str(person["participant"])
-    if any(archive.glob(f"{eid}_*_{_VISIT}_0.zip")):
+    if (archive / f"{eid}_{SAX_FIELD}_{_VISIT}_0.zip").exists():  # written last
         return
     rng = np.random.default_rng([settings.seed, int(eid)])
-    known = {"sex": "M" if person["sex"] == "male" else "F", "age_years": float(person["age_years"])}
-    size = {name: float(person[name]) for name in ("height_cm", "weight_kg")}
-    traits = sample_traits(rng, **known, **size, disease=person["disease"])
-    traits = replace(traits, **{name: float(person[name]) for name in _TRUE})
+    true: dict[str, Any] = {name: float(person[name]) for name in _TRUE}
+    traits = replace(_typical(person, rng), **true)
     imaging = ImagingSettings(n_frames=settings.frames)
     study = simulate_study(Heart(traits, rng), imaging, rng)
     archives = ukb_archives(study, eid=eid, instance=_VISIT, rng=rng, packaging=Packaging(scout=True))
     if person["fault"]:
         archives = FAULTS[person["fault"]].apply(archives, rng)
-    for name, content in archives.items():
-        publish_bytes(content, archive / name)
+    for name in sorted(archives):
+        publish_bytes(archives[name], archive / name)
+
+
+def _typical(person: Mapping[str, Any], rng: np.random.Generator) -> HeartTraits:
+    """What the truth does not tell of a person's heart: its shape and its surroundings."""
+    return sample_traits(
+        rng,
+        sex="M" if person["sex"] == "male" else "F",
+        age_years=float(person["age_years"]),
+        height_cm=float(person["height_cm"]),
+        weight_kg=float(person["weight_kg"]),
+        disease=person["disease"],
+    )
 
 
 def _people(
@@ -104,7 +114,7 @@ def _people(
     spoilt = (None,) * (imaged - len(settings.faults)) + settings.faults
     rows = truth.head(imaged).to_dict("records")
     return [
-        {**row, "disease": ill.get(row["participant"], ()), "fault": fault}
+        {**{str(name): value for name, value in row.items()}, "disease": ill.get(row["participant"], ()), "fault": fault}
         for row, fault in zip(rows, spoilt, strict=True)
     ]
 
@@ -134,5 +144,6 @@ def _cohort_toml(workers: int) -> dict[str, Any]:
         "participants": "participants.csv",
         "outcomes": "outcomes.csv",
         "compute": {"profile": "local", "workers": max(workers, 1)},
+        "analysis": {"covariates": ["sex"], "minimum_events": 8, "curve_groups": 2},  # few people: few of everything
         "report": {"title": "Simulated demonstration cohort"},
     }

@@ -1,8 +1,7 @@
 """What the archive holds: files found and grouped into studies, in an order that does not depend on folders.
 
-UK Biobank zips are grouped by their names alone. Other DICOM is grouped by study, from one look at each
-header, which is remembered as long as a file's size and time stay the same. NIfTI is grouped by patient, from
-names.
+UK Biobank zips are grouped by their names alone. Other DICOM is grouped by study, from one look at each header, which
+is remembered as long as a file's size and time stay the same. NIfTI is grouped by patient, from names.
 """
 
 from __future__ import annotations

@@ -1,26 +1,22 @@
-"""From phenotypes, participants and outcomes to the tables of estimates: associate (disease) and risk
-(time to event).
+"""From phenotypes, participants and outcomes to the tables of estimates.
 
-Every table lies under ``tables/estimates/`` and has passed the disclosure gate: a count of 1 to
-``minimum_cell - 1``
-is never there, nor is a number from which it could be had by subtraction. One row is one number with its
-uncertainty; what could not be estimated is a row too, with NaN, a status and a reason.
+Associate is about disease at the visit, risk about the time to an event after it. Every table lies under
+``tables/estimates/`` and has passed the disclosure gate: a count of 1 to ``minimum_cell - 1`` is never there, nor is a
+number from which it could be had by subtraction. One row is one number with its uncertainty; what could not be
+estimated is a row too, with NaN, a status and a reason.
 
 Columns that every table has, in this order:
 
-===============  =======
-==========================================================================================
+===============  =======  ============================================================================================
 exposure         str      phenotype column (``lvef_pct``); ``""`` where a row is about no phenotype
 unit             str      unit of the exposure (``%``, ``mL``, ``g``, ``mL/m²`` ...)
 scale            str      ``per_sd`` | ``per_unit`` (ratios), ``absolute`` (everything else)
-outcome          str      condition (``heart_failure`` ... ``death``); ``""`` where a row is about no
-condition
+outcome          str      condition (``heart_failure`` ... ``death``); ``""`` where a row is about no condition
 model            str      which model or metric, see below
-measure          str      ``odds_ratio`` | ``hazard_ratio`` | ``concordance`` | ``mean`` | ``proportion``
-| ``survival``
-                          | ``gap``
-group_by         str      ``overall`` | ``sex`` | ``age_band`` | ``bmi_class`` | ``ethnicity`` |
-``centre`` | ``quartile``
+measure          str      ``odds_ratio`` | ``hazard_ratio`` | ``concordance`` | ``mean`` | ``proportion`` |
+                          ``survival`` | ``gap``
+group_by         str      ``overall`` | ``sex`` | ``age_band`` | ``bmi_class`` | ``ethnicity`` | ``centre`` |
+                          ``quartile``
 group            str      ``all`` or the group's label (``female``, ``55-64``, ``obese``, ``Q1`` ...)
 n                float    people in the model (complete cases); NaN if suppressed
 n_events         float    cases or events among them; NaN if suppressed or meaningless
@@ -33,45 +29,29 @@ q                float    Benjamini-Hochberg within ``family``; NaN on rows that
 family           str      the declared family, ``""`` for untested rows
 status           str      ``ok`` | ``failed`` | ``suppressed``
 reason           str      ``""``, or why there is no number: ``too_few_cases``, ``too_few_controls``,
-``separation``,
-                          ``not_converged``, ``constant_exposure``, ``collinear``, ``no_data``,
-                          ``small_cell``,
-                          ``secondary`` (suppressed lest a small cell be found by subtraction)
+                          ``separation``, ``not_converged``, ``constant_exposure``, ``collinear``, ``no_data``,
+                          ``small_cell``, ``secondary`` (suppressed lest a small cell be found by subtraction)
 spec_digest      str      digest of the analysis settings
-===============  =======
-==========================================================================================
+===============  =======  ============================================================================================
 
 The tables:
 
-``associations``     prevalent disease on phenotype. model ``logistic``; two rows a pair, ``per_sd`` and
-``per_unit``.
-``hazards``          incident disease and death. model ``cox_age``; two rows a pair, ``per_sd`` and
-``per_unit``.
-``discrimination``   model ``harrell_phenotype`` (the phenotype alone, age scale), ``harrell_adjusted``
-(the Cox model's
-                     linear predictor, age scale), ``uno_adjusted`` (years since imaging, age in the model).
-``survival_curves``  model ``kaplan_meier``, group_by ``quartile``, group ``Q1``..``Q4``; more columns:
-``years`` (since
-                     imaging), ``n_at_risk``; ``n`` people in the quartile, ``n_events`` up to ``years``;
-                     estimate =
-                     survival. Draw steps through the rows with status ``ok``; other rows have no number
+``associations``     prevalent disease on phenotype. model ``logistic``; two rows a pair, ``per_sd`` and ``per_unit``.
+``hazards``          incident disease and death. model ``cox_age``; two rows a pair, ``per_sd`` and ``per_unit``.
+``discrimination``   model ``harrell_phenotype`` (the phenotype alone, age scale), ``harrell_adjusted`` (the Cox
+                     model's linear predictor, age scale), ``uno_adjusted`` (years since imaging, age in the model).
+``survival_curves``  model ``kaplan_meier``, group_by ``quartile``, group ``Q1``..``Q4``; more columns: ``years``
+                     (since imaging), ``n_at_risk``; ``n`` people in the quartile, ``n_events`` up to ``years``;
+                     estimate = survival. Draw steps through the rows with status ``ok``; other rows have no number
                      to draw.
-``fairness``         the same numbers by group: model ``logistic``, ``cox_age`` (``per_sd``),
-``harrell_phenotype``,
-                     ``mean`` (raw), ``adjusted_mean`` (at common age, sex and body size), ``qc_pass``
-                     (share of all
-                     studies with status ok; exposure and outcome ``""``). Besides one row a group there
-                     is one row a
-                     grouping with group ``max_gap`` and measure ``gap``: estimate = the largest
-                     difference between two
-                     estimable groups (of logs for ratios), minus_log10_p against the null of no gap, q
-                     within its
-                     family; more columns: ``gap_groups`` (``"black - white"``), ``null_q95`` (95 % point
-                     of the null),
-                     ``margin``, ``equivalence_p`` (small: all groups within the margin of each other),
-                     ``not_estimable`` (names of the groups without a published estimate, ``; `` between
-                     them).
-===============
+``fairness``         the same numbers by group: model ``logistic``, ``cox_age`` (``per_sd``), ``harrell_phenotype``,
+                     ``mean`` (raw), ``adjusted_mean`` (at common age, sex and body size), ``qc_pass`` (share of all
+                     studies with status ok; exposure and outcome ``""``). Besides one row a group there is one row a
+                     grouping with group ``max_gap`` and measure ``gap``: estimate = the largest difference between
+                     two estimable groups (of logs for ratios), minus_log10_p against the null of no gap, q within
+                     its family; more columns: ``gap_groups`` (``"black - white"``), ``null_q95`` (95 % point of the
+                     null), ``margin``, ``equivalence_p`` (small: all groups within the margin of each other),
+                     ``not_estimable`` (names of the groups without a published estimate, ``; `` between them).
 
 ``example_tables()`` of :mod:`cmr_models.simulate.measured` makes inputs to try this on without any image.
 """
@@ -79,28 +59,20 @@ The tables:
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cmr_models.analysis_table import AnalysisSpec, analysis_people
 from cmr_models.curve_table import curve_rows
 from cmr_models.disclosure import mask_small_cells
-from cmr_models.estimation import (
-    association_rows,
-    discrimination_rows,
-    hazard_rows,
-    overall_family,
-    with_q,
-)
+from cmr_models.estimation import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
 from cmr_models.fairness_table import fairness_rows
-from tasks.store import Cohort, digest, digest_bytes, publish_bytes
+from tasks.parquet_tables import publish_table, table_key
+from tasks.store import Cohort, digest, digest_bytes
 
 VERSION = 1
 TABLES: Mapping[str, tuple[str, ...]] = {
@@ -110,7 +82,6 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 
 Stage = Literal["associate", "risk"]
 _Maker = Callable[[pd.DataFrame, pd.DataFrame, AnalysisSpec], pd.DataFrame]
-_KEY = b"cmr_cohort_key"
 
 
 @dataclass(frozen=True)
@@ -164,16 +135,7 @@ def is_current(cohort_dir: Path, settings: AnalysisSettings, stage: Stage) -> bo
     if not _configured(settings) or not _phenotypes_path(cohort_dir).exists():
         return False
     key = estimates_key(cohort_dir, settings)
-    return all(read_key(Cohort(cohort_dir).estimates / f"{name}.parquet") == key for name in TABLES[stage])
-
-
-def read_key(path: Path) -> str | None:
-    """The key that a published table carries; None if it is not there."""
-    if not path.exists():
-        return None
-    metadata = pq.read_schema(path).metadata or {}
-    key = metadata.get(_KEY)
-    return key.decode() if key is not None else None
+    return all(table_key(Cohort(cohort_dir).estimates / f"{name}.parquet") == key for name in TABLES[stage])
 
 
 def spec_digest(settings: AnalysisSettings) -> str:
@@ -197,7 +159,7 @@ def _run(stage: Stage, cohort_dir: Path, settings: AnalysisSettings) -> dict[str
     for name in TABLES[stage]:
         table = _MAKERS[name](people, outcomes, settings)
         table["spec_digest"] = spec_digest(settings)
-        publish_bytes(_parquet(table, key), folder / f"{name}.parquet")
+        publish_table(table, folder / f"{name}.parquet", key)
         counts[name] = _counts(table)
     return {"status": "done", "reason": "", "counts": counts}
 
@@ -257,14 +219,6 @@ def _plain(settings: AnalysisSettings) -> dict[str, Any]:
     values = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)}
     plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
     return {name: value for name, value in plain.items() if not name.endswith("_csv")}
-
-
-def _parquet(table: pd.DataFrame, key: str) -> bytes:
-    content = pa.Table.from_pandas(table, preserve_index=False)
-    content = content.replace_schema_metadata({**(content.schema.metadata or {}), _KEY: key.encode()})
-    buffer = io.BytesIO()
-    pq.write_table(content, buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:

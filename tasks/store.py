@@ -141,9 +141,12 @@ def open_tree(path: Path) -> Iterator[xr.DataTree]:
 
     Raises:
         FileNotFoundError: if nothing is published there.
+        zipfile.BadZipFile: if what is there is damaged.
     """
     if not path.exists():
         raise FileNotFoundError(f"nothing is published at {path.name}; run the stage that makes it")
+    if not zipfile.is_zipfile(path):
+        raise zipfile.BadZipFile(f"{path.name} is no zip archive; run `verify`, then the stage that makes it")
     with ZipStore(path, mode="r") as store:
         tree = xr.open_datatree(store, engine="zarr", consolidated=False, chunks=None, decode_times=False)
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import pandas as pd
 
 from tasks.ledger import Ledger, Outcome
-from tasks.store import Cohort, publish_bytes
+from tasks.parquet_tables import publish_table, table_key
+from tasks.store import Cohort
 
 _TYPES = {
     "study": "str",
@@ -37,13 +39,17 @@ _COUNTS = ("frames", "slices", "rows", "cols", "slice_mm", "thickness_mm", "hear
 def write_study_table(ledger: Ledger, cohort: Cohort) -> int:
     """Publish ``tables/studies.parquet`` from the ledger; returns the rows. Every study has at least one."""
     rows = [row for outcome in ledger.outcomes("convert") if outcome.status != "retired" for row in _rows(outcome)]
-    buffer = io.BytesIO()
-    pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES).to_parquet(buffer, index=False)
-    publish_bytes(buffer.getvalue(), cohort.tables / "studies.parquet")
+    table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+    publish_table(table, cohort.tables / "studies.parquet", ledger.state("convert"))
     return len(rows)
 
 
-def _rows(outcome: Outcome) -> list[dict[str, object]]:
+def is_current(ledger: Ledger, cohort: Cohort) -> bool:
+    """Whether the published table was made from this ledger."""
+    return table_key(cohort.tables / "studies.parquet") == ledger.state("convert")
+
+
+def _rows(outcome: Outcome) -> list[dict[str, Any]]:
     participant, _, visit = outcome.study.rpartition("-")
     common = {
         "study": outcome.study,
@@ -55,10 +61,13 @@ def _rows(outcome: Outcome) -> list[dict[str, object]]:
         "key": outcome.key,
     }
     views = outcome.summary.get("views") or {"": {}}
-    return [common | _view_cells(name, view) for name, view in sorted(views.items())]
+    flags = set(outcome.summary.get("flags", []))
+    return [
+        common | _view_cells(name, view, flags | set(view.get("flags", []))) for name, view in sorted(views.items())
+    ]
 
 
-def _view_cells(name: str, view: dict[str, object]) -> dict[str, object]:
-    row_mm, col_mm = view.get("pixel_mm", (None, None))  # type: ignore[misc]
-    flags = ";".join(view.get("flags", []))  # type: ignore[arg-type]
-    return {"view": name, "row_mm": row_mm, "col_mm": col_mm, "flags": flags, **{k: view.get(k) for k in _COUNTS}}
+def _view_cells(name: str, view: Mapping[str, Any], flags: Collection[str]) -> dict[str, Any]:
+    row_mm, col_mm = view.get("pixel_mm", (None, None))
+    counts = {name: view.get(name) for name in _COUNTS}
+    return {"view": name, "row_mm": row_mm, "col_mm": col_mm, "flags": ";".join(sorted(flags)), **counts}

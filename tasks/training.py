@@ -27,7 +27,7 @@ from cmr_models.losses import narrowed, partial_cross_entropy, partial_dice
 from cmr_models.nets import build
 from cmr_models.preprocessing import standardised
 from cmr_models.zoo import ModelCard, card, save
-from tasks.training_data import ImagePool, fold_patients, real_pool, simulated_pool
+from tasks.training_data import ImagePool, endocardium_loosened, fold_patients, real_pool, simulated_pool
 from tasks.training_settings import TrainingSettings, identity, read_settings
 
 __all__ = ["TrainingSettings", "read_settings", "train"]
@@ -60,6 +60,8 @@ def train(settings: TrainingSettings, output: Path) -> Path:
         settings.simulation_seed,
         settings.simulation_workers,
     )
+    if settings.loose_endocardium:
+        simulated = endocardium_loosened(simulated)
     real, held_out = _real_images(settings)
     run = _Run(settings, output)
     run.resume()

@@ -28,9 +28,9 @@ _MACHINE = frozenset(
 class TrainingSettings:
     """Everything that decides the weights.
 
-    ``real`` is a folder as :func:`tasks.training_data.real_pool` reads it, or empty. ``fold`` in 0 ..
-    ``n_folds`` - 1 holds those
-    patients out; -1 trains on all. ``start_from`` is a folder of an earlier run whose weights to begin with.
+    ``real`` is a folder as :func:`tasks.training_data.real_pool` reads it, or empty. ``fold`` in 0 .. ``n_folds`` - 1
+    holds those patients out; -1 trains on all. ``start_from`` is a folder of an earlier run: its weights begin.
+    ``loose_endocardium``: see :func:`tasks.training_data.endocardium_loosened`.
     """
 
     task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
@@ -54,6 +54,7 @@ class TrainingSettings:
     teacher_from: int = 500
     teacher_confidence: float = 0.8
     batch: int = 16
+    loose_endocardium: bool = False
     real_share: float = 0.5
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3

@@ -1,8 +1,7 @@
 """CineMA: a masked autoencoder over all cine views of a heart (Fu et al., Communications Medicine 2026).
 
-Each view is tokenised by convolutions that see only the visible quarter of its tokens; the visible tokens
-of all views share one encoder; hidden tokens ask the visible ones by cross-attention what they look like
-(CrossMAE).
+Each view is tokenised by convolutions that see only the visible quarter of its tokens; the visible tokens of all
+views share one encoder; hidden tokens ask the visible ones by cross-attention what they look like (CrossMAE).
 """
 
 from __future__ import annotations

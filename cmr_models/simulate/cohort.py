@@ -1,13 +1,10 @@
 """A simulated imaging cohort with known truth: people, their hearts, and what becomes of them.
 
-The order of drawing: covariates; true phenotypes given sex, age and body size; prevalent disease given
-    the true
-phenotypes (logistic); time to each incident condition and to death given the true phenotypes (Gompertz
-hazards
-on the age scale, log-linear, entered at the imaging age); censoring; missing covariates. Given covariates
-and phenotypes
-all events are independent, so a Cox model of one condition on its phenotype and the covariates estimates
-the planted ratio.
+The order of drawing: covariates; true phenotypes given sex, age and body size; prevalent disease given the
+true phenotypes (logistic); time to each incident condition and to death given the true phenotypes (Gompertz hazards on
+the age scale, log-linear, entered at the imaging age); censoring; missing covariates. Given covariates and phenotypes
+all events are independent, so a Cox model of one condition on its phenotype and the covariates estimates the planted
+ratio.
 """
 
 from __future__ import annotations
@@ -19,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.analysis_table import CONDITIONS
+from cmr_models.body_size import body_surface_m2
 from cmr_models.simulate.planted import (
     CENTRE,
-    CONDITIONS,
     COVARIATE_EFFECTS,
     ETHNICITY,
     INCIDENCE,
@@ -43,8 +41,7 @@ class SimulatedCohort(NamedTuple):
     Attributes:
         participants: one row a person, as a study would export it (with missing values).
         outcomes: one row a person and condition.
-        truth: one row a person: complete covariates, true phenotypes, linear predictors
-            ``lp_<condition>``, ages at
+        truth: one row a person: complete covariates, true phenotypes, linear predictors ``lp_<condition>``, ages at
             which each condition would occur without death or censoring ``age_<condition>``. For tests only.
     """
 
@@ -53,9 +50,7 @@ class SimulatedCohort(NamedTuple):
     truth: pd.DataFrame
 
 
-def simulate_cohort(
-    n: int, rng: np.random.Generator, settings: CohortSettings | None = None
-) -> SimulatedCohort:
+def simulate_cohort(n: int, rng: np.random.Generator, settings: CohortSettings | None = None) -> SimulatedCohort:
     """Draw a cohort of ``n`` people.
 
     Args:
@@ -81,11 +76,6 @@ def simulate_cohort(
     return SimulatedCohort(participants, outcomes, truth)
 
 
-def body_surface_m2(height_cm: Floats, weight_kg: Floats) -> Floats:
-    """Body surface area (Du Bois & Du Bois 1916)."""
-    return np.asarray(0.007184 * weight_kg**0.425 * height_cm**0.725, np.float64)
-
-
 def _check(n: int, settings: CohortSettings) -> None:
     if n < 2:
         raise ValueError(f"a cohort needs at least 2 people, got {n}")
@@ -97,9 +87,7 @@ def _check(n: int, settings: CohortSettings) -> None:
                 if phenotype not in TRUE_PHENOTYPES:
                     raise ValueError(f"unknown phenotype {phenotype!r}; known are {TRUE_PHENOTYPES}")
                 if not ratio > 0:
-                    raise ValueError(
-                        f"the ratio of {condition} per SD of {phenotype} must be positive, got {ratio}"
-                    )
+                    raise ValueError(f"the ratio of {condition} per SD of {phenotype} must be positive, got {ratio}")
     if settings.gap is not None and settings.gap.group_by not in ("sex", "ethnicity", "centre", "smoking"):
         raise ValueError(f"a gap is by sex, ethnicity, centre or smoking, got {settings.gap.group_by!r}")
 
@@ -119,9 +107,7 @@ def _draw_covariates(n: int, rng: np.random.Generator, settings: CohortSettings)
     deprivation = np.clip(-2.0 + 2.7 * rng.gamma(2.0, 1.0, n) / np.sqrt(2) - 2.7 * np.sqrt(2), -6.3, 10)
     stiffness = rng.standard_normal(n)
     systolic = 137 + 0.55 * (age_years - 64) + 0.9 * (bmi - 26) + 4 * male + 15 * stiffness
-    diastolic = (
-        79 - 0.1 * (age_years - 64) + 0.5 * (bmi - 26) + 2 * male + 6 * stiffness + 7 * rng.standard_normal(n)
-    )
+    diastolic = 79 - 0.1 * (age_years - 64) + 0.5 * (bmi - 26) + 2 * male + 6 * stiffness + 7 * rng.standard_normal(n)
     first, last = (np.datetime64(day, "D") for day in (settings.imaging_from, settings.imaging_to))
     imaging = first + rng.integers(0, int((last - first).astype(int)) + 1, n).astype("timedelta64[D]")
     return pd.DataFrame(
@@ -152,8 +138,7 @@ def _draw_hearts(people: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame
     """True phenotypes. Means and spread by sex: Petersen 2017 (10.1186/s12968-017-0327-9); slopes on body
     size: ours.
 
-    Three in a hundred have a dilated ventricle with poor function, so that the tail of the ejection
-    fraction is heavy
+    Three in a hundred have a dilated ventricle with poor function, so that the tail of the ejection fraction is heavy
     as it is in a population. Both ventricles pump the same volume within 5 %.
     """
     n = len(people)
@@ -164,9 +149,7 @@ def _draw_hearts(people: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame
     systolic = people["systolic_mmhg"].to_numpy(float) - 137
     dilated = rng.random(n) < 0.03
     noise = rng.standard_normal((6, n))
-    lvedv = (
-        np.where(male, 164, 125) + 70 * size - 0.5 * age + np.where(male, 23, 15) * noise[0] + 45 * dilated
-    )
+    lvedv = np.where(male, 164, 125) + 70 * size - 0.5 * age + np.where(male, 23, 15) * noise[0] + 45 * dilated
     lvef = np.where(male, 58.5, 60.5) + np.where(male, 5.2, 4.6) * noise[1] - 16 * dilated
     lvm = np.where(male, 103, 70) + 45 * size + 0.17 * systolic + 20 * dilated
     lvm = lvm + np.where(male, 15, 9) * (0.5 * noise[0] + np.sqrt(0.75) * noise[2])
@@ -212,7 +195,8 @@ def _covariate_effect(people: pd.DataFrame) -> Floats:
         "smoking_previous": (people["smoking"] == "previous").to_numpy(float),
         "deprivation_per_3": (people["deprivation"].to_numpy(float) + 2) / 3,
     }
-    return np.asarray(sum(COVARIATE_EFFECTS[name] * value for name, value in terms.items()), np.float64)
+    effects = np.array([COVARIATE_EFFECTS[name] for name in terms])
+    return np.asarray(effects @ np.array(list(terms.values())), np.float64)
 
 
 def _phenotype_effect(truth: pd.DataFrame, ratios: Mapping[str, float]) -> Floats:

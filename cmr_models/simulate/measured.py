@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.simulate.cohort import body_surface_m2, consistent_phenotypes, in_gap, simulate_cohort
+from cmr_models.body_size import body_surface_m2
+from cmr_models.simulate.cohort import consistent_phenotypes, in_gap, simulate_cohort
 from cmr_models.simulate.planted import INDEXED, CohortSettings, GroupGap
 
 Floats = npt.NDArray[np.float64]
@@ -23,8 +24,7 @@ def measured_phenotypes(
         settings: noise, failures and the planted gap.
 
     Returns:
-        One row a study with ``study, participant, visit, status, reason``, the phenotypes and their
-        versions per m².
+        One row a study with ``study, participant, visit, status, reason``, the phenotypes and their versions per m².
     """
     settings = settings or CohortSettings()
     table = truth[["participant", "visit"]].copy()
@@ -52,9 +52,7 @@ def example_tables(
     return measured_phenotypes(cohort.truth, rng, settings), cohort.participants, cohort.outcomes
 
 
-def _add_noise(
-    truth: pd.DataFrame, rng: np.random.Generator, noise_sd: Floats, ef_bias_pct: Floats
-) -> pd.DataFrame:
+def _add_noise(truth: pd.DataFrame, rng: np.random.Generator, noise_sd: Floats, ef_bias_pct: Floats) -> pd.DataFrame:
     """Independent errors of EDV, EF, mass and rate; all else follows from them."""
     noisy: dict[str, Floats] = {}
     for name in ("lvedv_ml", "lvef_pct", "lvm_g", "rvef_pct", "heart_rate_bpm"):

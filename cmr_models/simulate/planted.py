@@ -6,16 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-CONDITIONS = (
-    "heart_failure",
-    "atrial_fibrillation",
-    "myocardial_infarction",
-    "diabetes",
-    "hypertension",
-    "cancer",
-    "death",
-)
-
 TRUE_PHENOTYPES = (
     "lvedv_ml",
     "lvesv_ml",
@@ -104,8 +94,7 @@ class GroupGap:
         group: its value, e.g. ``"female"``.
         ef_bias_pct: added to the measured (never the true) LV ejection fraction, in points.
         noise_factor: factor on the measurement noise of every phenotype.
-        effect_factor: factor on the log hazard ratios of the phenotypes; 0: they predict nothing in the
-            group.
+        effect_factor: factor on the log hazard ratios of the phenotypes; 0: they predict nothing in the group.
         failure_factor: factor on the share of studies that cannot be measured.
     """
 
@@ -124,8 +113,7 @@ class CohortSettings:
     Attributes:
         hazard_ratios: condition -> phenotype -> hazard ratio per SD of the true phenotype in the cohort.
         odds_ratios: condition -> phenotype -> odds ratio of prevalent disease per SD.
-        hazard_factor: factor on every incidence; small demonstration cohorts need more events than real
-            ones have.
+        hazard_factor: factor on every incidence; small demonstration cohorts need more events than real ones have.
         prevalence_factor: factor on every prevalence.
         gap: a planted difference between groups, or None.
         missing_share: share of missing values in blood pressure, weight, height, smoking and deprivation.

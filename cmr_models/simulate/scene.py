@@ -126,7 +126,7 @@ class Scene:
         epi, endo = np.take(state.epi, at.index), np.take(state.endo, at.index)
         painter.water_layer(np.where(epi > 0, epi - r, -9), muscle)
         inside = np.where(endo > 0, endo - r, -9)
-        painter.water_layer(inside, np.float32(0.35) * blood + np.float32(0.65) * muscle)
+        painter.water_layer(inside, np.float32(0.2) * blood + np.float32(0.8) * muscle)
         rough = self._spots * np.clip(np.float32(1.3) * u - np.float32(0.1) - inside * np.float32(1 / 20), 0, 1)
         core = np.minimum(np.take(state.core, at.index) - r, inside)
         painter.water_layer(core, blood + rough * (muscle - blood))

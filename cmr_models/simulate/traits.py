@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from cmr_models.body_size import body_surface_m2
+
 Sex = Literal["F", "M"]
 
 
@@ -84,8 +86,8 @@ class HeartTraits:
 
     @property
     def bsa_m2(self) -> float:
-        """Body surface area (m2), Du Bois and Du Bois 1916."""
-        return bsa_m2(self.height_cm, self.weight_kg)
+        """Body surface area (m²)."""
+        return body_surface_m2(self.height_cm, self.weight_kg)
 
 
 class _Norm(NamedTuple):
@@ -139,11 +141,6 @@ DISEASES: Mapping[str, _Effect] = {
 }
 
 
-def bsa_m2(height_cm: float, weight_kg: float) -> float:
-    """Body surface area (m2), Du Bois and Du Bois 1916: 0.007184 kg^0.425 cm^0.725."""
-    return float(0.007184 * weight_kg**0.425 * height_cm**0.725)
-
-
 def sample_traits(
     rng: np.random.Generator,
     *,
@@ -188,7 +185,7 @@ def sample_traits(
 
 def _healthy(rng: np.random.Generator, sex: Sex, age_years: float, height_cm: float, weight_kg: float) -> HeartTraits:
     norm, decades = _NORMS[sex], (age_years - 55) / 10
-    size = bsa_m2(height_cm, weight_kg) / norm.bsa_m2
+    size = body_surface_m2(height_cm, weight_kg) / norm.bsa_m2
     shared = rng.normal()  # big hearts are big throughout
     lvedv = _sized(rng, norm.lvedv_ml, size, shared, 0.85) * (1 - 0.03 * decades)
     lvef = rng.normal(*norm.lvef_pct)

@@ -7,13 +7,15 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from cmr_models.estimates import NotEstimableError
+from cmr_models.survival.censoring import censoring_curve
+from cmr_models.survival.ordered_pairs import PairSums, sum_pairs
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-_CELLS_PER_BLOCK = 4_000_000
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ def concordance(
     entry: npt.ArrayLike | None = None,
     method: Literal["harrell", "uno"] = "harrell",
     tau: float | None = None,
+    strata: npt.ArrayLike | None = None,
 ) -> Concordance:
-    """Concordance of ``risk`` (higher: earlier event) with the times.
+    """Concordance of ``risk`` (higher: earlier event) with the times, in O(n log n).
 
     An event at time t is compared with everybody under observation at t who fails later or is censored at
     t or later;
@@ -60,6 +63,7 @@ def concordance(
         entry: ``(n,)`` delayed entry (Harrell only); at risk on (entry, exit].
         method: ``"harrell"`` or ``"uno"``.
         tau: events at ``tau`` or later are left out.
+        strata: ``(n,)`` labels within which people are compared; everybody with everybody if None.
 
     Raises:
         ValueError: lengths differ, values are not finite, exit not after entry, entry with Uno.
@@ -69,9 +73,16 @@ def concordance(
         Harrell 1982; Uno 2011, 10.1002/sim.4154; standard error as in R's ``survival::concordance``.
     """
     times, events, scores, entries = _check(exit, event, risk, entry, method)
+    codes = np.zeros(len(times), int) if strata is None else pd.factorize(np.asarray(strata))[0]
+    if len(codes) != len(times) or (codes < 0).any():
+        raise ValueError(f"strata must be {len(times)} labels, none missing")
     counted = np.flatnonzero(events & (times < (np.inf if tau is None else tau)))
     weights = np.ones(len(counted)) if method == "harrell" else _uno_weights(times, events, counted)
-    return _from_pairs(times, events, scores, entries, counted, weights)
+    pairs = _no_pairs(len(times))
+    for code in np.unique(codes[counted]):
+        members, chosen = np.flatnonzero(codes == code), codes[counted] == code
+        _add_pairs(pairs, members, times, events, scores, entries, counted[chosen], weights[chosen])
+    return _from_pairs(pairs)
 
 
 def _check(
@@ -80,82 +91,103 @@ def _check(
     risk: npt.ArrayLike,
     entry: npt.ArrayLike | None,
     method: str,
-) -> tuple[Floats, Bools, Floats, Floats]:
+) -> tuple[Floats, Bools, Floats, Floats | None]:
     times, scores = np.asarray(exit, np.float64), np.asarray(risk, np.float64)
     events = np.asarray(event).astype(bool)
-    entries = np.full(times.shape, -np.inf) if entry is None else np.asarray(entry, np.float64)
-    if not times.shape == events.shape == scores.shape == entries.shape or times.ndim != 1:
-        raise ValueError(
-            f"exit, event, risk, entry must be vectors of one length, got {times.shape}, {scores.shape}"
-        )
+    entries = None if entry is None else np.asarray(entry, np.float64)
+    shapes = {times.shape, events.shape, scores.shape, *(() if entries is None else (entries.shape,))}
+    if len(shapes) > 1 or times.ndim != 1:
+        raise ValueError(f"exit, event, risk, entry must be vectors of one length, got {times.shape}, {scores.shape}")
     if method not in ("harrell", "uno"):
         raise ValueError(f"method must be 'harrell' or 'uno', got {method!r}")
-    if method == "uno" and entry is not None:
+    if method == "uno" and entries is not None:
         raise ValueError("Uno's index has no delayed entry; give times since entry and no entry")
-    if not (np.isfinite(times).all() and np.isfinite(scores).all()) or np.isnan(entries).any():
+    if not (np.isfinite(times).all() and np.isfinite(scores).all()) or (entries is not None and np.isnan(entries).any()):
         raise ValueError("exit, risk and entry must be finite; drop rows with missing values first")
-    if (times <= entries).any():
+    if entries is not None and (times <= entries).any():
         raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")
     return times, events, scores, entries
 
 
 def _uno_weights(times: Floats, events: Bools, counted: npt.NDArray[np.intp]) -> Floats:
     """``1 / G(t-)**2`` at each counted event, scaled to a mean of 1."""
-    uncensored = _censoring_survival_before(times, events, times[counted])
+    uncensored = censoring_curve(times, events).before(times[counted])
     if (uncensored <= 0).any():
         raise NotEstimableError("no_pairs", "nobody can be uncensored at the last events; give a smaller tau")
     weights = uncensored**-2.0
     return np.asarray(weights / weights.mean(), np.float64) if len(weights) else weights
 
 
-def _censoring_survival_before(times: Floats, events: Bools, at: Floats) -> Floats:
-    distinct = np.unique(times[~events])
-    ordered = np.sort(times)
-    # Deaths at a time precede its censorings: they are not at risk of being censored then.
-    dead = np.sort(times[events])
-    at_risk = len(times) - np.searchsorted(ordered, distinct, "left")
-    at_risk = at_risk - (np.searchsorted(dead, distinct, "right") - np.searchsorted(dead, distinct, "left"))
-    censored = np.sort(times[~events])
-    left = np.searchsorted(censored, distinct, "right") - np.searchsorted(censored, distinct, "left")
-    survival = np.concatenate([[1.0], np.cumprod(1 - left / at_risk)])
-    return np.asarray(survival[np.searchsorted(distinct, at, "left")], np.float64)
+@dataclass
+class _Pairs:
+    """Comparable pairs: weighted by person, ``(n,)`` in all and won (by the earlier or by the later), and counts."""
+
+    in_all: Floats
+    won: Floats
+    counts: Floats
 
 
-def _from_pairs(
+def _no_pairs(n: int) -> _Pairs:
+    return _Pairs(np.zeros(n), np.zeros(n), np.zeros(3))
+
+
+def _add_pairs(
+    pairs: _Pairs,
+    members: npt.NDArray[np.intp],
     times: Floats,
     events: Bools,
     scores: Floats,
-    entries: Floats,
+    entries: Floats | None,
     counted: npt.NDArray[np.intp],
     weights: Floats,
-) -> Concordance:
-    n = len(times)
-    pairs_of, score_of = np.zeros(n), np.zeros(n)
-    counts = np.zeros(3, np.int64)
-    block = max(1, _CELLS_PER_BLOCK // max(n, 1))
-    for start in range(0, len(counted), block):
-        i, w = counted[start : start + block], weights[start : start + block]
-        time, comparable = times[i, None], entries[None, :] < times[i, None]
-        comparable &= (times[None, :] > time) | ((times[None, :] == time) & ~events[None, :])
-        higher = comparable & (scores[i, None] > scores[None, :])
-        tied = comparable & (scores[i, None] == scores[None, :])
-        counts += (comparable.sum(), higher.sum(), tied.sum())
-        points = higher + 0.5 * tied
-        pairs_of += w @ comparable
-        score_of += w @ points
-        np.add.at(pairs_of, i, w * comparable.sum(axis=1))
-        np.add.at(score_of, i, w * points.sum(axis=1))
-    total = pairs_of.sum() / 2
-    if total == 0:
+) -> None:
+    """Add the pairs of one stratum."""
+    rank = np.unique(scores[members], return_inverse=True)[1].astype(np.int64)
+    scored = np.zeros(len(times), np.int64)
+    scored[members] = rank
+    # Deaths at a time come before its censorings, and are one another's equals.
+    distinct = np.unique(times[members])
+    leaves = 2 * np.searchsorted(distinct, times) + ~events
+    own = (leaves[counted], scored[counted], weights)
+    _accumulate(pairs, sum_pairs(*own, leaves[members], rank), members, counted, weights, 1.0)
+    if entries is None:
+        return
+    # Not comparable: those who come at the event or after it.
+    comes = 2 * np.searchsorted(distinct, entries[members], "left") + 1
+    comes -= 2 * (~np.isin(entries[members], distinct))
+    late = comes > 0
+    found = sum_pairs(*own, comes[late].astype(np.int64), rank[late])
+    _accumulate(pairs, found, members[late], counted, weights, -1.0)
+
+
+def _accumulate(
+    pairs: _Pairs,
+    found: PairSums,
+    members: npt.NDArray[np.intp],
+    counted: npt.NDArray[np.intp],
+    weights: Floats,
+    sign: float,
+) -> None:
+    in_all = found.lower + found.tied + found.higher
+    pairs.in_all[counted] += sign * weights * in_all
+    pairs.won[counted] += sign * weights * (found.lower + found.tied / 2)
+    pairs.in_all[members] += sign * found.weight
+    pairs.won[members] += sign * (found.weight_above + found.weight_tied / 2)
+    pairs.counts += sign * np.array([in_all.sum(), found.lower.sum(), found.tied.sum()])
+
+
+def _from_pairs(pairs: _Pairs) -> Concordance:
+    n_pairs, concordant, tied_risk = (round(float(count)) for count in pairs.counts)
+    if n_pairs == 0:
         raise NotEstimableError("no_pairs")
-    value = score_of.sum() / 2 / total
-    influence = (score_of - value * pairs_of) / total
-    comparable_pairs, concordant, tied_risk = (int(count) for count in counts)
+    total = pairs.in_all.sum() / 2
+    value = pairs.won.sum() / 2 / total
+    influence = (pairs.won - value * pairs.in_all) / total
     return Concordance(
         value=float(value),
         se=float(np.sqrt((influence**2).sum())),
-        n_pairs=comparable_pairs,
+        n_pairs=n_pairs,
         concordant=concordant,
-        discordant=comparable_pairs - concordant - tied_risk,
+        discordant=n_pairs - concordant - tied_risk,
         tied_risk=tied_risk,
     )

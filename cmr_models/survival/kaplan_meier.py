@@ -62,9 +62,7 @@ class KaplanMeier:
         return float(self.time[below[0]]) if len(below) else float("inf")
 
 
-def kaplan_meier(
-    exit: npt.ArrayLike, event: npt.ArrayLike, entry: npt.ArrayLike | None = None
-) -> KaplanMeier:
+def kaplan_meier(exit: npt.ArrayLike, event: npt.ArrayLike, entry: npt.ArrayLike | None = None) -> KaplanMeier:
     """Estimate the survival curve.
 
     Args:
@@ -87,9 +85,7 @@ def kaplan_meier(
     if (times <= entries).any():
         raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")
     distinct, deaths = np.unique(times[events], return_counts=True)
-    at_risk = np.searchsorted(np.sort(entries), distinct, "left") - np.searchsorted(
-        np.sort(times), distinct, "left"
-    )
+    at_risk = np.searchsorted(np.sort(entries), distinct, "left") - np.searchsorted(np.sort(times), distinct, "left")
     survival = np.cumprod(1 - deaths / at_risk)
     low, high = _interval(survival, at_risk, deaths)
     return KaplanMeier(distinct, survival, low, high, at_risk, deaths, entries, times)

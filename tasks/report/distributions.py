@@ -28,7 +28,7 @@ SHOWN = (
 SEX_TITLES: Mapping[str, str] = {"female": "Women", "male": "Men"}
 _UNITS = {row.name: row.unit for row in PHENOTYPES}
 # Fewer people than this give bins too wide to show a shape: mean and SD stand in.
-_FEWEST_BINNED = 80
+FEWEST_BINNED = 80
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -208,7 +208,7 @@ def _reference_band(axes: Axes, name: str, group: str, row: int) -> None:
 
 
 def _ridge(axes: Axes, summary: Spread, row: int, colour: str) -> None:
-    if summary.n >= _FEWEST_BINNED:
+    if summary.n >= FEWEST_BINNED:
         height = 0.78 * summary.density / summary.density.max()
         axes.stairs(row + height, summary.edges, baseline=row, fill=True, color=colour, alpha=0.35, linewidth=0)
         axes.stairs(row + height, summary.edges, baseline=row, color=colour, linewidth=1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from tasks.report.drawing import (
 )
 from tasks.report.naming import group_words, reason_words, short_name, words
 from tasks.report.selection import overall_ratios
+from tasks.report.tables import records
 
 Q_LEVEL = 0.05
 _POINTS_AS_VECTORS = 4000
@@ -138,7 +140,7 @@ def by_group(panels: Sequence[tuple[str, pd.DataFrame]], axis_title: str, *, rat
 
 def _volcano_points(axes: Axes, rows: pd.DataFrame, colour: str, marker: str, title: str) -> None:
     found = (rows["q"] < Q_LEVEL).to_numpy()
-    style = {"s": 20, "marker": marker, "rasterized": len(rows) > _POINTS_AS_VECTORS, "linewidths": 0.9}
+    style: dict[str, Any] = {"s": 20, "marker": marker, "rasterized": len(rows) > _POINTS_AS_VECTORS, "linewidths": 0.9}
     x, y = rows["estimate"].clip(*_RATIO_LIMITS).to_numpy(), rows["minus_log10_p"].to_numpy()
     axes.scatter(x[~found], y[~found], facecolors="none", edgecolors=colour, alpha=0.8, **style)
     axes.scatter(x[found], y[found], facecolors=colour, edgecolors=colour, **style)
@@ -150,7 +152,7 @@ def _volcano_labels(axes: Axes, rows: pd.DataFrame) -> None:
     top = rows[rows["q"] < Q_LEVEL].nlargest(_LABELLED, "minus_log10_p")
     line = 0.048 * float(rows["minus_log10_p"].max()) + 0.02
     below = {True: np.inf, False: np.inf}
-    for row in top.to_dict("records"):
+    for row in records(top):
         right = row["estimate"] >= 1
         height = min(row["minus_log10_p"], below[right] - line)
         below[right] = height
@@ -186,6 +188,9 @@ def _forest_panel(axes: Axes, rows: pd.DataFrame, exposures: list[str], limits: 
     axes.spines["left"].set_visible(False)
 
 
+_QUANTILES = {2: "Half", 3: "Third", 4: "Quartile", 5: "Fifth"}
+
+
 def _survival_panel(curves: Axes, risk: Axes, exposure: str, outcome: str, rows: pd.DataFrame) -> None:
     quartiles = sorted(rows["group"].unique())
     for quartile in quartiles:
@@ -193,19 +198,18 @@ def _survival_panel(curves: Axes, risk: Axes, exposure: str, outcome: str, rows:
         colour = QUARTILE_COLOURS.get(quartile, INK)
         years = np.r_[0.0, drawn["years"]]
         curves.step(years, 100 * np.r_[1.0, drawn["estimate"]], where="post", color=colour, label=quartile)
-        for edge in ("ci_low", "ci_high"):
-            if edge == "ci_high":
-                bounds = [100 * np.r_[1.0, drawn[name].fillna(drawn["estimate"])] for name in ("ci_low", "ci_high")]
-                curves.fill_between(years, *bounds, step="post", color=colour, alpha=0.13, linewidth=0)
+        low, high = (100 * np.r_[1.0, drawn[name].fillna(drawn["estimate"])] for name in ("ci_low", "ci_high"))
+        curves.fill_between(years, low, high, step="post", color=colour, alpha=0.13, linewidth=0)
     end = float(rows["years"].max())
     curves.set_xlim(-0.03 * end, end * 1.02)
-    low = float(np.nanmin(100 * rows["ci_low"].fillna(rows["estimate"])))
-    curves.set_ylim(max(0.0, low - 0.08 * (100 - low) - 0.2), 100)
+    lowest = float(np.nanmin(100 * rows["ci_low"].fillna(rows["estimate"])))
+    curves.set_ylim(max(0.0, min(lowest - 0.08 * (100 - lowest), 95)), 100.4)
     free = "Survival (%)" if outcome == "death" else "Free of the event (%)"
     curves.set_ylabel(free)
     curves.set_title(label(f"{words(outcome)} by {short_name(exposure)}", 60), fontsize=9)
-    curves.legend(loc="lower left", ncols=4, handlelength=1.2, columnspacing=1.0, title="Quartile (Q1 lowest)",
-                  alignment="left", title_fontsize=7.5)  # fmt: skip
+    title = f"{_QUANTILES.get(len(quartiles), 'Group')} (Q1 lowest)"
+    curves.legend(loc="lower left", ncols=4, handlelength=1.2, columnspacing=1.0, title=title, alignment="left",
+                  title_fontsize=7.5)  # fmt: skip
     _risk_table(risk, rows, quartiles, curves.get_xlim())
     curves.set_xticks(risk.get_xticks())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +11,7 @@ import pandas as pd
 
 from cmr_models.disclosure import mask_small_cells
 from cmr_models.reasons import TABLE
-from tasks.report.tables import STAGES
+from tasks.report.tables import STAGES, records
 
 STAGE_TITLES = {
     "convert": "Converted from the archive",
@@ -83,15 +85,13 @@ def quality_table(outcomes: pd.DataFrame, minimum_cell: int) -> list[dict[str, A
     table = outcomes.rename(columns={"n_flagged": "n_events", "n_judged": "n"}).assign(share=outcomes["n_flagged"])
     table["share"] = table["n_events"] / table["n"].where(table["n"] > 0)
     masked = mask_small_cells(table, minimum_cell, values=("share",))
-    return [{**row, "sentence": sentence_of(row["code"])} for row in masked.to_dict("records")]
+    return [{**row, "sentence": sentence_of(row["code"])} for row in records(masked)]
 
 
 def flag_counts(outcomes: pd.DataFrame, phenotypes: pd.DataFrame | None, rules: Sequence[Any]) -> pd.DataFrame:
     """Studies that each rule could judge, and those that break it: of conversion (flags) and of measuring."""
-    import json
-
     converted = outcomes[(outcomes["stage"] == "convert") & (outcomes["status"] == "ok")]
-    codes = converted["flags"].map(json.loads).explode().dropna().value_counts() if len(converted) else {}
+    codes = Counter(code for flags in converted["flags"] for code in json.loads(flags))
     rows: list[dict[str, Any]] = [
         {"stage": "convert", "code": str(code), "n_flagged": float(n), "n_judged": float(len(converted))}
         for code, n in codes.items()

@@ -175,7 +175,8 @@ def _eight_bit(pixels: npt.NDArray[np.uint16], valid: npt.NDArray[np.bool_]) -> 
     grey = (pixels.astype(np.float32) - low) * (255 / max(high - low, 1))
     grey = np.clip(grey, 0, 255)
     grey[~valid] = 0
-    return grey.astype(np.uint8)
+    eight_bit: npt.NDArray[np.uint8] = grey.astype(np.uint8)
+    return eight_bit
 
 
 def _sprite(pixels: npt.NDArray[np.uint8]) -> tuple[list[int], Image.Image]:

@@ -10,12 +10,12 @@ import pandas as pd
 
 from cmr_models.quality import RULES
 from tasks.report import flow
-from tasks.report.distributions import distribution_figure, distribution_rows
+from tasks.report.distributions import FEWEST_BINNED, distribution_figure, distribution_rows
 from tasks.report.estimate_figures import Q_LEVEL, by_group, forest, survival, volcano
 from tasks.report.naming import full_name, group_words, reason_words, short_name, words
 from tasks.report.pages import MISSING, clean_text, number
 from tasks.report.selection import gap_rows, group_panels, leading_pairs, survival_panels
-from tasks.report.tables import ReportSettings, ReportTables
+from tasks.report.tables import ReportSettings, ReportTables, records
 
 CONTENTS = (
     ("flow", "Cohort flow"),
@@ -60,8 +60,13 @@ class Figures:
         number = len(self.shown) + 1
         self.files[name] = content
         self.shown[name] = {
-            "name": name, "number": number, "caption": caption, "alt": caption.split(". ")[0], "width": width, "height": height,
-        }  # fmt: skip
+            "name": name,
+            "number": number,
+            "caption": caption,
+            "alt": caption.split(". ")[0],
+            "width": width,
+            "height": height,
+        }
 
 
 def index_values(tables: ReportTables, settings: ReportSettings) -> tuple[dict[str, Any], Figures]:
@@ -72,7 +77,7 @@ def index_values(tables: ReportTables, settings: ReportSettings) -> tuple[dict[s
     _add_distributions(figures, tables, minimum)
     _add_estimates(figures, tables, minimum)
     counts = flow.flag_counts(tables.outcomes, tables.phenotypes, RULES)
-    groups = _add_groups(figures, tables)
+    groups = _add_groups(figures, tables, minimum)
     values = {
         "title": clean_text(settings.title),
         "contents": CONTENTS,
@@ -149,10 +154,11 @@ def _add_distributions(figures: Figures, tables: ReportTables, minimum: int) -> 
         figures.add(
             "distributions",
             distribution_figure(measured, minimum),
-            "Distribution of the phenotypes by sex against published ranges. Shaded band and dashed line: 95 % interval and mean "
-            "of healthy people (Table 1). Below each distribution: median (dot), quartiles (bar), 10th to 90th percentile (line), "
-            f"each where at least {minimum} people lie on either side; bins hold at least {minimum} people. Where fewer than 80 "
-            "people were measured, mean (diamond) and mean ± 1.96 SD (line) stand for the distribution.",
+            "Distribution of the phenotypes by sex against published ranges. Shaded band and dashed line: 95 % "
+            "interval and mean of healthy people (Table 1). Below each: median (dot), quartiles (bar), 10th to 90th "
+            f"percentile (line), each where at least {minimum} people lie on either side; bins hold at least {minimum} "
+            f"people. Where fewer than {FEWEST_BINNED} people were measured, mean (diamond) and mean ± 1.96 SD (line) "
+            "stand for the distribution.",
         )
 
 
@@ -177,12 +183,14 @@ def _add_estimates(figures: Figures, tables: ReportTables, minimum: int) -> None
     figures.add(
         "survival",
         survival(survival_panels(tables.estimates, minimum)),
-        "Kaplan-Meier curves by quartile of each outcome's strongest phenotype, with 95 % bands and numbers at risk (rounded to "
-        f"multiples of {minimum}; ≥ where only a later number may show, a dot where none may). Deaths from other causes are censored.",
+        "Kaplan-Meier curves by quartile of each outcome's strongest phenotype, with 95 % bands and numbers at "
+        "risk (rounded to "
+        f"multiples of {minimum}; ≥ where only a later number may show, a dot where none may). Deaths from other "
+        "causes are censored.",
     )
 
 
-def _add_groups(figures: Figures, tables: ReportTables) -> list[dict[str, Any]]:
+def _add_groups(figures: Figures, tables: ReportTables, minimum: int) -> list[dict[str, Any]]:
     """Figures of every number by group, and the same numbers as tables."""
     fairness = tables.estimates.get("fairness")
     if fairness is None:
@@ -198,7 +206,8 @@ def _add_groups(figures: Figures, tables: ReportTables) -> list[dict[str, Any]]:
         named = [(_pair_title(pair, title), rows) for pair, rows in panels]
         figures.add(f"group_{model}", by_group(named, title, ratio=ratio), _group_caption(model, title))
         blocks += [
-            {"title": f"{title}: {name}" if name != title else title, "rows": _group_rows(rows)} for name, rows in named
+            {"title": title if name == title else f"{title}: {name}", "rows": _group_rows(rows, minimum)}
+            for name, rows in named
         ]
     return blocks
 
@@ -223,10 +232,10 @@ def _ratio_rows(tables: ReportTables, name: str, minimum: int) -> list[dict[str,
         return []
     rows = table[(table["scale"] == "per_sd") & (table["group_by"] == "overall")]
     rows = rows.sort_values("minus_log10_p", ascending=False, kind="stable", na_position="last").head(_TABLE_ROWS)
-    return [_estimate_cells(row, minimum) for row in rows.to_dict("records")]
+    return [_estimate_cells(row, minimum) for row in records(rows)]
 
 
-def _estimate_cells(row: Mapping[str, Any], minimum: int = 5) -> dict[str, str]:
+def _estimate_cells(row: Mapping[str, Any], minimum: int) -> dict[str, str]:
     """One row of estimates as text; a suppressed count shows as such, whatever the cell's value was."""
     hidden = f"<{minimum}" if row["reason"] == "small_cell" else "hidden"
     suppressed = row["status"] == "suppressed"
@@ -265,7 +274,7 @@ def _discrimination_rows(tables: ReportTables, minimum: int) -> list[dict[str, A
     rows = []
     for outcome, exposure in _discriminating_pairs(wanted):
         of_pair = wanted[(wanted["outcome"] == outcome) & (wanted["exposure"] == exposure)]
-        by_model = {row["model"]: row for row in of_pair.to_dict("records")}
+        by_model = {row["model"]: row for row in records(of_pair)}
         first = _estimate_cells(next(iter(by_model.values())), minimum)
         cells = [_concordance_cell(by_model.get(model), minimum) for model in _DISCRIMINATION_MODELS]
         rows.append({**{name: first[name] for name in ("outcome", "exposure", "n", "n_events")}, "cells": cells})
@@ -310,16 +319,16 @@ def _gap_table(tables: ReportTables) -> list[dict[str, Any]]:
             "without": clean_text(row.get("not_estimable") or "").replace(";", ", "),
             "found": bool(row["q"] < Q_LEVEL),
         }
-        for row in gap_rows(fairness, _GAP_ROWS).to_dict("records")
+        for row in records(gap_rows(fairness, _GAP_ROWS))
     ]
 
 
-def _group_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
+def _group_rows(rows: pd.DataFrame, minimum: int) -> list[dict[str, Any]]:
     cells: list[dict[str, Any]] = []
     for group_by, of_grouping in rows.groupby("group_by", sort=False):
-        for k, row in enumerate(of_grouping.to_dict("records")):
+        for k, row in enumerate(records(of_grouping)):
             heading = group_words(str(group_by)) if k == 0 else ""
-            cells.append({**_estimate_cells(row), "heading": heading})
+            cells.append({**_estimate_cells(row, minimum), "heading": heading})
     return cells
 
 

@@ -52,7 +52,8 @@ def _images(settings: ReportSettings, version: str, n_in: int) -> str:
     limit = f" A study lacking more than {100 * share:g} % of its frames was quarantined." if share is not None else ""
     return (
         f"Cine cardiac MR of {n_in:,} studies was read from the archive with cmr-cohort {version} (converter "
-        f"{conversion.VERSION}). Views were recognised from plane geometry and acquisition headers; slice positions and the "
+        f"{conversion.VERSION}). Views were recognised from plane geometry and acquisition headers; slice "
+        "positions and the "
         "distance between planes were taken from image position and orientation, and pixels were kept as stored on the "
         f"scanner.{limit}"
     )
@@ -67,17 +68,21 @@ def _segmentation(settings: ReportSettings, prediction: Mapping[str, Any]) -> st
     precision = prediction.get("precision") or segment.get("precision")
     computed = f" It was computed in {precision}." if precision else ""
     return (
-        f"The ventricles and the left-ventricular myocardium were segmented in every short-axis frame, and the 4-chamber view "
-        f"where it was acquired, with the model “{name}”{weights}.{computed}"
+        "The ventricles and the left-ventricular myocardium were segmented in every short-axis frame, and the "
+        f"4-chamber view where it was acquired, with the model “{name}”{weights}.{computed}"
     )
 
 
 def _phenotypes(n_measured: int) -> str:
     return (
-        f"Phenotypes of {n_measured:,} studies were derived (rules, version {derivation.VERSION}): volumes by summation of "
-        "areas times plane distance, end-systole as the smallest and end-diastole as the largest left-ventricular volume "
-        f"of the smoothed curve near the R wave, mass at end-diastole with {MYOCARDIAL_DENSITY_G_ML} g/mL. Implausible studies "
-        "were quarantined, doubtful ones flagged; a number that could not be measured is missing with a reason, never zero. "
+        f"Phenotypes of {n_measured:,} studies were derived (rules, version {derivation.VERSION}): volumes by "
+        "summation of "
+        "areas times plane distance, end-systole as the smallest and end-diastole as the largest "
+        "left-ventricular volume "
+        f"of the smoothed curve near the R wave, mass at end-diastole with {MYOCARDIAL_DENSITY_G_ML} g/mL. "
+        "Implausible studies "
+        "were quarantined, doubtful ones flagged; a number that could not be measured is missing with a reason, "
+        "never zero. "
         f"Published ranges are those of {PETERSEN_2017}, and of {KAWEL_BOEHM_2020} where the former has none."
     )
 
@@ -92,8 +97,10 @@ def _statistics(settings: ReportSettings, estimates: Mapping[str, pd.DataFrame])
     text = f"Estimates come from {_and(models)}" if models else "Estimates were made"
     text += f", adjusted for {_and(covariates)}" if covariates else ""
     text += (
-        "; effects are given per standard deviation of the phenotype with 95 % Wald intervals. Within each declared family "
-        f"({_and(sorted(set(rows['family'].dropna()) - {''}))}) the false discovery rate was controlled after Benjamini and "
+        "; effects are given per standard deviation of the phenotype with 95 % Wald intervals. Within each "
+        "declared family "
+        f"({_and(sorted(set(rows['family'].dropna()) - {''}))}) the false discovery rate was controlled after "
+        "Benjamini and "
         "Hochberg (q). A model that could not be fitted is a row with its reason, not a gap in the table."
     )
     seed = settings.resolved.get("analysis", {}).get("seed")
@@ -104,9 +111,10 @@ def _statistics(settings: ReportSettings, estimates: Mapping[str, pd.DataFrame])
 
 def _disclosure(settings: ReportSettings) -> str:
     return (
-        f"Cells that count 1 to {settings.minimum_cell - 1} people or events are suppressed in every table and figure, together "
-        "with those that would give them back by subtraction; histogram bins are merged, quantiles given only with enough "
-        "people on either side, and survival steps and numbers at risk thinned by the same rule."
+        f"Cells that count 1 to {settings.minimum_cell - 1} people or events are suppressed in every table and "
+        "figure, together "
+        "with those that would give them back by subtraction; histogram bins are merged, quantiles given only "
+        "with enough people on either side, and survival steps and numbers at risk thinned by the same rule."
     )
 
 

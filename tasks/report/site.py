@@ -19,7 +19,7 @@ from tasks.report.index_page import index_values
 from tasks.report.methods import methods_text
 from tasks.report.pages import asset, look_digest, package_version, page_name, render
 from tasks.report.study_page import render_study_pages
-from tasks.report.tables import ESTIMATES, STAGES, ReportSettings, ReportTables, read_tables, report_settings
+from tasks.report.tables import ESTIMATES, STAGES, ReportSettings, ReportTables, read_tables, records, report_settings
 from tasks.runs import versions
 from tasks.store import Cohort, digest, digest_bytes, open_tree
 
@@ -129,12 +129,12 @@ def _page_units(
     wanted = set(chosen)
     phenotypes, outcomes = tables.phenotypes, tables.outcomes
     measured = (
-        {row["study"]: row for row in phenotypes[phenotypes["study"].isin(wanted)].to_dict("records")}
+        {row["study"]: row for row in records(phenotypes[phenotypes["study"].isin(wanted)])}
         if phenotypes is not None
         else {}
     )
     ended: dict[str, list[dict[str, Any]]] = {study: [] for study in chosen}
-    for row in outcomes[outcomes["study"].isin(wanted)].to_dict("records"):
+    for row in records(outcomes[outcomes["study"].isin(wanted)]):
         flags, left_out = json.loads(row.pop("flags")), json.loads(row.pop("left_out"))
         ended[row["study"]].append({**row, "flags": flags, "left_out": left_out})
     curves = _curves(cohort, chosen)

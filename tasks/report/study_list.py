@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from tasks.report.flow import sentence_of
 from tasks.report.pages import clean_text, page_name, script_json
-from tasks.report.tables import STAGES, ReportTables
+from tasks.report.tables import STAGES, ReportTables, records
 from tasks.store import digest
 
 COLUMNS: tuple[tuple[str, str, int | None], ...] = (
@@ -54,7 +55,7 @@ def rows_script(rows: pd.DataFrame, pages: Iterable[str]) -> str:
     with_page = set(pages)
     lines = [
         [*(_cell(row[name], digits) for name, _, digits in COLUMNS), _link(row["study"], with_page)]
-        for row in rows.reindex(columns=["study", *(name for name, _, _ in COLUMNS[1:])]).to_dict("records")
+        for row in records(rows.reindex(columns=["study", *(name for name, _, _ in COLUMNS[1:])]))
     ]
     columns = [
         {"title": title} if digits is None else {"title": title, "number": True, "digits": digits}
@@ -77,7 +78,8 @@ def studies_with_page(rows: pd.DataFrame, most: int) -> tuple[list[str], str]:
     order = pd.DataFrame({"later": ~looked_at, "chance": [digest(study) for study in rows["study"]]}, index=rows.index)
     chosen = rows.loc[order.sort_values(["later", "chance"]).index[:most], "study"]
     rule = (
-        f"{most:,} of {len(rows):,} studies have a page: first those that were flagged, quarantined after conversion or "
+        f"{most:,} of {len(rows):,} studies have a page: first those that were flagged, quarantined after "
+        "conversion or "
         f"lie more than {_OUTLIER_SD:g} robust standard deviations from the cohort's median, then others by chance. "
         "`report.study_pages_max` in the settings changes the number; `cmr-cohort report` adds them."
     )
@@ -87,9 +89,9 @@ def studies_with_page(rows: pd.DataFrame, most: int) -> tuple[list[str], str]:
 def reason_counts(outcomes: pd.DataFrame) -> list[dict[str, Any]]:
     """Exact counts of why studies left, for the internal list only."""
     left = outcomes[(outcomes["status"] != "ok") & (outcomes["reason"] != "upstream")]
-    counts = left.groupby(["stage", "status", "reason"], sort=True).size()
+    counts = Counter(left[["stage", "status", "reason"]].itertuples(index=False, name=None))
     rows = [
-        {"stage": stage, "status": status, "code": code, "sentence": sentence_of(code), "n": int(n)}
+        {"stage": stage, "status": status, "code": code, "sentence": sentence_of(code), "n": n}
         for (stage, status, code), n in counts.items()
     ]
     return sorted(rows, key=lambda row: (STAGES.index(row["stage"]), -row["n"], row["code"]))

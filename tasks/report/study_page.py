@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import xarray as xr
@@ -34,6 +34,7 @@ OUTLINE_TITLES = {
     "ra": "Right atrium",
 }
 CURVES = {"lv_ml": "LV", "rv_ml": "RV", "myocardium_ml": "Myocardium"}
+_UNREADABLE = "a published file cannot be read; `cmr-cohort verify` says which."
 _NOT_SHOWN = {"ed_frame", "es_frame", "height_cm", "weight_kg"}
 _TICK_STEPS = (1, 2, 2.5, 5, 10)
 _DEFAULT_CYCLE_MS = 1000.0
@@ -109,6 +110,8 @@ def _images(cohort: Cohort, model: str, study_id: str) -> _Images:
     path, predicted = cohort.study(study_id), cohort.prediction(model, study_id)
     if not path.exists():
         return _Images(why_none="the study was not converted.")
+    if not all(is_zipfile(file) for file in (path, predicted) if file.exists()):
+        return _Images(why_none=_UNREADABLE)
     try:
         with ExitStack() as stack:
             study = stack.enter_context(open_tree(path))
@@ -116,10 +119,10 @@ def _images(cohort: Cohort, model: str, study_id: str) -> _Images:
             return _Images(
                 [encode_plane(plane) for plane in planes_to_show(study, prediction)],
                 _facts(study, prediction),
-                [float(time) for time in study["sax"]["time_ms"].values] if "sax" in study else [],
+                study["sax"].to_dataset()["time_ms"].values.tolist() if "sax" in study else [],
             )
     except (BadZipFile, KeyError, OSError, ValueError, RuntimeError):
-        return _Images(why_none="a published file cannot be read; `cmr-cohort verify` says which.")
+        return _Images(why_none=_UNREADABLE)
 
 
 def _frame_count(curve: Mapping[str, Sequence[float]], planes: Sequence[dict[str, Any]]) -> int:
@@ -306,13 +309,24 @@ def _facts(study: xr.DataTree, prediction: xr.DataTree | None) -> list[tuple[str
     return facts
 
 
+_VIEW_NAMES = {
+    "sax": "Short axis",
+    "lax_2c": "2-chamber",
+    "lax_3c": "3-chamber",
+    "lax_4c": "4-chamber",
+    "rvot": "RV outflow tract",
+    "aorta": "Aorta",
+}
+
+
 def _view_name(name: str) -> str:
-    return {"sax": "Short axis", "lax_4c": "4-chamber"}.get(name, name)
+    return _VIEW_NAMES.get(name, name)
 
 
 def _view_fact(view: xr.Dataset) -> str:
     sizes, (row_mm, col_mm) = view["intensity"].sizes, view["pixel_mm"].values
-    parts = [f"{sizes['slice']} planes × {sizes['frame']} frames of {sizes['row']} × {sizes['col']} pixels"]
+    planes = "1 plane" if sizes["slice"] == 1 else f"{sizes['slice']} planes"
+    parts = [f"{planes} × {sizes['frame']} frames of {sizes['row']} × {sizes['col']} pixels"]
     parts.append(f"{row_mm:.2f} × {col_mm:.2f} mm")
     if math.isfinite(view.attrs["thickness_mm"]):
         parts.append(f"{view.attrs['thickness_mm']:.1f} mm thick")

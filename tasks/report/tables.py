@@ -1,4 +1,4 @@
-"""What the report is made from: ledger, phenotypes, participants and estimates, read once, with why one is not there."""
+"""What the report is made from: ledger, phenotypes, participants, estimates; and why one of them is not there."""
 
 from __future__ import annotations
 
@@ -151,3 +151,8 @@ def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
         json.dumps(sorted(flags)),
         json.dumps(sorted(left_out)),
     )
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table by column name."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

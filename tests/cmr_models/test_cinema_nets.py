@@ -163,7 +163,7 @@ def test_every_trained_weight_receives_a_gradient(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ConvViT", "ConvUNetR", "UNet", "ResNet3d"])
-def test_bfloat16_stays_within_a_hundredth_of_the_range_of_the_logits(kind: str) -> None:
+def test_bfloat16_moves_the_logits_by_less_than_a_hundredth_on_average(kind: str) -> None:
     net, images = _small_of_kind(kind).eval(), _images("sax")
     with torch.inference_mode():
         exact = net(images)
@@ -171,12 +171,14 @@ def test_bfloat16_stays_within_a_hundredth_of_the_range_of_the_logits(kind: str)
             quick = net(images)
     exact, quick = (answer["sax"] if isinstance(answer, dict) else answer for answer in (exact, quick))
     assert quick.dtype == torch.float32
-    assert (quick - exact).abs().max() <= 1e-2 * exact.abs().max().clamp(min=1.0)
+    assert (quick - exact).abs().mean() <= 1e-2
+    assert (quick - exact).abs().max() <= 5e-2 * exact.abs().max().clamp(min=1.0)
 
 
 @pytest.mark.parametrize("kind", ["CineMA", "ConvViT", "ConvUNetR", "UNet", "ResNet3d"])
 def test_the_network_compiles_as_one_graph_and_answers_the_same(kind: str) -> None:
-    net, images = _small_of_kind(kind).eval(), _images("sax")
+    few_blocks = {} if kind in ("UNet", "ResNet3d") else {"enc_conv_n_blocks": 1}
+    net, images = _small_of_kind(kind, **few_blocks).eval(), _images("sax")
     torch._dynamo.reset()
     call = net.features if kind == "CineMA" else net
     compiled = torch.compile(call, backend="eager", fullgraph=True)

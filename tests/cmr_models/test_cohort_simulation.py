@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cmr_models.analysis_table import CONDITIONS
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort
 from cmr_models.simulate.measured import measured_phenotypes
-from cmr_models.simulate.planted import CONDITIONS, TRUE_PHENOTYPES, CohortSettings, GroupGap
+from cmr_models.simulate.planted import TRUE_PHENOTYPES, CohortSettings, GroupGap
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +96,7 @@ def test_prevalent_heart_failure_has_a_low_ejection_fraction(cohort: SimulatedCo
 
 def test_more_hazard_is_more_events() -> None:
     few, many = (
-        simulate_cohort(1000, np.random.default_rng(1), CohortSettings(hazard_factor=factor))
-        .outcomes["event"]
-        .sum()
+        simulate_cohort(1000, np.random.default_rng(1), CohortSettings(hazard_factor=factor)).outcomes["event"].sum()
         for factor in (1, 5)
     )
     assert many > 2 * few

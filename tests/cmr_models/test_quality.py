@@ -101,6 +101,15 @@ def test_systole_that_reaches_beyond_the_diastolic_base_is_inconsistent():
     assert verdict("qc_sax_base", sax_ed=stack(), sax_es=diastole) is True
 
 
+def test_a_few_pixels_more_of_the_apex_in_systole_are_no_inconsistent_base():
+    diastole, systole = stack(), stack()
+    diastole[0], systole[0] = 0, 0
+    systole[:, 10:20, 10:20] = LV
+    systole[0] = 0
+    systole[0, 10:14, 10:13] = LV
+    assert verdict("qc_sax_base", sax_ed=diastole, sax_es=systole) is True
+
+
 def test_the_four_chamber_view_needs_all_five_classes():
     label = four_chambers()
     assert verdict("qc_lax_4c_classes", lax_4c_ed=label[0]) is True

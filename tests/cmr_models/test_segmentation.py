@@ -124,6 +124,27 @@ def test_an_island_far_from_the_other_slices_is_not_a_left_ventricle() -> None:
     assert not (plausible_sax(labels, 1.4)[0, 1] == LV).any()
 
 
+def _stack(radii: Images) -> Images:
+    """Discs of left ventricle in a ring of myocardium; ``radii (frame, slice)`` in pixels."""
+    rows, cols = np.indices((64, 64)) - 32
+    distance = np.hypot(rows, cols)
+    radius = np.asarray(radii)[..., None, None]
+    return np.select([distance < radius, distance < radius + 4], [LV, MYOCARDIUM], 0).astype(np.uint8)
+
+
+def test_a_basal_pool_that_grows_while_the_ventricle_contracts_is_the_atrium() -> None:
+    labels = _stack([[12, 18, 18, 17, 15, 10], [15, 14, 14, 13, 11, 6]])
+    for stack, basal in ((labels, 0), (labels[:, ::-1], 5)):
+        clean = plausible_sax(stack, 1.4)
+        assert not clean[:, basal].any()
+        np.testing.assert_array_equal(np.delete(clean, basal, axis=1), np.delete(stack, basal, axis=1))
+
+
+def test_a_bulging_apex_stays_a_ventricle() -> None:
+    labels = _stack([[18, 18, 18, 17, 15, 8], [14, 14, 14, 13, 11, 10]])
+    np.testing.assert_array_equal(plausible_sax(labels, 1.4), labels)
+
+
 def test_papillary_muscles_inside_the_pool_become_pool() -> None:
     labels = np.zeros((1, 1, 60, 60), np.uint8)
     labels[0, 0, 20:40, 20:40] = LV

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from cmr_models.body_size import body_surface_m2
 from cmr_models.simulate import DISEASES, sample_traits
 from cmr_models.simulate.motion import atrium_fill, systole_fraction, ventricle_fill
-from cmr_models.simulate.traits import bsa_m2
 
 
 def many(n, disease=(), sex="M", height=178, weight=82):
@@ -35,7 +35,7 @@ def test_bigger_people_have_bigger_hearts():
 
 
 def test_body_surface_follows_du_bois():
-    assert bsa_m2(170, 70) == pytest.approx(1.81, abs=0.01)
+    assert body_surface_m2(170, 70) == pytest.approx(1.81, abs=0.01)
 
 
 def test_heart_failure_dilates_and_weakens():

@@ -17,9 +17,7 @@ def _table(n: int = 200, seed: int = 0) -> pd.DataFrame:
 
 
 def _fit(table: pd.DataFrame, *covariates: str) -> pd.DataFrame:
-    return fit_cox(
-        table, exit="exit", event="event", entry="entry", covariates=covariates
-    ).estimates.set_index("term")
+    return fit_cox(table, exit="exit", event="event", entry="entry", covariates=covariates).estimates.set_index("term")
 
 
 def test_kaplan_meier_by_hand() -> None:
@@ -68,9 +66,7 @@ def test_the_jackknife_error_of_concordance_is_that_of_the_bootstrap() -> None:
     risk = rng.normal(size=n)
     time = rng.exponential(np.exp(-risk))
     event = rng.random(n) < 0.6
-    draws = [
-        concordance(time[i], event[i], risk[i]).value for i in (rng.integers(0, n, n) for _ in range(400))
-    ]
+    draws = [concordance(time[i], event[i], risk[i]).value for i in (rng.integers(0, n, n) for _ in range(400))]
     assert concordance(time, event, risk).se == pytest.approx(np.std(draws), rel=0.15)
 
 

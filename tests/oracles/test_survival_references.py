@@ -143,9 +143,7 @@ def test_uno_has_its_published_values(score: list[float], expected: float) -> No
 def test_uno_agrees_with_scikit_survival_where_no_death_ties_with_a_censoring() -> None:
     rng = np.random.default_rng(5)
     time, event, risk = rng.exponential(5, 200), rng.random(200) < 0.5, rng.normal(size=200)
-    theirs = concordance_index_ipcw(
-        Surv.from_arrays(event, time), Surv.from_arrays(event, time), risk, tau=6.0
-    )
+    theirs = concordance_index_ipcw(Surv.from_arrays(event, time), Surv.from_arrays(event, time), risk, tau=6.0)
     ours = concordance(time, event, risk, method="uno", tau=6.0)
     assert ours.value == pytest.approx(theirs[0], abs=1e-10)
 

@@ -14,7 +14,8 @@ from tasks import shards
 from tasks.derivation import STAGE, BodySize, derive_chunk, derive_units, read_body_sizes
 from tasks.ledger import Entry, Outcome, open_ledger
 from tasks.phenotype_tables import dictionary_csv, write_tables
-from tasks.store import Cohort, encode_tree, publish
+from tasks.store import Cohort, publish
+from tasks.zarr_encoding import encode_tree
 
 MODEL = "default"
 N_FRAMES = 12
@@ -119,9 +120,7 @@ def test_body_size_falls_back_on_the_scanners_record(cohort, entries):
 def test_the_key_changes_with_the_prediction_and_the_body_size_and_with_nothing_else():
     def key(prediction_key="p", size=None):
         sizes = {} if size is None else {"1-2": size}
-        return derive_units({"1-2": Entry("ok", "", prediction_key, "")}, model=MODEL, body_sizes=sizes)[0][
-            "key"
-        ]
+        return derive_units({"1-2": Entry("ok", "", prediction_key, "")}, model=MODEL, body_sizes=sizes)[0]["key"]
 
     assert key() == key()
     assert len({key(), key("q"), key(size=BodySize(170, 70)), key(size=BodySize(170, 71))}) == 4
@@ -193,9 +192,7 @@ def test_verdicts_are_three_valued(table):
 def test_curves_have_one_row_a_frame_of_every_measured_study(cohort, table):
     curves = pd.read_parquet(cohort.tables / "curves.parquet")
     assert list(curves) == ["study", "frame", "time_ms", "lv_ml", "myocardium_ml", "rv_ml"]
-    assert curves.groupby("study").size().to_dict() == dict.fromkeys(
-        ["1000001-2", "1000002-2", "1000005-2"], N_FRAMES
-    )
+    assert curves.groupby("study").size().to_dict() == dict.fromkeys(["1000001-2", "1000002-2", "1000005-2"], N_FRAMES)
     first = curves[curves["study"] == "1000001-2"]
     assert first["lv_ml"].max() == pytest.approx(table.loc["1000001-2", "lvedv_ml"])
 

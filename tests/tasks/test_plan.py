@@ -39,7 +39,7 @@ def test_what_ended_upstream_is_written_down_once() -> None:
 def test_a_vanished_archive_stops_the_run() -> None:
     known = [str(i) for i in range(100)]
     plan.check_removal(known[:20], known, allowed=0.2)
-    with pytest.raises(RuntimeError, match="21 of 100 studies have no source.*mounted"):
+    with pytest.raises(RuntimeError, match=r"21 of 100 studies have no source.*mounted"):
         plan.check_removal(known[:21], known, allowed=0.2)
 
 

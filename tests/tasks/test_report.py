@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_cohort import FRAMES, Texts, estimates, phantom, write_cohort
+from report_cohort import FRAMES, Texts, estimates, write_cohort
 
-from cmr_models.contracts import LV, MYOCARDIUM
 from tasks.ledger import Outcome, open_ledger
 from tasks.phenotype_tables import write_tables
 from tasks.report import is_current, render_report
@@ -18,7 +17,6 @@ from tasks.report.distributions import merged_histogram, spread
 from tasks.report.drawing import draw
 from tasks.report.estimate_figures import volcano
 from tasks.report.flow import cohort_flow, masked_counts
-from tasks.report.frames import SPRITE_BYTES, chain_codes, encode_plane, planes_to_show
 from tasks.report.naming import full_name, short_name
 from tasks.report.pages import clean_text, number, page_name, render, script_json
 from tasks.report.selection import gate_curve
@@ -27,7 +25,6 @@ from tasks.report.study_list import studies_with_page
 from tasks.report.study_page import nice_ticks, volume_curve
 
 HOSTILE = "</script><script>window.injected=1</script><img src=x onerror=window.injected=1>\u2028$x^2$"
-STEPS = {"0": (1, 1), "1": (2, 0), "2": (1, -1), "3": (0, -2), "4": (-1, -1), "5": (-2, 0), "6": (-1, 1), "7": (0, 2)}
 
 
 @pytest.fixture(scope="module")
@@ -35,77 +32,6 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("report")
     settings = write_cohort(root)
     return root / "cohort", settings, render_report(root / "cohort", settings)
-
-
-# frames and contours
-
-
-def enclosed_area(chain: str) -> float:
-    """Shoelace area of one chain, in pixels."""
-    x, y, steps = chain.split(":")
-    points = np.cumsum([(int(x), int(y)), *(STEPS[step] for step in steps)], axis=0) / 2
-    assert np.array_equal(points[0], points[-1]), "a border is closed"
-    dx, dy = points[:-1].T
-    ex, ey = points[1:].T
-    return abs(float((dx * ey - ex * dy).sum())) / 2
-
-
-def test_a_single_pixel_has_a_diamond_of_half_a_pixel_as_border():
-    mask = np.zeros((1, 5, 7), bool)
-    mask[0, 2, 3] = True
-    (chain,) = chain_codes(mask)[0]
-    assert enclosed_area(chain) == 0.5
-
-
-def test_the_border_of_a_rectangle_lies_half_a_pixel_outside_its_outermost_pixel_centres():
-    mask = np.zeros((1, 20, 20), bool)
-    mask[0, 4:10, 5:15] = True
-    (chain,) = chain_codes(mask)[0]
-    assert enclosed_area(chain) == 6 * 10 - 4 * 0.125  # the four corners are cut
-
-
-def test_borders_stay_with_their_frame_even_at_the_edge_of_the_image():
-    masks = np.zeros((3, 4, 6), bool)
-    masks[0, 3, :] = True
-    masks[2, 0, :] = True
-    chains = chain_codes(masks)
-    assert [len(found) for found in chains] == [1, 0, 1]
-    assert enclosed_area(chains[0][0]) == enclosed_area(chains[2][0]) == 6 - 4 * 0.125
-
-
-def test_the_planes_shown_run_from_base_to_apex_and_end_with_the_four_chamber_view():
-    study, labels = phantom(np.random.default_rng(0))
-    flipped = {name: label[:, ::-1] for name, label in labels.items()}
-    for named in (labels, flipped):
-        from cmr_models.contracts import prediction
-
-        planes = planes_to_show(study, prediction(named))
-        assert [plane.name for plane in planes] == ["sax_basal", "sax_mid", "sax_apical", "lax_4c"]
-        areas = [int((plane.label == LV).sum()) for plane in planes[:3]]
-        assert areas == sorted(areas, reverse=True)
-
-
-def test_the_epicardium_encloses_the_pool_and_the_myocardium():
-    study, labels = phantom(np.random.default_rng(0))
-    from cmr_models.contracts import prediction
-
-    plane = planes_to_show(study, prediction(labels))[1]
-    encoded = encode_plane(plane)
-    wanted = np.isin(plane.label[0], (LV, MYOCARDIUM)).sum()
-    found = sum(enclosed_area(chain) for chain in encoded["outlines"]["epi"][0])
-    assert found == pytest.approx(wanted, rel=0.05)
-    assert len(encoded["outlines"]["epi"]) == FRAMES
-
-
-def test_a_noisy_sprite_stays_within_its_size():
-    rng = np.random.default_rng(0)
-    study, _ = phantom(rng)
-    plane = planes_to_show(study, None)[0]
-    noise = rng.integers(0, 4000, (50, 128, 128)).astype(np.uint16)
-    wide = type(plane)("noise", "Noise", noise, np.zeros(noise.shape, np.uint8), np.ones(50, bool), (1.4, 1.4))
-    image = encode_plane(wide)["image"]
-    assert image.startswith("data:image/webp;base64,")
-    assert len(image) * 3 / 4 < 3 * SPRITE_BYTES
 
 
 # what may be published
@@ -148,11 +74,11 @@ def test_a_masked_reason_cannot_be_had_by_subtraction():
 
 
 def test_the_flow_balances_and_shows_all_only_when_asked():
-    rows = [("s%d" % k, "convert", "ok", "") for k in range(20)]
-    rows += [("x%d" % k, "convert", "quarantined", "zip_corrupt") for k in range(3)]
-    rows += [("y%d" % k, "convert", "absent", "no_sax") for k in range(6)]
-    rows += [("s%d" % k, "segment", "ok", "") for k in range(20)]
-    rows += [("x%d" % k, "segment", "quarantined", "upstream") for k in range(3)]
+    rows = [(f"s{k}", "convert", "ok", "") for k in range(20)]
+    rows += [(f"x{k}", "convert", "quarantined", "zip_corrupt") for k in range(3)]
+    rows += [(f"y{k}", "convert", "absent", "no_sax") for k in range(6)]
+    rows += [(f"s{k}", "segment", "ok", "") for k in range(20)]
+    rows += [(f"x{k}", "segment", "quarantined", "upstream") for k in range(3)]
     outcomes = pd.DataFrame(rows, columns=["study", "stage", "status", "reason"])
     flow = cohort_flow(outcomes, 5)
     step = flow["steps"][0]
@@ -165,8 +91,8 @@ def test_the_flow_balances_and_shows_all_only_when_asked():
 
 def test_a_survival_step_of_few_events_is_not_drawn():
     rows = pd.DataFrame(
-        {"years": [0.0, 1, 2, 3], "n_at_risk": [50.0, 40, 30, 3], "n_events": [0.0, 3, 9, 20], "estimate": [1, 0.9, 0.8, 0.5],
-         "se": 0.1, "ci_low": 0.5, "ci_high": 1.0, "status": "ok"}
+        {"years": [0.0, 1, 2, 3], "n_at_risk": [50.0, 40, 30, 3], "n_events": [0.0, 3, 9, 20],
+         "estimate": [1, 0.9, 0.8, 0.5], "se": 0.1, "ci_low": 0.5, "ci_high": 1.0, "status": "ok"}
     )  # fmt: skip
     gated = gate_curve(rows, 5)
     assert gated["estimate"].notna().tolist() == [True, False, True, False]
@@ -246,7 +172,8 @@ class _Scripts(HTMLParser):
 
 
 def test_hostile_text_stays_text_on_every_page(tmp_path):
-    texts = Texts(study=HOSTILE.replace("/", "\\"), title=HOSTILE, condition=HOSTILE, centre=HOSTILE, detail=HOSTILE)
+    study = HOSTILE.replace("/", "\\")
+    texts = Texts(study=study, title=HOSTILE, condition=HOSTILE, centre=HOSTILE, detail=HOSTILE)
     settings = write_cohort(tmp_path, people=12, images=1, texts=texts)
     index = render_report(tmp_path / "cohort", settings)
     pages = sorted(index.parent.rglob("*.html"))

@@ -36,9 +36,7 @@ def model(tmp_path_factory):
 def view_of(seed, n_frames, n_slices, side=40, fill=None, valid=None):
     rng = np.random.default_rng(seed)
     shape = (n_frames, n_slices, side, side)
-    images = (
-        rng.integers(0, 800, shape).astype(np.uint16) if fill is None else np.full(shape, fill, np.uint16)
-    )
+    images = rng.integers(0, 800, shape).astype(np.uint16) if fill is None else np.full(shape, fill, np.uint16)
     return cine_view(
         images,
         time_ms=np.arange(n_frames) * 40.0,
@@ -116,9 +114,7 @@ def test_every_frame_of_every_study_gets_labels_on_its_own_grid(cohort, studies,
 
 @pytest.mark.parametrize("studies_per_chunk", [1, 2])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_one_chunk_or_many_in_any_order_give_the_same_bytes(
-    cohort, studies, model, reference, studies_per_chunk, seed
-):
+def test_one_chunk_or_many_in_any_order_give_the_same_bytes(cohort, studies, model, reference, studies_per_chunk, seed):
     settings = settings_of(model)
     units = segment_units(studies[1], settings)
     random.Random(seed).shuffle(units)

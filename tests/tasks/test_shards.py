@@ -30,9 +30,7 @@ def work(units: Sequence[shards.Unit], cohort: str, settings: dict[str, Any]) ->
 
 
 def _run(settings: dict[str, Any], client: Any = None, per_chunk: int = 3) -> dict[str, tuple[str, str, str, str]]:
-    chunks = shards.run(
-        work, UNITS, Path("x"), settings, stage="convert", client=client, studies_per_chunk=per_chunk
-    )
+    chunks = shards.run(work, UNITS, Path("x"), settings, stage="convert", client=client, studies_per_chunk=per_chunk)
     return {o.study: (o.status, o.reason, o.key, o.wanted) for chunk in chunks for o in chunk}
 
 

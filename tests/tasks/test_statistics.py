@@ -10,16 +10,8 @@ import pytest
 from cmr_models.estimates import COLUMNS
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.planted import CohortSettings
-from tasks.statistics import (
-    TABLES,
-    AnalysisSettings,
-    associate,
-    estimates_key,
-    is_current,
-    read_key,
-    risk,
-    spec_digest,
-)
+from tasks.parquet_tables import table_key
+from tasks.statistics import TABLES, AnalysisSettings, associate, estimates_key, is_current, risk, spec_digest
 
 _COHORT = CohortSettings(hazard_factor=6.0, prevalence_factor=2.0)
 
@@ -92,6 +84,14 @@ def test_no_small_cell_is_in_any_file(finished: Path) -> None:
     assert not shown.diff().between(1, 4).any()
 
 
+def test_numbers_at_risk_are_rounded_and_stand_at_thinned_points_too(finished: Path) -> None:
+    curves = _tables(finished)["survival_curves"]
+    assert (curves["n_at_risk"].dropna() % 5 == 0).all()
+    thinned = curves[(curves["status"] == "suppressed") & curves["years"].notna()]
+    assert thinned["n_at_risk"].notna().any()
+    assert thinned[["estimate", "n_events"]].isna().all(axis=None)
+
+
 def test_there_is_a_gap_for_every_grouping_and_it_names_who_is_not_in_it(finished: Path) -> None:
     fairness = _tables(finished)["fairness"]
     gaps = fairness[fairness["group"] == "max_gap"]
@@ -131,7 +131,7 @@ def test_a_missing_table_is_made_again(tmp_path: Path) -> None:
     assert is_current(tmp_path, settings, "associate")
     assert not is_current(tmp_path, settings, "risk")
     published = tmp_path / "tables" / "estimates" / "associations.parquet"
-    assert read_key(published) == estimates_key(tmp_path, settings)
+    assert table_key(published) == estimates_key(tmp_path, settings)
     published.unlink()
     assert associate(tmp_path, settings)["status"] == "done"
 

@@ -64,9 +64,7 @@ def test_a_failure_while_writing_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_rejection_replaces_the_outdated_file_and_a_success_the_receipt(
-    study: xr.DataTree, tmp_path: Path
-) -> None:
+def test_a_rejection_replaces_the_outdated_file_and_a_success_the_receipt(study: xr.DataTree, tmp_path: Path) -> None:
     path = tmp_path / "1-2.zarr.zip"
     store.publish(encode_tree(study), path)
     store.publish_rejection(path, key="k2", status="quarantined", reason="zip_corrupt", detail="")

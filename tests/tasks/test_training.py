@@ -12,7 +12,7 @@ from cmr_models import zoo
 from cmr_models.partial_labels import lv_only_possible
 from tasks import training
 from tasks.training import read_settings, train
-from tasks.training_data import fold_patients, real_pool, simulated_pool
+from tasks.training_data import ImagePool, endocardium_loosened, fold_patients, real_pool, simulated_pool
 from tasks.training_settings import TrainingSettings
 
 _RECIPES = Path(__file__).parents[2] / "infra" / "training"
@@ -136,6 +136,17 @@ def test_a_drawn_pool_leaves_only_what_the_distance_allows() -> None:
     assert possible[30, 40] == 0b0011
     assert possible[30, 60] == 0b0001
     assert lv_only_possible(lv, pixel_mm=1.0)[30, 31] == 0b0101
+
+
+def test_a_loosened_endocardium_opens_only_the_innermost_myocardium() -> None:
+    labels = np.zeros((1, 9, 9), np.uint8)
+    labels[0, 1:8, 1:8] = 2
+    labels[0, 4, 4] = 3
+    pool = ImagePool(np.zeros((1, 9, 9), np.float32), np.left_shift(np.uint8(1), labels), np.zeros((1, 2)), np.ones(1))
+    possible = endocardium_loosened(pool).possible[0]
+    assert (possible == 0b1100).sum() == 4
+    assert possible[4, 5] == 0b1100
+    assert possible[4, 6] == 0b0100
 
 
 def test_real_images_need_a_folder_with_images(tmp_path: Path) -> None:

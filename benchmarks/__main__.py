@@ -1,0 +1,24 @@
+"""`make bench`: every measurement, one after the other, each in a process of its own.
+
+    python -m benchmarks [NAME ...]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHMARKS = ("convert", "segment_stage", "segmentation", "real_scans", "parity", "statistics")
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, or all; the number of those that failed."""
+    failed = 0
+    for name in names or BENCHMARKS:
+        print(f"== {name}", flush=True)
+        failed += subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

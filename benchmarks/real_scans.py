@@ -1,0 +1,75 @@
+"""Real studies through the whole pipeline, beside what experts and guide points say of them.
+
+    python -m benchmarks.real_scans [--cohort DIR]
+
+Runs convert, segment and derive on `dicom_study/patient1` and `sunnybrook_dicom` under ``CMR_TEST_DATA``, unchanged,
+and prints views and phenotypes beside the reference. Both Sunnybrook patients (SC-HF-I-1, SC-HF-I-2) are among the
+training patients of the default network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.segmentation import DATA
+from flows import wanted
+from flows.settings import CohortSettings
+from tasks import plan
+from tasks.ledger import open_ledger
+
+REFERENCES: dict[str, dict[str, float]] = {
+    "SCD0000101": {"lvedv_ml": 191, "lvesv_ml": 141, "lvef_pct": 26},
+    "SCD0000201": {"lvedv_ml": 242, "lvesv_ml": 180, "lvef_pct": 25},
+    "patient1": {"lvef_pct": 68, "es_frame": 9},
+}
+"""Volumes and EF of the expert contours (Sunnybrook); EF and end-systolic frame of the guide points (patient1)."""
+
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cohort", type=Path, help="keep the cohort here")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "real_scans.json")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = compare(arguments.cohort or Path(scratch))
+    arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def compare(folder: Path) -> list[dict[str, Any]]:
+    """Phenotypes of the real studies beside their references, printed and returned."""
+    settings = CohortSettings(
+        directory=folder, sources=(DATA / "dicom_study/patient1", DATA / "sunnybrook_dicom")
+    )
+    bring_through(settings)
+    studies = pd.read_parquet(settings.cohort.tables / "studies.parquet")
+    print(studies[["participant", "view", "frames", "slices", "row_mm", "slice_mm", "flags"]].to_string(index=False))
+    phenotypes = pd.read_parquet(settings.cohort.tables / "phenotypes.parquet").set_index("participant")
+    rows = [
+        {"participant": name, "phenotype": phenotype, "found": round(float(phenotypes.loc[name, phenotype]), 1), "reference": value}
+        for name, reference in REFERENCES.items()
+        for phenotype, value in reference.items()
+    ]
+    print(pd.DataFrame(rows).to_string(index=False))
+    return rows
+
+
+def bring_through(settings: CohortSettings) -> None:
+    """Convert, segment and derive without Prefect: the same units, work and tables as the flows have."""
+    with open_ledger(settings.cohort.ledger) as ledger:
+        for stage in (wanted.converted, wanted.segmented, wanted.derived):
+            work = stage(settings, ledger)
+            units = plan.todo(work.units, ledger.entries(work.stage))
+            ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
+            work.write_tables()
+
+
+if __name__ == "__main__":
+    main()

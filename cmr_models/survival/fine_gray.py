@@ -1,0 +1,213 @@
+"""Fine-Gray regression: the subdistribution hazard of one cause among several, with its proper sandwich.
+
+Those who had another cause stay at risk, with the weight that their censoring would have left them; that
+weight is a product of something of the person and something of the time, so every sum stays a running sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from cmr_models.covariates import design_columns, independent_columns, term_table
+from cmr_models.estimates import NotEstimableError
+from cmr_models.survival.competing import check_causes
+from cmr_models.survival.newton import maximise
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class FineGrayFit:
+    """A fitted model.
+
+    Attributes:
+        estimates: one row a term: ``term, coef, se, naive_se, ci_low, ci_high`` (of the log subdistribution
+            hazard ratio), ``z, p, minus_log10_p, status`` (as in :class:`cmr_models.survival.CoxFit`).
+            ``se`` is of the sandwich; ``naive_se``, of the information alone, is too narrow or too wide
+            and only shown.
+        log_likelihood: pseudo log likelihood.
+        log_likelihood_null: with all coefficients 0.
+        covariance: of the coefficients that are not aliased, by the sandwich.
+        n: rows fitted.
+        n_events: of the cause; ``n_competing`` of other causes.
+    """
+
+    estimates: pd.DataFrame
+    log_likelihood: float
+    log_likelihood_null: float
+    covariance: pd.DataFrame
+    n: int
+    n_events: int
+    n_competing: int
+
+
+def fit_fine_gray(
+    table: pd.DataFrame, *, exit: str, event: str, cause: int, covariates: Sequence[str]
+) -> FineGrayFit:
+    """Fit the proportional subdistribution hazards model.
+
+    Args:
+        table: one row a person, without missing values in the columns used.
+        exit: column of the time at the event or at censoring.
+        event: column, 0 censored, else the code of the cause.
+        cause: code of the cause of interest.
+        covariates: columns; text becomes indicators.
+
+    Raises:
+        ValueError: missing columns or values, codes that are not whole numbers.
+        NotEstimableError: nobody has the cause, or no term varies.
+
+    Reference:
+        Fine & Gray 1999, 10.1080/01621459.1999.10474144, with the censoring term in the variance. Ties and
+        the censoring curve (everybody present counts as at risk of censoring) as in Gray's ``crr``.
+    """
+    unknown = [name for name in (exit, event) if name not in table]
+    if unknown:
+        raise ValueError(f"columns {unknown} are not in the table; it has {list(table)}")
+    times, codes = check_causes(table[exit], table[event], cause)
+    design = design_columns(table, covariates)
+    if not np.isfinite(design.to_numpy(float)).all():
+        empty = [str(name) for name in design if not np.isfinite(design[name]).all()]
+        raise ValueError(f"covariates have missing values: {empty}; drop or impute those rows first")
+    values = design.to_numpy(float)
+    kept = independent_columns(values)
+    if not kept.any():
+        raise NotEstimableError("constant_exposure", "no covariate varies")
+    spread = values[:, kept].std(axis=0)
+    people = _people((values[:, kept] - values[:, kept].mean(axis=0)) / spread, times, codes)
+    best = maximise(lambda coef: _derivatives(coef, people), len(spread))
+    influence = _influence(best.coef, people) @ best.covariance
+    covariance = influence.T @ influence
+    naive = np.sqrt(np.maximum(np.diag(best.covariance), 0))
+    se = np.where(best.diverging, np.inf, np.sqrt(np.diag(covariance)))
+    labels = design.columns[kept]
+    return FineGrayFit(
+        estimates=_estimates([str(name) for name in design], kept, best.coef, se, naive, spread),
+        log_likelihood=best.log_likelihood,
+        log_likelihood_null=best.log_likelihood_null,
+        covariance=pd.DataFrame(covariance / np.outer(spread, spread), labels, labels),
+        n=len(table),
+        n_events=int((codes == 1).sum()),
+        n_competing=int((codes == 2).sum()),
+    )
+
+
+@dataclass(frozen=True)
+class _People:
+    """``n`` people by time of exit; ``K`` distinct times of the cause.
+
+    Attributes:
+        x: ``(n, p)``.
+        times: ``(n,)``; codes ``(n,)`` 0 censored, 1 the cause, 2 another.
+        until: ``(n,)`` number of event times at or before each exit.
+        deaths: ``(K,)``.
+        kept: ``(n,)`` 1 / G just before the exit for those who had another cause, else 0.
+        uncensored: ``(K,)`` G just before each event time.
+    """
+
+    x: Floats
+    times: Floats
+    codes: Ints
+    until: Ints
+    deaths: Floats
+    kept: Floats
+    event_times: Floats
+    uncensored: Floats
+
+
+def _people(x: Floats, times: Floats, codes: Ints) -> _People:
+    order = np.argsort(times, kind="stable")
+    x, times, codes = x[order], times[order], codes[order]
+    event_times, deaths = np.unique(times[codes == 1], return_counts=True)
+    distinct, first = np.unique(times, return_index=True)
+    censored = np.add.reduceat(codes == 0, first)
+    curve = np.concatenate([[1.0], np.cumprod(1 - censored / (len(times) - first))])
+    own, at_events = (curve[np.searchsorted(distinct, at, "left")] for at in (times, event_times))
+    kept = np.divide(1.0, own, out=np.zeros(len(times)), where=codes == 2)
+    until = np.searchsorted(event_times, times, "right")
+    return _People(x, times, codes, until, deaths.astype(float), kept, event_times, at_events)
+
+
+def _sums(relative: Floats, people: _People) -> tuple[Floats, Floats, Floats]:
+    """``(K, 1 + p)`` weighted sums of one and the covariates over the risk sets, and those who had another cause.
+
+    Also ``(n,)`` weights of the latter at a time when nobody can be censored.
+    """
+    columns = np.column_stack([np.ones(len(relative)), people.x]) * relative[:, None]
+    backwards = np.cumsum(columns[::-1], axis=0)[::-1]
+    present = backwards[np.searchsorted(people.times, people.event_times, "left")]
+    held = np.concatenate([np.zeros((1, columns.shape[1])), np.cumsum(columns * people.kept[:, None], axis=0)])
+    others = people.uncensored[:, None] * held[np.searchsorted(people.times, people.event_times, "left")]
+    return present + others, held, columns
+
+
+def _derivatives(coef: Floats, people: _People) -> tuple[float, Floats, Floats]:
+    eta = people.x @ coef
+    shift = float(eta.max())
+    relative = np.exp(eta - shift)
+    sums, _, _ = _sums(relative, people)
+    total = sums[:, 0]
+    if not (total > 0).all():
+        raise NotEstimableError("not_converged", "a risk set has no weight")
+    mean, dead = sums[:, 1:] / total[:, None], people.codes == 1
+    value = float(eta[dead].sum() - people.deaths @ (np.log(total) + shift))
+    gradient = people.x[dead].sum(axis=0) - people.deaths @ mean
+    weight = relative * _exposure(people.deaths / total, people)
+    information = (people.x * weight[:, None]).T @ people.x - (mean * people.deaths[:, None]).T @ mean
+    return value, gradient, information
+
+
+def _exposure(increment: Floats, people: _People) -> Floats:
+    """``(n, ...)`` sum of ``increment (K, ...)`` over the event times, with each person's weight at them."""
+    shape = (-1,) + (1,) * (increment.ndim - 1)
+    none = np.zeros_like(increment[:1])
+    until = np.concatenate([none, np.cumsum(increment, axis=0)])
+    reduced = increment * people.uncensored.reshape(shape)
+    beyond = np.concatenate([np.cumsum(reduced[::-1], axis=0)[::-1], none])
+    return np.asarray(until[people.until] + people.kept.reshape(shape) * beyond[people.until], np.float64)
+
+
+def _influence(coef: Floats, people: _People) -> Floats:
+    """``(n, p)`` each person's part of the score, with what their censoring tells of the weights."""
+    eta = people.x @ coef
+    relative = np.exp(eta - eta.max())
+    sums, held, _ = _sums(relative, people)
+    total, dead = sums[:, 0], people.codes == 1
+    mean, increment = sums[:, 1:] / total[:, None], people.deaths / total
+    exposed = _exposure(np.column_stack([increment, increment[:, None] * mean]), people)
+    own = relative[:, None] * (exposed[:, 1:] - people.x * exposed[:, :1])
+    own[dead] += people.x[dead] - mean[people.until[dead] - 1]
+    return own + _of_censoring(held, mean, increment * people.uncensored, people)
+
+
+def _of_censoring(held: Floats, mean: Floats, increment: Floats, people: _People) -> Floats:
+    """``(n, p)`` the influence through the censoring curve: ``q(u) / π(u)`` against its martingale."""
+    distinct, first = np.unique(people.times, return_index=True)
+    censored = np.add.reduceat((people.codes == 0).astype(float), first)
+    at_risk = len(people.times) - first
+    before = held[first]  # those who had another cause strictly before
+    ahead = np.cumsum(np.column_stack([increment, increment[:, None] * mean])[::-1], axis=0)[::-1]
+    ahead = np.concatenate([ahead, np.zeros_like(ahead[:1])])[np.searchsorted(people.event_times, distinct, "left")]
+    q = (before[:, 1:] * ahead[:, :1] - before[:, :1] * ahead[:, 1:]) / at_risk[:, None]
+    compensator = np.cumsum(q * (censored / at_risk)[:, None], axis=0)
+    at = np.searchsorted(distinct, people.times)
+    return np.asarray((people.codes == 0)[:, None] * q[at] - compensator[at], np.float64)
+
+
+def _estimates(
+    names: list[str], kept: npt.NDArray[np.bool_], coef: Floats, se: Floats, naive: Floats, spread: Floats
+) -> pd.DataFrame:
+    terms = term_table(names, kept, coef, se, spread)
+    naive_se = np.full(len(terms), np.nan)
+    naive_se[kept] = naive / spread
+    terms["naive_se"] = np.where(terms["status"] == "ok", naive_se, np.nan)
+    terms["p"] = 2 * stats.norm.sf(terms["z"].astype(float).abs())
+    columns = ["term", "coef", "se", "naive_se", "ci_low", "ci_high", "z", "p", "minus_log10_p", "status"]
+    return terms[columns]
