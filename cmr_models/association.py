@@ -10,8 +10,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.association_delong import DeLong, delong
+from cmr_models.association_firth import FirthFit, fit_firth_logistic
+from cmr_models.association_scan import scan
 from cmr_models.covariates import complete_design, independent_columns, term_table
 from cmr_models.estimates import NotEstimableError
+
+__all__ = [
+    "DeLong",
+    "FirthFit",
+    "LogisticFit",
+    "benjamini_hochberg",
+    "delong",
+    "fit_firth_logistic",
+    "fit_logistic",
+    "scan",
+]
 
 Floats = npt.NDArray[np.float64]
 

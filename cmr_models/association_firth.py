@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,13 +46,16 @@ class FirthFit:
     n_cases: int
 
 
-def fit_firth_logistic(X: npt.ArrayLike | pd.DataFrame, y: npt.ArrayLike) -> FirthFit:
+def fit_firth_logistic(
+    X: npt.ArrayLike | pd.DataFrame, y: npt.ArrayLike, *, terms: Sequence[str] | None = None
+) -> FirthFit:
     """Logistic regression with the penalty ``log|X'WX| / 2``.
 
     Args:
         X: ``(n, p)`` numbers without an intercept, which is added; columns of a frame name the terms,
             those of an array are ``x1, x2 ...``.
         y: ``(n,)`` 0 or 1.
+        terms: only these get an interval and a p, which take most of the time; all if None.
 
     Raises:
         ValueError: shapes differ, values are not finite, an outcome that is not 0 or 1.
@@ -69,10 +72,15 @@ def fit_firth_logistic(X: npt.ArrayLike | pd.DataFrame, y: npt.ArrayLike) -> Fir
     # Back from standard units: the intercept alone mixes with the centres, so the slopes come first.
     design = np.column_stack([(values[:, kept] - centre) / spread, np.ones(len(cases))])
     best = _maximise(design, cases, np.zeros(design.shape[1]), np.ones(design.shape[1], bool))
-    rows = [_slope(design, cases, best, j, float(spread[j])) for j in range(len(spread))]
+    wanted = [name for name in [*names, _INTERCEPT] if terms is None or name in terms]
+    if terms is not None and set(terms) - set(wanted):
+        raise ValueError(f"terms {sorted(set(terms) - set(wanted))} are not among {[*names, _INTERCEPT]}")
+    fitted = [name for name, ok in zip(names, kept, strict=True) if ok]
+    rows = [_slope(design, cases, best, j, float(spread[j]), name in wanted) for j, name in enumerate(fitted)]
     raw = np.column_stack([values[:, kept] / spread, np.ones(len(cases))])
     start = np.append(best.coef[:-1], best.coef[-1] - best.coef[:-1] @ (centre / spread))
-    intercept = _slope(raw, cases, _maximise(raw, cases, start, np.ones(len(start), bool)), len(spread), 1.0)
+    raw_best = _maximise(raw, cases, start, np.ones(len(start), bool))
+    intercept = _slope(raw, cases, raw_best, len(spread), 1.0, _INTERCEPT in wanted)
     position = iter(rows)
     table = [{"term": name, **(next(position) if ok else _ALIASED)} for name, ok in zip(names, kept, strict=True)]
     estimates = pd.DataFrame([*table, {"term": _INTERCEPT, **intercept}], columns=_COLUMNS)
@@ -110,14 +118,17 @@ class _Point(NamedTuple):
     covariance: Floats
 
 
-def _slope(design: Floats, cases: Floats, best: _Point, j: int, spread: float) -> dict[str, Any]:
+def _slope(design: Floats, cases: Floats, best: _Point, j: int, spread: float, tested: bool) -> dict[str, Any]:
     """The row of term ``j``, its coefficient per ``spread`` units."""
+    se = float(np.sqrt(best.covariance[j, j])) / spread
+    if not tested:
+        return {"coef": best.coef[j] / spread, "se": se, "status": "ok"}
     null = _profile(design, cases, best, j)(0.0)
     chi2 = max(0.0, 2 * (best.log_likelihood - null.log_likelihood))
     low, high = (_limit(design, cases, best, j, side) for side in (-1.0, 1.0))
     return {
         "coef": best.coef[j] / spread,
-        "se": float(np.sqrt(best.covariance[j, j])) / spread,
+        "se": se,
         "ci_low": low / spread,
         "ci_high": high / spread,
         "chi2": chi2,
@@ -142,10 +153,12 @@ def _profile(design: Floats, cases: Floats, best: _Point, j: int) -> Callable[[f
 
 def _limit(design: Floats, cases: Floats, best: _Point, j: int, side: float) -> float:
     """Where the profile has fallen by half the critical value of chi-squared."""
-    profile, target = _profile(design, cases, best, j), best.log_likelihood - _CRITICAL
+    profile = _profile(design, cases, best, j)
 
     def above(value: float) -> float:
-        return profile(value).log_likelihood - target
+        """Over 0 inside; close to linear, unlike the likelihood itself."""
+        fall = max(0.0, best.log_likelihood - profile(value).log_likelihood)
+        return float(np.sqrt(_CRITICAL) - np.sqrt(fall))
 
     step = 1.96 * float(np.sqrt(best.covariance[j, j]))
     inside, outside = float(best.coef[j]), float(best.coef[j]) + side * step
@@ -188,6 +201,7 @@ def _penalised(design: Floats, cases: Floats, coef: Floats) -> tuple[float, Floa
     sign, log_determinant = np.linalg.slogdet(information)
     if sign <= 0 or not np.isfinite(log_determinant):
         return -np.inf, np.zeros_like(coef), information
-    hat = weight * np.einsum("np,pn->n", design, np.linalg.solve(information, design.T))
+    half = design @ np.linalg.inv(np.linalg.cholesky(information)).T
+    hat = weight * np.einsum("np,np->n", half, half)
     value = float(cases @ eta - np.logaddexp(0, eta).sum() + log_determinant / 2)
     return value, design.T @ (cases - chance + hat * (0.5 - chance)), information

@@ -14,6 +14,7 @@ from cmr_models.estimates import wald
 Floats = npt.NDArray[np.float64]
 
 _RELATIVE_TOLERANCE = 1e-8
+_FAR_FROM_SINGULAR = 1e-4
 # A coefficient of this many per SD, or so wide a standard error, is a likelihood without a maximum.
 _INFINITE_PER_SD = 12.0
 
@@ -61,6 +62,8 @@ def independent_columns(values: Floats) -> npt.NDArray[np.bool_]:
     scale = np.sqrt((centred**2).sum(axis=0))
     large = np.abs(values).max(axis=0, initial=0) * np.sqrt(len(values))
     keep = scale > _RELATIVE_TOLERANCE * np.maximum(large, np.finfo(float).tiny)
+    if keep.all() and _is_far_from_dependent(centred / scale):
+        return np.asarray(keep, bool)
     basis = np.zeros((len(values), 0))
     for j in np.flatnonzero(keep):
         unit = centred[:, j] / scale[j]
@@ -71,6 +74,12 @@ def independent_columns(values: Floats) -> npt.NDArray[np.bool_]:
         if keep[j]:
             basis = np.column_stack([basis, unit / rest])
     return np.asarray(keep, bool)
+
+
+def _is_far_from_dependent(unit: Floats) -> bool:
+    """Whether the correlations alone rule out dependence, which spares the orthogonalisation."""
+    smallest = np.linalg.eigvalsh(unit.T @ unit).min(initial=1.0)
+    return bool(smallest > _FAR_FROM_SINGULAR)
 
 
 def term_table(names: list[str], kept: npt.NDArray[np.bool_], coef: Floats, se: Floats, spread: Floats) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,6 +69,19 @@ class NotEstimableError(ValueError):
 def minus_log10_p(z: npt.ArrayLike) -> Floats:
     """Two-sided -log10 p of a standard normal ``z``, finite for any finite ``z``."""
     tail = stats.norm.logsf(np.abs(np.asarray(z, np.float64)))
+    return np.asarray(-(np.log(2) + tail) / np.log(10), np.float64)
+
+
+def minus_log10_p_t(t: npt.ArrayLike, df: npt.ArrayLike) -> Floats:
+    """Two-sided -log10 p of Student's ``t``; where its tail underflows, two terms of its expansion."""
+    size, df = np.broadcast_arrays(np.abs(np.asarray(t, np.float64)), np.asarray(df, np.float64))
+    log_tail = stats.t.logsf(size, df)
+    safe = np.maximum(size, 1.0)
+    density = special.gammaln((df + 1) / 2) - special.gammaln(df / 2) - np.log(np.pi * df) / 2
+    density = density - (df + 1) * np.log(np.hypot(1, safe / np.sqrt(df)))
+    following = (1 - df / safe / safe) / (df + 1)
+    expansion = density + np.log((df / safe + safe) / (df + 1)) - np.log1p(-following)
+    tail = np.where(log_tail > -650, log_tail, expansion)
     return np.asarray(-(np.log(2) + tail) / np.log(10), np.float64)
 
 

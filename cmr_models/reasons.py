@@ -28,12 +28,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason("zip_encrypted", "convert", "quarantined", "The archive is password protected."),
     Reason("no_dicom", "convert", "quarantined", "The source holds no readable DICOM image."),
     Reason("wrong_series", "convert", "quarantined", "None of the series is a cine view of the heart."),
-    Reason(
-        "dicom_corrupt",
-        "convert",
-        "quarantined",
-        "A DICOM file is truncated or its pixels cannot be decoded.",
-    ),
+    Reason("dicom_corrupt", "convert", "quarantined", "A DICOM file is truncated or its pixels cannot be decoded."),
     Reason(
         "geometry_missing",
         "convert",
@@ -52,12 +47,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason("series_result", "convert", "excluded", "Result of inline analysis or secondary capture."),
     Reason("series_not_cine", "convert", "excluded", "Not a cine: too few frames in the cycle."),
     Reason("series_perfusion", "convert", "excluded", "First-pass perfusion series."),
-    Reason(
-        "series_repeated",
-        "convert",
-        "excluded",
-        "Another series of the same plane is more complete or later.",
-    ),
+    Reason("series_repeated", "convert", "excluded", "Another series of the same plane is more complete or later."),
     Reason("series_unknown_view", "convert", "excluded", "The plane matches none of the known views."),
     # convert: flags
     Reason("slice_gap", "convert", "flag", "Planes are not evenly spaced along the normal within 5 %."),

@@ -8,7 +8,7 @@ Methods differ between sources: a range is a background to look at, never a limi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 Sex = Literal["male", "female"]
 FourNumbers = tuple[float, float, float, float]
@@ -106,8 +106,3 @@ def reference_range(phenotype: str, sex: Sex, source: str = PETERSEN_2017) -> Re
     """The range of one phenotype and sex: a source's first row, or None if it has none."""
     wanted = (phenotype, sex, source)
     return next((row for row in REFERENCE_RANGES if (row.phenotype, row.sex, row.source) == wanted), None)
-
-
-def as_rows() -> list[dict[str, Any]]:
-    """The table as plain values."""
-    return [row._asdict() for row in REFERENCE_RANGES]

@@ -96,7 +96,7 @@ def _retired(upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> dic
     return {
         study: upstream[study].reason
         for study, entry in entries.items()
-        if entry.status != "retired" and upstream[study].status == "retired"
+        if entry.status != "retired" and study in upstream and upstream[study].status == "retired"
     }
 
 

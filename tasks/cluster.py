@@ -1,4 +1,4 @@
-"""A Dask client from the name of a profile: in this process, on this machine, one process a GPU, SLURM or Kubernetes."""
+"""A Dask client from the name of a profile: in this process, local, one process a GPU, SLURM or Kubernetes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 PROFILES = ("in-process", "local", "cuda", "slurm", "kubernetes")
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @contextlib.contextmanager
@@ -39,9 +39,7 @@ def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator
             yield client
         return
     if profile not in PROFILES:
-        raise ValueError(
-            f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address"
-        )
+        raise ValueError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address")
     workers = options.pop("workers", None)
     with _CLUSTERS[profile](workers, options) as cluster, Client(cluster, set_as_default=False) as client:
         client.wait_for_workers(1, timeout=options.get("wait_s", 600))

@@ -241,7 +241,8 @@ def _study(unit: Mapping[str, Any], sources: _Sources, key: str, settings: Conve
 
 def _body_size(images: Sequence[Image]) -> dict[str, float]:
     """Height and weight as the scanner's operator entered them, where they are positive numbers."""
-    entered = {"height_cm": 100 * images[0].number("patient_size_m"), "weight_kg": images[0].number("patient_weight_kg")}
+    first = images[0]
+    entered = {"height_cm": 100 * first.number("patient_size_m"), "weight_kg": first.number("patient_weight_kg")}
     return {name: round(value, 2) for name, value in entered.items() if math.isfinite(value) and value > 0}
 
 

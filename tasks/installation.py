@@ -30,6 +30,6 @@ def _names_owned_by_others(owners: Mapping[str, Sequence[str]]) -> list[str]:
 
 def _breaking_versions() -> list[str]:
     major, minor = (int(part) for part in version("fastapi").split(".")[:2])
-    if (major, minor) >= (0, 155):
-        return [f"fastapi {version('fastapi')} breaks the Prefect server: install 'fastapi>=0.139,<0.155'"]
+    if (major, minor) >= (0, 146):
+        return [f"fastapi {version('fastapi')} breaks the Prefect server: install 'fastapi>=0.139,<0.146'"]
     return []

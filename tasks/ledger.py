@@ -113,7 +113,8 @@ class Ledger:
         """Outcomes of one stage in the order of study ids."""
         query = f"SELECT {', '.join(_OUTCOME_FIELDS)} FROM outcomes WHERE stage = ? ORDER BY study"
         for row in self._connection.execute(query, (stage,)):
-            yield Outcome(*row[:-1], summary=json.loads(row[-1]))
+            values: dict[str, Any] = dict(zip(_OUTCOME_FIELDS, row, strict=True))
+            yield Outcome(**{**values, "summary": json.loads(values["summary"])})
 
     def entries(self, stage: str) -> dict[str, Entry]:
         """Study -> what planning needs to know of one stage, without the summaries."""

@@ -52,9 +52,7 @@ def check_balance(stage: str, wanted: Collection[str], entries: Mapping[str, Ent
     """
     missing = [study for study in wanted if study not in entries]
     if missing:
-        raise RuntimeError(
-            f"{stage}: {len(missing)} of {len(wanted)} studies have no outcome; run the stage again"
-        )
+        raise RuntimeError(f"{stage}: {len(missing)} of {len(wanted)} studies have no outcome; run the stage again")
 
 
 def _is_done(unit: Unit, entry: Entry | None) -> bool:

@@ -12,13 +12,13 @@ import resource
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmr_models.reasons import TABLE, StudyRejected
-from tasks.ledger import Outcome
+from tasks.ledger import Outcome, Status
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -61,7 +61,7 @@ def attempt(one: One, unit: Unit, cohort: str, settings: dict[str, Any], *, stag
 
 def rejected_outcome(study: str, stage: str, rejected: StudyRejected, *, key: str = "") -> Outcome:
     """The outcome that a rejection stands for: absent or quarantined, as the table of reasons says."""
-    status = "absent" if TABLE[rejected.reason].kind == "absent" else "quarantined"
+    status: Status = "absent" if TABLE[rejected.reason].kind == "absent" else "quarantined"
     return Outcome(study, stage, status, rejected.reason, rejected.detail, key)
 
 
@@ -116,13 +116,13 @@ def _all_at_once(
     chunks: list[list[Unit]],
     died: list[list[Unit]],
 ) -> Iterator[list[Outcome]]:
-    """Results as they come, a bounded number in flight. A worker takes what it was given with it: that is in ``died``."""
+    """Results as they come, a bounded number in flight. What dies with its worker is put into ``died``."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
     waiting = list(reversed(chunks))
     limit = 2 * max(1, sum(client.nthreads().values()))
-    running: dict[str, list[Unit]] = {}
+    running: dict[Hashable, list[Unit]] = {}
     completed = as_completed(loop=client.loop)
     while waiting or running:
         while waiting and len(running) < limit:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -53,12 +52,12 @@ class SimulationSettings:
     imaged: int | None = None
     frames: int = 25
     faults: tuple[str, ...] = DEMO_FAULTS
-    cohort: CohortSettings = CohortSettings(hazard_factor=10.0, prevalence_factor=3.0)
+    cohort: CohortSettings = field(default_factory=lambda: CohortSettings(hazard_factor=10.0, prevalence_factor=3.0))
     seed: int = 2026
 
 
 def write_cohort(output: Path, settings: SimulationSettings, *, workers: int = 1) -> Iterator[int]:
-    """Write ``archive/``, ``participants.csv``, ``outcomes.csv``, ``cohort.toml`` and ``truth.parquet`` under ``output``.
+    """Write ``archive/``, the tables of people and outcomes, ``cohort.toml`` and ``truth.parquet`` under ``output``.
 
     Archives that are there already are left as they are. Yields the number of people done, as they are done.
 
@@ -112,9 +111,9 @@ def _people(
 ) -> list[dict[str, Any]]:
     ill = outcomes[outcomes["prevalent"] == 1].groupby("participant")["condition"].agg(tuple).to_dict()
     spoilt = (None,) * (imaged - len(settings.faults)) + settings.faults
-    rows = truth.head(imaged).to_dict("records")
+    rows = [{str(name): value for name, value in row.items()} for row in truth.head(imaged).to_dict("records")]
     return [
-        {**{str(name): value for name, value in row.items()}, "disease": ill.get(row["participant"], ()), "fault": fault}
+        {**row, "disease": ill.get(row["participant"], ()), "fault": fault}
         for row, fault in zip(rows, spoilt, strict=True)
     ]
 

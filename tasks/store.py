@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import xarray as xr
 from zarr.storage import ZipStore
@@ -148,7 +148,8 @@ def open_tree(path: Path) -> Iterator[xr.DataTree]:
     if not zipfile.is_zipfile(path):
         raise zipfile.BadZipFile(f"{path.name} is no zip archive; run `verify`, then the stage that makes it")
     with ZipStore(path, mode="r") as store:
-        tree = xr.open_datatree(store, engine="zarr", consolidated=False, chunks=None, decode_times=False)
+        # xarray takes any zarr store; its annotation names paths and its own stores only.
+        tree = xr.open_datatree(cast(Any, store), engine="zarr", consolidated=False, chunks=None, decode_times=False)
         try:
             yield tree
         finally:

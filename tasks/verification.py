@@ -31,7 +31,7 @@ class Verified:
         whole: files that are what they were when published.
         damaged: files that cannot be read whole or are not what was recorded, by path within the cohort.
         restored: outcomes that the ledger did not know, or knew otherwise.
-        forgotten: outcomes of studies that the ledger held for done and that have no whole file: they will be done again.
+        forgotten: outcomes of studies that the ledger held for done and that have no whole file: to be done again.
     """
 
     whole: int = 0
@@ -120,9 +120,7 @@ def _from_study(file: PublishedFile, published: Mapping[str, object]) -> Outcome
 def _from_prediction(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
     with open_tree(file.path) as tree:
         summary = {"views": segmentation.views_summary(tree), **published}
-        return Outcome(
-            file.study, "segment", "ok", key=tree.attrs["key"], wanted=tree.attrs["key"], summary=summary
-        )
+        return Outcome(file.study, "segment", "ok", key=tree.attrs["key"], wanted=tree.attrs["key"], summary=summary)
 
 
 _SUMMARIES = {"convert": _from_study, "segment": _from_prediction}

@@ -36,4 +36,4 @@ def censoring_curve(times: Floats, events: npt.NDArray[np.bool_]) -> CensoringCu
     dead = np.sort(times[events])
     at_risk = len(times) - np.searchsorted(np.sort(times), distinct, "left")
     at_risk = at_risk - (np.searchsorted(dead, distinct, "right") - np.searchsorted(dead, distinct, "left"))
-    return CensoringCurve(distinct, np.cumprod(1 - left / at_risk))
+    return CensoringCurve(distinct, np.asarray(np.cumprod(1 - left / at_risk), np.float64))

@@ -49,7 +49,7 @@ def check_causes(exit: npt.ArrayLike, event: npt.ArrayLike, cause: int) -> tuple
 def count_causes(times: Floats, codes: Codes) -> Counts:
     """Counts at each distinct time of ``times``."""
     distinct, at = np.unique(times, return_inverse=True)
-    leaving = [np.bincount(at, codes == code, len(distinct)) for code in (1, 2, 0)]
+    leaving = [np.bincount(at, codes == code, len(distinct)).astype(np.float64) for code in (1, 2, 0)]
     left = np.cumsum(np.sum(leaving, axis=0))
     at_risk = len(times) - np.concatenate([[0.0], left[:-1]])
     return Counts(distinct, at_risk, *leaving)

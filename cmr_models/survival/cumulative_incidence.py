@@ -67,7 +67,7 @@ def cumulative_incidence(exit: npt.ArrayLike, event: npt.ArrayLike, cause: int =
     after = np.cumprod(1 - events / counts.at_risk)
     before = np.concatenate([[1.0], after[:-1]])
     incidence = np.cumsum(before * counts.of_cause / counts.at_risk)
-    se = np.sqrt(np.maximum(_variance(counts, before, after, incidence), 0))
+    se = np.sqrt(np.maximum(_variance(counts, before, np.asarray(after, np.float64), incidence), 0))
     low, high = _interval(incidence, se)
     return CumulativeIncidence(counts.time, incidence, se, low, high, counts.at_risk, counts.of_cause)
 

@@ -102,7 +102,9 @@ def _check(
         raise ValueError(f"method must be 'harrell' or 'uno', got {method!r}")
     if method == "uno" and entries is not None:
         raise ValueError("Uno's index has no delayed entry; give times since entry and no entry")
-    if not (np.isfinite(times).all() and np.isfinite(scores).all()) or (entries is not None and np.isnan(entries).any()):
+    if not (np.isfinite(times).all() and np.isfinite(scores).all()) or (
+        entries is not None and np.isnan(entries).any()
+    ):
         raise ValueError("exit, risk and entry must be finite; drop rows with missing values first")
     if entries is not None and (times <= entries).any():
         raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")

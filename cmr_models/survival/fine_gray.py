@@ -48,9 +48,7 @@ class FineGrayFit:
     n_competing: int
 
 
-def fit_fine_gray(
-    table: pd.DataFrame, *, exit: str, event: str, cause: int, covariates: Sequence[str]
-) -> FineGrayFit:
+def fit_fine_gray(table: pd.DataFrame, *, exit: str, event: str, cause: int, covariates: Sequence[str]) -> FineGrayFit:
     """Fit the proportional subdistribution hazards model.
 
     Args:
@@ -184,7 +182,7 @@ def _influence(coef: Floats, people: _People) -> Floats:
     exposed = _exposure(np.column_stack([increment, increment[:, None] * mean]), people)
     own = relative[:, None] * (exposed[:, 1:] - people.x * exposed[:, :1])
     own[dead] += people.x[dead] - mean[people.until[dead] - 1]
-    return own + _of_censoring(held, mean, increment * people.uncensored, people)
+    return np.asarray(own + _of_censoring(held, mean, increment * people.uncensored, people), np.float64)
 
 
 def _of_censoring(held: Floats, mean: Floats, increment: Floats, people: _People) -> Floats:

@@ -83,7 +83,8 @@ def _count(times: Floats, codes: npt.NDArray[np.intp], groups: npt.NDArray[np.in
         own, kind = times[groups == g], codes[groups == g]
         at_risk = len(own) - np.searchsorted(np.sort(own), distinct, "left")
         at = [np.searchsorted(distinct, own[kind == code]) for code in (1, 2)]
-        columns.append([at_risk, *(np.bincount(position, minlength=len(distinct)) for position in at)])
+        leaving = [np.bincount(position, minlength=len(distinct)).astype(np.float64) for position in at]
+        columns.append([at_risk.astype(np.float64), *leaving])
     return _Counts(*(np.array([column[j] for column in columns], float).T for j in range(3)))
 
 
@@ -114,7 +115,7 @@ def _score(counts: _Counts, rho: float) -> tuple[Floats, Floats]:
     ahead = c[-1]
     left = np.divide(1 - incidence[:, None], survival, out=np.zeros_like(survival), where=survival > 0)
     by_cause = _cause_noise(counts, before, h, deaths, pooled_h)
-    by_others = _others_noise(counts, before, survival)
+    by_others = _others_noise(counts, before, np.asarray(survival, np.float64))
     answer_cause = a + (1 - left)[:, None, :] * (ahead - c)
     answer_others = left[:, None, :] * (ahead - c)
     variance = np.einsum("tik,tjk,tk->ij", answer_cause, answer_cause, by_cause)

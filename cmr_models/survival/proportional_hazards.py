@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -75,31 +76,39 @@ def _with_time(fit: CoxFit, transform: Transform) -> tuple[Floats, Floats]:
     return gradient, information
 
 
-def _transformed(fit: CoxFit, transform: Transform) -> tuple[Any, float]:
+def _transformed(fit: CoxFit, transform: Transform) -> tuple[Callable[[Floats], Floats], float]:
     """The function of time, and its mean over the events."""
     observed = fit._observed
     exit, event = observed["exit"].to_numpy(), observed["event"].to_numpy()
-    if transform == "km":
-        curve = kaplan_meier(exit, event, observed["entry"].to_numpy())
-        before = np.concatenate([[1.0], curve.survival])
-
-        def function(times: Floats) -> Floats:
-            return np.asarray(1 - before[np.searchsorted(curve.time, times, "left")], np.float64)
-    elif transform == "rank":
-        ordered = np.sort(exit)
-
-        def function(times: Floats) -> Floats:
-            below, upto = np.searchsorted(ordered, times, "left"), np.searchsorted(ordered, times, "right")
-            return np.asarray((below + upto + 1) / 2, np.float64)
-    elif transform == "log":
-        if (exit[event] <= 0).any():
-            raise ValueError("transform 'log' needs event times over 0; choose 'km'")
-        function = np.log
-    elif transform == "identity":
-        function = np.asarray
-    else:
-        raise ValueError(f"transform must be 'km', 'identity', 'log' or 'rank', got {transform!r}")
+    function = _function(exit, event, observed["entry"].to_numpy(), transform)
     return function, float(function(exit[event]).mean())
+
+
+def _function(
+    exit: Floats, event: npt.NDArray[np.bool_], entry: Floats, transform: Transform
+) -> Callable[[Floats], Floats]:
+    curve, ordered = kaplan_meier(exit, event, entry), np.sort(exit)
+
+    def dead_before(times: Floats) -> Floats:
+        survival = np.concatenate([[1.0], curve.survival])
+        return np.asarray(1 - survival[np.searchsorted(curve.time, times, "left")], np.float64)
+
+    def rank(times: Floats) -> Floats:
+        below, until = np.searchsorted(ordered, times, "left"), np.searchsorted(ordered, times, "right")
+        return np.asarray((below + until + 1) / 2, np.float64)
+
+    def logarithm(times: Floats) -> Floats:
+        if (times <= 0).any():
+            raise ValueError("transform 'log' needs event times over 0; choose 'km'")
+        return np.asarray(np.log(times), np.float64)
+
+    def identity(times: Floats) -> Floats:
+        return times
+
+    functions = {"km": dead_before, "rank": rank, "log": logarithm, "identity": identity}
+    if transform not in functions:
+        raise ValueError(f"transform must be one of {sorted(functions)}, got {transform!r}")
+    return functions[transform]
 
 
 def _score_test(

@@ -1,4 +1,4 @@
-"""A run that is killed in the middle of a stage: nothing half-written is ever visible, nothing finished is done again."""
+"""A run killed in the middle of a stage: nothing half-written is ever visible, nothing finished is done again."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def _kill_in(stage: str, process: "subprocess.Popen[str]", root: Path) -> None:
         time.sleep(0.02)
     assert process.poll() is None, f"the run ended before it could be killed in {stage}"
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
 def test_a_killed_run_resumes(cohort: Path, command: Callable[..., "subprocess.Popen[str]"]) -> None:

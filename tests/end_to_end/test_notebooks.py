@@ -1,20 +1,43 @@
 """The notebooks run on a cohort."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
+from cmr_models.simulate.measured import measured_phenotypes
+from tasks.statistics import AnalysisSettings, risk
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture
+def larger(finished: Path, tmp_path: Path) -> Path:
+    """The finished cohort, and 300 people more in its tables, measured without images."""
+    folder = tmp_path / "work"
+    shutil.copytree(finished, folder)
+    path = folder / "cohort/tables/phenotypes.parquet"
+    imaged = pd.read_parquet(path)
+    measured = measured_phenotypes(pd.read_parquet(folder / "truth.parquet"), np.random.default_rng(0))
+    measured["visit"] = measured["visit"].astype(str)
+    pd.concat([imaged, measured[~measured["study"].isin(imaged["study"])]], ignore_index=True).to_parquet(path)
+    settings = AnalysisSettings(
+        participants_csv=folder / "participants.csv", outcomes_csv=folder / "outcomes.csv", permutations=19
+    )
+    risk(folder / "cohort", settings)
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_top_to_bottom(path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CMR_COHORT_FOLDER", str(finished / "cohort"))
+def test_a_notebook_runs_from_top_to_bottom(path: Path, larger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMR_COHORT_FOLDER", str(larger / "cohort"))
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     assert "refitted" in json.dumps(notebook.cells[-1].outputs)

@@ -1,0 +1,310 @@
+"""Every exposure against every outcome by batched score tests: one null model an outcome, none a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cmr_models.estimates import minus_log10_p, minus_log10_p_t
+
+Floats = npt.NDArray[np.float64]
+Table = npt.ArrayLike | pd.DataFrame
+Family = Literal["linear", "logistic"]
+
+_OUTCOMES_PER_BLOCK = 64
+_ROWS_PER_CHUNK = 2048
+_MAX_STEPS = 30
+_TOLERANCE = 1e-10
+_MAX_STEP_OF_ETA = 4.0
+_SINGULAR = 1e-9
+_CONSTANT = 1e-8
+
+
+def scan(exposures: Table, outcomes: Table, covariates: Table | None, *, family: Family) -> pd.DataFrame:
+    """Test each exposure against each outcome, adjusted for covariates.
+
+    The z of the logistic family is that of the score test, and its coefficient one Newton step from the null
+    (the Wald estimate to four digits where effects are small); refit what matters. The linear family is exact:
+    z is Student's t of the per-pair regression.
+
+    Args:
+        exposures: ``(n, e)`` numbers without missing values.
+        outcomes: ``(n, o)``; missing where a person does not belong to the comparison (excluded controls, the
+            other sex). 0 or 1 for ``"logistic"``.
+        covariates: ``(n, k)`` numbers without missing values; an intercept is added. None for none.
+        family: ``"linear"`` or ``"logistic"``.
+
+    Returns:
+        One row a pair, outcome by outcome: ``exposure, outcome, n, n_cases`` (NaN if linear), ``coef, se``
+        (per unit of the exposure), ``z, minus_log10_p`` (finite for any finite z), ``status`` (``ok`` or
+        ``failed``), ``reason`` (a key of :data:`cmr_models.estimates.NOT_ESTIMABLE`).
+
+    Raises:
+        ValueError: lengths differ, missing or infinite exposures or covariates, outcomes other than 0 and 1
+            for ``"logistic"``, an unknown family.
+
+    Reference:
+        Rao 1948 for the score test; Frisch & Waugh 1933 for the linear one.
+    """
+    if family not in ("linear", "logistic"):
+        raise ValueError(f"family must be 'linear' or 'logistic', got {family!r}")
+    x_names, x = _complete(exposures, "exposures", "x")
+    n = len(x)
+    z = np.zeros((n, 0)) if covariates is None else _complete(covariates, "covariates", "z")[1]
+    y_names, blocks = _outcome_blocks(outcomes, n, family)
+    if len(z) != n:
+        raise ValueError(f"exposures and covariates must have as many rows, got {n} and {len(z)}")
+    design = _make_design(x, z)
+    tables = [_block_table(design, _fit_block(y, design, family), x_names, names) for names, y in blocks]
+    columns = ["exposure", "outcome", "n", "n_cases", "coef", "se", "z", "minus_log10_p", "status", "reason"]
+    if not tables or not x_names or not y_names:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Exposures free of the covariates, and orthonormal covariates.
+
+    Attributes:
+        x: ``(n, e)`` exposures less their regression on the covariates, of unit spread.
+        spread: ``(e,)`` SD of that rest; NaN where there is none.
+        constant: ``(e,)`` whether the exposure itself does not vary.
+        q: ``(n, k)`` orthonormal covariates with the intercept, times the root of n.
+        pairs: ``(n, k (k + 1) / 2)`` products of two columns of ``q``.
+    """
+
+    x: Floats
+    spread: Floats
+    constant: npt.NDArray[np.bool_]
+    q: Floats
+    pairs: Floats
+
+    @property
+    def upper(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Which columns of ``q`` each of ``pairs`` multiplies."""
+        return np.triu_indices(self.q.shape[1])
+
+
+class _Block(NamedTuple):
+    """Tests of ``b`` outcomes in standard units: score, its variance, and what the linear family adds.
+
+    Attributes:
+        score, variance: ``(e, b)``.
+        apart: ``(e, b)`` whether the exposure says something that the covariates do not.
+        n, n_cases: ``(b,)``.
+        df: ``(b,)`` residual degrees of freedom; infinite if logistic.
+        rest: ``(b,)`` residual sum of squares under the null; NaN if logistic.
+        scale: ``(b,)`` of the outcome.
+        reason: ``(b,)`` why an outcome has no test; empty where it has.
+    """
+
+    score: Floats
+    variance: Floats
+    apart: npt.NDArray[np.bool_]
+    n: Floats
+    n_cases: Floats
+    df: Floats
+    rest: Floats
+    scale: Floats
+    reason: npt.NDArray[np.object_]
+
+
+def _complete(table: Table, role: str, prefix: str) -> tuple[list[str], Floats]:
+    values = np.asarray(table, np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2:
+        raise ValueError(f"{role} must be (people, columns), got {values.shape}")
+    names = _names(table, values.shape[1], prefix)
+    infinite = np.flatnonzero(~np.isfinite(values).all(axis=0))
+    if len(infinite):
+        bad = [names[j] for j in infinite]
+        raise ValueError(f"{role} have missing or infinite values: {bad[:10]}; drop or impute those people first")
+    return names, values
+
+
+def _names(table: Table, count: int, prefix: str) -> list[str]:
+    if isinstance(table, pd.DataFrame):
+        return [str(name) for name in table.columns]
+    return [f"{prefix}{j + 1}" for j in range(count)]
+
+
+def _outcome_blocks(outcomes: Table, n: int, family: Family) -> tuple[list[str], Iterator[tuple[list[str], Floats]]]:
+    """Names, and some outcomes at a time, so that many small integers never stand all as floats."""
+    table = outcomes if isinstance(outcomes, pd.DataFrame) else np.asarray(outcomes)
+    if not isinstance(table, pd.DataFrame) and table.ndim == 1:
+        table = table[:, None]
+    if table.ndim != 2 or len(table) != n:
+        raise ValueError(f"outcomes must be (people, columns) for {n} people, got {table.shape}")
+    names = _names(table, table.shape[1], "y")
+
+    def blocks() -> Iterator[tuple[list[str], Floats]]:
+        for start in range(0, len(names), _OUTCOMES_PER_BLOCK):
+            chosen = slice(start, start + _OUTCOMES_PER_BLOCK)
+            part = table.iloc[:, chosen] if isinstance(table, pd.DataFrame) else table[:, chosen]
+            values = np.asarray(part, np.float64)
+            wrong = np.isinf(values) if family == "linear" else ~(np.isnan(values) | np.isin(values, (0, 1)))
+            if wrong.any():
+                bad = [names[start + j] for j in np.flatnonzero(wrong.any(axis=0))]
+                allowed = "finite" if family == "linear" else "0 or 1"
+                raise ValueError(f"outcomes must be {allowed} or missing: {bad[:10]}")
+            yield names[chosen], values
+
+    return names, blocks()
+
+
+def _make_design(x: Floats, z: Floats) -> _Design:
+    q = _orthonormal(z)
+    x_centred = x - x.mean(axis=0)
+    size = np.sqrt((x_centred**2).mean(axis=0))
+    constant = size <= _CONSTANT * np.maximum(np.abs(x).max(axis=0, initial=0), np.finfo(float).tiny)
+    rest = x_centred - q @ (q.T @ x_centred) / max(len(q), 1)
+    spread = np.sqrt((rest**2).mean(axis=0))
+    apart = ~constant & (spread > _CONSTANT * size)
+    unit = np.divide(rest, spread, out=np.zeros_like(rest), where=apart)
+    first, second = np.triu_indices(q.shape[1])
+    return _Design(unit, np.where(apart, spread, np.nan), constant, q, q[:, first] * q[:, second])
+
+
+def _orthonormal(z: Floats) -> Floats:
+    """``(n, k)`` with ``q'q = n``: the intercept, then what the covariates add to it."""
+    n = len(z)
+    centred = z - z.mean(axis=0)
+    spread = np.sqrt((centred**2).mean(axis=0))
+    varies = spread > _CONSTANT * np.maximum(np.abs(z).max(axis=0, initial=0), np.finfo(float).tiny)
+    left, singular, _ = np.linalg.svd(centred[:, varies] / spread[varies], full_matrices=False)
+    kept = singular > _CONSTANT * singular.max(initial=0)
+    return np.column_stack([np.ones(n), left[:, kept] * np.sqrt(n)])
+
+
+def _fit_block(y: Floats, design: _Design, family: Family) -> _Block:
+    present = ~np.isnan(y)
+    n = present.sum(axis=0).astype(float)
+    return _linear(y, present, n, design) if family == "linear" else _logistic(y, present, n, design)
+
+
+def _linear(y: Floats, present: npt.NDArray[np.bool_], n: Floats, design: _Design) -> _Block:
+    mask = present.astype(float)
+    count = np.maximum(n, 1)
+    centred = np.where(present, y - np.where(present, y, 0).sum(axis=0) / count, 0.0)
+    scale = np.sqrt((centred**2).sum(axis=0) / count)
+    largest = np.abs(np.where(present, y, 0)).max(axis=0, initial=0)
+    varies = scale > _CONSTANT * np.maximum(largest, np.finfo(float).tiny)
+    scale = np.where(varies, scale, 1.0)
+    centred = centred / scale
+    inverse, rank = _inverse(_gram(mask, design))
+    coef = np.einsum("bij,jb->ib", inverse, design.q.T @ centred)
+    residual = mask * (centred - design.q @ coef)
+    variance, apart = _variance(mask, inverse, design)
+    df = n - rank - 1
+    reason = np.where(n == 0, "no_data", np.where(df < 1, "too_few_people", np.where(varies, "", "constant_exposure")))
+    rest = (residual**2).sum(axis=0)
+    nothing = np.full(len(n), np.nan)
+    return _Block(design.x.T @ residual, variance, apart, n, nothing, df, rest, scale, reason.astype(object))
+
+
+def _logistic(y: Floats, present: npt.NDArray[np.bool_], n: Floats, design: _Design) -> _Block:
+    mask, cases = present.astype(float), np.where(present, y, 0.0)
+    n_cases = cases.sum(axis=0)
+    reason = np.where(n_cases == 0, "too_few_cases", np.where(n_cases == n, "too_few_controls", "")).astype(object)
+    reason[n == 0] = "no_data"
+    coef, converged = _null_models(cases, mask, n, n_cases, design, reason == "")
+    reason[(reason == "") & ~converged] = "not_converged"
+    chance = _expit(design.q @ coef)
+    weight = mask * chance * (1 - chance)
+    inverse, _ = _inverse(_gram(weight, design))
+    variance, apart = _variance(weight, inverse, design)
+    score = design.x.T @ (cases - mask * chance)
+    unlimited, nothing = np.full(len(n), np.inf), np.full(len(n), np.nan)
+    return _Block(score, variance, apart, n, n_cases, unlimited, nothing, np.ones(len(n)), reason)
+
+
+def _null_models(
+    cases: Floats, mask: Floats, n: Floats, n_cases: Floats, design: _Design, wanted: npt.NDArray[np.bool_]
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """``(k, b)`` coefficients of the covariates alone, by Newton's method for all outcomes at once."""
+    coef = np.zeros((design.q.shape[1], len(n)))
+    share = np.clip(n_cases / np.maximum(n, 1), 0.5 / np.maximum(n, 1), 1 - 0.5 / np.maximum(n, 1))
+    coef[0] = np.log(share / (1 - share))
+    converged = np.zeros(len(n), bool)
+    for _ in range(_MAX_STEPS):
+        active = np.flatnonzero(wanted & ~converged)
+        if not len(active):
+            break
+        chance = _expit(design.q @ coef[:, active])
+        gradient = design.q.T @ (cases[:, active] - mask[:, active] * chance)
+        inverse, _ = _inverse(_gram(mask[:, active] * chance * (1 - chance), design))
+        step = np.einsum("bij,jb->ib", inverse, gradient)
+        converged[active] = np.einsum("ib,ib->b", step, gradient) < _TOLERANCE
+        coef[:, active] += step * np.minimum(1, _MAX_STEP_OF_ETA / np.maximum(np.abs(step).max(axis=0), 1e-300))
+    return coef, converged
+
+
+def _expit(eta: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(eta, -700, 700))), np.float64)
+
+
+def _gram(weight: Floats, design: _Design) -> Floats:
+    """``(b, k, k)`` of ``q' diag(weight) q`` for each outcome."""
+    k = design.q.shape[1]
+    gram = np.empty((weight.shape[1], k, k))
+    first, second = design.upper
+    gram[:, first, second] = gram[:, second, first] = weight.T @ design.pairs
+    return gram
+
+
+def _inverse(gram: Floats) -> tuple[Floats, Floats]:
+    """``(b, k, k)`` inverses, blind to directions that do not vary, and ``(b,)`` ranks."""
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > _SINGULAR * np.maximum(values.max(axis=1, keepdims=True), np.finfo(float).tiny)
+    inverted = np.divide(1.0, values, out=np.zeros_like(values), where=kept)
+    return (vectors * inverted[:, None, :]) @ vectors.transpose(0, 2, 1), kept.sum(axis=1).astype(float)
+
+
+def _variance(weight: Floats, inverse: Floats, design: _Design) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """``(e, b)`` of ``x'Wx - x'Wq (q'Wq)⁻¹ q'Wx``, and whether it is more than rounding."""
+    k, b, e = design.q.shape[1], weight.shape[1], design.x.shape[1]
+    own, crossed = np.zeros((e, b)), np.zeros((e, k * b))
+    for start in range(0, len(weight), _ROWS_PER_CHUNK):
+        rows = slice(start, start + _ROWS_PER_CHUNK)
+        x, q, w = design.x[rows], design.q[rows], weight[rows]
+        own += (x**2).T @ w
+        crossed += x.T @ (q[:, :, None] * w[:, None, :]).reshape(len(q), k * b)
+    crossed = crossed.reshape(e, k, b)
+    explained = np.einsum("eib,bij,ejb->eb", crossed, inverse, crossed, optimize=True)
+    variance = own - explained
+    return variance, variance > _CONSTANT * own
+
+
+def _block_table(design: _Design, block: _Block, x_names: list[str], y_names: list[str]) -> pd.DataFrame:
+    apart = block.apart & ~np.isnan(design.spread)[:, None]
+    ok = apart & (block.reason == "")
+    variance = np.where(ok, block.variance, np.nan)
+    coef = block.score / variance
+    noise = np.where(np.isinf(block.df), 1.0, np.maximum(block.rest - block.score * coef, 0) / block.df)
+    se = np.sqrt(noise / variance)
+    z = np.divide(coef, se, out=np.full_like(coef, np.nan), where=se > 0)
+    evidence = minus_log10_p(z) if np.isinf(block.df).all() else minus_log10_p_t(z, np.maximum(block.df, 1))
+    unit = block.scale / design.spread[:, None]
+    why = np.where(design.constant, "constant_exposure", "collinear").astype(object)[:, None]
+    reason = np.where(block.reason != "", block.reason, np.where(apart, "", why))
+    e, b = ok.shape
+    return pd.DataFrame(
+        {
+            "exposure": np.tile(np.array(x_names, object), b),
+            "outcome": np.repeat(np.array(y_names, object), e),
+            "n": np.repeat(block.n, e),
+            "n_cases": np.repeat(block.n_cases, e),
+            "coef": (coef * unit).T.ravel(),
+            "se": (se * unit).T.ravel(),
+            "z": z.T.ravel(),
+            "minus_log10_p": evidence.T.ravel(),
+            "status": np.where(reason == "", "ok", "failed").T.ravel(),
+            "reason": reason.T.ravel(),
+        }
+    )
