@@ -1,6 +1,6 @@
 """`make bench`: every measurement, one after the other, each in a process of its own.
 
-    python -m benchmarks [NAME ...]
+python -m benchmarks [NAME ...]
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ REFERENCES: dict[str, dict[str, float]] = {
 """Volumes and EF of the expert contours (Sunnybrook); EF and end-systolic frame of the guide points (patient1)."""
 
 
-
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -45,15 +44,18 @@ def main() -> None:
 
 def compare(folder: Path) -> list[dict[str, Any]]:
     """Phenotypes of the real studies beside their references, printed and returned."""
-    settings = CohortSettings(
-        directory=folder, sources=(DATA / "dicom_study/patient1", DATA / "sunnybrook_dicom")
-    )
+    settings = CohortSettings(directory=folder, sources=(DATA / "dicom_study/patient1", DATA / "sunnybrook_dicom"))
     bring_through(settings)
     studies = pd.read_parquet(settings.cohort.tables / "studies.parquet")
     print(studies[["participant", "view", "frames", "slices", "row_mm", "slice_mm", "flags"]].to_string(index=False))
     phenotypes = pd.read_parquet(settings.cohort.tables / "phenotypes.parquet").set_index("participant")
     rows = [
-        {"participant": name, "phenotype": phenotype, "found": round(float(phenotypes.loc[name, phenotype]), 1), "reference": value}
+        {
+            "participant": name,
+            "phenotype": phenotype,
+            "found": round(float(phenotypes.loc[name, phenotype]), 1),
+            "reference": value,
+        }
         for name, reference in REFERENCES.items()
         for phenotype, value in reference.items()
     ]

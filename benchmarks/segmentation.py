@@ -3,7 +3,7 @@
     python -m benchmarks.segmentation [--model default] [--folds RUN0 RUN1 ...] [--out FILE]
 
 ``--folds`` are model folders trained with ``fold = 0, 1, ...``: each is measured on the Sunnybrook patients it has
-not seen. All other rows use ``--model``. Real scans are taken from ``CMR_TEST_DATA``; everything goes through
+not seen. All other rows use ``--model``. Real scans are taken from ``CMR_TESTDATA``; everything goes through
 ``segment_sax``. The two Sunnybrook DICOM studies are SC-HF-I-1 and SC-HF-I-2, who are among the training patients of
 the default network: only rows of folds are measured on unseen Sunnybrook patients.
 """
@@ -33,7 +33,7 @@ from tasks.training_data import fold_patients
 Array = npt.NDArray[Any]
 Row = dict[str, float | int | str]
 
-_DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("CMR_TESTDATA", Path(__file__).parents[2] / "shared" / "data"))
 _PHASES = 20
 _AUTOFD_LABELS = {LV: 1, MYOCARDIUM: 2, RV: 4}
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "segmentation.json")
     arguments = parser.parse_args()
     results: dict[str, Any] = {"speed": speed(arguments.model, arguments.frames)}
-    if _DATA.is_dir():
+    if DATA.is_dir():
         results["cross_validation"] = cross_validation(arguments.folds)
         results["autofd"] = list(autofd(arguments.model))
         results["guide_points"] = guide_points(arguments.model)
@@ -82,7 +82,7 @@ def cross_validation(folds: Sequence[str], pixel_mm: float | None = 1.32) -> dic
 
 def autofd(model: str) -> Iterator[Row]:
     """Dice at end-diastole against automatic atlas labels, matched in world coordinates."""
-    for folder in sorted((_DATA / "autofd_nifti").iterdir()):
+    for folder in sorted((DATA / "autofd_nifti").iterdir()):
         if not folder.is_dir():
             continue
         image = nibabel.load(folder / "sa_ED.nii.gz")
@@ -99,7 +99,7 @@ def autofd(model: str) -> Iterator[Row]:
 
 def guide_points(model: str) -> dict[str, float]:
     """Dice against the contours of automatic guide points, mean over frames and planes of one study."""
-    headers = [pydicom.dcmread(file) for file in sorted((_DATA / "dicom_study/patient1").glob("Se*/*"))]
+    headers = [pydicom.dcmread(file) for file in sorted((DATA / "dicom_study/patient1").glob("Se*/*"))]
     planes = defaultdict(list)
     for header in headers:
         planes[tuple(np.round(header.ImagePositionPatient, 1))].append(header)
@@ -109,7 +109,7 @@ def guide_points(model: str) -> dict[str, float]:
     images = np.stack([[h.pixel_array for h in p] for p in sax], axis=1)
     labels = segment_sax(images, 1.40625, None, model)
     for frame in range(len(images)):
-        points = _guide_contours(_DATA / "dicom_study/guidepoints" / f"GPFile_{frame:03d}.txt")
+        points = _guide_contours(DATA / "dicom_study/guidepoints" / f"GPFile_{frame:03d}.txt")
         for k, plane in enumerate(sax):
             endo, epi = (_drawn(points[f"SAX_LV_{name}"], plane[frame]) for name in ("ENDOCARDIAL", "EPICARDIAL"))
             if endo is None or epi is None:
@@ -123,7 +123,7 @@ def guide_points(model: str) -> dict[str, float]:
 
 def sunnybrook_dicom(model: str) -> Iterator[Row]:
     """Volumes and EF of two patients against expert contours. Both patients are among the training patients."""
-    for folder in sorted((_DATA / "sunnybrook_dicom").glob("SCD*")):
+    for folder in sorted((DATA / "sunnybrook_dicom").glob("SCD*")):
         headers = {int(file.stem): pydicom.dcmread(file) for file in folder.glob("*.dcm")}
         n_slices = len(headers) // _PHASES
         stack = np.stack([[headers[1 + k * _PHASES + t].pixel_array for k in range(n_slices)] for t in range(_PHASES)])
@@ -156,7 +156,7 @@ def dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
 
 def _sunnybrook_patients() -> dict[str, list[Path]]:
     patients: dict[str, list[Path]] = defaultdict(list)
-    for file in sorted((_DATA / "sunnybrook_png/images").glob("*.png")):
+    for file in sorted((DATA / "sunnybrook_png/images").glob("*.png")):
         patients[file.name.split("-IM-")[0]].append(file)
     return patients
 

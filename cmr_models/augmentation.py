@@ -81,9 +81,7 @@ def drawn_views(
     anywhere = (rng.random(n) < settings.anywhere_chance) | np.isnan(heart_px).any(1)
     centre = np.where(anywhere[:, None], rng.uniform(0.2, 0.8, (n, 2)) * np.array(shape), centre)
     matrix = _turned(rng, settings, n) * (target_mm / pixel_mm)[:, None, None]
-    bend = (
-        rng.normal(0, settings.deformation_sd_mm, (n, 2, _LATTICE, _LATTICE)) / pixel_mm[:, None, None, None]
-    )
+    bend = rng.normal(0, settings.deformation_sd_mm, (n, 2, _LATTICE, _LATTICE)) / pixel_mm[:, None, None, None]
     return Views(centre, matrix, bend)
 
 
@@ -116,14 +114,10 @@ def _turned(rng: np.random.Generator, settings: Augmentation, n: int) -> npt.NDA
 
 def _grid(views: Views, shape: tuple[int, ...], size: int) -> Tensor:
     axis = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    offset = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(
-        1, -1, 2
-    )  # (1, S*S, (row, col))
+    offset = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(1, -1, 2)  # (1, S*S, (row, col))
     matrix = torch.from_numpy(views.matrix).float()
     centre = torch.from_numpy(views.centre_px).float()
-    bend = F.interpolate(
-        torch.from_numpy(views.bend_px).float(), (size, size), mode="bicubic", align_corners=True
-    )
+    bend = F.interpolate(torch.from_numpy(views.bend_px).float(), (size, size), mode="bicubic", align_corners=True)
     position = offset @ matrix.transpose(1, 2) + centre[:, None]
     position = position.view(-1, size, size, 2) + bend.permute(0, 2, 3, 1)
     extent = torch.tensor([shape[0] - 1, shape[1] - 1], dtype=torch.float32)
@@ -171,9 +165,7 @@ def _spectrum_mixed(rng: np.random.Generator, settings: Augmentation, x: Tensor)
     amplitude, donor = here.abs(), torch.fft.rfft2(x[other]).abs()
     distance = torch.fft.fftfreq(size)[:, None].square() + torch.fft.rfftfreq(size)[None].square()
     radius = torch.from_numpy(rng.uniform(0.01, 0.05, len(chosen))).float().view(-1, 1, 1, 1)
-    weight = torch.exp(-distance / radius.square()) * torch.from_numpy(share[chosen]).float().view(
-        -1, 1, 1, 1
-    )
+    weight = torch.exp(-distance / radius.square()) * torch.from_numpy(share[chosen]).float().view(-1, 1, 1, 1)
     mixed = torch.polar(amplitude * (1 - weight) + donor * weight, here.angle())
     result = x.clone()
     result[chosen] = torch.fft.irfft2(mixed, s=x.shape[-2:])

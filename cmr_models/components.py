@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -10,8 +12,9 @@ from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV
 
 Labels = npt.NDArray[np.uint8]
 
+_ENCLOSED = 0.5
 _FEWEST_SLICES = 5
-_CONTRACTED = 0.92
+_CONTRACTED, _GROWN, _TAPERED = 0.92, 1.02, 1.15
 _IN_PLANE = np.zeros((3, 3, 3), bool)
 _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 
@@ -24,7 +27,9 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     of the stack. Holes in it are filled: papillary muscles belong to the pool. Myocardium and right ventricle stay
     where they are the largest piece or at least a quarter of it, and near; a right ventricle only in slices with a
     left one or next to them, and not where the next slice has the inside of the left one. Basal slices whose pool
-    grows while the ventricle contracts show the atrium and lose their left ventricle.
+    grows while the ventricle contracts show the atrium and lose their left ventricle, and so do images at either end
+    of the stack whose pool is enclosed by less than half as much wall as in the next slice: a basal slice counts where
+    myocardium surrounds at least half of the blood (Schulz-Menger et al. 2020, doi 10.1186/s12968-020-00610-6).
 
     Args:
         labels: ``(frame, slice, row, col)``.
@@ -47,6 +52,10 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     area = chained.sum(axis=(2, 3))
     atrial = _atrial_slices(area)
     chained[:, atrial] = False
+    walls = (part == MYOCARDIUM).reshape(by_slice.shape).sum(axis=(2, 3))
+    open_base = _not_enclosed(chained.sum(axis=(2, 3)), walls)
+    chained[open_base] = False
+    part[open_base.reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
     lv = _without_holes(chained.reshape(pool.shape))
     run = np.asarray(area.any(axis=0)) & ~atrial
     part[_per_image(atrial, labels.shape[0]) & (part == MYOCARDIUM)] = BACKGROUND
@@ -160,7 +169,8 @@ def _chained(pool: npt.NDArray[np.bool_], centre: npt.NDArray[np.float64], reach
 def _atrial_slices(area: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """``(slice,)``: slices at the basal end whose pool ``area (frame, slice)`` is larger when the others' is smallest.
 
-    The basal end is the one with the larger pool. Nothing is said without two frames, five slices and a contraction.
+    The basal end is the one with the clearly larger pool. Nothing is said without two frames, five slices and a
+    contraction.
     """
     atrial = np.zeros(area.shape[1], bool)
     run = np.flatnonzero(area.any(axis=0))
@@ -170,12 +180,37 @@ def _atrial_slices(area: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     full, empty = int(middle.argmax()), int(middle.argmin())
     if middle[empty] > _CONTRACTED * middle[full]:
         return atrial
-    ends = area[full, [run[0], run[1]]].sum(), area[full, [run[-1], run[-2]]].sum()
-    for k in run[: run.size // 2] if ends[0] >= ends[1] else run[::-1][: run.size // 2]:
-        if area[empty, k] <= area[full, k]:
+    largest = area.max(axis=0)
+    ends = largest[run[:2]].sum(), largest[run[-2:]].sum()
+    if max(ends) < _TAPERED * min(ends):
+        return atrial
+    from_base = run if ends[0] > ends[1] else run[::-1]
+    for k in from_base[: run.size // 3]:
+        if area[empty, k] <= _GROWN * area[full, k]:
             break
         atrial[k] = True
     return atrial
+
+
+def _not_enclosed(pool_px: npt.NDArray[np.int64], wall_px: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """``(frame, slice)``: images at the ends of each frame's run whose pool is not half enclosed.
+
+    The wall around a pool is its area over the perimeter of a disc as large as the pool; the next slice inwards says
+    how thick a wall that closes would be.
+    """
+    found = np.zeros(pool_px.shape, bool)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        thickness_px = wall_px / (2 * np.sqrt(np.pi * pool_px))
+    for frame, present in enumerate(pool_px > 0):
+        run = np.flatnonzero(present)
+        if run.size < _FEWEST_SLICES:
+            continue
+        for inwards in (run, run[::-1]):
+            for k, following in itertools.pairwise(inwards[: run.size // 3 + 1]):
+                if thickness_px[frame, k] >= _ENCLOSED * thickness_px[frame, following]:
+                    break
+                found[frame, k] = True
+    return found
 
 
 def _largest_touching(mask: npt.NDArray[np.bool_], footprint: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -76,6 +76,14 @@ def independent_columns(values: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(keep, bool)
 
 
+def standardise(values: Floats) -> tuple[Floats, Floats]:
+    """Columns centred and of unit SD, and their SDs; none may be constant."""
+    standard = values - values.mean(axis=0)
+    spread = np.sqrt(np.einsum("nj,nj->j", standard, standard) / len(values))
+    standard /= spread
+    return standard, np.asarray(spread, np.float64)
+
+
 def _is_far_from_dependent(unit: Floats) -> bool:
     """Whether the correlations alone rule out dependence, which spares the orthogonalisation."""
     smallest = np.linalg.eigvalsh(unit.T @ unit).min(initial=1.0)

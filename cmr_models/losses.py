@@ -37,7 +37,7 @@ def partial_cross_entropy(logits: Tensor, possible: Tensor) -> Tensor:
     return -torch.logsumexp(log_probability.masked_fill(~allowed, -torch.inf), dim=1).mean()
 
 
-def partial_dice(logits: Tensor, possible: Tensor, smooth: float = 20.0) -> Tensor:
+def partial_dice(logits: Tensor, possible: Tensor, smooth: float = 5.0) -> Tensor:
     """One minus the soft Dice overlap, mean over the structures of all images, counting only the pixels that decide.
 
     A pixel decides class ``c`` if ``c`` is its only possible class (it is ``c``) or is impossible (it is not). A class

@@ -52,9 +52,7 @@ def cropped(images: Tensor, placement: Placement) -> Tensor:
 
 def image_window(placement: Placement, shape: tuple[int, int]) -> tuple[slice, slice]:
     """The rows and columns of the image whose centres lie inside the crop."""
-    first, last = zip(
-        *map(_extent, placement.centre_px, placement.step_px, (placement.size,) * 2), strict=True
-    )
+    first, last = zip(*map(_extent, placement.centre_px, placement.step_px, (placement.size,) * 2), strict=True)
     row, col = (
         slice(max(0, int(np.ceil(a))), max(0, min(n, int(np.floor(b)) + 1)))
         for a, b, n in zip(first, last, shape, strict=True)

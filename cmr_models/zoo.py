@@ -80,15 +80,11 @@ def card(name_or_folder: str | os.PathLike[str], task: str = "segment_sax") -> M
     values = tomllib.loads(card_file.read_text())
     unknown = sorted(set(values) - {item.name for item in fields(ModelCard)})
     if unknown:
-        raise ValueError(
-            f"{card_file} has unknown entries {unknown}; known are {[f.name for f in fields(ModelCard)]}"
-        )
+        raise ValueError(f"{card_file} has unknown entries {unknown}; known are {[f.name for f in fields(ModelCard)]}")
     values["training_data"] = tuple(values.get("training_data", ()))
     model_card = ModelCard(**values)
     if model_card.task != task:
-        raise ValueError(
-            f"{card_file} is a model for {model_card.task!r}, not {task!r}; give one for {task!r}"
-        )
+        raise ValueError(f"{card_file} is a model for {model_card.task!r}, not {task!r}; give one for {task!r}")
     return model_card
 
 
@@ -110,9 +106,7 @@ def card_text(model_card: ModelCard) -> str:
     """The card as TOML."""
     values = asdict(model_card)
     plain = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
-    tables = [
-        line for key, value in values.items() if isinstance(value, Mapping) for line in _table(key, value)
-    ]
+    tables = [line for key, value in values.items() if isinstance(value, Mapping) for line in _table(key, value)]
     return "\n".join(plain + tables) + "\n"
 
 
@@ -124,8 +118,7 @@ def _files(name_or_folder: str | os.PathLike[str], task: str) -> tuple[Path, Pat
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"model {name_or_folder!r} for {task!r}: no {missing}; "
-            "give 'default' or a folder made by training"
+            f"model {name_or_folder!r} for {task!r}: no {missing}; give 'default' or a folder made by training"
         )
     return files
 
@@ -149,10 +142,7 @@ def _publish(file: Path, content: bytes) -> None:
 def _table(name: str, values: Mapping[str, Any]) -> list[str]:
     plain = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
     nested = [
-        line
-        for key, value in values.items()
-        if isinstance(value, Mapping)
-        for line in _table(f"{name}.{key}", value)
+        line for key, value in values.items() if isinstance(value, Mapping) for line in _table(f"{name}.{key}", value)
     ]
     return [f"\n[{name}]", *plain, *nested]
 

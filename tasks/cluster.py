@@ -46,7 +46,7 @@ def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator
         yield client
 
 
-def slurm_cluster(workers: int | None, options: dict[str, Any]) -> Any:
+def slurm_cluster(options: dict[str, Any]) -> Any:
     """Jobs of a SLURM queue, each one Dask worker; they end themselves before the wall time does."""
     from dask_jobqueue.slurm import SLURMCluster
 
@@ -57,7 +57,11 @@ def slurm_cluster(workers: int | None, options: dict[str, Any]) -> Any:
         "walltime": "08:00:00",
         "worker_extra_args": ["--lifetime", "7h45m", "--lifetime-stagger", "5m", "--nthreads", "1"],
     }
-    cluster = SLURMCluster(**(defaults | options))
+    return SLURMCluster(**(defaults | options))
+
+
+def _slurm_jobs(workers: int | None, options: dict[str, Any]) -> Any:
+    cluster = slurm_cluster(options)
     cluster.scale(workers or 1)
     return cluster
 
@@ -90,6 +94,6 @@ def _kubernetes_cluster(workers: int | None, options: dict[str, Any]) -> Any:
 _CLUSTERS = {
     "local": _local_cluster,
     "cuda": _cuda_cluster,
-    "slurm": slurm_cluster,
+    "slurm": _slurm_jobs,
     "kubernetes": _kubernetes_cluster,
 }

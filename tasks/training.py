@@ -235,6 +235,7 @@ def _real_images(settings: TrainingSettings) -> tuple[ImagePool | None, ImagePoo
     if not settings.real:
         return None, None
     pool = real_pool(Path(settings.real), settings.real_pixel_mm)
+    pool = pool.of(np.array([name not in settings.real_excluded for name in pool.patient]))
     if settings.fold < 0:
         return pool, None
     out = fold_patients(pool.patient, settings.fold, settings.n_folds)

@@ -30,7 +30,8 @@ class TrainingSettings:
 
     ``real`` is a folder as :func:`tasks.training_data.real_pool` reads it, or empty. ``fold`` in 0 .. ``n_folds`` - 1
     holds those patients out; -1 trains on all. ``start_from`` is a folder of an earlier run: its weights begin.
-    ``loose_endocardium``: see :func:`tasks.training_data.endocardium_loosened`.
+    ``real_excluded`` names patients to leave out, as their drawings are wrong. ``loose_endocardium``: see
+    :func:`tasks.training_data.endocardium_loosened`.
     """
 
     task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
@@ -46,6 +47,7 @@ class TrainingSettings:
     real: str = ""
     real_name: str = ""
     real_pixel_mm: float = 1.32
+    real_excluded: tuple[str, ...] = ()
     fold: int = -1
     n_folds: int = 5
     start_from: str = ""
@@ -81,6 +83,7 @@ def read_settings(file: Path, **changes: Any) -> TrainingSettings:
         if unknown:
             raise ValueError(f"{file.name}: unknown settings {unknown}; known are {[f.name for f in fields(known)]}")
     ranges: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in augmentation.items()}
+    values["real_excluded"] = tuple(values.get("real_excluded", ()))
     return TrainingSettings(**values, augmentation=Augmentation(**ranges))
 
 

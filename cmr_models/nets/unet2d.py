@@ -97,10 +97,7 @@ def _conv(n_in: int, n_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequent
 def _check(image: Tensor, config: UNet2dConfig) -> None:
     if image.ndim != 4 or image.shape[1] != config.in_channels:
         raise ValueError(
-            f"UNet2d needs (batch, {config.in_channels}, row, col), got {tuple(image.shape)}; "
-            "add or select channels"
+            f"UNet2d needs (batch, {config.in_channels}, row, col), got {tuple(image.shape)}; add or select channels"
         )
     if image.shape[2] % config.stride or image.shape[3] % config.stride:
-        raise ValueError(
-            f"rows and columns must be multiples of {config.stride}, got {tuple(image.shape[2:])}; pad"
-        )
+        raise ValueError(f"rows and columns must be multiples of {config.stride}, got {tuple(image.shape[2:])}; pad")

@@ -29,7 +29,7 @@ RV_WALL_MM = 2.4
 _CAP = 0.075  # thickness of the apex as a fraction of the cavity length
 _WIDEST = 0.30  # height at which the LV cavity is widest
 _RV_APEX = 0.93
-_LINING_MM = 1.4  # trabeculae that line the whole cavity, at end-diastole
+_LINING_MM = 1.9  # trabeculae that line the whole cavity, at end-diastole
 _OUTFLOW = 0.15  # how far the RV reaches above the mitral plane, as a fraction of the cavity length
 
 HEIGHTS = np.linspace(HEIGHT_MIN, HEIGHT_MAX, N_HEIGHTS)

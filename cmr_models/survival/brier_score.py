@@ -11,6 +11,7 @@ import pandas as pd
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.censoring import CensoringCurve, censoring_curve
 from cmr_models.survival.kaplan_meier import kaplan_meier
+from cmr_models.survival.observed import check_events
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -79,7 +80,7 @@ def brier(
 def _check(
     exit: npt.ArrayLike, event: npt.ArrayLike, survival: npt.ArrayLike, times: npt.ArrayLike
 ) -> tuple[Floats, Bools, Floats, Floats]:
-    exits, events = np.asarray(exit, np.float64), np.asarray(event).astype(bool)
+    exits, events = np.asarray(exit, np.float64), check_events(event)
     at = np.atleast_1d(np.asarray(times, np.float64))
     predicted = np.asarray(survival, np.float64)
     predicted = predicted[:, None] if predicted.ndim == 1 else predicted

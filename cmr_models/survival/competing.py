@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.estimates import NotEstimableError
+from cmr_models.survival.observed import refuse_negative
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
@@ -27,7 +28,7 @@ def check_causes(exit: npt.ArrayLike, event: npt.ArrayLike, cause: int) -> tuple
     """``(n,)`` times and codes: 0 censored, 1 the cause, 2 another cause.
 
     Raises:
-        ValueError: no rows, lengths differ, times that are not finite, codes that are not whole numbers of
+        ValueError: no rows, lengths differ, times that are not finite or negative, codes that are not whole numbers of
             0 or more, ``cause`` not over 0.
         NotEstimableError: nobody has the cause.
     """
@@ -36,6 +37,7 @@ def check_causes(exit: npt.ArrayLike, event: npt.ArrayLike, cause: int) -> tuple
         raise ValueError(f"exit and event must be vectors of one length over 0, got {times.shape}, {given.shape}")
     if not np.isfinite(times).all():
         raise ValueError("exit must be finite; drop rows with missing times first")
+    refuse_negative(times)
     if not (np.isfinite(given) & (given >= 0) & (given % 1 == 0)).all():
         raise ValueError("event must hold whole numbers of 0 (censored) or more (causes)")
     if cause < 1 or cause != int(cause):

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from cmr_models.covariates import complete_design, independent_columns, term_table
+from cmr_models.covariates import complete_design, independent_columns, standardise, term_table
 from cmr_models.estimates import NotEstimableError, minus_log10_p
 from cmr_models.survival.newton import maximise
+from cmr_models.survival.observed import refuse_negative
 from cmr_models.survival.partial_likelihood import PartialLikelihood
 from cmr_models.survival.risk_sets import Ties, make_risk_sets
 
@@ -87,7 +88,7 @@ def fit_cox(
 
     Raises:
         ValueError: missing columns or values, ``exit`` not after ``entry``, an event that is not 0 or 1,
-            weights that are not positive, unknown ``ties``.
+            negative times without entry, weights that are not positive, unknown ``ties``.
         NotEstimableError: no events, or no term that varies.
 
     Reference:
@@ -107,15 +108,15 @@ def fit_cox(
     kept = independent_columns(values)
     if not kept.any():
         raise NotEstimableError("constant_exposure", "no covariate varies")
-    centre, spread = values[:, kept].mean(axis=0), values[:, kept].std(axis=0)
-    standard = (values[:, kept] - centre) / spread
+    standard, spread = standardise(values if kept.all() else values[:, kept])
     entries, exits, cases = (observed[name].to_numpy() for name in ("entry", "exit", "event"))
     codes = _codes(table, names)
     risk_sets = make_risk_sets(entries, exits, cases, codes, observed["weight"].to_numpy(), ties)
     likelihood = PartialLikelihood.of(standard, risk_sets)
     best = maximise(likelihood.derivatives, standard.shape[1])
     se = np.where(best.diverging, np.inf, np.sqrt(np.maximum(np.diag(best.covariance), 0)))
-    sandwich = _sandwich(likelihood.score_residuals(best.coef) @ best.covariance, observed["cluster"].to_numpy())
+    families = None if cluster is None else observed["cluster"].to_numpy()
+    sandwich = best.covariance @ likelihood.score_products(best.coef, families) @ best.covariance
     robust = cluster is not None or bool((observed["weight"] % 1 != 0).any())
     terms = term_table([str(name) for name in design], kept, best.coef, se, spread)
     unit = np.outer(spread, spread)
@@ -157,6 +158,8 @@ def _check_rows(
         raise ValueError(f"{exit}, {event} and {entry} must be finite; drop rows with missing times first")
     if not rows["event"].isin((0, 1)).all():
         raise ValueError(f"{event} must be 0 or 1; code competing causes as censored for this model")
+    if entry is None:
+        refuse_negative(rows["exit"].to_numpy())
     late = int((rows["exit"] <= rows["entry"]).sum())
     if late:
         raise ValueError(f"{late} rows leave at or before they enter; {exit} must be after {entry or 0}")
@@ -182,14 +185,6 @@ def _codes(table: pd.DataFrame, strata: list[str]) -> npt.NDArray[np.intp]:
     if not strata:
         return np.zeros(len(table), np.intp)
     return np.asarray(table.groupby(strata, dropna=False, sort=True).ngroup(), np.intp)
-
-
-def _sandwich(dfbeta: Floats, cluster: npt.NDArray[np.intp]) -> Floats:
-    """``(p, p)`` from the influence ``(n, p)`` of each row, added up within clusters."""
-    n_clusters = int(cluster.max()) + 1
-    if n_clusters < len(cluster):
-        dfbeta = np.column_stack([np.bincount(cluster, column, n_clusters) for column in dfbeta.T])
-    return np.asarray(dfbeta.T @ dfbeta, np.float64)
 
 
 def _with_robust(terms: pd.DataFrame, kept: npt.NDArray[np.bool_], robust_se: Floats, robust: bool) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.censoring import censoring_curve
+from cmr_models.survival.observed import check_events, refuse_negative
 from cmr_models.survival.ordered_pairs import PairSums, sum_pairs
 
 Floats = npt.NDArray[np.float64]
@@ -66,7 +67,8 @@ def concordance(
         strata: ``(n,)`` labels within which people are compared; everybody with everybody if None.
 
     Raises:
-        ValueError: lengths differ, values are not finite, exit not after entry, entry with Uno.
+        ValueError: lengths differ, values are not finite, exit not after entry, entry with Uno,
+            an event that is not 0 or 1, negative times without entry.
         NotEstimableError: no comparable pair, or (Uno) no chance of being uncensored at an event.
 
     Reference:
@@ -93,7 +95,7 @@ def _check(
     method: str,
 ) -> tuple[Floats, Bools, Floats, Floats | None]:
     times, scores = np.asarray(exit, np.float64), np.asarray(risk, np.float64)
-    events = np.asarray(event).astype(bool)
+    events = check_events(event)
     entries = None if entry is None else np.asarray(entry, np.float64)
     shapes = {times.shape, events.shape, scores.shape, *(() if entries is None else (entries.shape,))}
     if len(shapes) > 1 or times.ndim != 1:
@@ -106,7 +108,9 @@ def _check(
         entries is not None and np.isnan(entries).any()
     ):
         raise ValueError("exit, risk and entry must be finite; drop rows with missing values first")
-    if entries is not None and (times <= entries).any():
+    if entries is None:
+        refuse_negative(times)
+    elif (times <= entries).any():
         raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")
     return times, events, scores, entries
 

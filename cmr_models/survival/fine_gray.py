@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from cmr_models.covariates import design_columns, independent_columns, term_table
+from cmr_models.covariates import complete_design, independent_columns, standardise, term_table
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.competing import check_causes
 from cmr_models.survival.newton import maximise
@@ -70,16 +70,15 @@ def fit_fine_gray(table: pd.DataFrame, *, exit: str, event: str, cause: int, cov
     if unknown:
         raise ValueError(f"columns {unknown} are not in the table; it has {list(table)}")
     times, codes = check_causes(table[exit], table[event], cause)
-    design = design_columns(table, covariates)
-    if not np.isfinite(design.to_numpy(float)).all():
-        empty = [str(name) for name in design if not np.isfinite(design[name]).all()]
-        raise ValueError(f"covariates have missing values: {empty}; drop or impute those rows first")
+    design = complete_design(table, covariates)
     values = design.to_numpy(float)
+    if not np.isfinite(values).all():
+        raise ValueError("covariates must be finite")
     kept = independent_columns(values)
     if not kept.any():
         raise NotEstimableError("constant_exposure", "no covariate varies")
-    spread = values[:, kept].std(axis=0)
-    people = _people((values[:, kept] - values[:, kept].mean(axis=0)) / spread, times, codes)
+    standard, spread = standardise(values[:, kept])
+    people = _people(standard, times, codes)
     best = maximise(lambda coef: _derivatives(coef, people), len(spread))
     influence = _influence(best.coef, people) @ best.covariance
     covariance = influence.T @ influence

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from cmr_models.survival.observed import check_events, refuse_negative
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -71,17 +73,20 @@ def kaplan_meier(exit: npt.ArrayLike, event: npt.ArrayLike, entry: npt.ArrayLike
         entry: ``(n,)`` delayed entry; at risk on (entry, exit]. Everybody from the start if None.
 
     Raises:
-        ValueError: no rows, lengths differ, values are not finite, exit not after entry.
+        ValueError: no rows, lengths differ, values are not finite, exit not after entry, an event that is not
+            0 or 1, negative times without entry.
 
     Reference:
         Kaplan & Meier 1958; Greenwood's variance; interval log(-log) as in Kalbfleisch & Prentice.
     """
-    times, events = np.asarray(exit, np.float64), np.asarray(event).astype(bool)
+    times, events = np.asarray(exit, np.float64), check_events(event)
     entries = np.full(times.shape, -np.inf) if entry is None else np.asarray(entry, np.float64)
     if times.ndim != 1 or not len(times) or not times.shape == events.shape == entries.shape:
         raise ValueError(f"exit, event and entry must be vectors of one length over 0, got {times.shape}")
     if not np.isfinite(times).all() or np.isnan(entries).any():
         raise ValueError("exit and entry must be finite; drop rows with missing times first")
+    if entry is None:
+        refuse_negative(times)
     if (times <= entries).any():
         raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")
     distinct, deaths = np.unique(times[events], return_counts=True)

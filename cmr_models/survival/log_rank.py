@@ -10,6 +10,7 @@ from scipy import stats
 from cmr_models.estimates import NotEstimableError, minus_log10_p_chi2
 from cmr_models.survival.gray import CurveTest
 from cmr_models.survival.kaplan_meier import kaplan_meier
+from cmr_models.survival.observed import check_events
 
 
 def log_rank(
@@ -38,7 +39,7 @@ def log_rank(
         raise NotEstimableError("too_few_groups", "the log-rank test compares at least two")
     if not len(whole.time):
         raise NotEstimableError("too_few_cases", "no event")
-    events = np.asarray(event).astype(bool)
+    events = check_events(event)
     at_risk, observed = np.empty((2, len(labels), len(whole.time)))
     for g in range(len(labels)):
         rows = codes == g

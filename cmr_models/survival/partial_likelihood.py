@@ -19,6 +19,8 @@ from cmr_models.survival.risk_sets import RiskSets
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
+_ROWS_PER_CHUNK = 1024
+
 
 class Terms(NamedTuple):
     """The terms of one stratum's likelihood at some coefficients.
@@ -87,6 +89,19 @@ class PartialLikelihood:
             residuals[at.rows] = _score_residuals(make_terms(coef, x, at), x, at)
         return residuals
 
+    def score_products(self, coef: Floats, cluster: Ints | None) -> Floats:
+        """``(p, p)`` sum of the outer products of the score residuals, added up within ``cluster (n,)`` codes."""
+        p = len(coef)
+        if cluster is None:
+            parts = [
+                _score_residuals(make_terms(coef, x, at), x, at)
+                for at, x in zip(self.strata, self.covariates, strict=True)
+            ]
+            return np.asarray(sum((part.T @ part for part in parts), np.zeros((p, p))), np.float64)
+        residuals, count = self.score_residuals(coef), int(cluster.max()) + 1
+        sums = np.column_stack([np.bincount(cluster, column, count) for column in residuals.T])
+        return np.asarray(sums.T @ sums, np.float64)
+
 
 def make_terms(coef: Floats, x: Floats, at: RiskSets) -> Terms:
     """The terms of one stratum.
@@ -97,7 +112,7 @@ def make_terms(coef: Floats, x: Floats, at: RiskSets) -> Terms:
     eta = x @ coef
     shift = float(eta.max())
     relative = at.weight * np.exp(eta - shift)
-    sums = at.at_risk(relative, np.column_stack([np.ones(len(x)), x]))[at.term_at]
+    sums = at.at_risk(relative, x)[at.term_at]
     if at.term_share.any():
         dying = relative[at.dead]
         sums[:, 0] -= at.term_share * np.bincount(at.dead_at, dying, at.n_times)[at.term_at]
@@ -120,8 +135,17 @@ def score(terms: Terms, x: Floats, at: RiskSets, by_time: Floats | None = None) 
 def curvature(terms: Terms, x: Floats, at: RiskSets, by_time: Floats | None = None) -> Floats:
     """``(p, p)`` information, the variance at each event time multiplied by ``by_time (K,)`` where given."""
     factor = np.ones(len(at.term_at)) if by_time is None else by_time[at.term_at]
-    weight = expected_events(terms, at, factor)
-    return np.asarray((x * weight[:, None]).T @ x - (terms.mean * (factor * at.term_weight)[:, None]).T @ terms.mean)
+    observed = weighted_cross_product(x, expected_events(terms, at, factor))
+    return observed - weighted_cross_product(terms.mean, factor * at.term_weight)
+
+
+def weighted_cross_product(x: Floats, weight: Floats) -> Floats:
+    """``x' diag(weight) x``, some rows at a time so that the product stays in the processor's cache."""
+    product = np.zeros((x.shape[1], x.shape[1]))
+    for start in range(0, len(x), _ROWS_PER_CHUNK):
+        rows = slice(start, start + _ROWS_PER_CHUNK)
+        product += (x[rows] * weight[rows, None]).T @ x[rows]
+    return product
 
 
 def expected_events(terms: Terms, at: RiskSets, factor: Floats) -> Floats:
@@ -136,8 +160,15 @@ def expected_events(terms: Terms, at: RiskSets, factor: Floats) -> Floats:
 def _score_residuals(terms: Terms, x: Floats, at: RiskSets) -> Floats:
     increment = terms.increment[:, None]
     hazard = at.during(at.over_terms(terms.increment))
-    means = at.during(at.over_terms(increment * terms.mean))
-    residuals = terms.relative[:, None] * (means - x * hazard[:, None])
+    means = np.cumsum(at.over_terms(increment * terms.mean), axis=0)
+    means = np.concatenate([np.zeros_like(means[:1]), means])
+    residuals = np.empty_like(x)
+    for start in range(0, len(x), _ROWS_PER_CHUNK):
+        rows = slice(start, start + _ROWS_PER_CHUNK)
+        part = means[at.last[rows]] - x[rows] * hazard[rows, None]
+        if at.enters_late:
+            part -= means[at.first[rows]]
+        np.multiply(part, terms.relative[rows, None], out=residuals[rows])
     dead, dead_at = at.dead, at.dead_at
     average = at.over_terms(terms.mean) / at.over_terms(np.ones(len(at.term_at)))[:, None]
     residuals[dead] += at.weight[dead, None] * (x[dead] - average[dead_at])

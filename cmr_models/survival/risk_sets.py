@@ -51,7 +51,7 @@ class RiskSets:
         return len(self.times)
 
     def at_risk(self, relative: Floats, values: Floats) -> Floats:
-        """``(K, c)`` sums of ``relative (m,) * values (m, c)`` over those at risk at each event time."""
+        """``(K, 1 + c)`` sums of ``relative (m,)`` and ``relative * values (m, c)`` over those at risk at each time."""
         sums = _sum_beyond(self.last, np.arange(len(self.last)), relative, values, self.n_times)
         if self.enters_late:
             sums -= _sum_beyond(self.first, np.argsort(self.first, kind="stable"), relative, values, self.n_times)
@@ -115,8 +115,9 @@ def _risk_sets(rows: Ints, entry: Floats, exit: Floats, event: Bools, weight: Fl
 
 
 def _sum_beyond(bound: Ints, order: Ints, relative: Floats, values: Floats, n_times: int) -> Floats:
-    """``(K, c)`` for each k the sum over people whose ``bound`` is over k; ``order`` sorts ``bound``."""
+    """``(K, 1 + c)`` for each k the sum over people whose ``bound`` is over k; ``order`` sorts ``bound``."""
     starts = np.searchsorted(bound[order], np.arange(n_times + 2))
     shape = (n_times + 1, len(bound))
-    by_bound = sparse.csr_array((relative[order], order, starts), shape=shape) @ values
-    return np.asarray(np.cumsum(by_bound[:0:-1], axis=0)[::-1], np.float64)
+    by_bound = sparse.csr_array((relative[order], order, starts), shape=shape)
+    sums = np.column_stack([by_bound @ np.ones(len(bound)), by_bound @ values])
+    return np.asarray(np.cumsum(sums[:0:-1], axis=0)[::-1], np.float64)

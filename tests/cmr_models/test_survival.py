@@ -50,16 +50,6 @@ def test_delayed_entry_takes_pairs_away() -> None:
     assert (index.n_pairs, index.value) == (2, 1.0)
 
 
-def test_blocks_of_pairs_do_not_change_the_concordance(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    time, event, risk = rng.exponential(size=60), rng.random(60) < 0.5, rng.normal(size=60)
-    whole = concordance(time, event, risk)
-    monkeypatch.setattr("cmr_models.survival.discrimination._CELLS_PER_BLOCK", 100)
-    parts = concordance(time, event, risk)
-    assert parts.value == pytest.approx(whole.value)
-    assert parts.se == pytest.approx(whole.se)
-
-
 def test_the_jackknife_error_of_concordance_is_that_of_the_bootstrap() -> None:
     rng = np.random.default_rng(1)
     n = 250

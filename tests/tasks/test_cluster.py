@@ -22,7 +22,7 @@ def test_a_slurm_job_asks_for_what_the_profile_says() -> None:
     from pathlib import Path
 
     profile = tomllib.loads((Path(__file__).parents[2] / "infra/profiles/slurm.toml").read_text())["compute"]
-    cluster = slurm_cluster(0, profile["cluster"])
+    cluster = slurm_cluster(profile["cluster"])
     try:
         script = cluster.job_script()
     finally:

@@ -158,7 +158,7 @@ def _hostile(path: Path) -> None:
 
 def _encrypted(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[content.index(b"PK\x01\x02") + 8] |= 1
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1  # the directory comes last
     path.write_bytes(bytes(content))
 
 

@@ -1,0 +1,36 @@
+"""Times and events as given: the checks that every function of time to event makes at its door."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+def check_events(event: npt.ArrayLike) -> Bools:
+    """``(n,)`` whether the event occurred.
+
+    Raises:
+        ValueError: anything but false and true, 0 and 1; a missing value.
+    """
+    given = np.asarray(event)
+    if given.dtype == bool:
+        return given
+    values = np.asarray(given, np.float64)
+    if not np.isin(values, (0, 1)).all():
+        wrong = values[~np.isin(values, (0, 1))][0]
+        raise ValueError(f"event must be 0 or 1 without missing values, got {wrong}; say which cause is meant")
+    return np.asarray(values == 1, bool)
+
+
+def refuse_negative(exit: Floats) -> None:
+    """Times counted from the start of observation cannot be negative.
+
+    Raises:
+        ValueError: one is.
+    """
+    below = int((exit < 0).sum())
+    if below:
+        raise ValueError(f"{below} times are negative; give entry if the clock does not start at observation")

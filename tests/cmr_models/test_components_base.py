@@ -1,0 +1,30 @@
+"""A basal slice counts as ventricle where myocardium encloses at least half of the blood."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from cmr_models.components import plausible_sax
+from cmr_models.contracts import LV, MYOCARDIUM
+
+
+def _stack(enclosed: float) -> npt.NDArray[np.uint8]:
+    """Seven planes of a ring; in the first one the wall goes round the share ``enclosed`` of the pool."""
+    rows, cols = np.indices((64, 64)) - 32
+    radius, angle = np.hypot(rows, cols), (np.arctan2(rows, cols) + np.pi) / (2 * np.pi)
+    ring = np.where(radius < 14, LV, np.where(radius < 19, MYOCARDIUM, 0)).astype(np.uint8)
+    labels = np.repeat(ring[None, None], 7, axis=1)
+    labels[0, 0][(labels[0, 0] == MYOCARDIUM) & (angle > enclosed)] = 0
+    return labels
+
+
+@pytest.mark.parametrize(("enclosed", "kept"), [(1.0, True), (0.6, True), (0.4, False), (0.0, False)])
+def test_a_pool_that_is_open_by_more_than_half_is_no_ventricle(enclosed: float, kept: bool) -> None:
+    clean = plausible_sax(_stack(enclosed), 1.4)
+    assert (clean[0, 0] == LV).any() == kept
+    assert (clean[0, 1:] == LV).any(axis=(1, 2)).all()
+
+
+def test_the_order_of_the_stack_does_not_matter() -> None:
+    labels = _stack(0.3)
+    assert np.array_equal(plausible_sax(labels[:, ::-1], 1.4)[:, ::-1], plausible_sax(labels, 1.4))
