@@ -22,7 +22,7 @@ _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_reach_mm: float = 75.0) -> Labels:
     """Short-axis labels without islands and holes.
 
-    From the slice with most left ventricle outwards, each image keeps the largest piece that overlaps the left
+    From the slice with most myocardium outwards, each image keeps the largest piece that overlaps the left
     ventricle of the slice before, over all frames; in the first one it must lie within ``reach_mm`` of the middle
     of the stack. Holes in it are filled: papillary muscles belong to the pool. Myocardium and right ventricle stay
     where they are the largest piece or at least a quarter of it, and near; a right ventricle only in slices with a
@@ -48,11 +48,11 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     if centre is None:
         return stack.reshape(labels.shape)
     by_slice = pool.reshape(*labels.shape[:2], *pool.shape[1:])
-    chained = _chained(by_slice, centre, reach_mm / pixel_mm)
+    walls = (part == MYOCARDIUM).reshape(by_slice.shape).sum(axis=(2, 3))
+    chained = _chained(by_slice, walls.sum(axis=0), centre, reach_mm / pixel_mm)
     area = chained.sum(axis=(2, 3))
     atrial = _atrial_slices(area)
     chained[:, atrial] = False
-    walls = (part == MYOCARDIUM).reshape(by_slice.shape).sum(axis=(2, 3))
     open_base = _not_enclosed(chained.sum(axis=(2, 3)), walls)
     chained[open_base] = False
     part[open_base.reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
@@ -150,10 +150,15 @@ def _median_centre(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | Non
     return np.asarray(np.median(_centres(mask[chosen]), axis=0))
 
 
-def _chained(pool: npt.NDArray[np.bool_], centre: npt.NDArray[np.float64], reach_px: float) -> npt.NDArray[np.bool_]:
-    """``(frame, slice, row, col)``: the pieces of ``pool`` that hang together from slice to slice."""
+def _chained(
+    pool: npt.NDArray[np.bool_], wall_px: npt.NDArray[np.int64], centre: npt.NDArray[np.float64], reach_px: float
+) -> npt.NDArray[np.bool_]:
+    """``(frame, slice, row, col)``: the pieces of ``pool`` that hang together from slice to slice.
+
+    They start in the slice with most wall: a full stomach can be larger than any ventricle, but has none.
+    """
     n_slices = pool.shape[1]
-    first = int(pool.sum(axis=(0, 2, 3)).argmax())
+    first = int(np.where(pool.any(axis=(0, 2, 3)), wall_px, -1).argmax())
     rows, cols = np.indices(pool.shape[2:])
     kept = np.zeros_like(pool)
     around = np.hypot(rows - centre[0], cols - centre[1]) <= reach_px

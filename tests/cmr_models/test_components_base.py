@@ -28,3 +28,12 @@ def test_a_pool_that_is_open_by_more_than_half_is_no_ventricle(enclosed: float, 
 def test_the_order_of_the_stack_does_not_matter() -> None:
     labels = _stack(0.3)
     assert np.array_equal(plausible_sax(labels[:, ::-1], 1.4)[:, ::-1], plausible_sax(labels, 1.4))
+
+
+def test_a_full_stomach_below_the_apex_is_no_ventricle() -> None:
+    labels = _stack(1.0)
+    rows, cols = np.indices((64, 64))
+    labels[0, 6] = np.where(np.hypot(rows - 44, cols - 44) < 18, LV, 0)
+    clean = plausible_sax(labels, 1.4)
+    assert (clean[0, :6] == LV).any(axis=(1, 2)).all()
+    assert (clean[0, 6] == LV).sum() < (labels[0, 6] == LV).sum() / 2 or not (clean[0, 6] == LV).any()
