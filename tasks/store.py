@@ -68,6 +68,11 @@ def receipt_path(published: Path) -> Path:
     return published.with_name(published.name.removesuffix(".zarr.zip") + ".rejected.json")
 
 
+def damaged_path(published: Path) -> Path:
+    """Where ``published`` is put aside when it is found damaged."""
+    return published.with_name(published.name + ".damaged")
+
+
 def digest(content: Any) -> str:
     """Hex digest of plain values (mappings, sequences, numbers, text), independent of the order of keys."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)

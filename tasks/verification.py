@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tasks import conversion, segmentation
 from tasks.ledger import Ledger, Outcome, Status, open_ledger
-from tasks.store import Cohort, as_published, open_tree, published_key, rejection
+from tasks.store import Cohort, as_published, damaged_path, open_tree, published_key, rejection
 
 _FILE, _RECEIPT = ".zarr.zip", ".rejected.json"
 
@@ -60,8 +60,8 @@ def published_files(cohort: Cohort, model: str) -> list[PublishedFile]:
 def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callable[[int], None]) -> Verified:
     """Compare ``files`` with their checksums and with the ledger, and bring the ledger in line with them.
 
-    A damaged file is forgotten, so that the next run makes it again. What was derived is in the tables, not in files:
-    where the ledger lost it, the next run derives it again.
+    A damaged file is put aside (``.damaged``) and forgotten, so that the next run makes it again. What was derived is
+    in the tables, not in files: where the ledger lost it, the next run derives it again.
     """
     found = Verified()
     with open_ledger(cohort.ledger) as ledger:
@@ -71,6 +71,7 @@ def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callab
             for file in (file for file in files if file.stage == stage):
                 outcome = _read(file, recorded.get(file.study))
                 if outcome is None:
+                    file.path.rename(damaged_path(file.path))
                     found.damaged.append(str(file.path.relative_to(cohort.root)))
                 else:
                     outcomes[file.study] = outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tasks.store import Cohort, receipt_path
+from tasks.store import Cohort, damaged_path, receipt_path
 
 
 def read_withdrawn(path: Path) -> frozenset[str]:
@@ -26,3 +26,4 @@ def delete_files(cohort: Cohort, studies: Iterable[str]) -> None:
         for path in (cohort.study(study), *(cohort.prediction(model, study) for model in models)):
             path.unlink(missing_ok=True)
             receipt_path(path).unlink(missing_ok=True)
+            damaged_path(path).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import pytest
 from tasks.simulation import SimulationSettings, write_cohort
 
 FAULTS = ("truncated_zip", "single_frame_missing")
-SETTINGS = SimulationSettings(people=300, imaged=6, frames=14, faults=FAULTS, seed=5)
+SETTINGS = SimulationSettings(people=300, imaged=8, frames=20, faults=FAULTS, seed=5)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from tasks.store import published_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATTERNS = {"convert": "studies/*/*/*.zarr.zip", "segment": "predictions/*/*/*/*.zarr.zip"}
-N_MEASURABLE = 5
+N_MEASURABLE = 7
 
 
 def _files(root: Path, stage: str) -> dict[Path, int]:

@@ -46,10 +46,10 @@ def _phenotypes(folder: Path) -> pd.DataFrame:
 def test_every_study_ends_somewhere(finished: Path) -> None:
     with sqlite3.connect(finished / "cohort/ledger.sqlite") as ledger:
         counts = dict(ledger.execute("SELECT stage, COUNT(*) FROM outcomes GROUP BY stage"))
-    assert counts == {"convert": 6, "segment": 6, "derive": 6}
+    assert counts == {"convert": 8, "segment": 8, "derive": 8}
     table = _phenotypes(finished)
-    assert len(table) == 6
-    assert table["status"].value_counts().to_dict() == {"ok": 5, "quarantined": 1}
+    assert len(table) == 8
+    assert table["status"].value_counts().to_dict() == {"ok": 7, "quarantined": 1}
     assert set(table.loc[table["status"] == "quarantined", "reason"]) == {FAULTS["truncated_zip"].expected}
 
 
@@ -73,7 +73,7 @@ def test_tables_and_pages_are_there(finished: Path) -> None:
     root = finished / "cohort"
     estimates = {path.stem for path in (root / "tables/estimates").glob("*.parquet")}
     assert estimates == {"associations", "hazards", "discrimination", "survival_curves", "fairness"}
-    assert len(list((root / "reports/studies").glob("*-2.html"))) == 6
+    assert len(list((root / "reports/studies").glob("*-2.html"))) == 8
 
 
 def test_no_participant_is_named_in_logs(finished: Path) -> None:
@@ -151,4 +151,4 @@ def test_the_ledger_is_rebuilt_from_the_files(finished: Path, command: Command, 
     assert process.returncode == 0, output
     _run(command, folder)
     assert _published(folder) == before
-    assert len(_phenotypes(folder)) == 6
+    assert len(_phenotypes(folder)) == 8
