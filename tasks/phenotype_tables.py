@@ -70,10 +70,10 @@ def phenotype_table(outcomes: Iterable[Outcome], ended: Mapping[str, tuple[str, 
 
 def curve_table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
     """Volume curves, one row a study and frame: ``study, frame, time_ms, lv_ml, myocardium_ml, rv_ml``."""
-    curves = [_curve(o) for o in sorted(outcomes, key=lambda o: o.study) if o.summary.get("curves")]
     types = {"study": "str", "frame": "int64", **dict.fromkeys(_CURVE_COLUMNS, "float64")}
+    curves = [_curve(o).astype(types) for o in sorted(outcomes, key=lambda o: o.study) if o.summary.get("curves")]
     empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
-    return pd.concat(curves, ignore_index=True).astype(types) if curves else empty
+    return pd.concat(curves, ignore_index=True) if curves else empty
 
 
 def dictionary_csv() -> str:

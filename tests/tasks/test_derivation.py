@@ -13,7 +13,7 @@ from cmr_models.phenotypes import PHENOTYPES
 from tasks import shards
 from tasks.derivation import STAGE, BodySize, derive_chunk, derive_units, read_body_sizes
 from tasks.ledger import Entry, Outcome, open_ledger
-from tasks.phenotype_tables import dictionary_csv, write_tables
+from tasks.phenotype_tables import curve_table, dictionary_csv, write_tables
 from tasks.store import Cohort, publish
 from tasks.zarr_encoding import encode_tree
 
@@ -248,3 +248,14 @@ def test_a_table_without_participants_is_refused(tmp_path):
     path.write_text("id,height_cm\n1,180\n")
     with pytest.raises(ValueError, match="map its columns"):
         read_body_sizes(path)
+
+
+def test_a_curve_without_times_stands_beside_one_with() -> None:
+    known = {"time_ms": [0.0, 40.0], "lv_ml": [100.0, 50.0], "myocardium_ml": [90.0, 91.0], "rv_ml": [110.0, 60.0]}
+    unknown = known | {"time_ms": [None, None]}
+    outcomes = [
+        Outcome(study, "derive", "ok", summary={"curves": curves})
+        for study, curves in (("1-2", known), ("2-2", unknown))
+    ]
+    table = curve_table(outcomes)
+    assert table["time_ms"].isna().tolist() == [False, False, True, True]
