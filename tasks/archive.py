@@ -133,7 +133,7 @@ def _is_wanted(member: zipfile.ZipInfo) -> bool:
 
 
 def _inflate(packed: bytes, member: zipfile.ZipInfo) -> bytes:
-    """One member by one call into ISA-L: several times as fast as ``ZipFile.read``, and never beyond its declared size."""
+    """One member by one call: several times as fast as ``ZipFile.read``, and never beyond its declared size."""
     if member.compress_type == zipfile.ZIP_STORED:
         data = packed
     elif member.compress_type == zipfile.ZIP_DEFLATED:
