@@ -58,7 +58,7 @@ class ImagePool:
 
 
 def endocardium_loosened(pool: ImagePool) -> ImagePool:
-    """The pool with the endocardium left open, left ventricle or myocardium: one pixel to either side, and muscle inside.
+    """The pool with the endocardium left open (ventricle or muscle): one pixel to either side, and what is dark inside.
 
     Readers differ in how much of trabeculae and papillary muscles they draw into the pool, and at end-systole, when
     these merge with the wall, mostly leave them out. A simulation cannot know; where real drawings are learned beside
