@@ -12,7 +12,7 @@ import pandas as pd
 from cmr_models.estimates import NotEstimableError, failed
 from cmr_models.fairness import Gap, disaggregated_rows, equivalence_p, max_gap
 from cmr_models.fairness_metrics import Metric
-from cmr_models.groups import labels
+from cmr_models.groups import INTERSECTION, intersection
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def audit(
         rows += [{"metric": name, **row} for row in found]
         for entry in by:
             columns = [entry] if isinstance(entry, str) else list(entry)
-            group_by = " x ".join(columns)
+            group_by = INTERSECTION.join(columns)
             of_grouping = [row for row in found if row["group_by"] == group_by]
             null = (metric, data, columns, permutations) if permutations else None
             gap = gap_row(
@@ -120,7 +120,7 @@ def permutation_gap(
     Reference:
         p counts the observed arrangement: Phipson & Smyth 2010, 10.2202/1544-6115.1585.
     """
-    group = np.array([" x ".join(parts) for parts in zip(*(labels(data[name]) for name in by), strict=True)], object)
+    group = intersection(data, by)
     observed = _by_label(metric, data, group, ratio)
     names = [name for name, value in observed.items() if np.isfinite(value)]
     if len(names) < 2:
