@@ -136,7 +136,9 @@ class Exclusion(_Part):
     def _says_whom(self) -> Exclusion:
         rules = [bool(self.values), self.below is not None, self.above is not None, self.missing]
         if bool(self.prevalent) == bool(self.column) or (self.column and not any(rules)):
-            raise ValueError(f"exclusion {self.name}: give `prevalent`, or a `column` with values, below, above, missing")
+            raise ValueError(
+                f"exclusion {self.name}: give `prevalent`, or a `column` with values, below, above, missing"
+            )
         return self
 
 

@@ -136,9 +136,7 @@ def _pairs(
     shared = [_AGE, *spec.strata, *spec.covariates, *(f"group {name}" for name in spec.group_by), *spec.phenotypes]
     for condition in conditions:
         table = analysis_outcome(people, outcomes, condition)
-        table = complete_rows(
-            table[[*dict.fromkeys(shared), *OUTCOME_COLUMNS]], (_AGE, *spec.strata, *spec.covariates)
-        )
+        table = complete_rows(table[[*dict.fromkeys(shared), *OUTCOME_COLUMNS]], (_AGE, *spec.strata, *spec.covariates))
         for exposure in spec.phenotypes:
             others = [name for name in spec.phenotypes if name != exposure]
             complete = complete_rows(table.drop(columns=others), (exposure,))

@@ -22,21 +22,25 @@ def exclude(
         rules: who is left out.
 
     Returns:
-        Participants and outcomes of those left, and the flow: ``outcome`` (empty), ``step``, ``n`` before the
-        disclosure gate.
+        Participants and outcomes of those left, and the flow: ``outcome`` (empty), ``group_by, group, step, n`` before
+        the disclosure gate; steps of group_by ``people`` add up to all participants.
 
     Raises:
         ValueError: a rule names a column that is not there, or compares text with a number.
     """
-    flow = [{"outcome": "", "step": "participants", "n": float(len(participants))}]
+    flow = [_step("overall", "participants", len(participants))]
     for rule in rules:
         out = _meant(participants, outcomes, rule)
         participants = participants[~out]
-        flow.append({"outcome": "", "step": f"excluded: {rule.name}", "n": float(out.sum())})
-    flow.append({"outcome": "", "step": "analysed", "n": float(len(participants))})
+        flow.append(_step("people", f"excluded: {rule.name}", int(out.sum())))
+    flow.append(_step("people", "analysed", len(participants)))
     keys = pd.MultiIndex.from_frame(participants[["participant", "visit"]].astype(str))
     inside = pd.MultiIndex.from_frame(outcomes[["participant", "visit"]].astype(str)).isin(keys)
     return participants.reset_index(drop=True), outcomes[inside].reset_index(drop=True), pd.DataFrame(flow)
+
+
+def _step(group_by: str, name: str, n: int) -> dict[str, object]:
+    return {"outcome": "", "group_by": group_by, "group": name, "step": name, "n": float(n)}
 
 
 def _meant(participants: pd.DataFrame, outcomes: pd.DataFrame, rule: Exclusion) -> npt.NDArray[np.bool_]:

@@ -62,10 +62,11 @@ def bias(measured: str, reference: str) -> Metric:
     return metric
 
 
-def area_under_curve(outcome: str, score: str) -> Metric:
+def area_under_curve(outcome: str, score: str, *, minimum: int = 2) -> Metric:
     """Area under the ROC curve with DeLong's error."""
 
     def metric(rows: pd.DataFrame) -> dict[str, float]:
+        _cases(rows, outcome, minimum)
         area = delong(rows[outcome], rows[score]).a
         return wald(area.auc, area.se, ratio=False, null=0.5)
 
@@ -130,6 +131,21 @@ def observed_over_expected(outcome: str, predicted: str, *, minimum: int = 5) ->
         ratio = float(cases.sum() / risk.sum())
         se = float(np.sqrt((risk * (1 - risk)).sum()) / risk.sum() / ratio)
         return wald(float(np.log(ratio)), se, ratio=True)
+
+    return metric
+
+
+def events_over_expected(event: str, expected: str, *, minimum: int = 5) -> Metric:
+    """Events over those a survival model expects by the end of each person's time at risk; Poisson error of the log.
+
+    Reference:
+        Breslow & Day 1987, Statistical Methods in Cancer Research II, chapter 2.
+    """
+
+    def metric(rows: pd.DataFrame) -> dict[str, float]:
+        _cases(rows, event, minimum)
+        observed = float(rows[event].sum())
+        return wald(float(np.log(observed / rows[expected].sum())), observed**-0.5, ratio=True)
 
     return metric
 

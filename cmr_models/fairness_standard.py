@@ -20,20 +20,22 @@ TOTAL = "total"
 
 
 def standardisation_weights(
-    data: pd.DataFrame, by: str, cells: Sequence[str], *, minimum: int = 5
+    data: pd.DataFrame, by: str, cells: Sequence[str], *, minimum: int = 5, smallest_group: int = 50
 ) -> tuple[pd.Series, float]:
     """Weights under which every group has the same mix of ``cells``: direct standardisation to everybody.
 
-    Only cells in which every group has at least ``minimum`` people are used: elsewhere nothing can be compared.
+    Only cells in which every group has at least ``minimum`` people are used: elsewhere nothing can be compared. Groups
+    under ``smallest_group`` would leave next to none of them, and are not standardised: their weights are missing.
 
     Args:
         data: one row a person.
         by: column of the groups.
         cells: columns whose combinations are the cells (age band, BMI class, ...).
         minimum: people of each group in a cell.
+        smallest_group: people of a group that is standardised.
 
     Returns:
-        The weights (0 outside the common cells) and the share of people outside them.
+        The weights (0 outside the common cells, NaN in small groups) and the share of people outside the common cells.
 
     Raises:
         NotEstimableError: no common cell.
@@ -43,19 +45,21 @@ def standardisation_weights(
     """
     group = labels(data[by])
     cell = pd.Series(list(zip(*(labels(data[name]) for name in cells), strict=True)), index=data.index)
-    counts = pd.crosstab(pd.factorize(cell)[0], group)
-    common = counts.index[(counts >= minimum).all(axis=1)]
-    if not len(common):
-        raise NotEstimableError("no_overlap", f"{by} over {list(cells)}")
     code = pd.factorize(cell)[0]
-    inside = np.isin(code, common)
+    counts = pd.crosstab(code, group)
+    counts = counts.loc[:, counts.sum() >= smallest_group]
+    common = counts.index[(counts >= minimum).all(axis=1)]
+    if not len(common) or counts.empty:
+        raise NotEstimableError("no_overlap", f"{by} over {list(cells)}")
+    large = np.isin(group, list(counts.columns))
+    inside = np.isin(code, common) & large
     standard = counts.loc[common].sum(axis=1) / counts.loc[common].to_numpy().sum()
     own = counts.loc[common] / counts.loc[common].sum()
     ratio = own.rdiv(standard, axis=0)
-    weight = np.zeros(len(data))
+    weight = np.where(large, 0.0, np.nan)
     columns = ratio.columns.get_indexer(group[inside])
     weight[inside] = ratio.to_numpy()[ratio.index.get_indexer(code[inside]), columns]
-    return pd.Series(weight, index=data.index, name="weight"), float(1 - inside.mean())
+    return pd.Series(weight, index=data.index, name="weight"), float(1 - inside.sum() / large.sum())
 
 
 def decompose_gap(

@@ -27,7 +27,9 @@ def transform(values: pd.Series, how: str) -> pd.Series:
     if how == "log":
         below = int((numbers <= 0).sum())
         if below:
-            raise ValueError(f"{values.name}: {below} values are 0 or less and have no logarithm; choose another transform")
+            raise ValueError(
+                f"{values.name}: {below} values are 0 or less and have no logarithm; choose another transform"
+            )
         return np.log(numbers)
     if how == "inverse_normal":
         share = (numbers.rank() - _BLOM) / (numbers.notna().sum() + 1 - 2 * _BLOM)

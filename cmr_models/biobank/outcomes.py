@@ -31,7 +31,8 @@ class BuiltOutcomes(NamedTuple):
     Attributes:
         outcomes: one row a person and condition: ``participant, visit, condition, prevalent, entry_years, exit_years,
             event, cause`` (0 censored, 1 the condition, 2 death from something else).
-        flow: one row a condition and step: ``outcome, step, n``; before the disclosure gate.
+        flow: one row a condition and step: ``outcome, group_by, group, step, n``, before the disclosure gate; steps of
+            group_by ``people`` add up to those who came.
     """
 
     outcomes: pd.DataFrame
@@ -222,16 +223,20 @@ def _one_outcome(
         }
     )
     left_out = unclear | nowhere | nobirth | early
-    steps = {
-        "came to the visit": np.ones(len(table), bool),
+    seen = ~left_out & ~prevalent
+    parts = {
         "record without a day": unclear,
         "nation or birth unknown": (nowhere | nobirth) & ~unclear,
         "record, death or end before follow-up": early,
         "prevalent": prevalent & ~left_out,
-        "at risk": ~prevalent & ~left_out,
-        "incident": event & ~left_out,
-        "died of something else": died & ~left_out,
-        "record dated after death": posthumous & ~left_out,
+        "incident": event & seen,
+        "died of something else": died & seen,
+        "followed to the end": seen & ~event & ~died,
     }
-    counts = [{"outcome": outcome.name, "step": name, "n": float(who.sum())} for name, who in steps.items()]
+    whole = {"came to the visit": np.ones(len(table), bool), "record dated after death": posthumous & ~left_out}
+    counts = [
+        {"outcome": outcome.name, "group_by": kind, "group": name, "step": name, "n": float(who.sum())}
+        for kind, steps in (("overall", whole), ("people", parts))
+        for name, who in steps.items()
+    ]
     return table[~left_out].reset_index(drop=True), pd.DataFrame(counts)
