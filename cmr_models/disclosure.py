@@ -127,7 +127,7 @@ def _secondary(
 
 
 def _totals(group_by: str, groups: npt.NDArray[np.object_], rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
-    """The sets of rows of a grouping of which the sum is known: all of them and, of an intersection, those of one label.
+    """Rows of a grouping whose sum is known: all of them and, of an intersection, those of one label.
 
     ``female x 55-64`` and the other cells of women add up to the row ``female`` of the grouping ``sex``.
     """

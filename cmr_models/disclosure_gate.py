@@ -1,7 +1,7 @@
 """One gate for everything that is published: masking, rounding, comparison with what was published before, a record.
 
-The record has the fields of ACRO's (Python package ``acro``), so that a checker's tools read it: one entry an output with
-status ``pass``, ``fail`` (cells were masked) or ``review`` (a person has to look), what was masked and why.
+The record has the fields of ACRO's (Python package ``acro``), so that a checker's tools read it: one entry an output
+with status ``pass``, ``fail`` (cells were masked) or ``review`` (a person has to look), what was masked and why.
 """
 
 from __future__ import annotations
@@ -234,8 +234,9 @@ def _rounded(table: pd.DataFrame, base: int) -> pd.DataFrame:
     if "measure" not in table:
         return table
     shares = (table["measure"] == "proportion") & (table["status"] == "ok") & (table["n"] > 0)
-    for row in table.index[shares]:
-        n, k = float(table.at[row, "n"]), min(float(table.at[row, "n_events"]), float(table.at[row, "n"]))
+    counts = table[["n", "n_events"]].to_numpy(float)
+    for row in np.flatnonzero(shares):
+        n, k = float(counts[row, 0]), float(min(counts[row]))
         low, high = wilson_interval(k, round(n))
         se = float(np.sqrt(k / n * (1 - k / n) / n))
         table.loc[row, ["estimate", "se", "ci_low", "ci_high"]] = (k / n, se, low, high)

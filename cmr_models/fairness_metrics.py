@@ -227,7 +227,8 @@ def bootstrapped(statistic: Statistic, rng: np.random.Generator, *, n: int = 200
 
     def metric(rows: pd.DataFrame) -> dict[str, float]:
         value = statistic(rows)
-        parts = [np.arange(len(rows))] if within is None else list(rows.reset_index().groupby(within).indices.values())
+        codes = np.zeros(len(rows), int) if within is None else pd.factorize(rows[within])[0]
+        parts = [np.flatnonzero(codes == code) for code in np.unique(codes)]
         found = [_resampled(statistic, rows, parts, rng) for _ in range(n)]
         known = np.array([one for one in found if np.isfinite(one)])
         if len(known) < 0.9 * n:

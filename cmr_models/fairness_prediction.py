@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.analysis_table import DEATH, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
@@ -219,7 +218,7 @@ def _pairs_of(
     found = group_concordance(table["exit_years"], table["event"], table[exposure], group, entry=table["entry_years"])
     about = {"exposure": exposure, "unit": unit_of(exposure), "scale": "absolute", "outcome": condition}
     rows = []
-    for row in found.to_dict("records"):
+    for row in _records(found):
         first, second = row.pop("event_group"), row.pop("other_group")
         n = float(sizes[first] + (sizes[second] if second != first else 0))
         if events[first] < spec.minimum_events:
@@ -239,16 +238,28 @@ def _taken_apart(
     largest = str(sizes.idxmax())
     rows: list[dict[str, Any]] = []
     for other in [str(label) for label in sizes.index if label != largest]:
-        about = {"exposure": value, "unit": unit_of(value), "scale": "absolute", "model": "decomposition",
-                 "measure": "gap", "group_by": name, "group": f"{other} - {largest}", "n": float(sizes[other])}  # fmt: skip
+        about: dict[str, Any] = {
+            "exposure": value,
+            "unit": unit_of(value),
+            "scale": "absolute",
+            "model": "decomposition",
+            "measure": "gap",
+            "group_by": name,
+            "group": f"{other} - {largest}",
+            "n": float(sizes[other]),
+        }
         try:
             parts = decompose_gap(data, value, column, (other, largest), blocks, rng, n_bootstrap=200)
         except NotEstimableError as error:
             rows.append({**about, "component": "total", "status": "failed", "reason": error.reason})
             continue
         # n is that of the smaller side: its number is the one to guard.
-        rows += [{**row, **about} for row in parts.to_dict("records")]
+        rows += [{**row, **about} for row in _records(parts)]
     return rows
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _tidy_rows(
@@ -256,7 +267,7 @@ def _tidy_rows(
 ) -> list[dict[str, Any]]:
     about = {"exposure": exposure, "unit": unit_of(exposure), "scale": "absolute", "outcome": outcome}
     rows = []
-    for row in found.to_dict("records"):
+    for row in _records(found):
         model = str(row.pop("metric"))
         gap = row["group"] == MAX_GAP
         row["group_by"] = str(row["group_by"]).removeprefix("group ")

@@ -57,8 +57,8 @@ def standardisation_weights(
     own = counts.loc[common] / counts.loc[common].sum()
     ratio = own.rdiv(standard, axis=0)
     weight = np.where(large, 0.0, np.nan)
-    columns = ratio.columns.get_indexer(group[inside])
-    weight[inside] = ratio.to_numpy()[ratio.index.get_indexer(code[inside]), columns]
+    columns = ratio.columns.get_indexer(pd.Index(group[inside]))
+    weight[inside] = ratio.to_numpy()[ratio.index.get_indexer(pd.Index(code[inside])), columns]
     return pd.Series(weight, index=data.index, name="weight"), float(1 - inside.sum() / large.sum())
 
 

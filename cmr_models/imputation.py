@@ -193,7 +193,7 @@ def _matched(
     distance = np.abs(expected[order][window] - targets[:, None])
     near = np.argsort(distance, axis=1, kind="stable")[:, :_DONORS]
     chosen = near[np.arange(len(targets)), rng.integers(0, _DONORS, len(targets))]
-    return known[order[window[np.arange(len(targets)), chosen]]]
+    return np.asarray(known[order[window[np.arange(len(targets)), chosen]]])
 
 
 def _labelled(

@@ -30,10 +30,11 @@ def transform(values: pd.Series, how: str) -> pd.Series:
             raise ValueError(
                 f"{values.name}: {below} values are 0 or less and have no logarithm; choose another transform"
             )
-        return np.log(numbers)
+        return pd.Series(np.log(numbers.to_numpy(float)), index=values.index, name=values.name)
     if how == "inverse_normal":
         share = (numbers.rank() - _BLOM) / (numbers.notna().sum() + 1 - 2 * _BLOM)
         return pd.Series(special.ndtri(share.to_numpy(float)), index=values.index, name=values.name)
     if how == "winsorise":
-        return numbers.clip(numbers.quantile(_TAIL), numbers.quantile(1 - _TAIL))
+        low, high = numbers.quantile([_TAIL, 1 - _TAIL]).to_numpy(float)
+        return pd.Series(np.clip(numbers.to_numpy(float), low, high), index=values.index, name=values.name)
     raise ValueError(f"unknown transform {how!r}; known are none, log, inverse_normal, winsorise")

@@ -72,8 +72,8 @@ def _page(title: str, items: Sequence[Item], facts: Facts) -> str:
     rows = [(number, what, fill(facts)) for number, what, fill in items]
     by_hand = sum(answer == _BY_HAND for _, _, answer in rows)
     intro = (
-        f"Analysis `{facts.spec.name}`, spec digest `{facts.file.digest}`. Filled in by the run: {len(rows) - by_hand} of"
-        f" {len(rows)} items; the others say *{_BY_HAND}*. Files lie beside this page.\n"
+        f"Analysis `{facts.spec.name}`, spec digest `{facts.file.digest}`. Filled in by the run: {len(rows) - by_hand}"
+        f" of {len(rows)} items; the others say *{_BY_HAND}*. Files lie beside this page.\n"
     )
     return "\n".join((f"# {title}\n", intro, table(("Item", "About", "Here"), rows)))
 
@@ -219,15 +219,15 @@ _TRIPOD: tuple[Item, ...] = (
     ("12", "analytical methods", lambda facts: f"Cox on the age scale, entered at imaging; {_covariates(facts)}"),
     ("13", "class imbalance", lambda _: "none was corrected: no resampling, no reweighing"),
     ("14", "fairness, methods", _fairness),
-    ("15", "output of the model", lambda facts: f"hazard ratio, linear predictor: {facts.at('hazards', 'discrimination')}"),
-    ("16", "training against evaluation", lambda _: "adjusted models are apparent: tested on those they were fitted to"),
+    ("15", "output of the model", lambda facts: f"hazard ratio: {facts.at('hazards', 'discrimination')}"),
+    ("16", "training and evaluation", lambda _: "adjusted models are apparent: tested on those they were fitted to"),
     ("17", "ethics", _by_hand),
-    ("18", "open science: protocol, data, code", lambda facts: f"{_protocol(facts)}; code: this package, versions in `runs/`"),
+    ("18", "open science", lambda facts: f"{_protocol(facts)}; code: this package, versions in `runs/`"),
     ("19", "patient and public involvement", _by_hand),
     ("20", "participants, flow", _participants),
     ("21", "development of the model, numbers", _outcome_data),
     ("22", "specification of the model", lambda facts: facts.at("hazards")),
-    ("23", "performance, with heterogeneity", lambda facts: facts.at("discrimination", "fairness_prediction", "group_pairs")),
+    ("23", "performance", lambda facts: facts.at("discrimination", "fairness_prediction", "group_pairs")),
     ("24", "updating of the model", lambda _: "none"),
     ("25", "interpretation, fairness", _by_hand),
     ("26", "limitations", _by_hand),

@@ -1,9 +1,9 @@
-"""An analysis by its spec: tables through the gate into ``tables/analyses/<name>/<digest>/``, with all that vouches for them.
+"""An analysis by its spec: tables through the gate, with all that vouches for them.
 
-One folder holds one spec's results: ``*.parquet``, ``spec.json`` (resolved, with digest and departures),
-``disclosure_record.json`` (what the gate did, in the form of ACRO), ``strobe.md`` and ``tripod_ai.md``. Another spec of the
-same name has another digest and another folder; its tables are compared with those already there, so that two releases
-do not give a few people away by subtraction.
+They lie in ``tables/analyses/<name>/<digest>/``. One folder holds one spec's results: ``*.parquet``, ``spec.json``
+(resolved, with digest and departures), ``disclosure_record.json`` (what the gate did, in the form of ACRO),
+``strobe.md`` and ``tripod_ai.md``. Another spec of the same name has another digest and another folder; its tables are
+compared with those already there, so that two releases do not give a few people away by subtraction.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def _content(path: Path) -> dict[str, Any]:
     return content
 
 
-class _Strict(yaml.SafeLoader):
+class _Strict(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """YAML in which a key given twice is an error rather than the last one's say."""
 
 

@@ -138,7 +138,7 @@ def _coded(data: FieldTable, source: Source, fields: tuple[int, ...], instance: 
     date = np.column_stack([np.where(hit[:, k], one.date, _NEVER) for k, one in enumerate(dated)])
     gone = np.column_stack([np.isnat(one.date) & ~one.at_birth for one in dated])
     birth = np.column_stack([one.at_birth for one in dated])
-    return _First(_minimum(date), (hit & gone).any(axis=1), (hit & birth).any(axis=1))
+    return _First(_minimum(date), np.asarray((hit & gone).any(axis=1)), np.asarray((hit & birth).any(axis=1)))
 
 
 def _deaths(data: FieldTable, source: Source, field: int) -> _First:
@@ -186,7 +186,7 @@ def _one_outcome(
     windows = spec.windows
     first = _earliest([_first_record(data, source, dates) for source in outcome.sources])
     death = _deaths(data, Source(kind="death"), dates.death_field).date
-    lost = np.full(len(participants), _NEVER)
+    lost: Days = np.full(len(participants), _NEVER)
     if dates.lost_field is not None:
         lost = read_dates(data.values(dates.lost_field, 0).iloc[:, 0]).date
     entry = participants["entry_date"].to_numpy("datetime64[D]")
@@ -194,7 +194,7 @@ def _one_outcome(
     posthumous = first.date > death
     record = np.where(posthumous, death, first.date)  # known to have been there when the person died
     known_by = entry + np.timedelta64(windows.prevalent_until_days, "D")
-    begin = entry + np.timedelta64(windows.incident_from_days, "D")
+    begin: Days = np.asarray(entry + np.timedelta64(windows.incident_from_days, "D"), "datetime64[D]")
     prevalent = (record <= known_by) | first.at_birth
     prevalent |= first.undated & (windows.undated == "prevalent")
     unclear = first.undated & ~prevalent
@@ -203,13 +203,15 @@ def _one_outcome(
         until = np.timedelta64(round(windows.incident_until_years * _DAYS_PER_YEAR), "D")
         end = np.minimum(end, entry + until)
     out = _minimum(np.column_stack([np.where(np.isnat(end), _NEVER, end), lost]))
-    stop = _minimum(np.column_stack([record, death, out]))
+    stop: Days = _minimum(np.column_stack([record, death, out]))
     event = ~prevalent & (record <= out) & (record == stop)
     died = ~prevalent & ~event & (death == stop) & (death <= out)
     nowhere, nobirth = np.isnat(end), np.isnat(birth)
     early = ~prevalent & ~unclear & ~nowhere & ~nobirth & ~(stop > begin)
     # Time at risk of prevalent cases is nobody's business; their exit only has to be a time.
-    stop = np.where(prevalent, np.maximum(_minimum(np.column_stack([death, out])), begin + 1), stop)
+    stop = np.where(
+        prevalent, np.maximum(_minimum(np.column_stack([death, out])), begin + np.timedelta64(1, "D")), stop
+    )
     table = pd.DataFrame(
         {
             "participant": participants["participant"],

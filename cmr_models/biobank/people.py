@@ -74,8 +74,9 @@ def refuse(findings: pd.DataFrame) -> None:
     """
     if len(findings):
         lines = [
-            f"{row.column or f'field {row.field} instance {row.instance}'}: {row.problem} ({row.n}) {row.detail}"
-            for row in findings.itertuples()
+            f"{row['column'] or 'field %d instance %d' % (row['field'], row['instance'])}:"
+            f" {row['problem']} ({row['n']}) {row['detail']}"
+            for row in findings.to_dict("records")
         ]
         raise ValueError("the table is not as the field dictionary says: " + "; ".join(lines))
 
@@ -121,9 +122,9 @@ def _values(data: FieldTable, column: UkbColumn, instance: int, further: Mapping
     assert known is not None  # checked at the door
     answers = data.values(column.field, instance)
     if known.kind in ("integer", "continuous"):
-        numbers = answers.apply(pd.to_numeric)
+        numbers = pd.DataFrame({name: pd.to_numeric(answers[name]) for name in answers}).to_numpy(float)
         if column.arrays == "mean":
-            return numbers.mean(axis=1)
-        return numbers.iloc[:, 0 if column.arrays == "first" else -1]
-    chosen = answers.iloc[:, 0 if column.arrays != "last" else -1]
+            return pd.DataFrame(numbers).mean(axis=1)
+        return pd.Series(numbers[:, 0 if column.arrays == "first" else -1])
+    chosen: pd.Series = answers.iloc[:, 0 if column.arrays != "last" else -1]
     return decode(chosen, known) if known.kind == "categorical" else chosen

@@ -12,6 +12,7 @@ import pandas as pd
 from cmr_models.simulate.cohort import SimulatedCohort
 
 Days = npt.NDArray[np.datetime64]
+Labels = npt.NDArray[np.object_]
 
 _DAYS_PER_YEAR = 365.25
 _SEX = {"female": 0, "male": 1}
@@ -57,7 +58,7 @@ def ukb_table(
         (31, 0, 0): people["sex"].map(_SEX),
         (34, 0, 0): born.year,
         (52, 0, 0): born.month,
-        (53, 0, 0): _text(visit - np.timedelta64(2000, "D")),
+        (53, 0, 0): _text(np.asarray(visit - np.timedelta64(2000, "D"), "datetime64[D]")),
         (53, 2, 0): _text(visit),
         (54, 0, 0): rng.choice([11010, 11004, 11003], len(people), p=[0.9, 0.06, 0.04]),
         (54, 2, 0): people["centre"].map(_CENTRE),
@@ -73,7 +74,7 @@ def ukb_table(
     dates = {name: _recorded(rows[name], visit, rng) for name in (*RECORDED, "cancer")}
     columns |= {(field, 0, 0): _text(dates[name]) for name, (field, _) in RECORDED.items()}
     columns |= {(40005, 0, 0): _text(dates["cancer"])}
-    columns |= {(40006, 0, 0): np.where(np.isnat(dates["cancer"]), None, "C509").astype(object)}
+    columns |= {(40006, 0, 0): _code(~np.isnat(dates["cancer"]), "C509")}
     columns |= _hospital(dates, rng)
     named = {_column_name(key, style): value for key, value in columns.items()}
     return pd.DataFrame({"eid": people["participant"].to_numpy(), **{k: np.asarray(v) for k, v in named.items()}})
@@ -99,7 +100,7 @@ def _ends(rows: pd.DataFrame, visit: Days, last: np.datetime64) -> dict[tuple[in
     never = np.datetime64("NaT", "D")
     return {
         (40000, 0, 0): _text(np.where(died, end, never)),
-        (40001, 0, 0): np.where(died, "R99", None).astype(object),
+        (40001, 0, 0): _code(died, "R99"),
         (40002, 0, 0): np.full(len(rows), None, object),
         (191, 0, 0): _text(np.where(lost, end, never)),
     }
@@ -120,8 +121,16 @@ def _hospital(dates: Mapping[str, Days], rng: np.random.Generator) -> dict[tuple
     return found | {(41280, 0, k): _text(days[:, k]) for k in range(_ARRAYS)}
 
 
-def _text(days: Days) -> npt.NDArray[np.object_]:
-    return np.where(np.isnat(days), None, np.datetime_as_string(days, unit="D")).astype(object)
+def _text(days: Days) -> Labels:
+    text: Labels = np.datetime_as_string(days, unit="D").astype(object)
+    text[np.isnat(days)] = None
+    return text
+
+
+def _code(there: npt.NDArray[np.bool_], code: str) -> Labels:
+    codes: Labels = np.full(len(there), None, object)
+    codes[there] = code
+    return codes
 
 
 def _column_name(key: tuple[int, int, int], style: str) -> str:
