@@ -15,6 +15,7 @@ from cmr_models.disclosure import mask_small_cells
 from cmr_models.estimates import NotEstimableError, failed, tidy, unit_of, wald
 from cmr_models.estimation import association_rows, discrimination_rows, hazard_rows, with_q
 from cmr_models.fairness import Gap, disaggregated_rows, equivalence_p, max_gap, permutation_gaps
+from cmr_models.groups import INTERSECTION
 from cmr_models.proportions import wilson_interval
 
 GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimable")
@@ -93,7 +94,7 @@ def _residual(measured: pd.DataFrame, exposure: str, names: Sequence[str]) -> pd
 def _mean_column(model: str, exposure: str, group_by: str) -> str:
     if model == "mean":
         return exposure
-    return f"without sex {exposure}" if group_by == "sex" else f"adjusted {exposure}"
+    return f"without sex {exposure}" if "sex" in group_by.split(INTERSECTION) else f"adjusted {exposure}"
 
 
 def _mean_rows(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:

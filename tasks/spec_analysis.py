@@ -8,10 +8,8 @@ compared with those already there, so that two releases do not give a few people
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +24,11 @@ from cmr_models.fairness_prediction import decomposition_rows, measurement_audit
 from cmr_models.fairness_table import fairness_rows
 from cmr_models.sensitivity import imputed_hazards, weighted_hazards
 from tasks.checklists import Facts, strobe, tripod_ai
+from tasks.disclosure_record import keep_record
 from tasks.parquet_tables import publish_table, table_key
 from tasks.spec_file import SpecFile, as_json, read_spec
 from tasks.spec_tables import SpecTables, input_files, read_tables
+from tasks.statistics import ONE_CURVE
 from tasks.store import Cohort, digest, digest_bytes, publish_bytes
 
 VERSION = 1
@@ -40,7 +40,6 @@ STAGES: Mapping[Stage, tuple[str, ...]] = {
     "fairness": ("flow", "fairness", "fairness_prediction", "fairness_measurement", "group_pairs", "decomposition"),
 }
 _CURVES = "survival_curves"
-_ONE_CURVE = ("exposure", "outcome", "group")
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,13 @@ def _make(names: list[str], file: SpecFile, cohort_dir: Path, folder: Path, key:
     for name in names:
         made = _MAKERS[name](inputs)
         if name == _CURVES:
-            released = gate.curve(name, made, _ONE_CURVE)
+            released = gate.curve(name, made, ONE_CURVE)
         else:
             released = gate.table(name, made, earlier=_earlier(folder, name), sensitive=_sensitive(file, made))
         released["spec_digest"] = file.digest
         publish_table(_tested(released, name, inputs.models), folder / f"{name}.parquet", key)
     publish_bytes(as_json(file), folder / "spec.json")
-    _keep_record(gate, folder)
+    keep_record(gate, folder)
     facts = Facts.of(file, folder)
     publish_bytes(strobe(facts).encode(), folder / "strobe.md")
     publish_bytes(tripod_ai(facts).encode(), folder / "tripod_ai.md")
@@ -235,19 +234,6 @@ def _earlier(folder: Path, name: str) -> dict[str, pd.DataFrame]:
 def _sensitive(file: SpecFile, table: pd.DataFrame) -> bool:
     named = {row.name for row in file.spec.outcomes if row.sensitive}
     return bool(named & set(table["outcome"])) if "outcome" in table else False
-
-
-def _keep_record(gate: Gate, folder: Path) -> None:
-    """Add to the record of the folder; an output made again replaces its entry."""
-    path = folder / "disclosure_record.json"
-    record = gate.acro(
-        datetime.now(UTC).isoformat(timespec="seconds"), {e["uid"]: f"{e['uid']}.parquet" for e in gate.entries}
-    )
-    made = {entry["uid"] for entry in gate.entries}
-    before = json.loads(path.read_text())["results"].values() if path.exists() else []
-    kept = [entry for entry in before if entry["uid"] not in made] + list(record["results"].values())
-    results = {f"output_{k}": entry for k, entry in enumerate(kept)}
-    publish_bytes(json.dumps({**record, "results": results}, indent=1).encode(), path)
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:

@@ -73,11 +73,10 @@ def refuse(findings: pd.DataFrame) -> None:
         ValueError: names every finding.
     """
     if len(findings):
-        lines = [
-            f"{row['column'] or 'field %d instance %d' % (row['field'], row['instance'])}:"
-            f" {row['problem']} ({row['n']}) {row['detail']}"
-            for row in findings.to_dict("records")
-        ]
+        lines = []
+        for row in findings.to_dict("records"):
+            where = row["column"] or f"field {row['field']} instance {row['instance']}"
+            lines.append(f"{where}: {row['problem']} ({row['n']}) {row['detail']}")
         raise ValueError("the table is not as the field dictionary says: " + "; ".join(lines))
 
 

@@ -20,7 +20,13 @@ def _table(cells: dict[str, tuple[float, float]], group_by: str = "sex") -> pd.D
     rows: list[dict[str, Any]] = [{"group_by": "overall", "group": "all", "n": total[0], "n_events": total[1]}]
     rows += [{"group_by": group_by, "group": name, "n": n, "n_events": k} for name, (n, k) in cells.items()]
     return pd.DataFrame(rows).assign(
-        exposure="lvef_pct", outcome="death", model="cox_age", measure="hazard_ratio", estimate=1.2, status="ok", reason=""
+        exposure="lvef_pct",
+        outcome="death",
+        model="cox_age",
+        measure="hazard_ratio",
+        estimate=1.2,
+        status="ok",
+        reason="",
     )
 
 
@@ -45,7 +51,9 @@ def test_counts_leave_as_multiples_of_the_base(threshold: int, base: int) -> Non
 
 
 def test_a_proportion_is_that_of_the_rounded_counts() -> None:
-    table = _table({"a": (903.0, 81.0), "b": (302.0, 38.0)}).assign(measure="proportion", se=0.1, ci_low=0.0, ci_high=1.0)
+    table = _table({"a": (903.0, 81.0), "b": (302.0, 38.0)}).assign(
+        measure="proportion", se=0.1, ci_low=0.0, ci_high=1.0
+    )
     out = Gate(GateRules(10, 5)).table("t", table)
     assert out["estimate"].tolist() == pytest.approx([120 / 1205, 80 / 905, 40 / 300])
 
@@ -59,7 +67,9 @@ def test_no_margin_of_an_intersection_gives_a_hidden_cell_back(
     cells: list[tuple[int, int]], rules: tuple[int, int | None]
 ) -> None:
     names = [f"{sex} x {band}" for sex, band in itertools.product("fm", ("a", "b", "c"))]
-    truth = _table({name: (float(n + k), float(k)) for name, (n, k) in zip(names, cells, strict=True)}, "sex x age_band")
+    truth = _table(
+        {name: (float(n + k), float(k)) for name, (n, k) in zip(names, cells, strict=True)}, "sex x age_band"
+    )
     out = Gate(GateRules(rules[0], None)).table("t", truth)
     for column in ("n", "n_events"):
         hidden = out[column].isna().to_numpy()
@@ -128,7 +138,8 @@ def test_the_record_is_as_acro_writes_it() -> None:
     gate.table("named", _table({"a": (900.0, 80.0), "b": (300.0, 40.0)}), sensitive=True)
     results = gate.acro("2026-01-01T00:00:00", {"small": "small.parquet"})["results"]
     assert [entry["status"] for entry in results.values()] == ["pass", "fail", "review"]
-    needed = {"uid", "status", "type", "properties", "files", "outcome", "command", "summary", "timestamp", "comments", "exception"}  # fmt: skip
+    needed = {"uid", "status", "type", "properties", "files", "outcome", "command", "summary", "timestamp"}
+    needed |= {"comments", "exception"}
     assert all(set(entry) == needed for entry in results.values())
     small = results["output_1"]
     assert small["files"][0]["name"] == "small.parquet"

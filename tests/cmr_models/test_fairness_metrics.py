@@ -136,7 +136,8 @@ def test_the_age_adjusted_index_ignores_what_age_alone_explains() -> None:
     rng = np.random.default_rng(1)
     band = np.repeat(["old", "young"], 300)
     time = rng.exponential(np.where(band == "old", 1.0, 5.0))
-    table = pd.DataFrame({"exit": time, "event": 1.0, "score": (band == "old") + 0.01 * rng.standard_normal(600), "band": band})  # fmt: skip
+    score = (band == "old") + 0.01 * rng.standard_normal(600)
+    table = pd.DataFrame({"exit": time, "event": 1.0, "score": score, "band": band})
     raw = concordance_index("exit", "event", "score")(table)
     within = concordance_index("exit", "event", "score", within="band")(table)
     assert raw["estimate"] > 0.65
@@ -151,7 +152,9 @@ def test_a_planted_gap_has_a_small_p_under_permutation_and_names_its_groups(peop
     assert gap.high == "b"
     assert gap.minus_log10_p == pytest.approx(2.0)
     assert gap.value > gap.null_q95
-    by_sex = permutation_gap(bias("measured", "reference"), people, ["sex"], np.random.default_rng(0), n_permutations=99)
+    by_sex = permutation_gap(
+        bias("measured", "reference"), people, ["sex"], np.random.default_rng(0), n_permutations=99
+    )
     assert by_sex.value < 1
 
 
@@ -167,7 +170,9 @@ def test_a_group_without_an_estimate_is_named_and_leaves_no_gap_of_zero(people: 
 def test_equivalence_is_claimed_within_the_margin_only(people: pd.DataFrame) -> None:
     wide = audit({"m": bias("measured", "reference")}, people, ["sex"], np.random.default_rng(0), margins={"m": 1.0})
     assert wide["equivalence_p"].iloc[-1] < 0.05
-    groups = audit({"m": bias("measured", "reference")}, people, ["group"], np.random.default_rng(0), margins={"m": 1.0})
+    groups = audit(
+        {"m": bias("measured", "reference")}, people, ["group"], np.random.default_rng(0), margins={"m": 1.0}
+    )
     assert groups["equivalence_p"].iloc[-1] > 0.5
 
 
@@ -199,7 +204,9 @@ def test_the_mean_over_pairs_is_the_index_with_delayed_entry_and_ties_too() -> N
     event, risk, group = rng.random(300) < 0.4, rng.integers(0, 6, 300), rng.choice(["a", "b", "c"], 300)
     table = group_concordance(exit, event, risk, group, entry=entry)
     whole = concordance(exit, event, risk, entry=entry)
-    assert (table["n_pairs"] * table["estimate"]).sum() / table["n_pairs"].sum() == pytest.approx(whole.value, abs=1e-12)
+    assert (table["n_pairs"] * table["estimate"]).sum() / table["n_pairs"].sum() == pytest.approx(
+        whole.value, abs=1e-12
+    )
     assert table["n_pairs"].sum() == whole.n_pairs
 
 
