@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def large_cohort(people: int, rng: np.random.Generator) -> Rows:
-    """Every planted hazard and odds ratio in one cohort of full size, at the incidence of UK Biobank."""
+    """Every planted hazard and odds ratio in one cohort of full size, at the default incidence."""
     settings = CohortSettings(missing_share=0.0)
     cohort = simulate_cohort(people, rng, settings)
     rows = []

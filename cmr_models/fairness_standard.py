@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.covariates import complete_design, independent_columns
+from cmr_models.covariates import complete_design, independent_columns, standardise
 from cmr_models.estimates import NotEstimableError
 from cmr_models.groups import labels
 
@@ -131,7 +131,8 @@ def _blocks(data: pd.DataFrame, blocks: Mapping[str, Sequence[str]]) -> tuple[Fl
     values = pd.concat(designs, axis=1).to_numpy(float)
     owner = np.repeat(np.arange(len(designs)), [design.shape[1] for design in designs])
     kept = independent_columns(values)
-    return values[:, kept], owner[kept]
+    # Standard columns: the products of a resample are then well conditioned, and no part of the gap changes.
+    return standardise(values[:, kept])[0], owner[kept]
 
 
 def _components(
@@ -139,7 +140,7 @@ def _components(
 ) -> Floats:
     """``(block + 2,)`` explained by each block, the rest, the total."""
     full = np.column_stack([np.ones(len(y)), first, design])
-    coef = np.linalg.lstsq(full, y, rcond=None)[0]
+    coef = np.linalg.lstsq(full.T @ full, full.T @ y, rcond=None)[0]
     explained = (design[first].mean(axis=0) - design[~first].mean(axis=0)) * coef[2:]
     total = float(y[first].mean() - y[~first].mean())
     by_block = np.bincount(owner, explained, n_blocks)
