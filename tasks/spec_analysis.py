@@ -74,12 +74,11 @@ def run_spec(stage: Stage, spec_path: Path, cohort_dir: Path) -> dict[str, Any]:
     folder = analysis_folder(cohort_dir, file)
     key = _key(file, cohort_dir)
     names = [name for name in STAGES[stage] if _wanted(name, file)]
-    if any(table_key(folder / f"{name}.parquet") != key for name in names):
-        _make(names, file, cohort_dir, folder, key)
-        status = "done"
-    else:
-        status = "current"
+    todo = [name for name in names if table_key(folder / f"{name}.parquet") != key]
+    if todo:
+        _make(todo, file, cohort_dir, folder, key)
     counts = {name: _counts(pd.read_parquet(folder / f"{name}.parquet")) for name in names}
+    status = "done" if todo else "current"
     return {"status": status, "folder": folder, "counts": counts, "departures": len(file.departures)}
 
 
@@ -87,6 +86,7 @@ def _make(names: list[str], file: SpecFile, cohort_dir: Path, folder: Path, key:
     tables = read_tables(file, cohort_dir)
     models = file.spec.models(file.spec.covariate_sets[file.spec.primary])
     inputs = _Inputs(file, tables, _people(tables, file, models), models)
+    publish_bytes(as_json(file), folder / "spec.json")
     gate = Gate(GateRules(file.spec.disclosure.threshold, file.spec.disclosure.base), file.digest)
     for name in names:
         made = _MAKERS[name](inputs)
@@ -95,9 +95,8 @@ def _make(names: list[str], file: SpecFile, cohort_dir: Path, folder: Path, key:
         else:
             released = gate.table(name, made, earlier=_earlier(folder, name), sensitive=_sensitive(file, made))
         released["spec_digest"] = file.digest
+        keep_record(gate, folder)
         publish_table(_tested(released, name, inputs.models), folder / f"{name}.parquet", key)
-    publish_bytes(as_json(file), folder / "spec.json")
-    keep_record(gate, folder)
     facts = Facts.of(file, folder)
     publish_bytes(strobe(facts).encode(), folder / "strobe.md")
     publish_bytes(tripod_ai(facts).encode(), folder / "tripod_ai.md")

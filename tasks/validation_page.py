@@ -84,8 +84,8 @@ def _large(part: Mapping[str, Any]) -> list[str]:
     columns = ("Model", "Outcome", "Exposure", "Events", "Planted ratio per SD", "Found (95 %)", "Covered")
     covered = sum(row["covered"] for row in part["rows"])
     about = (
-        f"{part['n']:,} people at the simulation's default incidence, seed {part['seed']}: {covered} of {len(rows)} intervals cover"
-        f" what was planted. Processor time {part['cpu_s']:.1f} s.\n"
+        f"{part['n']:,} people at the simulation's default incidence, seed {part['seed']}: {covered} of {len(rows)}"
+        f" intervals cover what was planted. Processor time {part['cpu_s']:.1f} s.\n"
     )
     return ["## One cohort of full size\n", about, table(columns, rows)]
 
