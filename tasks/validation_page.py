@@ -36,9 +36,10 @@ _SECTIONS: Mapping[str, tuple[str, str]] = {
     ),
     "imputation": (
         "Missing data",
-        "800 people a cohort, a covariate missing at random given event and another covariate. Complete cases are"
-        " biased by construction. With many values missing the imputation model is only approximately right for"
-        " a Cox model and shrinks the effect a little: the column *bias* says how much (of a log hazard ratio of 0.5).",
+        "800 people a cohort, two in five values of a covariate missing at random given event and another covariate."
+        " Complete cases are biased by construction. The imputation model (event, Nelson-Aalen hazard) is only"
+        " approximately right for a Cox model and shrinks the effect a little: the column *bias* says how much, of a"
+        " log hazard ratio of 0.5.",
     ),
     "decomposition": ("Parts of a gap", "1,500 people a cohort; bootstrap intervals of each planted part."),
     "participation": (
