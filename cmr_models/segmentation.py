@@ -98,6 +98,10 @@ class Segmenter:
         Returns:
             The placement; without anything like a heart, the middle of the image.
         """
+        return self.locate_surely(images, pixel_mm)[0]
+
+    def locate_surely(self, images: npt.NDArray[np.generic], pixel_mm: PixelSize) -> tuple[Placement, float]:
+        """As :meth:`locate`, with how sure the network is of a heart there, from 0 to 1."""
         whole = torch.from_numpy(spread_images(images))
         sizes = [_pair(pixel_mm)] if pixel_mm is not None else supposed_pixel_mm(images.shape[2:])
         found = []
@@ -106,7 +110,7 @@ class Segmenter:
             view = coarse_view(images.shape[2:], size_mm, step_mm)
             seen = self._probabilities(standardised(cropped(whole, view)[:, None]))
             found.append(heart_placement(seen.numpy(), view, size_mm, self.card, known_mm=pixel_mm is not None))
-        return max(found, key=lambda item: item[1])[0]
+        return max(found, key=lambda item: item[1])
 
     def _probabilities(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():

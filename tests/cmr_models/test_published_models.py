@@ -43,9 +43,9 @@ def test_every_published_folder_loads_strictly_with_its_task(
 def test_a_whole_copy_gives_the_model_of_a_task_or_asks_which(repository: Path) -> None:
     assert zoo.card(repository, "segment_lax_4c").name == "cinema-segmentation-mnms2_lax_4c_0"
     assert zoo.card(repository, "pretrain").kind == "CineMA"
-    with pytest.raises(ValueError, match="holds 2 models; give one of them: .*landmark_heatmap"):
+    with pytest.raises(ValueError, match=r"holds 2 models; give one of them: .*landmark_heatmap"):
         zoo.card(repository, "landmark_heatmap")
-    with pytest.raises(ValueError, match="is a model for .*, not 'segment_aorta'"):
+    with pytest.raises(ValueError, match=r"is a model for .*, not 'segment_aorta'"):
         zoo.card(repository, "segment_aorta")
 
 
@@ -100,7 +100,7 @@ def test_missing_unexpected_and_misshapen_weights_are_listed(segmenter: Path) ->
     state["encoder.extra"] = state.pop("encoder.norm.weight")
     state["encoder.cls_token"] = torch.zeros(1, 1, 17)
     save_file(state, segmenter)
-    with pytest.raises(ValueError, match="1 missing: encoder.norm.weight; 1 unexpected: encoder.extra; 1 wrong shape"):
+    with pytest.raises(ValueError, match=r"1 missing: encoder\.norm\.weight; 1 unexpected: encoder\.extra; 1 wrong"):
         zoo.load(segmenter)
 
 
@@ -146,7 +146,7 @@ def test_truncated_and_hostile_files_are_refused(segmenter: Path, spoil: object)
 def test_pickled_weights_are_not_read(segmenter: Path) -> None:
     pickled = segmenter.with_suffix(".pt")
     torch.save({}, pickled)
-    with pytest.raises(FileNotFoundError, match="needs a .safetensors file"):
+    with pytest.raises(FileNotFoundError, match=r"needs a \.safetensors file"):
         zoo.load(pickled)
 
 
