@@ -169,7 +169,7 @@ def sample_back(values: Array, grid: Grid, shape: tuple[int, int]) -> tuple[Arra
     col, cols = _back(grid.start[0], grid.size[0], col_mm / grid.spacing_mm, shape[1])
     along = _between(grid.offset_mm, grid.plane_mm)  # (slice, z)
     in_plane = rows @ np.moveaxis(values, (1, 2, 3), (3, 2, 1)) @ cols.T  # (channel, z, row, col)
-    return np.moveaxis(np.tensordot(along, in_plane, (1, 1)), 0, 1), (row, col)
+    return np.asarray(np.moveaxis(np.tensordot(along, in_plane, (1, 1)), 0, 1), np.float32), (row, col)
 
 
 def to_study_px(points_xy: npt.ArrayLike, grid: Grid) -> npt.NDArray[np.float64]:
@@ -221,9 +221,9 @@ def _back(start: int, size: int, step: float, n: int) -> tuple[slice, Array]:
     return part, _linear(position[part], size)
 
 
-def _linear(position: npt.NDArray[np.float64], n: int) -> Array:
+def _linear(position: npt.NDArray[np.floating], n: int) -> Array:
     inside = np.clip(position, 0, n - 1)
-    return np.clip(1 - np.abs(inside[:, None] - np.arange(n)), 0, None).astype(np.float32)
+    return np.asarray(np.clip(1 - np.abs(inside[:, None] - np.arange(n)), 0, None), np.float32)
 
 
 def _between(wanted_mm: tuple[float, ...], given_mm: tuple[float, ...]) -> Array:

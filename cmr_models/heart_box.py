@@ -23,7 +23,7 @@ Method = Literal["network", "crossing", "motion", "middle"]
 Locate = Callable[[npt.NDArray[np.generic], tuple[float, float]], tuple[tuple[float, float], float]]
 
 SURE = 0.3
-"""Below this the network has seen nothing like a heart: real stacks score 0.6 and more, noise below 0.1."""
+"""Below this the network has seen nothing like a heart; real stacks score 0.6 and more."""
 FAR_MM = 60.0
 """A network's heart this far from where the planes cross is something else: the crossing is in the left ventricle."""
 
@@ -41,27 +41,29 @@ class Middle(NamedTuple):
     method: Method
 
 
-def heart_middle(views: Mapping[str, xr.Dataset], view: str, locate: Locate | None = None) -> Middle:
-    """Where the box of ``view`` belongs.
+def heart_middle(
+    images: npt.NDArray[np.generic],
+    pixel_mm: tuple[float, float],
+    crossing: tuple[float, float] | None = None,
+    locate: Locate | None = None,
+) -> Middle:
+    """Where the box of a view belongs.
 
     Args:
-        views: cine views of one study; others than ``view`` give the crossing, and need no pixels.
-        view: the one to be boxed, with ``intensity``.
+        images: ``(frame, slice, row, col)``.
+        pixel_mm: row and column spacing.
+        crossing: (row, col) of :func:`crossing_px`, if known.
         locate: middle of the heart, as (row, col), and a score from 0 to 1, by a trained network, from images
             ``(frame, slice, row, col)`` and their pixel size.
     """
-    dataset = views[view]
-    images = dataset["intensity"].values
-    row_mm, col_mm = (float(mm) for mm in dataset["pixel_mm"].values)
     shape = (images.shape[2], images.shape[3])
-    crossing = crossing_px(views, view)
     if locate is not None:
-        found, score = locate(images, (row_mm, col_mm))
-        if score >= SURE and (crossing is None or _apart_mm(found, crossing, (row_mm, col_mm)) <= FAR_MM):
+        found, score = locate(images, pixel_mm)
+        if score >= SURE and (crossing is None or _apart_mm(found, crossing, pixel_mm) <= FAR_MM):
             return Middle(found, "network")
     if crossing is not None and all(0 <= place < n for place, n in zip(crossing, shape, strict=True)):
         return Middle(crossing, "crossing")
-    moving = moving_px(images, (row_mm, col_mm))
+    moving = moving_px(images, pixel_mm)
     return Middle(((shape[0] - 1) / 2, (shape[1] - 1) / 2), "middle") if moving is None else Middle(moving, "motion")
 
 
@@ -99,7 +101,7 @@ def moving_px(images: npt.NDArray[np.generic], pixel_mm: tuple[float, float]) ->
     part = images[:: max(1, len(images) // 12), slices, ::step, ::step].astype(np.float32)
     varies = part.std(axis=0).mean(axis=0)
     smooth = ndimage.gaussian_filter(varies, [_SMOOTHING_MM / (mm * step) for mm in pixel_mm])
-    weight = (smooth - np.median(smooth)).clip(0) * np.outer(*map(_central, smooth.shape))
+    weight = (smooth - np.median(smooth)).clip(0) * np.outer(_central(smooth.shape[0]), _central(smooth.shape[1]))
     if not weight.max() > 0:
         return None
     moving = weight * (weight > 0.4 * weight.max())
@@ -142,4 +144,4 @@ def _pixel(view: xr.Dataset, point: Vector) -> tuple[float, float]:
 
 
 def _apart_mm(a: tuple[float, float], b: tuple[float, float], pixel_mm: tuple[float, float]) -> float:
-    return float(np.hypot(*((x - y) * mm for x, y, mm in zip(a, b, pixel_mm, strict=True))))
+    return float(np.hypot((a[0] - b[0]) * pixel_mm[0], (a[1] - b[1]) * pixel_mm[1]))

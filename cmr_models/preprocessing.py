@@ -4,7 +4,8 @@ intensity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,10 @@ class Placement:
     centre_px: tuple[float, float]
     step_px: tuple[float, float]
     size: int
+
+    def parameters(self) -> dict[str, Any]:
+        """Plain values, kept beside what was computed with them."""
+        return asdict(self)
 
 
 def standardised(images: Tensor) -> Tensor:

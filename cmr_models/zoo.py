@@ -7,6 +7,7 @@ the file.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -152,8 +153,8 @@ def _find(name_or_folder: str | os.PathLike[str], task: str | None) -> Published
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"model {name!r} for {task or 'any task'!r}: no {missing}; give 'default', a folder made by training, or "
-            "a copy of the published repository (pretrained/, finetuned/<task>/<data>_<view>/, each with config.yaml)"
+            f"model {name!r} for {task or 'any task'!r}: no {missing}; give 'default' or a folder made by training or "
+            "laid out like the published repository (pretrained/, finetuned/<task>/<data>_<view>/, with config.yaml)"
         )
     return files
 
@@ -187,6 +188,12 @@ def _published(path: Path, task: str | None) -> PublishedModel:
 
 
 def _digest(file: Path) -> str:
+    about = file.stat()
+    return _digest_as_of(file, about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_as_of(file: Path, _size: int, _mtime_ns: int) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

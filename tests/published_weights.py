@@ -68,6 +68,8 @@ def write_segmenter(folder: Path, name: str, view: str, seeds: tuple[int, ...] =
     for seed in seeds:
         torch.manual_seed(seed)
         net = build("ConvUNetR", views=[view], out_chans=4, **TOKENS, **_DECODER)
+        torch.nn.init.normal_(net.pred_head_dict[view].weight)
+        torch.nn.init.zeros_(net.pred_head_dict[view].bias)  # so that every class occurs
         _write(folder / "finetuned" / "segmentation" / name / f"{name}_{seed}.safetensors", net, config)
     return folder / "finetuned" / "segmentation" / name
 
