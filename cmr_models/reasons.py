@@ -116,6 +116,9 @@ _TABLE: tuple[Reason, ...] = (
         "Height is not within 100 to 250 cm or weight within 25 to 350 kg.",
     ),
     Reason("undefined", "derive", "missing", "The divisor is zero."),
+    # predict
+    Reason("phases_unknown", "predict", "quarantined", "End-diastole or end-systole is not known."),
+    Reason("landmarks_missing", "predict", "missing", "In no frame are all landmarks there."),
     # any stage
     Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
     Reason("unexpected_error", "any", "quarantined", "An unforeseen fault; it is tried again in the next run."),
