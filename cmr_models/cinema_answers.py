@@ -21,6 +21,7 @@ from cmr_models.cinema_network import CinemaNetwork
 from cmr_models.grid import Array, Grid
 from cmr_models.nets.heatmap import published_coordinates, soft_argmax
 from cmr_models.nets.windows import window_starts
+from cmr_models.reasons import StudyRejected
 from cmr_models.scan import Scan
 
 Images = dict[str, npt.NDArray[np.float32]]
@@ -162,13 +163,13 @@ def _phase_frames(network: CinemaNetwork, scan: Scan, phases: Phases) -> Array:
     """``(2, x, y[, z])`` padded to the model, deeper where the stack is.
 
     Raises:
-        ValueError: if a frame has no contrast.
+        StudyRejected: ``image_flat`` if a frame has no contrast in the box around the heart.
     """
     placed, _ = network.place(scan)
     which = phases.frames(len(scan.images))
     frames, has_contrast = _frames(scan, placed, which)
     if not has_contrast.all():
-        raise ValueError(f"frame {which[int(np.argmin(has_contrast))]} of {scan.view} has no contrast")
+        raise StudyRejected("image_flat", f"Frame {which[int(np.argmin(has_contrast))]} of {scan.view}.")
     return grid.padded(frames if scan.view == "sax" else frames[..., 0], network.size(scan.view))
 
 

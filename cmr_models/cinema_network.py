@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from cmr_models import grid, zoo
 from cmr_models.grid import Grid
 from cmr_models.heart_box import Middle, heart_middle
+from cmr_models.reasons import StudyRejected
 from cmr_models.scan import Scan
 from cmr_models.segmentation import Segmenter, chosen_device, chosen_precision
 
 _LOCATED_BY = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
+_MIN_GAP_MM = 0.1
 _FULL_PRECISION = ("pred_head_dict",)
 
 
@@ -69,7 +71,14 @@ class CinemaNetwork:
         return tuple(self.card.config.get("lax_size", (self.card.size, self.card.size)))
 
     def place(self, scan: Scan) -> tuple[Grid, Middle]:
-        """The grid around the heart, and how the heart was found."""
+        """The grid around the heart, and how the heart was found.
+
+        Raises:
+            StudyRejected: ``planes_coincide`` if two short-axis planes share a place: the stack has no order.
+        """
+        places = np.sort(scan.offset_mm)
+        if scan.view == "sax" and len(places) > 1 and np.diff(places).min() < _MIN_GAP_MM:
+            raise StudyRejected("planes_coincide", f"Among {len(places)} planes.")
         middle = heart_middle(scan.images, scan.pixel_mm, scan.crossing_px, _locator(scan.view))
         shape = (scan.images.shape[2], scan.images.shape[3])
         x, y, *_ = self.size(scan.view)

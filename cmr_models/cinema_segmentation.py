@@ -28,11 +28,19 @@ class Placed(NamedTuple):
         grid: the network's voxels in the view.
         starts: first network slice of each window.
         depth: network slices a window; 0 for long-axis views.
+        has_contrast: of each frame, or of each image of a long-axis view; the box of others is one grey.
     """
 
     grid: Grid
     starts: tuple[int, ...]
     depth: int
+    has_contrast: npt.NDArray[np.bool_]
+
+    def judged(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """``(frame, slice)``: False where the network was shown nothing, of ``shape`` (frame, slice, ...)."""
+        if self.depth == 0:
+            return self.has_contrast.reshape(shape[:2])
+        return np.repeat(self.has_contrast[:, None], shape[1], axis=1)
 
     def parameters(self) -> dict[str, Any]:
         """Plain values, kept beside the labels."""
@@ -52,12 +60,12 @@ class CinemaSegmenter(CinemaNetwork):
         size = self.size(scan.view)
         if scan.view != "sax":
             flat = scan.images.reshape(-1, 1, *scan.images.shape[2:])
-            frames, _ = grid.normalised(grid.apply(flat, placed))
-            return grid.padded(frames[..., 0], size)[:, None], Placed(placed, (0,), 0)
-        frames, _ = grid.normalised(grid.apply(scan.images, placed))
+            frames, has_contrast = grid.normalised(grid.apply(flat, placed))
+            return grid.padded(frames[..., 0], size)[:, None], Placed(placed, (0,), 0, has_contrast)
+        frames, has_contrast = grid.normalised(grid.apply(scan.images, placed))
         starts = tuple(window_starts(frames.shape[3], size[2], _OVERLAP))
         windows = np.stack([grid.padded(frames[..., s : s + size[2]], size) for s in starts], axis=1)
-        return windows.reshape(-1, 1, *size), Placed(placed, starts, size[2])
+        return windows.reshape(-1, 1, *size), Placed(placed, starts, size[2], has_contrast)
 
     def answers(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
         """Class probabilities ``(n, class, x, y[, z])``, in half precision to keep whole studies in memory."""

@@ -27,6 +27,10 @@ class Placement:
     step_px: tuple[float, float]
     size: int
 
+    def judged(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """``(frame, slice)``: whether the crop shows something; a crop of an image with contrast is taken to."""
+        return np.ones(shape[:2], bool)
+
     def parameters(self) -> dict[str, Any]:
         """Plain values, kept beside what was computed with them."""
         return asdict(self)

@@ -68,6 +68,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason("image_flat", "segment", "quarantined", "The image has no contrast."),
     Reason("model_view_missing", "segment", "absent", "The study lacks the views that the model needs."),
     Reason("out_of_memory", "segment", "quarantined", "The device ran out of memory even at batch size 1."),
+    Reason("planes_coincide", "segment", "quarantined", "Two short-axis planes share a place along the stack."),
     # derive
     Reason("lv_empty", "derive", "quarantined", "No left ventricle was found in any frame."),
     Reason("no_prediction", "derive", "quarantined", "No segmentation is there to measure."),

@@ -152,7 +152,6 @@ def answer(
         return _landmark_nodes(network, scans)
     if phases is None:
         raise StudyRejected("phases_unknown")
-    _check_contrast(scans, phases)
     if card.family == "classification":
         shares = cinema_answers.class_probabilities(network, scans, phases)
         names = card.classes or tuple(map(str, range(len(shares))))
@@ -219,13 +218,6 @@ def _scans(network: CinemaNetwork, study_path: Path, study_key: str) -> dict[str
 def _blanked(scan: Scan, judged: npt.NDArray[np.bool_]) -> Scan:
     """The scan without what stands in for missing frames, so that no landmark is found there."""
     return replace(scan, images=np.where(judged[..., None, None], scan.images, 0))
-
-
-def _check_contrast(scans: Mapping[str, Scan], phases: Phases) -> None:
-    for view, scan in scans.items():
-        images = scan.images[phases.frames(len(scan.images))]
-        if (images.max(axis=(1, 2, 3)) == images.min(axis=(1, 2, 3))).any():
-            raise StudyRejected("image_flat", f"At end-diastole or end-systole of {view}.")
 
 
 def _phases(unit: Unit, card: ModelCard) -> Phases | None:

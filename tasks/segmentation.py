@@ -169,7 +169,9 @@ def _read(networks: Mapping[str, AnySegmenter], study_path: Path, path: Path, un
     for view, (scan, judged) in _scans(study_path, unit["study_key"], tuple(networks)).items():
         crops, placement = networks[view].crops(scan)
         stacks.append(Stack(view, view, crops))
-        views[view] = _View(placement, scan.images.shape, judged)
+        views[view] = _View(placement, scan.images.shape, judged & placement.judged(scan.images.shape))
+    if not any(seen.judged.any() for seen in views.values()):
+        raise StudyRejected("image_flat", f"Around the heart, in every image of {', '.join(sorted(views))}.")
     return Job(unit["study"], stacks, _Reading(unit, path, views))
 
 

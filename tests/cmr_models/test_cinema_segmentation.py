@@ -12,6 +12,7 @@ from cmr_models import grid, zoo
 from cmr_models.cinema_segmentation import CinemaSegmenter, _joined
 from cmr_models.contracts import cine_view
 from cmr_models.heart_box import crossing_px, heart_middle, moving_px
+from cmr_models.reasons import StudyRejected
 from cmr_models.scan import Scan
 
 
@@ -118,3 +119,18 @@ def test_planes_cross_where_geometry_says() -> None:
     assert crossing_px(views, "sax") == pytest.approx((15, 22))  # 2 mm pixels
     assert crossing_px(views, "lax_4c") == pytest.approx((30, 22))  # the stack's middle is z = 10
     assert crossing_px({"sax": views["sax"]}, "sax") is None
+
+
+def test_a_frame_that_is_one_grey_but_for_a_speck_is_not_judged(sax_model: Path) -> None:
+    images = _images(2, 3, 32, 32)
+    images[1] = 40
+    images[1, :, 5, 5] = 900  # 3 voxels of 3072: beyond the upper percentile
+    scan = Scan("sax", images, (1.0, 1.0), (0.0, 10.0, 20.0))
+    _, placed = CinemaSegmenter.load(sax_model, precision="fp32").crops(scan)
+    assert placed.judged(images.shape).tolist() == [[True] * 3, [False] * 3]
+
+
+def test_two_planes_in_one_place_are_a_reason_to_set_the_study_aside(sax_model: Path) -> None:
+    scan = Scan("sax", _images(1, 3, 32, 32), (1.0, 1.0), (0.0, 10.0, 10.0))
+    with pytest.raises(StudyRejected, match="planes_coincide"):
+        CinemaSegmenter.load(sax_model, precision="fp32").crops(scan)
