@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cmr_models import grid, zoo
 from cmr_models.grid import Grid
 from cmr_models.heart_box import Middle, heart_middle
+from cmr_models.memory_reuse import keep_freed_memory
 from cmr_models.reasons import StudyRejected
 from cmr_models.scan import Scan
 from cmr_models.segmentation import Segmenter, chosen_device, chosen_precision
@@ -28,7 +29,7 @@ class CinemaNetwork:
     """A network of :mod:`cmr_models.nets` that takes a dict of view to (batch, channel, x, y[, z]).
 
     In bfloat16 the whole network is bfloat16 except its read-out, so that nothing is cast on the way; convolutions
-    run channels-last.
+    run channels-last. On a processor the process keeps the memory that it has freed (:mod:`cmr_models.memory_reuse`).
 
     Attributes:
         card: the model's card.
@@ -41,6 +42,8 @@ class CinemaNetwork:
         self.device = torch.device(chosen_device(device))
         self.precision = chosen_precision(self.device, precision)
         self.network = network.eval().requires_grad_(False).to(self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
         if self._casts:
             self.network.to(self.precision)
