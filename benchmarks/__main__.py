@@ -15,6 +15,7 @@ BENCHMARKS = (
     "real_scans",
     "simulated_cohort",
     "parity",
+    "inference",
     "statistics",
     "statistics_validation",
 )

@@ -93,6 +93,25 @@ def _segment_stage(results: Mapping[str, Any]) -> str:
     return _section("The segment stage", "segment_stage", table(("Figure", "Value"), rows))
 
 
+def _inference(results: Mapping[str, Any]) -> str:
+    error = " and ".join(number(results["bf16_logit_error"][part], 4) for part in ("mean", "max"))
+    rows = [
+        ("device", results["device"]),
+        ("study", results["study"]),
+        (
+            "the published way (bf16 autocast, frame by frame), frames/s",
+            number(results["published_autocast_frames_s"], 3),
+        ),
+        ("bare network on tensors in memory, frames/s", number(results["bare_network_frames_s"], 3)),
+        ("stage, from published study to published prediction, frames/s", number(results["stage_frames_s"], 3)),
+        ("stage over the published way", number(results["stage_over_published"], 2)),
+        ("stage over the bare network", number(results["stage_over_bare"], 2)),
+        ("voxels that both ways label alike", number(results["labels_that_agree"], 4)),
+        ("mean and largest error of bf16 logits", error),
+    ]
+    return _section("CineMA's base segmentation", "inference", table(("Figure", "Value"), rows))
+
+
 def _real_scans(results: list[Mapping[str, Any]]) -> str:
     rows = [(row["participant"], row["phenotype"], number(row["found"]), number(row["reference"])) for row in results]
     return _section(
@@ -129,6 +148,7 @@ _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "convert": _convert,
     "segmentation": _segmentation,
     "segment_stage": _segment_stage,
+    "inference": _inference,
     "real_scans": _real_scans,
     "simulated_cohort": _simulated_cohort,
     "parity": _parity,
