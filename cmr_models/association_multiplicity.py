@@ -47,7 +47,7 @@ def bonferroni(minus_log10_p: npt.ArrayLike, tests: float | None = None) -> Floa
     count = float((~np.isnan(scores)).sum()) if tests is None else tests
     if count < 1 and tests is not None:
         raise ValueError(f"tests must be 1 or more, got {tests}")
-    return np.maximum(scores - np.log10(max(count, 1)), 0)
+    return np.asarray(np.maximum(scores - np.log10(max(count, 1)), 0), np.float64)
 
 
 class EffectiveTests(NamedTuple):
@@ -75,9 +75,9 @@ def effective_tests(values: npt.ArrayLike) -> EffectiveTests:
     x = x[:, x.std(axis=0) > 1e-12 * np.maximum(np.abs(x).max(axis=0, initial=0), _TINY)]
     if not x.shape[1]:
         raise ValueError("no exposure varies")
-    roots = np.linalg.eigvalsh(np.atleast_2d(np.corrcoef(x, rowvar=False)))[::-1]
+    roots: Floats = np.linalg.eigvalsh(np.atleast_2d(np.corrcoef(x, rowvar=False)))[::-1]
     # Rounded first: an eigenvalue of 2 - 1e-15 is not one of 1.99.
-    roots = np.round(np.maximum(roots, 0), 10)
+    roots = np.asarray(np.round(np.maximum(roots, 0), 10), np.float64)
     li_ji = float(((roots >= 1) + (roots - np.floor(roots))).sum())
     reached = np.searchsorted(np.cumsum(roots) / roots.sum(), _SIMPLE_M_SHARE - 1e-12)
     return EffectiveTests(li_ji, float(reached + 1))
@@ -98,7 +98,9 @@ def adjust(table: pd.DataFrame, by: Sequence[str] = (), *, effective: float | No
     if unknown:
         raise ValueError(f"columns {unknown} are not in the table; it has {list(table)}")
     scores = table["minus_log10_p"].astype(float)
-    family: npt.NDArray[Any] = table.groupby(list(by), dropna=False).ngroup().to_numpy() if by else np.zeros(len(table), int)
+    family: npt.NDArray[Any] = (
+        table.groupby(list(by), dropna=False).ngroup().to_numpy() if by else np.zeros(len(table), int)
+    )
     values: Floats = np.asarray(scores, np.float64)
     added: dict[str, Floats] = {name: _within(values, family, rule) for name, rule in _RULES.items()}
     log_q = np.asarray(added["minus_log10_q_bh"], np.float64)
