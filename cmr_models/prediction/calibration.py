@@ -24,12 +24,12 @@ _D_BINS = 10
 
 class Calibration(NamedTuple):
     """Attributes:
-        observed, expected: chance of the event by the horizon: Kaplan-Meier, and mean predicted.
-        ratio, ratio_ci_low, ratio_ci_high: observed over expected.
-        slope, slope_se: coefficient of ``log(-log(1 - risk))`` in a Cox model; under 1 where risks are too extreme.
-        ici, e50, e90: mean, median and 90th percentile of the distance between the smoothed curve and the diagonal.
-        curve: ``predicted, observed`` of each person, by predicted.
-        deciles: ``predicted, observed, ci_low, ci_high, n, n_events`` of tenths of predicted risk.
+    observed, expected: chance of the event by the horizon: Kaplan-Meier, and mean predicted.
+    ratio, ratio_ci_low, ratio_ci_high: observed over expected.
+    slope, slope_se: coefficient of ``log(-log(1 - risk))`` in a Cox model; under 1 where risks are too extreme.
+    ici, e50, e90: mean, median and 90th percentile of the distance between the smoothed curve and the diagonal.
+    curve: ``predicted, observed`` of each person, by predicted.
+    deciles: ``predicted, observed, ci_low, ci_high, n, n_events`` of tenths of predicted risk.
     """
 
     observed: float
@@ -150,5 +150,7 @@ def _deciles(times: Floats, events: Bools, risk: Floats, horizon: float) -> pd.D
         here = tenth == k
         alive, low, high = (float(part[0]) for part in kaplan_meier(times[here], events[here]).at([horizon]))
         counts = {"n": int(here.sum()), "n_events": int(events[here].sum())}
-        rows.append({"predicted": risk[here].mean(), "observed": 1 - alive, "ci_low": 1 - high, "ci_high": 1 - low, **counts})
+        rows.append(
+            {"predicted": risk[here].mean(), "observed": 1 - alive, "ci_low": 1 - high, "ci_high": 1 - low, **counts}
+        )
     return pd.DataFrame(rows)

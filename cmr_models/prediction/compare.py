@@ -9,8 +9,10 @@ import numpy.typing as npt
 from scipy import stats
 
 from cmr_models.estimates import minus_log10_p
-from cmr_models.prediction.horizon import Floats, check_risk, check_times, standing
+from cmr_models.prediction.horizon import Floats, check_risk, check_times
 from cmr_models.prediction.time_auc import time_auc
+from cmr_models.survival.brier_score import brier_weights
+from cmr_models.survival.censoring import censoring_curve
 from cmr_models.survival.discrimination import concordance
 
 _Z95 = float(stats.norm.ppf(0.975))
@@ -66,13 +68,14 @@ def compare_brier(
 
     Raises:
         ValueError: lengths differ, a risk outside [0, 1].
-        NotEstimableError: no case or no control at the horizon.
+        NotEstimableError: nobody can be uncensored at the horizon.
     """
     times, events, (a, b) = check_times(exit, event, first, second)
     check_risk(a)
     check_risk(b)
-    at = standing(times, events, horizon)
-    losses = [at.weight * (at.case - risk) ** 2 for risk in (a, b)]
+    dead = events & (times <= horizon)
+    weight = brier_weights(times, events, np.array([horizon]), censoring_curve(times, events))[:, 0]
+    losses = [weight * (dead - risk) ** 2 for risk in (a, b)]
     apart = losses[0] - losses[1]
     return _paired(float(losses[0].mean()), float(losses[1].mean()), (apart - apart.mean()) / len(apart))
 

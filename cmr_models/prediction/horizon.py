@@ -17,9 +17,9 @@ Bools = npt.NDArray[np.bool_]
 
 class Standing(NamedTuple):
     """Attributes:
-        case: ``(n,)`` had the event at or before the horizon.
-        control: ``(n,)`` without it at the horizon; those in neither left before.
-        weight: ``(n,)`` one over the chance of being seen so long; 0 for those who left.
+    case: ``(n,)`` had the event at or before the horizon.
+    control: ``(n,)`` without it at the horizon; those in neither left before.
+    weight: ``(n,)`` one over the chance of being seen so long; 0 for those who left.
     """
 
     case: Bools
@@ -27,7 +27,9 @@ class Standing(NamedTuple):
     weight: Floats
 
 
-def check_times(exit: npt.ArrayLike, event: npt.ArrayLike, *scores: npt.ArrayLike) -> tuple[Floats, Bools, list[Floats]]:
+def check_times(
+    exit: npt.ArrayLike, event: npt.ArrayLike, *scores: npt.ArrayLike
+) -> tuple[Floats, Bools, list[Floats]]:
     """Times, events and scores as vectors.
 
     Raises:
@@ -36,7 +38,9 @@ def check_times(exit: npt.ArrayLike, event: npt.ArrayLike, *scores: npt.ArrayLik
     times, events = np.asarray(exit, np.float64), check_events(event)
     given = [np.asarray(score, np.float64) for score in scores]
     if times.ndim != 1 or not len(times) or any(part.shape != times.shape for part in (events, *given)):
-        raise ValueError(f"exit, event and scores must be vectors of one length over 0, got {times.shape}, {events.shape}")
+        raise ValueError(
+            f"exit, event and scores must be vectors of one length over 0, got {times.shape}, {events.shape}"
+        )
     if not all(np.isfinite(part).all() for part in (times, *given)):
         raise ValueError("exit and scores must be finite; drop rows with missing values first")
     refuse_negative(times)

@@ -18,7 +18,7 @@ from cmr_models.survival.risk_sets import make_risk_sets
 
 Floats = npt.NDArray[np.float64]
 
-_FOLDS = 10
+_FOLDS = 5
 
 
 class Path(NamedTuple):
