@@ -3,11 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from lifelines.datasets import load_lung
 
 from cmr_models.survival import (
     check_proportional_hazards,
-    concordance,
     fit_cox,
     kaplan_meier,
     log_rank,
@@ -108,12 +106,6 @@ def test_the_restricted_mean_of_survrm2_s_example() -> None:
     np.testing.assert_allclose(
         [difference.value, difference.ci_low, difference.ci_high], [-0.137, -0.939, 0.665], atol=6e-4
     )
-
-
-def test_the_concordance_of_age_in_lung_cancer_has_rs_error() -> None:
-    table = load_lung()
-    found = concordance(table["time"], table["status"] == 1, table["age"])
-    assert (found.value, found.se) == (pytest.approx(0.5502, abs=6e-5), pytest.approx(0.02614, abs=2e-4))
 
 
 def test_maintained_leukaemia_is_as_in_r() -> None:
