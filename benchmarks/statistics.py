@@ -27,7 +27,7 @@ from cmr_models.survival import concordance, fit_cox
 
 _COX_PEOPLE, _COX_TERMS, _ROBUST_PEOPLE = 100_000, 20, 20_000
 _SCAN_PEOPLE, _SCAN_EXPOSURES, _SCAN_OUTCOMES, _SCAN_COVARIATES = 70_000, 100, 1_500, 12
-_SCANNED_HERE, _PEER_FITS = 192, 3
+_SCANNED_HERE, _PEER_FITS, _TIMES_HERE, _FOREST_PEER = 192, 3, 6, 5_000
 
 
 def main() -> None:
@@ -141,6 +141,44 @@ def scan_logistic(repeats: int) -> dict[str, float]:
     )
 
 
+def scan_cox(repeats: int) -> dict[str, float]:
+    """The Cox scan on a few outcomes of 3 % events, scaled, against a loop of our own Cox fits, scaled."""
+    rng = np.random.default_rng(23)
+    z = pd.DataFrame(rng.normal(size=(_SCAN_PEOPLE, _SCAN_COVARIATES))).add_prefix("z")
+    x = pd.DataFrame(rng.normal(size=(_SCAN_PEOPLE, _SCAN_EXPOSURES))).add_prefix("x")
+    hazard, censored = 0.003 * np.exp(0.3 * z["z0"] + 0.02 * x["x0"]), rng.uniform(8, 12, _SCAN_PEOPLE)
+    failing = rng.exponential(1 / hazard.to_numpy()[:, None], (_SCAN_PEOPLE, _TIMES_HERE))
+    outcomes = {
+        f"y{j}": pd.DataFrame({"exit": np.minimum(failing[:, j], censored), "event": failing[:, j] <= censored})
+        for j in range(_TIMES_HERE)
+    }
+    ours, found = _timed(lambda: scan(x, outcomes, z, family="cox"), 1)
+    table = pd.concat([z, x[["x0"]], outcomes["y0"]], axis=1)
+    theirs, fit = _timed(lambda: fit_cox(table, exit="exit", event="event", covariates=[*z, "x0"]), 1)
+    apart = abs(found["z"].iloc[0] - fit.estimates["z"].iloc[-1])
+    pairs = _SCAN_EXPOSURES * _SCAN_OUTCOMES
+    return _against(ours * _SCAN_OUTCOMES / _TIMES_HERE, theirs * pairs, difference_from_wald_z=apart)
+
+
+def forest(repeats: int) -> dict[str, float]:
+    """A forest of relative risks at cohort size; scikit-survival's on a fourteenth of the people, not scaled."""
+    from sksurv.ensemble import RandomSurvivalForest
+    from sksurv.util import Surv
+
+    from cmr_models.prediction import LEARNERS
+    from cmr_models.prediction.learners import Times
+
+    table = cohort(_SCAN_PEOPLE, 20, daily=True)
+    x, n = table[[f"x{j}" for j in range(20)]].to_numpy(), _FOREST_PEER
+    times = Times(np.full(len(x), -np.inf), table["exit"].to_numpy(), table["event"].to_numpy() == 1)
+    ours, _ = _timed(lambda: LEARNERS["forest"](x, times, np.random.default_rng(0)), 1)
+    months = np.ceil(times.exit[:n] / 30.4)
+    outcome = Surv.from_arrays(times.event[:n], months)
+    peer = RandomSurvivalForest(n_estimators=10, min_samples_leaf=100, low_memory=True, random_state=0)
+    theirs, _ = _timed(lambda: peer.fit(x[:n], outcome), 1)
+    return _against(ours, theirs * 10, peer_people=n, peer_trees_scaled_to=100)
+
+
 def _timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     """Processor seconds of the fastest run, and what it returned."""
     seconds: list[float] = []
@@ -165,6 +203,8 @@ _CASES = {
     "harrell": harrell,
     "uno": uno,
     "scan_logistic": scan_logistic,
+    "scan_cox": scan_cox,
+    "forest": forest,
 }
 
 

@@ -139,13 +139,14 @@ def _slope(design: Floats, cases: Floats, best: _Point, j: int, spread: float, t
 
 
 def _profile(design: Floats, cases: Floats, best: _Point, j: int) -> Callable[[float], _Point]:
-    """From a value of coefficient ``j`` to the best of the others; each starts where the last one ended."""
+    """From a value of coefficient ``j`` to the best of the others; each starts from the nearest value seen."""
     free = np.arange(design.shape[1]) != j
-    last = [best.coef]
+    seen = [best.coef]
 
     def at(value: float) -> _Point:
-        point = _maximise(design, cases, np.where(free, last[0], value), free)
-        last[0] = point.coef
+        nearest = min(seen, key=lambda coef: abs(float(coef[j]) - value))
+        point = _maximise(design, cases, np.where(free, nearest, value), free)
+        seen.append(point.coef)
         return point
 
     return at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.association_scan_cox import CoxScores, check_times, score_times
 from cmr_models.estimates import minus_log10_p, minus_log10_p_t
 
 Floats = npt.NDArray[np.float64]
 Table = npt.ArrayLike | pd.DataFrame
-Family = Literal["linear", "logistic"]
+Times = Mapping[str, pd.DataFrame]
+Family = Literal["linear", "logistic", "cox"]
 
 _OUTCOMES_PER_BLOCK = 64
 _ROWS_PER_CHUNK = 2048
@@ -25,19 +27,21 @@ _SINGULAR = 1e-9
 _CONSTANT = 1e-8
 
 
-def scan(exposures: Table, outcomes: Table, covariates: Table | None, *, family: Family) -> pd.DataFrame:
+def scan(exposures: Table, outcomes: Table | Times, covariates: Table | None, *, family: Family) -> pd.DataFrame:
     """Test each exposure against each outcome, adjusted for covariates.
 
-    The z of the logistic family is that of the score test, and its coefficient one Newton step from the null
-    (the Wald estimate to four digits where effects are small); refit what matters. The linear family is exact:
-    z is Student's t of the per-pair regression.
+    The z of the logistic and the Cox family is that of the score test, and its coefficient one Newton step from
+    the null (the Wald estimate to four digits where effects are small); refit what matters with
+    :func:`cmr_models.association_refit.refit_hits`. The linear family is exact: z is Student's t of the per-pair
+    regression.
 
     Args:
         exposures: ``(n, e)`` numbers without missing values.
         outcomes: ``(n, o)``; missing where a person does not belong to the comparison (excluded controls, the
-            other sex). 0 or 1 for ``"logistic"``.
+            other sex). 0 or 1 for ``"logistic"``. For ``"cox"`` a mapping of each name to a frame of ``n`` rows
+            with ``exit``, ``event`` and perhaps ``entry``; at risk on (entry, exit], Efron's ties.
         covariates: ``(n, k)`` numbers without missing values; an intercept is added. None for none.
-        family: ``"linear"`` or ``"logistic"``.
+        family: ``"linear"``, ``"logistic"`` or ``"cox"``.
 
     Returns:
         One row a pair, outcome by outcome: ``exposure, outcome, n, n_cases`` (NaN if linear), ``coef, se``
@@ -51,20 +55,33 @@ def scan(exposures: Table, outcomes: Table, covariates: Table | None, *, family:
     Reference:
         Rao 1948 for the score test; Frisch & Waugh 1933 for the linear one.
     """
-    if family not in ("linear", "logistic"):
-        raise ValueError(f"family must be 'linear' or 'logistic', got {family!r}")
+    if family not in ("linear", "logistic", "cox"):
+        raise ValueError(f"family must be 'linear', 'logistic' or 'cox', got {family!r}")
     x_names, x = _complete(exposures, "exposures", "x")
     n = len(x)
     z = np.zeros((n, 0)) if covariates is None else _complete(covariates, "covariates", "z")[1]
-    y_names, blocks = _outcome_blocks(outcomes, n, family)
     if len(z) != n:
         raise ValueError(f"exposures and covariates must have as many rows, got {n} and {len(z)}")
     design = _make_design(x, z)
-    tables = [_block_table(design, _fit_block(y, design, family), x_names, names) for names, y in blocks]
-    columns = ["exposure", "outcome", "n", "n_cases", "coef", "se", "z", "minus_log10_p", "status", "reason"]
-    if not tables or not x_names or not y_names:
-        return pd.DataFrame(columns=columns)
-    return pd.concat(tables, ignore_index=True)[columns]
+    tables = [_block_table(design, block, x_names, names) for names, block in _blocks(outcomes, design, family)]
+    if not tables or not x_names:
+        return pd.DataFrame(columns=list(_COLUMNS))
+    return pd.concat(tables, ignore_index=True)[list(_COLUMNS)]
+
+
+_COLUMNS = ("exposure", "outcome", "n", "n_cases", "coef", "se", "z", "minus_log10_p", "status", "reason")
+
+
+def _blocks(outcomes: Table | Times, design: _Design, family: Family) -> Iterator[tuple[list[str], _Block]]:
+    """Names and tests of some outcomes at a time."""
+    if family == "cox":
+        for name, frame in check_times(outcomes, len(design.x)).items():
+            yield [str(name)], _cox(score_times(str(name), frame, design.x, design.q[:, 1:]))
+        return
+    if isinstance(outcomes, Mapping):
+        raise ValueError(f"outcomes of the {family!r} family must be a table, got a mapping")
+    for names, y in _outcome_blocks(outcomes, len(design.x), family):
+        yield names, _fit_block(y, design, family)
 
 
 @dataclass(frozen=True)
@@ -134,8 +151,8 @@ def _names(table: Table, count: int, prefix: str) -> list[str]:
     return [f"{prefix}{j + 1}" for j in range(count)]
 
 
-def _outcome_blocks(outcomes: Table, n: int, family: Family) -> tuple[list[str], Iterator[tuple[list[str], Floats]]]:
-    """Names, and some outcomes at a time, so that many small integers never stand all as floats."""
+def _outcome_blocks(outcomes: Table, n: int, family: Family) -> Iterator[tuple[list[str], Floats]]:
+    """Some outcomes at a time, so that many small integers never stand all as floats."""
     table = outcomes if isinstance(outcomes, pd.DataFrame) else np.asarray(outcomes)
     if not isinstance(table, pd.DataFrame) and table.ndim == 1:
         table = table[:, None]
@@ -143,19 +160,16 @@ def _outcome_blocks(outcomes: Table, n: int, family: Family) -> tuple[list[str],
         raise ValueError(f"outcomes must be (people, columns) for {n} people, got {table.shape}")
     names = _names(table, table.shape[1], "y")
 
-    def blocks() -> Iterator[tuple[list[str], Floats]]:
-        for start in range(0, len(names), _OUTCOMES_PER_BLOCK):
-            chosen = slice(start, start + _OUTCOMES_PER_BLOCK)
-            part = table.iloc[:, chosen] if isinstance(table, pd.DataFrame) else table[:, chosen]
-            values = np.asarray(part, np.float64)
-            wrong = np.isinf(values) if family == "linear" else ~(np.isnan(values) | np.isin(values, (0, 1)))
-            if wrong.any():
-                bad = [names[start + j] for j in np.flatnonzero(wrong.any(axis=0))]
-                allowed = "finite" if family == "linear" else "0 or 1"
-                raise ValueError(f"outcomes must be {allowed} or missing: {bad[:10]}")
-            yield names[chosen], values
-
-    return names, blocks()
+    for start in range(0, len(names), _OUTCOMES_PER_BLOCK):
+        chosen = slice(start, start + _OUTCOMES_PER_BLOCK)
+        part = table.iloc[:, chosen] if isinstance(table, pd.DataFrame) else table[:, chosen]
+        values = np.asarray(part, np.float64)
+        wrong = np.isinf(values) if family == "linear" else ~(np.isnan(values) | np.isin(values, (0, 1)))
+        if wrong.any():
+            bad = [names[start + j] for j in np.flatnonzero(wrong.any(axis=0))]
+            allowed = "finite" if family == "linear" else "0 or 1"
+            raise ValueError(f"outcomes must be {allowed} or missing: {bad[:10]}")
+        yield names[chosen], values
 
 
 def _make_design(x: Floats, z: Floats) -> _Design:
@@ -222,6 +236,21 @@ def _logistic(y: Floats, present: npt.NDArray[np.bool_], n: Floats, design: _Des
     score = design.x.T @ (cases - mask * chance)
     unlimited, nothing = np.full(len(n), np.inf), np.full(len(n), np.nan)
     return _Block(score, variance, apart, n, n_cases, unlimited, nothing, np.ones(len(n)), reason)
+
+
+def _cox(found: CoxScores) -> _Block:
+    one = np.ones(1)
+    return _Block(
+        score=found.score[:, None],
+        variance=found.variance[:, None],
+        apart=found.apart[:, None],
+        n=one * found.n,
+        n_cases=one * found.n_events,
+        df=one * np.inf,
+        rest=one * np.nan,
+        scale=one,
+        reason=np.array([found.reason], object),
+    )
 
 
 def _null_models(

@@ -45,3 +45,45 @@ def predict_survival(fit: CoxFit, times: npt.ArrayLike) -> Floats:
         cumulative = steps[np.searchsorted(curve["time"], at, "right")]
         survival[people] = np.exp(-np.exp(fit.linear_predictor[people])[:, None] * cumulative)
     return survival
+
+
+def linear_predictor(fit: CoxFit, table: pd.DataFrame) -> Floats:
+    """``(m,)`` of other people, centred at the people fitted; NaN where a coefficient is infinite.
+
+    Args:
+        fit: a Cox model.
+        table: with the covariates of the fit; a text that no one fitted had counts as the reference.
+
+    Raises:
+        ValueError: a covariate is missing from ``table``, or has missing values.
+    """
+    coef = fit.estimates.set_index("term").loc[fit._centre.index, "coef"].to_numpy(float)
+    columns = [_column(table, str(term), str(owner)) for term, owner in fit.covariate_of.items()]
+    values = np.column_stack(columns) if columns else np.zeros((len(table), 0))
+    if not np.isfinite(values).all():
+        raise ValueError("covariates must be finite; drop or impute those rows first")
+    return np.asarray((values - fit._centre.to_numpy(float)) @ coef, np.float64)
+
+
+def predict_risk(fit: CoxFit, table: pd.DataFrame, times: npt.ArrayLike) -> Floats:
+    """``(m, t)`` chance of the event by each of ``times`` for other people, of a model without strata.
+
+    Raises:
+        ValueError: as :func:`linear_predictor`; a model with strata.
+    """
+    baseline = baseline_hazard(fit)
+    if fit._observed["stratum"].nunique() > 1:
+        raise ValueError("risk of other people needs a model without strata: a stratum has a baseline of its own")
+    steps = np.concatenate([[0.0], baseline["cumulative_hazard"]])
+    cumulative = steps[np.searchsorted(baseline["time"], np.asarray(times, np.float64), "right")]
+    relative = np.exp(np.clip(linear_predictor(fit, table), -700, 700))
+    return np.asarray(-np.expm1(-relative[:, None] * cumulative), np.float64)
+
+
+def _column(table: pd.DataFrame, term: str, owner: str) -> Floats:
+    if owner not in table:
+        raise ValueError(f"covariate {owner!r} is not a column of the table; it has {list(table)}")
+    if term == owner:
+        return table[owner].to_numpy(float)
+    level = term.removeprefix(f"{owner}=")
+    return np.where(table[owner].isna(), np.nan, table[owner].astype(str) == level)

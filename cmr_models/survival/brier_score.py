@@ -65,7 +65,7 @@ def brier(
     exits, events, predicted, at = _check(exit, event, survival, times)
     curve = censoring_curve(exits, events) if censoring is None else censoring
     null = kaplan_meier(exits, events).at(at)[0]
-    weights = _weights(exits, events, at, curve)
+    weights = brier_weights(exits, events, at, curve)
     alive = (exits[:, None] > at).astype(float)
     loss = weights * (alive - predicted) ** 2
     score = loss.mean(axis=0)
@@ -95,7 +95,7 @@ def _check(
     return exits, events, predicted, at
 
 
-def _weights(exits: Floats, events: Bools, at: Floats, curve: CensoringCurve) -> Floats:
+def brier_weights(exits: Floats, events: Bools, at: Floats, curve: CensoringCurve) -> Floats:
     """``(n, t)`` one over the chance to be uncensored, 0 where the status at the time is not known."""
     beyond, own = curve.at(at), curve.at(exits)
     alive, dead = exits[:, None] > at, events[:, None] & (exits[:, None] <= at)

@@ -55,6 +55,7 @@ class CoxFit:
     _likelihood: PartialLikelihood = field(repr=False)
     _standard_coef: Floats = field(repr=False)
     _observed: pd.DataFrame = field(repr=False)
+    _centre: pd.Series = field(repr=False)
 
 
 def fit_cox(
@@ -135,6 +136,7 @@ def fit_cox(
         _likelihood=likelihood,
         _standard_coef=best.coef,
         _observed=observed.assign(stratum=codes),
+        _centre=pd.Series(values[:, kept].mean(axis=0), labels),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ class Concordance:
         se: standard error by the infinitesimal jackknife.
         n_pairs: comparable pairs (unweighted).
         concordant, discordant, tied_risk: their split (unweighted).
+        influence: ``(n,)`` of each person on the value; two risks of the same people are compared through it.
     """
 
     value: float
@@ -36,6 +37,7 @@ class Concordance:
     concordant: int
     discordant: int
     tied_risk: int
+    influence: Floats = field(repr=False)
 
 
 def concordance(
@@ -196,4 +198,5 @@ def _from_pairs(pairs: _Pairs) -> Concordance:
         concordant=concordant,
         discordant=n_pairs - concordant - tied_risk,
         tied_risk=tied_risk,
+        influence=influence,
     )

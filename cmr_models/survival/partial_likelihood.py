@@ -112,6 +112,20 @@ def make_terms(coef: Floats, x: Floats, at: RiskSets) -> Terms:
     eta = x @ coef
     shift = float(eta.max())
     relative = at.weight * np.exp(eta - shift)
+    sums = _less_ties(relative, x, at)
+    total = sums[:, 0]
+    if not (total > 0).all():
+        raise NotEstimableError("not_converged", "a risk set has no weight")
+    return Terms(eta, shift, relative, total, sums[:, 1:] / total[:, None], at.term_weight / total)
+
+
+def risk_set_means(terms: Terms, values: Floats, at: RiskSets) -> Floats:
+    """``(E, c)`` mean over each term's risk set of ``values (m, c)`` that are no part of the model."""
+    return np.asarray(_less_ties(terms.relative, values, at)[:, 1:] / terms.total[:, None], np.float64)
+
+
+def _less_ties(relative: Floats, x: Floats, at: RiskSets) -> Floats:
+    """``(E, 1 + c)`` sums over each term's risk set, less Efron's share of its deaths."""
     sums = at.at_risk(relative, x)[at.term_at]
     if at.term_share.any():
         dying = relative[at.dead]
@@ -119,10 +133,7 @@ def make_terms(coef: Floats, x: Floats, at: RiskSets) -> Terms:
         for j in range(x.shape[1]):
             ties = np.bincount(at.dead_at, dying * x[at.dead, j], at.n_times)
             sums[:, 1 + j] -= at.term_share * ties[at.term_at]
-    total = sums[:, 0]
-    if not (total > 0).all():
-        raise NotEstimableError("not_converged", "a risk set has no weight")
-    return Terms(eta, shift, relative, total, sums[:, 1:] / total[:, None], at.term_weight / total)
+    return sums
 
 
 def score(terms: Terms, x: Floats, at: RiskSets, by_time: Floats | None = None) -> Floats:

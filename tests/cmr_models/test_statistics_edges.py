@@ -160,7 +160,9 @@ def test_what_cannot_be_estimated_has_a_reason(call: Callable[[pd.DataFrame], ob
         (lambda t: scan(t[["x"]], t[["e"]], t[["z"]], family="logistic"), r"0 or 1 or missing: \['e'\]"),
         (lambda t: scan(t[["x"]] * np.nan, t[["d"]], t[["z"]], family="logistic"), r"exposures have missing .*\['x'\]"),
         (lambda t: scan(t[["x"]], t[["d"]], t[["z"]].iloc[1:], family="linear"), "as many rows"),
-        (lambda t: scan(t[["x"]], t[["d"]], t[["z"]], family="cox"), "family must be"),
+        (lambda t: scan(t[["x"]], t[["d"]], t[["z"]], family="poisson"), "family must be"),
+        (lambda t: scan(t[["x"]], t[["d"]], t[["z"]], family="cox"), "must map each name to a frame"),
+        (lambda t: scan(t[["x"]], {"d": t[["d"]]}, t[["z"]], family="cox"), "needs columns exit and event"),
     ],
 )
 def test_impossible_input_is_named(call: Callable[[pd.DataFrame], object], message: str) -> None:

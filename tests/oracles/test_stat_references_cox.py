@@ -1,8 +1,6 @@
 """Cox regression against R's published results and closed forms, and against the other engines on random data."""
 
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -37,15 +35,6 @@ def veteran() -> pd.DataFrame:
     return table.assign(
         status=outcome["Status"], time=outcome["Survival_in_days"], trt=(table["Treatment"] == "test").astype(float)
     )
-
-
-@pytest.fixture(scope="module")
-def ovarian() -> pd.DataFrame:
-    """R's data set of that name, from a folder of the reader's."""
-    path = Path(os.environ.get("CMR_STATISTICS_DATA", "")) / "ovarian.csv"
-    if not path.is_file():
-        pytest.skip("ovarian (26 rows) ships with R's survival only; set CMR_STATISTICS_DATA to a folder with it")
-    return pd.read_csv(path)
 
 
 def _random(seed: int = 0, n: int = 300) -> pd.DataFrame:
@@ -116,20 +105,6 @@ def test_the_proportional_hazards_test_has_its_closed_form() -> None:
     assert tests.loc["x", "chi2"] == pytest.approx(0.300497438574, abs=1e-8)
     assert tests.index[-1] == "GLOBAL"
     assert tests.loc["GLOBAL", "chi2"] == pytest.approx(0.300497438574, abs=1e-8)
-
-
-def test_ovarian_proportional_hazards_are_as_in_r(ovarian: pd.DataFrame) -> None:
-    fit = fit_cox(ovarian, exit="futime", event="fustat", covariates=["age", "ecog.ps"])
-    np.testing.assert_allclose(check_proportional_hazards(fit)["chi2"], [0.698, 2.371, 3.633], atol=6e-4)
-
-
-def test_ovarian_nested_models_are_as_in_r(ovarian: pd.DataFrame) -> None:
-    table = ovarian.assign(product=ovarian["resid.ds"] * ovarian["rx"])
-    terms = ["resid.ds", "rx", "ecog.ps", "product"]
-    fits = [fit_cox(table, exit="futime", event="fustat", covariates=terms[: k + 1]) for k in range(4)]
-    found = [fit.log_likelihood for fit in fits]
-    np.testing.assert_allclose(found, [-33.105, -32.269, -31.97, -30.946], atol=6e-4)
-    assert 2 * (found[3] - found[2]) == pytest.approx(2.0469, abs=6e-4)
 
 
 @pytest.mark.skip(reason="regression_zph_rank_old: the approximation of R's survival before version 3 is not offered")
