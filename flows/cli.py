@@ -88,6 +88,17 @@ def derive(**choice: Any) -> None:
 @main.command()
 @_COHORT
 @_CONFIG
+@_PROFILE
+def perfusion(**choice: Any) -> None:
+    """First-pass perfusion, where there is any: flow maps, AHA segments, reserve."""
+    from flows.perfusion import perfusion as flow
+
+    flow(_settings(**choice))
+
+
+@main.command()
+@_COHORT
+@_CONFIG
 def associate(**choice: Any) -> None:
     """Prevalent disease on every phenotype."""
     from flows.cohort import associate as flow

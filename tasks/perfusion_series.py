@@ -87,7 +87,9 @@ def _kinds(group: PlaneImages) -> dict[str, list[Image]]:
     base = f"perfusion_{state}{'_aif' if _AIF.search(words) else ''}"
     flips = np.array([image.number("flip_angle_deg") for image in group.images])
     echoes = np.array([image.number("echo_time_ms") for image in group.images])
+    delays = np.nan_to_num([image.number("inversion_ms") for image in group.images])
     is_pd = np.full(len(flips), bool(_PD.search(words))) | (flips < _PD_FLIP_SHARE * _usual(flips))
+    is_pd |= (delays <= 0) & (delays > 0).any()
     is_second = echoes > _SECOND_ECHO_SHARE * np.nanmin(echoes) if np.isfinite(echoes).any() else np.zeros(len(echoes))
     kinds: dict[str, list[Image]] = defaultdict(list)
     for image, pd, second in zip(group.images, is_pd, is_second, strict=True):
@@ -141,7 +143,8 @@ def _view(runs: Sequence[_Run], name: str) -> xr.Dataset:
     view = assemble(members, [], axis)
     view = view.assign(acquired_ms=(("frame", "slice"), acquired))
     facts = {number: runs[0].images[0].number(number) for number in _NUMBERS}
-    return view.assign_attrs(state=name.split("_")[1], timed_by=how.pop() if len(how) == 1 else "mixed", **facts)
+    timed_by = how.pop() if len(how) == 1 else "mixed"
+    return view.assign_attrs(state=name.split("_")[1], timed_by=timed_by, start_ms=start, **facts)
 
 
 def _member(run: _Run, n_frames: int, start_ms: float) -> PlaneImages:

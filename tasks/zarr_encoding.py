@@ -36,8 +36,8 @@ class EncodingError(RuntimeError):
 def encode_tree(tree: xr.DataTree) -> dict[str, bytes]:
     """Zarr keys and values of ``tree``.
 
-    Images ``(frame, slice, row, col)`` lie in chunks of 1 slice x 10 frames, Blosc zstd-5, bits shuffled (bytes for
-    8-bit labels); everything smaller in one raw chunk. Every compressed chunk is decoded and compared at once.
+    Images ``(frame, slice, row, col)`` lie in chunks of 1 slice x 10 frames, maps ``(slice, row, col)`` in chunks of
+    1 slice, Blosc zstd-5, bits shuffled (bytes for 8-bit labels); everything smaller in one raw chunk. Every compressed chunk is decoded and compared at once.
 
     Raises:
         TypeError: if an array is not numeric.
@@ -59,12 +59,14 @@ def _encode_array(prefix: str, array: xr.Variable) -> Iterator[tuple[str, bytes]
         raise TypeError(f"only numbers can be stored, {prefix.strip('/')} holds {values.dtype}")
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     chunk = _chunk_shape(values)
-    shuffle = ("shuffle" if values.dtype.itemsize == 1 else "bitshuffle") if values.ndim == 4 else ""
+    shuffle = ("shuffle" if values.dtype.itemsize == 1 else "bitshuffle") if values.ndim in (3, 4) else ""
     yield f"{prefix}zarr.json", _json(_array(values, array, chunk, shuffle))
     yield from _chunks(prefix, values, chunk, shuffle)
 
 
 def _chunk_shape(values: npt.NDArray[Any]) -> tuple[int, ...]:
+    if values.ndim == 3:
+        return (1, *(max(1, n) for n in values.shape[1:]))
     if values.ndim != 4:
         return tuple(max(1, n) for n in values.shape)
     frames, _, rows, cols = values.shape
