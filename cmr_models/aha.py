@@ -176,7 +176,7 @@ def statistics(
 
 
 def reserve(stress: npt.ArrayLike, rest: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Myocardial perfusion reserve: flow at stress over flow at rest; NaN where either is missing or rest is not positive."""
+    """Myocardial perfusion reserve, flow at stress over flow at rest; NaN where there is none."""
     numerator, denominator = np.asarray(stress, np.float64), np.asarray(rest, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)

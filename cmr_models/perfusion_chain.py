@@ -58,9 +58,7 @@ def models() -> dict[str, str]:
     return {task: zoo.card("default", task).digest for task in ("detect_aif", "segment_perfusion")}
 
 
-def measure(
-    views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, aif_mask: Mask | None = None
-) -> Measured:
+def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, aif_mask: Mask | None = None) -> Measured:
     """Maps and segments of one state.
 
     Args:

@@ -74,12 +74,14 @@ def phenotypes(results: Mapping[State, StateResult | Missing]) -> dict[str, Valu
 
 
 def _blank(state: State, why: Missing) -> dict[str, Value]:
-    return {row.name: why for row in PHENOTYPES if row.name.split("_")[1] == state or f"_{state}_" in row.name}
+    return {row.name: why for row in PHENOTYPES if f"_{state}_" in row.name}
 
 
 def _of_state(state: State, found: StateResult) -> dict[str, Value]:
     flow = _whole(found.segments[FLOW])
-    values: dict[str, Value] = {_named(quantity, state): _pooled(_whole(rows)) for quantity, rows in found.segments.items()}
+    values: dict[str, Value] = {
+        _named(quantity, state): _pooled(_whole(rows)) for quantity, rows in found.segments.items()
+    }
     for artery, members in TERRITORIES.items():
         values[f"mbf_{state}_{artery}_ml_min_g"] = _pooled(flow.loc[flow.index.intersection(members)])
     values[f"mbf_{state}_lowest_ml_min_g"] = _known(float(flow["median"].min()), "segment_empty")

@@ -59,7 +59,9 @@ def first_pass(view: xr.Dataset, time_s: npt.NDArray[np.float64] | None = None, 
     _check_not_clipped(stored)
     grid = _grid(acquired, valid) if time_s is None else time_s
     if grid[-1] - grid[0] < SHORTEST_S - GRID_S:
-        raise StudyRejected("perfusion_few_frames", f"{grid[-1] - grid[0]:.0f} s; at least {SHORTEST_S:.0f} are needed.")
+        raise StudyRejected(
+            "perfusion_few_frames", f"{grid[-1] - grid[0]:.0f} s; at least {SHORTEST_S:.0f} are needed."
+        )
     slices = [_resampled(stored[valid[:, k], k], acquired[valid[:, k], k], grid) for k in range(stored.shape[1])]
     return FirstPass(_scaled(np.stack(slices), view), grid)
 
@@ -74,7 +76,9 @@ def _scaled(values: npt.NDArray[np.float32], view: xr.Dataset) -> Signal:
     """Stored values as the scanner's."""
     attributes = view.attrs
     scanner = values * attributes.get("intensity_scale", 1) + attributes.get("intensity_offset", 0)
-    return np.asarray(scanner * attributes.get("rescale_slope", 1.0) + attributes.get("rescale_intercept", 0.0), np.float32)
+    return np.asarray(
+        scanner * attributes.get("rescale_slope", 1.0) + attributes.get("rescale_intercept", 0.0), np.float32
+    )
 
 
 def _check_not_clipped(stored: npt.NDArray[np.uint16]) -> None:

@@ -46,7 +46,9 @@ _TABLE: tuple[Reason, ...] = (
     Reason("series_mapping", "convert", "excluded", "T1, T2 or other parametric map."),
     Reason("series_result", "convert", "excluded", "Result of inline analysis or secondary capture."),
     Reason("series_not_cine", "convert", "excluded", "Not a cine: too few frames in the cycle."),
-    Reason("series_perfusion", "convert", "excluded", "First-pass perfusion series, by a version that did not read them."),
+    Reason(
+        "series_perfusion", "convert", "excluded", "First-pass perfusion series, by a version that did not read them."
+    ),
     Reason("series_short_run", "convert", "excluded", "Images over several beats, too few for a first pass."),
     Reason("series_repeated", "convert", "excluded", "Another series of the same plane is more complete or later."),
     Reason("series_unknown_view", "convert", "excluded", "The plane matches none of the known views."),
@@ -133,7 +135,9 @@ _TABLE: tuple[Reason, ...] = (
         "No arterial-input series: the input is from the myocardial one, where it saturates; flow reads too high.",
     ),
     Reason("sequence_assumed", "perfusion", "flag", "Saturation delay or flip angle is not in the headers; assumed."),
-    Reason("aif_fallback", "perfusion", "flag", "The network found no left ventricle; the input is the model-free one."),
+    Reason(
+        "aif_fallback", "perfusion", "flag", "The network found no left ventricle; the input is the model-free one."
+    ),
     Reason("level_assumed", "perfusion", "flag", "One slice only: it is taken as mid-ventricular."),
     # perfusion: one slice, one number
     Reason("wall_open", "perfusion", "missing", "The wall is not closed around the pool in this slice."),

@@ -17,7 +17,7 @@ _HALF_DAY_MS = 12 * 3_600_000.0
 
 
 class BeatTimes(NamedTuple):
-    """Images in the order of time: ``order[k]`` is the image of frame ``k``, taken at ``time_ms[k]`` (NaN if unknown)."""
+    """Images in the order of time: ``order[k]`` is the image of frame ``k``, taken at ``time_ms[k]`` (NaN: unknown)."""
 
     order: npt.NDArray[np.intp]
     time_ms: npt.NDArray[np.float64]

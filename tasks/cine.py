@@ -22,7 +22,7 @@ from tasks.stack import assemble, sanitised
 
 @dataclass(frozen=True)
 class StudyViews:
-    """Views by name, perfusion among them, and the series left out: ``{"series", "description", "images", "reason"}`` each."""
+    """Views by name, and the series left out: ``{"series", "description", "images", "reason"}`` each."""
 
     views: dict[str, xr.Dataset]
     excluded: list[dict[str, Any]]

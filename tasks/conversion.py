@@ -75,9 +75,7 @@ def perfusion_key(key: str) -> str:
     return store.digest({"study": key, "perfusion": PERFUSION_VERSION})
 
 
-def planned_units(
-    units: Iterable[SourceUnit], settings: Mapping[str, Any], unread: Collection[str] = ()
-) -> list[Unit]:
+def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any], unread: Collection[str] = ()) -> list[Unit]:
     """Units with what planning asks for as their ``key``: these files, this converter, these settings.
 
     Files are told by path, size and time, so that planning reads none of them; the key of the published study comes

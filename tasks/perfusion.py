@@ -1,4 +1,4 @@
-"""Perfusion: from the first-pass series of a study to its flow maps, AHA segments and numbers, published as one file."""
+"""Perfusion: from the first-pass series of a study to its flow maps, AHA segments and numbers, in one file."""
 
 from __future__ import annotations
 
@@ -178,4 +178,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int | np.integer):
         return int(value)
     return round(float(value), _DECIMALS) if math.isfinite(value) else None
-

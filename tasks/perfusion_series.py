@@ -154,4 +154,3 @@ def _member(run: _Run, n_frames: int, start_ms: float) -> PlaneImages:
     time_ms = np.concatenate([run.times.time_ms - start_ms, np.full(missing, np.nan)])
     cycle = Cycle(image, time_ms, run.members.facts.cycle_ms, irregular=False)
     return PlaneImages(run.images, run.members.facts, cycle, run.plane)
-

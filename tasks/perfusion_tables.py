@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,6 @@ from tasks.ledger import Ledger, Outcome
 from tasks.parquet_tables import publish_table, table_key
 from tasks.store import Cohort, publish_bytes
 
-NAME = "perfusion"
 _STAGE = "perfusion"
 _IDENTITY: tuple[tuple[str, str], ...] = (
     ("study", "Study id: participant-visit"),
@@ -45,17 +45,17 @@ _SEGMENT_TYPES = {
 
 
 def write_tables(ledger: Ledger, cohort: Cohort) -> int:
-    """Publish ``perfusion.parquet``, ``perfusion_segments.parquet`` and ``perfusion_dictionary.csv``; returns the rows."""
+    """Publish ``perfusion.parquet``, ``perfusion_segments.parquet`` and the dictionary; returns the rows."""
     outcomes = [o for o in ledger.outcomes(_STAGE) if o.status != "retired"]
     publish_table(segment_table(outcomes), cohort.tables / "perfusion_segments.parquet")
     publish_bytes(dictionary_csv().encode(), cohort.tables / "perfusion_dictionary.csv")
-    publish_table(perfusion_table(outcomes), cohort.tables / "perfusion.parquet", ledger.state(_STAGE))  # it vouches
+    publish_table(perfusion_table(outcomes), perfusion_path(cohort), ledger.state(_STAGE))  # it vouches
     return len(outcomes)
 
 
 def are_current(ledger: Ledger, cohort: Cohort) -> bool:
     """Whether the published tables were made from this ledger."""
-    return table_key(cohort.tables / "perfusion.parquet") == ledger.state(_STAGE)
+    return table_key(perfusion_path(cohort)) == ledger.state(_STAGE)
 
 
 def perfusion_table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
@@ -72,6 +72,38 @@ def segment_table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
         for row in outcome.summary.get("segments", ())
     ]
     return pd.DataFrame(rows, columns=list(_SEGMENT_TYPES)).astype(_SEGMENT_TYPES)
+
+
+def perfusion_path(cohort: Cohort) -> Path:
+    """Where the stage's table of phenotypes lies."""
+    return cohort.tables / "perfusion.parquet"
+
+
+def perfusion_columns(wanted: Iterable[str]) -> list[str]:
+    """Those of ``wanted`` that stand in the perfusion table."""
+    known = {row.name for row in PHENOTYPES}
+    return [name for name in wanted if name in known]
+
+
+def with_perfusion(phenotypes: pd.DataFrame, cohort: Cohort, wanted: Iterable[str]) -> pd.DataFrame:
+    """The phenotype table with the perfusion columns that an analysis wants; as it is if it wants none.
+
+    A study whose perfusion was measured counts as measured: a visit may have been for perfusion alone. Its cine
+    phenotypes stay blank where the cine was not measured.
+
+    Raises:
+        FileNotFoundError: if the perfusion table is not there.
+    """
+    names = perfusion_columns(wanted)
+    if not names:
+        return phenotypes
+    path = perfusion_path(cohort)
+    if not path.exists():
+        raise FileNotFoundError(f"{names} are wanted and tables/perfusion.parquet is not there; run perfusion first")
+    measured = pd.read_parquet(path, columns=["study", "status", *names]).query("status == 'ok'").set_index("study")
+    joined = phenotypes.join(measured[names], on="study")
+    joined["status"] = joined["status"].mask(joined["study"].isin(measured.index), "ok")
+    return joined
 
 
 def dictionary_csv() -> str:

@@ -37,7 +37,8 @@ def encode_tree(tree: xr.DataTree) -> dict[str, bytes]:
     """Zarr keys and values of ``tree``.
 
     Images ``(frame, slice, row, col)`` lie in chunks of 1 slice x 10 frames, maps ``(slice, row, col)`` in chunks of
-    1 slice, Blosc zstd-5, bits shuffled (bytes for 8-bit labels); everything smaller in one raw chunk. Every compressed chunk is decoded and compared at once.
+    1 slice, Blosc zstd-5, bits shuffled (bytes for 8-bit labels); everything smaller in one raw chunk. Every compressed
+    chunk is decoded and compared at once.
 
     Raises:
         TypeError: if an array is not numeric.

@@ -86,9 +86,7 @@ def _map_rows(states: Mapping[str, xr.Dataset], quantity: str) -> dict[str, Any]
     }
 
 
-def _map_images(
-    dataset: xr.Dataset, quantity: str, window: tuple[float, float], factor: float
-) -> list[dict[str, Any]]:
+def _map_images(dataset: xr.Dataset, quantity: str, window: tuple[float, float], factor: float) -> list[dict[str, Any]]:
     labels, values = dataset["label"].values, dataset[quantity].values * factor
     names = [_LEVELS[level] for level in levels_of(len(labels))]
     rows, cols = _window_of(np.isin(labels, (LV, MYOCARDIUM)).any(axis=0))
@@ -109,14 +107,17 @@ def _window_of(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
     half = max(int(np.ptp(rows)), int(np.ptp(cols))) // 2 + _MARGIN_PX
     half = min(half, min(inside.shape) // 2)
     centre = [
-        int(np.clip((axis[0] + axis[-1]) // 2, half, n - half)) for axis, n in zip((rows, cols), inside.shape, strict=True)
+        int(np.clip((axis[0] + axis[-1]) // 2, half, n - half))
+        for axis, n in zip((rows, cols), inside.shape, strict=True)
     ]
     return slice(centre[0] - half, centre[0] + half), slice(centre[1] - half, centre[1] + half)
 
 
 def _png(colours: npt.NDArray[np.uint8]) -> str:
     factor = max(1, math.ceil(_SHOWN_PX / max(colours.shape[:2])))
-    image = Image.fromarray(colours).resize((colours.shape[1] * factor, colours.shape[0] * factor), Image.Resampling.NEAREST)
+    image = Image.fromarray(colours).resize(
+        (colours.shape[1] * factor, colours.shape[0] * factor), Image.Resampling.NEAREST
+    )
     content = io.BytesIO()
     image.quantize(256).save(content, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
@@ -147,7 +148,14 @@ def _bulls_eyes(states: Mapping[str, xr.Dataset], rows: Sequence[Mapping[str, An
 def _bulls_eye(name: str, title: str, unit: str, values: Mapping[int, float]) -> dict[str, Any]:
     window = BULLS_EYE_WINDOWS[name]
     low, high = (f"{edge:g}" for edge in window)
-    return {"title": title, "unit": unit, "sectors": sectors(values, window), "scale": scale(window), "low": low, "high": high}
+    return {
+        "title": title,
+        "unit": unit,
+        "sectors": sectors(values, window),
+        "scale": scale(window),
+        "low": low,
+        "high": high,
+    }
 
 
 def _medians(rows: Sequence[Mapping[str, Any]], state: str) -> dict[int, float]:
@@ -170,7 +178,7 @@ def _curves(state: str, dataset: xr.Dataset) -> dict[str, Any]:
     highest = max((float(curve.max()) for curve in tissue.values()), default=1.0)
     right = nice_ticks(0.0, max(highest, 0.1), 4)
     x_ticks = [tick for tick in nice_ticks(0.0, float(time_s[-1])) if tick <= time_s[-1]]
-    x = _LEFT + time_s / time_s[-1] * (_RIGHT - _LEFT)
+    x = _across(time_s, time_s)
     features = dataset.attrs["aif"]
     marks = [("foot", features["foot_s"]), ("peak", features["peak_s"])]
     lines = [{"name": "aif", "title": "Arterial input", "path": _path(x, blood / ticks[-1])}]
@@ -184,9 +192,9 @@ def _curves(state: str, dataset: xr.Dataset) -> dict[str, Any]:
         "lines": lines,
         "left": [{"label": f"{tick:g}", "at": _height(tick / ticks[-1])} for tick in ticks],
         "right": [{"label": f"{tick:g}", "at": _height(tick / right[-1])} for tick in right],
-        "x_ticks": [{"label": f"{t:g}", "at": round(_LEFT + t / float(time_s[-1]) * (_RIGHT - _LEFT), 1)} for t in x_ticks],
+        "x_ticks": [{"label": f"{t:g}", "at": float(_across(t, time_s))} for t in x_ticks],
         "marks": [
-            {"label": label, "at": round(_LEFT + at / float(time_s[-1]) * (_RIGHT - _LEFT), 1)}
+            {"label": label, "at": float(_across(at, time_s))}
             for label, at in marks
             if math.isfinite(at)
         ],
@@ -200,6 +208,10 @@ def _mean(dataset: xr.Dataset, members: Sequence[int]) -> npt.NDArray[np.float64
     curves = dataset["tissue_mmol_l"].values[[number - 1 for number in members if number <= 16]]
     there = np.isfinite(curves).all(axis=1)
     return np.asarray(curves[there].mean(axis=0)) if there.any() else np.full(curves.shape[1], np.nan)
+
+
+def _across(at: npt.ArrayLike, time_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.round(_LEFT + np.asarray(at) / time_s[-1] * (_RIGHT - _LEFT), 1))
 
 
 def _height(share: float) -> float:
@@ -236,7 +248,11 @@ def _numbers(values: Mapping[str, float], states: Sequence[str]) -> list[dict[st
 
 def _limitations(limits: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     return [
-        {"state": TITLES.get(state, state), "code": clean_text(code), "sentence": TABLE[code].sentence if code in TABLE else ""}
+        {
+            "state": TITLES.get(state, state),
+            "code": clean_text(code),
+            "sentence": TABLE[code].sentence if code in TABLE else "",
+        }
         for state, codes in sorted(limits.items())
         for code in codes
     ]
@@ -246,4 +262,3 @@ def _note(states: Mapping[str, xr.Dataset]) -> str:
     dropped = sum(bool(why) for dataset in states.values() for why in dataset.attrs["slices_without_segments"])
     text = "Segments hold the median of their pixels; sectors start at the anterior insertion of the right ventricle."
     return text + (f" {dropped} slices have no closed wall and no segments." if dropped else "")
-

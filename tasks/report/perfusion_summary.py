@@ -38,7 +38,9 @@ def perfusion_summary(cohort: Cohort, minimum: int) -> dict[str, Any] | None:
     n_tried = len(measured) + int((table["status"].eq("quarantined") & table["reason"].ne("upstream")).sum())
     if not n_tried:
         return None
-    rows = [_row(row.definition, row.unit, measured[row.name].dropna(), minimum) for row in PHENOTYPES if row.name in _SHOWN]
+    rows = [
+        _row(row.definition, row.unit, measured[row.name].dropna(), minimum) for row in PHENOTYPES if row.name in _SHOWN
+    ]
     limited = int(measured["qc_quantitative"].eq(False).sum())
     return {
         "n": _count(n_tried, minimum),
