@@ -17,7 +17,8 @@ import xarray as xr
 from scipy import ndimage
 
 from cmr_models import aha
-from cmr_models.contracts import LV, MYOCARDIUM, RV
+from cmr_models.contracts import LV, MYOCARDIUM
+from cmr_models.perfusion.status import AT_BOUND, OK
 from cmr_models.perfusion_contrast import Contrast, blood_contrast, tissue_contrast
 from cmr_models.perfusion_phenotypes import QUANTITIES
 from cmr_models.perfusion_series import GRID_S, FirstPass, first_pass, still
@@ -27,6 +28,9 @@ VERSION = 1
 """Raise when the same series would give other numbers: every perfusion study is then measured again."""
 
 _MARGIN_MM = 8.0
+_COUNTED = (OK, AT_BOUND)
+"""Status of pixels that count in segments: at a bound it is mostly the permeability that is not known, not the flow."""
+
 _FEWEST_INPUT_PIXELS = 15
 _TOWARDS_ANTERIOR = np.array([0.0, -1.0, 1.0]) / np.sqrt(2.0)
 """The anterior wall of the left ventricle faces the front and the head (LPS)."""
@@ -55,7 +59,7 @@ def models() -> dict[str, str]:
     """Digests of the networks that the chain uses; part of the key of what it makes."""
     from cmr_models import zoo
 
-    return {task: zoo.card("default", task).digest for task in ("detect_aif", "segment_perfusion")}
+    return {task: zoo.card("default", task).digest for task in ("aif_detect", "perfusion_segment")}
 
 
 def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, aif_mask: Mask | None = None) -> Measured:
@@ -130,17 +134,19 @@ def _input(
         plane = _pool_slice(labels)
         density = _density(views, "_pd")
         pd = None if density is None else density[plane]
-        contrast = blood_contrast(heart.signal[plane], None, pd, views[""].attrs, {}, mask)
+        signal, attributes = heart.signal[plane], views[""].attrs
+        contrast = blood_contrast(signal, None, pd, attributes, {}, mask, is_input_series=False)
         limits |= contrast.limits
         return contrast.values, mask
     view = views["_aif"]
     series = first_pass(view, heart.time_s, _offset_s(view, views[""])).signal[0]
-    mask = _detected(series) if given is None else given
+    mask = _detected(series, limits) if given is None else given
     second = views.get("_aif_echo2")
     echo2 = None if second is None else first_pass(second, heart.time_s, _offset_s(second, views[""])).signal[0]
     density = _density(views, "_aif_pd")
     pd = None if density is None else density[0]
-    contrast = blood_contrast(series, echo2, pd, view.attrs, {} if second is None else second.attrs, mask)
+    second_attributes = {} if second is None else second.attrs
+    contrast = blood_contrast(series, echo2, pd, view.attrs, second_attributes, mask, is_input_series=True)
     limits |= contrast.limits
     return contrast.values, mask
 
@@ -153,11 +159,15 @@ def _offset_s(view: xr.Dataset, reference: xr.Dataset) -> float:
     return float(late) if abs(late) < 5.0 else 0.0
 
 
-def _detected(series: npt.NDArray[np.float32]) -> Mask:
-    from cmr_models import aif
+def _detected(series: npt.NDArray[np.float32], limits: set[str]) -> Mask:
+    """The left ventricle's blood by the network; by the rule without one, openly, where it finds none."""
+    from cmr_models.aif import detect
 
-    mask = np.asarray(aif.detect(series)) == 1
-    if int(mask.sum()) == 0:
+    mask = np.asarray(detect(series)) == 1
+    if not mask.any():
+        limits.add("aif_fallback")
+        mask = np.asarray(detect(series, method="rule")) == 1
+    if not mask.any():
         raise StudyRejected("perfusion_no_bolus", "No left ventricle was found in the input series.")
     return np.asarray(mask)
 
@@ -224,23 +234,31 @@ def _maps(
     """Maps of the region around the heart, NaN outside; and pixels whose fit may count."""
     from cmr_models.perfusion import quantify
 
-    rows, cols = _region(labels, float(view["pixel_mm"].values[0]))
+    margin = int(np.ceil(_MARGIN_MM / float(view["pixel_mm"].values[0])))
+    rows, cols = _region(labels, margin)
     shape = labels.shape
     out: dict[str, npt.NDArray[Any]] = {name: np.full(shape, np.nan, np.float32) for name in QUANTITIES}
     out["status"] = np.full(shape, 255, np.uint8)
     for k in range(shape[0]):
         curves = tissue.values[k, rows, cols]
-        fitted = quantify(curves, blood, GRID_S, foot=int(features["foot_s"] / GRID_S))
+        wall = np.isin(labels[k, rows, cols], (MYOCARDIUM, LV))
+        near = ndimage.binary_dilation(wall, iterations=margin)
+        fitted = quantify(curves, blood, GRID_S, foot=_baseline_frames(features), mask=near)
         for name in out:
             out[name][k, rows, cols] = fitted[name].values
     maps = {name: xr.DataArray(values, dims=("slice", "row", "col")) for name, values in out.items()}
-    return maps, np.asarray(out["status"] == 0)
+    return maps, np.asarray(np.isin(out["status"], _COUNTED) & ~_touching_pool(labels))
 
 
-def _region(labels: Labels, pixel_mm: float) -> tuple[slice, slice]:
-    """Rows and columns of the left ventricle and its wall with a margin."""
-    inside = np.isin(labels, (MYOCARDIUM, LV, RV)).any(axis=0)
-    margin = int(np.ceil(_MARGIN_MM / pixel_mm))
+def _touching_pool(labels: Labels) -> Mask:
+    """Wall pixels beside the pool: half of what they show is blood."""
+    beside = np.ones((1, 3, 3), bool)
+    return np.asarray(ndimage.binary_dilation(labels == LV, beside) & (labels == MYOCARDIUM))
+
+
+def _region(labels: Labels, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of the left ventricle and its wall with a margin in pixels."""
+    inside = np.isin(labels, (MYOCARDIUM, LV)).any(axis=0)
     rows, cols = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     return (
         slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
 
 from cmr_models.perfusion.gadolinium import (
     ARTERIAL_FLASH,
@@ -30,7 +31,10 @@ Mask = npt.NDArray[np.bool_]
 _SMOOTH_ECHOES_FRAMES = 1.0
 _BLOOD_TO_MMOL_L, _TISSUE_TO_MMOL_L = 20.0, 10.0  # ends of the reference's tables
 _STRONG_FIELD_T = 2.0
+_LONGEST_TR_MS = 12.0
 _GAUSS_PER_TESLA = 10_000.0
+_FEWEST_PIXELS = 8
+_AROUND_PEAK = 4  # frames
 _BASELINE_SHARE = 0.05  # pixels whose baseline is lower than this share of the brightest are air
 
 
@@ -69,6 +73,7 @@ def blood_contrast(
         raise ValueError(f"the input's mask is {mask.shape}, its series {first_echo.shape[:2]}; use one grid")
     sequence, limits = sequence_of(attributes, is_input_series=is_input_series, density=density is not None)
     blood = _at_field(BLOOD, attributes)
+    mask = brighter_half(first_echo, density, mask)
     curve = _mean(first_echo, density, mask)
     echoes = [float(a.get("echo_time_ms", math.nan)) for a in (attributes, second_attributes)]
     if second_echo is not None and 0 <= echoes[0] < echoes[1]:
@@ -77,6 +82,26 @@ def blood_contrast(
     ratio = curve if density is not None else _over_baseline(curve, sequence, blood)
     ratio = ratio * _density_readout(sequence, blood)
     return Contrast(concentration(ratio, sequence, blood, highest_mmol_l=_BLOOD_TO_MMOL_L), limits)
+
+
+def brighter_half(series: npt.NDArray[np.float32], density: npt.NDArray[np.float32] | None, mask: Mask) -> Mask:
+    """The half of the mask that is brightest while the bolus passes: pixels at its border are mixed with wall.
+
+    Args:
+        series: ``(row, col, frame)``.
+        density: ``(row, col)`` to divide by, if there is one.
+        mask: ``(row, col)``; it stays whole where half of it would be under 8 pixels.
+
+    Reference: the non-network path of the reference implementation averages the same half.
+    """
+    if mask.sum() < 2 * _FEWEST_PIXELS:
+        return mask
+    ratio = _ratio(series, density, mask)
+    peak = int(np.argmax(gaussian_filter1d(ratio.mean(axis=0), 1.5)))
+    bright = ratio[:, max(0, peak - _AROUND_PEAK) : peak + _AROUND_PEAK + 1].mean(axis=1)
+    kept = np.zeros_like(mask)
+    kept[mask] = bright >= np.median(bright)
+    return kept
 
 
 def tissue_contrast(
@@ -126,9 +151,6 @@ def sequence_of(attributes: Attributes, *, is_input_series: bool, density: bool)
     return replace(protocol, **known), frozenset(limits | (set() if density else {"perfusion_no_pd"}))
 
 
-_LONGEST_TR_MS = 12.0
-
-
 def _density_readout(sequence: Sequence, relaxation: Relaxation) -> float:
     """From a ratio over a spoiled proton-density image to one over an image of the sequence's own readout.
 
@@ -144,11 +166,20 @@ def _at_field(table: Mapping[float, Relaxation], attributes: Attributes) -> Rela
     return table[3.0 if field_t > _STRONG_FIELD_T else 1.5]
 
 
-def _mean(series: npt.NDArray[np.float32], density: npt.NDArray[np.float32] | None, mask: Mask) -> npt.NDArray[np.float64]:
-    ratio = series[mask].astype(np.float64)
-    if density is not None:
-        ratio = ratio / np.maximum(density[mask].astype(np.float64), np.finfo(np.float32).tiny)[:, None]
-    return np.asarray(ratio.mean(axis=0))
+def _mean(
+    series: npt.NDArray[np.float32], density: npt.NDArray[np.float32] | None, mask: Mask
+) -> npt.NDArray[np.float64]:
+    return np.asarray(_ratio(series, density, mask).mean(axis=0))
+
+
+def _ratio(
+    series: npt.NDArray[np.float32], density: npt.NDArray[np.float32] | None, mask: Mask
+) -> npt.NDArray[np.float64]:
+    """``(pixel, frame)`` signal over proton density."""
+    signals = series[mask].astype(np.float64)
+    if density is None:
+        return signals
+    return np.asarray(signals / np.maximum(density[mask].astype(np.float64), np.finfo(np.float32).tiny)[:, None])
 
 
 def _over_baseline(curve: npt.NDArray[np.float64], sequence: Sequence, blood: Relaxation) -> npt.NDArray[np.float64]:

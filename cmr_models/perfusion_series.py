@@ -13,7 +13,7 @@ from cmr_models.reasons import StudyRejected
 GRID_S = 0.5
 """Interval to which beats are interpolated, as in the reference (Kellman et al. 2017)."""
 
-FEWEST_FRAMES = 10
+FEWEST_FRAMES = 12
 SHORTEST_S = 10.0
 """A first pass with the rise of the myocardium takes longer."""
 

@@ -186,7 +186,7 @@ def _curves(state: str, dataset: xr.Dataset) -> dict[str, Any]:
         {"name": name, "title": _ARTERIES[name], "path": _path(x, curve / right[-1])} for name, curve in tissue.items()
     ]
     for place, line in enumerate(lines):
-        line["key_at"] = str(_TOP + 14 + 18 * place)
+        line["key_at"] = str(_LEFT + 4 + (0 if place == 0 else 56 + 84 * place))
     return {
         "title": TITLES[state],
         "lines": lines,
