@@ -100,6 +100,16 @@ def test_the_septum_of_an_upright_slice_is_anteroseptal_above_and_inferoseptal_b
     assert segment[45, 75] == 12
 
 
+def test_the_right_ventricle_meets_the_left_in_front_and_below() -> None:
+    anatomy = drawn_anatomy(np.random.default_rng(0), "mid", any_orientation=False)
+    anatomy = replace(anatomy, rotation_rad=0.0, rv_offset_mm=(-35.0, 0.0), centre_mm=(0.0, 0.0))
+    scene = rendered(anatomy, 101, 101, 1.5)
+    (anterior, left), (inferior, _) = scene.insertions_px
+    assert anterior < 50 < inferior
+    assert left < 50
+    assert scene.segment[int(anterior), int(left)] in (7, 8)
+
+
 def test_a_mirrored_anatomy_has_mirrored_segments() -> None:
     anatomy = drawn_anatomy(np.random.default_rng(1), "base", any_orientation=False)
     anatomy = replace(anatomy, centre_mm=(4.0, 0.0))
