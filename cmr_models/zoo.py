@@ -52,7 +52,7 @@ def load(name_or_folder: str | os.PathLike[str], task: str = "segment_sax") -> t
 
     Args:
         name_or_folder: "default" for the network of ``task`` that ships with the package, or a folder.
-        task: "segment_sax" or "segment_lax_4c".
+        task: "segment_sax", "segment_lax_4c", "aif_detect" or "perfusion_segment".
 
     Raises:
         FileNotFoundError: if there is no such model.

@@ -213,7 +213,8 @@ def _segments(anatomy: Anatomy, x: Floats, y: Floats) -> npt.NDArray[np.uint8]:
     towards_rv = np.arctan2(anatomy.rv_offset_mm[1], anatomy.rv_offset_mm[0])
     turned = np.mod(np.arctan2(y, x) - towards_rv, 2 * np.pi)  # grows from the septum to the anterior wall (-y)
     back = np.mod(-turned + 2 * np.pi / n * (2 if n == 6 else 1.5), 2 * np.pi)
-    return (_FIRST_SEGMENT[anatomy.level] + np.minimum(back * n / (2 * np.pi), n - 1).astype(int)).astype(np.uint8)
+    sector = np.minimum(back * n / (2 * np.pi), n - 1).astype(np.uint8)
+    return np.asarray(_FIRST_SEGMENT[anatomy.level] + sector, np.uint8)
 
 
 def _insertions(right: Floats, wall: Floats, angle: Floats) -> Floats:
