@@ -258,8 +258,8 @@ def _touching_pool(labels: Labels) -> Mask:
 
 def _region(labels: Labels, margin: int) -> tuple[slice, slice]:
     """Rows and columns of the left ventricle and its wall with a margin in pixels."""
-    inside = np.isin(labels, (MYOCARDIUM, LV)).any(axis=0)
-    rows, cols = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    inside = np.isin(labels, (MYOCARDIUM, LV)).max(axis=0)
+    rows, cols = (np.flatnonzero(np.max(inside, axis=axis)) for axis in (1, 0))
     return (
         slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
         slice(max(0, int(cols[0]) - margin), int(cols[-1]) + margin + 1),

@@ -144,7 +144,7 @@ def sequence_of(attributes: Attributes, *, is_input_series: bool, density: bool)
         "flip_deg": float(attributes.get("flip_angle_deg", math.nan)),
         "tr_ms": float(attributes.get("repetition_time_ms", math.nan)),
     }
-    known = {name: value for name, value in told.items() if math.isfinite(value) and value > 0}
+    known: dict[str, Any] = {name: value for name, value in told.items() if math.isfinite(value) and value > 0}
     if known.get("tr_ms", 0.0) > _LONGEST_TR_MS:
         del known["tr_ms"]  # of a whole beat or shot, not between pulses
     limits = {"sequence_assumed"} if len(known) < len(told) else set[str]()
@@ -184,7 +184,7 @@ def _ratio(
 
 def _over_baseline(curve: npt.NDArray[np.float64], sequence: Sequence, blood: Relaxation) -> npt.NDArray[np.float64]:
     """Ratio of a curve without proton density: its baseline, the lower decile, is blood without contrast."""
-    baseline = max(float(np.quantile(curve, 0.1)), np.finfo(np.float32).tiny)
+    baseline = max(float(np.quantile(curve, 0.1)), float(np.finfo(np.float32).tiny))
     own = float(signal(0.0, sequence, blood)) / _density_readout(sequence, blood)
     return np.asarray(curve / baseline * own)
 

@@ -83,7 +83,7 @@ def _of_state(state: State, found: StateResult) -> dict[str, Value]:
         _named(quantity, state): _pooled(_whole(rows)) for quantity, rows in found.segments.items()
     }
     for artery, members in TERRITORIES.items():
-        values[f"mbf_{state}_{artery}_ml_min_g"] = _pooled(flow.loc[flow.index.intersection(members)])
+        values[f"mbf_{state}_{artery}_ml_min_g"] = _pooled(flow[flow.index.isin(members)])
     values[f"mbf_{state}_lowest_ml_min_g"] = _known(float(flow["median"].min()), "segment_empty")
     values[f"mbf_{state}_endo_epi_ratio"] = _endo_over_epi(found.segments[FLOW])
     values[f"aif_{state}_peak_mmol_l"] = _known(found.aif["peak_value"], "aif_no_bolus")

@@ -93,7 +93,7 @@ def _check_not_clipped(stored: npt.NDArray[np.uint16]) -> None:
 def _grid(acquired: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     masked = np.where(valid, acquired, np.nan)
     start, end = float(np.nanmin(masked, axis=0).max()), float(np.nanmax(masked, axis=0).min())
-    return start + GRID_S * np.arange(max(1, int((end - start) / GRID_S) + 1))
+    return np.asarray(start + GRID_S * np.arange(max(1, int((end - start) / GRID_S) + 1)), np.float64)
 
 
 def _resampled(

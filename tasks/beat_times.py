@@ -44,7 +44,7 @@ def beat_times(images: Sequence[Image], cycle_ms: float) -> BeatTimes:
     number = np.array([image.number("instance_number") for image in images])
     order = np.argsort(number, kind="stable")
     if np.isfinite(cycle_ms) and _is_axis(number):
-        return BeatTimes(order, np.arange(len(images)) * cycle_ms, "heart_rate")
+        return BeatTimes(order, np.arange(len(images)) * np.float64(cycle_ms), "heart_rate")
     return BeatTimes(order, np.full(len(images), np.nan), "unknown")
 
 

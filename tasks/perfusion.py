@@ -166,7 +166,7 @@ def _segment_rows(state: str, found: StateResult | Missing) -> list[dict[str, An
     if isinstance(found, Missing):
         return []
     return [
-        {"state": state, "quantity": quantity, **{name: _plain(value) for name, value in row.items()}}
+        {"state": state, "quantity": quantity, **{str(name): _plain(value) for name, value in row.items()}}
         for quantity, rows in found.segments.items()
         for row in rows[rows["pixels"] > 0].to_dict("records")
     ]

@@ -89,7 +89,7 @@ def _map_rows(states: Mapping[str, xr.Dataset], quantity: str) -> dict[str, Any]
 def _map_images(dataset: xr.Dataset, quantity: str, window: tuple[float, float], factor: float) -> list[dict[str, Any]]:
     labels, values = dataset["label"].values, dataset[quantity].values * factor
     names = [_LEVELS[level] for level in levels_of(len(labels))]
-    rows, cols = _window_of(np.isin(labels, (LV, MYOCARDIUM)).any(axis=0))
+    rows, cols = _window_of(np.asarray(np.isin(labels, (LV, MYOCARDIUM)).max(axis=0), bool))
     return [
         {
             "image": _png(painted(values[k, rows, cols], window)),
@@ -128,7 +128,8 @@ def _outlines(labels: npt.NDArray[np.integer]) -> list[str]:
     found = []
     for inside in (labels == LV, np.isin(labels, (LV, MYOCARDIUM))):
         lines = contour_generator(z=inside.astype(float), line_type=LineType.Separate).lines(0.5)
-        found += ["M" + "L".join(f"{x + 0.5:.2f},{y + 0.5:.2f}" for x, y in line) for line in lines if len(line) > 8]
+        outlines = [np.asarray(line) for line in lines if line is not None]
+        found += ["M" + "L".join(f"{x + 0.5:.2f},{y + 0.5:.2f}" for x, y in line) for line in outlines if len(line) > 8]
     return found
 
 
