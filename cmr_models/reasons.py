@@ -116,6 +116,11 @@ _TABLE: tuple[Reason, ...] = (
         "Height is not within 100 to 250 cm or weight within 25 to 350 kg.",
     ),
     Reason("undefined", "derive", "missing", "The divisor is zero."),
+    # perfusion: the arterial input
+    Reason("aif_no_bolus", "perfusion", "missing", "The arterial input shows no bolus."),
+    Reason("aif_noisy", "perfusion", "flag", "The arterial input peaks below three times the noise before arrival."),
+    Reason("aif_peak_low", "perfusion", "flag", "The arterial input peaks below 1 mmol/L."),
+    Reason("aif_peak_high", "perfusion", "flag", "The arterial input peaks above 10 mmol/L."),
     # any stage
     Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
     Reason("unexpected_error", "any", "quarantined", "An unforeseen fault; it is tried again in the next run."),

@@ -1,0 +1,1 @@
+"""Tracer kinetics of the first pass: from concentration curves to myocardial blood flow."""
