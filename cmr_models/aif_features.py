@@ -25,8 +25,8 @@ def features(curve: npt.ArrayLike, dt_s: float) -> dict[str, float]:
         dt_s: seconds between frames.
 
     Returns:
-        ``foot_s``, arrival: where the tangent of the steepest rise meets the baseline; ``peak_s``; ``first_pass_s``, from
-        the foot to the valley before recirculation; ``peak_value`` above baseline; ``auc``, area above baseline from
+        ``foot_s``, arrival: where the tangent of the steepest rise meets the baseline; ``peak_s``; ``first_pass_s``,
+        from the foot to the valley before recirculation; ``peak_value`` above baseline; ``auc``, area above baseline from
         foot to valley (unit of the curve x s). Times count from the first frame. All NaN where there is no bolus.
 
     Raises:

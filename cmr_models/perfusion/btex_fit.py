@@ -1,4 +1,4 @@
-"""Fit of BTEX to many pixels: the nearest of a dictionary, a delay for the whole region, then least squares with priors."""
+"""Fit of BTEX to many pixels: nearest of a dictionary, a delay for the whole region, then least squares with priors."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _check_units(tissue: npt.NDArray[np.float64], aif: npt.NDArray[np.float64]) 
     peak = float(aif.max() - np.median(aif[: max(2, aif.size // 10)]))
     if peak > _HIGHEST_AIF or 0 < peak < _LOWEST_AIF:
         raise ValueError(
-            f"the AIF peaks at {peak:.4g}, outside {_LOWEST_AIF} to {_HIGHEST_AIF} mmol/L; convert signal to mmol/L first"
+            f"the AIF peaks at {peak:.4g}, outside {_LOWEST_AIF} to {_HIGHEST_AIF} mmol/L; convert it to mmol/L first"
         )
     finite = tissue[np.isfinite(tissue)]
     if finite.size and peak > 0 and np.percentile(finite, 99.9) > _TISSUE_OVER_AIF * peak:
