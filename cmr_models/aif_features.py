@@ -26,8 +26,8 @@ def features(curve: npt.ArrayLike, dt_s: float) -> dict[str, float]:
 
     Returns:
         ``foot_s``, arrival: where the tangent of the steepest rise meets the baseline; ``peak_s``; ``first_pass_s``,
-        from the foot to the valley before recirculation; ``peak_value`` above baseline; ``auc``, area above baseline from
-        foot to valley (unit of the curve x s). Times count from the first frame. All NaN where there is no bolus.
+        from the foot to the valley before recirculation; ``peak_value`` above baseline; ``auc``, area above baseline
+        from foot to valley (unit of the curve x s). Times count from the first frame. All NaN where there is no bolus.
 
     Raises:
         ValueError: the curve is not one finite row of at least 8 frames, or ``dt_s`` is not positive.

@@ -1,8 +1,8 @@
 """Blood-tissue exchange along a capillary in closed form: plug flow of plasma beside a resting interstitium.
 
 A tracer particle crosses a capillary in Tc = Vp / Fp. On its way it leaves the plasma N ~ Poisson(a) times, a = PS /
-Fp, and stays in the interstitium each time for an exponential time with rate b = PS / Visf. It is still in the tissue at
-t = Tc + u if the sum of its stays exceeds u, that is if N_a > N_v for independent Poisson numbers with means a and
+Fp, and stays in the interstitium each time for an exponential time with rate b = PS / Visf. It is still in the tissue
+at t = Tc + u if the sum of its stays exceeds u, that is if N_a > N_v for independent Poisson numbers with means a and
 v = b u. So the residue is a probability:
 
     R(t) / Fp = 1                  t < Tc

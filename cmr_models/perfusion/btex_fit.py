@@ -77,7 +77,7 @@ def fit_btex(
     problem = settings.expecting(delay).problem(device)
     block = _BLOCK if device == "cpu" else 64 * _BLOCK
     grid, entries = _dictionary(model, device)
-    fits = [_fit_block(part, model, problem, grid, entries) for part in measured.split(block)]
+    fits = [_fit_block(part, model, problem, grid, entries) for part in torch.split(measured, block)]
     return Fit(*(torch.cat(parts) for parts in zip(*fits, strict=True))), delay
 
 

@@ -1,7 +1,8 @@
 """Convolution with a sampled input: every model gives the integral of its residue, at the edges of short steps.
 
-A cubic spline carries the input from its frames to steps of half a frame, and each is taken as constant. Then the convolution with
-a residue is exact, whatever its jumps, from the residue's integral G: q(t) = sum_k c_k [G(t - s_k + h/2) - G(t - s_k - h/2)].
+A cubic spline carries the input from its frames to steps h of half a frame, and each is taken as constant. Then the
+convolution with a residue is exact, whatever its jumps, from the residue's integral G:
+q(t) = sum_k c_k [G(t - s_k + h/2) - G(t - s_k - h/2)].
 Without the half steps flow at 3 mL/min/g is 4 % off at 0.5 s a frame, with them 1 %.
 """
 
@@ -21,7 +22,7 @@ STEPS = 2  # a frame
 def edges(frames: int, dt_s: float) -> Floats:
     """(STEPS * frame,) times of the edges between steps, from half a step before zero, in s."""
     step = dt_s / STEPS
-    return (np.arange(_steps(frames) + 1) - 0.5) * step
+    return np.asarray((np.arange(_steps(frames) + 1) - 0.5) * step, np.float64)
 
 
 def input_matrix(aif: Floats) -> Floats:

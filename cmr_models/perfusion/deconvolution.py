@@ -1,8 +1,8 @@
 """Model-free deconvolution: a falling B-spline residue, smoothed as the noise asks.
 
 Reference:
-    Jerosch-Herold et al. 2002, doi:10.1118/1.1473135 (B-splines); Craven and Wahba 1978, doi:10.1007/BF01404567 (generalised
-    cross-validation, which chooses the smoothing).
+    Jerosch-Herold et al. 2002, doi:10.1118/1.1473135 (B-splines); Craven and Wahba 1978, doi:10.1007/BF01404567
+    (generalised cross-validation, which chooses the smoothing).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHORTEST_S, _STRETCH = 1.5, 1.6  # the first knot and the growth of the knots: 
 
 
 def deconvolution_maps(curves: Floats, aif: Floats, dt_s: float, hematocrit: float, device: str) -> Fitted:
-    """Deconvolve (n, frame) curves by a blood input (frame,), both mmol/L above baseline; flow is the residue's maximum.
+    """Deconvolve (n, frame) curves by a blood input (frame,), both mmol/L above baseline; flow is the residue's peak.
 
     The delay is the one, of a few, that leaves the least generalised cross-validation score over all pixels.
     ``hematocrit`` and ``device`` are not used: blood input gives blood flow, and the solution is a few small products.

@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 
 from cmr_models.aif_features import features
 from cmr_models.perfusion.fitted import Fitted
-from cmr_models.perfusion.forward_mode import LinearModel
+from cmr_models.perfusion.differences import LinearModel
 from cmr_models.perfusion.least_squares import Problem, effective_noise, fit
 
 Floats = npt.NDArray[np.float64]
@@ -66,4 +66,6 @@ def fermi_integral(parameters: Tensor, edges: Tensor) -> Tensor:
     # the integral of 1 / (1 + exp(x)) is x - softplus(x)
     reached = rate * (since - shoulder)
     area = (reached - softplus(reached)) - (-rate * shoulder - softplus(-rate * shoulder))
-    return flow.exp() / 60 * (1 + (-rate * shoulder).exp()) * area / rate
+    height: Tensor = flow.exp() / 60 * (1 + (-rate * shoulder).exp())
+    amount: Tensor = height * area / rate
+    return amount

@@ -125,7 +125,8 @@ def _step(hessian: Tensor, gradient: Tensor, damping: Tensor, here: Tensor, prob
     floor = scale.amax(1, keepdim=True) * 1e-9 + torch.finfo(hessian.dtype).tiny
     held = hessian * free[:, :, None] * free[:, None, :]
     held = held + torch.diag_embed(torch.where(outward, torch.ones_like(scale), damping[:, None] * scale + floor))
-    return torch.linalg.solve_ex(held, (gradient * free)[..., None])[0][..., 0]
+    solved: Tensor = torch.linalg.solve_ex(held, (gradient * free)[..., None])[0]
+    return solved[..., 0]
 
 
 def _summary(

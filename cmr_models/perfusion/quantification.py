@@ -72,7 +72,7 @@ def quantify(
         device: of torch, for the models that are fitted there.
 
     Returns:
-        Dataset of the variables :data:`UNITS` and ``status`` (uint8, see ``cmr_models.perfusion.STATUS``), dims (row, col).
+        Dataset of the variables :data:`UNITS` and ``status`` (uint8, ``cmr_models.perfusion.STATUS``), dims (row, col).
         Flow and volumes are those of blood, per gram of tissue, with tissue taken as 1 g/mL as the reference does.
         Attributes: model, dt_s, foot, hematocrit, ``region_delay_s`` and ``aif_reasons`` (gates that the input failed).
 
@@ -93,7 +93,7 @@ def quantify(
     blood = series.aif - _baseline(series.aif, arrival)
     request = _Input(curves[chosen][:, start:], blood[start:], dt_s, hematocrit, device)
     fitted = MODELS[model](*request) if chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
-    status[chosen] = _verdict(request.curves, fitted, _clipped(series)[chosen])
+    status[chosen] = _verdict(request.curves, fitted, _clipped(series, chosen))
     attributes = {
         "model": model,
         "dt_s": dt_s,
@@ -108,13 +108,13 @@ def quantify(
 def _triage(series: Series, foot: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
     """Curves above their baseline (row, col, frame), and the status of pixels that are not fitted."""
     status = np.where(series.mask, codes.OK, codes.OUTSIDE).astype(np.uint8)
-    finite = np.isfinite(series.tissue).all(-1)
+    finite = np.isfinite(series.tissue.sum(-1))
     filled = np.where(finite[..., None], series.tissue, 0.0)
     before = filled[..., min(_BASELINE_START, max(0, foot - 2)) : max(1, foot)]
     curves = filled - before.mean(-1, keepdims=True)
     noise = np.median(np.abs(np.diff(filled, 2, axis=-1)), axis=-1) / 0.6745 / np.sqrt(6)
     after = curves[..., foot:].mean(-1)
-    standard_error = noise / np.sqrt(max(1, curves.shape[-1] - foot))
+    standard_error = noise * np.sqrt(1 / before.shape[-1] + 1 / (curves.shape[-1] - foot))
     enhancing = (after > _ENHANCING_OVER_NOISE * standard_error) & (curves[..., foot:].max(-1) > _ENHANCING_MMOL_L)
     inside = status == codes.OK
     status[inside & ~enhancing] = codes.NOT_ENHANCING
@@ -126,12 +126,11 @@ def _baseline(aif: Floats, foot: int) -> float:
     return float(aif[min(_BASELINE_START, max(0, foot - 2)) : max(1, foot)].mean())
 
 
-def _clipped(series: Series) -> npt.NDArray[np.bool_]:
-    """Pixels that stay at the highest value of the whole series for several frames: (row, col)."""
-    finite = series.tissue[np.isfinite(series.tissue)]
-    if not finite.size:
-        return np.zeros(series.mask.shape, bool)
-    return np.asarray((series.tissue >= finite.max() - 1e-9).sum(-1) >= _CLIPPED_FRAMES)
+def _clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which of the chosen pixels stay at the highest value of the whole series for several frames: (n,)."""
+    highest = np.max(series.tissue, where=np.isfinite(series.tissue), initial=-np.inf)
+    frames: npt.NDArray[np.int64] = np.count_nonzero(series.tissue[chosen] >= highest - 1e-9, axis=-1)
+    return np.asarray(frames >= _CLIPPED_FRAMES, bool)
 
 
 def _verdict(curves: Floats, fitted: Fitted, clipped: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cmr_models.perfusion.fitted import Fitted
-from cmr_models.perfusion.forward_mode import LinearModel
+from cmr_models.perfusion.differences import LinearModel
 from cmr_models.perfusion.least_squares import Problem, effective_noise, fit
 
 Floats = npt.NDArray[np.float64]
@@ -69,4 +69,6 @@ def exchange_integral(parameters: Tensor, edges: Tensor) -> Tensor:
     gap = ((out - back) ** 2 + 4 * out * back * ps / (flow + ps)).sqrt()
     fast, slow = (out + back + gap) / 2, (out + back - gap) / 2
     share = (flow / plasma - slow) / gap  # of the fast exponential: R'(0) = -Fp^2 / Vp
-    return flow * (share / fast * -torch.expm1(-fast * since) + (1 - share) / slow * -torch.expm1(-slow * since))
+    held: Tensor = share / fast * -torch.expm1(-fast * since) + (1 - share) / slow * -torch.expm1(-slow * since)
+    amount: Tensor = flow * held
+    return amount
