@@ -59,7 +59,19 @@ def models() -> dict[str, str]:
     """Digests of the networks that the chain uses; part of the key of what it makes."""
     from cmr_models import zoo
 
-    return {task: zoo.card("default", task).digest for task in ("aif_detect", "perfusion_segment")}
+    tasks = ("aif_detect", _segmenter_task())
+    return {task: zoo.card("default", task).digest for task in tasks}
+
+
+def _segmenter_task() -> str:
+    """The perfusion network where its weights are installed, else the short-axis cine network, which is flagged."""
+    from cmr_models import zoo
+
+    try:
+        zoo.card("default", "perfusion_segment")
+    except FileNotFoundError:
+        return "segment_sax"
+    return "perfusion_segment"
 
 
 def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, aif_mask: Mask | None = None) -> Measured:
@@ -78,7 +90,7 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
         raise StudyRejected("perfusion_few_frames", "There is an input series, but none of the myocardium.")
     limits: set[str] = set()
     heart = _corrected(first_pass(views[""]))
-    given = _labelled(heart, views[""]) if labels is None else np.asarray(labels, np.uint8)
+    given = _labelled(heart, views[""], limits) if labels is None else np.asarray(labels, np.uint8)
     blood, mask = _input(views, heart, given, aif_mask, limits)
     features = _gated(blood, limits)
     found = _segments(given, views[""], limits)
@@ -110,11 +122,24 @@ def _corrected(series: FirstPass) -> FirstPass:
     return FirstPass(np.asarray(moved, np.float32), series.time_s)
 
 
-def _labelled(series: FirstPass, view: xr.Dataset) -> Labels:
+def _labelled(series: FirstPass, view: xr.Dataset, limits: set[str]) -> Labels:
+    row_mm, _ = (float(mm) for mm in view["pixel_mm"].values)
+    if _segmenter_task() == "segment_sax":
+        limits.add("labels_by_cine_network")
+        return _labelled_as_cine(series, row_mm, float(view.attrs["slice_mm"]))
     from cmr_models.perfusion_segmentation import segment
 
-    row_mm, _ = (float(mm) for mm in view["pixel_mm"].values)
     return np.stack([np.asarray(segment(plane, GRID_S, row_mm), np.uint8) for plane in series.signal])
+
+
+def _labelled_as_cine(series: FirstPass, row_mm: float, slice_mm: float) -> Labels:
+    """Labels of the mean of the second half of the series, when both pools are brighter than the wall, as in a cine."""
+    from cmr_models.segmentation import segment_sax
+
+    late = series.signal[..., series.signal.shape[-1] // 2 :].mean(axis=-1)
+    shown = np.clip(late / late.max() * 4095, 0, 4095).astype(np.uint16)
+    spacing = slice_mm if np.isfinite(slice_mm) else 10.0
+    return np.asarray(segment_sax(shown[None], pixel_mm=row_mm, slice_mm=spacing)[0], np.uint8)
 
 
 def _density(views: Mapping[str, xr.Dataset], role: str) -> npt.NDArray[np.float32] | None:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cmr_models.perfusion.fitted import Fitted
 from cmr_models.perfusion.differences import LinearModel
+from cmr_models.perfusion.fitted import Fitted
 from cmr_models.perfusion.least_squares import Problem, effective_noise, fit
 
 Floats = npt.NDArray[np.float64]

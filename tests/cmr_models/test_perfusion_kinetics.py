@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.integrate import quad
 
+from benchmarks.first_pass import DT_S, frame_times, noisy, stress_input, tissue_curves
 from cmr_models.perfusion import MODELS, STATUS, btex, quantify
 from cmr_models.perfusion.btex_curves import BtexCurves
 from cmr_models.perfusion.least_squares import effective_noise
-from benchmarks.first_pass import DT_S, frame_times, noisy, stress_input, tissue_curves
 
 _LONG_S = np.linspace(0, 900, 900_001)
 

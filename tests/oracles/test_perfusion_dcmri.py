@@ -37,9 +37,8 @@ def test_two_compartment_exchange_agrees(mbf: float) -> None:
 def test_the_flow_that_dcmri_put_in_is_found_by_the_two_compartment_fit() -> None:
     image = np.broadcast_to(_dcmri_curve(1.0), (1, 1, FRAMES))
     maps = quantify(image, stress_input(frame_times()), DT_S, model="2cxm", foot=18)
-    assert float(maps["mbf_ml_min_g"][0, 0]) == pytest.approx(
-        1.0, rel=0.10
-    )  # the fit expects some delay; there is none
+    # the fit expects some delay and there is none
+    assert float(maps["mbf_ml_min_g"][0, 0]) == pytest.approx(1.0, rel=0.10)
 
 
 @pytest.mark.parametrize(("sequence", "tissue"), [(MYOCARDIAL_FLASH, MYOCARDIUM[1.5]), (ARTERIAL_FLASH, BLOOD[3.0])])
