@@ -20,7 +20,7 @@ _THICKNESS_MM = 8.0
 _ROW_DIR = np.array([0.71, 0.61, -0.35]) / np.linalg.norm([0.71, 0.61, -0.35])
 _COL_DIR = np.cross(np.cross(_ROW_DIR, [0.05, 0.45, -0.89]), _ROW_DIR)
 _COL_DIR /= np.linalg.norm(_COL_DIR)
-_TOWARDS_APEX = np.cross(_ROW_DIR, _COL_DIR)
+_TOWARDS_APEX = np.cross(_COL_DIR, _ROW_DIR)  # to the left, the front and down
 _LARGEST = 3600  # of 12 bits
 _SECONDS_OF_DAY = 86400
 
