@@ -8,7 +8,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("convert", "segment_stage", "segmentation", "real_scans", "parity", "statistics")
+BENCHMARKS = (
+    "convert",
+    "segment_stage",
+    "segmentation",
+    "real_scans",
+    "simulated_cohort",
+    "parity",
+    "statistics",
+    "perfusion_networks",
+)
 
 
 def main(names: list[str]) -> int:

@@ -3,7 +3,7 @@
     python -m benchmarks.segmentation [--model default] [--folds RUN0 RUN1 ...] [--out FILE]
 
 ``--folds`` are model folders trained with ``fold = 0, 1, ...``: each is measured on the Sunnybrook patients it has
-not seen. All other rows use ``--model``. Real scans are taken from ``CMR_TESTDATA``; everything goes through
+not seen. All other rows use ``--model``. Real scans are taken from ``CMR_TEST_DATA``; everything goes through
 ``segment_sax``. The two Sunnybrook DICOM studies are SC-HF-I-1 and SC-HF-I-2, who are among the training patients of
 the default network: only rows of folds are measured on unseen Sunnybrook patients.
 """
@@ -33,7 +33,7 @@ from tasks.training_data import fold_patients
 Array = npt.NDArray[Any]
 Row = dict[str, float | int | str]
 
-DATA = Path(os.environ.get("CMR_TESTDATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 _PHASES = 20
 _AUTOFD_LABELS = {LV: 1, MYOCARDIUM: 2, RV: 4}
 

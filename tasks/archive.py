@@ -7,11 +7,12 @@ import re
 import stat
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from isal import isal_zlib
 
 from cmr_models.reasons import StudyRejected
 
@@ -132,14 +133,14 @@ def _is_wanted(member: zipfile.ZipInfo) -> bool:
 
 
 def _inflate(packed: bytes, member: zipfile.ZipInfo) -> bytes:
-    """One member by one call into zlib: faster than ``ZipFile.read``, and never beyond its declared size."""
+    """One member by one call: several times as fast as ``ZipFile.read``, and never beyond its declared size."""
     if member.compress_type == zipfile.ZIP_STORED:
         data = packed
     elif member.compress_type == zipfile.ZIP_DEFLATED:
         data = _deflated(packed, member.file_size + 1)
     else:
         raise StudyRejected("zip_corrupt", f"Compression method {member.compress_type} is not supported.")
-    if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
+    if len(data) != member.file_size or isal_zlib.crc32(data) != member.CRC:
         raise StudyRejected("zip_corrupt", "A member fails its checksum.")
     return data
 
@@ -159,8 +160,8 @@ def _packed(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
 
 
 def _deflated(packed: bytes, max_bytes: int) -> bytes:
-    reader = zlib.decompressobj(-zlib.MAX_WBITS)
+    reader = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS)
     try:
         return reader.decompress(packed, max_bytes)
-    except zlib.error:
+    except isal_zlib.IsalError:  # type: ignore[misc]  # its stub calls the class an instance
         raise StudyRejected("zip_corrupt", "A member's data are damaged.") from None

@@ -100,6 +100,19 @@ def _real_scans(results: list[Mapping[str, Any]]) -> str:
     )
 
 
+def _simulated_cohort(results: Mapping[str, Any]) -> str:
+    rows = [
+        (name, str(row["n"]), number(row["mean"]), number(row["mean_absolute"]), number(row["largest"]))
+        for name, row in results["errors"].items()
+    ]
+    note = (
+        f"{results['measured']} of {results['people']} people of seed {results['seed']}, {results['frames']} frames a"
+        " cycle, from archives to phenotypes, against the truth that was put in.\n"
+    )
+    columns = ("Phenotype", "n", "Mean error", "Mean absolute error", "Largest error")
+    return _section("Simulated hearts, from archives", "simulated_cohort", note, table(columns, rows))
+
+
 def _parity(results: Mapping[str, Any]) -> str:
     rows = [
         (case, number(max(row["share_of_tolerance"].values()), 2), number(row["seconds"], 2))
@@ -117,5 +130,6 @@ _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "segmentation": _segmentation,
     "segment_stage": _segment_stage,
     "real_scans": _real_scans,
+    "simulated_cohort": _simulated_cohort,
     "parity": _parity,
 }

@@ -151,17 +151,16 @@ def _run(stage: Stage, cohort_dir: Path, settings: AnalysisSettings) -> dict[str
     if not _phenotypes_path(cohort_dir).exists():
         raise FileNotFoundError("tables/phenotypes.parquet is not there; run derive first")
     folder = Cohort(cohort_dir).estimates
-    if is_current(cohort_dir, settings, stage):
-        counts = {name: _counts(pd.read_parquet(folder / f"{name}.parquet")) for name in TABLES[stage]}
-        return {"status": "current", "reason": "", "counts": counts}
-    people, outcomes = _read_inputs(cohort_dir, settings)
-    key, counts = estimates_key(cohort_dir, settings), {}
-    for name in TABLES[stage]:
+    files = {name: folder / f"{name}.parquet" for name in TABLES[stage]}
+    key = estimates_key(cohort_dir, settings)
+    todo = [name for name, file in files.items() if table_key(file) != key]
+    if todo:
+        people, outcomes = _read_inputs(cohort_dir, settings)
+    for name in todo:
         table = _MAKERS[name](people, outcomes, settings)
-        table["spec_digest"] = spec_digest(settings)
-        publish_table(table, folder / f"{name}.parquet", key)
-        counts[name] = _counts(table)
-    return {"status": "done", "reason": "", "counts": counts}
+        publish_table(table.assign(spec_digest=spec_digest(settings)), files[name], key)
+    counts = {name: _counts(pd.read_parquet(file)) for name, file in files.items()}
+    return {"status": "done" if todo else "current", "reason": "", "counts": counts}
 
 
 def _associations(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:

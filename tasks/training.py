@@ -27,7 +27,14 @@ from cmr_models.losses import narrowed, partial_cross_entropy, partial_dice
 from cmr_models.nets import build
 from cmr_models.preprocessing import standardised
 from cmr_models.zoo import ModelCard, card, save
-from tasks.training_data import ImagePool, endocardium_loosened, fold_patients, real_pool, simulated_pool
+from tasks.training_data import (
+    ImagePool,
+    endocardium_loosened,
+    fold_patients,
+    real_pool,
+    simulated_pool,
+    small_pools_first,
+)
 from tasks.training_settings import TrainingSettings, identity, read_settings
 
 __all__ = ["TrainingSettings", "read_settings", "train"]
@@ -188,7 +195,8 @@ def _drawn(rng: np.random.Generator, settings: TrainingSettings, pool: ImagePool
     """Crops ``(n, 1, size, size)`` and their possible classes ``(n, size, size)``, seen with random
     geometry.
     """
-    chosen = rng.integers(0, len(pool), n)
+    emphasis = settings.small_pool_emphasis if pool.is_real else 0.0
+    chosen = rng.choice(len(pool), n, p=small_pools_first(pool, emphasis) if emphasis else None)
     views = drawn_views(rng, settings.augmentation, pool.heart_px[chosen], pool.pixel_mm[chosen], pool.images.shape[1:])
     crops = viewed(torch.from_numpy(pool.images[chosen, None]), views, settings.size)
     bits = viewed(torch.from_numpy(pool.possible[chosen, None].astype(np.float32)), views, settings.size, "nearest")

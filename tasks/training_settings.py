@@ -31,7 +31,8 @@ class TrainingSettings:
     ``real`` is a folder as :func:`tasks.training_data.real_pool` reads it, or empty. ``fold`` in 0 .. ``n_folds`` - 1
     holds those patients out; -1 trains on all. ``start_from`` is a folder of an earlier run: its weights begin.
     ``real_excluded`` names patients to leave out, as their drawings are wrong. ``loose_endocardium``: see
-    :func:`tasks.training_data.endocardium_loosened`.
+    :func:`tasks.training_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
+    :func:`tasks.training_data.small_pools_first`.
     """
 
     task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
@@ -57,6 +58,7 @@ class TrainingSettings:
     teacher_confidence: float = 0.8
     batch: int = 16
     loose_endocardium: bool = False
+    small_pool_emphasis: float = 0.0
     real_share: float = 0.5
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3

@@ -30,6 +30,7 @@ _CAP = 0.075  # thickness of the apex as a fraction of the cavity length
 _WIDEST = 0.30  # height at which the LV cavity is widest
 _RV_APEX = 0.93
 _LINING_MM = 1.9  # trabeculae that line the whole cavity, at end-diastole
+_CLEAR = 0.68  # share of the cavity's radius that trabeculae leave clear, however small it becomes
 _OUTFLOW = 0.15  # how far the RV reaches above the mitral plane, as a fraction of the cavity length
 
 HEIGHTS = np.linspace(HEIGHT_MIN, HEIGHT_MAX, N_HEIGHTS)
@@ -215,9 +216,7 @@ class Heart:
             inner=inner.astype(np.float32),
             rv=np.where(excess > 0, rv, 0.0).astype(np.float32),
             envelope=self._envelope(inner, excess).astype(np.float32),
-            core=np.minimum(endo * (1 - self._trabecular_depth(moved)), self._compact_radius(endo, length)).astype(
-                np.float32
-            ),
+            core=self._core(endo, length, moved).astype(np.float32),
             rv_core=(rv - excess * np.clip(0.2 * self._rv_trabeculae, 0, 0.45)).astype(np.float32),
             la_radius_mm=_atrial_radius(volumes["la"], la_length),
             la_length_mm=la_length,
@@ -226,6 +225,14 @@ class Heart:
             tricuspid_z_mm=tricuspid,
             twist_rad=float(np.deg2rad(traits.torsion_deg)) * moved,
         )
+
+    def _core(self, endo: FloatArray, length_mm: float, moved: float) -> FloatArray:
+        """Radius inside of which the cavity is clear of trabeculae.
+
+        Never all dark: where a hypertrophic ventricle all but closes, experts draw the blood that is left, no muscle.
+        """
+        rough = np.minimum(endo * (1 - self._trabecular_depth(moved)), self._compact_radius(endo, length_mm))
+        return np.asarray(np.maximum(rough, _CLEAR * endo))
 
     def _compact_radius(self, endo: FloatArray, length_mm: float) -> FloatArray:
         """Radius of the clear cavity inside the layer of trabeculae that lines it all over.

@@ -26,7 +26,8 @@ _DISEASES: Sequence[tuple[str, ...]] = (
     ("rv_overload",),
     ("heart_failure", "myocardial_infarction"),
 )
-_DISEASE_SHARES = (0.36, 0.08, 0.12, 0.14, 0.08, 0.08, 0.08, 0.06)
+_DISEASE_SHARES = (0.30, 0.08, 0.12, 0.20, 0.08, 0.08, 0.08, 0.06)
+_VIGOROUS_PCT, _HYPERDYNAMIC_SHARE = 58.0, 0.4  # ventricles that all but close are rare in life, and hardest to draw
 
 
 def training_slices(
@@ -75,6 +76,8 @@ def random_traits(rng: np.random.Generator) -> HeartTraits:
         disease=disease,
         severity=float(rng.uniform(0.3, 1.4)),
     )
+    if traits.lvef_pct > _VIGOROUS_PCT and rng.random() < _HYPERDYNAMIC_SHARE:
+        traits = replace(traits, lvef_pct=float(rng.uniform(_VIGOROUS_PCT, 88)))
     return replace(
         traits,
         axis_left_deg=float(rng.normal(0, 12)),

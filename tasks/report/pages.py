@@ -9,6 +9,7 @@ import math
 import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -19,8 +20,11 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 )
 MISSING = "–"
+KEY_NAME = "cmr-cohort-key"  # the meta element by which a page says what it was made from
 
 _PACKAGE = "tasks.report"
+_HEAD_BYTES = 4096
+_KEY = re.compile(rf'<meta name="{KEY_NAME}" content="([^"]*)">'.encode())
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 # What XML 1.0 does not allow: control characters, surrogates, non-characters.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -51,6 +55,16 @@ def page_name(study: str) -> str:
     if _SAFE_NAME.fullmatch(study) and study != "index":
         return f"{study}.html"
     return f"study-{hashlib.blake2b(study.encode('utf-8', 'replace'), digest_size=12).hexdigest()}.html"
+
+
+def page_key(path: Path) -> str | None:
+    """The key that a published page carries in its head; None if it carries none or is not there."""
+    try:
+        with path.open("rb") as file:
+            found = _KEY.search(file.read(_HEAD_BYTES))
+    except FileNotFoundError:
+        return None
+    return found[1].decode() if found else None
 
 
 def number(value: object, digits: int = 1) -> str:

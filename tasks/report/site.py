@@ -17,7 +17,7 @@ from tasks.ledger import open_ledger
 from tasks.report import study_list
 from tasks.report.index_page import index_values
 from tasks.report.methods import methods_text
-from tasks.report.pages import asset, look_digest, package_version, page_name, render
+from tasks.report.pages import asset, look_digest, package_version, page_key, page_name, render
 from tasks.report.study_page import render_study_pages
 from tasks.report.tables import ESTIMATES, STAGES, ReportSettings, ReportTables, read_tables, records, report_settings
 from tasks.runs import versions
@@ -44,7 +44,8 @@ def render_report(cohort_dir: Path, settings: Mapping[str, Any], client: Client 
     """Make ``reports/`` of a cohort: ``index.html`` to publish, ``studies/`` for the site's own eyes.
 
     The site is made in ``reports.new`` and takes the old one's place by renaming, so that no half-made page is ever
-    visible. Pages of studies whose data and look are unchanged are carried over; those of removed studies are gone.
+    visible. Pages of studies whose data and look are unchanged are carried over, from the old site or from a draft that
+    was killed; those of removed studies are gone.
 
     Args:
         cohort_dir: the cohort's folder.
@@ -59,7 +60,7 @@ def render_report(cohort_dir: Path, settings: Mapping[str, Any], client: Client 
     _finish_interrupted_swap(cohort)
     key = report_key(cohort, resolved)
     tables = read_tables(cohort, resolved)
-    draft = _empty_folder(cohort.reports.with_name("reports.new"))
+    draft = _draft_folder(cohort.reports.with_name("reports.new"))
     rows = study_list.list_rows(tables)
     pages, rule = _make_study_pages(cohort, resolved, tables, rows, draft, client)
     _write_index(cohort, resolved, tables, draft)
@@ -107,10 +108,9 @@ def _make_study_pages(
 ) -> tuple[dict[str, str], str]:
     """Carry over or make the page of every chosen study. Returns study -> key of its page, and the rule of choice."""
     chosen, rule = study_list.studies_with_page(rows, settings.study_pages_max)
-    (draft / "studies").mkdir()
     units = _page_units(cohort, settings, tables, chosen, draft)
-    before = _manifest(cohort).get("pages", {})
-    kept = {unit["study"] for unit in units if before.get(unit["study"]) == unit["key"] and _carry_over(unit, cohort)}
+    _drop_other_pages(draft / "studies", units)
+    kept = {unit["study"] for unit in units if Path(unit["path"]).exists() or _carry_over(unit, cohort)}
     todo = [unit for unit in units if unit["study"] not in kept]
     made: set[str] = set()
     for outcomes in shards.run(
@@ -164,11 +164,19 @@ def _curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list[floa
     }
 
 
+def _drop_other_pages(folder: Path, units: list[shards.Unit]) -> None:
+    """Of what a killed draft holds, only the pages that are wanted just so stay."""
+    wanted = {Path(unit["path"]).name: unit["key"] for unit in units}
+    for path in folder.iterdir():
+        if path.name not in wanted or page_key(path) != wanted[path.name]:
+            path.unlink()
+
+
 def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
     """Put the page that is there into the draft, as a second name of the same file where the file system has those."""
     new = Path(unit["path"])
     old = cohort.reports / "studies" / new.name
-    if not old.exists():
+    if page_key(old) != unit["key"]:
         return False
     try:
         os.link(old, new)
@@ -255,9 +263,12 @@ def _manifest(cohort: Cohort) -> dict[str, Any]:
     return content
 
 
-def _empty_folder(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def _draft_folder(folder: Path) -> Path:
+    """The folder of the draft, empty but for study pages that a killed run had finished."""
+    (folder / "studies").mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name != "studies":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     return folder
 
 

@@ -23,7 +23,7 @@ from tasks import shards
 from tasks.ledger import Outcome
 from tasks.report.frames import encode_plane, planes_to_show
 from tasks.report.naming import full_name
-from tasks.report.pages import clean_text, number, render, script_json
+from tasks.report.pages import KEY_NAME, clean_text, number, render, script_json
 from tasks.store import Cohort, open_tree, publish_bytes
 
 OUTLINE_TITLES = {
@@ -76,6 +76,8 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         root="../",
         **player,
         study=clean_text(unit["study"]),
+        key_name=KEY_NAME,
+        key=unit["key"],
         no_images=images.why_none,
         outlines=_outlines_shown(images.planes),
         curve=drawn,

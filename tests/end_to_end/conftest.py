@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,16 +49,25 @@ def cohort(archive: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def command(prefect_server: str) -> Callable[..., "subprocess.Popen[str]"]:
     """Start ``cmr-cohort`` as a user would."""
+    return partial(_start, prefect_server, [Path(sys.executable).with_name("cmr-cohort")])
 
-    def start(*arguments: str | Path) -> "subprocess.Popen[str]":
-        environment = {**os.environ, "PREFECT_API_URL": prefect_server, "OMP_NUM_THREADS": "1"}
-        program = Path(sys.executable).with_name("cmr-cohort")
-        words = [str(program), *map(str, arguments)]
-        return subprocess.Popen(
-            words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
 
-    return start
+@pytest.fixture(scope="session")
+def killed_command(prefect_server: str) -> Callable[..., "subprocess.Popen[str]"]:
+    """Start ``cmr-cohort`` such that it is killed at a moment: see ``killed_at.py``."""
+    return partial(_start, prefect_server, [sys.executable, Path(__file__).with_name("killed_at.py")])
+
+
+def _start(server: str, program: list[str | Path], *arguments: str | int | Path) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PREFECT_API_URL": server, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [str(word) for word in (*program, *arguments)],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 @pytest.fixture(scope="session")

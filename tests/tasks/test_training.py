@@ -12,7 +12,14 @@ from cmr_models import zoo
 from cmr_models.partial_labels import lv_only_possible
 from tasks import training
 from tasks.training import read_settings, train
-from tasks.training_data import ImagePool, endocardium_loosened, fold_patients, real_pool, simulated_pool
+from tasks.training_data import (
+    ImagePool,
+    endocardium_loosened,
+    fold_patients,
+    real_pool,
+    simulated_pool,
+    small_pools_first,
+)
 from tasks.training_settings import TrainingSettings
 
 _RECIPES = Path(__file__).parents[2] / "infra" / "training"
@@ -138,15 +145,27 @@ def test_a_drawn_pool_leaves_only_what_the_distance_allows() -> None:
     assert lv_only_possible(lv, pixel_mm=1.0)[30, 31] == 0b0101
 
 
-def test_a_loosened_endocardium_opens_only_the_innermost_myocardium() -> None:
-    labels = np.zeros((1, 9, 9), np.uint8)
-    labels[0, 1:8, 1:8] = 2
-    labels[0, 4, 4] = 3
-    pool = ImagePool(np.zeros((1, 9, 9), np.float32), np.left_shift(np.uint8(1), labels), np.zeros((1, 2)), np.ones(1))
-    possible = endocardium_loosened(pool).possible[0]
-    assert (possible == 0b1100).sum() == 4
-    assert possible[4, 5] == 0b1100
-    assert possible[4, 6] == 0b0100
+def _one_heart(cavity: slice) -> ImagePool:
+    labels = np.zeros((1, 11, 11), np.uint8)
+    labels[0, 1:10, 1:10] = 2
+    labels[0, cavity, cavity] = 3
+    return ImagePool(
+        np.zeros((1, 11, 11), np.float32), np.left_shift(np.uint8(1), labels), np.zeros((1, 2)), np.ones(1)
+    )
+
+
+def test_a_loosened_endocardium_is_open_by_one_pixel_to_either_side() -> None:
+    possible = endocardium_loosened(_one_heart(slice(4, 7))).possible[0]
+    middle_row = [0b0001, 0b0100, 0b0100, 0b1100, 0b1100, 0b1000, 0b1100, 0b1100, 0b0100, 0b0100, 0b0001]
+    assert possible[5].tolist() == middle_row
+
+
+def test_small_pools_are_drawn_more_often_within_bounds() -> None:
+    hearts = [_one_heart(slice(4, 7)), _one_heart(slice(3, 8)), _one_heart(slice(5, 6)), _one_heart(slice(2, 9))]
+    pool = replace(hearts[0], possible=np.concatenate([heart.possible for heart in hearts]))
+    chance = small_pools_first(pool, 0.5)  # areas 9, 25, 1 and 49; the median is 17
+    expected = np.array([np.sqrt(17 / 9), np.sqrt(17 / 25), 2.0, np.sqrt(17 / 49)])
+    assert np.allclose(chance, expected / expected.sum())
 
 
 def test_real_images_need_a_folder_with_images(tmp_path: Path) -> None:
