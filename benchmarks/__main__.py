@@ -17,6 +17,7 @@ BENCHMARKS = (
     "parity",
     "statistics",
     "perfusion",
+    "perfusion_networks",
 )
 
 

@@ -14,7 +14,15 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from cmr_models.perfusion_input import LAST_FRAME, channels, checked_series, fitted, resized, unfitted
+from cmr_models.perfusion_input import (
+    LAST_FRAME,
+    channels,
+    checked_series,
+    class_weights,
+    fitted,
+    resized,
+    unfitted,
+)
 from cmr_models.zoo import ModelCard, load
 
 Mask = npt.NDArray[np.uint8]
@@ -81,18 +89,12 @@ def _by_network(series: npt.NDArray[np.float32], model: str) -> Mask:
     with torch.inference_mode():
         share = network(image[None].contiguous(memory_format=torch.channels_last)).softmax(1)[0]
     share = resized(unfitted(share, *_grid(rows, cols, model_card.size)), rows, cols)
-    share = share / _weights(model_card)[:, None, None]
+    share = share / class_weights(model_card)[:, None, None]
     winner = share.argmax(0).numpy()
     mask = np.zeros((rows, cols), np.uint8)
     for chamber in range(share.shape[0] - 1, 0, -1):
         mask[_likeliest_part(winner == chamber, share[chamber].numpy())] = chamber
     return mask
-
-
-def _weights(model_card: ModelCard) -> Tensor:
-    """Weights of the classes in training, by which its probabilities are too high (Elkan, IJCAI 2001)."""
-    n_classes = int(model_card.config["n_classes"])
-    return torch.tensor(model_card.training_settings.get("class_weight", [1.0] * n_classes)[:n_classes])
 
 
 def _likeliest_part(found: npt.NDArray[np.bool_], share: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

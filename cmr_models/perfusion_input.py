@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cmr_models.zoo import ModelCard
+
 # What comes later than this many frames of an input series is not looked at; bolus and first pass come before.
 LAST_FRAME = 128
 
@@ -75,3 +77,9 @@ def resized(image: Tensor, rows: int, cols: int) -> Tensor:
         return image
     shrinks = rows < image.shape[1] or cols < image.shape[2]
     return F.interpolate(image[None], (rows, cols), mode="bilinear", align_corners=False, antialias=shrinks)[0]
+
+
+def class_weights(model_card: ModelCard) -> Tensor:
+    """Weights of the classes in training, by which its probabilities are too high (Elkan, IJCAI 2001)."""
+    n_classes = int(model_card.config["n_classes"])
+    return torch.tensor(model_card.training_settings.get("class_weight", [1.0] * n_classes)[:n_classes])

@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmr_models.perfusion_input import channels, checked_series, resized
+from cmr_models.perfusion_input import channels, checked_series, class_weights, resized
 from cmr_models.zoo import ModelCard, load
 
 # Later than this the tissue only washes out.
@@ -55,6 +55,7 @@ def segment(series: npt.ArrayLike, dt_s: float, pixel_mm: float, *, model: str =
     )
     with torch.inference_mode():
         share = network(image[None].contiguous(memory_format=torch.channels_last)).softmax(1)[0]
+    share = share / class_weights(model_card)[:, None, None]
     whole = _placed(share, corner, small.shape[1], small.shape[2])
     return _cleaned(resized(whole, rows, cols).argmax(0).numpy().astype(np.uint8))
 

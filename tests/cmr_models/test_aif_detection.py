@@ -15,14 +15,14 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
-@pytest.mark.parametrize(("method", "least"), [("network", 0.85), ("rule", 0.75)])
-def test_the_left_ventricle_of_simulated_scans_is_found(method: str, least: float) -> None:
+@pytest.mark.parametrize(("method", "least_dice", "least_found"), [("network", 0.85, 0.97), ("rule", 0.75, 0.9)])
+def test_the_left_ventricle_of_simulated_scans_is_found(method: str, least_dice: float, least_found: float) -> None:
     found = []
-    for i in range(40):
+    for i in range(30):
         series, truth = aif_training_series(np.random.default_rng([77, i]))
         found.append(dice(detect(series.images[0], method=method) == 1, truth == 1))
-    assert np.mean(found) > least
-    assert np.mean(np.array(found) > 0.3) > 0.95
+    assert np.mean(found) > least_dice
+    assert np.mean(np.array(found) > 0.3) > least_found
 
 
 @pytest.mark.parametrize("example", ["example1", "example2"])

@@ -56,11 +56,11 @@ def test_a_long_flash_train_ends_in_the_steady_state_of_dcmri() -> None:
 
 
 def test_a_balanced_train_without_contrast_nears_its_steady_state() -> None:
-    """Scheffler & Lehnhardt 2003: on resonance, M sin(a) (1 - E1) / (1 - (E1 - E2) cos(a) - E1 E2), echo at once."""
+    """Scheffler & Lehnhardt 2003, on resonance: sin(a) sqrt(E2) (1 - E1) / (1 - (E1 - E2) cos(a) - E1 E2)."""
     readout = replace(MYOCARDIUM_SSFP, pulses=4000)
     e1, e2 = np.exp(-readout.tr_ms / 1100), np.exp(-readout.tr_ms / 45)
     angle = np.deg2rad(readout.flip_deg)
-    steady = np.sin(angle) * (1 - e1) / (1 - (e1 - e2) * np.cos(angle) - e1 * e2)
+    steady = np.sin(angle) * np.sqrt(e2) * (1 - e1) / (1 - (e1 - e2) * np.cos(angle) - e1 * e2)
     assert signal(readout, 0.0, 1100.0, 45.0) == pytest.approx(steady, rel=1e-9)
 
 
