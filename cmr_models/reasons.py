@@ -138,7 +138,9 @@ _TABLE: tuple[Reason, ...] = (
     Reason(
         "aif_fallback", "perfusion", "flag", "The network found no left ventricle; the input is the model-free one."
     ),
-    Reason("labels_by_cine_network", "perfusion", "flag", "No perfusion network is installed: the cine network drew it."),
+    Reason(
+        "labels_by_cine_network", "perfusion", "flag", "No perfusion network is installed: the cine network drew it."
+    ),
     Reason("level_assumed", "perfusion", "flag", "One slice only: it is taken as mid-ventricular."),
     # perfusion: one slice, one number
     Reason("wall_open", "perfusion", "missing", "The wall is not closed around the pool in this slice."),
