@@ -18,6 +18,8 @@ BENCHMARKS = (
     "inference",
     "statistics",
     "statistics_validation",
+    "perfusion",
+    "perfusion_networks",
 )
 
 

@@ -33,6 +33,15 @@ LABEL_NAMES: Mapping[int, str] = {
 
 VIEWS = ("sax", "lax_2c", "lax_3c", "lax_4c", "rvot", "aorta")
 
+PERFUSION_STATES = ("rest", "stress", "unstated")
+PERFUSION_ROLES = ("", "_pd", "_aif", "_aif_echo2", "_aif_pd")
+PERFUSION_VIEWS = tuple(f"perfusion_{state}{role}" for state in PERFUSION_STATES for role in PERFUSION_ROLES)
+"""First-pass series: of the myocardium (no suffix), its proton-density frames, and the same of the arterial input.
+
+They are views like the others, but that their frames are heartbeats: ``time_ms`` runs over the bolus, and
+``acquired_ms (frame, slice)`` has the time of each image.
+"""
+
 _VIEW_SHAPES: Mapping[str, tuple[str, ...]] = {
     "intensity": ("frame", "slice", "row", "col"),
     "frame_valid": ("frame", "slice"),
@@ -117,9 +126,9 @@ def check_view(view: xr.Dataset) -> None:
 
 def cine_study(views: Mapping[str, xr.Dataset], **attributes: Any) -> xr.DataTree:
     """A study: one node a view. ``attributes`` are plain values (participant, visit, source digests ...)."""
-    unknown = sorted(set(views) - set(VIEWS))
+    unknown = sorted(set(views) - {*VIEWS, *PERFUSION_VIEWS})
     if unknown:
-        raise ValueError(f"unknown views {unknown}; known are {VIEWS}")
+        raise ValueError(f"unknown views {unknown}; known are {(*VIEWS, *PERFUSION_VIEWS)}")
     for view in views.values():
         check_view(view)
     tree = xr.DataTree.from_dict({f"/{name}": view for name, view in views.items()})

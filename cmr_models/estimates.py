@@ -146,6 +146,9 @@ def unit_of(phenotype: str) -> str:
 
 
 _UNITS: Mapping[str, str] = {
+    "_ml_min_g": "mL/min/g",
+    "_ml_g": "mL/g",
+    "_mmol_l": "mmol/L",
     "_l_min": "L/min",
     "_ml": "mL",
     "_pct": "%",

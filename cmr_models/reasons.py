@@ -46,7 +46,10 @@ _TABLE: tuple[Reason, ...] = (
     Reason("series_mapping", "convert", "excluded", "T1, T2 or other parametric map."),
     Reason("series_result", "convert", "excluded", "Result of inline analysis or secondary capture."),
     Reason("series_not_cine", "convert", "excluded", "Not a cine: too few frames in the cycle."),
-    Reason("series_perfusion", "convert", "excluded", "First-pass perfusion series."),
+    Reason(
+        "series_perfusion", "convert", "excluded", "First-pass perfusion series, by a version that did not read them."
+    ),
+    Reason("series_short_run", "convert", "excluded", "Images over several beats, too few for a first pass."),
     Reason("series_repeated", "convert", "excluded", "Another series of the same plane is more complete or later."),
     Reason("series_unknown_view", "convert", "excluded", "The plane matches none of the known views."),
     # convert: flags
@@ -120,6 +123,38 @@ _TABLE: tuple[Reason, ...] = (
     # predict
     Reason("phases_unknown", "predict", "quarantined", "End-diastole or end-systole is not known."),
     Reason("landmarks_missing", "predict", "missing", "In no frame are all landmarks there."),
+    # perfusion: the whole study
+    Reason("no_perfusion", "perfusion", "absent", "No first-pass perfusion series was acquired."),
+    Reason("perfusion_few_frames", "perfusion", "quarantined", "The series has too few frames to follow a bolus."),
+    Reason("perfusion_time_unknown", "perfusion", "quarantined", "The times of the frames cannot be had from headers."),
+    Reason("perfusion_clipped", "perfusion", "quarantined", "The series reaches the largest storable value."),
+    Reason("perfusion_no_bolus", "perfusion", "quarantined", "No contrast agent arrives in the left ventricle."),
+    Reason("perfusion_no_heart", "perfusion", "quarantined", "No slice shows a closed wall around a left ventricle."),
+    # perfusion: flags
+    Reason("perfusion_no_pd", "perfusion", "flag", "No proton-density frames: signal is scaled by its baseline."),
+    Reason(
+        "aif_single_sequence",
+        "perfusion",
+        "flag",
+        "No arterial-input series: the input is from the myocardial one, where it saturates; flow reads too high.",
+    ),
+    Reason("sequence_assumed", "perfusion", "flag", "Saturation delay or flip angle is not in the headers; assumed."),
+    Reason(
+        "aif_fallback", "perfusion", "flag", "The network found no left ventricle; the input is the model-free one."
+    ),
+    Reason(
+        "labels_by_cine_network", "perfusion", "flag", "No perfusion network is installed: the cine network drew it."
+    ),
+    Reason("level_assumed", "perfusion", "flag", "One slice only: it is taken as mid-ventricular."),
+    # perfusion: one slice, one number
+    Reason("wall_open", "perfusion", "missing", "The wall is not closed around the pool in this slice."),
+    Reason("segment_empty", "perfusion", "missing", "No slice of the level, or too few pixels with a fitted flow."),
+    Reason("state_missing", "perfusion", "missing", "No series at rest, or none at stress."),
+    # perfusion: the arterial input
+    Reason("aif_no_bolus", "perfusion", "missing", "The arterial input shows no bolus."),
+    Reason("aif_noisy", "perfusion", "flag", "The arterial input peaks below three times the noise before arrival."),
+    Reason("aif_peak_low", "perfusion", "flag", "The arterial input peaks below 1 mmol/L."),
+    Reason("aif_peak_high", "perfusion", "flag", "The arterial input peaks above 10 mmol/L."),
     # any stage
     Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
     Reason("unexpected_error", "any", "quarantined", "An unforeseen fault; it is tried again in the next run."),

@@ -14,6 +14,9 @@ LONGEST_CYCLE_MS = 3000.0
 
 SHORTEST_CYCLE_MS = 250.0
 
+FEWEST_BEATS = 20
+"""A series that no word calls perfusion is taken for one if it has as many frames: the first pass takes 10 to 30 s."""
+
 _MAP_TYPES = frozenset(("T1", "T2", "R1", "R2", "T1 MAP", "T2 MAP", "T1MAP", "T2MAP", "T2_STAR MAP", "ECV", "T1_MAP"))
 _PHASE_TYPES = frozenset(("P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP", "FLOW_ENCODED", "PCA", "PC"))
 
@@ -25,7 +28,7 @@ _WORDS = tuple(
         ("series_phase_contrast", r"(\b|_)flow(?!.?comp)|venc|phase.?contrast|epat@c"),
         ("series_tagging", r"tagging|(^|[_ ])tag([_ ]|$)|spamm"),
         ("series_mapping", r"molli|sasha|t[12](star|\*)?[_ ]?map|fitparams"),
-        ("series_perfusion", r"perfusion|first.?pass|(^|[_ ])perf([_ ]|$)"),
+        ("series_perfusion", r"perfusion|first.?pass|(^|[_ ])(perf|aif)([_ ]|$)"),
     )
 )
 _VELOCITY_SEQUENCE = re.compile(r"v\d{2,3}(in|th|ap|rl|fh)?", re.IGNORECASE)
@@ -63,6 +66,14 @@ class SeriesFacts:
 def exclusion(facts: SeriesFacts) -> str | None:
     """The reason code for which a plane of a series is not a cine of the heart; None if it may be one."""
     return _by_type(facts) or _by_words(facts) or _by_time(facts)
+
+
+def is_first_pass(facts: SeriesFacts, reason: str) -> bool:
+    """Whether a plane left out with ``reason`` can show a bolus: it is called so, or runs on over enough beats."""
+    if reason != "series_perfusion":
+        return False
+    named = _by_words(facts) == "series_perfusion"
+    return named or facts.n_frames >= FEWEST_BEATS
 
 
 def is_plausible_cycle(cycle_ms: float) -> bool:

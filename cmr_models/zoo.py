@@ -51,7 +51,8 @@ def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tup
         name_or_folder: "default" for the network of ``task`` that ships with the package; a folder made by
             training; a folder laid out like the published repository, a folder or weights file in it; or
             ``hub:<task>/<data>_<view>`` and ``hub:pretrained`` for the hub's local cache.
-        task: what the network must be for; None takes what is there ("segment_sax" of "default").
+        task: what the network must be for, such as "segment_sax" or "aif_detect"; None takes what is there
+            ("segment_sax" of "default").
 
     Raises:
         FileNotFoundError: if there is no such model.

@@ -107,6 +107,17 @@ def derive(**choice: Any) -> None:
 @main.command()
 @_COHORT
 @_CONFIG
+@_PROFILE
+def perfusion(**choice: Any) -> None:
+    """First-pass perfusion, where there is any: flow maps, AHA segments, reserve."""
+    from flows.perfusion import perfusion as flow
+
+    flow(_settings(**choice))
+
+
+@main.command()
+@_COHORT
+@_CONFIG
 @_SPEC
 def associate(spec: Path | None, **choice: Any) -> None:
     """Prevalent disease on every phenotype."""
@@ -200,16 +211,22 @@ def simulate(output: Path, workers: int, **choice: Any) -> None:
 
 
 @main.command()
-@click.option("--task", "task_name", required=True, help="segment_sax or segment_lax_4c.")
+@click.option(
+    "--task", "task_name", required=True, help="segment_sax, segment_lax_4c, aif_detect or perfusion_segment."
+)
 @click.option("--settings", "settings_file", type=_FILE, required=True, help="The recipe (infra/training/*.toml).")
 @click.option("--real", type=_FOLDER, help="Real images: a folder with images/*.png and labels/*.png.")
 @click.option("--init", type=_FOLDER, help="A model folder whose weights to begin with.")
 @click.option("--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoints.")
 def train(task_name: str, settings_file: Path, real: Path | None, init: Path | None, output: Path) -> None:
     """Train a network by a recipe; a killed training goes on where it was."""
+    from tasks.perfusion_training import TASKS, read_perfusion_recipe, train_perfusion
     from tasks.training import read_settings as read_recipe
     from tasks.training import train as train_network
 
+    if task_name in TASKS:
+        click.echo(f"model: {train_perfusion(read_perfusion_recipe(settings_file, task=task_name), output)}")
+        return
     given = {"real": real, "start_from": init}
     changes = {name: str(folder) for name, folder in given.items() if folder is not None}
     click.echo(f"model: {train_network(read_recipe(settings_file, task=task_name, **changes), output)}")

@@ -1,6 +1,6 @@
 """The main job: from the raw archive to tables and a report.
 
-    convert -> segment -> derive -> associate, risk -> report
+    convert -> segment -> derive, perfusion -> associate, risk -> report
 
 Every flow compares what should be there with what is there, does the difference, and accounts for every study.
 Each returns how much it had to do; 0 means that all was as it should be.
@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import wanted
+from flows.perfusion import perfusion
 from flows.settings import CohortSettings, read_settings
 from flows.stages import bring_through, make
 from tasks.ledger import open_ledger
@@ -28,7 +29,7 @@ def cohort(config: str | Path, profile: str | None = None) -> int:
     """Everything, for the cohort that the settings file ``config`` describes."""
     settings = read_settings(Path(config), profile=profile)
     with open_run(settings.cohort, settings.model_dump(mode="json")):
-        done = convert(settings) + segment(settings) + derive(settings)
+        done = convert(settings) + segment(settings) + derive(settings) + perfusion(settings)
         done += associate(settings) + risk(settings)
         return done + report(settings)
 

@@ -33,6 +33,7 @@ class StageWork:
         units: every study that the stage should make something of, with the key wanted.
         settings: plain values for ``work``.
         upstream: how studies stand at the stage before; those that ended there end here.
+        settled: outcomes that need no work, such as that of a study without the modality.
         removed: studies in the ledger that are to leave the cohort, with the reason.
         write_tables: publishes the stage's tables from the ledger.
         tables_are_current: whether what is published was made from the ledger as it is.
@@ -45,6 +46,7 @@ class StageWork:
     write_tables: Callable[[], object]
     tables_are_current: Callable[[], bool]
     upstream: Mapping[str, Entry] = field(default_factory=dict)
+    settled: Sequence[Outcome] = ()
     removed: Mapping[str, str] = field(default_factory=dict)
 
     def waiting(self, ledger: Ledger) -> tuple[list[Unit], list[Outcome]]:
@@ -52,7 +54,8 @@ class StageWork:
         entries = ledger.entries(self.stage)
         passed = plan.passed_on(self.stage, self.upstream, entries)
         left = [Outcome(study, self.stage, "retired", reason) for study, reason in self.removed.items()]
-        return plan.todo(self.units, entries), passed + left
+        settled = plan.news(self.settled, entries)
+        return plan.todo(self.units, entries), passed + settled + left
 
     def count(self, ledger: Ledger) -> int:
         """How much there is to do; 0 if all is as wanted."""

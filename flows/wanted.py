@@ -7,7 +7,18 @@ from typing import Any
 
 from flows.settings import CohortSettings
 from flows.stages import StageWork, TableWork
-from tasks import conversion, derivation, phenotype_tables, plan, report, segmentation, statistics, study_table
+from tasks import (
+    conversion,
+    derivation,
+    perfusion,
+    perfusion_tables,
+    phenotype_tables,
+    plan,
+    report,
+    segmentation,
+    statistics,
+    study_table,
+)
 from tasks.ledger import Entry, Ledger, open_ledger
 from tasks.sources import inventory
 from tasks.withdrawal import delete_files, read_withdrawn
@@ -18,7 +29,7 @@ def count(settings: CohortSettings) -> int:
     if not settings.cohort.ledger.exists():
         return 1
     with open_ledger(settings.cohort.ledger) as ledger:
-        n_studies = sum(work(settings, ledger).count(ledger) for work in (converted, segmented, derived))
+        n_studies = sum(work(settings, ledger).count(ledger) for work in (converted, segmented, derived, perfused))
     tables = [work(settings) for work in (associations, hazards, site)]
     return n_studies + sum(not work.why_not and not work.is_current() for work in tables)
 
@@ -29,7 +40,8 @@ def converted(settings: CohortSettings, ledger: Ledger, whole_archive: bool = Tr
     ledger.remember_sources(found.files, forget_others=whole_archive)
     withdrawn = read_withdrawn(settings.withdrawn) if settings.withdrawn else frozenset()
     plain = settings.convert.model_dump(exclude={"removed_max"})
-    units = [u for u in conversion.planned_units(found.units, plain) if u["participant"] not in withdrawn]
+    unread = conversion.with_unread_perfusion(ledger)
+    units = [u for u in conversion.planned_units(found.units, plain, unread) if u["participant"] not in withdrawn]
     entries = ledger.entries("convert")
     without_source = plan.gone(units, entries)
     left = {study: "withdrawn" for study in without_source if study.rpartition("-")[0] in withdrawn}
@@ -83,6 +95,23 @@ def derived(settings: CohortSettings, ledger: Ledger) -> StageWork:
         tables_are_current=lambda: phenotype_tables.are_current(ledger, settings.cohort),
         upstream=ended(predictions),
         removed=retired(predictions, ledger.entries("derive")),
+    )
+
+
+def perfused(settings: CohortSettings, ledger: Ledger) -> StageWork:
+    """Flow maps for every study with a first-pass series."""
+    studies = ledger.entries("convert")
+    units, settled = perfusion.perfusion_units(studies, ledger.mentioned("convert", perfusion.MENTION))
+    return StageWork(
+        perfusion.STAGE,
+        perfusion.perfusion_chunk,
+        units,
+        {},
+        write_tables=lambda: perfusion_tables.write_tables(ledger, settings.cohort),
+        tables_are_current=lambda: perfusion_tables.are_current(ledger, settings.cohort),
+        upstream=ended(studies),
+        settled=settled,
+        removed=retired(studies, ledger.entries(perfusion.STAGE)),
     )
 
 

@@ -12,15 +12,17 @@ import xarray as xr
 
 from cmr_models import series_kind
 from cmr_models.reasons import StudyRejected
+from cmr_models.series_kind import is_first_pass
 from cmr_models.views import Views, recognise
 from tasks.dicom import Image
+from tasks.perfusion_series import perfusion_views
 from tasks.planes import PlaneImages, motion, planes_of
 from tasks.stack import assemble, sanitised
 
 
 @dataclass(frozen=True)
 class StudyViews:
-    """Cine views by name, and the series left out: ``{"series", "description", "images", "reason"}`` each."""
+    """Views by name, and the series left out: ``{"series", "description", "images", "reason"}`` each."""
 
     views: dict[str, xr.Dataset]
     excluded: list[dict[str, Any]]
@@ -52,6 +54,7 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
     found = recognise(planes, lambda i: motion(groups[cines[i]]))
     excluded.update({cines[i]: reason for i, reason in found.excluded.items()})
     views = _assemble(groups, cines, found, excluded, max_missing_fraction)
+    views |= _perfusion(groups, excluded, found)
     if not views:
         counts = Counter(excluded.values())
         raise StudyRejected("wrong_series", ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.items())))
@@ -85,6 +88,17 @@ def _assemble(
         else:
             excluded.update({cines[i]: "frames_missing" for i in members})
     return views
+
+
+def _perfusion(groups: Sequence[PlaneImages], excluded: dict[int, str], found: Views) -> dict[str, xr.Dataset]:
+    """First-pass series as views of their own; ``excluded`` keeps those that became none."""
+    first_pass = {i: groups[i] for i, reason in excluded.items() if is_first_pass(groups[i].facts, reason)}
+    excluded.update({i: "series_short_run" for i, why in excluded.items() if why == "series_perfusion"})
+    perfusion = perfusion_views(first_pass, found.axis)
+    for i in first_pass:
+        del excluded[i]
+    excluded.update(perfusion.excluded)
+    return perfusion.views
 
 
 def _excluded_rows(excluded: Sequence[tuple[PlaneImages, str]]) -> list[dict[str, Any]]:

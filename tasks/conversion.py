@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from cmr_models.contracts import cine_study
+from cmr_models.contracts import PERFUSION_VIEWS, cine_study
 from cmr_models.reasons import TABLE, StudyRejected
 from tasks import shards, store
 from tasks.archive import Limits, read_members
 from tasks.cine import study_views
 from tasks.dicom import Image, read_images
-from tasks.ledger import Outcome, Status
+from tasks.ledger import Ledger, Outcome, Status
 from tasks.manifest import disagrees, is_manifest
 from tasks.nifti import nifti_views
 from tasks.shards import Unit
@@ -27,6 +27,12 @@ from tasks.zarr_encoding import encode_tree
 STAGE = "convert"
 VERSION = 1
 """Raise when the same source would give another file: every study is then converted again."""
+
+PERFUSION_VERSION = 1
+"""The same for perfusion views; part of the key of studies that have some, so that no other study is done again."""
+
+_UNREAD = "series_perfusion"
+"""Reason with which converters that knew no perfusion left such series out; today's use others."""
 
 _HASH_BLOCK = 4 * 2**20
 
@@ -64,14 +70,33 @@ def study_key(source_digest: str, settings: ConvertSettings) -> str:
     return store.digest({"source": source_digest, "converter": VERSION, "settings": asdict(settings)})
 
 
-def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any]) -> list[Unit]:
+def perfusion_key(key: str) -> str:
+    """Key of a study with perfusion views, from its key without."""
+    return store.digest({"study": key, "perfusion": PERFUSION_VERSION})
+
+
+def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any], unread: Collection[str] = ()) -> list[Unit]:
     """Units with what planning asks for as their ``key``: these files, this converter, these settings.
 
     Files are told by path, size and time, so that planning reads none of them; the key of the published study comes
     from their content (:func:`study_key`), so that a file that was only touched is read once and not converted again.
+
+    Args:
+        units: what the archive holds.
+        settings: plain values of :class:`ConvertSettings`.
+        unread: studies whose perfusion series an earlier converter left out; these alone are converted again.
     """
     resolved = ConvertSettings.from_plain(settings)
-    return [{**unit, "key": study_key(unit["fingerprint"], resolved)} for unit in units]
+    planned = []
+    for unit in units:
+        key = study_key(unit["fingerprint"], resolved)
+        planned.append({**unit, "key": perfusion_key(key) if unit["study"] in unread else key})
+    return planned
+
+
+def with_unread_perfusion(ledger: Ledger) -> frozenset[str]:
+    """Studies whose perfusion series an earlier converter left out, or that it set aside for having nothing else."""
+    return frozenset(ledger.mentioned(STAGE, _UNREAD))
 
 
 def convert_shard(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
@@ -107,10 +132,11 @@ def convert_study(unit: Mapping[str, Any], cohort: str, settings: Mapping[str, A
     except StudyRejected as rejected:
         return _rejected(unit["study"], path, key, summary, rejected)
     summary |= summary_of(study)
+    published = study.attrs["key"]
     encoded = encode_tree(study)
     del study  # not held while the file is put together
     summary |= store.publish(encoded, path)._asdict()
-    return Outcome(unit["study"], STAGE, "ok", key=key, summary=summary)
+    return Outcome(unit["study"], STAGE, "ok", key=published, summary=summary)
 
 
 def summary_of(study: xr.DataTree) -> dict[str, Any]:
@@ -144,12 +170,16 @@ def _plain(value: float) -> float | None:
 
 def _done(study: str, path: Path, key: str, summary: dict[str, Any]) -> Outcome | None:
     """The outcome of an earlier run with the same key, if its file or its receipt is there."""
-    if store.published_key(path) == key:
+    published = store.published_key(path)
+    if published in (key, perfusion_key(key)):
         with store.open_tree(path) as tree:
-            summary |= {**summary_of(tree), **store.as_published(path)._asdict()}
-        return Outcome(study, STAGE, "ok", key=key, summary=summary)
+            found = summary_of(tree)
+        if any(row["reason"] == _UNREAD for row in found["excluded"]):
+            return None
+        summary |= {**found, **store.as_published(path)._asdict()}
+        return Outcome(study, STAGE, "ok", key=published, summary=summary)
     receipt = store.rejection(path)
-    if receipt is None or receipt["key"] != key:
+    if receipt is None or receipt["key"] != key or _UNREAD in receipt["detail"]:
         return None
     status: Status = "absent" if receipt["status"] == "absent" else "quarantined"
     return Outcome(study, STAGE, status, receipt["reason"], receipt["detail"], key, summary=summary)
@@ -225,6 +255,7 @@ def _study(unit: Mapping[str, Any], sources: _Sources, key: str, settings: Conve
         images = list(_images(sources, unit["study_uid"]))
         found = study_views(images, max_missing_fraction=settings.frames_missing_max)
         views, excluded, body = found.views, found.excluded, _body_size(images)
+        key = perfusion_key(key) if views.keys() & set(PERFUSION_VIEWS) else key
     return cine_study(
         views,
         participant=unit["participant"],

@@ -35,7 +35,7 @@ class Outcome:
 
     Attributes:
         study: study id.
-        stage: "convert", "segment" or "derive".
+        stage: "convert", "segment", "derive" or "perfusion".
         status: ok, absent, quarantined, or retired (its source was removed).
         reason: code of :mod:`cmr_models.reasons`; empty when ok.
         detail: what was found, without identifiers.
@@ -123,6 +123,12 @@ class Ledger:
                 "SELECT study, status, reason, key, wanted FROM outcomes WHERE stage = ? ORDER BY study", (stage,)
             ).fetchall()
         return {study: Entry(*rest) for study, *rest in rows}
+
+    def mentioned(self, stage: str, text: str) -> list[str]:
+        """Studies in whose summary or detail at ``stage`` ``text`` stands: a search without reading summaries."""
+        query = "SELECT study FROM outcomes WHERE stage = ? AND (instr(summary, ?) OR instr(detail, ?)) ORDER BY study"
+        with self._lock:
+            return [study for (study,) in self._connection.execute(query, (stage, text, text)).fetchall()]
 
     def state(self, *stages: str) -> str:
         """Digest of how every study stands at ``stages``: tables made from the ledger carry it as their key."""

@@ -10,13 +10,13 @@ from tasks.ledger import Ledger
 
 def overview(ledger: Ledger) -> Iterator[str]:
     """A line for every stage x status x reason, with the sentence of the reason."""
-    yield f"{'stage':<9}{'status':<13}{'studies':>8}  reason"
+    yield f"{'stage':<10}{'status':<13}{'studies':>8}  reason"
     for stage, status, reason, n in sorted(ledger.counts(), key=_order):
         sentence = f"{reason}: {TABLE[reason].sentence}" if reason in TABLE else reason
-        yield f"{stage:<9}{status:<13}{n:>8}  {sentence}".rstrip()
+        yield f"{stage:<10}{status:<13}{n:>8}  {sentence}".rstrip()
 
 
 def _order(count: tuple[str, str, str, int]) -> tuple[int, str, str, str]:
     stage, status, reason, _ = count
-    known = ("convert", "segment", "derive")
+    known = ("convert", "segment", "derive", "perfusion")
     return known.index(stage) if stage in known else len(known), stage, status, reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from cmr_models.reasons import TRANSIENT
 from tasks.ledger import Entry, Outcome
@@ -21,6 +21,11 @@ def passed_on(stage: str, upstream: Mapping[str, Entry], entries: Mapping[str, E
         for study, entry in upstream.items()
         if entry.status in ("absent", "quarantined")
     ]
+    return news(outcomes, entries)
+
+
+def news(outcomes: Iterable[Outcome], entries: Mapping[str, Entry]) -> list[Outcome]:
+    """Outcomes that the ledger does not hold yet."""
     return [outcome for outcome in outcomes if not _is_recorded(outcome, entries.get(outcome.study))]
 
 

@@ -90,7 +90,7 @@ def _plane_images(images: list[Image], n_orientations: int, expected: _Expected)
         n_orientations=n_orientations,
         trigger_span_ms=_span(timing.trigger_ms),
         cycle_ms=timing.cycle_ms,
-        acquisition_span_ms=_span(np.array([_clock_ms(image.text("acquisition_time")) for image in images])),
+        acquisition_span_ms=_span(np.array([clock_ms(image.text("acquisition_time")) for image in images])),
     )
     return PlaneImages(images, facts, cycle, _plane(first, cycle, facts))
 
@@ -121,7 +121,7 @@ def _acquired(image: Image) -> str:
     return f"{date} {time:<14} {number if np.isfinite(number) else 0:09.0f}"
 
 
-def _clock_ms(text: str) -> float:
+def clock_ms(text: str) -> float:
     """Time of day from DICOM's HHMMSS.FFFFFF; NaN if it is none."""
     match = re.fullmatch(r"(\d{2})(\d{2})(\d{2}(?:\.\d+)?)", text)
     if match is None:

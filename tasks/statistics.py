@@ -74,6 +74,7 @@ from cmr_models.estimation import association_rows, discrimination_rows, hazard_
 from cmr_models.fairness_table import fairness_rows
 from tasks.disclosure_record import keep_record
 from tasks.parquet_tables import publish_table, table_key
+from tasks.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
 from tasks.store import Cohort, digest, digest_bytes
 
 VERSION = 1
@@ -127,9 +128,10 @@ def risk(cohort_dir: Path, settings: AnalysisSettings) -> dict[str, Any]:
 
 
 def estimates_key(cohort_dir: Path, settings: AnalysisSettings) -> str:
-    """Digest of all that the estimates depend on: the three input files and the settings."""
-    files = (_phenotypes_path(cohort_dir), settings.participants_csv, settings.outcomes_csv)
-    contents = [digest_bytes(path.read_bytes()) for path in files if path is not None]
+    """Digest of all that the estimates depend on: the input files and the settings."""
+    perfusion = perfusion_path(Cohort(cohort_dir)) if perfusion_columns(settings.phenotypes) else None
+    files = (_phenotypes_path(cohort_dir), settings.participants_csv, settings.outcomes_csv, perfusion)
+    contents = [digest_bytes(path.read_bytes()) for path in files if path is not None and path.exists()]
     return digest({"version": VERSION, "inputs": contents, "settings": _plain(settings)})
 
 
@@ -206,7 +208,7 @@ def _phenotypes_path(cohort_dir: Path) -> Path:
 def _read_inputs(cohort_dir: Path, settings: AnalysisSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
     assert settings.participants_csv is not None
     assert settings.outcomes_csv is not None
-    phenotypes = pd.read_parquet(_phenotypes_path(cohort_dir))
+    phenotypes = with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), Cohort(cohort_dir), settings.phenotypes)
     participants = _read_csv(settings.participants_csv, settings.participant_columns)
     outcomes = _read_csv(settings.outcomes_csv, settings.outcome_columns)
     return analysis_people(phenotypes, participants, settings), outcomes

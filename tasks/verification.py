@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks import conversion, segmentation
+from tasks import conversion, perfusion, segmentation
 from tasks.ledger import Ledger, Outcome, Status, open_ledger
 from tasks.store import Cohort, as_published, damaged_path, open_tree, published_key, rejection
 
@@ -48,7 +48,12 @@ class Verified:
 
 def published_files(cohort: Cohort, model: str) -> list[PublishedFile]:
     """Every file and receipt of the studies and of one model's predictions, in order."""
-    folders = {"convert": cohort.root / "studies", "segment": cohort.root / "predictions" / model}
+    predictions = cohort.root / "predictions"
+    folders = {
+        "convert": cohort.root / "studies",
+        "segment": predictions / model,
+        perfusion.STAGE: predictions / perfusion.MODEL,
+    }
     return [
         PublishedFile(stage, path.name.removesuffix(_FILE).removesuffix(_RECEIPT), path)
         for stage, folder in folders.items()
@@ -65,7 +70,7 @@ def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callab
     """
     found = Verified()
     with open_ledger(cohort.ledger) as ledger:
-        for stage in ("convert", "segment"):
+        for stage in _SUMMARIES:
             recorded = {outcome.study: outcome for outcome in ledger.outcomes(stage)}
             outcomes: dict[str, Outcome] = {}
             for file in (file for file in files if file.stage == stage):
@@ -124,7 +129,14 @@ def _from_prediction(file: PublishedFile, published: Mapping[str, object]) -> Ou
         return Outcome(file.study, "segment", "ok", key=tree.attrs["key"], wanted=tree.attrs["key"], summary=summary)
 
 
-_SUMMARIES = {"convert": _from_study, "segment": _from_prediction}
+def _from_perfusion(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
+    with open_tree(file.path) as tree:
+        key = tree.attrs["key"]
+        summary = {**perfusion.summary_of(tree), **published}
+        return Outcome(file.study, perfusion.STAGE, "ok", key=key, wanted=key, summary=summary)
+
+
+_SUMMARIES = {"convert": _from_study, "segment": _from_prediction, perfusion.STAGE: _from_perfusion}
 
 
 def _rebuild(

@@ -36,8 +36,9 @@ class EncodingError(RuntimeError):
 def encode_tree(tree: xr.DataTree) -> dict[str, bytes]:
     """Zarr keys and values of ``tree``.
 
-    Images ``(frame, slice, row, col)`` lie in chunks of 1 slice x 10 frames, Blosc zstd-5, bits shuffled (bytes for
-    8-bit labels); everything smaller in one raw chunk. Every compressed chunk is decoded and compared at once.
+    Images ``(frame, slice, row, col)`` lie in chunks of 1 slice x 10 frames, maps ``(slice, row, col)`` in chunks of
+    1 slice, Blosc zstd-5, bits shuffled (bytes for 8-bit labels); everything smaller in one raw chunk. Every compressed
+    chunk is decoded and compared at once.
 
     Raises:
         TypeError: if an array is not numeric.
@@ -59,12 +60,14 @@ def _encode_array(prefix: str, array: xr.Variable) -> Iterator[tuple[str, bytes]
         raise TypeError(f"only numbers can be stored, {prefix.strip('/')} holds {values.dtype}")
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     chunk = _chunk_shape(values)
-    shuffle = ("shuffle" if values.dtype.itemsize == 1 else "bitshuffle") if values.ndim == 4 else ""
+    shuffle = ("shuffle" if values.dtype.itemsize == 1 else "bitshuffle") if values.ndim in (3, 4) else ""
     yield f"{prefix}zarr.json", _json(_array(values, array, chunk, shuffle))
     yield from _chunks(prefix, values, chunk, shuffle)
 
 
 def _chunk_shape(values: npt.NDArray[Any]) -> tuple[int, ...]:
+    if values.ndim == 3:
+        return (1, *(max(1, n) for n in values.shape[1:]))
     if values.ndim != 4:
         return tuple(max(1, n) for n in values.shape)
     frames, _, rows, cols = values.shape
@@ -91,8 +94,8 @@ def _padded(block: npt.NDArray[Any], chunk: tuple[int, ...]) -> npt.NDArray[Any]
 def _compressed(block: npt.NDArray[Any], shuffle: str) -> bytes:
     codec = Blosc("zstd", _LEVEL, _SHUFFLES[shuffle])
     compressed = bytes(codec.encode(block))
-    decoded = np.frombuffer(codec.decode(compressed), block.dtype)
-    if not np.array_equal(decoded, block.ravel()):
+    decoded = np.frombuffer(codec.decode(compressed), np.uint8)
+    if not np.array_equal(decoded, block.ravel().view(np.uint8)):  # bytes: NaN is like itself
         raise EncodingError("a chunk differs after decoding; check the installed numcodecs")
     return compressed
 

@@ -52,6 +52,8 @@ class Series:
         sequence_name: Siemens sequence.
         n_planned: CardiacNumberOfImages; the frames by default.
         private_bytes: size of the private block in each file.
+        extra: header entries by keyword.
+        frame_tags: header entries of each frame by keyword; empty for none.
     """
 
     description: str
@@ -72,6 +74,7 @@ class Series:
     n_planned: int | None = None
     private_bytes: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    frame_tags: Sequence[dict[str, Any]] = ()
 
 
 def new_uid(rng: np.random.Generator) -> str:
@@ -130,6 +133,8 @@ def _of_frame(series: Series, frame: int, position_mm: FloatArray, uid: str) -> 
     own.SliceLocation = _ds(float(position_mm @ np.cross(series.row_dir, series.col_dir)))
     if series.time_ms is not None:
         own.TriggerTime = _ds(float(series.time_ms[frame]))
+    for name, value in (series.frame_tags[frame] if series.frame_tags else {}).items():
+        setattr(own, name, value)
     own.LargestImagePixelValue = int(image.max())
     own.PixelData = np.ascontiguousarray(image, "<u2").tobytes()
     correct_ambiguous_vr(own, True)

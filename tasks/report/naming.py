@@ -17,6 +17,9 @@ _FULL = {
     "rvef": "RV ejection fraction",
     "heart_rate": "Heart rate",
     "bsa": "Body surface area",
+    "mbf_rest": "Myocardial blood flow at rest",
+    "mbf_stress": "Myocardial blood flow at stress",
+    "mpr": "Myocardial perfusion reserve",
 }
 _SHORT = {
     "lvedv": "LV EDV",
@@ -29,10 +32,13 @@ _SHORT = {
     "rvesv": "RV ESV",
     "rvsv": "RV SV",
     "rvef": "RV EF",
+    "mbf_rest": "Rest MBF",
+    "mbf_stress": "Stress MBF",
+    "mpr": "MPR",
 }
 _REASONS = {"small_cell": "suppressed, small cell", "secondary": "suppressed, complementary"}
 _GROUPINGS = {"bmi_class": "Body mass index", "centre": "Imaging centre", "age_band": "Age (years)"}
-_UNITS = ("_l_min", "_ml", "_g", "_pct", "_bpm", "_m2", "_cm2", "_ml_s", "_ml_m2", "_g_m2", "_g_ml")
+_UNITS = ("_l_min", "_ml", "_g", "_pct", "_bpm", "_m2", "_cm2", "_ml_s", "_ml_m2", "_g_m2", "_g_ml", "_ml_min_g")
 
 
 def full_name(column: str) -> str:

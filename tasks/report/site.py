@@ -18,6 +18,7 @@ from tasks.report import study_list
 from tasks.report.index_page import index_values
 from tasks.report.methods import methods_text
 from tasks.report.pages import asset, look_digest, package_version, page_key, page_name, render
+from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
 from tasks.report.study_page import render_study_pages
 from tasks.report.tables import ESTIMATES, STAGES, ReportSettings, ReportTables, read_tables, records, report_settings
 from tasks.runs import versions
@@ -83,6 +84,7 @@ def report_key(cohort: Cohort, settings: ReportSettings) -> str:
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
             entries = [sorted(ledger.entries(stage).items()) for stage in STAGES]
+    perfusion = sorted(perfusion_entries(cohort).items())
     files = [cohort.estimates / f"{name}.parquet" for name in ESTIMATES]
     files += [cohort.tables / "phenotypes.parquet", cohort.tables / "phenotypes_dictionary.csv"]
     files += [settings.participants] if settings.participants else []
@@ -90,6 +92,7 @@ def report_key(cohort: Cohort, settings: ReportSettings) -> str:
     shown = {name: settings.resolved.get(name) for name in ("convert", "segment", "analysis", "report")}
     content = {
         "entries": entries,
+        "perfusion": perfusion,
         "files": contents,
         "settings": shown,
         "look": look_digest(),
@@ -137,7 +140,7 @@ def _page_units(
     for row in records(outcomes[outcomes["study"].isin(wanted)]):
         flags, left_out = json.loads(row.pop("flags")), json.loads(row.pop("left_out"))
         ended[row["study"]].append({**row, "flags": flags, "left_out": left_out})
-    curves = _curves(cohort, chosen)
+    curves, perfusion = _curves(cohort, chosen), perfusion_entries(cohort)
     units = []
     for study in chosen:
         row = measured.get(study, {})
@@ -146,6 +149,7 @@ def _page_units(
             **study_list.page_unit(row, row.get("sex")),
             "curve": curves.get(study, {}),
             "outcomes": ended[study],
+            "perfusion": perfusion.get(study, ("", ""))[1],
         }
         key = digest({**unit, "look": look_digest(), "model": settings.model, "version": package_version()})
         units.append({**unit, "key": key, "path": str(draft / "studies" / page_name(study))})
@@ -191,6 +195,7 @@ def _write_index(cohort: Cohort, settings: ReportSettings, tables: ReportTables,
         _write(draft / "assets" / name, asset(name))
     for name, content in figures.files.items():
         _write(draft / "assets" / "figures" / f"{name}.svg", content)
+    values["perfusion"] = perfusion_summary(cohort, settings.minimum_cell)
     values["files"] = _write_tables(cohort, tables, values, draft / "assets" / "tables")
     values["methods"] = methods_text(
         settings,

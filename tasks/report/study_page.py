@@ -21,9 +21,11 @@ from cmr_models.reasons import TABLE
 from cmr_models.reference_ranges import PETERSEN_2017, ReferenceRange, reference_range
 from tasks import shards
 from tasks.ledger import Outcome
+from tasks.report.axis_ticks import nice_ticks
 from tasks.report.frames import encode_plane, planes_to_show
 from tasks.report.naming import full_name
 from tasks.report.pages import KEY_NAME, clean_text, number, render, script_json
+from tasks.report.perfusion_section import perfusion_section
 from tasks.store import Cohort, open_tree, publish_bytes
 
 OUTLINE_TITLES = {
@@ -36,7 +38,6 @@ OUTLINE_TITLES = {
 CURVES = {"lv_ml": "LV", "rv_ml": "RV", "myocardium_ml": "Myocardium"}
 _UNREADABLE = "a published file cannot be read; `cmr-cohort verify` says which."
 _NOT_SHOWN = {"ed_frame", "es_frame", "height_cm", "weight_kg"}
-_TICK_STEPS = (1, 2, 2.5, 5, 10)
 _DEFAULT_CYCLE_MS = 1000.0
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 300, 52, 478, 22, 254
 
@@ -88,6 +89,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         reference_note=_reference_note(unit["sex"]),
         no_phenotypes="No phenotype: the study was not measured.",
         facts=images.facts + _left_out(unit["outcomes"]),
+        perfusion=perfusion_section(cohort, unit["study"]) if unit.get("perfusion") else None,
         **_verdict(unit["outcomes"]),
     )
 
@@ -197,15 +199,6 @@ def volume_curve(
         "frame_x": frame_x.tolist(),
         "cursor": float(frame_x[ed or 0]),
     }  # fmt: skip
-
-
-def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from at or above ``low`` to at or beyond ``high``."""
-    raw = max(high - low, 1e-9) / about
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in _TICK_STEPS if power * factor >= raw * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
 
 
 def _path(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> str:

@@ -94,8 +94,8 @@ def test_sunnybrook_stacks_have_their_true_spacing(real_data: Path, tmp_path: Pa
 
 def test_a_first_pass_series_is_no_cine(real_data: Path, tmp_path: Path) -> None:
     (outcome,) = _converted(real_data / "perfusion" / "dicom", tmp_path)
-    assert (outcome.status, outcome.reason) == ("quarantined", "wrong_series")
-    assert outcome.detail == "series_perfusion: 1"
+    assert outcome.status == "ok"
+    assert list(outcome.summary["views"]) == ["perfusion_unstated"]
 
 
 def test_public_nifti_sets_convert(real_data: Path, tmp_path: Path) -> None:

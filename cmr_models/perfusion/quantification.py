@@ -1,0 +1,186 @@
+"""Maps of myocardial blood flow from a series of concentration and its arterial input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from cmr_models.aif_features import failed_gates, foot_index
+from cmr_models.perfusion import status as codes
+from cmr_models.perfusion.checks import Series, check
+from cmr_models.perfusion.fitted import Fitted
+
+Floats = npt.NDArray[np.float64]
+
+_BASELINE_START = 4  # frames before it are not in the steady state; the reference leaves them out as well
+_LEAD_S = 1.5  # the fit starts this long before the foot
+_ENHANCING_OVER_NOISE = 4.0
+_ENHANCING_MMOL_L = 0.03
+_CLIPPED_FRAMES = 3
+
+UNITS: Mapping[str, str] = {
+    "mbf_ml_min_g": "mL/min/g",
+    "ps_ml_min_g": "mL/min/g",
+    "vb_ml_g": "mL/g",
+    "visf_ml_g": "mL/g",
+    "delay_s": "s",
+    "mbf_sd_ml_min_g": "mL/min/g",
+    "ps_sd_ml_min_g": "mL/min/g",
+    "vb_sd_ml_g": "mL/g",
+    "visf_sd_ml_g": "mL/g",
+    "delay_sd_s": "s",
+    "residual_mmol_l": "mmol/L",
+}
+"""Variables of the maps. What a model does not know is NaN throughout."""
+
+
+class _Input(NamedTuple):
+    """A model's input: curves and input above their baselines, from just before the foot on."""
+
+    curves: Floats
+    aif: Floats
+    dt_s: float
+    hematocrit: float
+    device: str
+
+
+def quantify(
+    tissue: npt.ArrayLike,
+    aif: npt.ArrayLike,
+    dt_s: float,
+    *,
+    foot: int | None = None,
+    hematocrit: float = 0.42,
+    model: str = "btex",
+    mask: npt.ArrayLike | None = None,
+    device: str = "cpu",
+) -> xr.Dataset:
+    """Fit a tracer-kinetic model to every pixel that enhances.
+
+    Args:
+        tissue: (row, col, frame) concentration, mmol/L.
+        aif: (frame,) concentration in arterial blood, mmol/L, on the same scale.
+        dt_s: seconds between frames.
+        foot: 0-based index of the frame at which the bolus arrives in ``aif``; found if None.
+        hematocrit: of the large vessels; plasma volumes and flow are (1 - hematocrit) of blood's.
+        model: a key of :data:`MODELS`.
+        mask: (row, col) pixels to fit; all if None. A heart region also steadies the delay, which pixels share.
+        device: of torch, for the models that are fitted there.
+
+    Returns:
+        Dataset of the variables :data:`UNITS` and ``status`` (uint8, ``cmr_models.perfusion.STATUS``), dims (row, col).
+        Flow and volumes are those of blood, per gram of tissue, with tissue taken as 1 g/mL as the reference does.
+        Attributes: model, dt_s, foot, hematocrit, ``region_delay_s`` and ``aif_reasons`` (gates that the input failed).
+
+    Raises:
+        ValueError: shapes disagree, there are too few frames, units look wrong, no bolus is found, or the model is
+            unknown.
+
+    Reference:
+        Kellman et al. 2017, doi:10.1186/s12968-017-0355-5; Xue et al. 2020, doi:10.1002/mrm.27954.
+    """
+    if model not in MODELS:
+        raise ValueError(f"model {model!r} is unknown; it must be one of {', '.join(MODELS)}")
+    series = check(tissue, aif, dt_s, foot, hematocrit, mask)
+    arrival = foot_index(series.aif, dt_s) if foot is None else foot
+    curves, status = _triage(series, arrival)
+    chosen = status == codes.OK
+    start = max(0, arrival - int(np.ceil(_LEAD_S / dt_s)))
+    blood = series.aif - _baseline(series.aif, arrival)
+    request = _Input(curves[chosen][:, start:], blood[start:], dt_s, hematocrit, device)
+    fitted = MODELS[model](*request) if chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
+    status[chosen] = _verdict(request.curves, fitted, _clipped(series, chosen))
+    attributes = {
+        "model": model,
+        "dt_s": dt_s,
+        "foot": arrival,
+        "hematocrit": hematocrit,
+        "region_delay_s": fitted.region_delay_s,
+        "aif_reasons": ",".join(failed_gates(series.aif, dt_s)),
+    }
+    return _dataset(fitted, status, chosen, attributes)
+
+
+def _triage(series: Series, foot: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
+    """Curves above their baseline (row, col, frame), and the status of pixels that are not fitted."""
+    status = np.where(series.mask, codes.OK, codes.OUTSIDE).astype(np.uint8)
+    finite = np.isfinite(series.tissue.sum(-1))
+    filled = np.where(finite[..., None], series.tissue, 0.0)
+    before = filled[..., min(_BASELINE_START, max(0, foot - 2)) : max(1, foot)]
+    curves = filled - before.mean(-1, keepdims=True)
+    noise = np.median(np.abs(np.diff(filled, 2, axis=-1)), axis=-1) / 0.6745 / np.sqrt(6)
+    after = curves[..., foot:].mean(-1)
+    standard_error = noise * np.sqrt(1 / before.shape[-1] + 1 / (curves.shape[-1] - foot))
+    enhancing = (after > _ENHANCING_OVER_NOISE * standard_error) & (curves[..., foot:].max(-1) > _ENHANCING_MMOL_L)
+    inside = status == codes.OK
+    status[inside & ~enhancing] = codes.NOT_ENHANCING
+    status[inside & ~finite] = codes.NOT_FINITE
+    return curves, status
+
+
+def _baseline(aif: Floats, foot: int) -> float:
+    return float(aif[min(_BASELINE_START, max(0, foot - 2)) : max(1, foot)].mean())
+
+
+def _clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which of the chosen pixels stay at the highest value of the whole series for several frames: (n,)."""
+    highest = np.max(series.tissue, where=np.isfinite(series.tissue), initial=-np.inf)
+    frames: npt.NDArray[np.int64] = np.count_nonzero(series.tissue[chosen] >= highest - 1e-9, axis=-1)
+    return np.asarray(frames >= _CLIPPED_FRAMES, bool)
+
+
+def _verdict(curves: Floats, fitted: Fitted, clipped: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    status = np.full(len(curves), codes.OK, np.uint8)
+    status[fitted.residual > 0.25 * curves.max(1, initial=0)] = codes.POOR_FIT
+    status[~fitted.converged.astype(bool)] = codes.NOT_CONVERGED
+    status[fitted.at_bound.astype(bool)] = codes.AT_BOUND
+    status[clipped] = codes.CLIPPED
+    return status
+
+
+def _dataset(
+    fitted: Fitted, status: npt.NDArray[np.uint8], chosen: npt.NDArray[np.bool_], attributes: dict[str, object]
+) -> xr.Dataset:
+    maps = {}
+    for name, unit in UNITS.items():
+        values = np.full(status.shape, np.nan)
+        values[chosen] = fitted.residual if name == "residual_mmol_l" else fitted.values.get(name, np.nan)
+        maps[name] = (("row", "col"), values, {"units": unit})
+    meanings = {"flag_values": [s.code for s in codes.STATUS], "flag_meanings": " ".join(s.name for s in codes.STATUS)}
+    return xr.Dataset({**maps, "status": (("row", "col"), status, meanings)}, attrs=attributes)
+
+
+def _btex(*request: object) -> Fitted:
+    from cmr_models.perfusion.btex_maps import btex_maps  # torch is imported only where it is used
+
+    return btex_maps(*request)  # type: ignore[arg-type]
+
+
+def _fermi(*request: object) -> Fitted:
+    from cmr_models.perfusion.fermi import fermi_maps
+
+    return fermi_maps(*request)  # type: ignore[arg-type]
+
+
+def _two_compartment(*request: object) -> Fitted:
+    from cmr_models.perfusion.two_compartment import two_compartment_maps
+
+    return two_compartment_maps(*request)  # type: ignore[arg-type]
+
+
+def _deconvolution(*request: object) -> Fitted:
+    from cmr_models.perfusion.deconvolution import deconvolution_maps
+
+    return deconvolution_maps(*request)  # type: ignore[arg-type]
+
+
+MODELS: Mapping[str, Callable[..., Fitted]] = {
+    "btex": _btex,
+    "fermi": _fermi,
+    "2cxm": _two_compartment,
+    "deconvolution": _deconvolution,
+}

@@ -1,0 +1,263 @@
+"""First-pass perfusion scans with known truth: the dual sequence of Kellman and Xue, at rest or at stress.
+
+One person's anatomy, bolus and kinetics are drawn once; the arterial-input series (low resolution, short saturation
+delay, two echoes) and the myocardial series of each slice see the same blood at the same heart beats.
+
+Reference: Kellman et al., Myocardial perfusion cardiovascular magnetic resonance: optimized dual sequence and
+reconstruction for quantification, JCMR 2017;19:43.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+
+from cmr_models.simulate.perfusion_curves import GRID_S, Bolus, blood_curves, drawn_bolus, organ_curve
+from cmr_models.simulate.perfusion_motion import breathing_mm, moved
+from cmr_models.simulate.perfusion_scene import LEVELS, Anatomy, Scene, drawn_anatomy, rendered
+from cmr_models.simulate.perfusion_signal import (
+    AIF,
+    BLOOD_T1_MS,
+    BLOOD_T2_MS,
+    MYOCARDIUM_SSFP,
+    MYOCARDIUM_T1_MS,
+    MYOCARDIUM_T2_MS,
+    Readout,
+    echo_decay,
+    signal,
+)
+from cmr_models.simulate.perfusion_tissue import Tissue, drawn_tissue, tissue_curves
+
+Floats = npt.NDArray[np.float64]
+
+# T1 and T2 in ms at 1.5 T, and proton density relative to blood (Stanisz et al., MRM 2005;54:507; fat: de Bazelaire
+# et al., Radiology 2004;230:652).
+_STILL: Mapping[str, tuple[float, float, float]] = {"fat": (300.0, 80.0, 0.9), "muscle": (1000.0, 45.0, 0.8)}
+_ORGANS: Mapping[str, tuple[float, float, float]] = {"liver": (580.0, 46.0, 0.8), "spleen": (1050.0, 75.0, 0.85)}
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """A sequence, its grid and its imperfections.
+
+    Attributes:
+        readout: the sequence.
+        rows: of the image.
+        cols: of the image.
+        pixel_mm: square pixels.
+        snr: peak signal of the left ventricle's blood over the noise of one channel of the complex image.
+        blur_px: standard deviation of the point spread.
+        coil: 0 for an even coil profile, 1 for that of a surface coil.
+        pd_frames: frames of proton density before the series.
+    """
+
+    readout: Readout
+    rows: int
+    cols: int
+    pixel_mm: float
+    snr: float = 25.0
+    blur_px: float = 0.5
+    coil: float = 0.6
+    pd_frames: int = 3
+
+
+AIF_SERIES = Acquisition(AIF, 64, 52, 5.6)
+MYOCARDIAL_SERIES = Acquisition(MYOCARDIUM_SSFP, 144, 144, 1.9)
+
+
+@dataclass(frozen=True)
+class SimulatedSeries:
+    """One series and its truth.
+
+    Attributes:
+        images: (echo, row, col, frame) float32 magnitude.
+        proton_density: (row, col, frame) float32.
+        time_s: (frame,) since the first frame.
+        scene: truth at the mean position of breathing.
+        shift_mm: (frame, 2) displacement of the heart, by row and column.
+        acquisition: how it was taken.
+    """
+
+    images: npt.NDArray[np.float32]
+    proton_density: npt.NDArray[np.float32]
+    time_s: Floats
+    scene: Scene
+    shift_mm: Floats
+    acquisition: Acquisition
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What does not depend on the sequence: blood and tissue every :data:`GRID_S` seconds, and when frames are taken.
+
+    Attributes:
+        blood: mmol/L by compartment; ``lv`` is the arterial input.
+        tissue: kinetic parameters by segment and layer.
+        tissue_mmol: (16, 2, time).
+        organs: mmol/L of liver, spleen and muscle.
+        time_s: (frame,) of the frames.
+        bolus: timing of the injection.
+    """
+
+    blood: Mapping[str, Floats]
+    tissue: Tissue
+    tissue_mmol: Floats
+    organs: Mapping[str, Floats]
+    time_s: Floats
+    bolus: Bolus
+
+
+@dataclass(frozen=True)
+class SimulatedScan:
+    """The dual sequence of one patient: the input series, and a myocardial series by level."""
+
+    patient: Patient
+    aif: SimulatedSeries
+    myocardium: Mapping[str, SimulatedSeries]
+
+
+def simulated_scan(
+    rng: np.random.Generator,
+    *,
+    stress: bool,
+    territory: str | None = None,
+    frames: int = 60,
+    breathing: float = 4.0,
+    aif: Acquisition = AIF_SERIES,
+    myocardium: Acquisition = MYOCARDIAL_SERIES,
+    levels: tuple[str, ...] = LEVELS,
+) -> SimulatedScan:
+    """A dual-sequence first pass.
+
+    Args:
+        rng: source of chance.
+        stress: under vasodilation, or at rest.
+        territory: coronary artery whose segments are ischaemic, "LAD", "RCA" or "LCx"; None for none.
+        frames: heart beats.
+        breathing: largest displacement of the heart from its mean position, mm.
+        aif: the input series.
+        myocardium: the myocardial series.
+        levels: slices, of "base", "mid", "apex".
+
+    Raises:
+        ValueError: for fewer than 20 frames, an unknown level or an unknown territory.
+    """
+    unknown = [level for level in levels if level not in LEVELS]
+    if unknown:
+        raise ValueError(f"unknown levels {unknown}; known are {LEVELS}")
+    patient = drawn_patient(rng, frames, stress=stress, territory=territory)
+    mid = drawn_anatomy(rng, "mid", any_orientation=False)
+    shift = breathing_mm(rng, patient.time_s, breathing)
+    series = {}
+    for level in levels:
+        own = drawn_anatomy(rng, level, any_orientation=False)
+        anatomy = replace(own, centre_mm=mid.centre_mm, rotation_rad=mid.rotation_rad, body_mm=mid.body_mm)
+        series[level] = acquired(rng, patient, _on_grid(anatomy, myocardium), myocardium, shift)
+    return SimulatedScan(patient, acquired(rng, patient, _on_grid(mid, aif), aif, shift), series)
+
+
+def drawn_patient(rng: np.random.Generator, frames: int, *, stress: bool, territory: str | None = None) -> Patient:
+    """Blood, tissue and heart beats of one injection; see :func:`simulated_scan`."""
+    if frames < 20:
+        raise ValueError(f"a first pass needs at least 20 frames, got {frames}")
+    time_s = _beats(rng, frames, stress=stress)
+    bolus = drawn_bolus(rng, stress=stress, latest_s=max(4.0, min(0.5 * time_s[-1] - 8, 45.0)))
+    blood = blood_curves(bolus, time_s[-1] + 1)
+    tissue = drawn_tissue(rng, stress=stress, territory=territory)
+    organs = {
+        "liver": organ_curve(blood["aorta"], rng.uniform(6, 14), rng.uniform(15, 50), rng.uniform(0.15, 0.4)),
+        "spleen": organ_curve(blood["aorta"], rng.uniform(1, 4), rng.uniform(5, 15), rng.uniform(0.25, 0.5)),
+        "muscle": organ_curve(blood["aorta"], rng.uniform(2, 6), rng.uniform(20, 60), rng.uniform(0.03, 0.1)),
+    }
+    return Patient(blood, tissue, tissue_curves(tissue, blood["lv"]), organs, time_s, bolus)
+
+
+def acquired(
+    rng: np.random.Generator, patient: Patient, scene: Scene, acquisition: Acquisition, shift_mm: Floats
+) -> SimulatedSeries:
+    """The series that a sequence makes of a scene; arguments as the attributes of :class:`SimulatedSeries`."""
+    share, concentration, t1, t2, density = _compartments(patient, scene)
+    readout = acquisition.readout
+    magnetisation = density[:, None] * signal(readout, concentration, t1[:, None], t2[:, None])
+    coil = _coil_profile(rng, acquisition)
+    noise = _noise_sd(patient, acquisition)
+    shift_px = shift_mm / acquisition.pixel_mm
+    echoes = [
+        _imaged(rng, share, magnetisation * echo_decay(concentration, echo), scene, shift_px, coil, noise, acquisition)
+        for echo in readout.echo_ms
+    ]
+    before = density * signal(readout.proton_density, np.zeros_like(t1), t1, t2)
+    quiet = np.repeat(before[:, None], acquisition.pd_frames, axis=1)
+    pd = _imaged(rng, share, quiet, scene, np.tile(shift_px[:1], (acquisition.pd_frames, 1)), coil, noise, acquisition)
+    return SimulatedSeries(np.stack(echoes), pd, patient.time_s - patient.time_s[0], scene, shift_mm, acquisition)
+
+
+def _on_grid(anatomy: Anatomy, acquisition: Acquisition) -> Scene:
+    return rendered(anatomy, acquisition.rows, acquisition.cols, acquisition.pixel_mm)
+
+
+def _beats(rng: np.random.Generator, frames: int, *, stress: bool) -> Floats:
+    """Times of the frames: one a heart beat, with jitter, a missed trigger now and then."""
+    cycle = rng.uniform(0.5, 0.85) if stress else rng.uniform(0.6, 1.15)
+    jitter = rng.normal(1, rng.uniform(0.01, 0.07), frames)
+    missed = 1 + (rng.random(frames) < rng.choice([0.0, 0.02]))
+    return np.asarray(np.cumsum(cycle * np.clip(jitter, 0.7, 1.4) * missed), np.float64)
+
+
+def _compartments(patient: Patient, scene: Scene) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Shares (k, row, col), concentrations (k, frame), T1, T2 and proton density (k,) of all that gives signal."""
+    frames = np.arange(patient.blood["lv"].size) * GRID_S
+    rows: list[tuple[Floats, Floats, tuple[float, float, float]]] = []
+    for name, share in scene.share.items():
+        if name == "myocardium":
+            continue
+        rest = _STILL.get(name) or _ORGANS.get(name) or (BLOOD_T1_MS, BLOOD_T2_MS, 1.0)
+        curve = patient.blood.get(name, patient.organs.get(name, np.zeros_like(frames)))
+        rows.append((share, curve, rest))
+    wall, layer = scene.share["myocardium"], (scene.depth > 0.5).astype(int)
+    for segment in np.unique(scene.segment[wall > 0]):
+        for half in (0, 1):
+            share = np.where((scene.segment == segment) & (layer == half), wall, 0.0)
+            rows.append((share, patient.tissue_mmol[segment - 1, half], (MYOCARDIUM_T1_MS, MYOCARDIUM_T2_MS, 0.85)))
+    curves = np.stack([np.interp(patient.time_s, frames, curve) for _, curve, _ in rows])
+    t1, t2, density = np.array([rest for _, _, rest in rows]).T
+    return np.stack([share for share, _, _ in rows]), curves, t1, t2, density
+
+
+def _imaged(
+    rng: np.random.Generator,
+    share: Floats,
+    magnetisation: Floats,
+    scene: Scene,
+    shift_px: Floats,
+    coil: Floats,
+    noise: float,
+    acquisition: Acquisition,
+) -> npt.NDArray[np.float32]:
+    """(row, col, frame) magnitude: moved by breathing, weighted by the coil, blurred, with Rician noise."""
+    spread = gaussian_filter(share.astype(np.float32), (0, acquisition.blur_px, acquisition.blur_px))
+    flat = magnetisation.T.astype(np.float32) @ spread.reshape(len(share), -1)
+    images = moved(flat.reshape(-1, *share.shape[1:]), shift_px, scene.heart) * coil.astype(np.float32)
+    channels = rng.standard_normal((2, *images.shape), np.float32) * np.float32(noise)
+    return np.ascontiguousarray(np.moveaxis(np.sqrt((images + channels[0]) ** 2 + channels[1] ** 2), 0, -1))
+
+
+def _noise_sd(patient: Patient, acquisition: Acquisition) -> float:
+    blood = signal(acquisition.readout, patient.blood["lv"].max(), BLOOD_T1_MS, BLOOD_T2_MS)
+    return float(blood) / acquisition.snr
+
+
+def _coil_profile(rng: np.random.Generator, acquisition: Acquisition) -> Floats:
+    """Sum of a few coil elements around the body, relative to its mean, drawn towards 1 as ``coil`` falls to 0."""
+    rows, cols = acquisition.rows, acquisition.cols
+    reach = 0.35 * max(rows, cols)
+    profile = np.full((rows, cols), 0.25)
+    for angle in rng.uniform(0, 2 * np.pi, 3):
+        at = (rows / 2 * (1 + np.sin(angle)), cols / 2 * (1 + np.cos(angle)))
+        distance = (np.arange(rows)[:, None] - at[0]) ** 2 + (np.arange(cols)[None, :] - at[1]) ** 2
+        profile += rng.uniform(0.4, 1.2) * np.exp(-distance / (2 * reach**2))
+    return np.asarray((profile / profile.mean()) ** acquisition.coil, np.float64)

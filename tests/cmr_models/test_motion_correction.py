@@ -1,0 +1,56 @@
+"""Motion correction finds simulated breathing and leaves a still series alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cmr_models.motion_correction import correct
+from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, SimulatedSeries, simulated_scan
+
+SMALL = replace(MYOCARDIAL_SERIES, rows=96, cols=96, pixel_mm=2.8)
+
+
+def breathing_series(seed: int, amplitude_mm: float) -> SimulatedSeries:
+    rng = np.random.default_rng(seed)
+    scan = simulated_scan(rng, stress=False, frames=45, breathing=amplitude_mm, myocardium=SMALL, levels=("mid",))
+    return scan.myocardium["mid"]
+
+
+def residual_mm(series: SimulatedSeries, displacement: np.ndarray) -> float:
+    heart = series.scene.label > 1
+    left = displacement[:, heart].mean(axis=1).T * SMALL.pixel_mm - series.shift_mm
+    left -= left.mean(axis=0)
+    return float(np.hypot(left[:, 0], left[:, 1]).mean())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_more_than_half_of_breathing_is_taken_out(seed: int) -> None:
+    series = breathing_series(seed, 8.0)
+    corrected, displacement = correct(series.images[0])
+    assert corrected.shape == series.images[0].shape
+    assert displacement.shape == (2, *corrected.shape)
+    assert residual_mm(series, displacement) < 0.5 * residual_mm(series, np.zeros_like(displacement))
+
+
+def test_a_heart_that_lies_still_stays_within_half_a_pixel() -> None:
+    series = breathing_series(4, 0.0)
+    _, displacement = correct(series.images[0])
+    assert residual_mm(series, displacement) < 0.5 * SMALL.pixel_mm
+
+
+def test_frames_have_no_mean_displacement() -> None:
+    _, displacement = correct(breathing_series(5, 5.0).images[0])
+    np.testing.assert_allclose(displacement.mean(axis=-1), 0, atol=1e-4)
+
+
+def test_a_scaled_series_moves_the_same() -> None:
+    images = breathing_series(6, 5.0).images[0]
+    _, one = correct(images)
+    _, scaled = correct(images * 1000)
+    np.testing.assert_allclose(one, scaled, atol=0.05)
+
+
+def test_a_series_without_change_is_refused() -> None:
+    with pytest.raises(ValueError, match="no pixel of the series changes over time"):
+        correct(np.ones((32, 32, 20)))
