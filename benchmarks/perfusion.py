@@ -119,7 +119,7 @@ def published_rest() -> Rows:
 
 
 def myocardium(images: Floats, aif: Floats, foot: int) -> npt.NDArray[np.bool_]:
-    """Pixels around the LV whose curves rise like muscle, (row, col): chosen without looking at any map.
+    """Pixels around the LV whose curves rise like muscle, (row, col): from the curves alone.
 
     A curve counts when it peaks at 5 to 14 % of the input's peak, and stays up: its mean after the first pass is over a
     third of its peak. Of the connected pieces that do, the largest.
@@ -161,7 +161,7 @@ def _sectors(flow: Floats, published: Floats, region: npt.NDArray[np.bool_]) -> 
 
 
 def speed() -> Rows:
-    """Processor and wall seconds, 192 x 192 x 60: three slices in a heart region of 70 x 70; every pixel of one slice."""
+    """Seconds for 192 x 192 x 60: three slices in a heart region of 70 x 70; every pixel of one slice."""
     rng, rows = np.random.default_rng(22), {}
     flows = rng.uniform(0.5, 3.5, 1024)
     image = noisy(np.tile(tissue_curves(flows), (36, 1)), 20, rng).reshape(192, 192, FRAMES)
