@@ -8,7 +8,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("convert", "segment_stage", "segmentation", "real_scans", "simulated_cohort", "parity", "statistics")
+BENCHMARKS = (
+    "convert", "segment_stage", "segmentation", "real_scans", "simulated_cohort", "parity", "inference", "statistics",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> int:

@@ -4,7 +4,8 @@ intensity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,14 @@ class Placement:
     centre_px: tuple[float, float]
     step_px: tuple[float, float]
     size: int
+
+    def judged(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """``(frame, slice)``: whether the crop shows something; a crop of an image with contrast is taken to."""
+        return np.ones(shape[:2], bool)
+
+    def parameters(self) -> dict[str, Any]:
+        """Plain values, kept beside what was computed with them."""
+        return asdict(self)
 
 
 def standardised(images: Tensor) -> Tensor:

@@ -68,6 +68,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason("image_flat", "segment", "quarantined", "The image has no contrast."),
     Reason("model_view_missing", "segment", "absent", "The study lacks the views that the model needs."),
     Reason("out_of_memory", "segment", "quarantined", "The device ran out of memory even at batch size 1."),
+    Reason("planes_coincide", "segment", "quarantined", "Two short-axis planes share a place along the stack."),
     # derive
     Reason("lv_empty", "derive", "quarantined", "No left ventricle was found in any frame."),
     Reason("no_prediction", "derive", "quarantined", "No segmentation is there to measure."),
@@ -116,6 +117,9 @@ _TABLE: tuple[Reason, ...] = (
         "Height is not within 100 to 250 cm or weight within 25 to 350 kg.",
     ),
     Reason("undefined", "derive", "missing", "The divisor is zero."),
+    # predict
+    Reason("phases_unknown", "predict", "quarantined", "End-diastole or end-systole is not known."),
+    Reason("landmarks_missing", "predict", "missing", "In no frame are all landmarks there."),
     # any stage
     Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
     Reason("unexpected_error", "any", "quarantined", "An unforeseen fault; it is tried again in the next run."),

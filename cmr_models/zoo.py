@@ -1,5 +1,5 @@
-"""Trained networks: a folder with ``model.safetensors`` and ``card.toml``, or one that ships with the
-package.
+"""Trained networks: a folder with ``model.safetensors`` and ``card.toml``, one that ships with the package, or
+published CineMA weights in a folder laid out like the hub's.
 
 Weights are safetensors only; nothing is downloaded, nothing unpickled. The card's digest is compared with
 the file.
@@ -7,94 +7,93 @@ the file.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
 import os
-import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from cmr_models.hub_layout import PublishedModel, hub_cache, published_card, published_models
+from cmr_models.model_card import ModelCard, card_text, parse_card
 from cmr_models.nets import build
+from cmr_models.transfer import Transferred, transfer
+from cmr_models.weights_file import load_strictly, read_weights
+
+__all__ = [
+    "CARD_FILE",
+    "WEIGHTS_FILE",
+    "ModelCard",
+    "Transferred",
+    "add",
+    "available",
+    "card",
+    "card_text",
+    "load",
+    "save",
+    "transfer",
+]
 
 _SHIPPED = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "card.toml"
+HUB_PREFIX = "hub:"
+"""``hub:segmentation/acdc_sax`` is that folder of the published repository in the hub's local cache."""
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What a network is for, what it expects, and what it was trained on.
-
-    ``pixel_mm`` and ``size`` are the pixel size and the rows and columns of the square crop that it works
-    at. ``digest`` is the SHA-256
-    of the weights file.
-    """
-
-    name: str
-    task: str
-    kind: str
-    config: Mapping[str, Any]
-    pixel_mm: float
-    size: int
-    training_data: tuple[str, ...] = ()
-    training_settings: Mapping[str, Any] = field(default_factory=dict)
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
-    licence: str = ""
-    digest: str = ""
-
-
-def load(name_or_folder: str | os.PathLike[str], task: str = "segment_sax") -> tuple[nn.Module, ModelCard]:
+def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tuple[nn.Module, ModelCard]:
     """A trained network, in evaluation mode, in float32 on the CPU, and its card.
 
     Args:
-        name_or_folder: "default" for the network of ``task`` that ships with the package, or a folder.
-        task: "segment_sax" or "segment_lax_4c".
+        name_or_folder: "default" for the network of ``task`` that ships with the package; a folder made by
+            training; a folder laid out like the published repository, a folder or weights file in it; or
+            ``hub:<task>/<data>_<view>`` and ``hub:pretrained`` for the hub's local cache.
+        task: what the network must be for; None takes what is there ("segment_sax" of "default").
 
     Raises:
         FileNotFoundError: if there is no such model.
-        ValueError: if the weights are not those of the card, or the card is for another task.
+        ValueError: if the weights are not those of the card, truncated, not finite or do not fit the network
+            (missing and unexpected keys are listed), the card is for another task, or the folder holds several
+            models.
     """
-    from safetensors.torch import load as parse
-
-    weights_file, _ = _files(name_or_folder, task)
+    found = _find(name_or_folder, task)
     model_card = card(name_or_folder, task)
-    content = weights_file.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != model_card.digest:
+    weights = found.weights if isinstance(found, PublishedModel) else found[0]
+    state, digest = read_weights(weights)
+    if isinstance(found, PublishedModel):
+        model_card = replace(model_card, digest=digest)
+    elif digest != model_card.digest:
         raise ValueError(
-            f"{weights_file} has the digest {digest[:12]}, its card says {model_card.digest[:12]}; "
+            f"{weights} has the digest {digest[:12]}, its card says {model_card.digest[:12]}; "
             "copy both files again from where they came"
         )
     network = build(model_card.kind, **model_card.config)
-    network.load_state_dict({key: _full_precision(value) for key, value in parse(content).items()})
+    load_strictly(network, state, str(weights))
     return network.eval().requires_grad_(False), model_card
 
 
-def card(name_or_folder: str | os.PathLike[str], task: str = "segment_sax") -> ModelCard:
-    """The card of a model, without reading its weights; arguments and errors as :func:`load`."""
-    _, card_file = _files(name_or_folder, task)
-    values = tomllib.loads(card_file.read_text())
-    unknown = sorted(set(values) - {item.name for item in fields(ModelCard)})
-    if unknown:
-        raise ValueError(f"{card_file} has unknown entries {unknown}; known are {[f.name for f in fields(ModelCard)]}")
-    values["training_data"] = tuple(values.get("training_data", ()))
-    model_card = ModelCard(**values)
-    if model_card.task != task:
+def card(name_or_folder: str | os.PathLike[str], task: str | None = None) -> ModelCard:
+    """The card of a model, without checking its weights; arguments and errors as :func:`load`."""
+    found = _find(name_or_folder, task)
+    if isinstance(found, PublishedModel):
+        return published_card(found, _digest(found.weights))
+    card_file = found[1]
+    model_card = parse_card(card_file.read_text(), str(card_file))
+    if task is not None and model_card.task != task:
         raise ValueError(f"{card_file} is a model for {model_card.task!r}, not {task!r}; give one for {task!r}")
     return model_card
 
 
-def save(folder: Path, network: nn.Module, model_card: ModelCard) -> ModelCard:
-    """Write ``model.safetensors`` (convolutions in half precision) and ``card.toml`` with its digest;
-    returns the card.
+def save(folder: Path, network: nn.Module, model_card: ModelCard, *, half: bool = True) -> ModelCard:
+    """Write ``model.safetensors`` (2-D convolutions in half precision, if ``half``) and ``card.toml`` with its
+    digest; returns the card.
     """
     from safetensors.torch import save as serialised
 
-    content = serialised({key: _half_precision(value) for key, value in network.state_dict().items()})
+    content = serialised({key: _stored(value, half) for key, value in network.state_dict().items()})
     model_card = replace(model_card, digest=hashlib.sha256(content).hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
     _publish(folder / WEIGHTS_FILE, content)
@@ -102,34 +101,106 @@ def save(folder: Path, network: nn.Module, model_card: ModelCard) -> ModelCard:
     return model_card
 
 
-def card_text(model_card: ModelCard) -> str:
-    """The card as TOML."""
-    values = asdict(model_card)
-    plain = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
-    tables = [line for key, value in values.items() if isinstance(value, Mapping) for line in _table(key, value)]
-    return "\n".join(plain + tables) + "\n"
+def available(*folders: Path) -> Iterator[tuple[str, ModelCard]]:
+    """What can be loaded, with its card: the package's own, those in the hub's local cache, those in ``folders``.
+
+    Yields:
+        What to give :func:`load`, and the card.
+    """
+    for file in sorted(_SHIPPED.glob("*.toml")):
+        yield "default", parse_card(file.read_text(), str(file))
+    cache = hub_cache()
+    for folder in [*([cache] if cache else []), *folders]:
+        for file in sorted(folder.rglob(CARD_FILE)):
+            yield str(file.parent), parse_card(file.read_text(), str(file))
+        for model in published_models(folder):
+            yield str(model.weights), published_card(model)
 
 
-def _files(name_or_folder: str | os.PathLike[str], task: str) -> tuple[Path, Path]:
-    if name_or_folder == "default":
+def add(source: str | os.PathLike[str], folder: Path) -> Path:
+    """Copy one model to ``folder/<its name>`` as weights and card, after loading it once; returns the new folder.
+
+    Raises:
+        FileExistsError: if another model lies there.
+        FileNotFoundError, ValueError: as :func:`load`.
+    """
+    found = _find(source, None)
+    _, model_card = load(source)
+    target = folder / model_card.name
+    if target.exists() and card(target) != model_card:
+        raise FileExistsError(f"{target} holds another model; give another folder")
+    target.mkdir(parents=True, exist_ok=True)
+    weights = found.weights if isinstance(found, PublishedModel) else found[0]
+    temporary = target / f".{WEIGHTS_FILE}.{os.getpid()}"
+    shutil.copyfile(weights, temporary)
+    os.replace(temporary, target / WEIGHTS_FILE)
+    _publish(target / CARD_FILE, card_text(model_card).encode())
+    return target
+
+
+def _find(name_or_folder: str | os.PathLike[str], task: str | None) -> PublishedModel | tuple[Path, Path]:
+    """The published model, or the weights and card files, that a name stands for."""
+    name = os.fspath(name_or_folder)
+    if name == "default":
+        task = task or "segment_sax"
         files = _SHIPPED / f"{task}.safetensors", _SHIPPED / f"{task}.toml"
+    elif name.startswith(HUB_PREFIX):
+        return _published(_in_hub_cache(name.removeprefix(HUB_PREFIX)), task)
+    elif not (Path(name) / CARD_FILE).is_file() and (Path(name).is_file() or published_models(Path(name))):
+        return _published(Path(name), task)
     else:
-        files = Path(name_or_folder) / WEIGHTS_FILE, Path(name_or_folder) / CARD_FILE
+        files = Path(name) / WEIGHTS_FILE, Path(name) / CARD_FILE
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"model {name_or_folder!r} for {task!r}: no {missing}; give 'default' or a folder made by training"
+            f"model {name!r} for {task or 'any task'!r}: no {missing}; give 'default' or a folder made by training or "
+            "laid out like the published repository (pretrained/, finetuned/<task>/<data>_<view>/, with config.yaml)"
         )
     return files
 
 
-def _full_precision(value: torch.Tensor) -> torch.Tensor:
-    return value.float() if value.is_floating_point() else value
+def _in_hub_cache(part: str) -> Path:
+    cache = hub_cache()
+    if cache is None:
+        raise FileNotFoundError(
+            "no copy of the published repository in the hub's local cache; fetch it with `hf download "
+            "mathpluscode/CineMA` (needs huggingface_hub), or give a folder laid out like it"
+        )
+    return cache / part if part.startswith("pretrained") else cache / "finetuned" / part
 
 
-def _half_precision(value: torch.Tensor) -> torch.Tensor:
-    """Convolution kernels in float16; vectors (normalisation statistics, biases) as they are."""
-    kept = value.half() if value.ndim == 4 else value
+def _published(path: Path, task: str | None) -> PublishedModel:
+    """The one published model at ``path`` for ``task``; of the seeds of one folder, the first."""
+    folder = path.parent if path.is_file() else path
+    models = [m for m in published_models(folder) if path == folder or m.weights == path]
+    if not models:
+        raise FileNotFoundError(
+            f"{path} is no published model: it needs a .safetensors file with config.yaml beside it"
+        )
+    chosen = [m for m in models if task is None or m.task == task]
+    if not chosen:
+        tasks = sorted({m.task for m in models})
+        raise ValueError(f"{path} is a model for {', '.join(tasks)}, not {task!r}; give one for {task!r}")
+    folders = sorted({str(m.weights.parent) for m in chosen})
+    if len(folders) > 1:
+        raise ValueError(f"{path} holds {len(folders)} models; give one of them: {', '.join(folders)}")
+    return chosen[0]
+
+
+def _digest(file: Path) -> str:
+    about = file.stat()
+    return _digest_as_of(file, about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_as_of(file: Path, _size: int, _mtime_ns: int) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
+    """2-D convolution kernels in float16; vectors (normalisation statistics, biases) as they are."""
+    kept = value.half() if half and value.ndim == 4 else value
     return kept.detach().cpu().contiguous()
 
 
@@ -137,16 +208,3 @@ def _publish(file: Path, content: bytes) -> None:
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_bytes(content)
     os.replace(temporary, file)
-
-
-def _table(name: str, values: Mapping[str, Any]) -> list[str]:
-    plain = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
-    nested = [
-        line for key, value in values.items() if isinstance(value, Mapping) for line in _table(f"{name}.{key}", value)
-    ]
-    return [f"\n[{name}]", *plain, *nested]
-
-
-def _toml(value: Any) -> str:
-    """A plain value as TOML, which for strings, numbers, booleans and lists of them is JSON."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value)

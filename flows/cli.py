@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from flows.models import models
+
 _ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "warning",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # the first start migrates its database
@@ -72,6 +74,22 @@ def segment(model: str | None, **choice: Any) -> None:
     from flows.cohort import segment as flow
 
     flow(_settings(segment={"model": model} if model else None, **choice))
+
+
+@main.command()
+@click.option("--task", required=True, help="As its card says: classification_cvd, regression_ef, landmark_heatmap ...")
+@click.option("--model", required=True, help="A model folder, weights file or hub:<task>/<data>_<view>.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+@click.option("--tokens", type=click.Choice(["mean", "all"]), default="mean", show_default=True, help="Of features.")
+@click.option("--cohort-name", help="Whose scans these are (UK Biobank): tells whether the model has seen them.")
+@_COHORT
+@_CONFIG
+@_PROFILE
+def predict(config: Path | None, directory: Path | None, profile: str | None, **choice: Any) -> None:
+    """Classes, quantities, landmarks or features of every study, by one network; task `pretrain` gives features."""
+    from flows.predict import run_command
+
+    click.echo(f"table: {run_command(_settings(config=config, directory=directory, profile=profile), **choice)}")
 
 
 @main.command()
@@ -211,6 +229,9 @@ def check() -> None:
         click.echo(fault, err=True)
     if found:
         raise click.exceptions.Exit(1)
+
+
+main.add_command(models)
 
 
 def _settings(*, config: Path | None, directory: Path | None, profile: str | None = None, **changes: Any) -> Any:

@@ -60,8 +60,8 @@ def segmented(settings: CohortSettings, ledger: Ledger) -> StageWork:
         plain,
         write_tables=lambda: None,
         tables_are_current=lambda: True,
-        upstream=_ended(studies),
-        removed=_retired(studies, ledger.entries("segment")),
+        upstream=ended(studies),
+        removed=retired(studies, ledger.entries("segment")),
     )
 
 
@@ -81,17 +81,17 @@ def derived(settings: CohortSettings, ledger: Ledger) -> StageWork:
         {},
         write_tables=lambda: phenotype_tables.write_tables(ledger, settings.cohort),
         tables_are_current=lambda: phenotype_tables.are_current(ledger, settings.cohort),
-        upstream=_ended(predictions),
-        removed=_retired(predictions, ledger.entries("derive")),
+        upstream=ended(predictions),
+        removed=retired(predictions, ledger.entries("derive")),
     )
 
 
-def _ended(upstream: Mapping[str, Entry]) -> dict[str, Entry]:
+def ended(upstream: Mapping[str, Entry]) -> dict[str, Entry]:
     """Studies that the stage before has, without the retired."""
     return {study: entry for study, entry in upstream.items() if entry.status != "retired"}
 
 
-def _retired(upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> dict[str, str]:
+def retired(upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> dict[str, str]:
     """Studies that were retired at the stage before and not yet here."""
     return {
         study: upstream[study].reason

@@ -16,6 +16,7 @@ def overview(ledger: Ledger) -> Iterator[str]:
         yield f"{stage:<9}{status:<13}{n:>8}  {sentence}".rstrip()
 
 
-def _order(count: tuple[str, str, str, int]) -> tuple[int, str, str]:
+def _order(count: tuple[str, str, str, int]) -> tuple[int, str, str, str]:
     stage, status, reason, _ = count
-    return ("convert", "segment", "derive").index(stage), status, reason
+    known = ("convert", "segment", "derive")
+    return known.index(stage) if stage in known else len(known), stage, status, reason

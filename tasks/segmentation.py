@@ -7,20 +7,20 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import xarray as xr
 
 from cmr_models import zoo
+from cmr_models.cinema_segmentation import CinemaSegmenter
 from cmr_models.contracts import LABEL_NAMES, prediction
-from cmr_models.preprocessing import Placement
 from cmr_models.reasons import TRANSIENT, StudyRejected
-from cmr_models.segmentation import Segmenter, prepare, restore
+from cmr_models.scan import Scan, scan_of
+from cmr_models.segmentation import Segmenter
 from tasks import shards, store
 from tasks.assembly_line import Finished, Job, Stack, Throughput, run_line
 from tasks.ledger import Entry, Outcome, Status
@@ -34,9 +34,9 @@ VERSION = 1
 TASKS = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
 """View -> the task of the network that segments it."""
 
-# Larger batches leave a processor's cache: 154 images/s by 16 and 125 by 64, one core.
-_CPU_BATCH_IMAGES = 16
 _MAX_HELPERS = 8
+
+AnySegmenter = Segmenter | CinemaSegmenter
 
 _log = logging.getLogger("cmr_cohort")
 
@@ -58,7 +58,7 @@ class SegmentSettings:
 
 def model_name(model: str) -> str:
     """The folder of a model's predictions: its name, or the last part of its folder."""
-    return Path(model).name
+    return Path(model.removeprefix(zoo.HUB_PREFIX)).name.removesuffix(".safetensors")
 
 
 def weights_digests(model: str) -> dict[str, str]:
@@ -116,23 +116,26 @@ def segment_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) 
 
 
 def segment_with(
-    networks: Mapping[str, Segmenter], units: Sequence[Unit], cohort: store.Cohort, settings: SegmentSettings
+    networks: Mapping[str, AnySegmenter],
+    units: Sequence[Unit],
+    cohort: store.Cohort,
+    settings: SegmentSettings,
 ) -> list[Outcome]:
     """Outcomes of ``units`` by the given network of each view, reading and writing while it computes."""
     paths = {unit["study"]: cohort.prediction(model_name(settings.model), unit["study"]) for unit in units}
     finished, throughput = run_line(
         {unit["study"]: unit for unit in units},
         lambda unit: _read(networks, cohort.study(unit["study"]), paths[unit["study"]], unit),
-        {view: partial(_predict, network) for view, network in networks.items()},
+        {view: network.answers for view, network in networks.items()},
         lambda job: _write(networks, job, settings.model),
-        batch_images=settings.batch_images,
+        batch_images=min(network.batch_images(settings.batch_images) for network in networks.values()),
         helpers=_helpers(networks),
     )
     _log.info("segment: %s", throughput.text(finished))
     return [_outcome(unit, done, paths[unit["study"]], throughput) for unit, done in zip(units, finished, strict=True)]
 
 
-def _helpers(networks: Mapping[str, Segmenter]) -> int:
+def _helpers(networks: Mapping[str, AnySegmenter]) -> int:
     """Reader and writer threads: a GPU needs several to keep up with it, a processor is the network's own."""
     on_gpu = any(network.device.type == "cuda" for network in networks.values())
     return max(1, min(_MAX_HELPERS, len(os.sched_getaffinity(0)) // 2)) if on_gpu else 1
@@ -145,7 +148,7 @@ def _helpers(networks: Mapping[str, Segmenter]) -> int:
 class _View:
     """Where one view's crops lie, and which of its images there are: ``judged (frame, slice)``."""
 
-    placement: Placement
+    placement: Any
     shape: tuple[int, int, int, int]
     judged: npt.NDArray[np.bool_]
 
@@ -157,16 +160,18 @@ class _Reading:
     views: Mapping[str, _View]
 
 
-def _read(networks: Mapping[str, Segmenter], study_path: Path, path: Path, unit: Unit) -> Job:
+def _read(networks: Mapping[str, AnySegmenter], study_path: Path, path: Path, unit: Unit) -> Job:
     """The crops of one study; no crops, but its outcome, if an earlier run has done it."""
     done = _done_before(path, unit)
     if done is not None:
         return Job(unit["study"], [], done)
     stacks, views = [], {}
-    for view, (images, pixel_mm, judged) in _images(study_path, unit["study_key"], tuple(networks)).items():
-        placement = networks[view].locate(images, pixel_mm)
-        stacks.append(Stack(view, view, prepare(images, placement).numpy()))
-        views[view] = _View(placement, images.shape, judged)
+    for view, (scan, judged) in _scans(study_path, unit["study_key"], tuple(networks)).items():
+        crops, placement = networks[view].crops(scan)
+        stacks.append(Stack(view, view, crops))
+        views[view] = _View(placement, scan.images.shape, judged & placement.judged(scan.images.shape))
+    if not any(seen.judged.any() for seen in views.values()):
+        raise StudyRejected("image_flat", f"Around the heart, in every image of {', '.join(sorted(views))}.")
     return Job(unit["study"], stacks, _Reading(unit, path, views))
 
 
@@ -180,34 +185,46 @@ def _done_before(path: Path, unit: Unit) -> Outcome | None:
     return Outcome(unit["study"], STAGE, status, receipt["reason"], receipt["detail"], unit["key"])
 
 
-_Images = tuple[npt.NDArray[Any], tuple[float, float], npt.NDArray[np.bool_]]
+_Judged = tuple[Scan, npt.NDArray[np.bool_]]
 
 
-def _images(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[str, _Images]:
-    """View -> images, pixel size, and which images can be judged; only views with such images."""
-    if store.published_key(study_path) != study_key:
-        raise StudyRejected("file_unreadable", "The study is not there as it was planned; run again.")
-    try:
-        with store.open_tree(study_path) as study:
-            present = [view for view in wanted if view in study.children]
-            views = {view: study[view].to_dataset().load() for view in present}
-    except zipfile.BadZipFile as error:
-        raise StudyRejected("file_unreadable", "A member of the study is damaged.") from error
-    if not views:
+def _scans(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[str, _Judged]:
+    """View -> its scan, and which images can be judged; only views with such images."""
+    views = read_views(study_path, study_key, wanted)
+    present = [view for view in wanted if view in views]
+    if not present:
         raise StudyRejected("model_view_missing", f"The model segments {', '.join(wanted)}.")
-    found = {view: _judgeable(dataset) for view, dataset in views.items()}
-    kept = {view: content for view, content in found.items() if content[2].any()}
+    found = {view: judgeable(views, view) for view in present}
+    kept = {view: content for view, content in found.items() if content[1].any()}
     if not kept or ("sax" in found and "sax" not in kept):
         raise StudyRejected("image_flat", f"In every image of {', '.join(sorted(set(found) - set(kept)))}.")
     return kept
 
 
-def _judgeable(view: xr.Dataset) -> _Images:
-    images = view["intensity"].values
+def read_views(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[str, xr.Dataset]:
+    """Every view of a published study, with the pixels of those that are ``wanted``.
+
+    Raises:
+        StudyRejected: ``file_unreadable`` if the study is another than was planned, or damaged.
+    """
+    if store.published_key(study_path) != study_key:
+        raise StudyRejected("file_unreadable", "The study is not there as it was planned; run again.")
+    try:
+        with store.open_tree(study_path) as study:
+            nodes = {str(name): node.to_dataset() for name, node in study.children.items()}
+            return {
+                name: (view if name in wanted else view.drop_vars("intensity")).load() for name, view in nodes.items()
+            }
+    except zipfile.BadZipFile as error:
+        raise StudyRejected("file_unreadable", "A member of the study is damaged.") from error
+
+
+def judgeable(views: Mapping[str, xr.Dataset], view: str) -> _Judged:
+    """The scan of ``view``, gaps in time bridged, and ``(frame, slice)`` True where there is an image with contrast."""
+    images = views[view]["intensity"].values
     flat = images.min(axis=(2, 3)) == images.max(axis=(2, 3))
-    judged = view["frame_valid"].values & ~flat
-    row_mm, col_mm = (float(spacing) for spacing in view["pixel_mm"].values)
-    return _bridged(images, judged), (row_mm, col_mm), judged
+    judged = views[view]["frame_valid"].values & ~flat
+    return scan_of(views, view, _bridged(images, judged)), judged
 
 
 def _bridged(images: npt.NDArray[Any], judged: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
@@ -228,20 +245,16 @@ def _bridged(images: npt.NDArray[Any], judged: npt.NDArray[np.bool_]) -> npt.NDA
 
 
 @lru_cache(maxsize=4)
-def _segmenter(model: str, task: str, digest: str, precision: str) -> Segmenter:
+def _segmenter(model: str, task: str, digest: str, precision: str) -> AnySegmenter:
     """Loaded once a process; ``digest`` makes it a new one when the weights have changed."""
-    return Segmenter.load(model, task, precision=precision)
-
-
-def _predict(network: Segmenter, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    batch_images = len(crops) if network.device.type == "cuda" else min(len(crops), _CPU_BATCH_IMAGES)
-    return network.predict(torch.from_numpy(crops), batch_images=batch_images).numpy()
+    kind = CinemaSegmenter if zoo.card(model, task).preprocessing == "cinema" else Segmenter
+    return kind.load(model, task, precision=precision)
 
 
 # writer threads
 
 
-def _write(networks: Mapping[str, Segmenter], job: Job, model: str) -> Outcome:
+def _write(networks: Mapping[str, AnySegmenter], job: Job, model: str) -> Outcome:
     if isinstance(job.context, Outcome):
         return job.context
     reading: _Reading = job.context
@@ -256,14 +269,15 @@ def _write(networks: Mapping[str, Segmenter], job: Job, model: str) -> Outcome:
         precision=str(networks[job.stacks[0].view].precision).removeprefix("torch."),
         classes={str(code): name for code, name in LABEL_NAMES.items()},
         segmenter_version=VERSION,
+        grids={view: dict(seen.placement.parameters()) for view, seen in reading.views.items()},
     )
     published = store.publish(encode_tree(tree), reading.path)
     summary = {"views": views_summary(tree), **published._asdict()}
     return Outcome(job.study, STAGE, "ok", key=reading.unit["key"], summary=summary)
 
 
-def _labels(stack: Stack, view: _View, network: Segmenter) -> npt.NDArray[np.uint8]:
-    labels = restore(torch.from_numpy(stack.outputs), view.placement, view.shape, network.card)
+def _labels(stack: Stack, view: _View, network: AnySegmenter) -> npt.NDArray[np.uint8]:
+    labels = network.labels(stack.outputs, view.placement, view.shape)  # type: ignore[arg-type]
     labels[~view.judged] = 0
     return labels
 

@@ -50,7 +50,7 @@ def test_weights_that_are_not_those_of_the_card_are_refused(tmp_path: Path) -> N
 def test_a_model_for_another_task_is_refused(tmp_path: Path) -> None:
     zoo.save(tmp_path, build("unet2d", **_SMALL), _card("segment_lax_4c"))
     with pytest.raises(ValueError, match="not 'segment_sax'"):
-        zoo.load(tmp_path)
+        zoo.load(tmp_path, "segment_sax")
 
 
 def test_a_model_that_is_not_there_names_the_files_it_lacks(tmp_path: Path) -> None:
@@ -69,3 +69,46 @@ def test_the_shipped_models_load_and_say_what_they_were_trained_on(task: str) ->
 def test_the_shipped_weights_stay_within_ten_megabytes() -> None:
     folder = Path(zoo.__file__).parent / "weights"
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 10e6
+
+
+_SAX = {"size": "tiny", "sax_size": [32, 32, 4], "lax_size": [32, 32], "enc_conv_chans": [8, 16]}
+
+
+def _pretrained(**config: object) -> torch.nn.Module:
+    return build("CineMA", **{"views": ["sax", "lax_2c", "lax_3c", "lax_4c"], **_SAX, **config})
+
+
+def test_pretrained_weights_go_over_to_a_segmenter_except_decoder_heads_positions_and_other_views() -> None:
+    source = _pretrained().state_dict()
+    target = build("ConvUNetR", views=["sax"], out_chans=4, dec_chans=[4, 8, 16, 8, 8], **_SAX)
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    done = zoo.transfer(source, target)
+    after = target.state_dict()
+    assert all(torch.equal(after[key], source[key]) for key in done.loaded)
+    assert all(torch.equal(after[key], before[key]) for key in done.new)
+    assert {key.split(".")[0] for key in done.loaded} == {"enc_down_dict", "encoder"}
+    assert "enc_down_dict.sax.pos_embed" in done.new
+    assert not any("fusion" in key or "lax" in key for key in done.loaded)
+
+
+def test_two_frames_repeat_the_pretrained_stem_without_dividing_it_unless_asked() -> None:
+    source, stem = _pretrained().state_dict(), "enc_down_dict.sax.conv_blocks.0.patch_embed.conv.weight"
+    for divide, scale in ((False, 1.0), (True, 0.5)):
+        target = build("ConvViT", views=["sax"], out_chans=5, n_frames=2, **_SAX)
+        done = zoo.transfer(source, target, divide=divide)
+        filled = target.state_dict()[stem]
+        torch.testing.assert_close(filled, torch.cat([source[stem]] * 2, dim=1) * scale)
+        assert any("enc_fusion_dict.sax" in key for key in done.loaded)
+
+
+def test_frozen_weights_are_those_that_were_taken_over() -> None:
+    target = build("ConvViT", views=["sax"], out_chans=5, **_SAX)
+    done = zoo.transfer(_pretrained().state_dict(), target, freeze=True)
+    moving = {name for name, parameter in target.named_parameters() if parameter.requires_grad}
+    assert moving == {key for key in done.new if not key.endswith("pos_embed")}
+
+
+def test_pretrained_weights_without_the_view_are_refused() -> None:
+    target = build("ConvViT", views=["lax_4c"], out_chans=5, **_SAX)
+    with pytest.raises(ValueError, match=r"lack \d+ of the keys to take over: enc_down_dict.lax_4c"):
+        zoo.transfer(_pretrained(views=["sax"]).state_dict(), target)

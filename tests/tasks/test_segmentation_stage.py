@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published_weights import write_segmenter
 
 from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
@@ -275,3 +276,44 @@ def test_throughput_is_reported_by_study_and_in_one_line_without_identifiers(own
     assert min(line["read"], line["compute"], line["write"], line["wall"]) > 0
     assert "images/s" in caplog.text
     assert "1-2" not in caplog.text
+
+
+@pytest.fixture(scope="module")
+def cinema(tmp_path_factory):
+    """Published weights, laid out like the hub's: the short axis."""
+    return str(write_segmenter(tmp_path_factory.mktemp("hub"), "acdc_sax", "sax"))
+
+
+def test_a_cinema_model_segments_every_study_on_its_own_grid(cohort, studies, cinema):
+    settings = settings_of(cinema)
+    units = segment_units(studies[1], settings)
+    outcomes = run(cohort, units, settings, studies_per_chunk=8)
+    assert {o.status for o in outcomes.values()} == {"ok"}
+    for study in studies[1]:
+        tree = store.load_tree(cohort.prediction("acdc_sax", study))
+        assert tree["sax"]["label"].shape == store.load_tree(cohort.study(study))["sax"]["intensity"].shape
+        assert tree.attrs["weights"] == {"sax": zoo.card(cinema).digest}
+        assert tree.attrs["grids"]["sax"]["plane_mm"]
+    whole = files(cohort)
+    for path in (cohort.root / "predictions").rglob("*.zarr.zip"):
+        path.unlink()
+    run(cohort, units[::-1], settings, studies_per_chunk=2)
+    assert files(cohort) == whole
+
+
+def test_a_cinema_model_says_why_a_study_has_no_labels(tmp_path, cinema):
+    cohort = Cohort(tmp_path)
+    entries = {
+        "flat-2": put(cohort, "flat-2", sax=view_of(1, 2, 3, fill=7)),
+        "lax-2": put(cohort, "lax-2", lax_4c=view_of(2, 2, 1)),
+        "one-2": put(cohort, "one-2", sax=view_of(3, 1, 1)),
+        "forty-2": put(cohort, "forty-2", sax=view_of(4, 1, 40)),
+    }
+    settings = settings_of(cinema)
+    outcomes = run(cohort, segment_units(entries, settings), settings)
+    assert {study: (o.status, o.reason) for study, o in outcomes.items()} == {
+        "flat-2": ("quarantined", "image_flat"),
+        "lax-2": ("absent", "model_view_missing"),
+        "one-2": ("ok", ""),
+        "forty-2": ("ok", ""),
+    }

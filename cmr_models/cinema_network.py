@@ -1,0 +1,126 @@
+"""One of CineMA's networks ready to run: placed, in the right precision and memory layout, fed and read in numpy."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from cmr_models import grid, zoo
+from cmr_models.grid import Grid
+from cmr_models.heart_box import Middle, heart_middle
+from cmr_models.reasons import StudyRejected
+from cmr_models.scan import Scan
+from cmr_models.segmentation import Segmenter, chosen_device, chosen_precision
+
+_LOCATED_BY = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
+_MIN_GAP_MM = 0.1
+_FULL_PRECISION = ("pred_head_dict",)
+
+
+class CinemaNetwork:
+    """A network of :mod:`cmr_models.nets` that takes a dict of view to (batch, channel, x, y[, z]).
+
+    In bfloat16 the whole network is bfloat16 except its read-out, so that nothing is cast on the way; convolutions
+    run channels-last.
+
+    Attributes:
+        card: the model's card.
+        device: where it runs.
+        precision: ``torch.bfloat16`` or ``torch.float32``.
+    """
+
+    def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
+        self.card = card
+        self.device = torch.device(chosen_device(device))
+        self.precision = chosen_precision(self.device, precision)
+        self.network = network.eval().requires_grad_(False).to(self.device)
+        self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
+        if self._casts:
+            self.network.to(self.precision)
+            for name, part in self.network.named_children():
+                part.to(torch.float32 if name in _FULL_PRECISION else self.precision)
+        for module in self.network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            elif isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+                module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str],
+        task: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Self:
+        """The runner of a model of :func:`cmr_models.zoo.load`; errors as there."""
+        network, card = zoo.load(model, task)
+        return cls(network, card, device, precision)
+
+    def size(self, view: str) -> tuple[int, ...]:
+        """The model's input along x, y and, for the short axis, z."""
+        if view == "sax":
+            return tuple(self.card.config.get("sax_size", (self.card.size, self.card.size, grid.SAX_SIZE[2])))
+        return tuple(self.card.config.get("lax_size", (self.card.size, self.card.size)))
+
+    def place(self, scan: Scan) -> tuple[Grid, Middle]:
+        """The grid around the heart, and how the heart was found.
+
+        Raises:
+            StudyRejected: ``planes_coincide`` if two short-axis planes share a place: the stack has no order.
+        """
+        places = np.sort(scan.offset_mm)
+        if scan.view == "sax" and len(places) > 1 and np.diff(places).min() < _MIN_GAP_MM:
+            raise StudyRejected("planes_coincide", f"Among {len(places)} planes.")
+        middle = heart_middle(scan.images, scan.pixel_mm, scan.crossing_px, _locator(scan.view))
+        shape = (scan.images.shape[2], scan.images.shape[3])
+        x, y, *_ = self.size(scan.view)
+        spacing_mm = (self.card.pixel_mm, self.card.pixel_mm, grid.SPACING_MM[2])
+        offset_mm = scan.offset_mm if scan.view == "sax" else scan.offset_mm[:1]
+        placed = grid.place(shape, scan.pixel_mm, middle.px, offset_mm, box=(x, y), spacing_mm=spacing_mm)
+        return placed, middle
+
+    def run(self, images: Mapping[str, npt.NDArray[np.float32]], method: str = "forward") -> dict[str, Tensor]:
+        """Answers in float32 on the CPU, by name; a single tensor is called "out".
+
+        Args:
+            images: view to ``(batch, channel, x, y[, z])``.
+            method: of the network ("features" of the autoencoder).
+        """
+        placed = {view: self._placed(image) for view, image in images.items()}
+        autocast = torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=not self._casts and self.precision == torch.bfloat16
+        )
+        with torch.inference_mode(), autocast:
+            answer: Any = getattr(self.network, method)(placed)
+        named = answer if isinstance(answer, dict) else {"out": answer}
+        return {name: value.float().cpu() for name, value in named.items()}
+
+    def _placed(self, image: npt.NDArray[np.float32]) -> Tensor:
+        dtype = self.precision if self._casts else torch.float32
+        layout = torch.channels_last_3d if image.ndim == 5 else torch.channels_last
+        return torch.from_numpy(image).to(self.device, dtype).contiguous(memory_format=layout)
+
+
+def _locator(view: str) -> Any:
+    """The embedded network's view of where the heart is; None for views that it does not know."""
+    if view not in _LOCATED_BY:
+        return None
+
+    def locate(images: npt.NDArray[np.generic], pixel_mm: tuple[float, float]) -> tuple[tuple[float, float], float]:
+        placement, score = _default(_LOCATED_BY[view]).locate_surely(images, pixel_mm)
+        return placement.centre_px, score
+
+    return locate
+
+
+@functools.lru_cache(maxsize=2)
+def _default(task: str) -> Segmenter:
+    return Segmenter.load("default", task)

@@ -1,0 +1,105 @@
+"""Labels by CineMA's segmentation networks: volumes of the short axis, images of the four-chamber view.
+
+As published each frame stands alone and nothing is cleaned up afterwards; stacks longer than the network's are
+answered by windows that overlap by half, their probabilities averaged (Fu et al., Communications Medicine 2026).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cmr_models import grid
+from cmr_models.cinema_network import CinemaNetwork
+from cmr_models.grid import Grid
+from cmr_models.nets.windows import window_starts
+from cmr_models.scan import Scan
+
+_OVERLAP = 0.5
+_GPU_SHARE = 4  # a volume takes the memory of many images
+
+
+class Placed(NamedTuple):
+    """Where the volumes of a scan lie.
+
+    Attributes:
+        grid: the network's voxels in the view.
+        starts: first network slice of each window.
+        depth: network slices a window; 0 for long-axis views.
+        has_contrast: of each frame, or of each image of a long-axis view; the box of others is one grey.
+    """
+
+    grid: Grid
+    starts: tuple[int, ...]
+    depth: int
+    has_contrast: npt.NDArray[np.bool_]
+
+    def judged(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """``(frame, slice)``: False where the network was shown nothing, of ``shape`` (frame, slice, ...)."""
+        if self.depth == 0:
+            return self.has_contrast.reshape(shape[:2])
+        return np.repeat(self.has_contrast[:, None], shape[1], axis=1)
+
+    def parameters(self) -> dict[str, Any]:
+        """Plain values, kept beside the labels."""
+        return {**self.grid.parameters(), "starts": self.starts, "depth": self.depth}
+
+
+class CinemaSegmenter(CinemaNetwork):
+    """A segmentation network, with the steps that a runner takes: :meth:`crops`, :meth:`answers`, :meth:`labels`."""
+
+    def batch_images(self, wanted: int) -> int:
+        """How many volumes to a forward pass; a processor gains nothing from more than one."""
+        return max(1, wanted // _GPU_SHARE) if self.device.type == "cuda" else 1
+
+    def crops(self, scan: Scan) -> tuple[npt.NDArray[np.float32], Placed]:
+        """What the network is given of a scan: ``(frame x window, 1, x, y, z)``, or ``(frame x slice, 1, x, y)``."""
+        placed, _ = self.place(scan)
+        size = self.size(scan.view)
+        if scan.view != "sax":
+            flat = scan.images.reshape(-1, 1, *scan.images.shape[2:])
+            frames, has_contrast = grid.normalised(grid.apply(flat, placed))
+            return grid.padded(frames[..., 0], size)[:, None], Placed(placed, (0,), 0, has_contrast)
+        frames, has_contrast = grid.normalised(grid.apply(scan.images, placed))
+        starts = tuple(window_starts(frames.shape[3], size[2], _OVERLAP))
+        windows = np.stack([grid.padded(frames[..., s : s + size[2]], size) for s in starts], axis=1)
+        return windows.reshape(-1, 1, *size), Placed(placed, starts, size[2], has_contrast)
+
+    def answers(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+        """Class probabilities ``(n, class, x, y[, z])``, in half precision to keep whole studies in memory."""
+        answer = self.run({self.card.views[0]: crops})
+        logits = answer.get(self.card.views[0], answer.get("out"))
+        if logits is None:
+            raise ValueError(f"{self.card.name} answers {sorted(answer)}, not {self.card.views[0]!r}")
+        return np.asarray(logits.softmax(1).half().numpy())
+
+    def labels(
+        self, answers: npt.NDArray[Any], placed: Placed, shape: tuple[int, int, int, int]
+    ) -> npt.NDArray[np.uint8]:
+        """Labels ``(frame, slice, row, col)`` on the study's own grid, from the answers to :meth:`crops`."""
+        n_frames, n_slices, *image = shape
+        labels = np.zeros(shape, np.uint8)
+        x, y, n_planes = placed.grid.shape
+        if placed.depth == 0:
+            for i, answer in enumerate(answers):
+                volume = answer[:, :x, :y, None].astype(np.float32)
+                labels[divmod(i, n_slices)] = grid.restore(volume, placed.grid, (image[0], image[1]))[0]
+            return labels
+        by_frame = answers.reshape(n_frames, len(placed.starts), *answers.shape[1:])
+        for frame, windows in enumerate(by_frame):
+            volume = _joined(windows[:, :, :x, :y], placed.starts, n_planes)
+            labels[frame] = grid.restore(volume, placed.grid, (image[0], image[1]))
+        return labels
+
+
+def _joined(windows: npt.NDArray[Any], starts: tuple[int, ...], n_planes: int) -> npt.NDArray[np.float32]:
+    """``(window, class, x, y, z)`` to their mean over windows, ``(class, x, y, n_planes)``."""
+    total = np.zeros((*windows.shape[1:4], n_planes), np.float32)
+    count = np.zeros(n_planes, np.float32)
+    for start, window in zip(starts, windows, strict=True):
+        part = slice(start, min(start + window.shape[-1], n_planes))
+        total[..., part] += window[..., : part.stop - part.start]
+        count[part] += 1
+    return np.asarray(total / count, np.float32)

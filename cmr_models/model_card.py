@@ -1,0 +1,144 @@
+"""The card of a trained network: what it is for, what it expects, what its answers mean, what it has seen."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+Family = Literal["segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate", "pretrain"]
+
+_TUPLES = ("training_data", "views", "classes", "cohorts")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a network is for, what it expects, and what it was trained on.
+
+    Attributes:
+        name: of the model.
+        task: "segment_<view>", or as the published folders are called: "classification_cvd", "regression_ef",
+            "landmark_heatmap", "landmark_coordinate", "pretrain" ...
+        kind: of :func:`cmr_models.nets.build`.
+        config: its settings.
+        pixel_mm: pixel size that it works at.
+        size: rows and columns of the square crop that it works on.
+        training_data: what it was trained on, and what the weights that it began with were trained on.
+        training_settings: the resolved recipe.
+        evaluation: what was measured of it.
+        licence: of the weights.
+        digest: SHA-256 of the weights file.
+        preprocessing: "crop" (:mod:`cmr_models.preprocessing`) or "cinema" (:mod:`cmr_models.grid`).
+        views: that it takes.
+        classes: names of the output channels, in order: labels, classes or landmarks.
+        target: "mean" and "sd" that turn a standardised regression output into the quantity.
+        cohorts: whose people were in its training or pretraining data.
+    """
+
+    name: str
+    task: str
+    kind: str
+    config: Mapping[str, Any]
+    pixel_mm: float
+    size: int
+    training_data: tuple[str, ...] = ()
+    training_settings: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    digest: str = ""
+    preprocessing: str = "crop"
+    views: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    target: Mapping[str, float] = field(default_factory=dict)
+    cohorts: tuple[str, ...] = ()
+
+    @property
+    def family(self) -> Family:
+        """What kind of answer the network gives.
+
+        Raises:
+            ValueError: for a task that belongs to none.
+        """
+        families: dict[str, Family] = {
+            "segment_": "segmentation",
+            "classification_": "classification",
+            "regression_": "regression",
+            "landmark_heatmap": "landmark_heatmap",
+            "landmark_coordinate": "landmark_coordinate",
+            "pretrain": "pretrain",
+        }
+        for prefix, family in families.items():
+            if self.task.startswith(prefix):
+                return family
+        raise ValueError(f"unknown task {self.task!r}; it must begin with one of {sorted(families)}")
+
+    def has_seen(self, cohort: str | None) -> bool | None:
+        """Whether people of ``cohort`` may have been in the training data: their results are then optimistic.
+
+        Args:
+            cohort: name of the cohort analysed ("UK Biobank"), compared without case, blanks and dashes; None
+                if unknown.
+
+        Returns:
+            None where that cannot be told.
+        """
+        if cohort is None:
+            return None if self.cohorts else False
+        return _plain(cohort) in {_plain(name) for name in self.cohorts}
+
+
+def card_text(model_card: ModelCard) -> str:
+    """The card as TOML; what has its default is left out."""
+    values = asdict(model_card)
+    plain = [f"{key} = {_toml(value)}" for key, value in values.items() if _is_plain(key, value)]
+    tables = [line for key, value in values.items() if isinstance(value, Mapping) for line in _table(key, value)]
+    return "\n".join(plain + tables) + "\n"
+
+
+def parse_card(text: str, where: str) -> ModelCard:
+    """The card that :func:`card_text` wrote.
+
+    Raises:
+        ValueError: if it is not TOML, or has missing or unknown entries; ``where`` names it.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{where} is no TOML: {error}") from error
+    known = [item.name for item in fields(ModelCard)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"{where} has unknown entries {unknown}; known are {known}")
+    for name in _TUPLES:
+        values[name] = tuple(values.get(name, ()))
+    try:
+        return ModelCard(**values)
+    except TypeError as error:
+        raise ValueError(f"{where} lacks entries: {error}") from error
+
+
+def _is_plain(key: str, value: Any) -> bool:
+    optional = ("preprocessing", "views", "classes", "cohorts")
+    left_out = key in optional and value in ("crop", ())
+    return not isinstance(value, Mapping) and not left_out
+
+
+def _table(name: str, values: Mapping[str, Any]) -> list[str]:
+    if name == "target" and not values:
+        return []
+    plain = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
+    nested = [
+        line for key, value in values.items() if isinstance(value, Mapping) for line in _table(f"{name}.{key}", value)
+    ]
+    return [f"\n[{name}]", *plain, *nested]
+
+
+def _toml(value: Any) -> str:
+    """A plain value as TOML, which for strings, numbers, booleans and lists of them is JSON."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

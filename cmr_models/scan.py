@@ -1,0 +1,47 @@
+"""One view of one study as a network is given it: pixels, where they lie, where the heart should be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+import xarray as xr
+
+from cmr_models.heart_box import crossing_px
+from cmr_models.volumes import plane_offset_mm
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Pixels and geometry of one view.
+
+    Attributes:
+        view: "sax" or a long-axis view.
+        images: ``(frame, slice, row, col)``.
+        pixel_mm: row and column spacing.
+        offset_mm: ``(slice,)`` place of each slice along the stack.
+        crossing_px: (row, col) where the long-axis planes meet; None if unknown.
+    """
+
+    view: str
+    images: npt.NDArray[Any]
+    pixel_mm: tuple[float, float]
+    offset_mm: tuple[float, ...] = (0.0,)
+    crossing_px: tuple[float, float] | None = None
+
+
+def scan_of(views: Mapping[str, xr.Dataset], view: str, images: npt.NDArray[Any] | None = None) -> Scan:
+    """The scan of ``view``; the other views give the crossing and need no pixels.
+
+    Args:
+        views: cine views of the study.
+        view: one of them.
+        images: to take in place of its own intensities.
+    """
+    dataset = views[view]
+    pixels = dataset["intensity"].values if images is None else images
+    row_mm, col_mm = (float(mm) for mm in dataset["pixel_mm"].values)
+    offset_mm = tuple(map(float, plane_offset_mm(dataset, (pixels.shape[2], pixels.shape[3]))))
+    return Scan(view, pixels, (row_mm, col_mm), offset_mm, crossing_px(views, view))

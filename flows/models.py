@@ -1,0 +1,65 @@
+"""``cmr-cohort models``: what networks there are, what they are for, and whether their files are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
+
+
+@click.group()
+def models() -> None:
+    """List, show, add and check trained networks."""
+
+
+@models.command("list")
+@click.argument("folders", nargs=-1, type=_FOLDER)
+def list_models(folders: tuple[Path, ...]) -> None:
+    """The package's own networks, those in the hub's local cache, and those in FOLDERS."""
+    from cmr_models import zoo
+
+    for where, card in zoo.available(*folders):
+        click.echo(f"{card.name:40s} {card.task:22s} {card.kind:10s} {where}")
+
+
+@models.command()
+@click.argument("model")
+@click.option("--task", help="Which of the networks of that name, if there are several.")
+def show(model: str, task: str | None) -> None:
+    """The card of MODEL."""
+    from cmr_models import zoo
+
+    try:
+        click.echo(zoo.card_text(zoo.card(model, task)), nl=False)
+    except (FileNotFoundError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@models.command()
+@click.argument("model")
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Models folder.")
+def add(model: str, folder: Path) -> None:
+    """Check MODEL (a folder or weights file) and copy it, with a card, into a folder of models."""
+    from cmr_models import zoo
+
+    try:
+        click.echo(f"model: {zoo.add(model, folder)}")
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@models.command()
+@click.argument("model")
+@click.option("--task", help="What it must be for.")
+def check(model: str, task: str | None) -> None:
+    """Load MODEL: its keys, shapes and values, and the digest of its card."""
+    from cmr_models import zoo
+
+    try:
+        network, card = zoo.load(model, task)
+    except (FileNotFoundError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    n_weights = sum(value.numel() for value in network.state_dict().values())
+    click.echo(f"{card.name}: {card.task}, {card.kind}, {n_weights} values, SHA-256 {card.digest}")

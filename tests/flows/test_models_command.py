@@ -1,0 +1,60 @@
+"""``cmr-cohort models``: list, show, add, check."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from published_weights import write_repository
+
+from flows.cli import main
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_repository(tmp_path_factory.mktemp("hub"))
+
+
+def _run(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["models", *map(str, arguments)])
+    return done.exit_code, done.output
+
+
+def test_list_names_the_shipped_networks_and_those_of_a_folder(repository: Path) -> None:
+    code, output = _run("list", repository)
+    assert code == 0
+    assert output.count("default") >= 2
+    for name in ("cinema-pretrained", "cinema-classification_cvd-acdc_sax_0", "cinema-landmark_heatmap-lax_2c_0"):
+        assert name in output
+
+
+def test_show_prints_licence_labels_preprocessing_and_cohorts(repository: Path) -> None:
+    code, output = _run("show", repository / "finetuned" / "segmentation" / "acdc_sax")
+    assert code == 0
+    for words in (
+        'licence = "MIT',
+        '"right ventricle"',
+        'preprocessing = "cinema"',
+        'cohorts = ["UK Biobank", "ACDC"]',
+    ):
+        assert words in output
+
+
+def test_check_tells_whole_weights_from_truncated_ones(repository: Path, tmp_path: Path) -> None:
+    source = repository / "finetuned" / "regression_ef" / "acdc_sax"
+    code, output = _run("add", source, "--to", tmp_path)
+    assert (code, output.strip()) == (0, f"model: {tmp_path / 'cinema-regression_ef-acdc_sax_0'}")
+    added = tmp_path / "cinema-regression_ef-acdc_sax_0"
+    code, output = _run("check", added)
+    assert code == 0
+    assert "regression_ef, ConvViT" in output
+    weights = added / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    code, output = _run("check", added)
+    assert code == 1
+    assert "truncated or no safetensors file" in output
+
+
+def test_a_model_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    code, output = _run("show", tmp_path)
+    assert code == 1
+    assert "give 'default' or a folder" in output
