@@ -1,4 +1,4 @@
-"""How well labels agree with a reference: Dice, intersection over union, Hausdorff distance. Missing is NaN, never 0."""
+"""Overlap of labels with a reference: Dice, intersection over union, Hausdorff distance. Missing is NaN, never 0."""
 
 from __future__ import annotations
 
