@@ -167,7 +167,11 @@ class _Run:
         if validation is not None and self.settings.family != "pretrain":
             answers, target = predicted(self.network, self.settings, validation, self.scaling)
             found = score(self.settings.family, answers, target)
-        if validation is None or self.settings.family == "pretrain" or found > self.best_score + self.settings.min_delta:
+        if (
+            validation is None
+            or self.settings.family == "pretrain"
+            or found > self.best_score + self.settings.min_delta
+        ):
             self.best = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
             self.best_score, self.stale = found, 0
         else:

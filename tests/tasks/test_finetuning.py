@@ -30,7 +30,7 @@ KINDS = {
         "kind": "ConvUNetR", "views": ("lax_4c",), "classes": ("centre",), "config": CONFIG | {"dec_chans": [8] * 5},
     },
     "landmark_coordinate": {"views": ("lax_4c",), "classes": ("centre",)},
-    "pretrain": {"kind": "CineMA", "views": ("sax", "lax_4c"), "config": {k: CONFIG[k] for k in CONFIG if k != "drop_path"}},
+    "pretrain": {"kind": "CineMA", "views": ("sax", "lax_4c"), "config": CONFIG},
 }  # fmt: skip
 
 
