@@ -1,4 +1,4 @@
-"""A small CineMA against convolutional networks trained the same, on simulated hearts; gives results/demonstration.json.
+"""A small CineMA against convolutional networks trained the same, on simulated hearts: results/demonstration.json.
 
 A small autoencoder is pretrained on hearts without labels; fine-tuned, untrained and convolutional networks then learn
 labels, EF, disease and landmarks from all and from half of the labelled hearts, and are measured on hearts that none of

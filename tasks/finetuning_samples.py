@@ -1,9 +1,9 @@
 """Samples straight from the study files of a cohort store: no copy of an image lies in between.
 
-A table (CSV) says what is to be learned, a row a study: ``study``, ``split`` ("train" or "validation"), ``ed_frame`` and
-``es_frame`` (of the first view) where the task looks at both, and the column of the target: a class by name, a value, or
-``x1_px, y1_px ...``: column and row of each landmark in pixels of the view, at ``frame``. Labels of segmentation are read
-from predictions of the store, by a model or put there as a reference.
+A table (CSV) says what is to be learned, a row a study: ``study``, ``split`` ("train", "validation" or "test"),
+``ed_frame`` and ``es_frame`` (of the first view) where the task looks at both, and the column of the target: a class by
+name, a value, or ``x1_px, y1_px ...``: column and row of each landmark in pixels of the view, at ``frame``. Labels of
+segmentation are read from predictions of the store, by a model or put there as a reference.
 """
 
 from __future__ import annotations

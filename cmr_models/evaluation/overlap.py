@@ -51,7 +51,7 @@ def hausdorff_95_mm(predicted: Mask, reference: Mask, spacing_mm: Sequence[float
 
 def _surface(mask: Mask) -> Mask:
     """Voxels of the mask with a neighbour (by a face) outside it; beyond the image is outside."""
-    return mask & ~ndimage.binary_erosion(mask)
+    return np.asarray(mask & ~ndimage.binary_erosion(mask), bool)
 
 
 def _check(predicted: Mask, reference: Mask) -> None:
