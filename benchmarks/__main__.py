@@ -9,8 +9,16 @@ import subprocess
 import sys
 
 BENCHMARKS = (
-    "convert", "segment_stage", "segmentation", "real_scans", "simulated_cohort", "parity", "inference", "statistics",
-)  # fmt: skip
+    "convert",
+    "segment_stage",
+    "segmentation",
+    "real_scans",
+    "simulated_cohort",
+    "parity",
+    "inference",
+    "statistics",
+    "statistics_validation",
+)
 
 
 def main(names: list[str]) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from cmr_models.groups import labels, with_groups
+from cmr_models.groups import INTERSECTION, intersection, with_groups
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "left_ventricle": ("lvedv_ml", "lvesv_ml", "lvsv_ml", "lvef_pct", "lvm_g"),
@@ -49,8 +49,10 @@ class AnalysisSpec:
         phenotypes: exposures, columns of the phenotype table.
         conditions: outcomes, values of ``condition`` in the outcome table.
         covariates: columns of the participants in every model. Age is added where time is not age.
+        strata: columns whose combinations have baseline hazards of their own (models of time to event).
         families: name -> phenotypes whose tests are corrected together; the rest are the family ``other``.
-        group_by: columns by which every estimate is given again; ``age_band`` and ``bmi_class`` are derived.
+        group_by: columns by which every estimate is given again; ``age_band`` and ``bmi_class`` are derived;
+            ``sex x age_band`` is the intersection of two.
         age_edges_years: lower edges of the age bands from the second on.
         margins: ``model`` or ``model/phenotype`` -> the largest gap between groups that does not matter.
         curve_groups: phenotype quantile groups of the survival curves.
@@ -66,6 +68,7 @@ class AnalysisSpec:
     phenotypes: tuple[str, ...] = tuple(name for names in FAMILIES.values() for name in names)
     conditions: tuple[str, ...] = CONDITIONS
     covariates: tuple[str, ...] = ("sex", "height_cm", "weight_kg", "systolic_mmhg", "smoking", "deprivation")
+    strata: tuple[str, ...] = ()
     families: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: FAMILIES)
     group_by: tuple[str, ...] = ("sex", "age_band", "bmi_class", "ethnicity", "centre")
     age_edges_years: tuple[float, ...] = (55.0, 65.0, 75.0)
@@ -103,9 +106,9 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     Raises:
         ValueError: missing columns; two rows of participants for one visit.
     """
-    groups = [name for name in spec.group_by if name not in ("age_band", "bmi_class")]
-    needed = {"age_years", *spec.covariates, *groups}
-    needed |= {"height_cm", "weight_kg"} if "bmi_class" in spec.group_by else set()
+    named = {part for name in spec.group_by for part in name.split(INTERSECTION)}
+    needed = {"age_years", *spec.covariates, *spec.strata, *(named - {"age_band", "bmi_class"})}
+    needed |= {"height_cm", "weight_kg"} if "bmi_class" in named else set()
     _require(phenotypes, ("participant", "visit", "status", *spec.phenotypes), "phenotypes")
     _require(participants, ("participant", "visit", *sorted(needed)), "participants")
     people = _with_keys(participants)[["participant", "visit", *sorted(needed)]]
@@ -121,7 +124,7 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     table = studies.merge(people, on=["participant", "visit"], how="left", validate="one_to_one")
     table = with_groups(table, spec.age_edges_years)
     for name in spec.group_by:
-        table[f"group {name}"] = labels(table[name])
+        table[f"group {name}"] = intersection(table, name.split(INTERSECTION))
     return table.reset_index(drop=True)
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.estimates import VALUE_COLUMNS
+from cmr_models.groups import INTERSECTION
 
 Bools = npt.NDArray[np.bool_]
 
@@ -118,10 +119,38 @@ def _secondary(
     keys = [*(name for name in margins if name in table), "group_by"]
     grouped = table.groupby(keys, sort=False, dropna=False).indices if len(table) else {}
     for key, rows in grouped.items():
-        group_by = key[-1] if isinstance(key, tuple) else key
+        group_by = str(key[-1] if isinstance(key, tuple) else key)
         if group_by != _OVERALL:
-            extra[_more_to_hide(np.asarray(rows, np.intp), counts, hidden, minimum)] = True
+            groups = table["group"].astype(str).to_numpy(object)[rows] if "group" in table else np.array([])
+            _hide_in_every_total(_totals(group_by, groups, np.asarray(rows, np.intp)), counts, hidden, extra, minimum)
     return extra
+
+
+def _totals(group_by: str, groups: npt.NDArray[np.object_], rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+    """Rows of a grouping whose sum is known: all of them and, of an intersection, those of one label.
+
+    ``female x 55-64`` and the other cells of women add up to the row ``female`` of the grouping ``sex``.
+    """
+    sets = [rows]
+    if INTERSECTION in group_by and len(groups):
+        parts = np.array([group.split(INTERSECTION) for group in groups if group.count(INTERSECTION)], dtype=object)
+        cells = np.array([INTERSECTION in group for group in groups], bool)
+        for column in range(parts.shape[1] if parts.ndim == 2 else 0):
+            sets += [rows[cells][parts[:, column] == label] for label in sorted(set(parts[:, column]))]
+    return sets
+
+
+def _hide_in_every_total(
+    totals: list[npt.NDArray[np.intp]], counts: npt.NDArray[np.float64], hidden: Bools, extra: Bools, minimum: int
+) -> None:
+    """Hide until no known total gives a hidden cell back; what one total hides, another has to cover."""
+    settled = False
+    while not settled:
+        settled = True
+        for rows in totals:
+            more = _more_to_hide(rows, counts, hidden | extra, minimum)
+            settled &= not more
+            extra[more] = True
 
 
 def _more_to_hide(

@@ -49,6 +49,7 @@ NOT_ESTIMABLE: Mapping[str, str] = {
     "collinear": "The exposure is a combination of the covariates.",
     "no_pairs": "No two people can be compared.",
     "too_few_groups": "Fewer than two groups have an estimate.",
+    "no_overlap": "No cell of the common covariates has enough people of every group.",
     "no_data": "No row has the exposure, the outcome and all covariates.",
 }
 

@@ -131,11 +131,12 @@ def _pairs(
     *,
     prevalent: bool,
 ) -> Iterator[_Pair]:
-    covariates = (_AGE, *spec.covariates) if prevalent else spec.covariates
-    shared = [_AGE, *spec.covariates, *(f"group {name}" for name in spec.group_by), *spec.phenotypes]
+    # A stratum is a covariate where there is no baseline hazard to give it.
+    covariates = (_AGE, *spec.strata, *spec.covariates) if prevalent else spec.covariates
+    shared = [_AGE, *spec.strata, *spec.covariates, *(f"group {name}" for name in spec.group_by), *spec.phenotypes]
     for condition in conditions:
         table = analysis_outcome(people, outcomes, condition)
-        table = complete_rows(table[[*dict.fromkeys(shared), *OUTCOME_COLUMNS]], (_AGE, *spec.covariates))
+        table = complete_rows(table[[*dict.fromkeys(shared), *OUTCOME_COLUMNS]], (_AGE, *spec.strata, *spec.covariates))
         for exposure in spec.phenotypes:
             others = [name for name in spec.phenotypes if name != exposure]
             complete = complete_rows(table.drop(columns=others), (exposure,))
@@ -221,7 +222,9 @@ def _odds_ratio(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dict[
 def _fit_age_scale(rows: pd.DataFrame, pair: _Pair, spec: AnalysisSpec) -> CoxFit:
     _check_counts(rows, "event", spec)
     terms = (*pair.covariates, pair.exposure)
-    fit = fit_cox(rows, exit="exit_years", event="event", entry="entry_years", covariates=terms)
+    fit = fit_cox(
+        rows, exit="exit_years", event="event", entry="entry_years", covariates=terms, strata=spec.strata or None
+    )
     _check_per_term(fit.estimates, fit.n_events, spec)
     return fit
 
@@ -246,18 +249,24 @@ def _harrell_phenotype(rows: pd.DataFrame, *, pair: _Pair, sign: float, spec: An
     return wald(index.value, index.se, ratio=False, null=0.5)
 
 
+def _strata(rows: pd.DataFrame, spec: AnalysisSpec) -> pd.Series | None:
+    """A linear predictor says nothing across baseline hazards: people are compared within strata."""
+    return rows.groupby(list(spec.strata), dropna=False).ngroup() if spec.strata else None
+
+
 def _harrell_adjusted(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dict[str, float]:
     score = _fit_age_scale(rows, pair, spec).linear_predictor
-    index = concordance(rows["exit_years"], rows["event"], score, entry=rows["entry_years"])
+    strata = _strata(rows, spec)
+    index = concordance(rows["exit_years"], rows["event"], score, entry=rows["entry_years"], strata=strata)
     return wald(index.value, index.se, ratio=False, null=0.5)
 
 
 def _uno_adjusted(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dict[str, float]:
     _check_counts(rows, "event", spec)
     terms = (_AGE, *pair.covariates, pair.exposure)
-    fit = fit_cox(rows, exit="follow_up_years", event="event", covariates=terms)
+    fit = fit_cox(rows, exit="follow_up_years", event="event", covariates=terms, strata=spec.strata or None)
     _check_per_term(fit.estimates, fit.n_events, spec)
-    index = concordance(
-        rows["follow_up_years"], rows["event"], fit.linear_predictor, method="uno", tau=spec.horizon_years
-    )
+    times, tau = rows["follow_up_years"], spec.horizon_years
+    strata = _strata(rows, spec)
+    index = concordance(times, rows["event"], fit.linear_predictor, method="uno", tau=tau, strata=strata)
     return wald(index.value, index.se, ratio=False, null=0.5)

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from cmr_models.estimates import NotEstimableError, failed, minus_log10_p_chi2
-from cmr_models.groups import labels
+from cmr_models.groups import INTERSECTION, intersection
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,11 +80,10 @@ def disaggregated_rows(
         raise ValueError(f"columns {unknown} are not in the data; it has {list(data)}")
     rows = [_metric_row(metric, data, *OVERALL, events)] if overall else []
     for columns in groupings:
-        named = [labels(data[name]) for name in columns]
-        group = np.array([" x ".join(parts) for parts in zip(*named, strict=True)], dtype=object)
+        group = intersection(data, columns)
         for name in sorted(set(group)):
             chosen = data.iloc[np.flatnonzero(group == name)]
-            rows.append(_metric_row(metric, chosen, " x ".join(columns), name, events))
+            rows.append(_metric_row(metric, chosen, INTERSECTION.join(columns), name, events))
     return rows
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cmr_models.analysis_table import AnalysisSpec, complete_rows
 from cmr_models.covariates import design_columns, independent_columns
@@ -16,6 +15,8 @@ from cmr_models.disclosure import mask_small_cells
 from cmr_models.estimates import NotEstimableError, failed, tidy, unit_of, wald
 from cmr_models.estimation import association_rows, discrimination_rows, hazard_rows, with_q
 from cmr_models.fairness import Gap, disaggregated_rows, equivalence_p, max_gap, permutation_gaps
+from cmr_models.groups import INTERSECTION
+from cmr_models.proportions import wilson_interval
 
 GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimable")
 MAX_GAP = "max_gap"
@@ -23,7 +24,6 @@ MAX_GAP = "max_gap"
 _RATIOS = ("odds_ratio", "hazard_ratio")
 _KEYS = ["exposure", "unit", "scale", "outcome", "model", "group_by"]
 _ADJUSTED_FOR = ("age_years", "sex", "height_cm", "weight_kg")
-_Z95 = float(stats.norm.ppf(0.975))
 
 
 def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def _residual(measured: pd.DataFrame, exposure: str, names: Sequence[str]) -> pd
 def _mean_column(model: str, exposure: str, group_by: str) -> str:
     if model == "mean":
         return exposure
-    return f"without sex {exposure}" if group_by == "sex" else f"adjusted {exposure}"
+    return f"without sex {exposure}" if "sex" in group_by.split(INTERSECTION) else f"adjusted {exposure}"
 
 
 def _mean_rows(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
@@ -139,14 +139,6 @@ def _pass_share(rows: pd.DataFrame) -> dict[str, float]:
     low, high = wilson_interval(share * n, n)
     se = float(np.sqrt(share * (1 - share) / n))
     return {"estimate": share, "se": se, "ci_low": low, "ci_high": high}
-
-
-def wilson_interval(successes: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion."""
-    share, z2 = successes / n, _Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2))
-    return float(centre - half), float(centre + half)
 
 
 def _untested(values: dict[str, float]) -> dict[str, float]:

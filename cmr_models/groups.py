@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 UNKNOWN = "unknown"
+INTERSECTION = " x "
 
 # WHO classes, kg/m².
 _BMI_EDGES = (18.5, 25.0, 30.0)
@@ -48,6 +49,12 @@ def with_groups(table: pd.DataFrame, age_edges_years: Sequence[float]) -> pd.Dat
 def labels(column: pd.Series) -> npt.NDArray[np.object_]:
     """Group labels as text, ``unknown`` where missing."""
     return column.astype(object).where(column.notna(), UNKNOWN).astype(str).to_numpy(object)
+
+
+def intersection(table: pd.DataFrame, columns: Sequence[str]) -> npt.NDArray[np.object_]:
+    """Labels of the combination of columns, ``female x 55-64``; of one column, its labels."""
+    named = [labels(table[name]) for name in columns]
+    return np.array([INTERSECTION.join(parts) for parts in zip(*named, strict=True)], dtype=object)
 
 
 def _cut(values: npt.ArrayLike, edges: Sequence[float], names: Sequence[str]) -> npt.NDArray[np.object_]:

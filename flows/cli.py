@@ -23,6 +23,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _CONFIG = click.option("--config", type=_FILE, help="Settings (cohort.toml).")
 _COHORT = click.option("--cohort", "directory", type=_FOLDER, help="The cohort's folder, if not from --config.")
+_SPEC = click.option("--spec", type=_FILE, help="An analysis spec (YAML); without it, [analysis] of the settings.")
 _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address.")
 
 
@@ -107,21 +108,34 @@ def derive(**choice: Any) -> None:
 @main.command()
 @_COHORT
 @_CONFIG
-def associate(**choice: Any) -> None:
+@_SPEC
+def associate(spec: Path | None, **choice: Any) -> None:
     """Prevalent disease on every phenotype."""
     from flows.cohort import associate as flow
 
-    flow(_settings(**choice))
+    _by_spec("associate", spec, **choice) if spec else flow(_settings(**choice))
 
 
 @main.command()
 @_COHORT
 @_CONFIG
-def risk(**choice: Any) -> None:
+@_SPEC
+def risk(spec: Path | None, **choice: Any) -> None:
     """Incident disease and death on every phenotype, and all of it again by group."""
     from flows.cohort import risk as flow
 
-    flow(_settings(**choice))
+    _by_spec("risk", spec, **choice) if spec else flow(_settings(**choice))
+
+
+@main.command()
+@_COHORT
+@_CONFIG
+@_SPEC
+def fairness(spec: Path | None, **choice: Any) -> None:
+    """Every estimate by group and intersection, its largest gap, and what the gap is made of."""
+    from flows.cohort import risk as flow  # which makes the fairness table of the settings
+
+    _by_spec("fairness", spec, **choice) if spec else flow(_settings(**choice))
 
 
 @main.command()
@@ -254,6 +268,12 @@ def check() -> None:
 
 main.add_command(models)
 main.add_command(pretrain)
+
+
+def _by_spec(stage: Any, spec: Path, **choice: Any) -> None:
+    from flows.analysis import analysis
+
+    click.echo(f"results: {analysis(stage, spec, _settings(**choice).directory)}")
 
 
 def _settings(*, config: Path | None, directory: Path | None, profile: str | None = None, **changes: Any) -> Any:

@@ -71,6 +71,7 @@ class AnalysisSettings(_Section):
     phenotypes: tuple[str, ...] | None = None
     conditions: tuple[str, ...] | None = None
     covariates: tuple[str, ...] | None = None
+    strata: tuple[str, ...] | None = None
     families: dict[str, tuple[str, ...]] | None = None
     group_by: tuple[str, ...] | None = None
     margins: dict[str, float] | None = None

@@ -1,4 +1,4 @@
-"""``cmr-cohort pretrain`` and ``train`` of CineMA's networks, and ``evaluate``."""
+"""``cmr-cohort pretrain``, and ``train`` on the studies of a cohort."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from cmr_models.reference_ranges import REFERENCE_RANGES
 from tasks.markdown_table import code, number, page, table
 from tasks.measurements import measurements
 from tasks.phenotype_tables import dictionary_csv
+from tasks.validation_page import validation_page
 
 _KINDS = {
     "quarantined": "The study ends at the stage and has no numbers.",
@@ -32,6 +33,7 @@ _KINDS = {
 _SUPPRESSED = {
     "small_cell": "The row would show a count of people, events or people without the event under the minimum.",
     "secondary": "Masked lest a small cell be had by subtraction from the overall row.",
+    "differencing": "The count differs by a few from that of an earlier release of the same analysis.",
 }
 
 
@@ -60,6 +62,7 @@ def pages(settings: type[BaseModel], results: Path) -> dict[str, str]:
         "reference_ranges.md": reference_ranges(),
         "settings.md": settings_page(settings),
         "measured.md": measurements(results),
+        "validation_statistics.md": validation_page(results),
     }
 
 

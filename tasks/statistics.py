@@ -69,8 +69,10 @@ import pandas as pd
 from cmr_models.analysis_table import AnalysisSpec, analysis_people
 from cmr_models.curve_table import curve_rows
 from cmr_models.disclosure import mask_small_cells
+from cmr_models.disclosure_gate import Gate, GateRules
 from cmr_models.estimation import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
 from cmr_models.fairness_table import fairness_rows
+from tasks.disclosure_record import keep_record
 from tasks.parquet_tables import publish_table, table_key
 from tasks.store import Cohort, digest, digest_bytes
 
@@ -81,6 +83,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 }
 
 Stage = Literal["associate", "risk"]
+ONE_CURVE = ("exposure", "outcome", "group")
 _Maker = Callable[[pd.DataFrame, pd.DataFrame, AnalysisSpec], pd.DataFrame]
 
 
@@ -156,8 +159,11 @@ def _run(stage: Stage, cohort_dir: Path, settings: AnalysisSettings) -> dict[str
     todo = [name for name, file in files.items() if table_key(file) != key]
     if todo:
         people, outcomes = _read_inputs(cohort_dir, settings)
+    gate = Gate(GateRules(settings.minimum_cell), spec_digest(settings))
     for name in todo:
-        table = _MAKERS[name](people, outcomes, settings)
+        made = _MAKERS[name](people, outcomes, settings)
+        table = gate.curve(name, made, ONE_CURVE) if name == "survival_curves" else gate.table(name, made)
+        keep_record(gate, folder)
         publish_table(table.assign(spec_digest=spec_digest(settings)), files[name], key)
     counts = {name: _counts(pd.read_parquet(file)) for name, file in files.items()}
     return {"status": "done" if todo else "current", "reason": "", "counts": counts}

@@ -58,27 +58,16 @@ class ImagePool:
 
 
 def endocardium_loosened(pool: ImagePool) -> ImagePool:
-    """The pool with the endocardium left open (ventricle or muscle): one pixel to either side, and what is dark inside.
+    """The pool with the endocardial border left open by one pixel to either side: left ventricle or myocardium.
 
-    Readers differ in how much of trabeculae and papillary muscles they draw into the pool, and at end-systole, when
-    these merge with the wall, mostly leave them out. A simulation cannot know; where real drawings are learned beside
-    it, they decide.
+    Readers differ in how much of the trabeculated layer they draw into the pool, and a simulation cannot know; where
+    real drawings are learned beside it, they decide.
     """
     lv, myocardium = np.uint8(1 << LV), np.uint8(1 << MYOCARDIUM)
     is_lv, is_muscle = pool.possible == lv, pool.possible == myocardium
-    border = (ndimage.binary_dilation(is_lv, _CROSS) & is_muscle) | (ndimage.binary_dilation(is_muscle, _CROSS) & is_lv)
-    dark = np.stack([_dark_inside(*parts) for parts in zip(pool.images, is_lv, is_muscle, strict=True)])
-    return replace(pool, possible=np.where(border | dark, lv | myocardium, pool.possible).astype(np.uint8))
-
-
-def _dark_inside(
-    image: npt.NDArray[np.float32], is_lv: npt.NDArray[np.bool_], is_muscle: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-    """Pixels of the left ventricle whose signal is nearer to that of muscle than to that of blood."""
-    if not (is_lv.any() and is_muscle.any()):
-        return np.zeros_like(is_lv)
-    blood, muscle = np.quantile(image[is_lv], 0.9), np.median(image[is_muscle])
-    return np.asarray(is_lv & (image < (blood + muscle) / 2))
+    inner = ndimage.binary_dilation(is_lv, _CROSS) & is_muscle
+    outer = ndimage.binary_dilation(is_muscle, _CROSS) & is_lv
+    return replace(pool, possible=np.where(inner | outer, lv | myocardium, pool.possible).astype(np.uint8))
 
 
 def small_pools_first(pool: ImagePool, emphasis: float) -> npt.NDArray[np.float64]:

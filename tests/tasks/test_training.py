@@ -160,14 +160,6 @@ def test_a_loosened_endocardium_is_open_by_one_pixel_to_either_side() -> None:
     assert possible[5].tolist() == middle_row
 
 
-def test_muscle_inside_a_simulated_pool_is_left_to_the_readers() -> None:
-    heart = _one_heart(slice(2, 9))
-    image = np.where(heart.possible == 0b1000, 100, 20).astype(np.float32)
-    image[0, 5, 5] = 30  # a papillary muscle
-    possible = endocardium_loosened(replace(heart, images=image)).possible[0]
-    assert (possible[5, 5], possible[5, 6]) == (0b1100, 0b1000)
-
-
 def test_small_pools_are_drawn_more_often_within_bounds() -> None:
     hearts = [_one_heart(slice(4, 7)), _one_heart(slice(3, 8)), _one_heart(slice(5, 6)), _one_heart(slice(2, 9))]
     pool = replace(hearts[0], possible=np.concatenate([heart.possible for heart in hearts]))

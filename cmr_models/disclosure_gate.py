@@ -1,0 +1,243 @@
+"""One gate for everything that is published: masking, rounding, comparison with what was published before, a record.
+
+The record has the fields of ACRO's (Python package ``acro``), so that a checker's tools read it: one entry an output
+with status ``pass``, ``fail`` (cells were masked) or ``review`` (a person has to look), what was masked and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cmr_models.disclosure import SUPPRESSED, mask_curve, mask_small_cells, round_counts
+from cmr_models.estimates import VALUE_COLUMNS
+from cmr_models.proportions import wilson_interval
+
+Bools = npt.NDArray[np.bool_]
+
+DIFFERENCED = "differencing"
+_COUNTS = ("n", "n_events", "n_at_risk", "n_pairs")
+_IDENTITY = ("exposure", "outcome", "scale", "model", "metric", "measure", "group_by", "group", "step", "covariate_set")
+_FEWEST_DEGREES = 10  # of freedom left in a model: with fewer, its residuals give people away
+_ACRO_VERSION = "0.4"
+
+
+@dataclass(frozen=True)
+class GateRules:
+    """What may be published.
+
+    Attributes:
+        threshold: the smallest number of people or events; UK Biobank 5, ONS longitudinal study 10, NHS hospital data 8
+            (which masks 1 to 7) with base 5.
+        base: counts are rounded to multiples of it; None: not rounded.
+    """
+
+    threshold: int = 5
+    base: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.threshold < 1 or (self.base is not None and self.base < 2):
+            raise ValueError(f"threshold must be at least 1 and base at least 2, got {self.threshold}, {self.base}")
+
+
+@dataclass
+class Gate:
+    """Lets tables out, and writes down what it did to each.
+
+    Attributes:
+        rules: what may be published.
+        spec_digest: of the analysis.
+        entries: one an output, in order.
+    """
+
+    rules: GateRules
+    spec_digest: str = ""
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def table(
+        self,
+        name: str,
+        table: pd.DataFrame,
+        *,
+        earlier: Mapping[str, pd.DataFrame] | None = None,
+        sensitive: bool = False,
+    ) -> pd.DataFrame:
+        """A table as it may be published.
+
+        Args:
+            name: of the output.
+            table: rows with ``n`` and, where there are any, ``n_events``; masked already or not.
+            earlier: digest -> the same table as published by other runs.
+            sensitive: a person is to look at it whatever it shows.
+
+        Returns:
+            A copy: small cells masked, and cells that would give them back; cells that differ from an earlier
+            publication by fewer than ``threshold`` people masked (reason ``differencing``); counts rounded.
+        """
+        there = "n_events" in table
+        masked = mask_small_cells(
+            table if there else table.assign(n_events=np.nan), self.rules.threshold, values=_values_of(table)
+        )
+        few = _few_degrees(masked)
+        differenced = self._differenced(masked, earlier or {})
+        masked = _hide(masked, differenced | few, np.where(differenced, DIFFERENCED, "small_cell"))
+        released = masked if self.rules.base is None else _rounded(masked, self.rules.base)
+        released = released if there else released.drop(columns="n_events")
+        self._record(name, released, sensitive, "table")
+        return released
+
+    def curve(self, name: str, points: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+        """Survival or incidence curves as they may be drawn: steps of at least ``threshold`` events.
+
+        Args:
+            name: of the output.
+            points: ``years, n_at_risk, n_events`` (cumulative), ``estimate`` ...; ascending times within ``by``.
+            by: columns that name a curve.
+
+        Returns:
+            A copy in which points that may not be shown are masked (as all that the table masked already), and counts
+            rounded to ``base``; numbers at risk, without one, to ``threshold``.
+        """
+        released = points.reset_index(drop=True).copy()
+        if "status" not in released:
+            released = released.assign(status="ok", reason="")
+        shown = released[released["status"] == "ok"]
+        hidden = np.zeros(len(released), bool)
+        for _, rows in shown.groupby(list(by), sort=False):
+            allowed = mask_curve(rows["years"], rows["n_at_risk"], rows["n_events"], self.rules.threshold)
+            hidden[rows.index[~allowed]] = True
+        released = _hide(released, hidden, np.full(len(released), "small_cell", object))
+        for column in sorted(set(_COUNTS) & set(released)):
+            base = self.rules.base or (self.rules.threshold if column == "n_at_risk" else None)
+            released[column] = released[column] if base is None else round_counts(released[column], base)
+        self._record(name, released, False, "survival plot")
+        return released
+
+    def acro(self, timestamp: str = "", files: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The record as ACRO writes ``results.json``.
+
+        Args:
+            timestamp: of the run.
+            files: output -> its file.
+        """
+        results = {}
+        for k, entry in enumerate(self.entries):
+            file = {"name": (files or {}).get(entry["uid"], entry["uid"]), "sdc": entry["sdc"]}
+            shown = {key: value for key, value in entry.items() if key != "sdc"}
+            results[f"output_{k}"] = {**shown, "files": [file], "timestamp": timestamp}
+        return {"version": _ACRO_VERSION, "results": results}
+
+    def _differenced(self, masked: pd.DataFrame, earlier: Mapping[str, pd.DataFrame]) -> Bools:
+        close = np.zeros(len(masked), bool)
+        for before in earlier.values():
+            close |= differs_by_few(masked, before, self.rules.threshold)
+        return close
+
+    def _entry(self, name: str, released: pd.DataFrame, kind: str, n_masked: int) -> dict[str, Any]:
+        reasons = released["reason"][released["status"] == SUPPRESSED]
+        counts = {str(reason): int(n) for reason, n in reasons.value_counts().sort_index().items()}
+        cells = [[int(row), 0] for row in reasons.index]
+        told = "; ".join(f"{reason}: {n} rows" for reason, n in counts.items())
+        summary = f"fail; {told}" if n_masked else "pass"
+        sdc = {
+            "summary": {"suppressed": n_masked > 0, "threshold": n_masked, "negative": 0, "missing": 0,
+                        "p-ratio": 0, "nk-rule": 0, "all-values-are-same": 0},
+            "cells": {"threshold": cells, "negative": [], "missing": [], "p-ratio": [], "nk-rule": [],
+                      "all-values-are-same": []},
+        }  # fmt: skip
+        return {
+            "uid": name,
+            "type": "table" if kind == "table" else "survival plot",
+            "properties": {
+                "method": kind,
+                "threshold": self.rules.threshold,
+                "rounding_base": self.rules.base,
+                "spec_digest": self.spec_digest,
+                "rows": len(released),
+                "reasons": counts,
+            },
+            "command": f"Gate.{'table' if kind == 'table' else 'curve'}({name!r})",
+            "summary": summary,
+            "outcome": {},
+            "comments": [],
+            "exception": "Masked before release." if n_masked else "",
+            "sdc": sdc,
+        }
+
+    def _record(self, name: str, released: pd.DataFrame, sensitive: bool, kind: str) -> None:
+        n_masked = int((released["status"] == SUPPRESSED).sum())
+        entry = self._entry(name, released, kind, n_masked)
+        differenced = entry["properties"]["reasons"].get(DIFFERENCED, 0)
+        status = "review" if sensitive or differenced else "fail" if n_masked else "pass"
+        comments = [f"{differenced} cells differ from an earlier release by a small number"] if differenced else []
+        comments += ["sensitive phenotype"] if sensitive else []
+        self.entries.append({**entry, "status": status, "comments": comments})
+
+
+def differs_by_few(table: pd.DataFrame, before: pd.DataFrame, threshold: int) -> Bools:
+    """``(n,)`` whether a cell's count differs from the same cell's in another publication by 1 to ``threshold - 1``.
+
+    Two publications whose people overlap, such as before and after an exclusion, give the few in between by
+    subtraction; so do people without the event.
+    """
+    keys = [name for name in _IDENTITY if name in table and name in before]
+    if not keys or before.duplicated(keys).any():
+        raise ValueError(f"cells cannot be matched by {keys}; the earlier table has several rows a cell")
+    earlier = before.set_index(keys)
+    at = earlier.index.get_indexer(pd.MultiIndex.from_frame(table[keys]) if len(keys) > 1 else pd.Index(table[keys[0]]))
+    close = np.zeros(len(table), bool)
+    for name in ("n", "n_events", "rest"):
+        now, then = _count(table, name), _count(earlier, name)
+        change = np.abs(now - np.where(at >= 0, then[at], np.nan))
+        close |= (change > 0) & (change < threshold)
+    return close
+
+
+def _count(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    if name == "rest":
+        return _count(table, "n") - _count(table, "n_events")
+    return table[name].to_numpy(float) if name in table else np.full(len(table), np.nan)
+
+
+def _few_degrees(table: pd.DataFrame) -> Bools:
+    if "residual_df" not in table:
+        return np.zeros(len(table), bool)
+    return np.asarray((table["residual_df"] < _FEWEST_DEGREES) & (table["status"] == "ok"), bool)
+
+
+def _values_of(table: pd.DataFrame) -> list[str]:
+    """Columns of numbers that are about the people of the row."""
+    further = ("loa_low", "loa_high", "loa_se", "mean_absolute_error", "share", "n_failed", "null_q95", "equivalence_p")
+    return [name for name in (*VALUE_COLUMNS, *further, "n_at_risk", "n_pairs") if name in table]
+
+
+def _hide(table: pd.DataFrame, rows: Bools, reason: npt.NDArray[np.str_]) -> pd.DataFrame:
+    """Mask rows altogether, and the counts of their like so that no total gives them back."""
+    table = table.copy()
+    columns = [name for name in dict.fromkeys((*_COUNTS, *_values_of(table))) if name in table]
+    table.loc[rows, columns] = np.nan
+    table.loc[rows, "status"] = SUPPRESSED
+    table.loc[rows, "reason"] = reason[rows]
+    return table
+
+
+def _rounded(table: pd.DataFrame, base: int) -> pd.DataFrame:
+    """Counts to multiples of ``base``; proportions from the rounded counts, since they would give the exact ones."""
+    table = table.copy()
+    for name in set(_COUNTS) & set(table):
+        table[name] = round_counts(table[name], base)
+    if "measure" not in table:
+        return table
+    shares = (table["measure"] == "proportion") & (table["status"] == "ok") & (table["n"] > 0)
+    counts = table[["n", "n_events"]].to_numpy(float)
+    for row in np.flatnonzero(shares):
+        n, k = float(counts[row, 0]), float(min(counts[row]))
+        low, high = wilson_interval(k, round(n))
+        se = float(np.sqrt(k / n * (1 - k / n) / n))
+        table.loc[row, ["estimate", "se", "ci_low", "ci_high"]] = (k / n, se, low, high)
+    return table

@@ -1,0 +1,27 @@
+"""The statistics by an analysis spec, as flows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.progress import say
+from flows.stages import run_table
+from tasks.spec_analysis import Stage, run_spec
+
+
+@flow(name="analysis", validate_parameters=False)
+def analysis(stage: Stage, spec: Path, cohort_dir: Path) -> Path:
+    """One stage of the spec; returns the folder of its results."""
+    found: list[Path] = []
+
+    def make() -> str:
+        result = run_spec(stage, spec, cohort_dir)
+        found.append(result["folder"])
+        tables = "; ".join(f"{name}: {sum(rows.values())} rows" for name, rows in result["counts"].items())
+        departed = f"; {result['departures']} departures from the registered spec" if result["departures"] else ""
+        return f"{result['status']} {tables}{departed}"
+
+    say(f"{stage}: {run_table(stage, make)}")
+    return found[0]

@@ -1,0 +1,119 @@
+"""The tables that a spec names, as the rows its models are fitted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from cmr_models.analysis_spec import StudySpec
+from cmr_models.biobank import FieldTable, build_outcomes, build_participants
+from cmr_models.exclusions import exclude
+from cmr_models.transforms import transform
+from tasks.spec_file import SpecFile
+from tasks.store import Cohort
+
+
+class SpecTables(NamedTuple):
+    """Inputs of an analysis.
+
+    Attributes:
+        phenotypes: one row a study, exposures transformed.
+        participants: one row a person and visit, after the exclusions.
+        outcomes: one row a person and condition, after the exclusions.
+        flow: ``outcome, group_by, group, step, n``: who came, who was left out and why; before the disclosure gate.
+    """
+
+    phenotypes: pd.DataFrame
+    participants: pd.DataFrame
+    outcomes: pd.DataFrame
+    flow: pd.DataFrame
+
+
+def input_files(file: SpecFile, cohort_dir: Path | None) -> list[Path]:
+    """Every file that the numbers are made from.
+
+    Raises:
+        FileNotFoundError: one is not there.
+        ValueError: phenotypes are needed and neither the spec nor a cohort has them.
+    """
+    tables = file.spec.tables
+    named = [file.path(name) for name in (tables.ukb, tables.participants, tables.outcomes, tables.phenotypes) if name]
+    if tables.phenotypes or _all_from_fields(file.spec):
+        return named
+    if cohort_dir is None:
+        raise ValueError("the spec has exposures without a field and no `tables.phenotypes`; give --cohort")
+    path = Cohort(cohort_dir).tables / "phenotypes.parquet"
+    if not path.exists():
+        raise FileNotFoundError("tables/phenotypes.parquet is not there; run derive first")
+    return [*named, path]
+
+
+def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
+    """Read the files, build participants and outcomes, leave out whom the spec excludes, transform the exposures.
+
+    Raises:
+        ValueError: a table lacks a column, or is not as the field dictionary says.
+    """
+    spec = file.spec
+    paths = input_files(file, cohort_dir)
+    if spec.tables.ukb:
+        participants, outcomes, steps = _from_ukb(paths[0], spec)
+    else:
+        participants, outcomes = (_read(path, spec.tables.columns) for path in paths[:2])
+        steps = pd.DataFrame()
+    if spec.tables.phenotypes or not _all_from_fields(spec):
+        phenotypes = _with_own_fields(_read(paths[-1], {}), participants, spec)
+    else:
+        names = [row.name for row in spec.exposures]
+        phenotypes = participants[["participant", "visit", *names]].assign(status="ok")
+    participants = participants.drop(columns=[row.name for row in spec.exposures], errors="ignore")
+    participants, outcomes, left = exclude(participants, outcomes, spec.exclusions)
+    for row in spec.exposures:
+        if row.name not in phenotypes:
+            raise ValueError(f"exposure {row.name} is no column of the phenotypes; they have {list(phenotypes)}")
+        measured = phenotypes[row.name].where(phenotypes["status"] == "ok")
+        phenotypes[row.name] = transform(measured, row.transform)
+    kept = pd.MultiIndex.from_frame(participants[["participant", "visit"]].astype(str))
+    rows = pd.MultiIndex.from_frame(phenotypes[["participant", "visit"]].astype(str)).isin(kept)
+    flow = pd.concat([left, steps], ignore_index=True) if len(steps) else left
+    return SpecTables(phenotypes[rows].reset_index(drop=True), participants, outcomes, flow)
+
+
+def _all_from_fields(spec: StudySpec) -> bool:
+    return all(row.field is not None for row in spec.exposures)
+
+
+def _from_ukb(path: Path, spec: StudySpec) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    data = FieldTable.of(_read(path, {}))
+    participants = build_participants(data, spec)
+    built = build_outcomes(data, participants, spec)
+    shown = participants.drop(columns=["entry_date", "birth_date"])
+    return shown, built.outcomes, built.flow
+
+
+def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """A table with our column names; identifiers and UK Biobank fields stay as they are written."""
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+    else:
+        header = pd.read_csv(path, nrows=0).columns
+        identifiers = [name for name in header if _is_identifier(str(name), columns)]
+        table = pd.read_csv(path, dtype=dict.fromkeys(identifiers, str), low_memory=False)
+    return table.rename(columns={their: our for our, their in columns.items()})
+
+
+def _is_identifier(name: str, columns: dict[str, str]) -> bool:
+    theirs = {columns.get(our, our) for our in ("participant", "visit")}
+    return name in theirs or name.endswith("eid")
+
+
+def _with_own_fields(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: StudySpec) -> pd.DataFrame:
+    """Phenotypes with the exposures that come from UK Biobank fields beside them."""
+    own = [row.name for row in spec.exposures if row.field is not None]
+    if not own:
+        return phenotypes.copy()
+    keys = phenotypes[["participant", "visit"]].astype(str)
+    values = participants.set_index(["participant", "visit"])[own].reindex(pd.MultiIndex.from_frame(keys))
+    return phenotypes.assign(**{name: values[name].to_numpy() for name in own})

@@ -1,0 +1,153 @@
+"""Everything leaves through one gate: no cell of one to four, no margin, no step, no difference gives one away."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmr_models.disclosure_gate import Gate, GateRules, differs_by_few
+
+_SETTINGS = [(5, None), (10, 5), (7, 5)]
+
+
+def _table(cells: dict[str, tuple[float, float]], group_by: str = "sex") -> pd.DataFrame:
+    """An overall row, and one row a group with n and events."""
+    total = tuple(sum(cell[k] for cell in cells.values()) for k in (0, 1))
+    rows: list[dict[str, Any]] = [{"group_by": "overall", "group": "all", "n": total[0], "n_events": total[1]}]
+    rows += [{"group_by": group_by, "group": name, "n": n, "n_events": k} for name, (n, k) in cells.items()]
+    return pd.DataFrame(rows).assign(
+        exposure="lvef_pct",
+        outcome="death",
+        model="cox_age",
+        measure="hazard_ratio",
+        estimate=1.2,
+        status="ok",
+        reason="",
+    )
+
+
+@pytest.mark.parametrize(("threshold", "base"), _SETTINGS)
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_no_cell_of_one_to_four_leaks_under_any_setting(threshold: int, base: int | None, count: int) -> None:
+    gate = Gate(GateRules(threshold, base))
+    for cells in ({"a": (900.0, 80.0), "b": (60.0, 20.0), "c": (float(count), 1.0)},
+                  {"a": (900.0, 80.0), "b": (300.0, float(count))}):  # fmt: skip
+        out = gate.table("t", _table(cells))
+        shown = out[["n", "n_events"]].to_numpy(float)
+        assert not ((shown > 0) & (shown < (base or threshold))).any()
+        small = (_table(cells)["n_events"] < threshold).to_numpy()
+        assert out.loc[small, ["n_events", "estimate"]].isna().all(axis=None)
+        assert (out["status"] == "suppressed").sum() >= 2  # the only masked cell would be the total less the rest
+
+
+@pytest.mark.parametrize(("threshold", "base"), [(10, 5), (7, 5)])
+def test_counts_leave_as_multiples_of_the_base(threshold: int, base: int) -> None:
+    out = Gate(GateRules(threshold, base)).table("t", _table({"a": (903.0, 81.0), "b": (302.0, 38.0)}))
+    assert out[["n", "n_events"]].to_numpy().tolist() == [[1205, 120], [905, 80], [300, 40]]
+
+
+def test_a_proportion_is_that_of_the_rounded_counts() -> None:
+    table = _table({"a": (903.0, 81.0), "b": (302.0, 38.0)}).assign(
+        measure="proportion", se=0.1, ci_low=0.0, ci_high=1.0
+    )
+    out = Gate(GateRules(10, 5)).table("t", table)
+    assert out["estimate"].tolist() == pytest.approx([120 / 1205, 80 / 905, 40 / 300])
+
+
+_CELL = st.tuples(st.integers(0, 14), st.integers(0, 8))
+
+
+@settings(max_examples=60)
+@given(st.lists(_CELL, min_size=6, max_size=6), st.sampled_from(_SETTINGS))
+def test_no_margin_of_an_intersection_gives_a_hidden_cell_back(
+    cells: list[tuple[int, int]], rules: tuple[int, int | None]
+) -> None:
+    names = [f"{sex} x {band}" for sex, band in itertools.product("fm", ("a", "b", "c"))]
+    truth = _table(
+        {name: (float(n + k), float(k)) for name, (n, k) in zip(names, cells, strict=True)}, "sex x age_band"
+    )
+    out = Gate(GateRules(rules[0], None)).table("t", truth)
+    for column in ("n", "n_events"):
+        hidden = out[column].isna().to_numpy()
+        small = ((truth[column] > 0) & (truth[column] < rules[0])).to_numpy()
+        assert hidden[small].all()
+        for part in ("f", "m", "a", "b", "c"):
+            inside = np.array([part in str(group).split(" x ") for group in out["group"]])
+            if (inside & small).any():
+                rest_is_hidden = (inside & hidden).sum() >= 2
+                assert rest_is_hidden or inside.sum() == 1
+
+
+def test_a_changed_exclusion_that_moves_a_few_people_is_masked_and_reviewed() -> None:
+    before = Gate(GateRules()).table("t", _table({"a": (900.0, 80.0), "b": (300.0, 40.0)}))
+    gate = Gate(GateRules())
+    after = gate.table("t", _table({"a": (897.0, 80.0), "b": (300.0, 40.0)}), earlier={"first": before})
+    masked = after.set_index("group")["reason"]
+    assert masked["a"] == "differencing"
+    assert masked["all"] == "differencing"
+    assert gate.entries[0]["status"] == "review"
+    assert np.isnan(after.set_index("group").loc["a", "n"])
+
+
+def test_events_and_people_without_are_differenced_too() -> None:
+    before, after = _table({"a": (900.0, 80.0)}), _table({"a": (910.0, 88.0)})
+    assert differs_by_few(after, before, 5).tolist() == [True, True]  # two more people without the event
+    assert differs_by_few(_table({"a": (920.0, 90.0)}), before, 5).tolist() == [False, False]
+
+
+def test_a_release_like_the_one_before_passes_unchanged() -> None:
+    table = _table({"a": (900.0, 80.0), "b": (300.0, 40.0)})
+    first = Gate(GateRules()).table("t", table)
+    second = Gate(GateRules()).table("t", table, earlier={"first": first})
+    pd.testing.assert_frame_equal(first, second)
+
+
+@given(
+    events=st.lists(st.integers(0, 6), min_size=2, max_size=12),
+    rules=st.sampled_from(_SETTINGS),
+)
+def test_a_curve_never_steps_by_fewer_events_than_the_threshold(
+    events: list[int], rules: tuple[int, int | None]
+) -> None:
+    cumulative = np.cumsum(events).astype(float)
+    points = pd.DataFrame({"curve": "Q1", "years": np.arange(len(events)) / 2, "n_events": cumulative})
+    points["n_at_risk"] = np.maximum(200 - cumulative - 20 * np.arange(len(events)), 0)
+    out = Gate(GateRules(*rules)).curve("c", points.assign(n=200.0, estimate=0.9), ["curve"])
+    shown = cumulative[(out["status"] == "ok").to_numpy()]
+    for earlier, later in itertools.pairwise([0.0, *shown]):
+        assert later == earlier or later - earlier >= rules[0]
+    assert out.loc[out["status"] != "ok", ["estimate", "n_events"]].isna().all(axis=None)
+    at_risk = out["n_at_risk"].dropna()
+    assert (at_risk % (rules[1] or rules[0]) == 0).all()
+
+
+def test_a_model_with_few_degrees_of_freedom_stays_inside() -> None:
+    table = _table({"a": (60.0, 30.0), "b": (60.0, 20.0)}).assign(residual_df=[100, 100, 9])
+    out = Gate(GateRules()).table("t", table)
+    assert out["status"].tolist()[-1] == "suppressed"
+
+
+def test_the_record_is_as_acro_writes_it() -> None:
+    gate = Gate(GateRules(10, 5), "digest")
+    gate.table("quiet", _table({"a": (900.0, 80.0), "b": (300.0, 40.0)}))
+    gate.table("small", _table({"a": (900.0, 80.0), "b": (3.0, 1.0)}))
+    gate.table("named", _table({"a": (900.0, 80.0), "b": (300.0, 40.0)}), sensitive=True)
+    results = gate.acro("2026-01-01T00:00:00", {"small": "small.parquet"})["results"]
+    assert [entry["status"] for entry in results.values()] == ["pass", "fail", "review"]
+    needed = {"uid", "status", "type", "properties", "files", "outcome", "command", "summary", "timestamp"}
+    needed |= {"comments", "exception"}
+    assert all(set(entry) == needed for entry in results.values())
+    small = results["output_1"]
+    assert small["files"][0]["name"] == "small.parquet"
+    assert small["files"][0]["sdc"]["summary"]["threshold"] == len(small["files"][0]["sdc"]["cells"]["threshold"]) == 2
+    assert small["properties"]["reasons"] == {"secondary": 1, "small_cell": 1}
+
+
+@pytest.mark.parametrize("rules", [(0, None), (5, 1)])
+def test_rules_that_protect_nobody_are_refused(rules: tuple[int, int | None]) -> None:
+    with pytest.raises(ValueError, match="threshold must be at least 1 and base at least 2"):
+        GateRules(*rules)

@@ -1,0 +1,189 @@
+"""From simulated UK Biobank tables and a spec to gated tables, a record and checklists, through the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cmr_models.simulate.biobank import ukb_table
+from cmr_models.simulate.cohort import simulate_cohort
+from cmr_models.simulate.measured import example_tables, measured_phenotypes
+from cmr_models.simulate.planted import CohortSettings
+from flows.cli import main
+from tasks.spec_analysis import STAGES, run_spec
+from tasks.spec_file import read_spec
+
+EXAMPLE = Path(__file__).parents[2] / "infra/analysis/ukb.yaml"
+_PLANTED = CohortSettings(hazard_factor=4.0, prevalence_factor=2.0)
+
+
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())
+    days = dict.fromkeys(("england", "scotland", "wales"), _PLANTED.censoring_date)
+    content["dates"]["censoring"] = dict.fromkeys(("inpatient", "death", "cancer"), days)
+    content["outcomes"] = [row for row in content["outcomes"] if row["name"] in ("heart_failure", "diabetes", "death")]
+    content["exposures"] = [{"name": "lvef_pct"}, {"name": "lvm_g", "transform": "inverse_normal"}]
+    content["families"] = {"left_ventricle": ["lvef_pct", "lvm_g"]}
+    content["fairness"] |= {"group_by": ["sex", "ethnicity"], "permutations": 19, "quality": ["dice"]}
+    content["fairness"]["agreement"] = [{"measured": "lvef_pct", "reference": "lvef_by_hand", "margin": 2.0}]
+    content["missing"] = {"imputations": 2, "cycles": 2}
+    content["participation"] = {"margins": {"sex": {"female": 0.52, "male": 0.48}}}
+    return content
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A platform-style export, phenotypes with a reference reading, a spec."""
+    root = tmp_path_factory.mktemp("ukb")
+    rng = np.random.default_rng(1)
+    cohort = simulate_cohort(600, rng, _PLANTED)
+    table = ukb_table(cohort, rng, censoring_date=_PLANTED.censoring_date, style="rap")
+    table.loc[:6, "p131354"] = "1900-01-01"
+    table.to_csv(root / "ukb.csv", index=False)
+    phenotypes = measured_phenotypes(cohort.truth, rng, _PLANTED)
+    phenotypes["lvef_by_hand"] = cohort.truth["lvef_pct"].where(phenotypes["status"] == "ok")
+    phenotypes["dice"] = (0.9 + 0.02 * rng.standard_normal(len(phenotypes))).clip(0, 1)
+    (root / "cohort/tables").mkdir(parents=True)
+    phenotypes.to_parquet(root / "cohort/tables/phenotypes.parquet")
+    (root / "analysis.yaml").write_text(yaml.safe_dump(_content()))
+    return root
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> Path:
+    """The folder of results after the three commands."""
+    where = set()
+    for stage in STAGES:
+        arguments = [stage, "--cohort", str(folder / "cohort"), "--spec", str(folder / "analysis.yaml")]
+        done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        where.add(done.output.splitlines()[-1].removeprefix("results: "))
+    (one,) = where
+    return Path(one)
+
+
+def _tables(results: Path) -> dict[str, pd.DataFrame]:
+    return {path.stem: pd.read_parquet(path) for path in sorted(results.glob("*.parquet"))}
+
+
+def test_every_table_of_every_stage_is_there_with_the_digest_of_the_spec(folder: Path, results: Path) -> None:
+    tables = _tables(results)
+    assert set(tables) == {name for names in STAGES.values() for name in names}
+    digest = read_spec(folder / "analysis.yaml").digest
+    assert all(table["spec_digest"].eq(digest).all() for table in tables.values())
+    assert results.name == digest[:12]
+
+
+def test_no_small_number_is_in_any_table(results: Path) -> None:
+    for name, table in _tables(results).items():
+        for column in {"n", "n_events", "n_at_risk"} & set(table):
+            assert not table[column].between(1, 4).any(), (name, column)
+        if "n_events" in table:
+            assert not (table["n"] - table["n_events"]).between(1, 4).any(), name
+
+
+def test_a_number_is_there_if_and_only_if_the_row_is_ok(results: Path) -> None:
+    for name, table in _tables(results).items():
+        if name != "flow":
+            assert (table["estimate"].notna() == (table["status"] == "ok")).all(), name
+            assert ((table["reason"] == "") == (table["status"] == "ok")).all(), name
+
+
+def test_people_without_a_day_of_their_record_are_counted_and_left_out(results: Path) -> None:
+    flow = _tables(results)["flow"].set_index(["outcome", "step"])["n"]
+    assert flow["heart_failure", "record without a day"] == 7
+    assert flow["", "participants"] == 600
+
+
+def test_imputed_stands_beside_complete_and_weighted(results: Path) -> None:
+    tables = _tables(results)
+    imputed = tables["hazards_imputed"]
+    by_model = imputed[(imputed["exposure"] == "lvef_pct") & (imputed["outcome"] == "heart_failure")].set_index("model")
+    complete, filled = by_model.loc["cox_age_complete"], by_model.loc["cox_age_imputed"]
+    assert filled["n"] > complete["n"]
+    assert 0 < filled["fraction_missing"] < 0.5
+    assert abs(np.log(filled["estimate"] / complete["estimate"])) < 2 * complete["se"]
+    assert tables["hazards_weighted"]["status"].eq("ok").any()
+
+
+def test_fairness_says_what_it_is_about(results: Path) -> None:
+    tables = _tables(results)
+    assert {"auc", "sensitivity", "calibration"} == set(tables["fairness_prediction"]["model"])
+    assert {"bias", "mean_quality", "standardised_mean"} == set(tables["fairness_measurement"]["model"])
+    assert "sex x age_band" in set(tables["fairness"]["group_by"])
+    gaps = tables["fairness_measurement"].query("model == 'bias' and group == 'max_gap' and group_by == 'sex'")
+    assert gaps["equivalence_p"].iloc[0] < 0.05  # the errors are the same by construction
+    parts = tables["decomposition"].query("exposure == 'lvef_pct error' and group_by == 'sex'").set_index("component")
+    blocks = parts.loc[["acquisition", "prevalence", "model"], "estimate"].sum()
+    assert blocks == pytest.approx(parts.loc["total", "estimate"], abs=1e-9)
+
+
+def test_the_record_and_the_checklists_account_for_every_table(results: Path) -> None:
+    record = json.loads((results / "disclosure_record.json").read_text())["results"].values()
+    assert sorted(entry["uid"] for entry in record) == sorted(_tables(results))
+    assert {entry["status"] for entry in record} <= {"pass", "fail", "review"}
+    strobe, tripod = ((results / name).read_text() for name in ("strobe.md", "tripod_ai.md"))
+    assert "| 22 | funding | to be written by the authors |" in strobe
+    assert "600 people came" in strobe
+    assert [f"| {k} |" in tripod for k in range(1, 28)] == [True] * 27
+    assert all((results / name).exists() for text in (strobe, tripod) for name in _files(text))
+
+
+def _files(text: str) -> set[str]:
+    return {word for word in text.split("`") if word.endswith((".parquet", ".json"))}
+
+
+def test_the_same_spec_again_has_nothing_to_do(folder: Path, results: Path) -> None:
+    assert run_spec("associate", folder / "analysis.yaml", folder / "cohort")["status"] == "current"
+
+
+def test_a_release_that_differs_by_a_few_people_gives_nobody_away(folder: Path, results: Path) -> None:
+    content = _content()
+    people = pd.read_csv(folder / "ukb.csv")["p21002_i2"].sort_values().dropna().to_numpy()
+    content["exclusions"] = [{"name": "three heaviest", "column": "weight_kg", "above": float(people[-4])}]
+    (folder / "other.yaml").write_text(yaml.safe_dump(content))
+    result = run_spec("associate", folder / "other.yaml", folder / "cohort")
+    table = pd.read_parquet(result["folder"] / "associations.parquet")
+    before = _tables(results)["associations"]
+    both = table.merge(before, on=["exposure", "outcome", "scale", "covariate_set"], suffixes=("", "_before"))
+    change = (both["n"] - both["n_before"]).abs()
+    assert not change.between(1, 4).any()
+    assert (table["reason"] == "differencing").any()
+    record = json.loads((result["folder"] / "disclosure_record.json").read_text())["results"].values()
+    assert "review" in {entry["status"] for entry in record}
+
+
+def test_tables_of_another_cohort_are_mapped(tmp_path: Path) -> None:
+    phenotypes, participants, outcomes = example_tables(300, np.random.default_rng(2), _PLANTED)
+    (tmp_path / "cohort/tables").mkdir(parents=True)
+    phenotypes.to_parquet(tmp_path / "cohort/tables/phenotypes.parquet")
+    participants.rename(columns={"age_years": "age_at_scan"}).to_csv(tmp_path / "people.csv", index=False)
+    outcomes.to_csv(tmp_path / "outcomes.csv", index=False)
+    spec = {
+        "name": "elsewhere",
+        "tables": {"participants": "people.csv", "outcomes": "outcomes.csv", "columns": {"age_years": "age_at_scan"}},
+        "conditions": ["hypertension"],
+        "exposures": [{"name": "lvm_g"}],
+        "covariate_sets": {"one": ["height_cm"]},
+        "primary": "one",
+        "strata": ["sex"],
+        "disclosure": {"threshold": 10, "base": 5},
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    result = run_spec("risk", tmp_path / "spec.yaml", tmp_path / "cohort")
+    hazards = pd.read_parquet(result["folder"] / "hazards.parquet")
+    assert hazards["status"].eq("ok").all()
+    assert (hazards[["n", "n_events"]] % 5 == 0).all(axis=None)
+
+
+def test_a_field_that_is_not_exported_stops_the_command_with_its_number(folder: Path, tmp_path: Path) -> None:
+    content = _content() | {"tables": {"ukb": str(folder / "ukb.csv")}}
+    content["people"]["pulse"] = {"field": 102}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match="field 102 instance 2: absent"):
+        run_spec("associate", tmp_path / "spec.yaml", folder / "cohort")
