@@ -113,7 +113,8 @@ def moved_points(points_px: Tensor, drawn: DrawnSample, size: tuple[int, int]) -
     extent = torch.tensor([size[1], size[0]], dtype=torch.float32)
     source = (2 * points_px.flip(-1).float() + 1) / extent - 1  # (y, x), -1 to 1 edge to edge
     target = torch.linalg.solve(matrix, (source - shift).T).T
-    return ((target + 1) * extent / 2 - 0.5).flip(-1)
+    moved: Tensor = ((target + 1) * extent / 2 - 0.5).flip(-1)
+    return moved
 
 
 def _to_source(drawn: DrawnSample, width: int, height: int) -> tuple[Tensor, Tensor]:

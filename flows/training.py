@@ -45,7 +45,7 @@ def run_training(
     store = Cohort(cohort)
     training, validation = (StudySamples(store, part, settings, target, labels) for part in read_table(table))
     begin = zoo.load(init)[0].state_dict() if init is not None else None
-    data = (f"{len(training)} studies of {table.name}",)
+    data: tuple[str, ...] = (f"{len(training)} studies of {table.name}",)
     if init is not None:
         data = (*data, f"begun with the weights {zoo.card(init).digest[:12]}")
     return finetune(settings, training, validation if len(validation) else None, output, init=begin, data=data)

@@ -49,7 +49,7 @@ class StudySamples:
         Raises:
             ValueError: if the study has none of the network's views, or lacks what the task needs.
         """
-        row = self.table.loc[index]
+        row: Any = self.table.loc[index]
         scans = _scans(self.cohort.study(row["study"]), self.settings.views)
         if not scans or (self.settings.family != "pretrain" and self.settings.views[0] not in scans):
             raise ValueError(f"study {row['study']} has not the views {self.settings.views}; take it out of the table")
@@ -101,7 +101,7 @@ class StudySamples:
 
     def _labels_of(self, row: Any, view: str, placed: Grid) -> npt.NDArray[np.int64]:
         with store.open_tree(self.cohort.prediction(self.labels, row["study"])) as tree:
-            labels = tree[view]["labels"].values[[int(row["frame"])]]
+            labels = np.asarray(tree[view]["labels"].values)[[int(row["frame"])]]
         found = grid.apply_labels(labels if view == "sax" else labels[:, :1], placed)[0]
         return _fitted(found if view == "sax" else found[..., 0], self._size(view)).astype(np.int64)
 
@@ -133,7 +133,8 @@ def _scans(study: Path, wanted: tuple[str, ...]) -> dict[str, Scan]:
 def _fitted(array: npt.NDArray[Any], size: tuple[int, ...]) -> npt.NDArray[Any]:
     """Padded with zeros at the end of each axis, or its first voxels, to ``size``."""
     lead = array.ndim - len(size)
-    cut = array[(..., *(slice(n) for n in size))]
+    part: Any = (..., *(slice(n) for n in size))
+    cut = array[part]
     missing = [(0, want - have) for want, have in zip(size, cut.shape[lead:], strict=True)]
     return np.pad(cut, [(0, 0)] * lead + missing)
 
