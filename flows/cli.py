@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from flows.models import models
+from flows.training import pretrain
 
 _ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "warning",
@@ -212,14 +213,37 @@ def simulate(output: Path, workers: int, **choice: Any) -> None:
 
 @main.command()
 @click.option(
-    "--task", "task_name", required=True, help="segment_sax, segment_lax_4c, aif_detect or perfusion_segment."
+    "--task",
+    "task_name",
+    required=True,
+    help="segment_sax, segment_lax_4c, aif_detect or perfusion_segment; with --cohort any of CineMA's.",
 )
 @click.option("--settings", "settings_file", type=_FILE, required=True, help="The recipe (infra/training/*.toml).")
 @click.option("--real", type=_FOLDER, help="Real images: a folder with images/*.png and labels/*.png.")
 @click.option("--init", type=_FOLDER, help="A model folder whose weights to begin with.")
 @click.option("--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoints.")
-def train(task_name: str, settings_file: Path, real: Path | None, init: Path | None, output: Path) -> None:
+@click.option("--cohort", type=_FOLDER, help="Train a network of CineMA on the studies of this cohort.")
+@click.option("--table", type=_FILE, help="CSV of what those studies teach: study, split, frames, target.")
+@click.option("--target", default="", help="Column of the class or value to learn.")
+@click.option("--labels", default="", help="Name of the cohort's predictions that hold the labels to learn.")
+def train(
+    task_name: str,
+    settings_file: Path,
+    real: Path | None,
+    init: Path | None,
+    output: Path,
+    cohort: Path | None,
+    table: Path | None,
+    **taught: str,
+) -> None:
     """Train a network by a recipe; a killed training goes on where it was."""
+    if cohort is not None:
+        from flows.training import run_training
+
+        if table is None:
+            raise click.UsageError("--cohort needs --table")
+        click.echo(f"model: {run_training(task_name, settings_file, cohort, table, output, init, **taught)}")
+        return
     from tasks.perfusion_training import TASKS, read_perfusion_recipe, train_perfusion
     from tasks.training import read_settings as read_recipe
     from tasks.training import train as train_network
@@ -269,6 +293,7 @@ def _by_spec(stage: Any, spec: Path, **choice: Any) -> None:
 
 
 main.add_command(models)
+main.add_command(pretrain)
 
 
 def _settings(*, config: Path | None, directory: Path | None, profile: str | None = None, **changes: Any) -> Any:

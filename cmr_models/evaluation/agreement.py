@@ -1,0 +1,99 @@
+"""How well numbers agree with a reference, or with their repeat: errors with bootstrap intervals, variation, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+class Estimate(NamedTuple):
+    """A figure with its 95 % interval; NaN where fewer than two pairs are known."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+
+
+def mean_absolute_error(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Mean of the sizes of the errors, over pairs where both are known; NaN if there is none."""
+    error = _errors(predicted, reference)
+    return float(np.abs(error).mean()) if error.size else float("nan")
+
+
+def root_mean_square_error(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Root of the mean squared error, over pairs where both are known; NaN if there is none."""
+    error = _errors(predicted, reference)
+    return float(np.sqrt((error**2).mean())) if error.size else float("nan")
+
+
+def coefficient_of_variation_pct(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Within-subject coefficient of variation of scan and rescan, in per cent: root of the mean of
+    ``(difference ** 2 / 2) / mean ** 2``; NaN without a pair.
+
+    Reference: Bland & Altman, Measurement error proportional to the mean, BMJ 1996.
+    """
+    a, b = _pairs(first, second)
+    mean = (a + b) / 2
+    if not a.size or (mean == 0).any():
+        return float("nan")
+    return float(100 * np.sqrt((((a - b) ** 2 / 2) / mean**2).mean()))
+
+
+def bootstrapped(
+    measure: Callable[[Floats, Floats], float],
+    predicted: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+) -> Estimate:
+    """``measure`` of the known pairs with the percentile interval over resampled people.
+
+    Args:
+        measure: of predicted and reference values.
+        predicted: ``(person,)``.
+        reference: ``(person,)``.
+        rng: source of the resampling.
+        n_resamples: at least 100.
+
+    Raises:
+        ValueError: for fewer resamples, which cannot give a 95 % interval.
+
+    Reference: Efron & Tibshirani, An introduction to the bootstrap, 1993.
+    """
+    if n_resamples < 100:
+        raise ValueError(f"{n_resamples} resamples are too few for a 95 % interval; give at least 100")
+    a, b = _pairs(predicted, reference)
+    if a.size < 2:
+        return Estimate(measure(a, b) if a.size else float("nan"), float("nan"), float("nan"), int(a.size))
+    chosen = rng.integers(0, a.size, (n_resamples, a.size))
+    again = np.array([measure(a[index], b[index]) for index in chosen])
+    known = again[np.isfinite(again)]
+    low, high = np.percentile(known, [2.5, 97.5]) if known.size else (float("nan"), float("nan"))
+    return Estimate(measure(a, b), float(low), float(high), int(a.size))
+
+
+def landmark_distance_mm(
+    predicted_px: npt.ArrayLike, reference_px: npt.ArrayLike, pixel_mm: tuple[float, float]
+) -> Floats:
+    """Distances ``(..., landmark)`` of points ``(..., landmark, 2)`` (row, col); NaN where either is missing."""
+    way = (np.asarray(predicted_px, np.float64) - np.asarray(reference_px, np.float64)) * np.asarray(pixel_mm)
+    return np.asarray(np.linalg.norm(way, axis=-1))
+
+
+def _errors(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> Floats:
+    a, b = _pairs(predicted, reference)
+    return a - b
+
+
+def _pairs(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"need two equally long rows of numbers, got shapes {a.shape} and {b.shape}")
+    known = np.isfinite(a) & np.isfinite(b)
+    return a[known], b[known]

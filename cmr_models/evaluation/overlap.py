@@ -1,0 +1,59 @@
+"""Overlap of labels with a reference: Dice, intersection over union, Hausdorff distance. Missing is NaN, never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+Mask = npt.NDArray[np.bool_]
+
+
+def dice(predicted: Mask, reference: Mask) -> float:
+    """Dice overlap; NaN where neither has the structure, 0 where only one has it."""
+    _check(predicted, reference)
+    total = int(predicted.sum()) + int(reference.sum())
+    return 2 * int((predicted & reference).sum()) / total if total else float("nan")
+
+
+def intersection_over_union(predicted: Mask, reference: Mask) -> float:
+    """Jaccard overlap; NaN where neither has the structure."""
+    _check(predicted, reference)
+    union = int((predicted | reference).sum())
+    return int((predicted & reference).sum()) / union if union else float("nan")
+
+
+def hausdorff_95_mm(predicted: Mask, reference: Mask, spacing_mm: Sequence[float]) -> float:
+    """The larger of the two 95th percentiles of distances between surfaces.
+
+    The percentile is of each direction on its own, then the larger is taken, as MONAI does.
+
+    Args:
+        predicted: of any number of axes.
+        reference: of the same shape.
+        spacing_mm: of each axis.
+
+    Returns:
+        mm; NaN where either lacks the structure, as there is then no distance.
+    """
+    _check(predicted, reference)
+    if not predicted.any() or not reference.any():
+        return float("nan")
+    surfaces = [_surface(mask) for mask in (predicted, reference)]
+    ways = []
+    for here, there in (surfaces, surfaces[::-1]):
+        distance = ndimage.distance_transform_edt(~there, sampling=spacing_mm)
+        ways.append(float(np.percentile(distance[here], 95)))
+    return max(ways)
+
+
+def _surface(mask: Mask) -> Mask:
+    """Voxels of the mask with a neighbour (by a face) outside it; beyond the image is outside."""
+    return np.asarray(mask & ~ndimage.binary_erosion(mask), bool)
+
+
+def _check(predicted: Mask, reference: Mask) -> None:
+    if predicted.shape != reference.shape:
+        raise ValueError(f"labels of shape {predicted.shape} cannot be compared with a reference of {reference.shape}")
