@@ -36,7 +36,7 @@ _FRAME_WEIGHTS = (0.1, 0.8)
 _CLASS_WEIGHTS = {RV: 1.5, LV: 0.7}
 """How much more a pixel in doubt counts as this class. The network draws the small pools of end-systole too large; with
 0.7 the error of EF on unseen Sunnybrook patients (two folds of five) is 0.7 points smaller than with 1.5 at the same
-overlap, and overlap with the references of two other hospitals no smaller (`docs/adr/013-class-weights.md`)."""
+overlap, and overlap with the references of two other hospitals no smaller (`docs/adr/012-class-weights.md`)."""
 
 
 class Segmenter:

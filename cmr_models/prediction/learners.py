@@ -2,7 +2,7 @@
 
 The trees maximise the likelihood of Poisson counts whose exposure is the cumulative hazard each person was under. That
 is the full likelihood of proportional hazards with the baseline held, it takes delayed entry, and it costs no more
-than a regression on n rows; docs/adr/013 compares the alternatives.
+than a regression on n rows; docs/adr/015 compares the alternatives.
 """
 
 from __future__ import annotations
