@@ -20,6 +20,7 @@ BENCHMARKS = (
     "statistics_validation",
     "perfusion",
     "perfusion_networks",
+    "perfusion_stage",
 )
 
 

@@ -144,6 +144,41 @@ def _parity(results: Mapping[str, Any]) -> str:
     return _section("Network parity", "parity", note, table(("Case", "Share of tolerance", "Seconds"), rows))
 
 
+def _perfusion(results: Mapping[str, Any]) -> str:
+    note = (
+        "`published_rest`: the authors' own map of the same pixels, which guided the priors. Simulated tissue and fit"
+        " share the model; `varied` is tissue in which volumes, permeability and delay differ between pixels.\n"
+    )
+    return _section("Myocardial blood flow", "perfusion", note, _figures(results))
+
+
+def _perfusion_networks(results: Mapping[str, Any]) -> str:
+    note = "Networks trained on simulation alone; the real series guided its design, never the weights.\n"
+    return _section("Perfusion networks and motion correction", "perfusion_networks", note, _figures(results))
+
+
+def _perfusion_stage(results: Mapping[str, Any]) -> str:
+    note = "Simulated DICOM through convert and perfusion, against the truth that was put in.\n"
+    return _section("The perfusion stage", "perfusion_stage", note, _figures(results))
+
+
+def _figures(results: Mapping[str, Any]) -> str:
+    rows = [(part, name, number(value, 3)) for part, name, value in _flat(results)]
+    return table(("What", "Figure", "Value"), rows)
+
+
+def _flat(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str, float]]:
+    """(part, figure, value) of every number in nested results; text and lists of numbers are left out."""
+    if isinstance(content, Mapping):
+        for name, value in content.items():
+            yield from _flat(value, (*path, str(name)))
+    elif isinstance(content, list):
+        for k, value in enumerate(item for item in content if isinstance(item, Mapping)):
+            yield from _flat(value, (*path, str(value.get("series", k))))
+    elif isinstance(content, int | float) and not isinstance(content, bool):
+        yield " ".join(path[:-1]), path[-1], float(content)
+
+
 _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "convert": _convert,
     "segmentation": _segmentation,
@@ -152,4 +187,7 @@ _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "real_scans": _real_scans,
     "simulated_cohort": _simulated_cohort,
     "parity": _parity,
+    "perfusion": _perfusion,
+    "perfusion_networks": _perfusion_networks,
+    "perfusion_stage": _perfusion_stage,
 }
