@@ -62,7 +62,8 @@ def compare(folder: Path, n_patients: int, seed: int) -> dict[str, Any]:
     flow = segments[(segments["quantity"] == "mbf_ml_min_g") & (segments["layer"] == "all")]
     flow = flow.assign(participant=flow["study"].str.rpartition("-")[0])
     joined = truth.merge(flow, on=["participant", "state", "segment"], how="left")
-    return {"ended": dict(pd.Series(ended).map(" ".join).str.strip().value_counts()), **_agreement(joined)}
+    counts = {name: int(n) for name, n in pd.Series(ended).map(" ".join).str.strip().value_counts().items()}
+    return {"ended": counts, **_agreement(joined)}
 
 
 def write_patient(archive: Path, number: int, seed: int) -> Iterator[dict[str, Any]]:

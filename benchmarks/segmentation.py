@@ -1,6 +1,6 @@
 """How well and how fast the embedded networks segment: real scans with references, and images a second.
 
-    python -m benchmarks.segmentation [--model default] [--folds RUN0 RUN1 ...] [--out FILE]
+    python -m benchmarks.segmentation [--model default] [--folds 0=RUN 1=RUN ...] [--out FILE]
 
 ``--folds`` are model folders trained with ``fold = 0, 1, ...``: each is measured on the Sunnybrook patients it has
 not seen. All other rows use ``--model``. Real scans are taken from ``CMR_TEST_DATA``; everything goes through
@@ -48,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results: dict[str, Any] = {"speed": speed(arguments.model, arguments.frames)}
     if DATA.is_dir():
-        results["cross_validation"] = cross_validation(arguments.folds)
+        results["cross_validation"] = cross_validation(dict(item.split("=", 1) for item in arguments.folds))
         results["autofd"] = list(autofd(arguments.model))
         results["guide_points"] = guide_points(arguments.model)
         results["sunnybrook_dicom"] = list(sunnybrook_dicom(arguments.model))
@@ -69,13 +69,13 @@ def speed(model: str, n_frames: int = 50, n_slices: int = 10) -> Row:
     return {"images": n, "images_per_s": n / seconds, "cores": os.cpu_count() or 0}
 
 
-def cross_validation(folds: Sequence[str], pixel_mm: float | None = 1.32) -> dict[str, Any]:
-    """LV Dice and EF error on the Sunnybrook patients that each fold's model has not seen."""
+def cross_validation(folds: Mapping[str, str], pixel_mm: float | None = 1.32) -> dict[str, Any]:
+    """LV Dice and EF error on the Sunnybrook patients that each fold's model has not seen; ``folds``: fold -> model."""
     patients = _sunnybrook_patients()
     rows = [
-        {"fold": fold, "patient": name, **_one_patient(patients[name], model, pixel_mm)}
-        for fold, model in enumerate(folds)
-        for name in sorted(fold_patients(list(patients), fold, 5))
+        {"fold": int(fold), "patient": name, **_one_patient(patients[name], model, pixel_mm)}
+        for fold, model in folds.items()
+        for name in sorted(fold_patients(list(patients), int(fold), 5))
     ]
     return {"summary": _summary(rows), "patients": rows} if rows else {}
 
