@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -133,8 +134,25 @@ class ResNet(nn.Module):
         return image
 
 
+class ShallowConv3d(nn.Conv3d):
+    """A convolution that is computed in float32 where a stride leaves one slice on a CPU.
+
+    There, in bfloat16, oneDNN (PyTorch 2.13) reads beyond its input and returns what lies there in memory.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, X, Y, Z) as ``torch.nn.Conv3d``, in the type of ``x``."""
+        (kernel, stride, padding) = (int(sizes[-1]) for sizes in (self.kernel_size, self.stride, self.padding))
+        if x.device.type != "cpu" or stride == 1 or (x.shape[-1] + 2 * padding - kernel) // stride > 0:
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            bias = None if self.bias is None else self.bias.float()
+            exact = F.conv3d(x.float(), self.weight.float(), bias, self.stride, (padding,) * 3, self.dilation)
+        return exact.to(x.dtype)
+
+
 def _conv(n_dims: int, n_in: int, n_out: int, kernel: int, stride: int = 1) -> nn.Conv2d | nn.Conv3d:
-    kind: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv3d if n_dims == 3 else nn.Conv2d
+    kind: type[nn.Conv2d] | type[nn.Conv3d] = ShallowConv3d if n_dims == 3 else nn.Conv2d
     return kind(n_in, n_out, kernel, stride=stride, padding=kernel // 2, bias=False)
 
 

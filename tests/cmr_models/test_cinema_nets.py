@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cmr_models.nets import build
 from cmr_models.nets.heatmap import published_coordinates, soft_argmax
+from cmr_models.nets.resnet import _conv
 from cmr_models.nets.vit import patchify
 from cmr_models.nets.windows import in_windows, window_starts
 
@@ -173,6 +174,19 @@ def test_bfloat16_moves_the_logits_by_less_than_a_hundredth_on_average(kind: str
     assert quick.dtype == torch.float32
     assert (quick - exact).abs().mean() <= 1e-2
     assert (quick - exact).abs().max() <= 5e-2 * exact.abs().max().clamp(min=1.0)
+
+
+@pytest.mark.parametrize("n_slices", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_a_shallow_stack_in_bfloat16_does_not_depend_on_what_lies_in_memory(n_slices: int, kernel: int) -> None:
+    convolution, images = _conv(3, 16, 32, kernel, 2).eval(), torch.randn(2, 16, 8, 8, n_slices)
+    with torch.inference_mode():
+        exact = convolution(images)
+        for _ in range(25):
+            for n in (300, 4000, 50_000, 3_000_000):  # leave large numbers in memory that is free again
+                torch.full((n,), 1e30)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                assert (convolution(images).float() - exact).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("kind", ["CineMA", "ConvViT", "ConvUNetR", "UNet", "ResNet3d"])

@@ -46,7 +46,7 @@ def _phenotypes(folder: Path) -> pd.DataFrame:
 def test_every_study_ends_somewhere(finished: Path) -> None:
     with sqlite3.connect(finished / "cohort/ledger.sqlite") as ledger:
         counts = dict(ledger.execute("SELECT stage, COUNT(*) FROM outcomes GROUP BY stage"))
-    assert counts == {"convert": 8, "segment": 8, "derive": 8}
+    assert counts == {"convert": 8, "segment": 8, "derive": 8, "perfusion": 8}
     table = _phenotypes(finished)
     assert len(table) == 8
     assert table["status"].value_counts().to_dict() == {"ok": 7, "quarantined": 1}
