@@ -22,12 +22,20 @@ def publish_table(table: pd.DataFrame, path: Path, key: str = "") -> None:
         path: the parquet file.
         key: digest of all that the table was made from, for :func:`table_key`; ``""``: it carries none.
     """
-    content = pa.Table.from_pandas(table, preserve_index=False)
+    content = _text_where_untyped(pa.Table.from_pandas(table, preserve_index=False))
     if key:
         content = content.replace_schema_metadata({**(content.schema.metadata or {}), _KEY: key.encode()})
     buffer = io.BytesIO()
     pq.write_table(content, buffer, compression="zstd")
     publish_bytes(buffer.getvalue(), path)
+
+
+def _text_where_untyped(content: pa.Table) -> pa.Table:
+    """The table with columns without any value as text: an untyped one cannot be filtered."""
+    for k, field in enumerate(content.schema):
+        if pa.types.is_null(field.type):
+            content = content.set_column(k, field.with_type(pa.string()), content.column(k).cast(pa.string()))
+    return content
 
 
 def table_key(path: Path) -> str | None:

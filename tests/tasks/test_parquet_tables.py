@@ -25,3 +25,10 @@ def test_the_same_table_has_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         publish_table(TABLE.copy(), tmp_path / name, "abc")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_an_empty_table_can_be_filtered_by_its_text(tmp_path: Path) -> None:
+    publish_table(
+        pd.DataFrame({"study": pd.Series(dtype="str"), "x": pd.Series(dtype="float64")}), tmp_path / "t.parquet"
+    )
+    assert pd.read_parquet(tmp_path / "t.parquet", filters=[("study", "in", ["a"])]).empty
