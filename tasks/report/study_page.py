@@ -79,7 +79,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         study=clean_text(unit["study"]),
         key_name=KEY_NAME,
         key=unit["key"],
-        no_images=images.why_none,
+        no_images=images.why_none or "the study has no short-axis or 4-chamber view.",
         outlines=_outlines_shown(images.planes),
         curve=drawn,
         no_curve="No volume curve: the study was not measured.",
