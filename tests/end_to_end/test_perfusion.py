@@ -57,7 +57,8 @@ def test_every_segment_has_a_row(perfused: Path) -> None:
 def test_the_page_of_the_study_shows_the_bulls_eyes(perfused: Path) -> None:
     (page,) = (perfused / "cohort/reports/studies").glob("1000017-*.html")
     text = page.read_text()
-    assert "Perfusion" in text
+    assert "First-pass perfusion" in text
+    assert "AHA segments" in text
     assert "data:image/png" in text or "<svg" in text
 
 
