@@ -10,13 +10,13 @@ from typing import Any, Final
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 
 from tasks.dicom import _BINARY, TAGS, Image, corrupt
 
 _FAULTS: Final = (
-    InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError,
+    BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError,
     RuntimeError, EOFError, OSError, struct.error, OverflowError, MemoryError,
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
