@@ -16,8 +16,8 @@ from pydicom.multival import MultiValue
 from tasks.dicom import _BINARY, TAGS, Image, corrupt
 
 _FAULTS: Final = (
-    BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError,
-    RuntimeError, EOFError, OSError, struct.error, OverflowError, MemoryError,
+    BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+    NotImplementedError, RuntimeError, EOFError, OSError, struct.error, OverflowError, MemoryError,
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
 
