@@ -7,7 +7,7 @@ images (simulated and real).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from cmr_models.preprocessing import standardised
 
 _LATTICE = 5
+_Strength = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Augmentation:
     noise_chance: float = 0.5
     noise_sd: float = 0.15
     spectrum_chance: float = 0.3
+
+    def scaled(self, strength: float) -> Augmentation:
+        """The same variation ``strength`` times as strong: standard deviations and chances, not the pixel sizes."""
+        varied = [name for name in vars(self) if "_sd" in name or name.endswith("_chance")]
+        return replace(self, **{name: strength * getattr(self, name) for name in varied})
 
 
 @dataclass(frozen=True)
@@ -92,14 +98,30 @@ def viewed(images: Tensor, views: Views, size: int, mode: str = "bilinear") -> T
     return F.grid_sample(images, _grid(views, images.shape[-2:], size), mode=mode, align_corners=True)
 
 
-def rescanned(rng: np.random.Generator, settings: Augmentation, crops: Tensor) -> Tensor:
-    """Crops ``(n, 1, size, size)`` as other scanners would show them, standardised."""
+def rescanned(
+    rng: np.random.Generator,
+    settings: Augmentation,
+    crops: Tensor,
+    strength: npt.NDArray[np.float64] | None = None,
+) -> Tensor:
+    """Crops as other scanners would show them, standardised.
+
+    Args:
+        rng: source of chance.
+        settings: how strongly to vary.
+        crops: ``(n, 1, size, size)``.
+        strength: ``(n,)`` how strongly each is varied, relative to ``settings``; 1 if None.
+
+    Returns:
+        Crops of the same shape.
+    """
+    strength = np.ones(len(crops)) if strength is None else strength
     x = _unit(standardised(crops))
-    x = _curved(rng, settings, x)
-    x = _shaded(rng, settings, x)
-    x = _spectrum_mixed(rng, settings, x)
-    x = _blurred(rng, settings, x)
-    return standardised(_noisy(rng, settings, x))
+    x = _curved(rng, settings, x, strength)
+    x = _shaded(rng, settings, x, strength)
+    x = _spectrum_mixed(rng, settings, x, strength)
+    x = _blurred(rng, settings, x, strength)
+    return standardised(_noisy(rng, settings, x, strength))
 
 
 def _turned(rng: np.random.Generator, settings: Augmentation, n: int) -> npt.NDArray[np.float64]:
@@ -129,14 +151,14 @@ def _unit(x: Tensor) -> Tensor:
     return (x - low) / (high - low).clamp(min=1e-6)
 
 
-def _curved(rng: np.random.Generator, settings: Augmentation, x: Tensor) -> Tensor:
+def _curved(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
     """Gamma, and for some images a random increasing tone curve."""
     n = len(x)
-    gamma = torch.from_numpy(np.exp(rng.normal(0, settings.gamma_log_sd, n))).float().view(n, 1, 1, 1)
+    gamma = torch.from_numpy(np.exp(rng.normal(0, settings.gamma_log_sd, n) * strength)).float().view(n, 1, 1, 1)
     x = x.clamp(min=1e-6) ** gamma
     knots = np.cumsum(rng.gamma(1.0, size=(n, 6)), axis=1)
     knots = np.concatenate([np.zeros((n, 1)), knots / knots[:, -1:]], axis=1)
-    chosen = rng.random(n) < settings.curve_chance
+    chosen = rng.random(n) < settings.curve_chance * strength
     knots[~chosen] = np.linspace(0, 1, 7)
     table = torch.from_numpy(knots).float()
     position = (x.flatten(1) * 6).clamp(0, 5.9999)
@@ -145,18 +167,19 @@ def _curved(rng: np.random.Generator, settings: Augmentation, x: Tensor) -> Tens
     return (low + (high - low) * (position - below)).view_as(x)
 
 
-def _shaded(rng: np.random.Generator, settings: Augmentation, x: Tensor) -> Tensor:
-    field = torch.from_numpy(rng.normal(0, settings.shading_sd, (len(x), 1, 4, 4))).float()
+def _shaded(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
+    drawn = rng.normal(0, settings.shading_sd, (len(x), 1, 4, 4)) * strength[:, None, None, None]
+    field = torch.from_numpy(drawn).float()
     return x * torch.exp(F.interpolate(field, x.shape[-2:], mode="bicubic", align_corners=True))
 
 
-def _spectrum_mixed(rng: np.random.Generator, settings: Augmentation, x: Tensor) -> Tensor:
+def _spectrum_mixed(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
     """Amplitudes of low spatial frequencies taken partly from another image of the batch; phases kept.
 
     Reference: Yang & Soatto, FDA: Fourier domain adaptation for semantic segmentation, CVPR 2020.
     """
     n, size = len(x), x.shape[-1]
-    share = np.where(rng.random(n) < settings.spectrum_chance, rng.uniform(0.2, 1.0, n), 0.0)
+    share = np.where(rng.random(n) < settings.spectrum_chance * strength, rng.uniform(0.2, 1.0, n), 0.0)
     chosen = np.flatnonzero(share)
     if chosen.size == 0:
         return x
@@ -172,8 +195,8 @@ def _spectrum_mixed(rng: np.random.Generator, settings: Augmentation, x: Tensor)
     return result
 
 
-def _blurred(rng: np.random.Generator, settings: Augmentation, x: Tensor) -> Tensor:
-    chosen = np.flatnonzero(rng.random(len(x)) < settings.blur_chance)
+def _blurred(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
+    chosen = np.flatnonzero(rng.random(len(x)) < settings.blur_chance * strength)
     if chosen.size == 0:
         return x
     weight = float(rng.uniform(0.3, 1.0))
@@ -183,8 +206,8 @@ def _blurred(rng: np.random.Generator, settings: Augmentation, x: Tensor) -> Ten
     return result
 
 
-def _noisy(rng: np.random.Generator, settings: Augmentation, x: Tensor) -> Tensor:
-    sd = np.abs(rng.normal(0, settings.noise_sd, len(x))) * (rng.random(len(x)) < settings.noise_chance)
+def _noisy(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
+    sd = np.abs(rng.normal(0, settings.noise_sd, len(x))) * (rng.random(len(x)) < settings.noise_chance * strength)
     scale = torch.from_numpy(sd).float().view(-1, 1, 1, 1) * x.std(dim=(-2, -1), keepdim=True)
     noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
     return x + noise * scale

@@ -119,6 +119,19 @@ def wald(coef: float, se: float, *, ratio: bool, scale: float = 1.0, null: float
     }
 
 
+def wald_concordance(value: float, se: float) -> dict[str, float]:
+    """The value columns of a concordance: tested against 0.5, its interval on the logit scale, so within 0 and 1.
+
+    Reference: Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2 (logit intervals of areas).
+    """
+    row = wald(value, se, ratio=False, null=0.5)
+    if not 0 < value < 1:
+        return row | {"ci_low": max(0.0, row["ci_low"]), "ci_high": min(1.0, row["ci_high"])}
+    reach = _Z95 * se / (value * (1 - value))
+    low, high = special.expit(special.logit(value) + np.array([-reach, reach]))
+    return row | {"ci_low": float(low), "ci_high": float(high)}
+
+
 def failed(reason: str) -> dict[str, Any]:
     """The status columns of a row without a number."""
     return {"status": "failed", "reason": reason}

@@ -19,7 +19,7 @@ from cmr_models.analysis_table import (
     complete_rows,
 )
 from cmr_models.association import benjamini_hochberg, fit_logistic
-from cmr_models.estimates import NotEstimableError, tidy, unit_of, wald
+from cmr_models.estimates import NotEstimableError, tidy, unit_of, wald, wald_concordance
 from cmr_models.fairness import OVERALL, disaggregated_rows
 from cmr_models.survival import CoxFit, concordance, fit_cox
 
@@ -246,7 +246,7 @@ def _harrell_phenotype(rows: pd.DataFrame, *, pair: _Pair, sign: float, spec: An
     _check_counts(rows, "event", spec)
     score = sign * rows[pair.exposure]
     index = concordance(rows["exit_years"], rows["event"], score, entry=rows["entry_years"])
-    return wald(index.value, index.se, ratio=False, null=0.5)
+    return wald_concordance(index.value, index.se)
 
 
 def _strata(rows: pd.DataFrame, spec: AnalysisSpec) -> pd.Series | None:
@@ -258,7 +258,7 @@ def _harrell_adjusted(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) ->
     score = _fit_age_scale(rows, pair, spec).linear_predictor
     strata = _strata(rows, spec)
     index = concordance(rows["exit_years"], rows["event"], score, entry=rows["entry_years"], strata=strata)
-    return wald(index.value, index.se, ratio=False, null=0.5)
+    return wald_concordance(index.value, index.se)
 
 
 def _uno_adjusted(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dict[str, float]:
@@ -269,4 +269,4 @@ def _uno_adjusted(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dic
     times, tau = rows["follow_up_years"], spec.horizon_years
     strata = _strata(rows, spec)
     index = concordance(times, rows["event"], fit.linear_predictor, method="uno", tau=tau, strata=strata)
-    return wald(index.value, index.se, ratio=False, null=0.5)
+    return wald_concordance(index.value, index.se)

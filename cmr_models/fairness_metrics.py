@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from cmr_models.association import delong, fit_logistic
-from cmr_models.estimates import NotEstimableError, wald
+from cmr_models.estimates import NotEstimableError, wald, wald_concordance
 from cmr_models.proportions import wilson_interval
 from cmr_models.survival import concordance, fit_cox
 
@@ -182,7 +182,7 @@ def concordance_index(
         )
         if not index.se > 0:
             raise NotEstimableError("no_pairs", "the pairs are too few for an error")
-        return wald(index.value, index.se, ratio=False, null=0.5)
+        return wald_concordance(index.value, index.se)
 
     return metric
 

@@ -172,7 +172,8 @@ class _Run:
         parts = [(simulated, settings.batch - n_real)] + ([(real, n_real)] if real is not None and n_real else [])
         drawn = [_drawn(rng, settings, pool, n) for pool, n in parts]
         clean, possible = (torch.cat(tensors) for tensors in zip(*drawn, strict=True))
-        crops = rescanned(rng, settings.augmentation, clean)
+        strength = np.repeat([1.0, settings.real_strength], [settings.batch - n_real, n_real])
+        crops = rescanned(rng, settings.augmentation, clean, strength)
         return self._placed(crops), self._placed(standardised(clean)), possible.to(self.device), n_real
 
     def _placed(self, crops: Tensor) -> Tensor:
@@ -197,7 +198,8 @@ def _drawn(rng: np.random.Generator, settings: TrainingSettings, pool: ImagePool
     """
     emphasis = settings.small_pool_emphasis if pool.is_real else 0.0
     chosen = rng.choice(len(pool), n, p=small_pools_first(pool, emphasis) if emphasis else None)
-    views = drawn_views(rng, settings.augmentation, pool.heart_px[chosen], pool.pixel_mm[chosen], pool.images.shape[1:])
+    variation = settings.augmentation.scaled(settings.real_strength) if pool.is_real else settings.augmentation
+    views = drawn_views(rng, variation, pool.heart_px[chosen], pool.pixel_mm[chosen], pool.images.shape[1:])
     crops = viewed(torch.from_numpy(pool.images[chosen, None]), views, settings.size)
     bits = viewed(torch.from_numpy(pool.possible[chosen, None].astype(np.float32)), views, settings.size, "nearest")
     return crops, bits[:, 0].long().clamp(min=1)

@@ -32,7 +32,8 @@ class TrainingSettings:
     holds those patients out; -1 trains on all. ``start_from`` is a folder of an earlier run: its weights begin.
     ``real_excluded`` names patients to leave out, as their drawings are wrong. ``loose_endocardium``: see
     :func:`tasks.training_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
-    :func:`tasks.training_data.small_pools_first`.
+    :func:`tasks.training_data.small_pools_first`. ``real_strength``: how strongly real images are varied, relative to
+    ``augmentation``, which simulated ones need.
     """
 
     task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
@@ -60,6 +61,7 @@ class TrainingSettings:
     loose_endocardium: bool = False
     small_pool_emphasis: float = 0.0
     real_share: float = 0.5
+    real_strength: float = 1.0
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
     warmup_steps: int = 100

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmr_models.association import benjamini_hochberg, fit_logistic
-from cmr_models.estimates import NotEstimableError, minus_log10_p, minus_log10_p_chi2, wald
+from cmr_models.estimates import NotEstimableError, minus_log10_p, minus_log10_p_chi2, wald, wald_concordance
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -92,6 +92,14 @@ def test_chi_squared_with_one_degree_of_freedom_is_the_square_of_z(z: float) -> 
 def test_the_expansion_of_the_chi_squared_tail_meets_the_tail() -> None:
     exact, beyond = minus_log10_p_chi2(1300.0, 4), minus_log10_p_chi2(1600.0, 4)
     assert float(beyond - exact) == pytest.approx(300 / 2 / np.log(10), rel=0.01)
+
+
+def test_the_interval_of_a_concordance_stays_between_0_and_1() -> None:
+    row = wald_concordance(0.829, 0.124)
+    odds = 0.829 / 0.171 * np.exp(np.array([-1, 1]) * 1.959964 * 0.124 / (0.829 * 0.171))
+    assert [row["ci_low"], row["ci_high"]] == pytest.approx(list(odds / (1 + odds)), rel=1e-6)
+    assert row["z"] == pytest.approx((0.829 - 0.5) / 0.124)
+    assert wald_concordance(1.0, 0.1)["ci_high"] == 1.0
 
 
 def test_a_ratio_per_sd_and_per_unit_have_one_z() -> None:
