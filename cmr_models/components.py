@@ -13,6 +13,9 @@ from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV
 Labels = npt.NDArray[np.uint8]
 
 _ENCLOSED = 0.5
+_CLOSING_WALL_MM = (
+    13.0  # a healthy wall at end-systole; next to hypertrophic ones, drawn basal slices had 0.4 of theirs
+)
 _FEWEST_SLICES = 5
 _CONTRACTED, _GROWN, _TAPERED = 0.92, 1.02, 1.15
 _IN_PLANE = np.zeros((3, 3, 3), bool)
@@ -29,7 +32,8 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     left one or next to them, and not where the next slice has the inside of the left one. Basal slices whose pool
     grows while the ventricle contracts show the atrium and lose their left ventricle, and so do images at either end
     of the stack whose pool is enclosed by less than half as much wall as in the next slice: a basal slice counts where
-    myocardium surrounds at least half of the blood (Schulz-Menger et al. 2020, doi 10.1186/s12968-020-00610-6).
+    myocardium surrounds at least half of the blood (Schulz-Menger et al. 2020, doi 10.1186/s12968-020-00610-6). Where the
+    next slice's wall is hypertrophic, half of a healthy one's thickness is enough.
 
     Args:
         labels: ``(frame, slice, row, col)``.
@@ -53,7 +57,7 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     area = chained.sum(axis=(2, 3))
     atrial = _atrial_slices(area)
     chained[:, atrial] = False
-    open_base = _not_enclosed(chained.sum(axis=(2, 3)), walls)
+    open_base = _not_enclosed(chained.sum(axis=(2, 3)), walls, _CLOSING_WALL_MM / pixel_mm)
     chained[open_base] = False
     part[open_base.reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
     lv = _without_holes(chained.reshape(pool.shape))
@@ -197,22 +201,25 @@ def _atrial_slices(area: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return atrial
 
 
-def _not_enclosed(pool_px: npt.NDArray[np.int64], wall_px: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def _not_enclosed(
+    pool_px: npt.NDArray[np.int64], wall_px: npt.NDArray[np.int64], closing_px: float
+) -> npt.NDArray[np.bool_]:
     """``(frame, slice)``: images at the ends of each frame's run whose pool is not half enclosed.
 
     The wall around a pool is its area over the perimeter of a disc as large as the pool; the next slice inwards says
-    how thick a wall that closes would be.
+    how thick a wall that closes would be, up to ``closing_px``.
     """
     found = np.zeros(pool_px.shape, bool)
     with np.errstate(divide="ignore", invalid="ignore"):
         thickness_px = wall_px / (2 * np.sqrt(np.pi * pool_px))
+    wanted_px = _ENCLOSED * np.minimum(thickness_px, closing_px)
     for frame, present in enumerate(pool_px > 0):
         run = np.flatnonzero(present)
         if run.size < _FEWEST_SLICES:
             continue
         for inwards in (run, run[::-1]):
             for k, following in itertools.pairwise(inwards[: run.size // 3 + 1]):
-                if thickness_px[frame, k] >= _ENCLOSED * thickness_px[frame, following]:
+                if thickness_px[frame, k] >= wanted_px[frame, following]:
                     break
                 found[frame, k] = True
     return found

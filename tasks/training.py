@@ -35,7 +35,7 @@ from tasks.training_data import (
     simulated_pool,
     small_pools_first,
 )
-from tasks.training_settings import TrainingSettings, identity, read_settings
+from tasks.training_settings import TrainingSettings, checked, identity, read_settings
 
 __all__ = ["TrainingSettings", "read_settings", "train"]
 
@@ -55,8 +55,9 @@ def train(settings: TrainingSettings, output: Path) -> Path:
         ``output``, a folder that :func:`cmr_models.zoo.load` reads.
 
     Raises:
-        ValueError: if ``output`` holds a checkpoint of other settings.
+        ValueError: if ``output`` holds a checkpoint of other settings, or the settings contradict each other.
     """
+    checked(settings)
     output.mkdir(parents=True, exist_ok=True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -78,7 +79,7 @@ def train(settings: TrainingSettings, output: Path) -> Path:
             run.log(measured | _checked(run, held_out))
         run.checkpoint_if_due()
     run.checkpoint()
-    save(output, run.teacher, _card(settings, simulated, real, held_out))
+    save(output, run.result(), _card(settings, simulated, real, held_out))
     return output
 
 
@@ -125,6 +126,15 @@ class _Run:
     def predicted(self, crops: Tensor) -> Tensor:
         """Labels ``(n, row, col)`` of the teacher for standardised ``crops (n, 1, row, col)``."""
         return self._taught(crops.to(self.device)).argmax(1).cpu()
+
+    def result(self) -> nn.Module:
+        """The teacher, part of the way back to the weights that the training began with."""
+        settings = self.settings
+        if settings.start_share:
+            begun = self._new_network()
+            begun.load_state_dict(_weights_of(Path(settings.start_from)))
+            _follow(self.teacher, begun, 1 - settings.start_share)
+        return self.teacher
 
     def log(self, measured: Mapping[str, float]) -> None:
         """Append a row to ``metrics.csv``."""

@@ -30,6 +30,8 @@ class TrainingSettings:
 
     ``real`` is a folder as :func:`tasks.training_data.real_pool` reads it, or empty. ``fold`` in 0 .. ``n_folds`` - 1
     holds those patients out; -1 trains on all. ``start_from`` is a folder of an earlier run: its weights begin.
+    ``start_share`` of them is kept in the result, ``start_share * begun + (1 - start_share) * trained``, which holds
+    what the new images do not show (Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv 2109.01903).
     ``real_excluded`` names patients to leave out, as their drawings are wrong. ``loose_endocardium``: see
     :func:`tasks.training_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
     :func:`tasks.training_data.small_pools_first`. ``real_strength``: how strongly real images are varied, relative to
@@ -53,6 +55,7 @@ class TrainingSettings:
     fold: int = -1
     n_folds: int = 5
     start_from: str = ""
+    start_share: float = 0.0
     steps: int = 4000
     simulated_steps: int = 1500
     teacher_from: int = 500
@@ -89,6 +92,20 @@ def read_settings(file: Path, **changes: Any) -> TrainingSettings:
     ranges: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in augmentation.items()}
     values["real_excluded"] = tuple(values.get("real_excluded", ()))
     return TrainingSettings(**values, augmentation=Augmentation(**ranges))
+
+
+def checked(settings: TrainingSettings) -> TrainingSettings:
+    """The settings, if they make sense together.
+
+    Raises:
+        ValueError: if a share of nothing is to be kept, or a share is none.
+    """
+    for name in ("start_share", "real_share"):
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, got {getattr(settings, name)}")
+    if settings.start_share and not settings.start_from:
+        raise ValueError("start_share keeps a part of the weights of start_from (`--init`), which is not given")
+    return settings
 
 
 def identity(settings: TrainingSettings) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from cmr_models.components import plausible_sax
 from cmr_models.contracts import LV, MYOCARDIUM
 
 
-def _stack(enclosed: float) -> npt.NDArray[np.uint8]:
+def _stack(enclosed: float, wall_px: int = 5) -> npt.NDArray[np.uint8]:
     """Seven planes of a ring; in the first one the wall goes round the share ``enclosed`` of the pool."""
     rows, cols = np.indices((64, 64)) - 32
     radius, angle = np.hypot(rows, cols), (np.arctan2(rows, cols) + np.pi) / (2 * np.pi)
-    ring = np.where(radius < 14, LV, np.where(radius < 19, MYOCARDIUM, 0)).astype(np.uint8)
+    ring = np.where(radius < 14, LV, np.where(radius < 14 + wall_px, MYOCARDIUM, 0)).astype(np.uint8)
     labels = np.repeat(ring[None, None], 7, axis=1)
     labels[0, 0][(labels[0, 0] == MYOCARDIUM) & (angle > enclosed)] = 0
     return labels
@@ -23,6 +23,14 @@ def test_a_pool_that_is_open_by_more_than_half_is_no_ventricle(enclosed: float, 
     clean = plausible_sax(_stack(enclosed), 1.4)
     assert (clean[0, 0] == LV).any() == kept
     assert (clean[0, 1:] == LV).any(axis=(1, 2)).all()
+
+
+def test_beside_a_hypertrophic_wall_a_healthy_one_closes() -> None:
+    labels = _stack(1.0, wall_px=16)
+    rows, cols = np.indices((64, 64)) - 32
+    labels[0, 0][np.hypot(rows, cols) >= 14 + 6] = 0  # a third of the next plane's thickness, all around
+    assert (plausible_sax(labels, 1.4)[0, 0] == LV).any()
+    assert not (plausible_sax(labels, 0.5)[0, 0] == LV).any()  # smaller pixels: the walls are of 8 and 3 mm
 
 
 def test_the_order_of_the_stack_does_not_matter() -> None:

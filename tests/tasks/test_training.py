@@ -123,6 +123,28 @@ def test_a_later_stage_begins_with_the_weights_of_an_earlier_one_and_says_so(cac
     assert any(zoo.card(first).digest[:12] in line for line in zoo.card(second).training_data)
 
 
+def test_a_share_of_the_weights_begun_with_can_be_kept(cache: Path, tmp_path: Path) -> None:
+    first = train(_settings(cache), tmp_path / "first")
+    later = replace(_settings(cache), seed=4, start_from=str(first))
+    begun, all_new = zoo.load(first)[0], zoo.load(train(later, tmp_path / "all_new"))[0]
+    mixed = zoo.load(train(replace(later, start_share=0.25), tmp_path / "mixed"))[0]
+    for a, b, m in zip(begun.parameters(), all_new.parameters(), mixed.parameters(), strict=True):
+        assert not torch.equal(a, b)
+        torch.testing.assert_close(m, 0.25 * a + 0.75 * b, rtol=2e-2, atol=2e-3)  # weights are kept in half precision
+    with pytest.raises(ValueError, match="--init"):
+        train(replace(_settings(cache), start_share=0.25), tmp_path / "from_nothing")
+
+
+def test_real_images_can_be_varied_less_than_simulated_ones(cache: Path, real: Path, tmp_path: Path) -> None:
+    settings = replace(_settings(cache, real), real_strength=0.0, real_share=1.0, simulated_steps=0)
+    pool = real_pool(real, settings.real_pixel_mm)
+    views = [training._drawn(np.random.default_rng(k), settings, pool.of(np.arange(6) == 0), 1)[0] for k in (1, 2)]
+    assert torch.equal(*views)
+    varied = replace(settings, real_strength=1.0)
+    views = [training._drawn(np.random.default_rng(k), varied, pool.of(np.arange(6) == 0), 1)[0] for k in (1, 2)]
+    assert not torch.equal(*views)
+
+
 def test_simulated_images_do_not_depend_on_how_many_are_made(tmp_path: Path) -> None:
     few, more = simulated_pool(tmp_path / "a", "sax", 2, 9), simulated_pool(tmp_path / "b", "sax", 3, 9)
     np.testing.assert_array_equal(few.images, more.images[:2])
