@@ -17,23 +17,25 @@ _CLOSING_WALL_MM = (
     13.0  # a healthy wall at end-systole; next to hypertrophic ones, drawn basal slices had 0.4 of theirs
 )
 _FEWEST_SLICES = 5
-_CONTRACTED, _GROWN, _TAPERED = 0.92, 1.02, 1.15
+_CONTRACTED, _GROWN = 0.92, 1.02
 _IN_PLANE = np.zeros((3, 3, 3), bool)
 _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
+_NEXT_SLICE = np.array([[False] * 3, [True] * 3, [False] * 3])  # of (frame, slice)
 
 
 def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_reach_mm: float = 75.0) -> Labels:
     """Short-axis labels without islands and holes.
 
-    From the slice with most myocardium outwards, each image keeps the largest piece that overlaps the left
-    ventricle of the slice before, over all frames; in the first one it must lie within ``reach_mm`` of the middle
-    of the stack. Holes in it are filled: papillary muscles belong to the pool. Myocardium and right ventricle stay
-    where they are the largest piece or at least a quarter of it, and near; a right ventricle only in slices with a
-    left one or next to them, and not where the next slice has the inside of the left one. Basal slices whose pool
-    grows while the ventricle contracts show the atrium and lose their left ventricle, and so do images at either end
-    of the stack whose pool is enclosed by less than half as much wall as in the next slice: a basal slice counts where
-    myocardium surrounds at least half of the blood (Schulz-Menger et al. 2020, doi 10.1186/s12968-020-00610-6). Where the
-    next slice's wall is hypertrophic, half of a healthy one's thickness is enough.
+    From the slice with most myocardium outwards, each image keeps the largest piece that overlaps the left ventricle
+    of the slice before, over all frames; in the first one it must lie within ``reach_mm`` of the middle of the stack.
+    Holes in it are filled: papillary muscles belong to the pool. Myocardium and right ventricle stay where they are
+    the largest piece or at least a quarter of it, and near; a right ventricle only in slices that have a left one in
+    the same frame or lie next to them (both bases descend), and not where the next slice has the inside of the left
+    one. Basal slices whose pool grows while the ventricle contracts show the atrium and lose their left ventricle,
+    and so do images at either end of the stack whose pool is enclosed by less than half as much wall as in the next
+    slice: a basal slice counts where myocardium surrounds at least half of the blood (Schulz-Menger et al. 2020, doi
+    10.1186/s12968-020-00610-6). Where the next slice's wall is hypertrophic, half of a healthy one's thickness is
+    enough.
 
     Args:
         labels: ``(frame, slice, row, col)``.
@@ -61,9 +63,9 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     chained[open_base] = False
     part[open_base.reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
     lv = _without_holes(chained.reshape(pool.shape))
-    run = np.asarray(area.any(axis=0)) & ~atrial
     part[_per_image(atrial, labels.shape[0]) & (part == MYOCARDIUM)] = BACKGROUND
-    beyond = ~_per_image(ndimage.binary_dilation(run), labels.shape[0])
+    has_lv = lv.any(axis=(1, 2)).reshape(labels.shape[:2])
+    beyond = ~ndimage.binary_dilation(has_lv, _NEXT_SLICE).reshape(-1, 1, 1)
     part[(beyond | _inside_next_lv(lv, labels.shape[0])) & (part == RV)] = BACKGROUND
     for label, reach in ((MYOCARDIUM, rv_reach_mm), (RV, rv_reach_mm)):
         mask = part == label
@@ -178,7 +180,7 @@ def _chained(
 def _atrial_slices(area: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """``(slice,)``: slices at the basal end whose pool ``area (frame, slice)`` is larger when the others' is smallest.
 
-    The basal end is the one with the clearly larger pool. Nothing is said without two frames, five slices and a
+    The basal end is the one with the larger pool. Nothing is said without two frames, five slices and a
     contraction.
     """
     atrial = np.zeros(area.shape[1], bool)
@@ -191,8 +193,6 @@ def _atrial_slices(area: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         return atrial
     largest = area.max(axis=0)
     ends = largest[run[:2]].sum(), largest[run[-2:]].sum()
-    if max(ends) < _TAPERED * min(ends):
-        return atrial
     from_base = run if ends[0] > ends[1] else run[::-1]
     for k in from_base[: run.size // 3]:
         if area[empty, k] <= _GROWN * area[full, k]:

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from cmr_models.components import plausible_sax
-from cmr_models.contracts import LV, MYOCARDIUM
+from cmr_models.contracts import LV, MYOCARDIUM, RV
 
 
 def _stack(enclosed: float, wall_px: int = 5) -> npt.NDArray[np.uint8]:
@@ -45,3 +45,12 @@ def test_a_full_stomach_below_the_apex_is_no_ventricle() -> None:
     clean = plausible_sax(labels, 1.4)
     assert (clean[0, :6] == LV).any(axis=(1, 2)).all()
     assert (clean[0, 6] == LV).sum() < (labels[0, 6] == LV).sum() / 2 or not (clean[0, 6] == LV).any()
+
+
+def test_the_right_ventricle_leaves_basal_slices_when_the_left_one_has_left_their_neighbours() -> None:
+    labels = np.concatenate([_stack(1.0)] * 2)
+    labels[:, :, 20:44, 56:63] = RV
+    labels[1, :2][labels[1, :2] != RV] = 0  # end-systole: the base has descended by two planes
+    right = (plausible_sax(labels, 1.4) == RV).any(axis=(2, 3))
+    assert right[0].all()
+    assert right[1].tolist() == [False] + [True] * 6
