@@ -38,6 +38,10 @@ _TABLE: tuple[Reason, ...] = (
     Reason("frames_missing", "convert", "quarantined", "More frames are missing than the settings allow."),
     Reason("mixed_patients", "convert", "quarantined", "The files of one study name more than one patient."),
     Reason("nifti_corrupt", "convert", "quarantined", "The NIfTI file cannot be read."),
+    Reason("pickle_refused", "convert", "quarantined", "Pickle files can run code and are not read."),
+    Reason(
+        "image_unreadable", "convert", "quarantined", "A PNG image cannot be read, or differs in size from the others."
+    ),
     Reason("no_sax", "convert", "absent", "No short-axis cine was acquired."),
     # convert: one series
     Reason("series_scout", "convert", "excluded", "Localiser."),
@@ -67,6 +71,28 @@ _TABLE: tuple[Reason, ...] = (
     Reason("slice_rotated", "convert", "flag", "A plane's orientation differs from the stack's."),
     Reason("slices_few", "convert", "flag", "Fewer than six short-axis planes."),
     Reason("manifest_mismatch", "convert", "flag", "The manifest lists other files than the archive holds."),
+    # convert: flags of the references of public data sets
+    Reason("label_missing", "convert", "flag", "The data set has no label file for the view."),
+    Reason("label_corrupt", "convert", "flag", "A label file cannot be read; its labels were left out."),
+    Reason(
+        "label_grid_mismatch", "convert", "flag", "Labels lie on another grid than their image; they were left out."
+    ),
+    Reason(
+        "label_class_unknown",
+        "convert",
+        "flag",
+        "Labels hold codes that the data set does not define; they were left out.",
+    ),
+    Reason(
+        "label_frame_unmatched", "convert", "flag", "The frame that was labelled is not among the frames of the cine."
+    ),
+    Reason("facts_missing", "convert", "flag", "The data set's table has no row for the case, or cannot be read."),
+    Reason(
+        "geometry_assumed",
+        "convert",
+        "flag",
+        "The files tell no pixel size or position; the data set's usual ones stand.",
+    ),
     # segment
     Reason("image_flat", "segment", "quarantined", "The image has no contrast."),
     Reason("model_view_missing", "segment", "absent", "The study lacks the views that the model needs."),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from cmr_models.contracts import REFERENCE_VARIABLES
 from cmr_models.derivation import Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks import shards
@@ -126,7 +127,7 @@ def _published_key(path: Path) -> str:
 
 def _geometry(study: xr.DataTree, view: str, judged: npt.NDArray[np.bool_]) -> xr.Dataset:
     """The view without pixels; an image that could not be judged counts as missing."""
-    geometry = study[view].to_dataset().drop_vars("intensity").load()
+    geometry = study[view].to_dataset().drop_vars(("intensity", *REFERENCE_VARIABLES), errors="ignore").load()
     return geometry.assign(frame_valid=geometry["frame_valid"] & judged)
 
 
