@@ -149,6 +149,13 @@ _TABLE: tuple[Reason, ...] = (
     # predict
     Reason("phases_unknown", "predict", "quarantined", "End-diastole or end-systole is not known."),
     Reason("landmarks_missing", "predict", "missing", "In no frame are all landmarks there."),
+    # evaluate
+    Reason("structure_absent", "evaluate", "missing", "Neither the prediction nor the reference has the structure."),
+    Reason("structure_in_one", "evaluate", "missing", "Only one of the two has the structure: there is no distance."),
+    Reason("frame_unjudged", "evaluate", "missing", "The model saw no image in the frame that has a reference."),
+    Reason("grid_differs", "evaluate", "missing", "Prediction and reference lie on different grids."),
+    Reason("class_unknown", "evaluate", "missing", "The reference is a class that the model does not know."),
+    Reason("reference_missing", "evaluate", "missing", "The reference of this quantity is not known."),
     # perfusion: the whole study
     Reason("no_perfusion", "perfusion", "absent", "No first-pass perfusion series was acquired."),
     Reason("perfusion_few_frames", "perfusion", "quarantined", "The series has too few frames to follow a bolus."),
