@@ -185,7 +185,9 @@ def _told_frames(views: Mapping[str, xr.Dataset], facts: Mapping[str, Any]) -> d
     found = {}
     for name in ("ed_frame", "es_frame"):
         told = facts.get(name)
-        called = [k for k, frame in enumerate(names) if frame == name[:2] or _counted(frame) == told]
+        called = [
+            k for k, frame in enumerate(names) if frame == name[:2] or (told is not None and _counted(frame) == told)
+        ]
         if names and called:
             found[name] = called[0]
         elif not names and told is not None and told < view.sizes["frame"] > 1:

@@ -154,6 +154,18 @@ def test_mnms2_finds_its_labelled_frames_in_the_cine_and_keeps_both_views(tmp_pa
         assert _view(tmp_path / "cohort", "007-1", view)["labelled"].values.tolist() == [0, 1, 0, 1, 0, 0]
 
 
+def test_single_frames_are_end_diastole_and_end_systole_as_they_are_called(tmp_path: Path) -> None:
+    for phase, frame in (("ed", 0), ("es", 3)):
+        _put(tmp_path / "p1" / f"sax_{phase}.nii.gz", _CINE[..., frame])
+    home = _acdc(tmp_path / "acdc")
+    for file in [home / "patient001_4d.nii.gz", *home.glob("*_gt.nii.gz")]:
+        file.unlink()
+    outcomes = _convert(tmp_path, tmp_path / "cohort")
+    for study in ("p1-1", "patient001-1"):
+        facts = outcomes[study].summary["facts"]
+        assert (facts["ed_frame"], facts["es_frame"]) == (0, 1)
+
+
 def test_a_single_frame_that_is_none_of_the_cine_gives_no_label(tmp_path: Path) -> None:
     home = tmp_path / "012"
     _put(home / "012_SA_CINE.nii.gz", _CINE)
