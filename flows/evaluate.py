@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from flows.progress import stage_progress
 from flows.settings import CohortSettings
+
+_WIDTH = 160  # of a pipe or a file
 
 
 def run_command(settings: CohortSettings, **choice: Any) -> Path:
@@ -57,7 +60,10 @@ def _print(summary: Any) -> None:
     from tasks.evaluation import HEAD, shown_rows
 
     overall = summary[summary["group_by"] == ""]
-    table = Table(*HEAD[1:], title="All studies; by group in the published tables")
-    for row in shown_rows(overall, with_group=False):
+    table = Table(title="All studies; by group in the published tables", box=box.SIMPLE)
+    for name in HEAD[1:]:
+        table.add_column(name, no_wrap=True)
+    for row in shown_rows(overall):
         table.add_row(*row[1:])
-    Console(width=None).print(table)
+    terminal = Console()
+    (terminal if terminal.is_terminal else Console(width=_WIDTH)).print(table)

@@ -287,7 +287,7 @@ def _page(settings: EvaluateSettings, task: str, summary: pd.DataFrame) -> str:
         table = summary[summary["group_by"] == by]
         parts += [
             f"\n## {'Overall' if not by else f'By {by}'}\n",
-            markdown(_HEAD, shown_rows(table, with_group=bool(by))),
+            markdown(HEAD, shown_rows(table)),
         ]
     return "\n".join(parts)
 
@@ -296,18 +296,16 @@ _NOTE: Final = (
     "Value with its 95 % bootstrap interval over studies. n: studies with a value; missing: studies with a reference\n"
     "and without a value, and why. A missing value counts nowhere as 0.\n"
 )
-_HEAD: Final = ("group", "measure", "of", "view", "phase", "value", "95 %", "unit", "sd", "n", "missing")
+HEAD: Final = ("group", "measure", "of", "view", "phase", "value (95 %)", "unit", "sd", "n", "missing")
 
 
-def shown_rows(summary: pd.DataFrame, *, with_group: bool) -> list[list[str]]:
-    """The rows of the summary as text, for a page or a terminal."""
+def shown_rows(summary: pd.DataFrame) -> list[list[str]]:
+    """The rows of the summary as text under :data:`HEAD`, for a page or a terminal."""
     rows = []
     for row in summary.to_dict("records"):
-        interval = f"{number(row['ci_low'])} to {number(row['ci_high'])}" if math.isfinite(row["ci_low"]) else ""
+        interval = f" ({number(row['ci_low'])} to {number(row['ci_high'])})" if math.isfinite(row["ci_low"]) else ""
         why = ", ".join(f"{n} {reason}" for reason, n in json.loads(row["reasons"]).items())
-        cells = [row["measure"], row["of"], row["view"], row["phase"], number(row["value"]), interval, row["unit"]]
-        rows.append([row["group"] if with_group else "all", *cells, number(row["sd"]), str(row["n"]), why or "0"])
+        value = f"{number(row['value'])}{interval}"
+        cells = [row[name] for name in ("group", "measure", "of", "view", "phase")]
+        rows.append([*cells, value, row["unit"], number(row["sd"]), str(row["n"]), why or "0"])
     return rows
-
-
-HEAD: Final = _HEAD

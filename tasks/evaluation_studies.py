@@ -85,7 +85,7 @@ def landmark_study_rows(cohort: Cohort, name: str, study: str, reference: Mappin
             rows += cases.landmark_rows(predicted[view]["landmark_px"].values, marked, (row_mm, col_mm), view)
         else:
             nothing = cases.landmark_rows(np.full_like(marked, np.nan), marked, (row_mm, col_mm), view)
-            rows += [_because(row, reason) for row in nothing]
+            rows += [{**row, "reason": reason} for row in nothing]
     return rows
 
 
@@ -127,13 +127,8 @@ def _unpredicted(labelled: Mapping[str, xr.Dataset], frames: Mapping[str, int], 
         nothing = np.zeros(drawn["labels"].shape, np.uint8)
         judged = np.zeros(nothing.shape[:2], bool)
         node = xr.Dataset({"label": (drawn["labels"].dims, nothing), "judged": (("frame", "slice"), judged)})
-        rows += [_because(row, reason) for row in _against_labels(node, drawn, view, frames)]
+        rows += [{**row, "reason": reason} for row in _against_labels(node, drawn, view, frames)]
     return rows
-
-
-def _because(row: Row, reason: str) -> Row:
-    """``row`` missing for ``reason``, unless it lacks its reference anyway."""
-    return row if row["reason"] == "reference_missing" else {**row, "reason": reason}
 
 
 def _measured(rows: list[Row]) -> set[str]:

@@ -85,15 +85,17 @@ def volume_rows(
         predicted: ``(frame, slice, row, col)``.
         judged: ``(frame, slice)``.
         view: the short axis, with ``labels`` and ``labelled``.
-        frames: ``ed_frame`` and ``es_frame``, where known.
+        frames: ``ed_frame`` and ``es_frame``, where known; of a frame that nobody labelled there is no row.
     """
     theirs = label_quantities(view, frames)
     labelled = view["labelled"].values.astype(bool)
+    ours: dict[str, float | Missing]
     if predicted.shape != view["labels"].shape:
-        return [_pair(q, u, Missing("grid_differs"), theirs[q]) for q, u in _QUANTITIES.items()]
-    seen = view.assign(frame_valid=view["frame_valid"] & judged)
-    ours = _volumes(predicted, seen, labelled, frames)
-    return [_pair(quantity, unit, ours[quantity], theirs[quantity]) for quantity, unit in _QUANTITIES.items()]
+        ours = dict.fromkeys(_QUANTITIES, Missing("grid_differs"))
+    else:
+        seen = view.assign(frame_valid=view["frame_valid"] & judged)
+        ours = _volumes(predicted, seen, labelled, frames)
+    return list(_pairs(_QUANTITIES, ours, theirs))
 
 
 def label_quantities(view: xr.Dataset, frames: Mapping[str, int]) -> dict[str, float | Missing]:
@@ -130,9 +132,7 @@ def landmark_rows(
         return rows
     ours = long_axis_function(predicted_px[marked], pixel_mm)
     theirs = long_axis_function(reference_px[marked], pixel_mm)
-    for name, unit in (("mapse_mm", "mm"), ("axis_shortening_pct", "%")):
-        rows.append(_pair(name, unit, ours[name], theirs[name], view=view))
-    return rows
+    return rows + list(_pairs({"mapse_mm": "mm", "axis_shortening_pct": "%"}, ours, theirs, view))
 
 
 def value_row(quantity: str, unit: str, predicted: float, reference: float, reason: str = "", view: str = "") -> Row:
@@ -249,11 +249,15 @@ def _fraction(edv: float | Missing, esv: float | Missing) -> float | Missing:
     return 100.0 * (edv - esv) / edv if edv > 0 else Missing("undefined")
 
 
-def _pair(quantity: str, unit: str, ours: float | Missing, theirs: float | Missing, view: str = "") -> Row:
-    """Predicted and reference; the reference's reason comes first, as nothing can be said without it."""
-    missing = next((value.reason for value in (theirs, ours) if isinstance(value, Missing)), "")
-    predicted, reference = (math.nan if isinstance(value, Missing) else value for value in (ours, theirs))
-    return row("agreement", quantity, unit, view=view, predicted=predicted, reference=reference, reason=missing)
+def _pairs(
+    units: Mapping[str, str], ours: Mapping[str, float | Missing], theirs: Mapping[str, float | Missing], view: str = ""
+) -> Iterator[Row]:
+    """Predicted and reference of each quantity that the reference has."""
+    for quantity, unit in units.items():
+        known, found = theirs[quantity], ours[quantity]
+        if not isinstance(known, Missing):
+            predicted, reason = (math.nan, found.reason) if isinstance(found, Missing) else (found, "")
+            yield value_row(quantity, unit, predicted, known, reason, view)
 
 
 def _landmark_names(n: int) -> tuple[str, ...]:
