@@ -145,6 +145,7 @@ _TABLE: tuple[Reason, ...] = (
         "missing",
         "Height is not within 100 to 250 cm or weight within 25 to 350 kg.",
     ),
+    Reason("landmarks_unpredicted", "derive", "missing", "No landmarks of the view were predicted."),
     Reason("undefined", "derive", "missing", "The divisor is zero."),
     # predict
     Reason("phases_unknown", "predict", "quarantined", "End-diastole or end-systole is not known."),

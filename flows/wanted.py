@@ -98,7 +98,9 @@ def derived(settings: CohortSettings, ledger: Ledger) -> StageWork:
     return StageWork(
         "derive",
         derivation.derive_chunk,
-        derivation.derive_units(predictions, model=model, body_sizes=sizes),
+        derivation.derive_units(
+            predictions, model=model, body_sizes=sizes, landmarks=derivation.landmark_sources(ledger)
+        ),
         {},
         write_tables=lambda: phenotype_tables.write_tables(ledger, settings.cohort),
         tables_are_current=lambda: phenotype_tables.are_current(ledger, settings.cohort),
