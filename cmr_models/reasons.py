@@ -97,6 +97,12 @@ _TABLE: tuple[Reason, ...] = (
     Reason("image_flat", "segment", "quarantined", "The image has no contrast."),
     Reason("model_view_missing", "segment", "absent", "The study lacks the views that the model needs."),
     Reason("out_of_memory", "segment", "quarantined", "The device ran out of memory even at batch size 1."),
+    Reason(
+        "output_not_finite",
+        "segment",
+        "quarantined",
+        "The network's answer is no number: weights and images do not go together.",
+    ),
     Reason("planes_coincide", "segment", "quarantined", "Two short-axis planes share a place along the stack."),
     # derive
     Reason("lv_empty", "derive", "quarantined", "No left ventricle was found in any frame."),
