@@ -73,7 +73,7 @@ class Features:
 
 def class_probabilities(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) -> npt.NDArray[np.float64]:
     """``(class,)`` probabilities, which sum to 1."""
-    answers = [network.run(images)["out"].softmax(1) for images in _two_phase_windows(network, scans, phases)]
+    answers = [_answer(network, images)["out"].softmax(1) for images in _two_phase_windows(network, scans, phases)]
     return np.asarray(torch.stack(answers).mean(0)[0].double().numpy())
 
 
@@ -86,7 +86,7 @@ def quantity(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) 
     target = network.card.target
     if not {"mean", "sd"} <= set(target):
         raise ValueError(f"the card of {network.card.name} lacks target.mean and target.sd; add them")
-    answers = [network.run(images)["out"][0, 0] for images in _two_phase_windows(network, scans, phases)]
+    answers = [_answer(network, images)["out"][0, 0] for images in _two_phase_windows(network, scans, phases)]
     return float(torch.stack(answers).mean()) * target["sd"] + target["mean"]
 
 
@@ -122,9 +122,22 @@ def landmarks(network: CinemaNetwork, scan: Scan) -> Landmarks:
     return Landmarks(px, published, peaks)
 
 
+def _answer(network: CinemaNetwork, images: Images, method: str = "forward") -> dict[str, Tensor]:
+    """The network's answer, which is a number everywhere.
+
+    Raises:
+        StudyRejected: ``output_not_finite`` if it is not.
+    """
+    answer = network.run(images, method)
+    broken = sorted(name for name, value in answer.items() if not value.isfinite().all())
+    if broken:
+        raise StudyRejected("output_not_finite", f"In {', '.join(broken)} of {network.card.name}.")
+    return answer
+
+
 def _decoded(network: CinemaNetwork, view: str, batch: Array) -> tuple[Tensor, Tensor, Tensor]:
     """Sub-pixel and published (x, y) of ``(frame, point, 2)``, and confidence ``(frame, point)``."""
-    answer = network.run({view: batch})
+    answer = _answer(network, {view: batch})
     if network.card.family == "landmark_heatmap":
         heatmaps = answer[view].sigmoid()
         exact, whole = soft_argmax(heatmaps), published_coordinates(heatmaps).float()
@@ -154,7 +167,7 @@ def _features_of(
     windows = _windows(network, {view: frame[None, None] for view, frame in views.items()})
     if tokens == "all" and len(windows) > 1:
         raise ValueError(f"all tokens of a stack of {len(windows)} windows have no common grid; ask for their mean")
-    found = [network.run(images, "features") for images in windows]
+    found = [_answer(network, images, "features") for images in windows]
     kept = [{name: v if name == "cls" or tokens == "all" else v.mean(1) for name, v in one.items()} for one in found]
     return {name: np.asarray(torch.stack([one[name] for one in kept]).mean(0).numpy()) for name in kept[0]}
 

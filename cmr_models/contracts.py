@@ -31,7 +31,16 @@ LABEL_NAMES: Mapping[int, str] = {
     AORTA_DESCENDING: "descending aorta",
 }
 
-VIEWS = ("sax", "lax_2c", "lax_3c", "lax_4c", "rvot", "aorta")
+SCAR, NO_REFLOW, EDEMA = 8, 9, 10
+
+TISSUE_NAMES: Mapping[int, str] = {
+    SCAR: "infarct scar",
+    NO_REFLOW: "no-reflow (microvascular obstruction)",
+    EDEMA: "oedema",
+}
+"""Parts of the left-ventricular wall that only references of late-enhancement and T2 images tell apart."""
+
+VIEWS = ("sax", "lax_2c", "lax_3c", "lax_4c", "rvot", "aorta", "lge", "t2")
 
 PERFUSION_STATES = ("rest", "stress", "unstated")
 PERFUSION_ROLES = ("", "_pd", "_aif", "_aif_echo2", "_aif_pd")
@@ -108,6 +117,40 @@ def cine_view(
     )
     check_view(view)
     return view
+
+
+def with_reference(
+    view: xr.Dataset, labels: npt.NDArray[np.uint8] | None = None, landmark_px: npt.NDArray[np.float64] | None = None
+) -> xr.Dataset:
+    """The view with what people drew in it.
+
+    Args:
+        view: a cine view.
+        labels: ``(frame, slice, row, col)`` codes of :data:`LABEL_NAMES` and :data:`TISSUE_NAMES`; frames in which
+            nothing was drawn are all background.
+        landmark_px: ``(frame, point, 2)`` (row, col); NaN where not marked.
+
+    Returns:
+        The view with ``labels`` and ``labelled (frame)``, and ``landmark_px (frame, point, axis)``.
+
+    Raises:
+        ValueError: if they do not lie on the view's grid.
+    """
+    shape = view["intensity"].shape
+    if labels is not None:
+        if labels.shape != shape:
+            raise ValueError(f"labels of shape {labels.shape} do not lie on the view's grid {shape}")
+        view = view.assign(labels=(_VIEW_SHAPES["intensity"], np.asarray(labels, np.uint8)))
+        view = view.assign(labelled=("frame", labels.any(axis=(1, 2, 3))))
+    if landmark_px is not None:
+        if landmark_px.ndim != 3 or landmark_px.shape[0] != shape[0] or landmark_px.shape[2] != 2:
+            raise ValueError(f"landmarks of shape {landmark_px.shape} are not ({shape[0]} frames, point, 2)")
+        view = view.assign(landmark_px=(("frame", "point", "axis"), np.asarray(landmark_px, np.float64)))
+    return view
+
+
+REFERENCE_VARIABLES = ("labels", "labelled", "landmark_px")
+"""What :func:`with_reference` adds; no stage but training and evaluation looks at it."""
 
 
 def check_view(view: xr.Dataset) -> None:

@@ -23,6 +23,7 @@ _SAX_MEASUREMENTS = (
     "time_ms", "lv_ml", "myocardium_ml", "rv_ml", "sax_ed", "sax_es",
 )  # fmt: skip
 _LAX_MEASUREMENTS = ("la_cm2", "ra_cm2", "lax_4c", "lax_4c_ed")
+LANDMARK_VIEWS = ("lax_2c", "lax_4c")
 
 
 class Derived(NamedTuple):
@@ -53,6 +54,7 @@ def derive(
     *,
     height_cm: float = math.nan,
     weight_kg: float = math.nan,
+    landmark_mm: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> Derived:
     """Phenotypes of one study.
 
@@ -64,6 +66,7 @@ def derive(
         views: geometry, times and ``frame_valid`` of the same views (pixels not needed).
         height_cm: NaN if unknown.
         weight_kg: NaN if unknown.
+        landmark_mm: view -> ``(frame, 3, 2)`` mitral hinges and apex in the plane, where they were predicted.
 
     Returns:
         The :class:`Derived` study.
@@ -71,7 +74,7 @@ def derive(
     Raises:
         StudyRejected: ``lv_empty``, ``frames_masked`` or ``single_plane``.
     """
-    measured = measure(labels, views, height_cm=height_cm, weight_kg=weight_kg)
+    measured = measure(labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm)
     phenotypes = evaluate(measured)
     verdicts = quality.check(measured | phenotypes)
     broken = quality.failures(verdicts)
@@ -87,13 +90,22 @@ def derive(
 
 
 def measure(
-    labels: Mapping[str, Labels], views: Mapping[str, xr.Dataset], *, height_cm: float, weight_kg: float
+    labels: Mapping[str, Labels],
+    views: Mapping[str, xr.Dataset],
+    *,
+    height_cm: float,
+    weight_kg: float,
+    landmark_mm: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> dict[str, Any]:
     """What the phenotypes and the quality rules start from, by name; :class:`Missing` where not there."""
     measured: dict[str, Any] = {
         "body_height_cm": _known(height_cm, "body_size_unknown"),
         "body_weight_kg": _known(weight_kg, "body_size_unknown"),
         **{name: Missing("view_missing") for name in (*_SAX_MEASUREMENTS, *_LAX_MEASUREMENTS)},
+        **{
+            f"{view}_landmark_mm": (landmark_mm or {}).get(view, Missing("landmarks_unpredicted"))
+            for view in LANDMARK_VIEWS
+        },
     }
     if "sax" in labels:
         measured |= _measure_sax(labels["sax"], views["sax"])

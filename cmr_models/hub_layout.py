@@ -85,9 +85,13 @@ def published_card(model: PublishedModel, digest: str = "") -> ModelCard:
     """
     config = _read_yaml(model.config)
     try:
-        kind, settings = _network(model, config)
-    except (KeyError, TypeError, IndexError) as error:
+        return _card(model, config, digest)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{model.config} lacks what a {model.task} network needs: {error}") from error
+
+
+def _card(model: PublishedModel, config: Mapping[str, Any], digest: str) -> ModelCard:
+    kind, settings = _network(model, config)
     views = tuple(settings["views"])
     data = _DATA_NAMES.get(model.weights.parent.name.split("_")[0], "")
     return ModelCard(

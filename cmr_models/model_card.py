@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -101,7 +102,7 @@ def parse_card(text: str, where: str) -> ModelCard:
     """The card that :func:`card_text` wrote.
 
     Raises:
-        ValueError: if it is not TOML, or has missing or unknown entries; ``where`` names it.
+        ValueError: if it is not TOML, or has missing or unknown entries or of the wrong type; ``where`` names it.
     """
     try:
         values = tomllib.loads(text)
@@ -111,12 +112,32 @@ def parse_card(text: str, where: str) -> ModelCard:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"{where} has unknown entries {unknown}; known are {known}")
+    _check_types(values, where)
     for name in _TUPLES:
         values[name] = tuple(values.get(name, ()))
     try:
         return ModelCard(**values)
     except TypeError as error:
         raise ValueError(f"{where} lacks entries: {error}") from error
+
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "task", "kind", "licence", "digest", "preprocessing"), str),
+    **dict.fromkeys(("config", "training_settings", "evaluation", "target"), dict),
+    **dict.fromkeys(_TUPLES, list),
+    "pixel_mm": (int, float),
+    "size": int,
+}
+
+
+def _check_types(values: Mapping[str, Any], where: str) -> None:
+    wrong = [name for name, value in values.items() if not isinstance(value, _TYPES[name])]
+    wrong += [
+        name for name in _TUPLES if name not in wrong and not all(isinstance(v, str) for v in values.get(name, ()))
+    ]
+    wrong += [name for name in ("pixel_mm", "size") if name not in wrong and not 0 <= values.get(name, 1) < math.inf]
+    if wrong:
+        raise ValueError(f"{where} has entries that mean nothing: {', '.join(f'{n} = {values[n]!r}' for n in wrong)}")
 
 
 def _is_plain(key: str, value: Any) -> bool:

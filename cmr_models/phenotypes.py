@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from cmr_models.body_size import body_surface_m2
 from cmr_models.cardiac_cycle import smooth_cycle
+from cmr_models.long_axis_function import long_axis_function
 from cmr_models.reasons import Missing
 
 # Reference: Kawel-Boehm et al. 2020, doi:10.1186/s12968-020-00683-3 (and UK Biobank's own field 24105)
@@ -26,6 +27,7 @@ MIN_FRAMES_RATE = 20
 _BAI = "Bai et al. 2020, doi:10.1038/s41591-020-1009-y"
 _PETERSEN = "Petersen et al. 2017, doi:10.1186/s12968-017-0327-9"
 _INLINE = "UK Biobank category 133"
+_FU = "Fu et al. 2026, doi:10.1038/s43856-026-01636-0"
 
 Value = float | Missing
 
@@ -123,6 +125,14 @@ def _rate_ml_s(
     return rate
 
 
+def _mapse(landmark_mm: npt.NDArray[np.float64]) -> Value:
+    return long_axis_function(landmark_mm, (1.0, 1.0))["mapse_mm"]
+
+
+def _axis_shortening(landmark_mm: npt.NDArray[np.float64]) -> Value:
+    return long_axis_function(landmark_mm, (1.0, 1.0))["axis_shortening_pct"]
+
+
 _MEASURED: tuple[Phenotype, ...] = (
     Phenotype(
         "ed_frame", "frame",
@@ -210,6 +220,28 @@ _MEASURED: tuple[Phenotype, ...] = (
     Phenotype(
         "ra_area_min_cm2", "cm²", "Smallest right-atrial area in the four-chamber view",
         ("ra_cm2",), _smallest, (1, 80), indexed=True,
+    ),
+    Phenotype(
+        "lax_2c_mapse_mm", "mm",
+        "Mitral annular plane systolic excursion: mean way of both hinges between the frames of the longest and the "
+        "shortest long axis, two-chamber view",
+        ("lax_2c_landmark_mm",), _mapse, (0, 40), reference=_FU,
+    ),
+    Phenotype(
+        "lax_2c_axis_shortening_pct", "%",
+        "Shortening of the long axis (middle of the mitral hinges to the apex) over the cycle, two-chamber view",
+        ("lax_2c_landmark_mm",), _axis_shortening, (0, 50), reference=_FU,
+    ),
+    Phenotype(
+        "lax_4c_mapse_mm", "mm",
+        "Mitral annular plane systolic excursion: mean way of both hinges between the frames of the longest and the "
+        "shortest long axis, four-chamber view",
+        ("lax_4c_landmark_mm",), _mapse, (0, 40), reference=_FU,
+    ),
+    Phenotype(
+        "lax_4c_axis_shortening_pct", "%",
+        "Shortening of the long axis (middle of the mitral hinges to the apex) over the cycle, four-chamber view",
+        ("lax_4c_landmark_mm",), _axis_shortening, (0, 50), reference=_FU,
     ),
 )  # fmt: skip
 

@@ -38,6 +38,10 @@ _TABLE: tuple[Reason, ...] = (
     Reason("frames_missing", "convert", "quarantined", "More frames are missing than the settings allow."),
     Reason("mixed_patients", "convert", "quarantined", "The files of one study name more than one patient."),
     Reason("nifti_corrupt", "convert", "quarantined", "The NIfTI file cannot be read."),
+    Reason("pickle_refused", "convert", "quarantined", "Pickle files can run code and are not read."),
+    Reason(
+        "image_unreadable", "convert", "quarantined", "A PNG image cannot be read, or differs in size from the others."
+    ),
     Reason("no_sax", "convert", "absent", "No short-axis cine was acquired."),
     # convert: one series
     Reason("series_scout", "convert", "excluded", "Localiser."),
@@ -67,10 +71,38 @@ _TABLE: tuple[Reason, ...] = (
     Reason("slice_rotated", "convert", "flag", "A plane's orientation differs from the stack's."),
     Reason("slices_few", "convert", "flag", "Fewer than six short-axis planes."),
     Reason("manifest_mismatch", "convert", "flag", "The manifest lists other files than the archive holds."),
+    # convert: flags of the references of public data sets
+    Reason("label_missing", "convert", "flag", "The data set has no label file for the view."),
+    Reason("label_corrupt", "convert", "flag", "A label file cannot be read; its labels were left out."),
+    Reason(
+        "label_grid_mismatch", "convert", "flag", "Labels lie on another grid than their image; they were left out."
+    ),
+    Reason(
+        "label_class_unknown",
+        "convert",
+        "flag",
+        "Labels hold codes that the data set does not define; they were left out.",
+    ),
+    Reason(
+        "label_frame_unmatched", "convert", "flag", "The frame that was labelled is not among the frames of the cine."
+    ),
+    Reason("facts_missing", "convert", "flag", "The data set's table has no row for the case, or cannot be read."),
+    Reason(
+        "geometry_assumed",
+        "convert",
+        "flag",
+        "The files tell no pixel size or position; the data set's usual ones stand.",
+    ),
     # segment
     Reason("image_flat", "segment", "quarantined", "The image has no contrast."),
     Reason("model_view_missing", "segment", "absent", "The study lacks the views that the model needs."),
     Reason("out_of_memory", "segment", "quarantined", "The device ran out of memory even at batch size 1."),
+    Reason(
+        "output_not_finite",
+        "segment",
+        "quarantined",
+        "The network's answer is no number: weights and images do not go together.",
+    ),
     Reason("planes_coincide", "segment", "quarantined", "Two short-axis planes share a place along the stack."),
     # derive
     Reason("lv_empty", "derive", "quarantined", "No left ventricle was found in any frame."),
@@ -119,10 +151,18 @@ _TABLE: tuple[Reason, ...] = (
         "missing",
         "Height is not within 100 to 250 cm or weight within 25 to 350 kg.",
     ),
+    Reason("landmarks_unpredicted", "derive", "missing", "No landmarks of the view were predicted."),
     Reason("undefined", "derive", "missing", "The divisor is zero."),
     # predict
     Reason("phases_unknown", "predict", "quarantined", "End-diastole or end-systole is not known."),
     Reason("landmarks_missing", "predict", "missing", "In no frame are all landmarks there."),
+    # evaluate
+    Reason("structure_absent", "evaluate", "missing", "Neither the prediction nor the reference has the structure."),
+    Reason("structure_in_one", "evaluate", "missing", "Only one of the two has the structure: there is no distance."),
+    Reason("frame_unjudged", "evaluate", "missing", "The model saw no image in the frame that has a reference."),
+    Reason("grid_differs", "evaluate", "missing", "Prediction and reference lie on different grids."),
+    Reason("class_unknown", "evaluate", "missing", "The reference is a class that the model does not know."),
+    Reason("reference_missing", "evaluate", "missing", "The reference of this quantity is not known."),
     # perfusion: the whole study
     Reason("no_perfusion", "perfusion", "absent", "No first-pass perfusion series was acquired."),
     Reason("perfusion_few_frames", "perfusion", "quarantined", "The series has too few frames to follow a bolus."),

@@ -41,8 +41,14 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: str) -
     """Put ``state`` into ``network``: every key, and only those, in the right shape.
 
     Raises:
-        ValueError: that lists the missing and unexpected keys and the wrong shapes; ``where`` names the file.
+        ValueError: that lists the missing and unexpected keys and the wrong shapes and types; ``where`` names the file.
     """
+    check_fit(network, state, where)
+    network.load_state_dict(dict(state))
+
+
+def check_fit(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Raise ValueError, as :func:`load_strictly`, unless ``state`` is that of the network, which may be on "meta"."""
     expected = network.state_dict()
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
@@ -51,11 +57,15 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: str) -
         for key, value in expected.items()
         if key in state and state[key].shape != value.shape
     ]
-    if missing or unexpected or shapes:
-        found = {"missing": missing, "unexpected": unexpected, "wrong shape": shapes}
+    kinds = [
+        f"{key} {state[key].dtype} for {value.dtype}"
+        for key, value in expected.items()
+        if key in state and state[key].dtype.is_floating_point != value.dtype.is_floating_point
+    ]
+    if missing or unexpected or shapes or kinds:
+        found = {"missing": missing, "unexpected": unexpected, "wrong shape": shapes, "wrong type": kinds}
         listed = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in found.items() if keys)
         raise ValueError(f"{where} does not fit {type(network).__name__}: {listed}")
-    network.load_state_dict(dict(state))
 
 
 def _full_precision(value: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from cmr_models.hub_layout import PublishedModel, hub_cache, published_card, pub
 from cmr_models.model_card import ModelCard, card_text, parse_card
 from cmr_models.nets import build
 from cmr_models.transfer import Transferred, transfer
-from cmr_models.weights_file import load_strictly, read_weights
+from cmr_models.weights_file import check_fit, load_strictly, read_weights
 
 __all__ = [
     "CARD_FILE",
@@ -71,9 +72,26 @@ def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tup
             f"{weights} has the digest {digest[:12]}, its card says {model_card.digest[:12]}; "
             "copy both files again from where they came"
         )
-    network = build(model_card.kind, **model_card.config)
+    network = _built(model_card, state, str(weights))
     load_strictly(network, state, str(weights))
     return network.eval().requires_grad_(False), model_card
+
+
+def _built(model_card: ModelCard, state: Mapping[str, torch.Tensor], where: str) -> nn.Module:
+    """The network of a card, built only if the weights fit: a hostile card cannot ask for more memory than they have.
+
+    Raises:
+        ValueError: if it cannot be built, or the weights do not fit.
+    """
+    try:
+        with torch.device("meta"):
+            outline = build(model_card.kind, **model_card.config)
+        check_fit(outline, state, where)
+        return build(model_card.kind, **model_card.config)
+    except (RuntimeError, MemoryError, ArithmeticError, LookupError, AttributeError) as error:
+        raise ValueError(
+            f"{where}: no {model_card.kind} can be built with the settings of its card or config: {error}"
+        ) from error
 
 
 def card(name_or_folder: str | os.PathLike[str], task: str | None = None) -> ModelCard:
@@ -82,7 +100,7 @@ def card(name_or_folder: str | os.PathLike[str], task: str | None = None) -> Mod
     if isinstance(found, PublishedModel):
         return published_card(found, _digest(found.weights))
     card_file = found[1]
-    model_card = parse_card(card_file.read_text(), str(card_file))
+    model_card = _card_in(card_file)
     if task is not None and model_card.task != task:
         raise ValueError(f"{card_file} is a model for {model_card.task!r}, not {task!r}; give one for {task!r}")
     return model_card
@@ -102,20 +120,31 @@ def save(folder: Path, network: nn.Module, model_card: ModelCard, *, half: bool 
     return model_card
 
 
-def available(*folders: Path) -> Iterator[tuple[str, ModelCard]]:
-    """What can be loaded, with its card: the package's own, those in the hub's local cache, those in ``folders``.
+def available(*folders: Path) -> Iterator[tuple[str, ModelCard | ValueError]]:
+    """What there is, with its card: the package's own, those in the hub's local cache, those in ``folders``.
 
     Yields:
-        What to give :func:`load`, and the card.
+        What to give :func:`load`, and the card; or what is wrong with it.
     """
     for file in sorted(_SHIPPED.glob("*.toml")):
         yield "default", parse_card(file.read_text(), str(file))
     cache = hub_cache()
     for folder in [*([cache] if cache else []), *folders]:
         for file in sorted(folder.rglob(CARD_FILE)):
-            yield str(file.parent), parse_card(file.read_text(), str(file))
+            yield str(file.parent), _or_error(partial(_card_in, file))
         for model in published_models(folder):
-            yield str(model.weights), published_card(model)
+            yield str(model.weights), _or_error(partial(published_card, model))
+
+
+def _or_error(read: Callable[[], ModelCard]) -> ModelCard | ValueError:
+    try:
+        return read()
+    except ValueError as error:
+        return error
+
+
+def _card_in(file: Path) -> ModelCard:
+    return parse_card(file.read_text(), str(file))
 
 
 def add(source: str | os.PathLike[str], folder: Path) -> Path:
@@ -123,10 +152,12 @@ def add(source: str | os.PathLike[str], folder: Path) -> Path:
 
     Raises:
         FileExistsError: if another model lies there.
-        FileNotFoundError, ValueError: as :func:`load`.
+        FileNotFoundError, ValueError: as :func:`load`; if its name is no name of a folder.
     """
     found = _find(source, None)
     _, model_card = load(source)
+    if Path(model_card.name).name != model_card.name or model_card.name.startswith("."):
+        raise ValueError(f"the model's name {model_card.name!r} cannot be that of a folder; change it in its card")
     target = folder / model_card.name
     if target.exists() and card(target) != model_card:
         raise FileExistsError(f"{target} holds another model; give another folder")

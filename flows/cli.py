@@ -95,6 +95,27 @@ def predict(config: Path | None, directory: Path | None, profile: str | None, **
 
 
 @main.command()
+@click.option("--predictions", help="Name of the predictions: a folder under predictions/ of the cohort.")
+@click.option("--model", help="In place of --predictions: the model that made them.")
+@click.option("--task", help="With --model: what it predicted, if it does not segment.")
+@click.option("--reference", type=_FILE, help="Table of reference values (CSV, Parquet) by study or participant.")
+@click.option("--by", "group_by", multiple=True, help="Column to give all again by [default: sex, vendor, centre ...].")
+@click.option("--split", default="", help="Only studies of this split: train, validation or test.")
+@click.option("--target", default="", help="Column of the reference class or value, if not that of the task.")
+@click.option("--repeats", is_flag=True, help="A participant's visits are scan and rescan.")
+@click.option("--resamples", type=click.IntRange(min=100), default=1000, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@_COHORT
+@_CONFIG
+def evaluate(config: Path | None, directory: Path | None, group_by: tuple[str, ...], **choice: Any) -> None:
+    """What predictions are worth against the references of public data sets, or a table; overall and by group."""
+    from flows.evaluate import run_command
+
+    settings = _settings(config=config, directory=directory)
+    click.echo(f"results: {run_command(settings, group_by=group_by or None, **choice)}")
+
+
+@main.command()
 @_COHORT
 @_CONFIG
 @_PROFILE

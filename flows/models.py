@@ -20,8 +20,15 @@ def list_models(folders: tuple[Path, ...]) -> None:
     """The package's own networks, those in the hub's local cache, and those in FOLDERS."""
     from cmr_models import zoo
 
+    broken = 0
     for where, card in zoo.available(*folders):
+        if isinstance(card, ValueError):
+            broken += 1
+            click.echo(f"cannot be read: {card}", err=True)
+            continue
         click.echo(f"{card.name:40s} {card.task:22s} {card.kind:10s} {where}")
+    if broken:
+        raise click.exceptions.Exit(1)
 
 
 @models.command()

@@ -14,6 +14,7 @@ from tasks import (
     perfusion_tables,
     phenotype_tables,
     plan,
+    reference_table,
     report,
     segmentation,
     statistics,
@@ -21,6 +22,7 @@ from tasks import (
 )
 from tasks.ledger import Entry, Ledger, open_ledger
 from tasks.sources import inventory
+from tasks.store import Cohort
 from tasks.withdrawal import delete_files, read_withdrawn
 
 
@@ -55,10 +57,17 @@ def converted(settings: CohortSettings, ledger: Ledger, whole_archive: bool = Tr
         conversion.convert_shard,
         units,
         plain,
-        write_tables=lambda: study_table.write_study_table(ledger, settings.cohort),
-        tables_are_current=lambda: study_table.is_current(ledger, settings.cohort),
+        write_tables=lambda: _write_study_tables(ledger, settings.cohort),
+        tables_are_current=lambda: (
+            study_table.is_current(ledger, settings.cohort) and reference_table.is_current(ledger, settings.cohort)
+        ),
         removed=left,
     )
+
+
+def _write_study_tables(ledger: Ledger, cohort: Cohort) -> None:
+    study_table.write_study_table(ledger, cohort)
+    reference_table.write_reference_table(ledger, cohort)
 
 
 def segmented(settings: CohortSettings, ledger: Ledger) -> StageWork:
@@ -89,7 +98,9 @@ def derived(settings: CohortSettings, ledger: Ledger) -> StageWork:
     return StageWork(
         "derive",
         derivation.derive_chunk,
-        derivation.derive_units(predictions, model=model, body_sizes=sizes),
+        derivation.derive_units(
+            predictions, model=model, body_sizes=sizes, landmarks=derivation.landmark_sources(ledger)
+        ),
         {},
         write_tables=lambda: phenotype_tables.write_tables(ledger, settings.cohort),
         tables_are_current=lambda: phenotype_tables.are_current(ledger, settings.cohort),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from cmr_models.contracts import PERFUSION_VIEWS, cine_study
@@ -17,9 +18,12 @@ from tasks import shards, store
 from tasks.archive import Limits, read_members
 from tasks.cine import study_views
 from tasks.dicom import Image, read_images
+from tasks.landmark_images import landmark_views
 from tasks.ledger import Ledger, Outcome, Status
 from tasks.manifest import disagrees, is_manifest
 from tasks.nifti import nifti_views
+from tasks.public_layouts import tail
+from tasks.reference_labels import with_labels
 from tasks.shards import Unit
 from tasks.sources import SourceUnit
 from tasks.zarr_encoding import encode_tree
@@ -142,7 +146,10 @@ def convert_study(unit: Mapping[str, Any], cohort: str, settings: Mapping[str, A
 def summary_of(study: xr.DataTree) -> dict[str, Any]:
     """Small plain values of a converted study for the tables: its views and what was left out."""
     views = {name: _view_summary(node.to_dataset()) for name, node in study.children.items()}
-    return {"views": views} | {name: list(study.attrs.get(name, [])) for name in ("excluded", "flags")}
+    lists = {name: list(study.attrs.get(name, [])) for name in ("excluded", "flags")}
+    reference = {name: study.attrs[name] for name in ("facts", "reference_faults") if name in study.attrs}
+    summary: dict[str, Any] = {"views": views, **lists}
+    return summary | reference
 
 
 def _view_summary(view: xr.Dataset) -> dict[str, Any]:
@@ -158,7 +165,18 @@ def _view_summary(view: xr.Dataset) -> dict[str, Any]:
         "heart_rate_bpm": _plain(view.attrs["heart_rate_bpm"]),
         "frames_missing": int((~view["frame_valid"].values.astype(bool)).sum()),
         "flags": list(view.attrs.get("flags", [])),
+        **_reference_summary(view),
     }
+
+
+def _reference_summary(view: xr.Dataset) -> dict[str, Any]:
+    """In which frames people drew, if they did."""
+    found: dict[str, Any] = {}
+    if "labelled" in view:
+        found["labelled_frames"] = np.flatnonzero(view["labelled"].values).tolist()
+    if "landmark_px" in view:
+        found["marked_frames"] = np.flatnonzero(np.isfinite(view["landmark_px"].values).all(axis=(1, 2))).tolist()
+    return found
 
 
 def _plain(value: float) -> float | None:
@@ -206,7 +224,8 @@ class _Sources:
         self._held: dict[Path, bytes] = {}
         self.flags: set[str] = set()
         digests = sorted(self._digest_of(path) for path in self._paths)
-        self.digest = store.digest([unit["kind"], unit["study_uid"], digests])
+        told = [unit[name] for name in ("data_set", "facts", "faults") if name in unit]
+        self.digest = store.digest([unit["kind"], unit["study_uid"], digests, *told])
 
     def _digest_of(self, path: Path) -> str:
         if path.suffix.lower() == ".zip":
@@ -221,6 +240,11 @@ class _Sources:
                 yield path.name, self._held.pop(path)
             else:
                 yield from self._members(path)
+
+    def by_name(self, wanted: Collection[Path] | None = None) -> dict[str, bytes]:
+        """Content by name and folders of the files that are no zip: all, or only those ``wanted``; these are let go."""
+        names = [path for path in self._paths if path in self._held and (wanted is None or path in wanted)]
+        return {tail(path.as_posix()): self._held.pop(path) for path in names}
 
     def _members(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """Members of a zip but its manifest, which is only compared with them."""
@@ -246,28 +270,72 @@ def _digest_of_blocks(path: Path) -> str:
 # content -> study
 
 
+@dataclass
+class _Content:
+    """What a study is made of: its views, and plain values that are kept with it."""
+
+    views: dict[str, xr.Dataset]
+    excluded: list[dict[str, Any]] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
 def _study(unit: Mapping[str, Any], sources: _Sources, key: str, settings: ConvertSettings) -> xr.DataTree:
-    excluded: list[dict[str, Any]] = []
-    body: dict[str, float] = {}
-    if unit["kind"] == "nifti":
-        views = nifti_views(dict(sources.contents()), max_bytes=settings.limits.max_member_bytes)
-    else:
-        images = list(_images(sources, unit["study_uid"]))
-        found = study_views(images, max_missing_fraction=settings.frames_missing_max)
-        views, excluded, body = found.views, found.excluded, _body_size(images)
-        key = perfusion_key(key) if views.keys() & set(PERFUSION_VIEWS) else key
+    content = _CONTENTS.get(unit["kind"], _from_dicom)(unit, sources, settings)
+    if content.views.keys() & set(PERFUSION_VIEWS):
+        key = perfusion_key(key)
     return cine_study(
-        views,
+        content.views,
         participant=unit["participant"],
         visit=unit["visit"],
         key=key,
         source_kind=unit["kind"],
         source_digest=sources.digest,
         converter_version=VERSION,
-        excluded=excluded,
+        excluded=content.excluded,
         flags=sorted(sources.flags),
-        **body,
+        **content.attributes,
     )
+
+
+def _from_dicom(unit: Mapping[str, Any], sources: _Sources, settings: ConvertSettings) -> _Content:
+    images = list(_images(sources, unit["study_uid"]))
+    found = study_views(images, max_missing_fraction=settings.frames_missing_max)
+    return _Content(found.views, found.excluded, {**_body_size(images), **_reference(unit, sources, [], {})})
+
+
+def _from_nifti(unit: Mapping[str, Any], sources: _Sources, settings: ConvertSettings) -> _Content:
+    max_bytes = settings.limits.max_member_bytes
+    labels = sources.by_name([Path(path) for path in unit.get("labels", [])])
+    images = sources.by_name()
+    views = nifti_views(images, max_bytes=max_bytes)
+    if not unit.get("data_set"):
+        return _Content(views)
+    found = with_labels(views, labels, images, unit["data_set"], unit["facts"], max_bytes=max_bytes)
+    return _Content(found.views, attributes=_reference(unit, sources, found.faults, found.frames))
+
+
+def _from_landmarks(unit: Mapping[str, Any], sources: _Sources, _settings: ConvertSettings) -> _Content:
+    found = landmark_views(sources.by_name())
+    return _Content(found.views, attributes=_reference(unit, sources, found.faults, {}))
+
+
+def _refused(_unit: Mapping[str, Any], _sources: _Sources, _settings: ConvertSettings) -> _Content:
+    raise StudyRejected("pickle_refused", "Convert it to NIfTI, on a machine that may run it.")
+
+
+_CONTENTS = {"nifti": _from_nifti, "landmarks": _from_landmarks, "pickle": _refused}
+"""How a kind of unit is read; every other is DICOM."""
+
+
+def _reference(
+    unit: Mapping[str, Any], sources: _Sources, faults: Sequence[dict[str, str]], frames: Mapping[str, int]
+) -> dict[str, Any]:
+    """What a public data set tells of its case, with the labelled frames as the study counts them."""
+    if not unit.get("data_set"):
+        return {}
+    facts = {name: value for name, value in unit["facts"].items() if name not in ("ed_frame", "es_frame")}
+    sources.flags |= {fault["reason"] for fault in faults} | set(unit["faults"])
+    return {"facts": {**facts, **frames}, "reference_faults": list(faults)}
 
 
 def _body_size(images: Sequence[Image]) -> dict[str, float]:

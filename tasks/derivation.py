@@ -13,15 +13,17 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from cmr_models.derivation import Derived, derive
+from cmr_models.contracts import REFERENCE_VARIABLES
+from cmr_models.derivation import LANDMARK_VIEWS, Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks import shards
-from tasks.ledger import Entry, Outcome
+from tasks.ledger import Entry, Ledger, Outcome
+from tasks.prediction import STAGE_PREFIX
 from tasks.shards import Unit
 from tasks.store import Cohort, digest, open_tree, published_key
 
 STAGE = "derive"
-VERSION = 1
+VERSION = 2
 """Counted up whenever a phenotype or a rule changes what it says of the same labels."""
 
 VIEWS = ("sax", "lax_4c")
@@ -58,8 +60,30 @@ def read_body_sizes(participants: Path, columns: Mapping[str, str] | None = None
     return {name: BodySize(height, weight) for name, height, weight in zip(study, *sizes, strict=True)}
 
 
+LandmarkSources = Mapping[str, Mapping[str, tuple[str, str]]]
+"""Study -> view -> (name of the predictions that hold its landmarks, their key)."""
+
+
+def landmark_sources(ledger: Ledger) -> LandmarkSources:
+    """Where landmarks of each study's views were predicted; of several, those of heatmaps, then the first by name."""
+    stages = [stage for stage in ledger.stages() if stage.startswith(f"{STAGE_PREFIX}landmark_")]
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for stage in sorted(stages, key=lambda name: ("heatmap" not in name, name)):
+        for outcome in ledger.outcomes(stage):
+            told = {**outcome.summary.get("values", {}), **outcome.summary.get("missing", {})}
+            for view in LANDMARK_VIEWS:
+                if outcome.status == "ok" and f"{view}_mapse_mm" in told:
+                    source = stage.removeprefix(STAGE_PREFIX), outcome.key
+                    found.setdefault(outcome.study, {}).setdefault(view, source)
+    return found
+
+
 def derive_units(
-    predictions: Mapping[str, Entry], *, model: str, body_sizes: Mapping[str, BodySize] | None = None
+    predictions: Mapping[str, Entry],
+    *,
+    model: str,
+    body_sizes: Mapping[str, BodySize] | None = None,
+    landmarks: LandmarkSources | None = None,
 ) -> list[Unit]:
     """What there is to derive: every study with a prediction, with the key that its phenotypes must carry.
 
@@ -67,10 +91,11 @@ def derive_units(
         predictions: study -> how it stands at the segment stage; only "ok" is derived.
         model: whose predictions are measured.
         body_sizes: by study; a study that is not there falls back on the scanner's record.
+        landmarks: of :func:`landmark_sources`.
     """
-    sizes = body_sizes or {}
+    sizes, sources = body_sizes or {}, landmarks or {}
     return [
-        _unit(study, entry.key, model, sizes.get(study, BodySize()))
+        _unit(study, entry.key, model, sizes.get(study, BodySize()), sources.get(study, {}))
         for study, entry in sorted(predictions.items())
         if entry.status == "ok"
     ]
@@ -85,7 +110,8 @@ def _derive_one(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
     labels, views, recorded = _read(Cohort(Path(cohort)), unit)
     height_cm = _first_known(unit["height_cm"], recorded.height_cm)
     weight_kg = _first_known(unit["weight_kg"], recorded.weight_kg)
-    derived = derive(labels, views, height_cm=height_cm, weight_kg=weight_kg)
+    landmark_mm = _read_landmarks(Cohort(Path(cohort)), unit)
+    derived = derive(labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm)
     return Outcome(
         unit["study"],
         STAGE,
@@ -115,6 +141,21 @@ def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Data
     return {view: seen["label"].values for view, seen in predicted.items()}, views, recorded
 
 
+def _read_landmarks(cohort: Cohort, unit: Unit) -> dict[str, npt.NDArray[np.float64]]:
+    """View -> ``(frame, 3, 2)`` mm in the plane."""
+    found = {}
+    for view, (name, key) in unit["landmarks"].items():
+        path = cohort.prediction(name, unit["study"])
+        if _published_key(path) != key:
+            raise StudyRejected("no_prediction", "The landmarks are of another run; predict again.")
+        try:
+            with open_tree(path) as tree, open_tree(cohort.study(unit["study"])) as study:
+                found[view] = np.asarray(tree[view]["landmark_px"].values) * study[view]["pixel_mm"].values
+        except zipfile.BadZipFile as error:
+            raise StudyRejected("file_unreadable", "A member of the landmarks is damaged.") from error
+    return found
+
+
 def _published_key(path: Path) -> str:
     if not path.exists():
         raise StudyRejected("no_prediction", "The study or its prediction is not published.")
@@ -126,7 +167,7 @@ def _published_key(path: Path) -> str:
 
 def _geometry(study: xr.DataTree, view: str, judged: npt.NDArray[np.bool_]) -> xr.Dataset:
     """The view without pixels; an image that could not be judged counts as missing."""
-    geometry = study[view].to_dataset().drop_vars("intensity").load()
+    geometry = study[view].to_dataset().drop_vars(("intensity", *REFERENCE_VARIABLES), errors="ignore").load()
     return geometry.assign(frame_valid=geometry["frame_valid"] & judged)
 
 
@@ -146,13 +187,19 @@ def _summary(derived: Derived) -> dict[str, Any]:
     return summary
 
 
-def _unit(study: str, prediction_key: str, model: str, size: BodySize) -> Unit:
+def _unit(
+    study: str, prediction_key: str, model: str, size: BodySize, landmarks: Mapping[str, tuple[str, str]]
+) -> Unit:
+    sources = {view: list(source) for view, source in sorted(landmarks.items())}
     content = {"prediction": prediction_key, "version": VERSION, "size": [repr(float(x)) for x in size]}
+    if sources:
+        content["landmarks"] = sources
     return {
         "study": study,
         "key": digest(content),
         "prediction_key": prediction_key,
         "model": model,
+        "landmarks": sources,
         **size._asdict(),
     }
 

@@ -139,6 +139,13 @@ class Ledger:
             }
         )
 
+    def stages(self) -> list[str]:
+        """Names of the stages that have an outcome, sorted."""
+        with self._lock:
+            return [
+                stage for (stage,) in self._connection.execute("SELECT DISTINCT stage FROM outcomes ORDER BY stage")
+            ]
+
     def counts(self) -> list[tuple[str, str, str, int]]:
         """(stage, status, reason, number of studies), sorted."""
         return list(

@@ -32,6 +32,7 @@ _FAULTS: Final = (
 )  # fmt: skip
 _PHASE_ORDER: Final = {"ed": "0", "es": "1"}
 _WHOLE: Final = ("t", "4d", "cine")
+_STACKS: Final = ("sax", "lge", "t2")
 _SECONDS: Final = {"sec": 1000.0, "msec": 1.0, "usec": 1e-3}
 _LEVELS: Final = 4095
 
@@ -52,7 +53,7 @@ def nifti_views(files: Mapping[str, bytes], *, max_bytes: int) -> dict[str, xr.D
     """Cine views of one patient.
 
     Args:
-        files: content by file name; labels are left out by name.
+        files: content by file name, with folders where the layout needs them; labels are left out by name.
         max_bytes: largest inflated file.
 
     Returns:
@@ -132,7 +133,7 @@ def _view(group: Sequence[tuple[str, Volume]], view: str) -> xr.Dataset:
     if any(not _same_grid(volume, first) for volume in volumes):
         raise StudyRejected("geometry_missing", "The frames of one view lie on different grids.")
     values, attributes = _as_uint16(np.concatenate([volume.values for volume in volumes]))
-    ordering = _base_first(first) if view == "sax" else slice(None)
+    ordering = _base_first(first) if view in _STACKS else slice(None)
     return cine_view(
         np.ascontiguousarray(values[:, ordering]),
         time_ms=_times(values.shape[0], first.interval_ms),

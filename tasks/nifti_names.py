@@ -1,7 +1,8 @@
 """What the name of a NIfTI file says: patient, view, phase, and whether it is an image at all.
 
 ACDC (``patient001_frame01.nii.gz``, ``patient001_4d.nii.gz``), M&Ms (``A0S9V9_sa.nii.gz``), M&Ms-2
-(``001_SA_ED.nii.gz``, ``001_LA_ED.nii.gz``), CineMA (``sax_ed.nii.gz``, ``lax_4c_t.nii.gz``) and ukbb_cardiac
+(``001_SA_ED.nii.gz``, ``001_LA_ED.nii.gz``), MyoPS (``myops_training_101_C0.nii.gz``), EMIDEC
+(``Case_N006/Images/Case_N006.nii.gz``), CineMA (``sax_ed.nii.gz``, ``lax_4c_t.nii.gz``) and ukbb_cardiac
 names (``sa_ED.nii.gz``, ``la_4ch.nii.gz``, ``seg_sa.nii.gz``).
 """
 
@@ -23,6 +24,9 @@ _CHAMBERS = {
 }
 _PHASES = frozenset(("ed", "es", "t", "4d", "cine"))
 _FRAME = re.compile(r"frame\d+")
+_MYOPS = re.compile(r"(?P<patient>myops_(?:training|test)_\d+)_(?P<what>C0|DE|T2|gd)", re.IGNORECASE)
+_MYOPS_VIEWS = {"c0": "sax", "de": "lge", "t2": "t2"}
+_EMIDEC = re.compile(r"(?:^|/)(?P<patient>Case_[A-Z]\d+)/(?P<what>Images|Contours)/(?P=patient)$", re.IGNORECASE)
 
 
 class NiftiName(NamedTuple):
@@ -35,8 +39,14 @@ class NiftiName(NamedTuple):
 
 
 def parse_name(name: str) -> NiftiName:
-    """Parts of the file name ``name``; labels are no images."""
+    """Parts of the file name ``name``, which may have its folders before it; labels are no images."""
     stem = re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
+    if match := _EMIDEC.search(stem):
+        return NiftiName(match["patient"], "lge", "", match["what"].lower() == "images")
+    stem = stem.rsplit("/", 1)[-1]
+    if match := _MYOPS.fullmatch(stem):
+        what = match["what"].lower()
+        return NiftiName(match["patient"], _MYOPS_VIEWS.get(what, ""), "", what in _MYOPS_VIEWS)
     words = stem.split("_")
     lower = [word.lower() for word in words]
     first = next((i for i, word in enumerate(lower) if _is_known(word)), len(words))

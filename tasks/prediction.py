@@ -31,6 +31,9 @@ from tasks.zarr_encoding import encode_tree
 VERSION = 1
 """Raise when the same study and weights would give another answer."""
 
+STAGE_PREFIX = "predict "
+"""Begins the name of every predict stage in the ledger; the name of its predictions' folder follows."""
+
 _EVERY_FRAME = ("landmark_heatmap", "landmark_coordinate")
 
 
@@ -60,7 +63,7 @@ class PredictSettings:
     @property
     def stage(self) -> str:
         """Name of the stage in the ledger: every task and model has its own."""
-        return f"predict {self.folder}"
+        return f"{STAGE_PREFIX}{self.folder}"
 
 
 def predict_units(
@@ -123,7 +126,7 @@ def _predict(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
     path = place.prediction(resolved.folder, unit["study"])
     if store.published_key(path) == unit["key"]:
         with store.open_tree(path) as tree:
-            summary = dict(tree.attrs["summary"])
+            summary = {**tree.attrs["summary"], "file": store.as_published(path)._asdict()}
         return Outcome(unit["study"], resolved.stage, "ok", key=unit["key"], summary=summary)
     scans = _scans(network, place.study(unit["study"]), unit["study_key"])
     nodes, summary = answer(network, scans, _phases(unit, network.card), resolved.tokens)

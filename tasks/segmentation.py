@@ -17,7 +17,7 @@ import xarray as xr
 
 from cmr_models import zoo
 from cmr_models.cinema_segmentation import CinemaSegmenter
-from cmr_models.contracts import LABEL_NAMES, prediction
+from cmr_models.contracts import LABEL_NAMES, REFERENCE_VARIABLES, prediction
 from cmr_models.reasons import TRANSIENT, StudyRejected
 from cmr_models.scan import Scan, scan_of
 from cmr_models.segmentation import Segmenter
@@ -211,7 +211,10 @@ def read_views(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[
         raise StudyRejected("file_unreadable", "The study is not there as it was planned; run again.")
     try:
         with store.open_tree(study_path) as study:
-            nodes = {str(name): node.to_dataset() for name, node in study.children.items()}
+            nodes = {
+                str(name): node.to_dataset().drop_vars(REFERENCE_VARIABLES, errors="ignore")
+                for name, node in study.children.items()
+            }
             return {
                 name: (view if name in wanted else view.drop_vars("intensity")).load() for name, view in nodes.items()
             }
@@ -277,6 +280,8 @@ def _write(networks: Mapping[str, AnySegmenter], job: Job, model: str) -> Outcom
 
 
 def _labels(stack: Stack, view: _View, network: AnySegmenter) -> npt.NDArray[np.uint8]:
+    if np.isnan(stack.outputs.min()):
+        raise StudyRejected("output_not_finite", f"In {stack.view} by {network.card.name}.")
     labels = network.labels(stack.outputs, view.placement, view.shape)  # type: ignore[arg-type]
     labels[~view.judged] = 0
     return labels

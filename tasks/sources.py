@@ -1,7 +1,8 @@
 """What the archive holds: files found and grouped into studies, in an order that does not depend on folders.
 
 UK Biobank zips are grouped by their names alone. Other DICOM is grouped by study, from one look at each header, which
-is remembered as long as a file's size and time stay the same. NIfTI is grouped by patient, from names.
+is remembered as long as a file's size and time stay the same. NIfTI is grouped by patient, from names. Cases of public
+data sets bring their label files and the facts that the set's tables tell (:mod:`tasks.public_layouts`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from cmr_models.reasons import StudyRejected
 from tasks.archive import Limits, read_beginnings
 from tasks.dicom import read_header
 from tasks.ledger import SourceFile
-from tasks.nifti_names import parse_name
+from tasks.public_facts import facts_of
+from tasks.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
 from tasks.store import digest
 
 CONVERTED_FIELDS = ("20208", "20209", "20210")
@@ -36,13 +38,17 @@ _IGNORED_SUFFIXES = frozenset(
 )  # fmt: skip
 _IGNORED_NAMES = frozenset(("DICOMDIR", "LICENSE", "README", "Thumbs.db", "MANIFEST"))
 _HEADER_BYTES = 65_536
+_KINDS = ("ukb", "zip", "dicom", "nifti", "landmarks", "pickle")
 
 
 class SourceUnit(TypedDict):
     """One study of the archive, as plain values.
 
     ``files`` holds ``(path, size, mtime_ns)``; ``study_uid`` picks one study out of a zip that holds several;
-    ``fingerprint`` changes when a file appears, goes, or changes its size or time.
+    ``fingerprint`` changes when a file appears, goes, or changes its size or time, or when other facts are told.
+
+    Of a public data set's case: ``labels`` are those of ``files`` that hold labels, ``facts`` what the set tells of it,
+    ``faults`` why it tells nothing.
     """
 
     study: str
@@ -52,6 +58,10 @@ class SourceUnit(TypedDict):
     files: list[tuple[str, int, int]]
     study_uid: str
     fingerprint: str
+    data_set: NotRequired[str]
+    labels: NotRequired[list[str]]
+    facts: NotRequired[dict[str, Any]]
+    faults: NotRequired[list[str]]
 
 
 class Inventory(NamedTuple):
@@ -88,17 +98,19 @@ def inventory(paths: Sequence[Path], known: Mapping[str, SourceFile] | None = No
     remembered = known or {}
     kinds: dict[str, list[_Found]] = defaultdict(list)
     for found in _unique(paths):
-        kinds[_kind(found.name)].append(found)
+        kinds[_kind(found.path)].append(found)
     facts = {f.path: _facts(f, remembered) for f in kinds["zip"] + kinds["dicom"]}
     units = [
         *_biobank_units(kinds["ukb"]),
         *_dicom_units(kinds["dicom"], facts),
         *_zip_units(kinds["zip"], facts),
         *_nifti_units(kinds["nifti"]),
+        *_landmark_units(kinds["landmarks"]),
+        *_refused_units(kinds["pickle"]),
     ]
     units = _without_collisions(units)
     used = {path for unit in units for path, _, _ in unit["files"]}
-    every = (f for name in ("ukb", "zip", "dicom", "nifti") for f in kinds[name])
+    every = (f for name in _KINDS for f in kinds[name])
     files = [SourceFile(*f, facts=facts.get(f.path, {})) for f in every if f.path in used or f.path in facts]
     return Inventory(sorted(units, key=lambda unit: unit["study"]), sorted(files, key=lambda file: file.path))
 
@@ -128,15 +140,15 @@ def _unique(paths: Sequence[Path]) -> list[_Found]:
     return [found[path] for path in sorted(found)]
 
 
-def _walk(path: str) -> Iterator[_Found]:
-    if not os.path.isdir(path):
-        yield _stat(path)
+def _walk(top: str) -> Iterator[_Found]:
+    if not os.path.isdir(top):
+        yield _stat(top)
         return
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
         for name in sorted(names):
-            if _kind(name):
-                yield _stat(os.path.join(folder, name))
+            if _kind(path := os.path.join(folder, name)):
+                yield _stat(path)
 
 
 def _stat(path: str) -> _Found:
@@ -144,8 +156,9 @@ def _stat(path: str) -> _Found:
     return _Found(path, status.st_size, status.st_mtime_ns)
 
 
-def _kind(name: str) -> str:
-    """ukb, zip, nifti, dicom (perhaps), or empty for what is no scan."""
+def _kind(path: str) -> str:
+    """ukb, zip, nifti, landmarks, pickle, dicom (perhaps), or empty for what is no scan."""
+    name = os.path.basename(path)
     lower = name.lower()
     if name.startswith(".") or name in _IGNORED_NAMES:
         return ""
@@ -155,6 +168,10 @@ def _kind(name: str) -> str:
         return "zip"
     if lower.endswith(_NIFTI):
         return "nifti"
+    if lower.endswith(".png"):
+        return "landmarks" if landmark_image(path) else ""
+    if lower.endswith((".pickle", ".pkl")):
+        return "pickle" if is_pickle(path) else ""
     return "" if os.path.splitext(lower)[1] in _IGNORED_SUFFIXES else "dicom"
 
 
@@ -175,7 +192,7 @@ def _facts(found: _Found, known: Mapping[str, SourceFile]) -> dict[str, Any]:
 
 
 def _beginnings(found: _Found) -> Iterator[bytes]:
-    if _kind(found.name) == "zip":
+    if _kind(found.path) == "zip":
         yield from read_beginnings(Path(found.path), _HEADER_BYTES, Limits())
         return
     with open(found.path, "rb") as file:
@@ -239,21 +256,65 @@ def _dicom_unit(uid: str, files: Iterable[_Found], patients: set[str], kind: str
     ordered = sorted(files)
     named = sorted(patient for patient in patients if patient)
     participant = named[0] if named else os.path.basename(ordered[0].folder)
-    return _unit(safe_id(participant), _short(uid or ordered[0].path), kind, ordered, wanted)
+    case = next((number for found in ordered if (number := kaggle_case(found.path))), "")
+    told = _Told("kaggle", case) if case else _Told()
+    return _unit(safe_id(participant), _short(uid or ordered[0].path), kind, ordered, wanted, told)
 
 
 def _nifti_units(files: Iterable[_Found]) -> list[SourceUnit]:
+    """One unit a case with an image, and its labels where their codes are known."""
+    groups: dict[tuple[str, str, str], list[_Found]] = defaultdict(list)
+    sets: dict[tuple[str, str, str], str] = defaultdict(str)
+    labels: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for found in files:
+        case = case_of(found.path)
+        if case.is_label and not case.data_set:
+            continue
+        group = case.participant, case.visit, case.home
+        groups[group].append(found)
+        sets[group] = sets[group] or case.data_set
+        labels[group] += [found.path] if case.is_label else []
+    return [
+        _unit(safe_id(group[0]), group[1], "nifti", groups[group], told=_Told(sets[group], group[0], labels[group]))
+        for group in groups
+        if len(groups[group]) > len(labels[group])
+    ]
+
+
+def _landmark_units(files: Iterable[_Found]) -> list[SourceUnit]:
+    """One unit a person: both views, images and masks."""
     groups: dict[tuple[str, str], list[_Found]] = defaultdict(list)
     for found in files:
-        parsed = parse_name(found.name)
-        if parsed.is_image:
-            groups[parsed.patient or os.path.basename(found.folder), found.folder].append(found)
-    return [_unit(safe_id(patient), "1", "nifti", group) for (patient, _), group in groups.items()]
+        described = landmark_image(found.path)
+        assert described is not None
+        groups[described.participant, str(Path(found.path).parents[2])].append(found)
+    return [
+        _unit(safe_id(patient), "1", "landmarks", group, told=_Told("landmark", patient))
+        for (patient, _), group in groups.items()
+    ]
 
 
-def _unit(participant: str, visit: str, kind: str, files: Sequence[_Found], uid: str = "") -> SourceUnit:
+def _refused_units(files: Iterable[_Found]) -> list[SourceUnit]:
+    """Pickle files of a known layout, by folder, so that they are told of and not passed over."""
+    groups: dict[str, list[_Found]] = defaultdict(list)
+    for found in files:
+        groups[found.folder].append(found)
+    return [_unit(safe_id(os.path.basename(folder)), "1", "pickle", group) for folder, group in groups.items()]
+
+
+class _Told(NamedTuple):
+    """What makes a unit a case of a public data set."""
+
+    data_set: str = ""
+    case: str = ""
+    labels: Sequence[str] = ()
+
+
+def _unit(
+    participant: str, visit: str, kind: str, files: Sequence[_Found], uid: str = "", told: _Told | None = None
+) -> SourceUnit:
     ordered = sorted(files)
-    return SourceUnit(
+    unit = SourceUnit(
         study=f"{participant}-{visit}",
         participant=participant,
         visit=visit,
@@ -262,6 +323,15 @@ def _unit(participant: str, visit: str, kind: str, files: Sequence[_Found], uid:
         study_uid=uid,
         fingerprint=digest([uid, *([f.path, f.size, f.mtime_ns] for f in ordered)]),
     )
+    return _with_facts(unit, told) if told is not None and told.data_set else unit
+
+
+def _with_facts(unit: SourceUnit, told: _Told) -> SourceUnit:
+    facts, are_there = facts_of(told.data_set, [path for path, _, _ in unit["files"]], told.case, unit["visit"])
+    unit["data_set"], unit["facts"], unit["labels"] = told.data_set, facts, sorted(told.labels)
+    unit["faults"] = [] if are_there else ["facts_missing"]
+    unit["fingerprint"] = digest([unit["fingerprint"], facts, unit["faults"]])
+    return unit
 
 
 def _without_collisions(units: list[SourceUnit]) -> list[SourceUnit]:

@@ -120,14 +120,19 @@ def publish_rejection(path: Path, *, key: str, status: str, reason: str, detail:
     path.unlink(missing_ok=True)
 
 
-def published_key(path: Path) -> str | None:
-    """The key in a published file's attributes; None if the file is not there or cannot be read."""
+def published_attributes(path: Path) -> dict[str, Any] | None:
+    """The attributes of a published file; None if it is not there or cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             attributes = json.loads(archive.read("zarr.json"))["attributes"]
     except (FileNotFoundError, zipfile.BadZipFile, KeyError, json.JSONDecodeError):
         return None
-    key = attributes.get("key")
+    return attributes if isinstance(attributes, dict) else None
+
+
+def published_key(path: Path) -> str | None:
+    """The key in a published file's attributes; None if the file is not there or cannot be read."""
+    key = (published_attributes(path) or {}).get("key")
     return key if isinstance(key, str) else None
 
 

@@ -8,11 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks import conversion, perfusion, segmentation
+from tasks import conversion, perfusion, prediction, segmentation
 from tasks.ledger import Ledger, Outcome, Status, open_ledger
-from tasks.store import Cohort, as_published, damaged_path, open_tree, published_key, rejection
+from tasks.store import (
+    Cohort,
+    as_published,
+    damaged_path,
+    open_tree,
+    published_attributes,
+    published_key,
+    rejection,
+)
 
 _FILE, _RECEIPT = ".zarr.zip", ".rejected.json"
+_PREDICTED = ("classification_", "regression_", "landmark_", "pretrain-")
 
 
 class PublishedFile(NamedTuple):
@@ -47,19 +56,39 @@ class Verified:
 
 
 def published_files(cohort: Cohort, model: str) -> list[PublishedFile]:
-    """Every file and receipt of the studies and of one model's predictions, in order."""
+    """Every file and receipt of studies, of one model's labels, of perfusion and of the predict stages, in order."""
     predictions = cohort.root / "predictions"
     folders = {
         "convert": cohort.root / "studies",
         "segment": predictions / model,
         perfusion.STAGE: predictions / perfusion.MODEL,
+        **{
+            f"{prediction.STAGE_PREFIX}{folder.name}": folder
+            for folder in (sorted(predictions.iterdir()) if predictions.is_dir() else [])
+            if folder.name not in (model, perfusion.MODEL) and _is_predicted(folder)
+        },
     }
     return [
-        PublishedFile(stage, path.name.removesuffix(_FILE).removesuffix(_RECEIPT), path)
+        PublishedFile(stage, _study_of(path), path)
         for stage, folder in folders.items()
         for path in sorted(folder.glob("*/*/*"))
         if path.name.endswith((_FILE, _RECEIPT)) and not path.name.startswith(".")
     ]
+
+
+def _is_predicted(folder: Path) -> bool:
+    """Whether a folder is of the predict stage: its files name a task, as labels of another model do not.
+
+    Where there are only receipts, the folder's own name tells: it begins with the task.
+    """
+    for path in folder.glob(f"*/*/*{_FILE}"):
+        if (attributes := published_attributes(path)) is not None:
+            return "task" in attributes
+    return folder.name.startswith(_PREDICTED)
+
+
+def _study_of(path: Path) -> str:
+    return path.name.removesuffix(_FILE).removesuffix(_RECEIPT)
 
 
 def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callable[[int], None]) -> Verified:
@@ -70,7 +99,8 @@ def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callab
     """
     found = Verified()
     with open_ledger(cohort.ledger) as ledger:
-        for stage in _SUMMARIES:
+        predicted = [stage for stage in ledger.stages() if stage.startswith(prediction.STAGE_PREFIX)]
+        for stage in dict.fromkeys((*_SUMMARIES, *predicted, *(file.stage for file in files))):
             recorded = {outcome.study: outcome for outcome in ledger.outcomes(stage)}
             outcomes: dict[str, Outcome] = {}
             for file in (file for file in files if file.stage == stage):
@@ -92,9 +122,10 @@ def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
     if published_key(file.path) is None or not _is_whole(file.path):
         return None
     published = as_published(file.path)
-    if recorded is not None and recorded.summary.get("digest", published.digest) != published.digest:
+    known = {} if recorded is None else recorded.summary.get("file", recorded.summary)
+    if known.get("digest", published.digest) != published.digest:
         return None
-    return _SUMMARIES[file.stage](file, published._asdict())
+    return _SUMMARIES.get(file.stage, _from_predict)(file, published._asdict())
 
 
 def _is_whole(path: Path) -> bool:
@@ -134,6 +165,12 @@ def _from_perfusion(file: PublishedFile, published: Mapping[str, object]) -> Out
         key = tree.attrs["key"]
         summary = {**perfusion.summary_of(tree), **published}
         return Outcome(file.study, perfusion.STAGE, "ok", key=key, wanted=key, summary=summary)
+
+
+def _from_predict(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
+    with open_tree(file.path) as tree:
+        key, summary = tree.attrs["key"], {**tree.attrs["summary"], "file": dict(published)}
+        return Outcome(file.study, file.stage, "ok", key=key, wanted=key, summary=summary)
 
 
 _SUMMARIES = {"convert": _from_study, "segment": _from_prediction, perfusion.STAGE: _from_perfusion}

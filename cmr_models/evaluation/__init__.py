@@ -6,6 +6,8 @@ from cmr_models.evaluation.agreement import (
     coefficient_of_variation_pct,
     landmark_distance_mm,
     mean_absolute_error,
+    mean_error,
+    resampled,
     root_mean_square_error,
 )
 from cmr_models.evaluation.overlap import dice, hausdorff_95_mm, intersection_over_union
@@ -19,5 +21,7 @@ __all__ = [
     "intersection_over_union",
     "landmark_distance_mm",
     "mean_absolute_error",
+    "mean_error",
+    "resampled",
     "root_mean_square_error",
 ]

@@ -32,6 +32,12 @@ def root_mean_square_error(predicted: npt.ArrayLike, reference: npt.ArrayLike) -
     return float(np.sqrt((error**2).mean())) if error.size else float("nan")
 
 
+def mean_error(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Mean of predicted less reference (bias), over pairs where both are known; NaN if there is none."""
+    error = _errors(predicted, reference)
+    return float(error.mean()) if error.size else float("nan")
+
+
 def coefficient_of_variation_pct(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Within-subject coefficient of variation of scan and rescan, in per cent: root of the mean of
     ``(difference ** 2 / 2) / mean ** 2``; NaN without a pair.
@@ -66,16 +72,33 @@ def bootstrapped(
 
     Reference: Efron & Tibshirani, An introduction to the bootstrap, 1993.
     """
+    a, b = _pairs(predicted, reference)
+    return resampled(lambda people: measure(a[people], b[people]), a.size, rng, n_resamples)
+
+
+def resampled(
+    measure: Callable[[npt.NDArray[np.int64]], float], n: int, rng: np.random.Generator, n_resamples: int = 1000
+) -> Estimate:
+    """``measure`` of people 0 .. ``n`` - 1, with the percentile interval over people drawn again with replacement.
+
+    Args:
+        measure: of the indices of people; resamples in which it is NaN (no case drawn, say) do not count.
+        n: number of people.
+        rng: source of the resampling.
+        n_resamples: at least 100.
+
+    Raises:
+        ValueError: as :func:`bootstrapped`.
+    """
     if n_resamples < 100:
         raise ValueError(f"{n_resamples} resamples are too few for a 95 % interval; give at least 100")
-    a, b = _pairs(predicted, reference)
-    if a.size < 2:
-        return Estimate(measure(a, b) if a.size else float("nan"), float("nan"), float("nan"), int(a.size))
-    chosen = rng.integers(0, a.size, (n_resamples, a.size))
-    again = np.array([measure(a[index], b[index]) for index in chosen])
+    everyone = np.arange(n)
+    if n < 2:
+        return Estimate(measure(everyone) if n else float("nan"), float("nan"), float("nan"), n)
+    again = np.array([measure(people) for people in rng.integers(0, n, (n_resamples, n))])
     known = again[np.isfinite(again)]
     low, high = np.percentile(known, [2.5, 97.5]) if known.size else (float("nan"), float("nan"))
-    return Estimate(measure(a, b), float(low), float(high), int(a.size))
+    return Estimate(measure(everyone), float(low), float(high), n)
 
 
 def landmark_distance_mm(

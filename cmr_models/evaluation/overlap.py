@@ -41,12 +41,19 @@ def hausdorff_95_mm(predicted: Mask, reference: Mask, spacing_mm: Sequence[float
     _check(predicted, reference)
     if not predicted.any() or not reference.any():
         return float("nan")
-    surfaces = [_surface(mask) for mask in (predicted, reference)]
+    part = _around(predicted | reference)
+    surfaces = [_surface(mask[part]) for mask in (predicted, reference)]
     ways = []
     for here, there in (surfaces, surfaces[::-1]):
         distance = ndimage.distance_transform_edt(~there, sampling=spacing_mm)
         ways.append(float(np.percentile(distance[here], 95)))
     return max(ways)
+
+
+def _around(mask: Mask) -> tuple[slice, ...]:
+    """The box of a mask and one voxel more, which is all that its distances depend on."""
+    (box,) = ndimage.find_objects(mask.astype(np.uint8))
+    return tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
 
 
 def _surface(mask: Mask) -> Mask:

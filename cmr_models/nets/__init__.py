@@ -19,15 +19,32 @@ def build(kind: str, **config: Any) -> nn.Module:
         **config: fields of that network's settings dataclass; lists are read as tuples.
 
     Raises:
-        ValueError: for an unknown kind or setting.
+        ValueError: for an unknown kind or setting, or a number that no network of these kinds has.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown network kind {kind!r}; known are {sorted(KINDS)}")
+    for name, value in config.items():
+        _check_size(name, value)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
     try:
         return KINDS[kind](values)
     except TypeError as error:
         raise ValueError(f"network {kind!r} cannot be built with the settings {sorted(config)}: {error}") from error
+
+
+_LARGEST = 16_384
+_MOST_BLOCKS = 256
+
+
+def _check_size(name: str, value: Any) -> None:
+    """Raise ValueError for a number or list beyond reason: a hostile card must not fill the memory."""
+    limit = _MOST_BLOCKS if "block" in name or "depth" in name else _LARGEST
+    numbers = value if isinstance(value, list | tuple) else [value]
+    if len(numbers) > _MOST_BLOCKS:
+        raise ValueError(f"the setting {name} has {len(numbers)} entries; at most {_MOST_BLOCKS} make a network")
+    for number in numbers:
+        if isinstance(number, int | float) and not 0 <= number <= limit:
+            raise ValueError(f"the setting {name} is {number}; it must lie in 0 to {limit}")
 
 
 def _unet2d(config: Mapping[str, Any]) -> nn.Module:

@@ -7,11 +7,12 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_study, cine_view, prediction
 from cmr_models.phenotypes import PHENOTYPES
 from tasks import shards
-from tasks.derivation import STAGE, BodySize, derive_chunk, derive_units, read_body_sizes
+from tasks.derivation import STAGE, BodySize, derive_chunk, derive_units, landmark_sources, read_body_sizes
 from tasks.ledger import Entry, Outcome, open_ledger
 from tasks.phenotype_tables import curve_table, dictionary_csv, write_tables
 from tasks.store import Cohort, publish
@@ -124,6 +125,53 @@ def test_the_key_changes_with_the_prediction_and_the_body_size_and_with_nothing_
 
     assert key() == key()
     assert len({key(), key("q"), key(size=BodySize(170, 70)), key(size=BodySize(170, 71))}) == 4
+
+
+def _put_landmarks(cohort, study, view, marked=True):
+    """Landmarks in the first two frames: the axis is 40 px long, then 32; the hinges go 8 px. Pixels are 2 mm."""
+    px = np.full((N_FRAMES, 3, 2), np.nan)
+    if marked:
+        px[0], px[1] = [[10, 10], [10, 30], [50, 20]], [[18, 10], [18, 30], [50, 20]]
+    tree = xr.DataTree.from_dict({f"/{view}": xr.Dataset({"landmark_px": (("frame", "point", "axis"), px)})})
+    tree.attrs.update(key="landmarks", task="landmark_heatmap")
+    publish(encode_tree(tree), cohort.prediction(f"landmark_heatmap-{view}", study))
+
+
+def test_predicted_landmarks_become_phenotypes_of_their_view(cohort, entries):
+    study = "1000001-2"
+    _put_landmarks(cohort, study, "lax_4c")
+    unpredicted = derived(cohort, entries)[study]
+    sources = {study: {"lax_4c": ("landmark_heatmap-lax_4c", "landmarks")}}
+    outcome = derived(cohort, entries, landmarks=sources)[study]
+    assert outcome.key != unpredicted.key
+    assert unpredicted.summary["missing"]["lax_4c_mapse_mm"] == "landmarks_unpredicted"
+    numbers = outcome.summary["phenotypes"]
+    assert numbers["lax_4c_mapse_mm"] == pytest.approx(16.0)
+    assert numbers["lax_4c_axis_shortening_pct"] == pytest.approx(20.0)
+    assert outcome.summary["missing"]["lax_2c_mapse_mm"] == "landmarks_unpredicted"
+    assert numbers["lvedv_ml"] == unpredicted.summary["phenotypes"]["lvedv_ml"]
+    _put_landmarks(cohort, study, "lax_4c", marked=False)
+    blank = derived(cohort, entries, landmarks=sources)[study]
+    assert blank.summary["missing"]["lax_4c_axis_shortening_pct"] == "landmarks_missing"
+    stale = {study: {"lax_4c": ("landmark_heatmap-lax_4c", "newer")}}
+    assert derived(cohort, entries, landmarks=stale)[study].reason == "no_prediction"
+
+
+def test_of_several_landmark_predictions_the_heatmaps_are_taken(tmp_path):
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        for name, summary in (
+            ("landmark_coordinate-a", {"values": {"lax_2c_mapse_mm": 9.0}}),
+            ("landmark_heatmap-z", {"values": {}, "missing": {"lax_2c_mapse_mm": "single_frame"}}),
+            ("landmark_coordinate-b", {"values": {"lax_4c_mapse_mm": 9.0}}),
+        ):
+            ledger.record([Outcome("p-2", f"predict {name}", "ok", key=f"k-{name}", summary=summary)])
+        ledger.record([Outcome("q-2", "predict landmark_heatmap-z", "quarantined", "image_flat")])
+        assert landmark_sources(ledger) == {
+            "p-2": {
+                "lax_2c": ("landmark_heatmap-z", "k-landmark_heatmap-z"),
+                "lax_4c": ("landmark_coordinate-b", "k-landmark_coordinate-b"),
+            }
+        }
 
 
 def test_a_prediction_of_an_older_run_is_not_measured(cohort, entries):

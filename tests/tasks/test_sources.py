@@ -79,7 +79,7 @@ def test_nifti_patients_are_found_by_name_and_by_folder(tmp_path: Path) -> None:
     for name in ("patient001/patient001_4d.nii.gz", "patient001/patient001_frame01_gt.nii.gz", "A/sa_ED.nii.gz"):
         written((tmp_path / name).parent, [((tmp_path / name).name, b"")])
     units = inventory([tmp_path]).units
-    assert [(u["study"], len(u["files"])) for u in units] == [("A-1", 1), ("patient001-1", 1)]
+    assert [(u["study"], len(u["files"])) for u in units] == [("A-1", 1), ("patient001-1", 2)]
 
 
 def test_studies_of_one_name_never_replace_each_other(tmp_path: Path) -> None:

@@ -1,0 +1,216 @@
+"""Measures of many studies -> one table: overall and by group, each with an interval, a number, and what is missing.
+
+Every study that has a reference counts, in ``n`` or in ``n_missing``; a missing value is never zero.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cmr_models.evaluation import classes as by_class
+from cmr_models.evaluation.agreement import (
+    Estimate,
+    Floats,
+    bootstrapped,
+    coefficient_of_variation_pct,
+    mean_absolute_error,
+    mean_error,
+    resampled,
+    root_mean_square_error,
+)
+from cmr_models.groups import labels as group_labels
+
+COLUMNS: Final = (
+    "measure", "of", "view", "phase", "unit", "group_by", "group", "value", "ci_low", "ci_high", "sd", "n", "n_missing",
+    "reasons",
+)  # fmt: skip
+_KEYS: Final = ["measure", "of", "view", "phase", "unit"]
+_AGREEMENT: Final[dict[str, Callable[[Floats, Floats], float]]] = {
+    "mae": mean_absolute_error, "rmse": root_mean_square_error, "bias": mean_error,
+}  # fmt: skip
+EF_EDGES_PCT: Final = (40.0, 55.0)
+"""Reduced up to 40 %, borderline up to 55 %, normal above: Fu et al., Communications Medicine 2026."""
+_EF_CLASSES: Final = len(EF_EDGES_PCT) + 1
+FIXED: Final = 0.9
+"""The specificity at which sensitivity is given, and the other way round."""
+
+
+class Summariser:
+    """The same groups and the same resampling for every measure.
+
+    Attributes:
+        people: index ``study``; columns to group by.
+        group_by: those that are used.
+    """
+
+    def __init__(
+        self, people: pd.DataFrame, group_by: Sequence[str], *, seed: int = 0, n_resamples: int = 1000
+    ) -> None:
+        unknown = sorted(set(group_by) - set(people))
+        if unknown:
+            raise ValueError(f"no column {unknown} to group by; there are {sorted(map(str, people.columns))}")
+        self.people, self.group_by = people, tuple(group_by)
+        self._seed, self._n_resamples = seed, n_resamples
+
+    def cases(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Mean of measures that each study has of its own; MAE, RMSE and bias of quantities with a reference.
+
+        Args:
+            rows: of :mod:`cmr_models.evaluation.cases`, with ``study``.
+        """
+        found = []
+        for key, part in rows.groupby(_KEYS, sort=False):
+            about = dict(zip(_KEYS, key, strict=True))
+            for group in self._groups(part):
+                found += (
+                    self._agreement(about, *group) if about["measure"] == "agreement" else [self._mean(about, *group)]
+                )
+        return _table(found)
+
+    def classes(self, table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        """Accuracy, F1, MCC, area, and sensitivity at a fixed specificity and back.
+
+        Args:
+            table: ``study``, ``true`` (class by name; missing where unknown), ``p_<class>``, ``reason``.
+            names: the model's classes.
+        """
+        found: list[dict[str, Any]] = []
+        for group_by, group, part in self._groups(table):
+            shares = part[[f"p_{name}" for name in names]].to_numpy(float)
+            true = np.array([names.index(t) if t in names else -1 for t in part["true"]])
+            known = np.isfinite(shares).all(axis=1) & (true >= 0)
+            counts = _missing(part, known)
+            for measure, of, of_people in _class_measures(shares[known], true[known], names):
+                estimate = resampled(of_people, int(known.sum()), self._rng(), self._n_resamples)
+                about = {"measure": measure, "of": of, "view": "", "phase": "all", "unit": ""}
+                found.append(_row(about, group_by, group, estimate, counts))
+        return _table(found)
+
+    def repeats(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Coefficient of variation of scan and rescan.
+
+        Args:
+            table: ``study``, ``of``, ``source`` ("predicted" or "reference"), ``first``, ``second``, ``reason``;
+                a row a person and quantity.
+        """
+        found = []
+        for (of, source), part in table.groupby(["of", "source"], sort=False):
+            about = {"measure": f"repeat_cv_{source}", "of": of, "view": "", "phase": "all", "unit": "%"}
+            for group_by, group, people in self._groups(part):
+                pair = people[["first", "second"]].to_numpy(float)
+                known = np.isfinite(pair).all(axis=1)
+                estimate = self._bootstrapped(coefficient_of_variation_pct, pair[known, 0], pair[known, 1])
+                found.append(_row(about, group_by, group, estimate, _missing(people, known)))
+        return _table(found)
+
+    def _groups(self, rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+        yield "", "all", rows
+        for column in self.group_by:
+            named = group_labels(self.people[column].reindex(rows["study"]))
+            for group in sorted(set(named)):
+                yield column, str(group), rows[named == group]
+
+    def _mean(self, about: dict[str, Any], group_by: str, group: str, rows: pd.DataFrame) -> dict[str, Any]:
+        values = rows["value"].to_numpy(float)
+        known = np.isfinite(values)
+        estimate = self._bootstrapped(mean_error, values[known], np.zeros(int(known.sum())))
+        return _row(about, group_by, group, estimate, _missing(rows, known), sd=_sd(values[known]))
+
+    def _agreement(self, about: dict[str, Any], group_by: str, group: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
+        ours, theirs = (rows[name].to_numpy(float) for name in ("predicted", "reference"))
+        known = np.isfinite(ours) & np.isfinite(theirs)
+        ours, theirs, counts = ours[known], theirs[known], _missing(rows, known)
+        measures = dict(_AGREEMENT)
+        if str(about["of"]).endswith("ef_pct"):
+            measures |= {"class_accuracy": _ef_accuracy, "class_mcc": _ef_matthews}
+        return [
+            _row(
+                about | {"measure": name, "unit": "" if name.startswith("class_") else about["unit"]},
+                group_by, group, self._bootstrapped(measure, ours, theirs), counts,
+                sd=_sd(ours - theirs) if name == "bias" else float("nan"),
+            )
+            for name, measure in measures.items()
+        ]  # fmt: skip
+
+    def _bootstrapped(self, measure: Callable[[Floats, Floats], float], a: Floats, b: Floats) -> Estimate:
+        return bootstrapped(measure, a, b, self._rng(), self._n_resamples)
+
+    def _rng(self) -> np.random.Generator:
+        """The same for every row, so that no row's interval depends on which others there are."""
+        return np.random.default_rng(self._seed)
+
+
+def _class_measures(
+    shares: Floats, true: npt.NDArray[np.int64], names: Sequence[str]
+) -> Iterator[tuple[str, str, Callable[[npt.NDArray[np.int64]], float]]]:
+    """(measure, of, measure of the people with the given indices)."""
+    predicted = shares.argmax(axis=1) if len(shares) else np.zeros(0, np.int64)
+
+    def table(people: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return by_class.confusion(predicted[people], true[people], len(names))
+
+    yield "accuracy", "all", lambda people: by_class.accuracy(table(people))
+    yield "f1_macro", "all", lambda people: by_class.macro_f1(table(people))
+    yield "mcc", "all", lambda people: by_class.matthews(table(people))
+    yield "auc_macro", "all", lambda people: by_class.macro_area(shares[people], true[people])
+    for k, name in enumerate(names):
+        for measure, function in _ONE_AGAINST_REST.items():
+            yield measure, name, partial(_of_people, function, shares[:, k], true == k)
+
+
+_OneAgainstRest = Callable[[Floats, npt.NDArray[np.bool_]], float]
+_ONE_AGAINST_REST: Final[dict[str, _OneAgainstRest]] = {
+    "auc": by_class.area_under_curve,
+    "sensitivity_at_90_specificity": partial(by_class.sensitivity_at_specificity, specificity=FIXED),
+    "specificity_at_90_sensitivity": partial(by_class.specificity_at_sensitivity, sensitivity=FIXED),
+}
+
+
+def _of_people(
+    function: _OneAgainstRest, score: Floats, case: npt.NDArray[np.bool_], people: npt.NDArray[np.int64]
+) -> float:
+    return function(score[people], case[people])
+
+
+def _ef_table(ours: Floats, theirs: Floats) -> npt.NDArray[np.int64]:
+    """Classes of EF, the upper edge within: 40 % is reduced."""
+    predicted, true = (np.searchsorted(EF_EDGES_PCT, values, "left") for values in (ours, theirs))
+    return by_class.confusion(predicted, true, _EF_CLASSES)
+
+
+def _ef_accuracy(ours: Floats, theirs: Floats) -> float:
+    return by_class.accuracy(_ef_table(ours, theirs))
+
+
+def _ef_matthews(ours: Floats, theirs: Floats) -> float:
+    return by_class.matthews(_ef_table(ours, theirs))
+
+
+def _missing(rows: pd.DataFrame, known: npt.NDArray[np.bool_]) -> dict[str, int]:
+    reasons = rows["reason"][~known].replace("", "unexplained")
+    return {str(reason): int(n) for reason, n in sorted(reasons.value_counts().items())}
+
+
+def _row(
+    about: dict[str, Any], group_by: str, group: str, found: Estimate, missing: dict[str, int], sd: float = float("nan")
+) -> dict[str, Any]:
+    return {
+        **about, "group_by": group_by, "group": group, "value": found.value, "ci_low": found.ci_low,
+        "ci_high": found.ci_high, "sd": sd, "n": found.n, "n_missing": sum(missing.values()),
+        "reasons": json.dumps(missing, sort_keys=True),
+    }  # fmt: skip
+
+
+def _sd(values: Floats) -> float:
+    return float(values.std(ddof=1)) if values.size > 1 else float("nan")
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(COLUMNS))

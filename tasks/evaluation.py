@@ -1,0 +1,311 @@
+"""Evaluate: what a model's predictions of a cohort are worth against its references, as tables and a page."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from cmr_models.evaluation import cases
+from cmr_models.evaluation.summary import Summariser
+from tasks import evaluation_studies
+from tasks.evaluation_references import as_number, group_columns, references
+from tasks.ledger import open_ledger
+from tasks.markdown_table import number
+from tasks.markdown_table import table as markdown
+from tasks.parquet_tables import publish_table
+from tasks.store import Cohort, open_tree, publish_bytes
+
+Kind = Literal["segmentation", "landmark", "classification", "regression"]
+Advance = Callable[[int], None]
+
+_TARGETS: Final = {
+    "classification_cvd": "diagnosis", "classification_sex": "sex", "classification_vendor": "vendor",
+    "regression_ef": "lvef_pct", "regression_age": "age_years", "regression_bmi": "bmi_kg_m2",
+}  # fmt: skip
+_UNITS: Final = {"lvef_pct": "%", "age_years": "years", "bmi_kg_m2": "kg/m²"}
+_REPEATED_SET: Final = "rescan"
+_FIRST_WORDS: Final = {"m": "male", "f": "female"}
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What is evaluated, against what, in which groups.
+
+    Attributes:
+        predictions: name of the folder under ``predictions/``.
+        reference: table of reference values, besides what the store holds.
+        participants: table of people, for groups.
+        participant_columns: our name -> that table's.
+        group_by: columns to give every figure again by; None takes the usual ones in which people differ.
+        split: only studies of this split ("train", "validation", "test"); empty for all.
+        target: column of the reference class or value; empty takes that of the task.
+        repeats: whether the visits of a participant are scan and rescan; so they are anyway in the set Rescan.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+
+    predictions: str
+    reference: Path | None = None
+    participants: Path | None = None
+    participant_columns: Mapping[str, str] | None = None
+    group_by: tuple[str, ...] | None = None
+    split: str = ""
+    target: str = ""
+    repeats: bool = False
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The folder of the results, and their table (:data:`cmr_models.evaluation.summary.COLUMNS`)."""
+
+    folder: Path
+    summary: pd.DataFrame
+
+
+def evaluate(cohort: Cohort, settings: EvaluateSettings, advance: Advance = lambda _: None) -> Evaluated:
+    """Measure predictions, and publish ``summary`` (Parquet, CSV, Markdown), ``cases`` and the settings.
+
+    Raises:
+        FileNotFoundError: if there are no such predictions.
+        ValueError: if there is no reference to compare them with, or a column is not there.
+    """
+    task, classes = _about(cohort, settings.predictions)
+    with open_ledger(cohort.ledger) as ledger:
+        people = references(cohort, ledger, settings.reference, settings.participants, settings.participant_columns)
+    people = _of_split(people, settings.split)
+    by = group_columns(people, settings.group_by)
+    summariser = Summariser(people, by, seed=settings.seed, n_resamples=settings.resamples)
+    kind = _kind(task)
+    if kind == "classification":
+        case_table = _class_cases(cohort, settings, people, task, classes)
+        parts = [summariser.classes(case_table, classes)]
+    else:
+        case_table = _cases(cohort, settings, people, task, kind, advance)
+        parts = [summariser.cases(case_table)]
+    if kind == "segmentation" and (repeats := _repeats(cohort, settings, people)) is not None:
+        parts.append(summariser.repeats(repeats))
+    summary = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    return _publish(cohort, settings, task, summary, case_table)
+
+
+def prediction_names(cohort: Cohort) -> list[str]:
+    """Names of the predictions that the cohort has."""
+    folder = cohort.root / "predictions"
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def folder_of(cohort: Cohort, predictions: str) -> Path:
+    """Where the results for some predictions lie."""
+    return cohort.tables / "evaluations" / predictions
+
+
+# what is predicted
+
+
+def _about(cohort: Cohort, name: str) -> tuple[str, list[str]]:
+    """Task and classes of published predictions; labels have the task ``segmentation``."""
+    folder = cohort.root / "predictions" / name
+    first = next((path for path in sorted(folder.glob("*/*/*.zarr.zip"))), None)
+    if first is None:
+        raise FileNotFoundError(
+            f"no predictions {name!r}; there are {prediction_names(cohort)}: segment or predict first"
+        )
+    with open_tree(first) as tree:
+        classes = tree.attrs.get("classes", [])
+        return str(tree.attrs.get("task", "segmentation")), list(classes) if isinstance(classes, list) else []
+
+
+def _kind(task: str) -> Kind:
+    found: dict[str, Kind] = {
+        "segmentation": "segmentation", "landmark": "landmark", "classification": "classification",
+        "regression": "regression",
+    }  # fmt: skip
+    first = task.split("_")[0]
+    if first not in found:
+        raise ValueError(f"predictions of the task {task!r} have no reference to be compared with")
+    return found[first]
+
+
+def _of_split(people: pd.DataFrame, split: str) -> pd.DataFrame:
+    if not split:
+        return people
+    if "split" not in people or not (people["split"] == split).any():
+        known = sorted(set(people["split"].dropna())) if "split" in people else []
+        raise ValueError(f"no study is of the split {split!r}; known are {known}")
+    return people[people["split"] == split]
+
+
+# cases
+
+
+def _by_study(people: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    for study, row in zip(people.index, people.to_dict("records"), strict=True):
+        yield str(study), {str(name): value for name, value in row.items()}
+
+
+def _cases(
+    cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame, task: str, kind: Kind, advance: Advance
+) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    if kind == "regression":
+        rows = _values(cohort, settings, people, task)
+    else:
+        measure = _STUDY_ROWS[kind]
+        for study, reference in _by_study(people):
+            found = measure(cohort, settings.predictions, study, reference)
+            rows += [{"study": study, **row} for row in found]
+            advance(1)
+    if not any(math.isfinite(row["reference"]) or row["measure"] != "agreement" for row in rows):
+        raise ValueError(
+            f"no study has a reference for {task}: convert a data set with labels, or give --reference a table by study"
+        )
+    return pd.DataFrame(rows)
+
+
+_STUDY_ROWS: Final[Mapping[str, Callable[[Cohort, str, str, Mapping[str, Any]], list[cases.Row]]]] = {
+    "segmentation": evaluation_studies.segmentation_rows,
+    "landmark": evaluation_studies.landmark_study_rows,
+}
+
+
+def _target(settings: EvaluateSettings, task: str, people: pd.DataFrame) -> str:
+    target = settings.target or _TARGETS.get(task, "")
+    if not target:
+        raise ValueError(
+            f"which column is the reference of {task}? Give --target; there are {sorted(map(str, people.columns))}"
+        )
+    return target
+
+
+def _table_of(cohort: Cohort, name: str, people: pd.DataFrame) -> pd.DataFrame:
+    """What the predict stage wrote, for the people evaluated; a study that it has not seen is ``no_prediction``."""
+    path = cohort.tables / "predictions" / f"{name}.parquet"
+    if not path.exists():
+        raise FileNotFoundError(f"no table of the predictions {name!r}; run `cmr-cohort predict` again")
+    table = pd.read_parquet(path).set_index("study").reindex(people.index)
+    table["reason"] = table["reason"].where(table["status"].notna(), "no_prediction")
+    return table
+
+
+def _values(cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame, task: str) -> list[dict[str, Any]]:
+    """One quantity a study. An EF that no table tells is that of the labels."""
+    target = _target(settings, task, people)
+    column = task.removeprefix("regression_")
+    table = _table_of(cohort, settings.predictions, people)
+    rows = []
+    for study, reference in _by_study(people):
+        known = as_number(reference.get(target))
+        if not math.isfinite(known):
+            known = evaluation_studies.label_value(cohort, study, reference, target)
+        ours = as_number(table[column].get(study)) if column in table else math.nan
+        reason = str(table["reason"].get(study, ""))
+        rows.append({"study": study, **cases.value_row(target, _UNITS.get(target, ""), ours, known, reason)})
+    return [row for row in rows if math.isfinite(row["reference"])]
+
+
+def _class_cases(
+    cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame, task: str, classes: Sequence[str]
+) -> pd.DataFrame:
+    target = _target(settings, task, people)
+    if target not in people or people[target].isna().all():
+        raise ValueError(f"no study has the reference {target!r}; there are {sorted(map(str, people.columns))}")
+    people = people[people[target].notna()]
+    table = _table_of(cohort, settings.predictions, people)
+    names = {_plain(name): name for name in classes}
+    found = pd.DataFrame({"study": people.index, "true": [names.get(_plain(str(x)), "") for x in people[target]]})
+    for name in classes:
+        column = f"p_{name}"
+        found[column] = table[column].to_numpy(float) if column in table else np.nan
+    found["reference"] = people[target].astype(str).to_numpy()
+    unknown = (found["true"] == "").to_numpy()
+    found["reason"] = np.where(unknown, "class_unknown", table["reason"].to_numpy(object))
+    return found
+
+
+def _plain(name: str) -> str:
+    """A class by its first word, whatever its letters: F and female are one, SIEMENS and Siemens Healthineers too."""
+    word = name.strip().casefold().split(" ")[0]
+    return _FIRST_WORDS.get(word, word)
+
+
+# scan and rescan
+
+
+def _repeats(cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame) -> pd.DataFrame | None:
+    """A row a person with two scans and quantity; None if no visits are repeats."""
+    chosen = (
+        people if settings.repeats else people[people.get("data_set", pd.Series(index=people.index)) == _REPEATED_SET]
+    )
+    rows: list[dict[str, Any]] = []
+    for _, scans in chosen.sort_values("visit").groupby("participant"):
+        if len(scans) >= 2:
+            rows += _repeat_rows(cohort, settings.predictions, scans.iloc[:2])
+    return pd.DataFrame(rows) if rows else None
+
+
+def _repeat_rows(cohort: Cohort, name: str, scans: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    found = [evaluation_studies.repeat_values(cohort, name, str(study)) for study in scans.index]
+    reason = next((value for value in found if isinstance(value, str)), "")
+    told = scans.to_dict("records")
+    for quantity in evaluation_studies.REPEATED:
+        first, second = (math.nan if isinstance(v, str) else v.get(quantity, math.nan) for v in found)
+        about = {"study": scans.index[0], "of": quantity}
+        yield {**about, "source": "predicted", "first": first, "second": second, "reason": reason or "view_missing"}
+        pair = [as_number(row.get(quantity)) for row in told]
+        if all(math.isfinite(value) for value in pair):
+            yield {**about, "source": "reference", "first": pair[0], "second": pair[1], "reason": ""}
+
+
+# results
+
+
+def _publish(
+    cohort: Cohort, settings: EvaluateSettings, task: str, summary: pd.DataFrame, case_table: pd.DataFrame
+) -> Evaluated:
+    folder = folder_of(cohort, settings.predictions)
+    publish_table(case_table, folder / "cases.parquet")
+    publish_table(summary, folder / "summary.parquet")
+    publish_bytes(summary.to_csv(index=False).encode(), folder / "summary.csv")
+    publish_bytes(_page(settings, task, summary).encode(), folder / "summary.md")
+    plain = json.dumps({"task": task, **asdict(settings)}, indent=1, sort_keys=True, default=str)
+    publish_bytes(plain.encode(), folder / "settings.json")
+    return Evaluated(folder, summary)
+
+
+def _page(settings: EvaluateSettings, task: str, summary: pd.DataFrame) -> str:
+    parts = [f"# {settings.predictions}: {task}\n", _NOTE]
+    for by in summary["group_by"].unique():
+        table = summary[summary["group_by"] == by]
+        parts += [
+            f"\n## {'Overall' if not by else f'By {by}'}\n",
+            markdown(HEAD, shown_rows(table)),
+        ]
+    return "\n".join(parts)
+
+
+_NOTE: Final = (
+    "Value with its 95 % bootstrap interval over studies. n: studies with a value; missing: studies with a reference\n"
+    "and without a value, and why. A missing value counts nowhere as 0.\n"
+)
+HEAD: Final = ("group", "measure", "of", "view", "phase", "value (95 %)", "unit", "sd", "n", "missing")
+
+
+def shown_rows(summary: pd.DataFrame) -> list[list[str]]:
+    """The rows of the summary as text under :data:`HEAD`, for a page or a terminal."""
+    rows = []
+    for row in summary.to_dict("records"):
+        interval = f" ({number(row['ci_low'])} to {number(row['ci_high'])})" if math.isfinite(row["ci_low"]) else ""
+        why = ", ".join(f"{n} {reason}" for reason, n in json.loads(row["reasons"]).items())
+        value = f"{number(row['value'])}{interval}"
+        cells = [row[name] for name in ("group", "measure", "of", "view", "phase")]
+        rows.append([*cells, value, row["unit"], number(row["sd"]), str(row["n"]), why or "0"])
+    return rows

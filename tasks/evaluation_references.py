@@ -1,0 +1,111 @@
+"""What predictions are compared with: references of the store, a table of values; and the groups of people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from cmr_models.groups import age_band
+from tasks import reference_table
+from tasks.ledger import Ledger
+from tasks.store import Cohort
+
+_GROUPS: Final = ("data_set", "sex", "vendor", "centre", "diagnosis", "age_band")
+_AGE_EDGES_YEARS: Final = (55, 65, 75)
+_MOST_GROUPS: Final = 12
+
+
+def references(
+    cohort: Cohort, ledger: Ledger, file: Path | None, people: Path | None, columns: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Everything known of each converted study, by study.
+
+    Args:
+        cohort: its table of references is used where there is one.
+        ledger: tells the converted studies, and in which views people drew.
+        file: a table of reference values (CSV or Parquet) by ``study``, or by ``participant`` and ``visit``, or by
+            ``participant`` alone; its columns come before those of the store.
+        people: the participants' table, likewise.
+        columns: our name -> the participants' table's.
+
+    Returns:
+        Index ``study``; ``participant``, ``visit``, ``labelled`` and ``marked`` (view -> frames), all columns of the
+        tables, ``age_band`` and ``bmi_kg_m2``.
+
+    Raises:
+        ValueError: if a table names no study, or one twice.
+    """
+    rows = [
+        {"study": outcome.study, **_drawn(outcome.summary.get("views", {}))}
+        for outcome in ledger.outcomes("convert")
+        if outcome.status == "ok"
+    ]
+    table = pd.DataFrame(rows, columns=["study", "labelled", "marked"]).set_index("study")
+    parts = [name.rpartition("-") for name in table.index]
+    table["participant"], table["visit"] = [part[0] for part in parts], [part[2] for part in parts]
+    told = reference_table.table_path(cohort)
+    for source, names in ((people, columns or {}), (told if told.exists() else None, {}), (file, {})):
+        if source is not None:
+            table = _joined(table, _read(source, names), source.name)
+    return _with_derived(table)
+
+
+def as_number(value: Any) -> float:
+    """A cell as a number; NaN where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def group_columns(table: pd.DataFrame, chosen: Sequence[str] | None) -> list[str]:
+    """The chosen columns; without a choice those of the usual ones in which the people differ."""
+    if chosen is not None:
+        return list(chosen)
+    return [name for name in _GROUPS if name in table and 2 <= table[name].nunique() <= _MOST_GROUPS]
+
+
+def _drawn(views: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[int]]]:
+    return {
+        name: {view: summary[key] for view, summary in views.items() if summary.get(key)}
+        for name, key in (("labelled", "labelled_frames"), ("marked", "marked_frames"))
+    }
+
+
+def _read(source: Path, names: Mapping[str, str]) -> pd.DataFrame:
+    text = {names.get(name, name): str for name in ("study", "participant", "visit")}
+    table = pd.read_parquet(source) if source.suffix == ".parquet" else pd.read_csv(source, dtype=text)
+    table = table.rename(columns={theirs: ours for ours, theirs in names.items()})
+    return table.astype({name: str for name in ("study", "participant", "visit") if name in table})
+
+
+def _joined(table: pd.DataFrame, more: pd.DataFrame, name: str) -> pd.DataFrame:
+    """``table`` with the columns of ``more`` where it knows the study; what it does not know stays as it was."""
+    keys = next((k for k in (["study"], ["participant", "visit"], ["participant"]) if set(k) <= set(more)), None)
+    if keys is None:
+        raise ValueError(f"{name} has neither study nor participant; it has {sorted(map(str, more.columns))}")
+    if more.duplicated(keys).any():
+        raise ValueError(f"{name} has {int(more.duplicated(keys).sum())} rows with the same {' and '.join(keys)}")
+    kept = more.columns.difference(["study", "participant", "visit", "labelled", "marked"])
+    found = table.reset_index()[keys].merge(more[[*keys, *kept]], on=keys, how="left")
+    result = table.copy()
+    for column in kept:
+        new = pd.Series(found[column].array, index=table.index)
+        result[column] = new.where(new.notna(), table[column]) if column in table else new
+    return result
+
+
+def _with_derived(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.copy()
+    if "age_years" in table:
+        table["age_band"] = age_band(
+            pd.to_numeric(table["age_years"], errors="coerce").to_numpy(float), _AGE_EDGES_YEARS
+        )
+    if {"height_cm", "weight_kg"} <= set(table) and "bmi_kg_m2" not in table:
+        height, weight = (pd.to_numeric(table[name], errors="coerce") for name in ("height_cm", "weight_kg"))
+        table["bmi_kg_m2"] = (weight / (height / 100) ** 2).replace([np.inf], np.nan)
+    return table

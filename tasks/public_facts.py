@@ -1,0 +1,243 @@
+"""What the public data sets tell of each case beside its images: diagnosis, scanner, sex, age, volumes, frames.
+
+One reader a data set; each takes what the set's file says and gives it under the names of :data:`FACTS`. A value that
+is not there or no number is left out. Frames count from 0, as in the set's whole cine.
+
+In doubt: heights of M&Ms are taken as centimetres, and its ED and ES as counted from 0 (those of ACDC count from 1);
+the ejection fraction of EMIDEC was measured by echocardiography, so it has a name of its own; the letter of an EMIDEC
+case (N or P) is its diagnosis.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+Facts = dict[str, Any]
+
+FACTS: Final[Mapping[str, str]] = {
+    "data_set": "str",
+    "split": "str",
+    "diagnosis": "str",
+    "vendor": "str",
+    "scanner": "str",
+    "field_t": "float64",
+    "centre": "str",
+    "sex": "str",
+    "age_years": "float64",
+    "height_cm": "float64",
+    "weight_kg": "float64",
+    "ed_frame": "Int64",
+    "es_frame": "Int64",
+    "lvedv_ml": "float64",
+    "lvesv_ml": "float64",
+    "lvef_pct": "float64",
+    "lvef_echo_pct": "float64",
+}
+"""Every fact, and its type in the table."""
+
+_MAX_BYTES: Final = 20 * 2**20
+_LEVELS_UP: Final = 6
+_SEX: Final = {"m": "male", "f": "female", "male": "male", "female": "female"}
+_SPLITS: Final = {
+    "training": "train", "train": "train", "train25": "train", "labeled": "train", "unlabeled": "unlabelled",
+    "validation": "validation", "validate": "validation", "testing": "test", "test": "test", "test20": "test",
+    "test_retest_100": "test",
+}  # fmt: skip
+
+
+def facts_of(data_set: str, paths: Sequence[str], participant: str, visit: str = "1") -> tuple[Facts, bool]:
+    """What is told of one case, and whether the file that should tell it was there and had it.
+
+    Args:
+        data_set: as :mod:`tasks.public_layouts` names them.
+        paths: files of the case.
+        participant: of the case; of Kaggle, its number.
+        visit: of the case.
+    """
+    reader = _READERS.get(data_set)
+    told: Facts | None = reader(Path(paths[0]), participant, visit) if reader else {}
+    facts = {"data_set": data_set, "split": _split(paths[0]), **(told or {})}
+    return {name: value for name, value in facts.items() if _known(value)}, told is not None
+
+
+def _known(value: Any) -> bool:
+    return value not in ("", None) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def _split(path: str) -> str:
+    """The innermost folder that names a split."""
+    return next((_SPLITS[part.lower()] for part in reversed(Path(path).parts[:-1]) if part.lower() in _SPLITS), "")
+
+
+# one reader a data set: None if there is nothing on the case
+
+
+def _acdc(path: Path, _participant: str, _visit: str) -> Facts | None:
+    found = _lines(path.parent / "Info.cfg")
+    if not found:
+        return None
+    return {
+        "diagnosis": found.get("group", ""),
+        "height_cm": _number(found.get("height")),
+        "weight_kg": _number(found.get("weight")),
+        **_frames(found.get("ed"), found.get("es"), first=1),
+    }
+
+
+def _mnms(path: Path, participant: str, _visit: str) -> Facts | None:
+    row = _row(_above(path, "*Dataset_[Ii]nformation*.csv"), participant, "external code")
+    return row and {
+        "diagnosis": row.get("pathology", ""),
+        "vendor": row.get("vendorname", "") or row.get("vendor", ""),
+        "centre": row.get("centre", ""),
+        **_person(row),
+        **_frames(row.get("ed"), row.get("es"), first=0),
+    }
+
+
+def _mnms2(path: Path, participant: str, _visit: str) -> Facts | None:
+    row = _row(_above(path, "dataset_information.csv"), participant, "subject_code")
+    number = int(participant)
+    split = "train" if number <= 160 else "validation" if number <= 200 else "test"
+    return row and {
+        "split": split,
+        "diagnosis": row.get("disease", ""),
+        "vendor": row.get("vendor", ""),
+        "scanner": row.get("scanner", ""),
+        "field_t": _number(row.get("field")),
+    }
+
+
+def _emidec(path: Path, participant: str, _visit: str) -> Facts | None:
+    found = _lines(path.parents[2] / f"{participant.replace('_', ' ')}.txt")
+    return found and {
+        "diagnosis": participant.rpartition("_")[2][:1],
+        "sex": _SEX.get(found.get("sex", "").lower(), ""),
+        "age_years": _number(found.get("age")),
+        "lvef_echo_pct": _number(found.get("fevg")),
+    }
+
+
+def _rescan(path: Path, participant: str, visit: str) -> Facts | None:
+    """``<split>_metadata.csv``: ``pid`` is the case's folder within the split."""
+    case = re.sub(r"^([A-Z])_(s_\d+)$", r"\1/\2", participant)
+    case = case if case != participant else f"{participant}_{visit}"
+    tables = [t for t in _above(path, "*_metadata.csv") if t.name.removesuffix("_metadata.csv") in path.parts]
+    row = _row(tables, case, "pid")
+    return row and {
+        "centre": case.split("/")[0] if "/" in case else "",
+        "lvedv_ml": _number(row.get("edv")),
+        "lvesv_ml": _number(row.get("esv")),
+        "lvef_pct": _number(row.get("ef")),
+        **_frames(row.get("ed_index"), row.get("es_index"), first=0),
+    }
+
+
+def _kaggle(path: Path, case: str, _visit: str) -> Facts | None:
+    """``Id, Systole, Diastole``, or of the last stage ``Id`` as ``701_Diastole`` with ``Volume``; in mL."""
+    tables = [table for name in ("train.csv", "validate.csv", "solution.csv") for table in _above(path, name)]
+    row = _row(tables, case, "id") or {}
+    volumes = {
+        phase: row.get(phase) or (_row(tables, f"{case}_{phase}", "id") or {}).get("volume")
+        for phase in ("diastole", "systole")
+    }
+    edv_ml, esv_ml = _number(volumes["diastole"]), _number(volumes["systole"])
+    if not (math.isfinite(edv_ml) and math.isfinite(esv_ml)):
+        return None
+    ef_pct = 100 * (edv_ml - esv_ml) / edv_ml if edv_ml > 0 else math.nan
+    return {"lvedv_ml": edv_ml, "lvesv_ml": esv_ml, "lvef_pct": ef_pct}
+
+
+def _landmark(_path: Path, _participant: str, _visit: str) -> Facts | None:
+    return {}
+
+
+_READERS: Final[Mapping[str, Callable[[Path, str, str], Facts | None]]] = {
+    "acdc": _acdc, "mnms": _mnms, "mnms2": _mnms2, "emidec": _emidec, "rescan": _rescan, "kaggle": _kaggle,
+    "landmark": _landmark,
+}  # fmt: skip
+
+
+# parts of records
+
+
+def _person(row: Mapping[str, str]) -> Facts:
+    return {
+        "sex": _SEX.get(row.get("sex", "").lower(), ""),
+        "age_years": _number(row.get("age")),
+        "height_cm": _number(row.get("height")),
+        "weight_kg": _number(row.get("weight")),
+    }
+
+
+def _frames(ed: str | None, es: str | None, *, first: int) -> Facts:
+    frames = {"ed_frame": _number(ed) - first, "es_frame": _number(es) - first}
+    return {name: int(value) for name, value in frames.items() if math.isfinite(value) and value >= 0}
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float((text or "").strip().replace(",", "."))
+    except ValueError:
+        return math.nan
+
+
+# files
+
+
+def _above(path: Path, pattern: str) -> list[Path]:
+    """The files of that name in the nearest folder above that has any."""
+    for folder in list(path.parents)[:_LEVELS_UP]:
+        found = sorted(folder.glob(pattern))
+        if found:
+            return found
+    return []
+
+
+def _row(tables: Sequence[Path], wanted: str, column: str) -> dict[str, str] | None:
+    """The row of ``wanted``; numbers match whatever their leading zeros."""
+    for table in tables:
+        row = _indexed(table, column, table.stat().st_mtime_ns).get(_plain(wanted))
+        if row is not None:
+            return dict(row)
+    return None
+
+
+def _plain(text: str) -> str:
+    return text.strip().lower().lstrip("0") or "0"
+
+
+@lru_cache(maxsize=16)
+def _indexed(table: Path, column: str, _mtime_ns: int) -> Mapping[str, Mapping[str, str]]:
+    """Rows by the value in ``column``, names in lower case; empty if the table cannot be read."""
+    text = _text(table)
+    if not text:
+        return {}
+    delimiter = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
+    try:
+        rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
+    except csv.Error:
+        return {}
+    named = [{str(k).strip().lower(): str(v or "").strip() for k, v in row.items() if k is not None} for row in rows]
+    return {_plain(row[column]): row for row in named if row.get(column)}
+
+
+def _lines(file: Path) -> dict[str, str]:
+    """``name: value`` lines, names in lower case and without marks; empty if the file cannot be read."""
+    pairs = (line.split(":", 1) for line in _text(file).splitlines() if ":" in line)
+    return {re.sub(r"[^a-z0-9 ()+]", "", name.lower()).strip(): value.strip() for name, value in pairs}
+
+
+def _text(file: Path) -> str:
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            return ""
+        return file.read_bytes().decode("utf-8-sig", "replace")
+    except OSError:
+        return ""

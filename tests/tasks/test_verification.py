@@ -1,0 +1,88 @@
+"""Every published file is read again, those of the predict stage too, and the ledger is rebuilt from them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from cmr_models.contracts import prediction
+from tasks import store
+from tasks.ledger import Outcome, open_ledger
+from tasks.store import Cohort
+from tasks.verification import Verified, published_files, verify_files
+from tasks.zarr_encoding import encode_tree
+
+_FOLDER = "regression_ef-net"
+_STAGE = f"predict {_FOLDER}"
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Cohort:
+    place = Cohort(tmp_path)
+    outcomes = []
+    for k in range(3):
+        tree = xr.DataTree.from_dict({"/answer": xr.Dataset({"value": ((), float(k))})})
+        summary = {"values": {"ef": float(k)}, "missing": {}}
+        tree.attrs.update(key=f"key{k}", study_key="s", task="regression_ef", summary=summary)
+        published = store.publish(encode_tree(tree), place.prediction(_FOLDER, f"p{k}-1"))
+        outcomes.append(
+            Outcome(f"p{k}-1", _STAGE, "ok", key=f"key{k}", summary={**summary, "file": published._asdict()})
+        )
+    for folder in (_FOLDER, "landmark_heatmap-net"):
+        store.publish_rejection(
+            place.prediction(folder, "p9-1"), key="k9", status="quarantined", reason="phases_unknown", detail=""
+        )
+    other = prediction({"sax": np.zeros((1, 1, 4, 4), np.uint8)}, key="x", study_key="s")
+    store.publish(encode_tree(other), place.prediction("another_segmenter", "p0-1"))
+    with open_ledger(place.ledger) as ledger:
+        ledger.record(outcomes)
+    return place
+
+
+def _verified(cohort: Cohort) -> Verified:
+    return verify_files(cohort, published_files(cohort, "default"), lambda n: None)
+
+
+def test_predictions_are_found_by_their_task_and_labels_of_other_models_left_alone(cohort: Cohort) -> None:
+    files = published_files(cohort, "default")
+    assert {(file.stage, file.study) for file in files} == {
+        ("predict landmark_heatmap-net", "p9-1"), *[(_STAGE, f"p{k}-1") for k in (0, 1, 2, 9)],
+    }  # fmt: skip
+
+
+def test_a_damaged_and_an_exchanged_prediction_are_put_aside_and_forgotten(cohort: Cohort) -> None:
+    damaged, exchanged = (cohort.prediction(_FOLDER, f"p{k}-1") for k in (0, 1))
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    damaged.write_bytes(bytes(content))
+    exchanged.write_bytes(cohort.prediction(_FOLDER, "p2-1").read_bytes())
+    found = _verified(cohort)
+    assert len(found.damaged) == 2
+    assert found.forgotten == 2
+    assert not damaged.exists()
+    with open_ledger(cohort.ledger) as ledger:
+        assert set(ledger.entries(_STAGE)) == {"p2-1", "p9-1"}
+
+
+def test_a_lost_ledger_comes_back_with_values_and_reasons(cohort: Cohort) -> None:
+    with open_ledger(cohort.ledger) as ledger:
+        before = {o.study: o for o in ledger.outcomes(_STAGE)}
+    cohort.ledger.unlink()
+    assert _verified(cohort).restored == 5
+    with open_ledger(cohort.ledger) as ledger:
+        after = {o.study: o for o in ledger.outcomes(_STAGE)}
+        assert ledger.entries("predict landmark_heatmap-net")["p9-1"].reason == "phases_unknown"
+    assert {s: o.summary for s, o in before.items()} == {s: after[s].summary for s in before}
+    assert after["p9-1"].status == "quarantined"
+    again = _verified(cohort)
+    assert (again.restored, again.forgotten, again.damaged) == (0, 0, [])
+
+
+def test_a_predict_stage_whose_folder_is_gone_is_forgotten(cohort: Cohort) -> None:
+    for k in range(3):
+        cohort.prediction(_FOLDER, f"p{k}-1").unlink()
+    store.receipt_path(cohort.prediction(_FOLDER, "p9-1")).unlink()
+    assert _verified(cohort).forgotten == 3
+    with open_ledger(cohort.ledger) as ledger:
+        assert not ledger.entries(_STAGE)
