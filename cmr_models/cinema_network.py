@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping
 from typing import Any, Self
@@ -12,16 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cmr_models import grid, zoo
+from cmr_models import grid, placement, zoo
 from cmr_models.grid import Grid
-from cmr_models.heart_box import Middle, heart_middle
+from cmr_models.heart_box import Middle
 from cmr_models.memory_reuse import keep_freed_memory
-from cmr_models.reasons import StudyRejected
 from cmr_models.scan import Scan
-from cmr_models.segmentation import Segmenter, chosen_device, chosen_precision
+from cmr_models.segmentation import chosen_device, chosen_precision
 
-_LOCATED_BY = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
-_MIN_GAP_MM = 0.1
 _FULL_PRECISION = ("pred_head_dict",)
 
 
@@ -79,30 +75,25 @@ class CinemaNetwork:
         Raises:
             StudyRejected: ``planes_coincide`` if two short-axis planes share a place: the stack has no order.
         """
-        places = np.sort(scan.offset_mm)
-        if scan.view == "sax" and len(places) > 1 and np.diff(places).min() < _MIN_GAP_MM:
-            raise StudyRejected("planes_coincide", f"Among {len(places)} planes.")
-        middle = heart_middle(scan.images, scan.pixel_mm, scan.crossing_px, _locator(scan.view))
-        shape = (scan.images.shape[2], scan.images.shape[3])
-        x, y, *_ = self.size(scan.view)
-        spacing_mm = (self.card.pixel_mm, self.card.pixel_mm, grid.SPACING_MM[2])
-        offset_mm = scan.offset_mm if scan.view == "sax" else scan.offset_mm[:1]
-        placed = grid.place(shape, scan.pixel_mm, middle.px, offset_mm, box=(x, y), spacing_mm=spacing_mm)
-        return placed, middle
+        return placement.around_heart(scan, self.size(scan.view), self.card.pixel_mm)
 
-    def run(self, images: Mapping[str, npt.NDArray[np.float32]], method: str = "forward") -> dict[str, Tensor]:
+    def run(
+        self, images: Mapping[str, npt.NDArray[np.float32]], method: str = "forward", n_slices: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Answers in float32 on the CPU, by name; a single tensor is called "out".
 
         Args:
             images: view to ``(batch, channel, x, y[, z])``.
             method: of the network ("features" of the autoencoder).
+            n_slices: ``(batch,)`` short-axis slices that are no padding; None lets padding be black image.
         """
         placed = {view: self._placed(image) for view, image in images.items()}
         autocast = torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=not self._casts and self.precision == torch.bfloat16
         )
         with torch.inference_mode(), autocast:
-            answer: Any = getattr(self.network, method)(placed)
+            run = getattr(self.network, method)
+            answer: Any = run(placed) if n_slices is None else run(placed, n_slices=n_slices)
         named = answer if isinstance(answer, dict) else {"out": answer}
         return {name: value.float().cpu() for name, value in named.items()}
 
@@ -110,20 +101,3 @@ class CinemaNetwork:
         dtype = self.precision if self._casts else torch.float32
         layout = torch.channels_last_3d if image.ndim == 5 else torch.channels_last
         return torch.from_numpy(image).to(self.device, dtype).contiguous(memory_format=layout)
-
-
-def _locator(view: str) -> Any:
-    """The embedded network's view of where the heart is; None for views that it does not know."""
-    if view not in _LOCATED_BY:
-        return None
-
-    def locate(images: npt.NDArray[np.generic], pixel_mm: tuple[float, float]) -> tuple[tuple[float, float], float]:
-        placement, score = _default(_LOCATED_BY[view]).locate_surely(images, pixel_mm)
-        return placement.centre_px, score
-
-    return locate
-
-
-@functools.lru_cache(maxsize=2)
-def _default(task: str) -> Segmenter:
-    return Segmenter.load("default", task)

@@ -28,6 +28,7 @@ from cmr_models.segmentation import chosen_device
 from cmr_models.zoo import ModelCard, save, transfer
 from tasks.finetuning_objectives import answered, loss_of, network_config, score
 from tasks.finetuning_settings import FinetuningSettings
+from tasks.tensorboard_log import open_board
 
 _CHECKPOINT = "checkpoint.pt"
 
@@ -79,6 +80,7 @@ def finetune(
         raise ValueError("there is no training sample; give a table with studies that are in the cohort")
     run = _Run(settings, training, output, init)
     run.resume()
+    run.open_board()
     while run.step < settings.steps and not run.stopped:
         run.advance()
         if run.step % settings.evaluate_every == 0 or run.step == settings.steps:
@@ -127,6 +129,7 @@ class _Run:
         self.step, self.stale, self.best_score = 0, 0, -math.inf
         self.best = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
         self.losses: list[float] = []
+        self.board: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -196,6 +199,11 @@ class _Run:
         self.best, self.best_score = state["best"], state["best_score"]
         self.step, self.stale = state["step"], state["stale"]
 
+    def open_board(self) -> None:
+        """Begin to write for TensorBoard, if the settings ask for it."""
+        if self.settings.tensorboard and self.is_first:
+            self.board = open_board(self.output / "tensorboard", self.step)
+
     def _identity(self) -> dict[str, Any]:
         return self.settings.identity() | {"begun": self.begun, "samples": len(self.training)}
 
@@ -241,6 +249,10 @@ class _Run:
             if new:
                 writer.writeheader()
             writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+        if self.board is not None:
+            for name, value in row.items():
+                self.board.add_scalar(name, value, self.step)
+            self.board.flush()
 
     def _checkpoint(self) -> None:
         temporary = self.output / f".{_CHECKPOINT}.new"
@@ -294,7 +306,8 @@ def _card(settings: FinetuningSettings, run: _Run, data: tuple[str, ...]) -> Mod
     used = f"{len(run.kept)} of {len(run.training)} training samples"
     evaluation = {"validation": run.best_score} if math.isfinite(run.best_score) else {}
     return ModelCard(
-        name=settings.name, task=settings.task, kind=settings.kind, config=run.config, pixel_mm=1.0,
+        name=settings.name, task=settings.task, kind=settings.kind, config=run.config,
+        pixel_mm=settings.pixel_mm,
         size=int(settings.config.get("sax_size" if settings.views[0] == "sax" else "lax_size", (256,))[0]),
         training_data=(used, *data), training_settings=settings.identity(), evaluation=evaluation,
         licence="Apache-2.0", preprocessing="cinema", views=settings.views, classes=settings.classes,

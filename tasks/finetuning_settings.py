@@ -11,7 +11,7 @@ from typing import Any
 from cmr_models.sample_augmentation import SampleAugmentation
 
 FAMILIES = ("segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate", "pretrain")
-_MACHINE = ("device", "threads")
+_MACHINE = ("device", "threads", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class FinetuningSettings:
         name: of the model.
         kind: of :func:`cmr_models.nets.build`.
         config: its settings, without ``out_chans`` and ``views``.
+        pixel_mm: of the network's input.
         views: that the network takes.
         classes: names of the outputs: labels with background first, classes, or landmarks.
         seed: of weights, order, augmentation and the subset that ``proportion`` takes.
@@ -42,6 +43,7 @@ class FinetuningSettings:
         low_precision: bfloat16 where the device has it.
         device: "auto", "cpu", "cuda".
         threads: of torch; 0 leaves them.
+        tensorboard: whether the figures go to TensorBoard too (``pip install cmr-cohort[tensorboard]``).
         augmentation: ranges.
     """
 
@@ -49,6 +51,7 @@ class FinetuningSettings:
     name: str = "finetuned"
     kind: str = "ConvViT"
     config: Mapping[str, Any] = field(default_factory=dict)
+    pixel_mm: float = 1.0
     views: tuple[str, ...] = ("sax",)
     classes: tuple[str, ...] = ()
     seed: int = 0
@@ -67,11 +70,14 @@ class FinetuningSettings:
     low_precision: bool = True
     device: str = "auto"
     threads: int = 0
+    tensorboard: bool = False
     augmentation: SampleAugmentation = field(default_factory=SampleAugmentation)
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise ValueError(f"unknown task {self.task!r}")
+        if not self.pixel_mm > 0:
+            raise ValueError(f"pixel_mm must be positive, got {self.pixel_mm}")
         if not 0 < self.proportion <= 1:
             raise ValueError(f"data.proportion must lie in (0, 1], got {self.proportion}")
         if self.evaluate_every < 1 or self.batch < 1:

@@ -54,12 +54,12 @@ class Extent:
     pretraining_hearts: int = 300
     labelled_hearts: int = 90
     test_hearts: int = 90
-    pretraining_steps: int = 800
+    pretraining_steps: int = 900
     steps: Mapping[str, int] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.steps is None:
-            steps = {"segment_sax": 150, "regression_ef": 200, "classification_disease": 200, "landmark_heatmap": 300}
+            steps = {"segment_sax": 120, "regression_ef": 200, "classification_disease": 200, "landmark_heatmap": 300}
             object.__setattr__(self, "steps", steps)
 
 
@@ -131,8 +131,8 @@ def run(work: Path, root: Path, *, quick: bool = False) -> None:
 def pretrained(hearts: Hearts, steps: int, folder: Path) -> dict[str, Tensor]:
     """Weights of the autoencoder after ``steps`` steps on ``hearts``."""
     settings = FinetuningSettings(
-        task="pretrain", name="demonstration", kind="CineMA", config=VIT, views=("sax", "lax_4c"), steps=steps,
-        warmup_steps=min(50, steps // 2), evaluate_every=50, augmentation=_GENTLE, **_common(),
+        task="pretrain", name="demonstration", kind="CineMA", pixel_mm=PIXEL_MM, config=VIT, views=("sax", "lax_4c"),
+        steps=steps, warmup_steps=min(50, steps // 2), evaluate_every=50, augmentation=_GENTLE, **_common(),
     )  # fmt: skip
     finetune(settings, TaskSamples(hearts, "pretrain"), None, folder)
     return zoo.load(folder)[0].state_dict()
@@ -154,7 +154,7 @@ def _trained(
 ) -> _Answers:  # fmt: skip
     kind, config = arms(task)[arm]
     settings = FinetuningSettings(
-        task=task, name=arm, kind=kind, config=config, steps=extent.steps[task], warmup_steps=10,
+        task=task, name=arm, kind=kind, pixel_mm=PIXEL_MM, config=config, steps=extent.steps[task], warmup_steps=10,
         evaluate_every=50, augmentation=_GENTLE, **_common(), **TASKS[task],
     )  # fmt: skip
     folder = work / task / f"{kind}_{'pretrained' if arm == PRETRAINED else 'scratch'}_{proportion}"

@@ -1,5 +1,6 @@
 """CineMA's segmenter: the same answer as the bare network, on the study's own grid, however long the stack."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,26 @@ def test_two_planes_in_one_place_are_a_reason_to_set_the_study_aside(sax_model: 
     scan = Scan("sax", _images(1, 3, 32, 32), (1.0, 1.0), (0.0, 10.0, 10.0))
     with pytest.raises(StudyRejected, match="planes_coincide"):
         CinemaSegmenter.load(sax_model, precision="fp32").crops(scan)
+
+
+def test_masked_padding_leaves_out_what_only_fills_up_a_short_stack(sax_model: Path) -> None:
+    crops = np.random.default_rng(0).random((2, 1, 32, 32, 4), np.float32)
+    crops[0, ..., 2:] = 0  # a stack of two slices
+    segmenter = CinemaSegmenter.load(sax_model, precision="fp32")
+    black = segmenter.answers(crops)
+    segmenter.pad("masked")
+    masked = segmenter.answers(crops)
+    with torch.inference_mode():
+        asked = segmenter.network({"sax": torch.from_numpy(crops)}, n_slices=torch.tensor([2, 4]))["sax"]
+    np.testing.assert_array_equal(masked, asked.softmax(1).half().numpy())
+    assert np.abs(masked[0, ..., :2].astype(float) - black[0, ..., :2]).max() > 1e-3
+    np.testing.assert_allclose(masked[1], black[1], atol=2e-3)  # nothing to leave out
+
+
+def test_a_network_that_cannot_leave_slices_out_is_not_asked_to(sax_model: Path) -> None:
+    segmenter = CinemaSegmenter.load(sax_model, precision="fp32")
+    with pytest.raises(ValueError, match="'black' or 'masked'"):
+        segmenter.pad("mirrored")  # type: ignore[arg-type]
+    segmenter.card = replace(segmenter.card, kind="UNet")
+    with pytest.raises(ValueError, match="only ConvUNetR can leave padding out"):
+        segmenter.pad("masked")
