@@ -1,6 +1,7 @@
 """The demonstrations of docs/demonstrations.md: each runs, writes its results, its table and its figure.
 
     python -m benchmarks.demonstration cinema
+    python -m benchmarks.demonstration risk
 
 A killed run goes on where it was when it is started again.
 """
@@ -10,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.demonstrations import cinema
+from benchmarks.demonstrations import cinema, risk
 
 ROOT = Path(__file__).parents[1]
-RUNS = {"cinema": cinema.run}
+RUNS = {"cinema": cinema.run, "risk": risk.run}
 
 
 def main() -> None:

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.demonstrations import cinema_page
 from benchmarks.demonstrations.hearts import DISEASES, LANDMARKS, PIXEL_MM, SIZE, SLICES, Hearts, simulated
@@ -106,17 +106,7 @@ def arms(task: str) -> dict[str, tuple[str, dict[str, Any]]]:
 def run(work: Path, root: Path, *, quick: bool = False) -> None:
     """Train what has not been trained; write results, table and figure under ``root``."""
     extent = QUICK if quick else Extent()
-    hearts = {
-        name: simulated(n, seed, work / f"{name}_{n}.npz")
-        for seed, (name, n) in enumerate(
-            (
-                ("unlabelled", extent.pretraining_hearts),
-                ("labelled", extent.labelled_hearts),
-                ("test", extent.test_hearts),
-            ),
-            start=1,
-        )
-    }
+    hearts = _hearts(extent, work)
     init = pretrained(hearts["unlabelled"], extent.pretraining_steps, work / "pretrain")
     rows = []
     for task in TASKS:
@@ -124,8 +114,36 @@ def run(work: Path, root: Path, *, quick: bool = False) -> None:
             found = {arm: _trained(task, arm, proportion, extent, hearts, init, work) for arm in arms(task)}
             rows += _rows(task, proportion, found, np.random.default_rng(0))
             print(json.dumps(rows[-len(found) :], indent=1), flush=True)
-    results = {"extent": asdict(extent), "rows": rows}
-    cinema_page.write(results, root, quick=quick)
+    cinema_page.write({"extent": asdict(extent), "rows": rows}, root)
+
+
+class Networks(NamedTuple):
+    """What other demonstrations take over, and the hearts that the autoencoder learned from."""
+
+    autoencoder: nn.Module
+    segmenter: nn.Module
+    unlabelled: Hearts
+
+
+def networks(work: Path, *, quick: bool = False) -> Networks:
+    """The pretrained autoencoder and the segmenter that began with it, trained if they are not in ``work``."""
+    extent = QUICK if quick else Extent()
+    hearts = _hearts(extent, work)
+    init = pretrained(hearts["unlabelled"], extent.pretraining_steps, work / "pretrain")
+    _trained("segment_sax", PRETRAINED, 1.0, extent, hearts, init, work)
+    segmenter = zoo.load(_folder(work, "segment_sax", PRETRAINED, 1.0))[0]
+    return Networks(zoo.load(work / "pretrain")[0], segmenter, hearts["unlabelled"])
+
+
+def _hearts(extent: Extent, work: Path) -> dict[str, Hearts]:
+    sizes = {
+        "unlabelled": extent.pretraining_hearts, "labelled": extent.labelled_hearts, "test": extent.test_hearts,
+    }  # fmt: skip
+    return {name: simulated(n, seed, work / f"{name}_{n}.npz") for seed, (name, n) in enumerate(sizes.items(), 1)}
+
+
+def _folder(work: Path, task: str, arm: str, proportion: float) -> Path:
+    return work / task / f"{arms(task)[arm][0]}_{'pretrained' if arm == PRETRAINED else 'scratch'}_{proportion}"
 
 
 def pretrained(hearts: Hearts, steps: int, folder: Path) -> dict[str, Tensor]:
@@ -157,7 +175,7 @@ def _trained(
         task=task, name=arm, kind=kind, pixel_mm=PIXEL_MM, config=config, steps=extent.steps[task], warmup_steps=10,
         evaluate_every=50, augmentation=_GENTLE, **_common(), **TASKS[task],
     )  # fmt: skip
-    folder = work / task / f"{kind}_{'pretrained' if arm == PRETRAINED else 'scratch'}_{proportion}"
+    folder = _folder(work, task, arm, proportion)
     seconds = folder / "processor_s.txt"
     whole, started = not folder.exists(), time.process_time()
     labelled = TaskSamples(hearts["labelled"], task, proportion)

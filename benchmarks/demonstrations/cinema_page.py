@@ -22,8 +22,8 @@ _TITLES = {
 }
 
 
-def write(results: Mapping[str, Any], root: Path, *, quick: bool) -> None:
-    """Results, table and figure under ``root``; a quick run writes them too, for a test of the whole path."""
+def write(results: Mapping[str, Any], root: Path) -> None:
+    """Results, table and figure under ``root``."""
     save_results(results, root, NAME)
     save_figure(drawn(results["rows"]), root, f"demonstration_{NAME}")
     write_section(root, NAME, rendered(results))
