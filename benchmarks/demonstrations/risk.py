@@ -53,7 +53,7 @@ class Extent:
     """How many people, how many of them imaged, how many features."""
 
     people: int = 5000
-    imaged: int = 1500
+    imaged: int = 1000
     components: int = 48
 
 
