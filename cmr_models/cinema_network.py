@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -15,17 +16,21 @@ from cmr_models import grid, placement, zoo
 from cmr_models.grid import Grid
 from cmr_models.heart_box import Middle
 from cmr_models.memory_reuse import keep_freed_memory
+from cmr_models.nets.vit import ChannelNorm
 from cmr_models.scan import Scan
 from cmr_models.segmentation import chosen_device, chosen_precision
 
-_FULL_PRECISION = ("pred_head_dict",)
+_LEAVES = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.LayerNorm)
+_FULL_PRECISION = ("pred_head_dict.", "dec_image_conv_block_dict.")
+_FULL_PRECISION_STEPS = 2
+_STEP = re.compile(r"decoder_dict\.\w+\.blocks\.\d+")
 
 
 class CinemaNetwork:
     """A network of :mod:`cmr_models.nets` that takes a dict of view to (batch, channel, x, y[, z]).
 
-    In bfloat16 the whole network is bfloat16 except its read-out, so that nothing is cast on the way; convolutions
-    run channels-last. On a processor the process keeps the memory that it has freed (:mod:`cmr_models.memory_reuse`).
+    In bfloat16 the network is bfloat16 but for the parts of :func:`lower_precision`; convolutions run channels-last.
+    On a processor the process keeps the memory that it has freed (:mod:`cmr_models.memory_reuse`).
 
     Attributes:
         card: the model's card.
@@ -41,10 +46,8 @@ class CinemaNetwork:
         if self.device.type == "cpu":
             keep_freed_memory()
         self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
-        if self._casts:
-            self.network.to(self.precision)
-            for name, part in self.network.named_children():
-                part.to(torch.float32 if name in _FULL_PRECISION else self.precision)
+        if self._casts and self.precision != torch.float32:
+            lower_precision(self.network, self.precision)
         for module in self.network.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -98,6 +101,29 @@ class CinemaNetwork:
         return {name: value.float().cpu() for name, value in named.items()}
 
     def _placed(self, image: npt.NDArray[np.float32]) -> Tensor:
-        dtype = self.precision if self._casts else torch.float32
         layout = torch.channels_last_3d if image.ndim == 5 else torch.channels_last
-        return torch.from_numpy(image).to(self.device, dtype).contiguous(memory_format=layout)
+        return torch.from_numpy(image).to(self.device).contiguous(memory_format=layout)
+
+
+def lower_precision(network: nn.Module, precision: torch.dtype) -> None:
+    """Cast a network of CineMA in place, but for the few parts in which rounding moves the logits most.
+
+    Those stay in float32: the read-out, the block that joins the image at full resolution, the last two steps of the
+    decoder, and the norms over channels. Of the base segmenter of random weights (192 x 192 x 11 and black padding,
+    standard deviation of the logits 0.5) the largest error falls from 0.017 to 0.006 for a sixth more processor time;
+    the transformer in float32 changes nothing.
+    """
+    network.to(precision)
+    steps = [name for name, _ in network.named_modules() if _STEP.fullmatch(name)]
+    depth = max((int(name.rsplit(".", 1)[1]) + 1 for name in steps), default=0)
+    last = tuple(f"{name}." for name in steps if int(name.rsplit(".", 1)[1]) >= depth - _FULL_PRECISION_STEPS)
+    for name, module in network.named_modules():
+        if isinstance(module, _LEAVES):
+            if name.startswith((*_FULL_PRECISION, *last)) or isinstance(module, ChannelNorm):
+                module.to(torch.float32)
+            module.register_forward_pre_hook(_to_weights)
+
+
+def _to_weights(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The inputs of a layer in the precision of its weights."""
+    return tuple(x.to(module.weight.dtype) for x in inputs)

@@ -1,5 +1,6 @@
 """CineMA's segmenter: the same answer as the bare network, on the study's own grid, however long the stack."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import xarray as xr
 from published_weights import write_segmenter
 
 from cmr_models import grid, zoo
+from cmr_models.cinema_network import CinemaNetwork
 from cmr_models.cinema_segmentation import CinemaSegmenter, _joined
 from cmr_models.contracts import cine_view
 from cmr_models.heart_box import crossing_px, heart_middle, moving_px
+from cmr_models.nets import build
 from cmr_models.reasons import StudyRejected
 from cmr_models.scan import Scan
 
@@ -99,6 +102,22 @@ def test_bfloat16_keeps_nearly_every_label(sax_model: Path) -> None:
     exact, quick = (s.run({"sax": crops})["sax"] for s in (full, fast))
     assert (exact - quick).abs().mean() <= 1e-2 * exact.std()
     assert (exact.argmax(1) == quick.argmax(1)).float().mean() > 0.97
+
+
+def test_bfloat16_moves_no_logit_by_more_than_a_hundredth() -> None:
+    """Networks of random weights, whose logits have a standard deviation of about 0.4."""
+    config = {"views": ["sax"], "size": "small", "sax_size": [64, 64, 4], "out_chans": 4}
+    card = zoo.ModelCard("x", "segment_sax", "ConvUNetR", config, 1.0, 64, preprocessing="cinema", views=("sax",))
+    torch.manual_seed(0)
+    network = build("ConvUNetR", **config)
+    image = {"sax": np.random.default_rng(0).random((1, 1, 64, 64, 4), np.float32)}
+    full, fast = (CinemaNetwork(copy.deepcopy(network), card, "cpu", p).run(image)["sax"] for p in ("fp32", "bf16"))
+    assert (full - fast).abs().max() <= 1e-2
+    whole = copy.deepcopy(network).eval().to(torch.bfloat16)
+    whole.pred_head_dict.float()  # it is asked in float32
+    with torch.inference_mode():
+        rounded = whole({"sax": torch.from_numpy(image["sax"]).bfloat16()})["sax"].float()
+    assert (full - fast).abs().max() < 0.7 * (full - rounded).abs().max()
 
 
 def test_what_moves_is_found_and_a_still_image_has_no_motion() -> None:
