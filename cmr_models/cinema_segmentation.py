@@ -114,7 +114,7 @@ class CinemaSegmenter(CinemaNetwork):
 
 def _n_imaged(volumes: npt.NDArray[np.float32]) -> torch.Tensor:
     """``(n,)`` slices up to the last one that is not black, at least one, of ``(n, 1, x, y, z)``."""
-    imaged = volumes.any(axis=(1, 2, 3))  # (n, z)
+    imaged = np.asarray((volumes != 0).any(axis=(1, 2, 3)))  # (n, z)
     last = imaged.shape[1] - imaged[:, ::-1].argmax(axis=1)
     return torch.from_numpy(np.where(imaged.any(axis=1), last, 1))
 

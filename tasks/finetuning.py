@@ -7,7 +7,6 @@ process sees the batches that several share.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Mapping
@@ -29,8 +28,7 @@ from cmr_models.zoo import ModelCard, save, transfer
 from tasks.finetuning_objectives import answered, loss_of, network_config, score
 from tasks.finetuning_settings import FinetuningSettings
 from tasks.tensorboard_log import open_board
-
-_CHECKPOINT = "checkpoint.pt"
+from tasks.training_files import append_metrics, drop_metrics_after, load_checkpoint, save_checkpoint
 
 
 class Sample(NamedTuple):
@@ -186,18 +184,14 @@ class _Run:
 
     def resume(self) -> None:
         """Take up the checkpoint, if there is one."""
-        file = self.output / _CHECKPOINT
-        if not file.exists():
-            if self.is_first:
-                (self.output / "metrics.csv").unlink(missing_ok=True)
-            return
-        state = torch.load(file, map_location=self.device, weights_only=True)
-        if state["settings"] != self._identity():
-            raise ValueError(f"{file} was made with other settings; give another output folder or delete it")
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.best, self.best_score = state["best"], state["best_score"]
-        self.step, self.stale = state["step"], state["stale"]
+        state = load_checkpoint(self.output, self._identity(), self.device)
+        if state is not None:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.best, self.best_score = state["best"], state["best_score"]
+            self.step, self.stale = state["step"], state["stale"]
+        if self.is_first:
+            drop_metrics_after(self.output, self.step)
 
     def open_board(self) -> None:
         """Begin to write for TensorBoard, if the settings ask for it."""
@@ -241,27 +235,19 @@ class _Run:
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
 
     def _log(self, measured: Mapping[str, float]) -> None:
-        file = self.output / "metrics.csv"
         row = {"step": self.step, "rate": self.optimiser.param_groups[-1]["lr"], **measured}
-        new = not file.exists()
-        with file.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+        append_metrics(self.output, row)
         if self.board is not None:
             for name, value in row.items():
                 self.board.add_scalar(name, value, self.step)
             self.board.flush()
 
     def _checkpoint(self) -> None:
-        temporary = self.output / f".{_CHECKPOINT}.new"
         state = {
             "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "best": self.best,
-            "best_score": self.best_score, "step": self.step, "stale": self.stale, "settings": self._identity(),
+            "best_score": self.best_score, "step": self.step, "stale": self.stale,
         }  # fmt: skip
-        torch.save(state, temporary)
-        os.replace(temporary, self.output / _CHECKPOINT)
+        save_checkpoint(self.output, state, self._identity())
 
 
 def predicted(

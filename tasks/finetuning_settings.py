@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cmr_models.sample_augmentation import SampleAugmentation
+from tasks.recipes import check_known, plain, tuples
 
 FAMILIES = ("segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate", "pretrain")
 _MACHINE = ("device", "threads", "tensorboard")
@@ -100,7 +101,7 @@ class FinetuningSettings:
     def identity(self) -> dict[str, Any]:
         """The settings that decide the weights, as plain values."""
         values = {key: value for key, value in asdict(self).items() if key not in _MACHINE}
-        return {key: _plain(value) for key, value in values.items()}
+        return {key: plain(value) for key, value in values.items()}
 
 
 def read_finetuning(file: Path, **changes: Any) -> FinetuningSettings:
@@ -112,16 +113,6 @@ def read_finetuning(file: Path, **changes: Any) -> FinetuningSettings:
     values: dict[str, Any] = tomllib.loads(file.read_text())
     data, ranges = values.pop("data", {}), values.pop("augmentation", {})
     values |= {key: value for key, value in (data | changes).items() if value is not None}
-    for given, known in ((values, FinetuningSettings), (ranges, SampleAugmentation)):
-        unknown = sorted(set(given) - {item.name for item in fields(known)})
-        if unknown:
-            raise ValueError(f"{file.name}: unknown settings {unknown}; known are {[f.name for f in fields(known)]}")
-    tuples = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    ranges = {key: tuple(value) if isinstance(value, list) else value for key, value in ranges.items()}
-    return replace(FinetuningSettings(**(values | tuples)), augmentation=SampleAugmentation(**ranges))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+    check_known(values, FinetuningSettings, file.name)
+    check_known(ranges, SampleAugmentation, file.name)
+    return replace(FinetuningSettings(**tuples(values)), augmentation=SampleAugmentation(**tuples(ranges)))
