@@ -126,12 +126,12 @@ class Networks(NamedTuple):
 
 
 def networks(work: Path, *, quick: bool = False) -> Networks:
-    """The pretrained autoencoder and the segmenter that began with it, trained if they are not in ``work``."""
+    """The pretrained autoencoder and the UNet, which segments better; trained if they are not in ``work``."""
     extent = QUICK if quick else Extent()
     hearts = _hearts(extent, work)
     init = pretrained(hearts["unlabelled"], extent.pretraining_steps, work / "pretrain")
-    _trained("segment_sax", PRETRAINED, 1.0, extent, hearts, init, work)
-    segmenter = zoo.load(_folder(work, "segment_sax", PRETRAINED, 1.0))[0]
+    _trained("segment_sax", "UNet", 1.0, extent, hearts, init, work)
+    segmenter = zoo.load(_folder(work, "segment_sax", "UNet", 1.0))[0]
     return Networks(zoo.load(work / "pretrain")[0], segmenter, hearts["unlabelled"])
 
 

@@ -63,5 +63,5 @@ def drawn(rows: list[dict[str, Any]]) -> Figure:
         axis.set_title(title, fontsize=10, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#d4d9de", linewidth=0.6)
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize=8, loc="best")
     return figure
