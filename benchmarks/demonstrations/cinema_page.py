@@ -11,7 +11,8 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
-from benchmarks.demonstrations.page import COLOURS, save_figure, save_results, table, write_section
+from benchmarks.demonstrations.page import COLOURS, save_figure, save_results, write_section
+from tasks.markdown_table import table
 
 NAME = "cinema"
 _TITLES = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,6 @@ def save_figure(figure: Figure, root: Path, name: str) -> None:
     figure.savefig(file, dpi=110, metadata={"Software": None})
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 def marks(name: str) -> tuple[str, str]:
     """What stands before and after the table of a demonstration."""
     return f"<!-- {name}: made by `python -m benchmarks.demonstration {name}` -->", f"<!-- {name}: end -->"
@@ -52,4 +46,4 @@ def write_section(root: Path, name: str, text: str) -> None:
     if begin not in page:
         page = f"{page}\n{begin}\n{end}\n"
     before, rest = page.split(begin, 1)
-    file.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end, 1)[1]}")
+    file.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{rest.split(end, 1)[1]}")

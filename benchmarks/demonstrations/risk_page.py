@@ -12,7 +12,8 @@ matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.demonstrations.page import COLOURS, save_figure, save_results, table, write_section
+from benchmarks.demonstrations.page import COLOURS, save_figure, save_results, write_section
+from tasks.markdown_table import table
 
 NAME = "risk"
 _MEASURE = {"death": "concordance"}
@@ -47,7 +48,7 @@ def rendered(results: Mapping[str, Any]) -> str:
     below = ["Condition", "Measure", "Covariates and", "People who", "n", "Cases", "Value (95 % interval)",
              "Largest gap (by chance, 95 %)"]  # fmt: skip
     agreement = [[name.removeprefix("image_"), f"{value:.2f}"] for name, value in results["agreement"].items()]
-    return "\n\n".join(
+    return "\n".join(
         [table(head, found), table(below, predicted), table(["From images", "Correlation with truth"], agreement)]
     )
 
