@@ -6,16 +6,19 @@ answered by windows that overlap by half, their probabilities averaged (Fu et al
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from cmr_models import grid
 from cmr_models.cinema_network import CinemaNetwork
 from cmr_models.grid import Grid
 from cmr_models.nets.windows import window_starts
 from cmr_models.scan import Scan
+
+Padding = Literal["black", "masked"]
 
 _OVERLAP = 0.5
 _GPU_SHARE = 4  # a volume takes the memory of many images
@@ -50,6 +53,20 @@ class Placed(NamedTuple):
 class CinemaSegmenter(CinemaNetwork):
     """A segmentation network, with the steps that a runner takes: :meth:`crops`, :meth:`answers`, :meth:`labels`."""
 
+    padding: Padding = "black"
+
+    def pad(self, padding: Padding) -> None:
+        """Choose what the network makes of slices that only fill up a short stack; long-axis views have none.
+
+        Raises:
+            ValueError: for an unknown choice, or "masked" of a network that cannot leave slices out.
+        """
+        if padding not in ("black", "masked"):
+            raise ValueError(f"padding must be 'black' or 'masked', got {padding!r}")
+        if padding == "masked" and self.card.kind != "ConvUNetR":
+            raise ValueError(f"{self.card.name} is a {self.card.kind}; only ConvUNetR can leave padding out")
+        self.padding = padding
+
     def batch_images(self, wanted: int) -> int:
         """How many volumes to a forward pass; a processor gains nothing from more than one."""
         return max(1, wanted // _GPU_SHARE) if self.device.type == "cuda" else 1
@@ -69,7 +86,8 @@ class CinemaSegmenter(CinemaNetwork):
 
     def answers(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
         """Class probabilities ``(n, class, x, y[, z])``, in half precision to keep whole studies in memory."""
-        answer = self.run({self.card.views[0]: crops})
+        masked = self.padding == "masked" and crops.ndim == 5
+        answer = self.run({self.card.views[0]: crops}, n_slices=_n_imaged(crops) if masked else None)
         logits = answer.get(self.card.views[0], answer.get("out"))
         if logits is None:
             raise ValueError(f"{self.card.name} answers {sorted(answer)}, not {self.card.views[0]!r}")
@@ -92,6 +110,13 @@ class CinemaSegmenter(CinemaNetwork):
             volume = _joined(windows[:, :, :x, :y], placed.starts, n_planes)
             labels[frame] = grid.restore(volume, placed.grid, (image[0], image[1]))
         return labels
+
+
+def _n_imaged(volumes: npt.NDArray[np.float32]) -> torch.Tensor:
+    """``(n,)`` slices up to the last one that is not black, at least one, of ``(n, 1, x, y, z)``."""
+    imaged = np.asarray((volumes != 0).any(axis=(1, 2, 3)))  # (n, z)
+    last = imaged.shape[1] - imaged[:, ::-1].argmax(axis=1)
+    return torch.from_numpy(np.where(imaged.any(axis=1), last, 1))
 
 
 def _joined(windows: npt.NDArray[Any], starts: tuple[int, ...], n_planes: int) -> npt.NDArray[np.float32]:

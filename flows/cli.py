@@ -246,7 +246,7 @@ def simulate(output: Path, workers: int, **choice: Any) -> None:
 @click.option("--cohort", type=_FOLDER, help="Train a network of CineMA on the studies of this cohort.")
 @click.option("--table", type=_FILE, help="CSV of what those studies teach: study, split, frames, target.")
 @click.option("--target", default="", help="Column of the class or value to learn.")
-@click.option("--labels", default="", help="Name of the cohort's predictions that hold the labels to learn.")
+@click.option("--labels", default="", help="Predictions to learn from [default: what is drawn in the studies].")
 def train(
     task_name: str,
     settings_file: Path,

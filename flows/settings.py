@@ -6,7 +6,7 @@ Paths in the file are relative to the file. Environment variables override it: `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import (
@@ -42,6 +42,9 @@ class SegmentSettings(_Section):
     batch_images: int = Field(default=64, gt=0, description="images a forward pass")
     precision: str = Field(
         default="auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the device has it"
+    )
+    padding: Literal["black", "masked"] = Field(
+        default="black", description="of stacks shorter than CineMA's input: black slices, as published, or left out"
     )
 
 

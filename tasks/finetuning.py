@@ -7,7 +7,6 @@ process sees the batches that several share.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Mapping
@@ -28,8 +27,8 @@ from cmr_models.segmentation import chosen_device
 from cmr_models.zoo import ModelCard, save, transfer
 from tasks.finetuning_objectives import answered, loss_of, network_config, score
 from tasks.finetuning_settings import FinetuningSettings
-
-_CHECKPOINT = "checkpoint.pt"
+from tasks.tensorboard_log import open_board
+from tasks.training_files import append_metrics, drop_metrics_after, load_checkpoint, save_checkpoint
 
 
 class Sample(NamedTuple):
@@ -79,6 +78,7 @@ def finetune(
         raise ValueError("there is no training sample; give a table with studies that are in the cohort")
     run = _Run(settings, training, output, init)
     run.resume()
+    run.open_board()
     while run.step < settings.steps and not run.stopped:
         run.advance()
         if run.step % settings.evaluate_every == 0 or run.step == settings.steps:
@@ -127,6 +127,7 @@ class _Run:
         self.step, self.stale, self.best_score = 0, 0, -math.inf
         self.best = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
         self.losses: list[float] = []
+        self.board: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -183,18 +184,19 @@ class _Run:
 
     def resume(self) -> None:
         """Take up the checkpoint, if there is one."""
-        file = self.output / _CHECKPOINT
-        if not file.exists():
-            if self.is_first:
-                (self.output / "metrics.csv").unlink(missing_ok=True)
-            return
-        state = torch.load(file, map_location=self.device, weights_only=True)
-        if state["settings"] != self._identity():
-            raise ValueError(f"{file} was made with other settings; give another output folder or delete it")
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.best, self.best_score = state["best"], state["best_score"]
-        self.step, self.stale = state["step"], state["stale"]
+        state = load_checkpoint(self.output, self._identity(), self.device)
+        if state is not None:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.best, self.best_score = state["best"], state["best_score"]
+            self.step, self.stale = state["step"], state["stale"]
+        if self.is_first:
+            drop_metrics_after(self.output, self.step)
+
+    def open_board(self) -> None:
+        """Begin to write for TensorBoard, if the settings ask for it."""
+        if self.settings.tensorboard and self.is_first:
+            self.board = open_board(self.output / "tensorboard", self.step)
 
     def _identity(self) -> dict[str, Any]:
         return self.settings.identity() | {"begun": self.begun, "samples": len(self.training)}
@@ -233,23 +235,19 @@ class _Run:
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
 
     def _log(self, measured: Mapping[str, float]) -> None:
-        file = self.output / "metrics.csv"
         row = {"step": self.step, "rate": self.optimiser.param_groups[-1]["lr"], **measured}
-        new = not file.exists()
-        with file.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+        append_metrics(self.output, row)
+        if self.board is not None:
+            for name, value in row.items():
+                self.board.add_scalar(name, value, self.step)
+            self.board.flush()
 
     def _checkpoint(self) -> None:
-        temporary = self.output / f".{_CHECKPOINT}.new"
         state = {
             "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "best": self.best,
-            "best_score": self.best_score, "step": self.step, "stale": self.stale, "settings": self._identity(),
+            "best_score": self.best_score, "step": self.step, "stale": self.stale,
         }  # fmt: skip
-        torch.save(state, temporary)
-        os.replace(temporary, self.output / _CHECKPOINT)
+        save_checkpoint(self.output, state, self._identity())
 
 
 def predicted(
@@ -294,7 +292,8 @@ def _card(settings: FinetuningSettings, run: _Run, data: tuple[str, ...]) -> Mod
     used = f"{len(run.kept)} of {len(run.training)} training samples"
     evaluation = {"validation": run.best_score} if math.isfinite(run.best_score) else {}
     return ModelCard(
-        name=settings.name, task=settings.task, kind=settings.kind, config=run.config, pixel_mm=1.0,
+        name=settings.name, task=settings.task, kind=settings.kind, config=run.config,
+        pixel_mm=settings.pixel_mm,
         size=int(settings.config.get("sax_size" if settings.views[0] == "sax" else "lax_size", (256,))[0]),
         training_data=(used, *data), training_settings=settings.identity(), evaluation=evaluation,
         licence="Apache-2.0", preprocessing="cinema", views=settings.views, classes=settings.classes,

@@ -2,14 +2,18 @@
 
 A table (CSV) says what is to be learned, a row a study: ``study``, ``split`` ("train", "validation" or "test"),
 ``ed_frame`` and ``es_frame`` (of the first view) where the task looks at both, and the column of the target: a class by
-name, a value, or ``x1_px, y1_px ...``: column and row of each landmark in pixels of the view, at ``frame``. Labels of
-segmentation are read from predictions of the store, by a model or put there as a reference.
+name, a value, or ``x1_px, y1_px ...``: column and row of each landmark in pixels of the view, at ``frame``. Labels, and
+landmarks without those columns, are read from the store (:mod:`tasks.finetuning_truth`), at ``frame``; without that
+column, every time at another of the frames that have them.
+
+The box lies where inference puts it (:mod:`cmr_models.placement`); the middle of the heart is found once a study and
+process. Of a stack that is deeper than the network one window is drawn each time, as inference averages windows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +24,46 @@ import pandas as pd
 from cmr_models import grid
 from cmr_models.cinema_answers import Phases
 from cmr_models.grid import Grid
-from cmr_models.heart_box import heart_middle
+from cmr_models.heart_box import Middle
+from cmr_models.placement import around_heart, scan_middle
 from cmr_models.scan import Scan
 from tasks import store
 from tasks.finetuning import Sample
 from tasks.finetuning_settings import FinetuningSettings
+from tasks.finetuning_truth import REFERENCE, Truth, has_truth, truth_file, truth_of
 from tasks.segmentation import judgeable
 
 _TWO_FRAMES = ("classification", "regression")
 
 
 class StudySamples:
-    """The studies of one split of a table."""
+    """The studies of one split of a table.
+
+    Args:
+        cohort: where they lie.
+        table: a row a study.
+        settings: what is learned.
+        target: column of the class or the value.
+        labels: name of the predictions that hold labels or landmarks; the studies' own reference if empty.
+
+    Raises:
+        ValueError: if the table, or a study's truth, lacks what the task needs.
+    """
 
     def __init__(
-        self, cohort: store.Cohort, table: pd.DataFrame, settings: FinetuningSettings, target: str, labels: str = ""
+        self,
+        cohort: store.Cohort,
+        table: pd.DataFrame,
+        settings: FinetuningSettings,
+        target: str,
+        labels: str = REFERENCE,
     ) -> None:
-        _check(table, settings, target, labels)
+        _check(table, settings, target)
         self.cohort, self.table, self.settings = cohort, table.reset_index(drop=True), settings
         self.target, self.labels = target, labels
+        self.stored = _stored(table, settings)
+        self._middles: dict[tuple[str, str], Middle] = {}
+        self._check_truth()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -52,13 +77,20 @@ class StudySamples:
         row: Any = self.table.loc[index]
         scans = _scans(self.cohort.study(row["study"]), self.settings.views)
         if not scans or (self.settings.family != "pretrain" and self.settings.views[0] not in scans):
-            raise ValueError(f"study {row['study']} has not the views {self.settings.views}; take it out of the table")
-        phases = self._phases(row, scans, rng)
-        placed = {view: self._place(scan) for view, scan in scans.items()}
-        images = {view: self._images(scan, placed[view], phases) for view, scan in scans.items()}
-        return Sample(images, self._target_of(row, scans, placed))
+            raise ValueError(f"row {index} has not the views {self.settings.views}; take it out of the table")
+        truth = self._truth(row) if self.stored else None
+        frame = _frame(row, truth, rng) if self.settings.family not in (*_TWO_FRAMES, "pretrain") else 0
+        phases = self._phases(row, frame, scans, rng)
+        placed = {view: self._place(row["study"], scan) for view, scan in scans.items()}
+        start = self._first_slice(placed, rng)
+        images = {view: self._images(scan, placed[view], phases, start) for view, scan in scans.items()}
+        return Sample(images, self._target_of(row, truth, frame, placed, start))
 
-    def _phases(self, row: Any, scans: Mapping[str, Scan], rng: np.random.Generator) -> tuple[float, ...]:
+    def _truth(self, row: Any) -> Truth:
+        file = truth_file(self.cohort, self.labels, row["study"])
+        return truth_of(file, self.settings.views[0], self.stored)
+
+    def _phases(self, row: Any, frame: int, scans: Mapping[str, Scan], rng: np.random.Generator) -> tuple[float, ...]:
         """The looked-at moments as shares of the cycle."""
         n_frames = len(next(iter(scans.values())).images)
         if self.settings.family == "pretrain":
@@ -66,27 +98,38 @@ class StudySamples:
         if self.settings.family in _TWO_FRAMES:
             phases = Phases(row["ed_frame"] / n_frames, row["es_frame"] / n_frames)
             return (phases.ed, phases.es)
-        return (int(row["frame"]) / n_frames,)
+        return (frame / n_frames,)
 
-    def _place(self, scan: Scan) -> Grid:
-        middle = heart_middle(scan.images, scan.pixel_mm, scan.crossing_px)
-        size, shape = self._size(scan.view), (scan.images.shape[2], scan.images.shape[3])
-        offset_mm = scan.offset_mm if scan.view == "sax" else scan.offset_mm[:1]
-        return grid.place(shape, scan.pixel_mm, middle.px, offset_mm, box=(size[0], size[1]))
+    def _place(self, study: str, scan: Scan) -> Grid:
+        return around_heart(scan, self._size(scan.view), self.settings.pixel_mm, partial(self._middle, study))[0]
+
+    def _middle(self, study: str, scan: Scan) -> Middle:
+        """Found once: the network that finds it costs more than all else that is done to a sample."""
+        if (study, scan.view) not in self._middles:
+            self._middles[study, scan.view] = scan_middle(scan)
+        return self._middles[study, scan.view]
 
     def _size(self, view: str) -> tuple[Any, ...]:
         if view == "sax":
             return tuple(self.settings.config.get("sax_size", grid.SAX_SIZE))
         return tuple(self.settings.config.get("lax_size", grid.LAX_SIZE))
 
-    def _images(self, scan: Scan, placed: Grid, phases: tuple[float, ...]) -> npt.NDArray[np.float32]:
-        """``(frame, x, y[, z])``, padded or cut to the network's depth."""
+    def _first_slice(self, placed: Mapping[str, Grid], rng: np.random.Generator) -> int:
+        """Where the window of the short axis begins: anywhere in a stack that is deeper than the network."""
+        if "sax" not in placed:
+            return 0
+        return int(rng.integers(max(0, placed["sax"].shape[2] - self._size("sax")[2]) + 1))
+
+    def _images(self, scan: Scan, placed: Grid, phases: tuple[float, ...], start: int) -> npt.NDArray[np.float32]:
+        """``(frame, x, y[, z])`` of the network's size."""
         which = [round(phase * len(scan.images)) % len(scan.images) for phase in phases]
         stacks = scan.images[which] if scan.view == "sax" else scan.images[which, :1]
         frames = grid.normalised(grid.apply(stacks, placed))[0]
-        return _fitted(frames if scan.view == "sax" else frames[..., 0], self._size(scan.view))
+        return _fitted(frames[..., start:] if scan.view == "sax" else frames[..., 0], self._size(scan.view))
 
-    def _target_of(self, row: Any, scans: Mapping[str, Scan], placed: Mapping[str, Grid]) -> npt.NDArray[Any]:
+    def _target_of(
+        self, row: Any, truth: Truth | None, frame: int, placed: Mapping[str, Grid], start: int
+    ) -> npt.NDArray[Any]:
         family, view = self.settings.family, self.settings.views[0]
         if family == "pretrain":
             return np.zeros(1, np.float32)
@@ -95,15 +138,24 @@ class StudySamples:
         if family == "regression":
             return np.asarray(row[self.target], np.float32)
         if family == "segmentation":
-            return self._labels_of(row, view, placed[view])
-        points = [[row[f"y{k}_px"], row[f"x{k}_px"]] for k in range(1, len(self.settings.classes) + 1)]
+            assert truth is not None
+            labels = truth.values[[frame]] if view == "sax" else truth.values[[frame], :1]
+            found = grid.apply_labels(labels, placed[view])[0]
+            return _fitted(found[..., start:] if view == "sax" else found[..., 0], self._size(view)).astype(np.int64)
+        points = _points(row, len(self.settings.classes)) if truth is None else truth.values[frame]
         return grid.to_network_xy(points, placed[view]).astype(np.float32)
 
-    def _labels_of(self, row: Any, view: str, placed: Grid) -> npt.NDArray[np.int64]:
-        with store.open_tree(self.cohort.prediction(self.labels, row["study"])) as tree:
-            labels = np.asarray(tree[view]["labels"].values)[[int(row["frame"])]]
-        found = grid.apply_labels(labels if view == "sax" else labels[:, :1], placed)[0]
-        return _fitted(found if view == "sax" else found[..., 0], self._size(view)).astype(np.int64)
+    def _check_truth(self) -> None:
+        if not self.stored:
+            return
+        files = [truth_file(self.cohort, self.labels, study) for study in self.table["study"]]
+        lacking = sum(not has_truth(file, self.settings.views[0], self.stored) for file in files)
+        if lacking:
+            where = f"the predictions {self.labels!r}" if self.labels else "the reference of the studies"
+            raise ValueError(
+                f"{lacking} of {len(files)} studies have no {self.stored} of {self.settings.views[0]} in {where}; "
+                "give --labels the name of predictions that have them, or leave those studies out of the table"
+            )
 
 
 def read_table(file: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -139,17 +191,38 @@ def _fitted(array: npt.NDArray[Any], size: tuple[int, ...]) -> npt.NDArray[Any]:
     return np.pad(cut, [(0, 0)] * lead + missing)
 
 
-def _check(table: pd.DataFrame, settings: FinetuningSettings, target: str, labels: str) -> None:
-    family = settings.family
+def _stored(table: pd.DataFrame, settings: FinetuningSettings) -> str:
+    """What of the truth is read from the store: "labels", "landmarks", or nothing."""
+    if settings.family == "segmentation":
+        return "labels"
+    return "landmarks" if settings.family.startswith("landmark") and "x1_px" not in table else ""
+
+
+def _frame(row: Any, truth: Truth | None, rng: np.random.Generator) -> int:
+    """The frame that the table names, or any of those with a truth."""
+    if "frame" not in row:
+        if truth is None or not len(truth.frames):
+            raise ValueError("a study has no frame in which all is drawn; take it out of the table")
+        return int(rng.choice(truth.frames))
+    frame = int(row["frame"])
+    if truth is not None and frame not in truth.frames:
+        raise ValueError(f"nothing is drawn in frame {frame} of a study, only in {truth.frames.tolist()}")
+    return frame
+
+
+def _points(row: Any, n: int) -> list[list[float]]:
+    return [[row[f"y{k}_px"], row[f"x{k}_px"]] for k in range(1, n + 1)]
+
+
+def _check(table: pd.DataFrame, settings: FinetuningSettings, target: str) -> None:
+    family, stored = settings.family, _stored(table, settings)
     needed = {"study"}
     if family in _TWO_FRAMES:
         needed |= {"ed_frame", "es_frame", target}
-    elif family != "pretrain":
+    elif family != "pretrain" and (not stored or "frame" in table):
         needed |= {"frame"}
-    if family.startswith("landmark"):
+    if family.startswith("landmark") and not stored:
         needed |= {f"{axis}{k}_px" for axis in "xy" for k in range(1, len(settings.classes) + 1)}
-    if family == "segmentation" and not labels:
-        raise ValueError("segmentation needs --labels: the name of predictions in the cohort that hold the labels")
     lacking = sorted(needed - set(table))
     if lacking:
         raise ValueError(f"the table lacks the columns {lacking} that {settings.task} needs")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cmr_models.sample_augmentation import SampleAugmentation
+from tasks.recipes import check_known, plain, tuples
 
 FAMILIES = ("segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate", "pretrain")
-_MACHINE = ("device", "threads")
+_MACHINE = ("device", "threads", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class FinetuningSettings:
         name: of the model.
         kind: of :func:`cmr_models.nets.build`.
         config: its settings, without ``out_chans`` and ``views``.
+        pixel_mm: of the network's input.
         views: that the network takes.
         classes: names of the outputs: labels with background first, classes, or landmarks.
         seed: of weights, order, augmentation and the subset that ``proportion`` takes.
@@ -42,6 +44,7 @@ class FinetuningSettings:
         low_precision: bfloat16 where the device has it.
         device: "auto", "cpu", "cuda".
         threads: of torch; 0 leaves them.
+        tensorboard: whether the figures go to TensorBoard too (``pip install cmr-cohort[tensorboard]``).
         augmentation: ranges.
     """
 
@@ -49,6 +52,7 @@ class FinetuningSettings:
     name: str = "finetuned"
     kind: str = "ConvViT"
     config: Mapping[str, Any] = field(default_factory=dict)
+    pixel_mm: float = 1.0
     views: tuple[str, ...] = ("sax",)
     classes: tuple[str, ...] = ()
     seed: int = 0
@@ -67,11 +71,14 @@ class FinetuningSettings:
     low_precision: bool = True
     device: str = "auto"
     threads: int = 0
+    tensorboard: bool = False
     augmentation: SampleAugmentation = field(default_factory=SampleAugmentation)
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise ValueError(f"unknown task {self.task!r}")
+        if not self.pixel_mm > 0:
+            raise ValueError(f"pixel_mm must be positive, got {self.pixel_mm}")
         if not 0 < self.proportion <= 1:
             raise ValueError(f"data.proportion must lie in (0, 1], got {self.proportion}")
         if self.evaluate_every < 1 or self.batch < 1:
@@ -94,7 +101,7 @@ class FinetuningSettings:
     def identity(self) -> dict[str, Any]:
         """The settings that decide the weights, as plain values."""
         values = {key: value for key, value in asdict(self).items() if key not in _MACHINE}
-        return {key: _plain(value) for key, value in values.items()}
+        return {key: plain(value) for key, value in values.items()}
 
 
 def read_finetuning(file: Path, **changes: Any) -> FinetuningSettings:
@@ -106,16 +113,6 @@ def read_finetuning(file: Path, **changes: Any) -> FinetuningSettings:
     values: dict[str, Any] = tomllib.loads(file.read_text())
     data, ranges = values.pop("data", {}), values.pop("augmentation", {})
     values |= {key: value for key, value in (data | changes).items() if value is not None}
-    for given, known in ((values, FinetuningSettings), (ranges, SampleAugmentation)):
-        unknown = sorted(set(given) - {item.name for item in fields(known)})
-        if unknown:
-            raise ValueError(f"{file.name}: unknown settings {unknown}; known are {[f.name for f in fields(known)]}")
-    tuples = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    ranges = {key: tuple(value) if isinstance(value, list) else value for key, value in ranges.items()}
-    return replace(FinetuningSettings(**(values | tuples)), augmentation=SampleAugmentation(**ranges))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+    check_known(values, FinetuningSettings, file.name)
+    check_known(ranges, SampleAugmentation, file.name)
+    return replace(FinetuningSettings(**tuples(values)), augmentation=SampleAugmentation(**tuples(ranges)))

@@ -7,12 +7,11 @@ resumes from its checkpoint draws the same pool again and ends where an uninterr
 from __future__ import annotations
 
 import math
-import os
 import time
 import tomllib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from cmr_models.nets import build
 from cmr_models.perfusion_segmentation import heart_crop
 from cmr_models.simulate.perfusion_training import aif_training_series, myocardial_training_series
 from cmr_models.zoo import ModelCard, save
+from tasks.recipes import check_known, plain, tuples
+from tasks.training_files import load_checkpoint, save_checkpoint
 
 TASKS = ("aif_detect", "perfusion_segment")
 _SIMULATED_MARGIN = 1.17
@@ -84,11 +85,10 @@ def read_perfusion_recipe(file: Path, **changes: Any) -> PerfusionTraining:
         ValueError: for unknown entries or an unknown task.
     """
     values = tomllib.loads(file.read_text()) | changes
-    unknown = sorted(set(values) - {item.name for item in fields(PerfusionTraining)})
-    if unknown or values.get("task") not in TASKS:
-        raise ValueError(f"{file.name}: unknown entries {unknown} or task {values.get('task')!r}; tasks are {TASKS}")
-    values["class_weight"] = tuple(values.get("class_weight", PerfusionTraining.class_weight))
-    return PerfusionTraining(**values)
+    check_known(values, PerfusionTraining, file.name)
+    if values.get("task") not in TASKS:
+        raise ValueError(f"{file.name}: unknown task {values.get('task')!r}; tasks are {TASKS}")
+    return PerfusionTraining(**tuples(values))
 
 
 def train_perfusion(settings: PerfusionTraining, output: Path) -> Path:
@@ -225,21 +225,15 @@ def _follow(mean: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 def _checkpoint(output: Path, parts: Mapping[str, Any], settings: PerfusionTraining, step: int) -> None:
-    temporary = output / ".checkpoint.pt.new"
-    torch.save(
-        {key: part.state_dict() for key, part in parts.items()} | {"step": step, "settings": repr(settings)}, temporary
-    )
-    os.replace(temporary, output / "checkpoint.pt")
+    state = {key: part.state_dict() for key, part in parts.items()}
+    save_checkpoint(output, state | {"step": step}, repr(settings))
 
 
 def _resumed(output: Path, parts: Mapping[str, Any], settings: PerfusionTraining) -> int:
     """The step to go on from; the state of ``parts`` is restored."""
-    file = output / "checkpoint.pt"
-    if not file.exists():
+    state = load_checkpoint(output, repr(settings))
+    if state is None:
         return 0
-    state = torch.load(file, weights_only=True)
-    if state["settings"] != repr(settings):
-        raise ValueError(f"{file} was made with other settings; give another output folder or delete it")
     for key, part in parts.items():
         part.load_state_dict(state[key])
     return int(state["step"])
@@ -257,6 +251,6 @@ def _card(settings: PerfusionTraining) -> ModelCard:
         training_data=(
             f"{seen} simulated first passes (cmr_models.simulate.perfusion_training, seed {settings.seed})",
         ),
-        training_settings={key: list(v) if isinstance(v, tuple) else v for key, v in asdict(settings).items()},
+        training_settings=plain(asdict(settings)),
         licence="Apache-2.0",
     )

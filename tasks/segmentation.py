@@ -16,7 +16,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models import zoo
-from cmr_models.cinema_segmentation import CinemaSegmenter
+from cmr_models.cinema_segmentation import CinemaSegmenter, Padding
 from cmr_models.contracts import LABEL_NAMES, REFERENCE_VARIABLES, prediction
 from cmr_models.reasons import TRANSIENT, StudyRejected
 from cmr_models.scan import Scan, scan_of
@@ -49,11 +49,14 @@ class SegmentSettings:
         model: name in the zoo, or a folder with weights and card.
         batch_images: images a forward pass; it changes nothing beyond rounding, so the key leaves it out.
         precision: "auto" (bf16 where the device has it), "fp32" or "bf16".
+        padding: what CineMA's segmenter does with the padding of a stack that is shorter than its input: "black" lets
+            it see black slices, as published; "masked" keeps them out of convolutions and attention.
     """
 
     model: str = "default"
     batch_images: int = 64
     precision: str = "auto"
+    padding: Padding = "black"
 
 
 def model_name(model: str) -> str:
@@ -91,7 +94,7 @@ def segment_units(studies: Mapping[str, Entry], settings: Mapping[str, Any]) -> 
     return [
         {
             "study": study,
-            "key": prediction_key(entry.key, digests, resolved.precision),
+            "key": prediction_key(entry.key, digests, resolved.precision, resolved.padding),
             "study_key": entry.key,
         }
         for study, entry in sorted(studies.items())
@@ -99,9 +102,11 @@ def segment_units(studies: Mapping[str, Entry], settings: Mapping[str, Any]) -> 
     ]
 
 
-def prediction_key(study_key: str, digests: Mapping[str, str], precision: str) -> str:
-    """Key of a prediction: of what, by which weights, how."""
+def prediction_key(study_key: str, digests: Mapping[str, str], precision: str, padding: Padding = "black") -> str:
+    """Key of a prediction: of what, by which weights, how; the published padding is no part of it, as ever."""
     content = {"study": study_key, "weights": dict(digests), "precision": precision, "segmenter": VERSION}
+    if padding != "black":
+        content["padding"] = padding
     return store.digest(content)
 
 
@@ -110,7 +115,8 @@ def segment_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) 
     resolved = SegmentSettings(**settings)
     digests = weights_digests(resolved.model)
     networks = {
-        view: _segmenter(resolved.model, TASKS[view], digest, resolved.precision) for view, digest in digests.items()
+        view: _segmenter(resolved.model, TASKS[view], digest, resolved.precision, resolved.padding)
+        for view, digest in digests.items()
     }
     return segment_with(networks, units, store.Cohort(Path(cohort)), resolved)
 
@@ -248,10 +254,13 @@ def _bridged(images: npt.NDArray[Any], judged: npt.NDArray[np.bool_]) -> npt.NDA
 
 
 @lru_cache(maxsize=4)
-def _segmenter(model: str, task: str, digest: str, precision: str) -> AnySegmenter:
+def _segmenter(model: str, task: str, digest: str, precision: str, padding: Padding = "black") -> AnySegmenter:
     """Loaded once a process; ``digest`` makes it a new one when the weights have changed."""
-    kind = CinemaSegmenter if zoo.card(model, task).preprocessing == "cinema" else Segmenter
-    return kind.load(model, task, precision=precision)
+    if zoo.card(model, task).preprocessing != "cinema":
+        return Segmenter.load(model, task, precision=precision)
+    segmenter = CinemaSegmenter.load(model, task, precision=precision)
+    segmenter.pad(padding)
+    return segmenter
 
 
 # writer threads

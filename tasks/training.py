@@ -11,9 +11,7 @@ Reference: Tarvainen & Valpola, Mean teachers are better role models, NeurIPS 20
 
 from __future__ import annotations
 
-import csv
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +33,7 @@ from tasks.training_data import (
     simulated_pool,
     small_pools_first,
 )
+from tasks.training_files import append_metrics, drop_metrics_after, load_checkpoint, save_checkpoint
 from tasks.training_settings import TrainingSettings, checked, identity, read_settings
 
 __all__ = ["TrainingSettings", "read_settings", "train"]
@@ -138,13 +137,7 @@ class _Run:
 
     def log(self, measured: Mapping[str, float]) -> None:
         """Append a row to ``metrics.csv``."""
-        file, row = self.output / "metrics.csv", {"step": self.step, **measured}
-        new = not file.exists()
-        with file.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow({key: f"{value:.5g}" for key, value in row.items()})
+        append_metrics(self.output, {"step": self.step, **measured})
 
     def checkpoint_if_due(self) -> None:
         """Write a checkpoint if the last one is old enough."""
@@ -153,25 +146,18 @@ class _Run:
 
     def checkpoint(self) -> None:
         """Publish the state under one name."""
-        temporary = self.output / ".checkpoint.pt.new"
         state = {key: getattr(self, key).state_dict() for key in ("network", "teacher", "optimiser")}
-        torch.save(state | {"step": self.step, "settings": identity(self.settings)}, temporary)
-        os.replace(temporary, self.output / "checkpoint.pt")
+        save_checkpoint(self.output, state | {"step": self.step}, identity(self.settings))
         self.saved_at = time.monotonic()
 
     def resume(self) -> None:
         """Take up the checkpoint, if there is one."""
-        file = self.output / "checkpoint.pt"
-        if not file.exists():
-            (self.output / "metrics.csv").unlink(missing_ok=True)
-            return
-        state = torch.load(file, map_location=self.device, weights_only=True)
-        if state["settings"] != identity(self.settings):
-            raise ValueError(f"{file} was made with other settings; give another output folder or delete it")
-        for key in ("network", "teacher", "optimiser"):
-            getattr(self, key).load_state_dict(state[key])
-        self.step = int(state["step"])
-        _drop_rows_after(self.output / "metrics.csv", self.step)
+        state = load_checkpoint(self.output, identity(self.settings), self.device)
+        if state is not None:
+            for key in ("network", "teacher", "optimiser"):
+                getattr(self, key).load_state_dict(state[key])
+            self.step = int(state["step"])
+        drop_metrics_after(self.output, self.step)
 
     def _batch(
         self, rng: np.random.Generator, simulated: ImagePool, real: ImagePool | None
@@ -317,15 +303,6 @@ def _weights_of(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     return {key: value.float() for key, value in load_file(folder / "model.safetensors").items()}
-
-
-def _drop_rows_after(file: Path, step: int) -> None:
-    """Rows logged after the checkpoint come again; drop them."""
-    if not file.exists():
-        return
-    header, *rows = file.read_text().splitlines()
-    kept = [row for row in rows if float(row.split(",")[0]) <= step]
-    file.write_text("\n".join([header, *kept]) + "\n")
 
 
 def _device(name: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from cmr_models.augmentation import Augmentation
+from tasks.recipes import check_known, plain, tuples
 
 _MACHINE = frozenset(
     (
@@ -85,13 +86,9 @@ def read_settings(file: Path, **changes: Any) -> TrainingSettings:
     """
     values: dict[str, Any] = tomllib.loads(file.read_text()) | changes
     augmentation = values.pop("augmentation", {})
-    for given, known in ((values, TrainingSettings), (augmentation, Augmentation)):
-        unknown = sorted(set(given) - {item.name for item in fields(known)})
-        if unknown:
-            raise ValueError(f"{file.name}: unknown settings {unknown}; known are {[f.name for f in fields(known)]}")
-    ranges: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in augmentation.items()}
-    values["real_excluded"] = tuple(values.get("real_excluded", ()))
-    return TrainingSettings(**values, augmentation=Augmentation(**ranges))
+    check_known(values, TrainingSettings, file.name)
+    check_known(augmentation, Augmentation, file.name)
+    return TrainingSettings(**tuples(values), augmentation=Augmentation(**tuples(augmentation)))
 
 
 def checked(settings: TrainingSettings) -> TrainingSettings:
@@ -110,14 +107,4 @@ def checked(settings: TrainingSettings) -> TrainingSettings:
 
 def identity(settings: TrainingSettings) -> dict[str, Any]:
     """The settings that decide the weights as plain values: no paths, no machine."""
-    return {key: value for key, value in _plain(asdict(settings)).items() if key not in _MACHINE}
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _plain_value(value) for key, value in values.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return _plain(value)
-    return list(value) if isinstance(value, tuple) else value
+    return {key: value for key, value in plain(asdict(settings)).items() if key not in _MACHINE}

@@ -33,7 +33,7 @@ class Size:
 
 SIZES: Mapping[str, Size] = {  # all published but "small", which is for demonstrations on simulated hearts
     "tiny": Size(16, 1, 2, 16, 1, 2),
-    "small": Size(192, 6, 6, 128, 2, 4),
+    "small": Size(128, 4, 4, 96, 2, 4),
     "base": Size(768, 12, 12, 512, 8, 16),
     "large": Size(1024, 24, 16, 512, 8, 16),
     "huge": Size(1280, 32, 16, 512, 8, 16),

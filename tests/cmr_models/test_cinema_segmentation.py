@@ -1,5 +1,7 @@
 """CineMA's segmenter: the same answer as the bare network, on the study's own grid, however long the stack."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,11 @@ import xarray as xr
 from published_weights import write_segmenter
 
 from cmr_models import grid, zoo
+from cmr_models.cinema_network import CinemaNetwork
 from cmr_models.cinema_segmentation import CinemaSegmenter, _joined
 from cmr_models.contracts import cine_view
 from cmr_models.heart_box import crossing_px, heart_middle, moving_px
+from cmr_models.nets import build
 from cmr_models.reasons import StudyRejected
 from cmr_models.scan import Scan
 
@@ -100,6 +104,22 @@ def test_bfloat16_keeps_nearly_every_label(sax_model: Path) -> None:
     assert (exact.argmax(1) == quick.argmax(1)).float().mean() > 0.97
 
 
+def test_bfloat16_moves_no_logit_by_more_than_a_hundredth() -> None:
+    """Networks of random weights, whose logits have a standard deviation of about 0.4."""
+    config = {"views": ["sax"], "size": "small", "sax_size": [64, 64, 4], "out_chans": 4}
+    card = zoo.ModelCard("x", "segment_sax", "ConvUNetR", config, 1.0, 64, preprocessing="cinema", views=("sax",))
+    torch.manual_seed(0)
+    network = build("ConvUNetR", **config)
+    image = {"sax": np.random.default_rng(0).random((1, 1, 64, 64, 4), np.float32)}
+    full, fast = (CinemaNetwork(copy.deepcopy(network), card, "cpu", p).run(image)["sax"] for p in ("fp32", "bf16"))
+    assert (full - fast).abs().max() <= 1e-2
+    whole = copy.deepcopy(network).eval().to(torch.bfloat16)
+    whole.pred_head_dict.float()  # it is asked in float32
+    with torch.inference_mode():
+        rounded = whole({"sax": torch.from_numpy(image["sax"]).bfloat16()})["sax"].float()
+    assert (full - fast).abs().max() < 0.7 * (full - rounded).abs().max()
+
+
 def test_what_moves_is_found_and_a_still_image_has_no_motion() -> None:
     images = np.full((8, 1, 80, 100), 50.0)
     for frame in range(8):
@@ -134,3 +154,26 @@ def test_two_planes_in_one_place_are_a_reason_to_set_the_study_aside(sax_model: 
     scan = Scan("sax", _images(1, 3, 32, 32), (1.0, 1.0), (0.0, 10.0, 10.0))
     with pytest.raises(StudyRejected, match="planes_coincide"):
         CinemaSegmenter.load(sax_model, precision="fp32").crops(scan)
+
+
+def test_masked_padding_leaves_out_what_only_fills_up_a_short_stack(sax_model: Path) -> None:
+    crops = np.random.default_rng(0).random((2, 1, 32, 32, 4), np.float32)
+    crops[0, ..., 2:] = 0  # a stack of two slices
+    segmenter = CinemaSegmenter.load(sax_model, precision="fp32")
+    black = segmenter.answers(crops)
+    segmenter.pad("masked")
+    masked = segmenter.answers(crops)
+    with torch.inference_mode():
+        asked = segmenter.network({"sax": torch.from_numpy(crops)}, n_slices=torch.tensor([2, 4]))["sax"]
+    np.testing.assert_array_equal(masked, asked.softmax(1).half().numpy())
+    assert np.abs(masked[0, ..., :2].astype(float) - black[0, ..., :2]).max() > 1e-3
+    np.testing.assert_allclose(masked[1], black[1], atol=2e-3)  # nothing to leave out
+
+
+def test_a_network_that_cannot_leave_slices_out_is_not_asked_to(sax_model: Path) -> None:
+    segmenter = CinemaSegmenter.load(sax_model, precision="fp32")
+    with pytest.raises(ValueError, match="'black' or 'masked'"):
+        segmenter.pad("mirrored")  # type: ignore[arg-type]
+    segmenter.card = replace(segmenter.card, kind="UNet")
+    with pytest.raises(ValueError, match="only ConvUNetR can leave padding out"):
+        segmenter.pad("masked")

@@ -1,5 +1,6 @@
 """Every task learns; a killed training ends where an uninterrupted one does; settings do what they say."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 import torch
 
 from cmr_models import zoo
+from cmr_models.nets import build
 from cmr_models.sample_augmentation import SampleAugmentation
 from tasks.finetuning import Sample, _order, finetune, kept_indices
-from tasks.finetuning_settings import FinetuningSettings, read_finetuning
+from tasks.finetuning_objectives import network_config
+from tasks.finetuning_settings import FAMILIES, FinetuningSettings, read_finetuning
 
 CONFIG = {"size": "tiny", "sax_size": [32, 32, 2], "lax_size": [32, 32], "enc_conv_chans": [8, 8], "drop_path": 0.1}
 BASE = FinetuningSettings(
@@ -137,3 +140,50 @@ def test_settings_of_a_file_are_read_and_unknown_ones_named(tmp_path: Path) -> N
     file.write_text('task = "regression_ef"\nepochs = 3\n')
     with pytest.raises(ValueError, match="epochs"):
         read_finetuning(file)
+
+
+RECIPES = sorted((Path(__file__).parents[2] / "infra" / "training").glob("cinema_*.toml"))
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_a_recipe_describes_a_network_of_the_published_size(file: Path) -> None:
+    settings = read_finetuning(file)
+    assert file.stem == f"cinema_{settings.task}"
+    n_frames = 2 if settings.family in ("classification", "regression") else 1
+    with torch.device("meta"):
+        network = build(settings.kind, **network_config(settings, n_frames))
+    tensors = {"CineMA": 603, "ConvViT": 250, "ConvUNetR": 380}  # as the published files have
+    assert len(network.state_dict()) == tensors[settings.kind]
+    assert settings.warmup_steps < settings.steps
+
+
+def test_every_kind_of_task_has_a_recipe() -> None:
+    assert {read_finetuning(file).family for file in RECIPES} == set(FAMILIES)
+
+
+def test_tensorboard_gets_the_figures_that_the_file_gets(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: pip install cmr-cohort[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = replace(BASE, steps=2, evaluate_every=1, tensorboard=True)
+    finetune(settings, _discs(settings), None, tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    logged = [event.value for event in events.Scalars("loss")]
+    np.testing.assert_allclose(logged, pd.read_csv(tmp_path / "metrics.csv")["loss"], rtol=1e-4)
+
+
+def test_tensorboard_that_is_absent_is_told_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    settings = replace(BASE, steps=2, tensorboard=True)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install cmr-cohort\[tensorboard\]"):
+        finetune(settings, _discs(settings), None, tmp_path)
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_the_card_tells_the_pixel_of_the_recipe(tmp_path: Path) -> None:
+    settings = replace(BASE, steps=1, pixel_mm=1.5)
+    finetune(settings, _discs(settings), None, tmp_path)
+    assert zoo.load(tmp_path)[1].pixel_mm == 1.5

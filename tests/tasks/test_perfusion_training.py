@@ -68,7 +68,7 @@ def test_the_recipes_in_the_repository_are_those_of_the_embedded_weights() -> No
 
 def test_an_unknown_entry_of_a_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text('task = "aif_detect"\nstepz = 3\n')
-    with pytest.raises(ValueError, match=r"unknown entries \['stepz'\]"):
+    with pytest.raises(ValueError, match=r"unknown settings \['stepz'\]"):
         read_perfusion_recipe(tmp_path / "x.toml")
 
 

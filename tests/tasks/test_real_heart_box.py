@@ -10,9 +10,9 @@ import xarray as xr
 from PIL import Image
 
 from cmr_models import grid
-from cmr_models.cinema_network import _locator
 from cmr_models.grid import Grid
 from cmr_models.heart_box import heart_middle
+from cmr_models.placement import locator
 from cmr_models.scan import scan_of
 from tasks.conversion import convert_study
 from tasks.sources import inventory
@@ -28,7 +28,7 @@ _SUNNYBROOK_MM = 1.32
 def _box(views: dict[str, xr.Dataset], view: str) -> tuple[Grid, xr.Dataset]:
     """The box, and the view whose pixels it refers to."""
     scan = scan_of(views, view)
-    middle = heart_middle(scan.images, scan.pixel_mm, scan.crossing_px, _locator(view))
+    middle = heart_middle(scan.images, scan.pixel_mm, scan.crossing_px, locator(view))
     box = grid.SAX_SIZE[:2] if view == "sax" else grid.LAX_SIZE
     offset = scan.offset_mm if view == "sax" else scan.offset_mm[:1]
     shape = (scan.images.shape[2], scan.images.shape[3])
@@ -106,7 +106,7 @@ def _sunnybrook_spare_mm(folder: Path, files: list[Path]) -> float:
     images = np.stack([np.asarray(Image.open(file).convert("L")) for file in files])[None]
     labels = np.stack([np.asarray(Image.open(folder / "labels" / file.name).convert("L")) for file in files]) > 0
     pixel_mm = (_SUNNYBROOK_MM, _SUNNYBROOK_MM)
-    middle = heart_middle(images, pixel_mm, None, _locator("sax"))
+    middle = heart_middle(images, pixel_mm, None, locator("sax"))
     placed = grid.place((images.shape[2], images.shape[3]), pixel_mm, middle.px)
     return _spare_mm(placed, np.argwhere(labels.any(axis=0)))
 

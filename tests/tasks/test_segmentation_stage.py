@@ -317,3 +317,11 @@ def test_a_cinema_model_says_why_a_study_has_no_labels(tmp_path, cinema):
         "one-2": ("ok", ""),
         "forty-2": ("ok", ""),
     }
+
+
+def test_padding_is_part_of_the_key_only_where_it_is_not_the_published_one(studies, model):
+    def keys(**padding):
+        return [unit["key"] for unit in segment_units(studies[1], settings_of(model) | padding)]
+
+    assert keys() == keys(padding="black")
+    assert not set(keys()) & set(keys(padding="masked"))

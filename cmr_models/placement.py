@@ -1,0 +1,67 @@
+"""Where the box of a network lies in a scan: around the heart, the same for training and for inference."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from cmr_models import grid
+from cmr_models.grid import Grid
+from cmr_models.heart_box import Locate, Middle, heart_middle
+from cmr_models.reasons import StudyRejected
+from cmr_models.scan import Scan
+from cmr_models.segmentation import Segmenter
+
+_LOCATED_BY = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
+_MIN_GAP_MM = 0.1
+
+FindMiddle = Callable[[Scan], Middle]
+
+
+def scan_middle(scan: Scan) -> Middle:
+    """The middle of the heart, by the embedded network where it knows the view."""
+    return heart_middle(scan.images, scan.pixel_mm, scan.crossing_px, locator(scan.view))
+
+
+def around_heart(
+    scan: Scan, size: tuple[int, ...], pixel_mm: float, find: FindMiddle = scan_middle
+) -> tuple[Grid, Middle]:
+    """The grid of ``size`` (x, y ...) voxels around the heart, and how the heart was found.
+
+    Args:
+        scan: one view.
+        size: the network's input.
+        pixel_mm: the network's pixel; along the stack it is that of :data:`cmr_models.grid.SPACING_MM`.
+        find: the middle of the heart; give one that remembers where a scan is seen again and again.
+
+    Raises:
+        StudyRejected: ``planes_coincide`` if two short-axis planes share a place: the stack has no order.
+    """
+    places = np.sort(scan.offset_mm)
+    if scan.view == "sax" and len(places) > 1 and np.diff(places).min() < _MIN_GAP_MM:
+        raise StudyRejected("planes_coincide", f"Among {len(places)} planes.")
+    middle = find(scan)
+    shape = (scan.images.shape[2], scan.images.shape[3])
+    offset_mm = scan.offset_mm if scan.view == "sax" else scan.offset_mm[:1]
+    spacing_mm = (pixel_mm, pixel_mm, grid.SPACING_MM[2])
+    return grid.place(shape, scan.pixel_mm, middle.px, offset_mm, box=(size[0], size[1]), spacing_mm=spacing_mm), middle
+
+
+def locator(view: str) -> Locate | None:
+    """The embedded network's view of where the heart is; None for views that it does not know."""
+    if view not in _LOCATED_BY:
+        return None
+
+    def locate(images: npt.NDArray[np.generic], pixel_mm: tuple[float, float]) -> tuple[tuple[float, float], float]:
+        placement, score = _default(_LOCATED_BY[view]).locate_surely(images, pixel_mm)
+        return placement.centre_px, score
+
+    return locate
+
+
+@functools.lru_cache(maxsize=2)
+def _default(task: str) -> Segmenter:
+    return Segmenter.load("default", task)

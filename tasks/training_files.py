@@ -1,0 +1,59 @@
+"""What every training leaves in its folder on the way: a checkpoint under one name, and a row of figures at a time."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_CHECKPOINT, _METRICS = "checkpoint.pt", "metrics.csv"
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any], settings: Any) -> None:
+    """Publish ``state`` as the folder's only checkpoint; ``settings`` are what decides the weights."""
+    temporary = folder / f".{_CHECKPOINT}.new"
+    torch.save({**state, "settings": settings}, temporary)
+    os.replace(temporary, folder / _CHECKPOINT)
+
+
+def load_checkpoint(folder: Path, settings: Any, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """The state of the folder's checkpoint, tensors on ``device``; None if there is none.
+
+    Raises:
+        ValueError: if it was made with other settings.
+    """
+    file = folder / _CHECKPOINT
+    if not file.exists():
+        return None
+    state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+    if state["settings"] != settings:
+        raise ValueError(f"{file} was made with other settings; give another output folder or delete it")
+    return state
+
+
+def append_metrics(folder: Path, row: Mapping[str, float]) -> None:
+    """Append a row to ``metrics.csv``; the first one makes the header."""
+    file = folder / _METRICS
+    new = not file.exists()
+    with file.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+
+
+def drop_metrics_after(folder: Path, step: int) -> None:
+    """Rows logged after the checkpoint of ``step`` come again; drop them. The file goes if none is left."""
+    file = folder / _METRICS
+    if not file.exists():
+        return
+    header, *rows = file.read_bytes().splitlines(keepends=True)
+    kept = [row for row in rows if float(row.split(b",")[0]) <= step]
+    if kept:
+        file.write_bytes(b"".join([header, *kept]))
+    else:
+        file.unlink()
