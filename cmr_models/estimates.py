@@ -47,13 +47,15 @@ NOT_ESTIMABLE: Mapping[str, str] = {
     "not_converged": "The likelihood could not be maximised.",
     "constant_exposure": "The exposure does not vary.",
     "collinear": "The exposure is a combination of the covariates.",
+    "exact_fit": "The exposure and the covariates explain the outcome without error.",
+    "undefined": "The metric gives no number for these people.",
     "no_pairs": "No two people can be compared.",
     "too_few_groups": "Fewer than two groups have an estimate.",
     "no_overlap": "No cell of the common covariates has enough people of every group.",
     "no_data": "No row has the exposure, the outcome and all covariates.",
 }
 
-_Z95 = float(stats.norm.ppf(0.975))
+Z95 = float(stats.norm.ppf(0.975))
 
 
 class NotEstimableError(ValueError):
@@ -69,7 +71,7 @@ class NotEstimableError(ValueError):
 
 def minus_log10_p(z: npt.ArrayLike) -> Floats:
     """Two-sided -log10 p of a standard normal ``z``, finite for any finite ``z``."""
-    tail = stats.norm.logsf(np.abs(np.asarray(z, np.float64)))
+    tail = special.log_ndtr(-np.abs(np.asarray(z, np.float64)))
     return np.asarray(-(np.log(2) + tail) / np.log(10), np.float64)
 
 
@@ -106,7 +108,7 @@ def wald(coef: float, se: float, *, ratio: bool, scale: float = 1.0, null: float
         null: the coefficient under no effect.
     """
     coef, se = coef * scale, se * scale
-    low, high = coef - _Z95 * se, coef + _Z95 * se
+    low, high = coef - Z95 * se, coef + Z95 * se
     z = (coef - null) / se if se > 0 else np.nan
     estimate, ci_low, ci_high = np.exp(np.clip([coef, low, high], -700, 700)) if ratio else (coef, low, high)
     return {

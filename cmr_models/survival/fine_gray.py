@@ -14,10 +14,17 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from cmr_models.covariates import complete_design, independent_columns, standardise, term_table
+from cmr_models.covariates import (
+    Standard,
+    check_columns,
+    complete_design,
+    is_infinite,
+    standard_columns,
+    term_table,
+)
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.competing import check_causes
-from cmr_models.survival.newton import maximise
+from cmr_models.survival.newton import Maximum, Slope, maximise
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -66,30 +73,24 @@ def fit_fine_gray(table: pd.DataFrame, *, exit: str, event: str, cause: int, cov
         Fine & Gray 1999, 10.1080/01621459.1999.10474144, with the censoring term in the variance. Ties and
         the censoring curve (everybody present counts as at risk of censoring) as in Gray's ``crr``.
     """
-    unknown = [name for name in (exit, event) if name not in table]
-    if unknown:
-        raise ValueError(f"columns {unknown} are not in the table; it has {list(table)}")
+    check_columns(table, (exit, event))
     times, codes = check_causes(table[exit], table[event], cause)
     design = complete_design(table, covariates)
-    values = design.to_numpy(float)
-    if not np.isfinite(values).all():
-        raise ValueError("covariates must be finite")
-    kept = independent_columns(values)
-    if not kept.any():
+    standard = standard_columns(design.to_numpy(float))
+    if not standard.kept.any():
         raise NotEstimableError("constant_exposure", "no covariate varies")
-    standard, spread = standardise(values[:, kept])
-    people = _people(standard, times, codes)
-    best = maximise(lambda coef: _derivatives(coef, people), len(spread))
+    people = _people(standard.columns, times, codes)
+    best = maximise(lambda coef: _derivatives(coef, people), len(standard.spread), standard.basis)
     influence = _influence(best.coef, people) @ best.covariance
     covariance = influence.T @ influence
-    naive = np.sqrt(np.maximum(np.diag(best.covariance), 0))
-    se = np.where(best.diverging, np.inf, np.sqrt(np.diag(covariance)))
-    labels = design.columns[kept]
+    se = np.sqrt(np.diag(covariance))
+    best = best._replace(diverging=best.diverging | is_infinite(best.coef, se, standard.apart))
+    labels = design.columns[standard.kept]
     return FineGrayFit(
-        estimates=_estimates([str(name) for name in design], kept, best.coef, se, naive, spread),
+        estimates=_estimates([str(name) for name in design], standard, best, se),
         log_likelihood=best.log_likelihood,
         log_likelihood_null=best.log_likelihood_null,
-        covariance=pd.DataFrame(covariance / np.outer(spread, spread), labels, labels),
+        covariance=pd.DataFrame(covariance / np.outer(standard.spread, standard.spread), labels, labels),
         n=len(table),
         n_events=int((codes == 1).sum()),
         n_competing=int((codes == 2).sum()),
@@ -145,7 +146,7 @@ def _sums(relative: Floats, people: _People) -> tuple[Floats, Floats, Floats]:
     return present + others, held, columns
 
 
-def _derivatives(coef: Floats, people: _People) -> tuple[float, Floats, Floats]:
+def _derivatives(coef: Floats, people: _People) -> Slope:
     eta = people.x @ coef
     shift = float(eta.max())
     relative = np.exp(eta - shift)
@@ -156,9 +157,12 @@ def _derivatives(coef: Floats, people: _People) -> tuple[float, Floats, Floats]:
     mean, dead = sums[:, 1:] / total[:, None], people.codes == 1
     value = float(eta[dead].sum() - people.deaths @ (np.log(total) + shift))
     gradient = people.x[dead].sum(axis=0) - people.deaths @ mean
-    weight = relative * _exposure(people.deaths / total, people)
-    information = (people.x * weight[:, None]).T @ people.x - (mean * people.deaths[:, None]).T @ mean
-    return value, gradient, information
+
+    def information() -> Floats:
+        weight = relative * _exposure(people.deaths / total, people)
+        return np.asarray((people.x * weight[:, None]).T @ people.x - (mean * people.deaths[:, None]).T @ mean)
+
+    return Slope(value, gradient, information)
 
 
 def _exposure(increment: Floats, people: _People) -> Floats:
@@ -198,12 +202,10 @@ def _of_censoring(held: Floats, mean: Floats, increment: Floats, people: _People
     return np.asarray((people.codes == 0)[:, None] * q[at] - compensator[at], np.float64)
 
 
-def _estimates(
-    names: list[str], kept: npt.NDArray[np.bool_], coef: Floats, se: Floats, naive: Floats, spread: Floats
-) -> pd.DataFrame:
-    terms = term_table(names, kept, coef, se, spread)
+def _estimates(names: list[str], standard: Standard, best: Maximum, se: Floats) -> pd.DataFrame:
+    terms = term_table(names, standard.kept, best.coef, se, standard.spread, best.diverging)
     naive_se = np.full(len(terms), np.nan)
-    naive_se[kept] = naive / spread
+    naive_se[standard.kept] = np.sqrt(np.maximum(np.diag(best.covariance), 0)) / standard.spread
     terms["naive_se"] = np.where(terms["status"] == "ok", naive_se, np.nan)
     terms["p"] = 2 * stats.norm.sf(terms["z"].astype(float).abs())
     columns = ["term", "coef", "se", "naive_se", "ci_low", "ci_high", "z", "p", "minus_log10_p", "status"]
