@@ -25,12 +25,14 @@ class Counts(NamedTuple):
     censored: Floats
 
 
-def check_causes(exit: npt.ArrayLike, event: npt.ArrayLike, cause: int) -> tuple[Floats, Codes]:
+def check_causes(
+    exit: npt.ArrayLike, event: npt.ArrayLike, cause: int, entry: Floats | None = None
+) -> tuple[Floats, Codes]:
     """``(n,)`` times and codes: 0 censored, 1 the cause, 2 another cause.
 
     Raises:
         ValueError: no rows, lengths differ, times that are not finite or negative, codes that are not whole numbers of
-            0 or more, ``cause`` not over 0.
+            0 or more, ``cause`` not over 0, exits not after ``entry (n,)`` where it is given.
         NotEstimableError: nobody has the cause.
     """
     times, given = numbers(exit, "exit"), numbers(event, "event")
@@ -38,7 +40,10 @@ def check_causes(exit: npt.ArrayLike, event: npt.ArrayLike, cause: int) -> tuple
         raise ValueError(f"exit and event must be vectors of one length over 0, got {times.shape}, {given.shape}")
     if not np.isfinite(times).all():
         raise ValueError("exit must be finite; drop rows with missing times first")
-    refuse_negative(times)
+    if entry is None:
+        refuse_negative(times)
+    elif np.isnan(entry).any() or (times <= entry).any():
+        raise ValueError(f"{int((~(times > entry)).sum())} rows leave at or before they enter")
     if not (np.isfinite(given) & (given >= 0) & (given % 1 == 0)).all():
         raise ValueError("event must hold whole numbers of 0 (censored) or more (causes)")
     if isinstance(cause, str) or cause < 1 or cause != int(cause):

@@ -108,21 +108,29 @@ def fit_cox(
         raise ValueError(f"ties must be 'efron' or 'breslow', got {ties!r}")
     names = [strata] if isinstance(strata, str) else list(strata or [])
     observed = _check_rows(table, exit, event, entry, names, cluster, weights)
-    design, owners = _design(table, covariates)
+    design = complete_design(table, covariates)
+    owners = pd.Series([_owner(str(name), table) for name in design], index=design.columns)
+    return _fit(observed, design, owners, ties, bool(names), cluster is not None)
+
+
+def _fit(
+    observed: pd.DataFrame, design: pd.DataFrame, owners: pd.Series, ties: Ties, stratified: bool, clustered: bool
+) -> CoxFit:
     if not observed["event"].any():
         raise NotEstimableError("too_few_cases", "no event in the table")
-    standard = standard_columns(design.to_numpy(float), observed["stratum"].to_numpy() if names else None)
+    standard = standard_columns(design.to_numpy(float), observed["stratum"].to_numpy() if stratified else None)
     if not standard.kept.any():
-        raise NotEstimableError("constant_exposure", "no covariate varies" + " within the strata" * bool(names))
-    solved = _solve(standard, observed, ties, cluster is not None)
-    robust = cluster is not None or (weights is not None and bool((observed["weight"] % 1 != 0).any()))
+        raise NotEstimableError("constant_exposure", "no covariate varies" + " within the strata" * stratified)
+    solved = _solve(standard, observed, ties, clustered)
+    weight = observed["weight"].to_numpy()
+    robust = clustered or bool((weight != np.rint(weight)).any())
     labels, unit = design.columns[standard.kept], np.outer(standard.spread, standard.spread)
     return CoxFit(
         estimates=_terms([str(name) for name in design], standard, solved, robust),
         log_likelihood=solved.best.log_likelihood,
         log_likelihood_null=solved.best.log_likelihood_null,
         linear_predictor=standard.columns @ solved.best.coef,
-        n=len(table),
+        n=len(observed),
         n_events=int(observed["event"].sum()),
         covariance=pd.DataFrame(solved.best.covariance / unit, labels, labels),
         robust_covariance=pd.DataFrame(solved.sandwich / unit, labels, labels),
@@ -215,11 +223,9 @@ def _clusters(column: pd.Series) -> npt.NDArray[np.intp]:
     return codes
 
 
-def _design(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """Columns of the regression, and the covariate each of them belongs to."""
-    design = complete_design(table, covariates)
-    owners = [column if column in table else str(column).rsplit("=", 1)[0] for column in design]
-    return design, pd.Series(owners, index=design.columns)
+def _owner(column: str, table: pd.DataFrame) -> str:
+    """The covariate that a column belongs to: indicators are ``covariate=level``."""
+    return column if column in table else column.rsplit("=", 1)[0]
 
 
 def _codes(table: pd.DataFrame, strata: list[str]) -> npt.NDArray[np.intp]:
