@@ -186,6 +186,37 @@ class Participation(_Part):
     margins: dict[str, dict[str, float]] = {}
 
 
+class Prediction(_Part):
+    """What each set of predictors adds to the last: every person predicted by a model that never saw them."""
+
+    steps: dict[str, tuple[str, ...]] = Field(default={}, description="set -> what it adds to the sets before it")
+    outcomes: tuple[str, ...] = Field(default=(), description="all if empty")
+    horizon_years: float = Field(default=5.0, gt=0)
+    learner: Literal["cox", "ridge", "boosting", "forest"] = "cox"
+    folds: int = Field(default=5, ge=2)
+    fold_by: str = Field(default="", description="column, such as centre: each of its groups is tested by the others")
+    thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.01, 0.02, 0.05, 0.1, 0.2)
+    resamples: int = Field(default=100, ge=0, description="of people, for the error of the calibration index; 0: none")
+
+    @model_validator(mode="after")
+    def _thresholds_ascend(self) -> Prediction:
+        if list(self.thresholds) != sorted(set(self.thresholds)):
+            raise ValueError(f"prediction.thresholds must ascend, got {list(self.thresholds)}")
+        return self
+
+
+class Features(_Part):
+    """Features of a network, a table of predictions of the cohort: last step of the prediction, and exposures.
+
+    ``seen``: what to do with those of a network that has seen people of this cohort (its model card says so):
+    ``exclude`` leaves them without a number and says why, ``flag`` keeps the number and says so beside it.
+    """
+
+    table: Name | Literal[""] = ""
+    columns: tuple[str, ...] = Field(default=(), description="all numbers of the table if empty")
+    seen: Literal["exclude", "flag"] = "exclude"
+
+
 class Disclosure(_Part):
     """The gate: the smallest number that may be published, and the base to which counts are rounded."""
 
@@ -237,6 +268,8 @@ class StudySpec(_Part):
     fairness: Fairness = Fairness()
     missing: Missing = Missing()
     participation: Participation = Participation()
+    prediction: Prediction = Prediction()
+    features: Features = Features()
     disclosure: Disclosure = Disclosure()
     minimum_events: int = Field(default=10, ge=1)
     seed: int = 0
@@ -263,6 +296,9 @@ class StudySpec(_Part):
         unknown = sorted({rule.prevalent for rule in self.exclusions if rule.prevalent} - set(outcomes))
         if unknown:
             raise ValueError(f"exclusions name {unknown}, which are no outcomes")
+        lost = sorted(set(self.prediction.outcomes) - set(outcomes))
+        if lost:
+            raise ValueError(f"prediction names {lost}, which are no outcomes")
         self._registers_end()
         return self
 

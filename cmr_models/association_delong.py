@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from cmr_models.covariates import numbers
 from cmr_models.estimates import NotEstimableError, minus_log10_p
 
 Floats = npt.NDArray[np.float64]
@@ -16,7 +17,10 @@ _Z95 = float(stats.norm.ppf(0.975))
 
 
 class Area(NamedTuple):
-    """An area under the curve, its standard error and 95 % interval (within 0 to 1)."""
+    """An area under the curve, its standard error and 95 % interval (within 0 to 1).
+
+    An area of 0 or 1 has neither: the scores at hand say nothing of how far the next one could be off.
+    """
 
     auc: float
     se: float
@@ -82,8 +86,8 @@ def delong(y: npt.ArrayLike, score_a: npt.ArrayLike, score_b: npt.ArrayLike | No
         DeLong, DeLong & Clarke-Pearson 1988, 10.2307/2531595; by midranks, Sun & Xu 2014,
         10.1109/LSP.2014.2337313.
     """
-    cases = np.asarray(y, np.float64)
-    scores = [np.asarray(score, np.float64) for score in (score_a, score_b) if score is not None]
+    cases = numbers(y, "y")
+    scores = [numbers(score, "scores") for score in (score_a, score_b) if score is not None]
     if cases.ndim != 1 or any(score.shape != cases.shape for score in scores):
         raise ValueError(f"y and scores must be vectors of one length, got {cases.shape}, {scores[0].shape}")
     if not np.isin(cases, (0, 1)).all() or not all(np.isfinite(score).all() for score in scores):
@@ -115,6 +119,8 @@ def _placements(score: Floats, positive: npt.NDArray[np.bool_]) -> tuple[Floats,
 
 
 def _area(auc: float, variance: float) -> Area:
+    if auc in (0.0, 1.0):
+        return Area(auc, float("nan"), float("nan"), float("nan"))
     se = float(np.sqrt(max(variance, 0.0)))
     return Area(auc, se, max(0.0, auc - _Z95 * se), min(1.0, auc + _Z95 * se))
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.association_scan_cox import CoxScores, check_times, score_times
+from cmr_models.covariates import check_sizes, numbers
 from cmr_models.estimates import minus_log10_p, minus_log10_p_t
 
 Floats = npt.NDArray[np.float64]
@@ -24,7 +25,13 @@ _MAX_STEPS = 30
 _TOLERANCE = 1e-10
 _MAX_STEP_OF_ETA = 4.0
 _SINGULAR = 1e-9
-_CONSTANT = 1e-8
+# Of the largest value, and of a column's SD: what rounding leaves of a constant, and of a combination of columns.
+_CONSTANT = 1e-12
+_DEPENDENT = 1e-8
+# Information of an exposure per SD below which its coefficient is infinite, as in `covariates.is_infinite`.
+_NO_INFORMATION = 1 / 144
+# Share of the sum of squares that is left to rounding.
+_EXACT = 1e-13
 
 
 def scan(exposures: Table, outcomes: Table | Times, covariates: Table | None, *, family: Family) -> pd.DataFrame:
@@ -133,15 +140,16 @@ class _Block(NamedTuple):
 
 
 def _complete(table: Table, role: str, prefix: str) -> tuple[list[str], Floats]:
-    values = np.asarray(table, np.float64)
+    values = numbers(table, role)
     values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2:
-        raise ValueError(f"{role} must be (people, columns), got {values.shape}")
+    if values.ndim != 2 or not len(values):
+        raise ValueError(f"{role} must be (people, columns), of one person at least, got {values.shape}")
     names = _names(table, values.shape[1], prefix)
     infinite = np.flatnonzero(~np.isfinite(values).all(axis=0))
     if len(infinite):
         bad = [names[j] for j in infinite]
         raise ValueError(f"{role} have missing or infinite values: {bad[:10]}; drop or impute those people first")
+    check_sizes(values, names, role)
     return names, values
 
 
@@ -163,12 +171,13 @@ def _outcome_blocks(outcomes: Table, n: int, family: Family) -> Iterator[tuple[l
     for start in range(0, len(names), _OUTCOMES_PER_BLOCK):
         chosen = slice(start, start + _OUTCOMES_PER_BLOCK)
         part = table.iloc[:, chosen] if isinstance(table, pd.DataFrame) else table[:, chosen]
-        values = np.asarray(part, np.float64)
+        values = numbers(part, "outcomes")
         wrong = np.isinf(values) if family == "linear" else ~(np.isnan(values) | np.isin(values, (0, 1)))
         if wrong.any():
             bad = [names[start + j] for j in np.flatnonzero(wrong.any(axis=0))]
             allowed = "finite" if family == "linear" else "0 or 1"
             raise ValueError(f"outcomes must be {allowed} or missing: {bad[:10]}")
+        check_sizes(np.nan_to_num(values), names[chosen], "outcomes")
         yield names[chosen], values
 
 
@@ -179,7 +188,7 @@ def _make_design(x: Floats, z: Floats) -> _Design:
     constant = size <= _CONSTANT * np.maximum(np.abs(x).max(axis=0, initial=0), np.finfo(float).tiny)
     rest = x_centred - q @ (q.T @ x_centred) / max(len(q), 1)
     spread = np.sqrt((rest**2).mean(axis=0))
-    apart = ~constant & (spread > _CONSTANT * size)
+    apart = ~constant & (spread > _DEPENDENT * size)
     unit = np.divide(rest, spread, out=np.zeros_like(rest), where=apart)
     first, second = np.triu_indices(q.shape[1])
     return _Design(unit, np.where(apart, spread, np.nan), constant, q, q[:, first] * q[:, second])
@@ -192,7 +201,7 @@ def _orthonormal(z: Floats) -> Floats:
     spread = np.sqrt((centred**2).mean(axis=0))
     varies = spread > _CONSTANT * np.maximum(np.abs(z).max(axis=0, initial=0), np.finfo(float).tiny)
     left, singular, _ = np.linalg.svd(centred[:, varies] / spread[varies], full_matrices=False)
-    kept = singular > _CONSTANT * singular.max(initial=0)
+    kept = singular > _DEPENDENT * singular.max(initial=0)
     return np.column_stack([np.ones(n), left[:, kept] * np.sqrt(n)])
 
 
@@ -307,7 +316,7 @@ def _variance(weight: Floats, inverse: Floats, design: _Design) -> tuple[Floats,
     crossed = crossed.reshape(e, k, b)
     explained = np.einsum("eib,bij,ejb->eb", crossed, inverse, crossed, optimize=True)
     variance = own - explained
-    return variance, variance > _CONSTANT * own
+    return variance, variance > _DEPENDENT * own
 
 
 def _block_table(design: _Design, block: _Block, x_names: list[str], y_names: list[str]) -> pd.DataFrame:
@@ -316,12 +325,17 @@ def _block_table(design: _Design, block: _Block, x_names: list[str], y_names: li
     variance = np.where(ok, block.variance, np.nan)
     coef = block.score / variance
     noise = np.where(np.isinf(block.df), 1.0, np.maximum(block.rest - block.score * coef, 0) / block.df)
+    exact = np.isfinite(block.df) & (noise * block.df <= _EXACT * block.rest)
+    separated = np.isinf(block.df) & (variance < _NO_INFORMATION)
+    ok &= ~exact & ~separated
+    coef, noise = np.where(ok, coef, np.nan), np.where(ok, noise, np.nan)
     se = np.sqrt(noise / variance)
     z = np.divide(coef, se, out=np.full_like(coef, np.nan), where=se > 0)
     evidence = minus_log10_p(z) if np.isinf(block.df).all() else minus_log10_p_t(z, np.maximum(block.df, 1))
     unit = block.scale / design.spread[:, None]
     why = np.where(design.constant, "constant_exposure", "collinear").astype(object)[:, None]
-    reason = np.where(block.reason != "", block.reason, np.where(apart, "", why))
+    why = np.where(~apart, why, np.where(exact, "exact_fit", np.where(separated, "separation", "")))
+    reason = np.where(block.reason != "", block.reason, why)
     e, b = ok.shape
     return pd.DataFrame(
         {

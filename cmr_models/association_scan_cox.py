@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.covariates import independent_columns, standardise
+from cmr_models.covariates import numbers, standard_columns
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.newton import maximise, solve
 from cmr_models.survival.observed import check_events, refuse_negative
@@ -101,7 +101,7 @@ def score_times(name: str, frame: pd.DataFrame, x: Floats, q: Floats) -> CoxScor
 
 def _present(name: str, frame: pd.DataFrame) -> _Times:
     columns = [column for column in ("exit", "event", "entry") if column in frame]
-    values = frame[columns].to_numpy(float)
+    values = numbers(frame[columns], f"times of outcome {name!r}")
     rows = np.flatnonzero(~np.isnan(values).any(axis=1))
     exits, event = values[rows, 0], check_events(values[rows, 1])
     entry = values[rows, 2] if "entry" in columns else np.full(len(rows), -np.inf)
@@ -117,14 +117,12 @@ def _present(name: str, frame: pd.DataFrame) -> _Times:
 
 def _scores(times: _Times, x: Floats, q: Floats) -> tuple[Floats, Floats, Floats]:
     """``(e,)`` score, its variance, and the variance before the covariates' share."""
-    here = q[times.rows]
-    here = here[:, independent_columns(here)] if here.shape[1] else here
-    here = standardise(here)[0] if here.shape[1] else here
+    standard = standard_columns(q[times.rows])
     ones = np.ones(len(times.rows))
     (at,) = make_risk_sets(times.entry, times.exit, times.event, np.zeros(len(ones), int), ones, "efron")
-    likelihood = PartialLikelihood.of(here, [at])
-    k = here.shape[1]
-    coef = maximise(likelihood.derivatives, k).coef if k else np.zeros(0)
+    likelihood = PartialLikelihood.of(standard.columns, [at])
+    k = len(standard.spread)
+    coef = maximise(likelihood.derivatives, k, standard.basis).coef if k else np.zeros(0)
     covariates = likelihood.covariates[0]
     terms = make_terms(coef, covariates, at)
     rows, chunks = times.rows[at.rows], range(0, x.shape[1], _EXPOSURES_PER_CHUNK)

@@ -98,23 +98,13 @@ def cine_view(
     """
     n_frames, n_slices = intensity.shape[:2]
     valid = np.ones((n_frames, n_slices), bool) if frame_valid is None else np.asarray(frame_valid, bool)
-    view = xr.Dataset(
-        {
-            "intensity": (_VIEW_SHAPES["intensity"], intensity),
-            "frame_valid": (_VIEW_SHAPES["frame_valid"], valid),
-            "time_ms": ("frame", np.asarray(time_ms, np.float64)),
-            "position_mm": (("slice", "xyz"), np.asarray(position_mm, np.float64).reshape(n_slices, 3)),
-            "row_dir": (("slice", "xyz"), _per_slice(row_dir, n_slices)),
-            "col_dir": (("slice", "xyz"), _per_slice(col_dir, n_slices)),
-            "pixel_mm": ("axis", np.asarray(pixel_mm, np.float64)),
-        },
-        attrs={
-            "slice_mm": float(slice_mm),
-            "thickness_mm": float(thickness_mm),
-            "heart_rate_bpm": float(heart_rate_bpm),
-            **attributes,
-        },
-    )
+    values = {"intensity": intensity, "frame_valid": valid, "time_ms": np.asarray(time_ms, np.float64)}
+    values |= {"position_mm": np.asarray(position_mm, np.float64).reshape(n_slices, 3)}
+    values |= {"row_dir": _per_slice(row_dir, n_slices), "col_dir": _per_slice(col_dir, n_slices)}
+    values |= {"pixel_mm": np.asarray(pixel_mm, np.float64)}
+    numbers = {"slice_mm": slice_mm, "thickness_mm": thickness_mm, "heart_rate_bpm": heart_rate_bpm}
+    attributes = {name: float(number) for name, number in numbers.items()} | attributes
+    view = xr.Dataset({name: (_VIEW_SHAPES[name], value) for name, value in values.items()}, attrs=attributes)
     check_view(view)
     return view
 

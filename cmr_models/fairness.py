@@ -10,8 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from cmr_models.covariates import check_columns
 from cmr_models.estimates import NotEstimableError, failed, minus_log10_p_chi2
 from cmr_models.groups import INTERSECTION, intersection
+from cmr_models.survival.observed import check_events
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,10 +58,11 @@ def disaggregate(
 
     Returns:
         One row a group: ``group_by, group, n, n_events``, the metric's columns, ``status, reason``. A group
-        without a number is a row with status ``failed``. Missing group labels are the group ``unknown``.
+        without a number (an estimate of NaN included) is a row with status ``failed``. Missing group labels are the
+        group ``unknown``.
 
     Raises:
-        ValueError: a column of ``by`` or ``events`` is not in ``data``.
+        ValueError: a column of ``by`` or ``events`` is not in ``data``; events other than 0 and 1, or missing.
     """
     return pd.DataFrame(disaggregated_rows(metric, data, by, events=events, overall=overall))
 
@@ -73,11 +76,9 @@ def disaggregated_rows(
     overall: bool = True,
 ) -> list[dict[str, Any]]:
     """The rows of :func:`disaggregate`, for callers that make thousands of them."""
-    groupings = [[entry] if isinstance(entry, str) else list(entry) for entry in by]
+    groupings = [[entry] if isinstance(entry, str) else list(entry) for entry in ([by] if isinstance(by, str) else by)]
     needed = [name for columns in groupings for name in columns] + ([events] if events else [])
-    unknown = [name for name in needed if name not in data]
-    if unknown:
-        raise ValueError(f"columns {unknown} are not in the data; it has {list(data)}")
+    check_columns(data, needed)
     rows = [_metric_row(metric, data, *OVERALL, events)] if overall else []
     for columns in groupings:
         group = intersection(data, columns)
@@ -185,12 +186,16 @@ def _metric_row(
     group: str,
     events: str | None,
 ) -> dict[str, Any]:
-    n_events = float(rows[events].astype(bool).sum()) if events else float("nan")
+    n_events = float(check_events(rows[events]).sum()) if events else float("nan")
     about = {"group_by": group_by, "group": group, "n": float(len(rows)), "n_events": n_events}
+    if not len(rows):
+        return {**about, **failed("no_data")}
     try:
-        return {**about, "status": "ok", "reason": "", **metric(rows)}
+        row = {**about, "status": "ok", "reason": "", **metric(rows)}
     except NotEstimableError as error:
         return {**about, **failed(error.reason)}
+    without = row["status"] == "ok" and pd.isna(row.get("estimate", 0.0))
+    return {**row, **failed("undefined")} if without else row
 
 
 def _group_means(indicator: Floats, table: Floats, minimum: int) -> Floats:

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from cmr_models.association import delong, fit_logistic
-from cmr_models.estimates import NotEstimableError, wald, wald_concordance
+from cmr_models.estimates import NotEstimableError, bootstrap_interval, wald, wald_concordance
 from cmr_models.proportions import wilson_interval
 from cmr_models.survival import concordance, fit_cox
 
@@ -233,7 +233,7 @@ def bootstrapped(statistic: Statistic, rng: np.random.Generator, *, n: int = 200
         known = np.array([one for one in found if np.isfinite(one)])
         if len(known) < 0.9 * n:
             raise NotEstimableError("too_few_people", f"{n - len(known)} of {n} resamples have no number")
-        low, high = np.quantile(known, (0.025, 0.975))
+        low, high = bootstrap_interval(known)
         se = float(known.std(ddof=1))
         return {"estimate": value, "se": se, "ci_low": float(low), "ci_high": float(high), "n_failed": n - len(known)}
 

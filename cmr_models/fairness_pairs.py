@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.covariates import numbers
 from cmr_models.groups import labels
 from cmr_models.survival.observed import check_events
 from cmr_models.survival.ordered_pairs import sum_pairs
@@ -44,16 +45,7 @@ def group_concordance(
     Reference:
         arXiv 2606.16872; ties of time and risk as :func:`cmr_models.survival.concordance`.
     """
-    times, events, scores = np.asarray(exit, np.float64), check_events(event), np.asarray(risk, np.float64)
-    starts = None if entry is None else np.asarray(entry, np.float64)
-    names = labels(pd.Series(np.asarray(group, object)))
-    lengths = {len(part) for part in (times, events, scores, names, *([] if starts is None else [starts]))}
-    if len(lengths) > 1:
-        raise ValueError(f"exit, event, risk, group and entry must have one length, got {sorted(lengths)}")
-    if not (np.isfinite(times).all() and np.isfinite(scores).all()):
-        raise ValueError("exit and risk must be finite; drop rows with missing values first")
-    if starts is not None and not (times > starts).all():
-        raise ValueError(f"{int((~(times > starts)).sum())} rows leave at or before they enter")
+    times, events, scores, names, starts = _check(exit, event, risk, group, entry)
     rank = np.unique(scores, return_inverse=True)[1].astype(np.int64)
     distinct = np.unique(times)
     leaves = (2 * np.searchsorted(distinct, times) + ~events).astype(np.int64)
@@ -65,6 +57,22 @@ def group_concordance(
         for second in sorted(set(names))
     ]
     return pd.DataFrame(rows)
+
+
+def _check(
+    exit: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, group: npt.ArrayLike, entry: npt.ArrayLike | None
+) -> tuple[Floats, npt.NDArray[np.bool_], Floats, npt.NDArray[np.object_], Floats | None]:
+    times, events, scores = numbers(exit, "exit"), check_events(event), numbers(risk, "risk")
+    starts = None if entry is None else numbers(entry, "entry")
+    names = labels(pd.Series(np.asarray(group, object)))
+    lengths = {len(part) for part in (times, events, scores, names, *([] if starts is None else [starts]))}
+    if len(lengths) > 1:
+        raise ValueError(f"exit, event, risk, group and entry must have one length, got {sorted(lengths)}")
+    if not (np.isfinite(times).all() and np.isfinite(scores).all()):
+        raise ValueError("exit and risk must be finite; drop rows with missing values first")
+    if starts is not None and not (times > starts).all():
+        raise ValueError(f"{int((~(times > starts)).sum())} rows leave at or before they enter")
+    return times, events, scores, names, starts
 
 
 def _coming(starts: Floats, distinct: Floats) -> Ints:

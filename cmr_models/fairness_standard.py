@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.covariates import complete_design, independent_columns, standardise
-from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates import NotEstimableError, bootstrap_interval
 from cmr_models.groups import labels
 
 Floats = npt.NDArray[np.float64]
@@ -100,6 +100,34 @@ def decompose_gap(
         Oaxaca 1973, 10.2307/2525981, and Blinder 1973; coefficients of the pooled model with the group in it,
         Jann 2008, 10.1177/1536867X0800800401.
     """
+    two = _two_groups(data, value, group, pair, blocks)
+    found = _components(two, two.first)
+    drawn = np.array([_resampled(two, rng) for _ in range(n_bootstrap)])
+    low, high = bootstrap_interval(drawn)
+    columns: dict[str, Any] = {"component": [*blocks, REST, TOTAL], "estimate": found, "se": drawn.std(axis=0, ddof=1)}
+    share = found / found[-1] if found[-1] else np.full(len(found), np.nan)
+    return pd.DataFrame({**columns, "ci_low": low, "ci_high": high, "share": share, "n": float(len(two.y))})
+
+
+class _TwoGroups(NamedTuple):
+    """People of two groups.
+
+    Attributes:
+        design: ``(n, p)`` standard columns of all blocks; ``owner (p,)`` the block of each, of ``n_blocks``.
+        y: ``(n,)``.
+        first: ``(n,)`` whether of the first group.
+    """
+
+    design: Floats
+    owner: npt.NDArray[np.intp]
+    n_blocks: int
+    y: Floats
+    first: npt.NDArray[np.bool_]
+
+
+def _two_groups(
+    data: pd.DataFrame, value: str, group: str, pair: tuple[str, str], blocks: Mapping[str, Sequence[str]]
+) -> _TwoGroups:
     covariates = [name for names in blocks.values() for name in names]
     if len(set(covariates)) < len(covariates):
         raise ValueError(f"every covariate belongs to one block, got {covariates}")
@@ -115,14 +143,7 @@ def decompose_gap(
     smallest = int(min(first.sum(), (~first).sum()))
     if smallest < design.shape[1] + 10:
         raise NotEstimableError("too_few_people", f"{smallest} people for {design.shape[1]} terms")
-    parts = [*blocks, REST, TOTAL]
-    found = _components(design, owner, y, first, len(blocks))
-    sides = (np.flatnonzero(first), np.flatnonzero(~first))
-    drawn = np.array([_resampled(design, owner, y, sides, len(blocks), rng) for _ in range(n_bootstrap)])
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    columns: dict[str, Any] = {"component": parts, "estimate": found, "se": drawn.std(axis=0, ddof=1)}
-    share = found / found[-1] if found[-1] else np.full(len(found), np.nan)
-    return pd.DataFrame({**columns, "ci_low": low, "ci_high": high, "share": share, "n": float(len(y))})
+    return _TwoGroups(design, owner, len(blocks), y, first)
 
 
 def _blocks(data: pd.DataFrame, blocks: Mapping[str, Sequence[str]]) -> tuple[Floats, npt.NDArray[np.intp]]:
@@ -135,26 +156,19 @@ def _blocks(data: pd.DataFrame, blocks: Mapping[str, Sequence[str]]) -> tuple[Fl
     return standardise(values[:, kept])[0], owner[kept]
 
 
-def _components(
-    design: Floats, owner: npt.NDArray[np.intp], y: Floats, first: npt.NDArray[np.bool_], n_blocks: int
-) -> Floats:
+def _components(two: _TwoGroups, first: npt.NDArray[np.bool_]) -> Floats:
     """``(block + 2,)`` explained by each block, the rest, the total."""
+    design, y = two.design, two.y
     full = np.column_stack([np.ones(len(y)), first, design])
     coef = np.linalg.lstsq(full.T @ full, full.T @ y, rcond=None)[0]
     explained = (design[first].mean(axis=0) - design[~first].mean(axis=0)) * coef[2:]
     total = float(y[first].mean() - y[~first].mean())
-    by_block = np.bincount(owner, explained, n_blocks)
+    by_block = np.bincount(two.owner, explained, two.n_blocks)
     return np.concatenate([by_block, [total - by_block.sum(), total]])
 
 
-def _resampled(
-    design: Floats,
-    owner: npt.NDArray[np.intp],
-    y: Floats,
-    sides: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
-    n_blocks: int,
-    rng: np.random.Generator,
-) -> Floats:
+def _resampled(two: _TwoGroups, rng: np.random.Generator) -> Floats:
+    sides = (np.flatnonzero(two.first), np.flatnonzero(~two.first))
     rows = np.concatenate([rng.choice(side, len(side)) for side in sides])
     first = np.arange(len(rows)) < len(sides[0])
-    return _components(design[rows], owner, y[rows], first, n_blocks)
+    return _components(two._replace(design=two.design[rows], y=two.y[rows]), first)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from cmr_models.estimates import NotEstimableError
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-_DONORS = 5
+_DONORS = 10
 _FEWEST_OBSERVED = 10
 
 
@@ -80,6 +81,7 @@ def impute(
     *,
     n_imputations: int = 20,
     n_cycles: int = 5,
+    products: Sequence[tuple[str, str]] = (),
 ) -> list[pd.DataFrame]:
     """Completed copies of ``table``: numbers by predictive mean matching, labels by (multinomial) logistic regression.
 
@@ -87,6 +89,8 @@ def impute(
         table: one row a person.
         columns: all that predict each other: covariates, exposure, the event and its Nelson-Aalen hazard. Those with
             gaps are filled; the others only predict.
+        products: pairs of columns whose product predicts too, made anew from what is filled in: a covariate and the
+            hazard, where effects on the hazard are large (White & Royston 2009, 10.1002/sim.3618).
         rng: source of the draws.
         n_imputations: completed tables.
         n_cycles: turns through the columns before a table is taken.
@@ -101,7 +105,7 @@ def impute(
     Reference:
         van Buuren 2018, Flexible Imputation of Missing Data, chapters 3 and 4; Rubin 1981, 10.1214/aos/1176345338.
     """
-    unknown = [name for name in columns if name not in table]
+    unknown = [name for name in (*columns, *(name for pair in products for name in pair)) if name not in table]
     if unknown:
         raise ValueError(f"columns {unknown} are not in the table; it has {list(table)}")
     if n_imputations < 2:
@@ -111,7 +115,8 @@ def impute(
         if (~missing).sum() < _FEWEST_OBSERVED:
             raise NotEstimableError("too_few_people", f"{name} has {int((~missing).sum())} values to learn from")
     in_turn = sorted(gaps, key=lambda name: int(gaps[name].sum()))
-    return [_completed(table, list(columns), in_turn, gaps, rng, n_cycles) for _ in range(n_imputations)]
+    plan = _Plan(list(columns), list(products), in_turn, gaps, n_cycles)
+    return [_completed(table, plan, rng) for _ in range(n_imputations)]
 
 
 def pool(estimate: npt.ArrayLike, se: npt.ArrayLike, *, df_complete: float = np.inf) -> Pooled:
@@ -144,28 +149,37 @@ def pool(estimate: npt.ArrayLike, se: npt.ArrayLike, *, df_complete: float = np.
     return Pooled(mean, float(np.sqrt(total)), float(df), mean - half, mean + half, share, m)
 
 
-def _completed(
-    table: pd.DataFrame,
-    columns: list[str],
-    in_turn: list[str],
-    gaps: dict[str, Bools],
-    rng: np.random.Generator,
-    n_cycles: int,
-) -> pd.DataFrame:
+class _Plan(NamedTuple):
+    """Columns and products that predict, columns to fill in turn, where they have gaps, and how often."""
+
+    columns: list[str]
+    products: list[tuple[str, str]]
+    in_turn: list[str]
+    gaps: dict[str, Bools]
+    n_cycles: int
+
+
+def _completed(table: pd.DataFrame, plan: _Plan, rng: np.random.Generator) -> pd.DataFrame:
     """One completed table; gaps begin as values drawn from the column."""
     filled = table.copy()
-    for name in in_turn:
+    for name in plan.in_turn:
         known = table[name].dropna().to_numpy()
-        filled.loc[gaps[name], name] = rng.choice(known, int(gaps[name].sum()))
-    for _ in range(n_cycles if len(in_turn) > 1 else 1):
-        for name in in_turn:
-            others = _standard_design(filled, [other for other in columns if other != name])
-            filled.loc[gaps[name], name] = _draw(table[name], gaps[name], others, rng)
+        filled.loc[plan.gaps[name], name] = rng.choice(known, int(plan.gaps[name].sum()))
+    for _ in range(plan.n_cycles if len(plan.in_turn) > 1 else 1):
+        for name in plan.in_turn:
+            others = _standard_design(filled, plan, name)
+            filled.loc[plan.gaps[name], name] = _draw(table[name], plan.gaps[name], others, rng)
     return filled
 
 
-def _standard_design(table: pd.DataFrame, names: list[str]) -> Floats:
-    values = design_columns(table, names).to_numpy(float)
+def _standard_design(table: pd.DataFrame, plan: _Plan, target: str) -> Floats:
+    """All that predicts ``target``."""
+    parts = [design_columns(table, [name for name in plan.columns if name != target]).to_numpy(float)]
+    for pair in plan.products:
+        if target not in pair:
+            first, second = (design_columns(table, [name]).to_numpy(float) for name in pair)
+            parts.append((first[:, :, None] * second[:, None, :]).reshape(len(table), -1))
+    values = np.column_stack(parts)
     values = values[:, independent_columns(values)]
     spread = values.std(axis=0)
     return np.column_stack([np.ones(len(values)), (values - values.mean(axis=0)) / spread])
@@ -181,7 +195,14 @@ def _draw(column: pd.Series, missing: Bools, design: Floats, rng: np.random.Gene
 def _matched(
     known: npt.NDArray[np.generic], weight: Floats, observed: Floats, wanted: Floats, rng: np.random.Generator
 ) -> npt.NDArray[np.generic]:
-    """A value of one of the five people whose expectation is nearest to the drawn one (type 1 matching)."""
+    """A value of one of the people whose expectation is nearest to the drawn one (type 1 matching).
+
+    Donors are drawn by the weights of the bootstrap that made the parameters: drawn evenly from the few nearest, they
+    would leave out what is not known about the spread around the expectation, and intervals came out too short.
+
+    Reference:
+        Siddique & Belin 2008, 10.1002/sim.3001, on donors by an approximate Bayesian bootstrap.
+    """
     values = known.astype(float)
     root = np.sqrt(weight)
     drawn = np.linalg.lstsq(observed * root[:, None], values * root, rcond=None)[0]
@@ -192,8 +213,10 @@ def _matched(
     window = np.clip(place[:, None] + np.arange(-_DONORS, _DONORS), 0, len(order) - 1)
     distance = np.abs(expected[order][window] - targets[:, None])
     near = np.argsort(distance, axis=1, kind="stable")[:, :_DONORS]
-    chosen = near[np.arange(len(targets)), rng.integers(0, _DONORS, len(targets))]
-    return np.asarray(known[order[window[np.arange(len(targets)), chosen]]])
+    donors = order[np.take_along_axis(window, near, axis=1)]
+    share = weight[donors].cumsum(axis=1)
+    chosen = (rng.random((len(targets), 1)) * share[:, -1:] > share).sum(axis=1)
+    return np.asarray(known[np.take_along_axis(donors, chosen[:, None], axis=1)[:, 0]])
 
 
 def _labelled(

@@ -39,9 +39,11 @@ def imputed_hazards(
     for condition in spec.conditions:
         table = _at_risk(people, outcomes, condition, spec)
         table = table.assign(hazard=_hazard(table))
-        columns = [_AGE, *spec.strata, *spec.covariates, *spec.phenotypes, "event", "hazard"]
+        own = list(dict.fromkeys((_AGE, *spec.strata, *spec.covariates, *spec.phenotypes)))
+        products = [(name, "hazard") for name in own]
+        columns, counts = [*own, "event", "hazard"], {"n_imputations": n_imputations, "n_cycles": n_cycles}
         try:
-            filled = impute(table, columns, rng, n_imputations=n_imputations, n_cycles=n_cycles)
+            filled = impute(table, columns, rng, products=products, **counts)
         except NotEstimableError as error:
             rows += [_failed(name, condition, "cox_age_imputed", table, error) for name in spec.phenotypes]
             continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +23,20 @@ from cmr_models.disclosure_gate import Gate, GateRules
 from cmr_models.estimation import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
 from cmr_models.fairness_prediction import decomposition_rows, measurement_audit, pair_rows, prediction_audit
 from cmr_models.fairness_table import fairness_rows
+from cmr_models.prediction_table import (
+    Predicted,
+    PredictionPlan,
+    calibration_rows,
+    decision_rows,
+    predict_outcomes,
+    prediction_rows,
+)
 from cmr_models.sensitivity import imputed_hazards, weighted_hazards
 from tasks.checklists import Facts, strobe, tripod_ai
 from tasks.disclosure_record import keep_record
 from tasks.parquet_tables import publish_table, table_key
+from tasks.report.analysis_page import render_analysis
+from tasks.spec_features import features_path, with_leakage
 from tasks.spec_file import SpecFile, as_json, read_spec
 from tasks.spec_tables import SpecTables, input_files, read_tables
 from tasks.statistics import ONE_CURVE
@@ -36,10 +47,25 @@ VERSION = 1
 Stage = Literal["associate", "risk", "fairness"]
 STAGES: Mapping[Stage, tuple[str, ...]] = {
     "associate": ("flow", "associations"),
-    "risk": ("flow", "hazards", "discrimination", "survival_curves", "hazards_imputed", "hazards_weighted"),
+    "risk": (
+        "flow",
+        "hazards",
+        "discrimination",
+        "survival_curves",
+        "hazards_imputed",
+        "hazards_weighted",
+        "prediction",
+        "prediction_calibration",
+        "prediction_decisions",
+    ),
     "fairness": ("flow", "fairness", "fairness_prediction", "fairness_measurement", "group_pairs", "decomposition"),
 }
-_CURVES = "survival_curves"
+# Tables of curves: the column along which they run, and those that name one.
+_CURVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "survival_curves": ("years", ONE_CURVE),
+    "prediction_decisions": ("threshold", ("exposure", "outcome")),
+}
+_UNTESTED = ("flow", *_CURVES, "fairness", "decomposition", "prediction_calibration")
 
 
 @dataclass(frozen=True)
@@ -48,6 +74,24 @@ class _Inputs:
     tables: SpecTables
     people: pd.DataFrame
     models: AnalysisSpec
+
+    @property
+    def plan(self) -> PredictionPlan:
+        """What the spec predicts; without features that it leaves out."""
+        spec, features = self.file.spec, self.tables.features
+        given = spec.prediction.model_dump(include=set(_PLANNED))
+        excluded = features.seen and spec.features.seen == "exclude"
+        columns = () if excluded else features.columns
+        return PredictionPlan(**given, features=columns, minimum_events=spec.minimum_events, seed=spec.seed)
+
+    @cached_property
+    def predicted(self) -> list[Predicted]:
+        """The nested models, which three tables show."""
+        conditions = self.file.spec.prediction.outcomes or self.models.conditions
+        return predict_outcomes(self.people, self.tables.outcomes, conditions, self.plan)
+
+
+_PLANNED = ("steps", "horizon_years", "learner", "folds", "fold_by", "thresholds", "resamples")
 
 
 def analysis_folder(cohort_dir: Path, file: SpecFile) -> Path:
@@ -89,9 +133,9 @@ def _make(names: list[str], file: SpecFile, cohort_dir: Path, folder: Path, key:
     publish_bytes(as_json(file), folder / "spec.json")
     gate = Gate(GateRules(file.spec.disclosure.threshold, file.spec.disclosure.base), file.digest)
     for name in names:
-        made = _MAKERS[name](inputs)
-        if name == _CURVES:
-            released = gate.curve(name, made, ONE_CURVE)
+        made = with_leakage(_MAKERS[name](inputs), tables.features, file.spec.features.seen)
+        if name in _CURVES:
+            released = _released_curve(gate, name, made)
         else:
             released = gate.table(name, made, earlier=_earlier(folder, name), sensitive=_sensitive(file, made))
         released["spec_digest"] = file.digest
@@ -100,10 +144,18 @@ def _make(names: list[str], file: SpecFile, cohort_dir: Path, folder: Path, key:
     facts = Facts.of(file, folder)
     publish_bytes(strobe(facts).encode(), folder / "strobe.md")
     publish_bytes(tripod_ai(facts).encode(), folder / "tripod_ai.md")
+    render_analysis(file, folder)
+
+
+def _released_curve(gate: Gate, name: str, made: pd.DataFrame) -> pd.DataFrame:
+    along, one = _CURVES[name]
+    return gate.curve(name, made.rename(columns={along: "years"}), one).rename(columns={"years": along})
 
 
 def _key(file: SpecFile, cohort_dir: Path) -> str:
-    contents = [digest_bytes(path.read_bytes()) for path in input_files(file, cohort_dir)]
+    features = features_path(file, cohort_dir)
+    files = [*input_files(file, cohort_dir), *([features] if features else [])]
+    contents = [digest_bytes(path.read_bytes()) for path in files]
     return digest({"version": VERSION, "inputs": contents, "spec": file.digest})
 
 
@@ -112,6 +164,8 @@ def _people(tables: SpecTables, file: SpecFile, models: AnalysisSpec) -> pd.Data
     spec = file.spec
     named = {name for names in spec.covariate_sets.values() for name in names} | set(spec.participation.margins)
     named |= {name for names in spec.fairness.decompose.values() for name in names}
+    named |= {name for names in spec.prediction.steps.values() for name in names}
+    named |= {spec.prediction.fold_by} if spec.prediction.fold_by else set()
     audited = {name for row in spec.fairness.agreement for name in (row.measured, row.reference)}
     audited |= set(spec.fairness.quality)
     people = analysis_people(tables.phenotypes, tables.participants, models)
@@ -121,10 +175,10 @@ def _people(tables: SpecTables, file: SpecFile, models: AnalysisSpec) -> pd.Data
         if here:
             columns = table[["participant", "visit", *here]].astype({"participant": str, "visit": str})
             people = people.merge(columns, on=["participant", "visit"], how="left", validate="one_to_one")
-    missing = [name for name in further if name not in people]
+    missing = [name for name in further if name not in people and name not in tables.features.columns]
     if missing:
         raise ValueError(f"the spec names columns {missing}, which neither participants nor phenotypes have")
-    return people
+    return tables.features.beside(people, tables.features.columns)
 
 
 def _sets(inputs: _Inputs) -> Iterator[tuple[str, AnalysisSpec]]:
@@ -196,7 +250,13 @@ _MAKERS: Mapping[str, Callable[[_Inputs], pd.DataFrame]] = {
     "fairness_measurement": _measurement,
     "group_pairs": lambda inputs: pair_rows(inputs.people, inputs.tables.outcomes, inputs.models),
     "decomposition": _decomposition,
+    "prediction": lambda inputs: prediction_rows(inputs.predicted, inputs.plan),
+    "prediction_calibration": lambda inputs: calibration_rows(inputs.predicted, inputs.plan),
+    "prediction_decisions": lambda inputs: decision_rows(inputs.predicted, inputs.plan),
 }
+
+
+_PREDICTED = ("prediction", "prediction_calibration", "prediction_decisions")
 
 
 def _wanted(name: str, file: SpecFile) -> bool:
@@ -205,12 +265,13 @@ def _wanted(name: str, file: SpecFile) -> bool:
         "hazards_weighted": bool(file.spec.participation.margins),
         "decomposition": bool(file.spec.fairness.decompose),
     }
+    optional |= dict.fromkeys(_PREDICTED, bool(file.spec.prediction.steps))
     return optional.get(name, True)
 
 
 def _tested(table: pd.DataFrame, name: str, models: AnalysisSpec) -> pd.DataFrame:
     """``q`` after the gate, over what is published: within the declared families, and within a set of covariates."""
-    if name in ("flow", _CURVES, "fairness", "decomposition"):
+    if name in _UNTESTED:
         return table
     family = overall_family(table, models)
     if "covariate_set" in table:

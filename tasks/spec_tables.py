@@ -11,6 +11,7 @@ from cmr_models.analysis_spec import StudySpec
 from cmr_models.biobank import FieldTable, build_outcomes, build_participants
 from cmr_models.exclusions import exclude
 from cmr_models.transforms import transform
+from tasks.spec_features import FeatureTable, read_features
 from tasks.spec_file import SpecFile
 from tasks.store import Cohort
 
@@ -22,6 +23,7 @@ class SpecTables(NamedTuple):
         phenotypes: one row a study, exposures transformed.
         participants: one row a person and visit, after the exclusions.
         outcomes: one row a person and condition, after the exclusions.
+        features: of a network.
         flow: ``outcome, group_by, group, step, n``: who came, who was left out and why; before the disclosure gate.
     """
 
@@ -29,6 +31,7 @@ class SpecTables(NamedTuple):
     participants: pd.DataFrame
     outcomes: pd.DataFrame
     flow: pd.DataFrame
+    features: FeatureTable
 
 
 def input_files(file: SpecFile, cohort_dir: Path | None) -> list[Path]:
@@ -68,6 +71,8 @@ def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
     else:
         names = [row.name for row in spec.exposures]
         phenotypes = participants[["participant", "visit", *names]].assign(status="ok")
+    features = read_features(file, cohort_dir)
+    phenotypes = features.beside(phenotypes, [row.name for row in spec.exposures])
     participants = participants.drop(columns=[row.name for row in spec.exposures], errors="ignore")
     participants, outcomes, left = exclude(participants, outcomes, spec.exclusions)
     for row in spec.exposures:
@@ -78,7 +83,7 @@ def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
     kept = pd.MultiIndex.from_frame(participants[["participant", "visit"]].astype(str))
     rows = pd.MultiIndex.from_frame(phenotypes[["participant", "visit"]].astype(str)).isin(kept)
     flow = pd.concat([left, steps], ignore_index=True) if len(steps) else left
-    return SpecTables(phenotypes[rows].reset_index(drop=True), participants, outcomes, flow)
+    return SpecTables(phenotypes[rows].reset_index(drop=True), participants, outcomes, flow, features)
 
 
 def _all_from_fields(spec: StudySpec) -> bool:

@@ -180,65 +180,100 @@ def _last_days(participants: pd.DataFrame, outcome: OutcomeDefinition, dates: Da
     return np.asarray(np.min(np.column_stack(ends), axis=1))  # NaT (nation unknown) stays
 
 
+class _Course(NamedTuple):
+    """What became of everybody ``(n,)``: days of the begin and the end of follow-up, and what they are."""
+
+    begin: Days
+    stop: Days
+    prevalent: Bools
+    event: Bools
+    died: Bools
+    posthumous: Bools
+    unclear: Bools
+    nowhere: Bools
+    early: Bools
+
+    @property
+    def left_out(self) -> Bools:
+        """Who is not in the table."""
+        return self.unclear | self.nowhere | self.early
+
+
 def _one_outcome(
     data: FieldTable, participants: pd.DataFrame, outcome: OutcomeDefinition, spec: StudySpec, dates: Dates
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    birth = participants["birth_date"].to_numpy("datetime64[D]")
+    course = _course(data, participants, outcome, spec, dates)
+    table = pd.DataFrame(
+        {
+            "participant": participants["participant"],
+            "visit": participants["visit"],
+            "condition": outcome.name,
+            "prevalent": course.prevalent.astype(int),
+            "entry_years": (course.begin - birth).astype(float) / _DAYS_PER_YEAR,
+            "exit_years": (course.stop - birth).astype(float) / _DAYS_PER_YEAR,
+            "event": course.event.astype(int),
+            "cause": np.select([course.event, course.died], [1, 2], 0),
+        }
+    )
+    return table[~course.left_out].reset_index(drop=True), _flow(course, outcome.name)
+
+
+def _course(
+    data: FieldTable, participants: pd.DataFrame, outcome: OutcomeDefinition, spec: StudySpec, dates: Dates
+) -> _Course:
     windows = spec.windows
     first = _earliest([_first_record(data, source, dates) for source in outcome.sources])
     death = _deaths(data, Source(kind="death"), dates.death_field).date
-    lost: Days = np.full(len(participants), _NEVER)
-    if dates.lost_field is not None:
-        lost = read_dates(data.values(dates.lost_field, 0).iloc[:, 0]).date
-    entry = participants["entry_date"].to_numpy("datetime64[D]")
-    birth = participants["birth_date"].to_numpy("datetime64[D]")
+    entry, birth = (participants[name].to_numpy("datetime64[D]") for name in ("entry_date", "birth_date"))
     posthumous = first.date > death
     record = np.where(posthumous, death, first.date)  # known to have been there when the person died
     known_by = entry + np.timedelta64(windows.prevalent_until_days, "D")
     begin: Days = np.asarray(entry + np.timedelta64(windows.incident_from_days, "D"), "datetime64[D]")
     prevalent = (record <= known_by) | first.at_birth
     prevalent |= first.undated & (windows.undated == "prevalent")
-    unclear = first.undated & ~prevalent
-    end = _last_days(participants, outcome, dates)
-    if windows.incident_until_years is not None:
-        until = np.timedelta64(round(windows.incident_until_years * _DAYS_PER_YEAR), "D")
-        end = np.minimum(end, entry + until)
-    out = _minimum(np.column_stack([np.where(np.isnat(end), _NEVER, end), lost]))
+    end, out = _ends(data, participants, outcome, spec, dates)
     stop: Days = _minimum(np.column_stack([record, death, out]))
     event = ~prevalent & (record <= out) & (record == stop)
     died = ~prevalent & ~event & (death == stop) & (death <= out)
-    nowhere, nobirth = np.isnat(end), np.isnat(birth)
-    early = ~prevalent & ~unclear & ~nowhere & ~nobirth & ~(stop > begin)
+    unclear, nowhere = first.undated & ~prevalent, np.isnat(end) | np.isnat(birth)
+    early = ~prevalent & ~unclear & ~nowhere & ~(stop > begin)
     # Time at risk of prevalent cases is nobody's business; their exit only has to be a time.
-    stop = np.where(
-        prevalent, np.maximum(_minimum(np.column_stack([death, out])), begin + np.timedelta64(1, "D")), stop
-    )
-    table = pd.DataFrame(
-        {
-            "participant": participants["participant"],
-            "visit": participants["visit"],
-            "condition": outcome.name,
-            "prevalent": prevalent.astype(int),
-            "entry_years": (begin - birth).astype(float) / _DAYS_PER_YEAR,
-            "exit_years": (stop - birth).astype(float) / _DAYS_PER_YEAR,
-            "event": event.astype(int),
-            "cause": np.select([event, died], [1, 2], 0),
-        }
-    )
-    left_out = unclear | nowhere | nobirth | early
+    some = np.maximum(_minimum(np.column_stack([death, out])), begin + np.timedelta64(1, "D"))
+    stop = np.where(prevalent, some, stop)
+    return _Course(begin, stop, prevalent, event, died, posthumous, unclear, nowhere, early)
+
+
+def _ends(
+    data: FieldTable, participants: pd.DataFrame, outcome: OutcomeDefinition, spec: StudySpec, dates: Dates
+) -> tuple[Days, Days]:
+    """The last day of the registers or of the window (NaT: nation unknown), and that or the day of loss."""
+    lost: Days = np.full(len(participants), _NEVER)
+    if dates.lost_field is not None:
+        lost = read_dates(data.values(dates.lost_field, 0).iloc[:, 0]).date
+    end = _last_days(participants, outcome, dates)
+    if spec.windows.incident_until_years is not None:
+        entry = participants["entry_date"].to_numpy("datetime64[D]")
+        end = np.minimum(end, entry + np.timedelta64(round(spec.windows.incident_until_years * _DAYS_PER_YEAR), "D"))
+    return end, _minimum(np.column_stack([np.where(np.isnat(end), _NEVER, end), lost]))
+
+
+def _flow(course: _Course, outcome: str) -> pd.DataFrame:
+    left_out, prevalent, event, died = course.left_out, course.prevalent, course.event, course.died
     seen = ~left_out & ~prevalent
     parts = {
-        "record without a day": unclear,
-        "nation or birth unknown": (nowhere | nobirth) & ~unclear,
-        "record, death or end before follow-up": early,
+        "record without a day": course.unclear,
+        "nation or birth unknown": course.nowhere & ~course.unclear,
+        "record, death or end before follow-up": course.early,
         "prevalent": prevalent & ~left_out,
         "incident": event & seen,
         "died of something else": died & seen,
         "followed to the end": seen & ~event & ~died,
     }
-    whole = {"came to the visit": np.ones(len(table), bool), "record dated after death": posthumous & ~left_out}
+    whole = {"came to the visit": np.ones(len(seen), bool), "record dated after death": course.posthumous & ~left_out}
     counts = [
-        {"outcome": outcome.name, "group_by": kind, "group": name, "step": name, "n": float(who.sum())}
+        {"outcome": outcome, "group_by": kind, "group": name, "step": name, "n": float(who.sum())}
         for kind, steps in (("overall", whole), ("people", parts))
         for name, who in steps.items()
     ]
-    return table[~left_out].reset_index(drop=True), pd.DataFrame(counts)
+    return pd.DataFrame(counts)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from cmr_models.estimates import NotEstimableError, minus_log10_p_chi2
+from cmr_models.estimates import NotEstimableError, bootstrap_interval, minus_log10_p_chi2
 from cmr_models.prediction.horizon import Bools, Floats, check_risk, check_times
 from cmr_models.survival.baseline import predict_risk
 from cmr_models.survival.cox import fit_cox
@@ -25,9 +25,11 @@ _D_BINS = 10
 class Calibration(NamedTuple):
     """Attributes:
     observed, expected: chance of the event by the horizon: Kaplan-Meier, and mean predicted.
-    ratio, ratio_ci_low, ratio_ci_high: observed over expected.
+    ratio, ratio_se, ratio_ci_low, ratio_ci_high: observed over expected, the predictions taken as they are.
     slope, slope_se: coefficient of ``log(-log(1 - risk))`` in a Cox model; under 1 where risks are too extreme.
     ici, e50, e90: mean, median and 90th percentile of the distance between the smoothed curve and the diagonal.
+    ici_se, ici_ci_low, ici_ci_high: of the bootstrap of people; NaN without one. The mean of a distance lies over 0
+        even for perfect predictions, and the more so the fewer people: its interval need not hold 0.
     curve: ``predicted, observed`` of each person, by predicted.
     deciles: ``predicted, observed, ci_low, ci_high, n, n_events`` of tenths of predicted risk.
     """
@@ -35,6 +37,7 @@ class Calibration(NamedTuple):
     observed: float
     expected: float
     ratio: float
+    ratio_se: float
     ratio_ci_low: float
     ratio_ci_high: float
     slope: float
@@ -42,11 +45,22 @@ class Calibration(NamedTuple):
     ici: float
     e50: float
     e90: float
+    ici_se: float
+    ici_ci_low: float
+    ici_ci_high: float
     curve: pd.DataFrame
     deciles: pd.DataFrame
 
 
-def calibration(exit: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, horizon: float) -> Calibration:
+def calibration(
+    exit: npt.ArrayLike,
+    event: npt.ArrayLike,
+    risk: npt.ArrayLike,
+    horizon: float,
+    *,
+    rng: np.random.Generator | None = None,
+    n_bootstrap: int = 100,
+) -> Calibration:
     """Calibration of predicted risk of the event by ``horizon``.
 
     Args:
@@ -54,6 +68,8 @@ def calibration(exit: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, 
         event: ``(n,)`` boolean.
         risk: ``(n,)`` predicted chance of the event by ``horizon``.
         horizon: in the unit of the times.
+        rng: draws the resamples of the error of ``ici``; None: no error.
+        n_bootstrap: resamples.
 
     Raises:
         ValueError: lengths differ, values are not finite, a risk outside [0, 1].
@@ -71,6 +87,12 @@ def calibration(exit: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, 
         raise NotEstimableError("no_data", f"nobody is observed up to {horizon}")
     if np.ptp(predicted) == 0:
         raise NotEstimableError("constant_exposure", "everybody has one predicted risk")
+    return _calibration(times, events, predicted, horizon, (rng, n_bootstrap))
+
+
+def _calibration(
+    times: Floats, events: Bools, predicted: Floats, horizon: float, bootstrap: tuple[np.random.Generator | None, int]
+) -> Calibration:
     until = np.minimum(times, horizon)
     frame = pd.DataFrame({"t": until, "d": events & (times <= horizon), "lp": _log_log(predicted)})
     alive, low, high = (float(part[0]) for part in kaplan_meier(until, frame["d"]).at([horizon]))
@@ -78,11 +100,14 @@ def calibration(exit: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, 
     fit = fit_cox(frame, exit="t", event="d", covariates=["lp"])
     smooth = _smooth(frame, horizon)
     apart = np.abs(smooth - predicted)
+    drawn = _resampled_ici(frame, predicted, horizon, *bootstrap)
+    ici_ci = bootstrap_interval(drawn) if len(drawn) > 1 else (float("nan"), float("nan"))
     order = np.argsort(predicted, kind="stable")
     return Calibration(
         observed=1 - alive,
         expected=expected,
         ratio=(1 - alive) / expected,
+        ratio_se=_error_of(alive, low, high) / expected,
         ratio_ci_low=(1 - high) / expected,
         ratio_ci_high=(1 - low) / expected,
         slope=float(fit.estimates["coef"].iloc[0]),
@@ -90,6 +115,9 @@ def calibration(exit: npt.ArrayLike, event: npt.ArrayLike, risk: npt.ArrayLike, 
         ici=float(apart.mean()),
         e50=float(np.median(apart)),
         e90=float(np.quantile(apart, 0.9)),
+        ici_se=float(drawn.std(ddof=1)) if len(drawn) > 1 else float("nan"),
+        ici_ci_low=float(ici_ci[0]),
+        ici_ci_high=float(ici_ci[1]),
         curve=pd.DataFrame({"predicted": predicted[order], "observed": smooth[order]}),
         deciles=_deciles(until, frame["d"].to_numpy(bool), predicted, horizon),
     )
@@ -119,6 +147,30 @@ def d_calibration(exit: npt.ArrayLike, event: npt.ArrayLike, survival_at_exit: n
     chi2 = float(((counts - wanted) ** 2 / wanted).sum())
     tail = {"p": float(stats.chi2.sf(chi2, _D_BINS - 1)), "minus_log10_p": float(minus_log10_p_chi2(chi2, _D_BINS - 1))}
     return {"chi2": chi2, "df": float(_D_BINS - 1), **tail}
+
+
+def _error_of(alive: float, low: float, high: float) -> float:
+    """Standard error of survival from its log(-log) interval, by the delta method."""
+    inner = [np.log(-np.log(limit)) for limit in (low, high)]
+    return float(alive * abs(np.log(alive)) * (inner[0] - inner[1]) / (2 * _Z95)) if 0 < alive < 1 else float("nan")
+
+
+def _resampled_ici(
+    frame: pd.DataFrame, predicted: Floats, horizon: float, rng: np.random.Generator | None, count: int
+) -> Floats:
+    """``(count or fewer,)`` of people drawn anew, among cases and others apart; none without ``rng``."""
+    if rng is None:
+        return np.zeros(0)
+    sides = [np.flatnonzero(frame["d"] == value) for value in (True, False)]
+    found: list[float] = []
+    for _ in range(count):
+        rows = np.concatenate([rng.choice(side, len(side)) for side in sides])
+        try:
+            smooth = _smooth(frame.iloc[rows].reset_index(drop=True), horizon)
+        except NotEstimableError:
+            continue
+        found.append(float(np.abs(smooth - predicted[rows]).mean()))
+    return np.array(found)
 
 
 def _log_log(risk: Floats) -> Floats:

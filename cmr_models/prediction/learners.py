@@ -52,11 +52,19 @@ class Fitted(NamedTuple):
     times: Floats
     cumulative: Floats
 
-    def risk(self, x: Floats, horizon: float) -> Floats:
-        """``(m,)`` chance of the event by ``horizon``."""
-        steps = np.concatenate([[0.0], self.cumulative])
-        hazard = steps[np.searchsorted(self.times, horizon, "right")]
-        return np.asarray(-np.expm1(-hazard * np.exp(np.clip(self.score(x), -700, 700))), np.float64)
+    def risk(self, x: Floats, horizon: npt.ArrayLike, entry: Floats | None = None) -> Floats:
+        """``(m,)`` chance of the event by ``horizon``; after ``entry (m,)`` on the clock of the times, if given.
+
+        ``horizon`` may be ``(t,)``: then ``(m, t)``.
+        """
+        steps, until = np.concatenate([[0.0], self.cumulative]), np.asarray(horizon, np.float64)
+        since = np.zeros(len(x)) if entry is None else entry
+        places = since.reshape(-1, *(1,) * until.ndim) + until
+        hazard = steps[np.searchsorted(self.times, places, "right")]
+        if entry is not None:
+            hazard = (hazard.T - steps[np.searchsorted(self.times, entry, "right")]).T
+        relative = np.exp(np.clip(self.score(x), -700, 700)).reshape(-1, *(1,) * until.ndim)
+        return np.asarray(-np.expm1(-hazard * relative), np.float64)
 
 
 Learner = Callable[[Floats, Times, np.random.Generator], Fitted]

@@ -6,6 +6,7 @@ from cmr_models.survival.cause_pair import CausePair, fit_cause_pair
 from cmr_models.survival.cox import CoxFit, fit_cox
 from cmr_models.survival.cumulative_incidence import CumulativeIncidence, cumulative_incidence
 from cmr_models.survival.discrimination import Concordance, concordance
+from cmr_models.survival.federated import CoxSite, FederatedCox, fit_federated_cox
 from cmr_models.survival.fine_gray import FineGrayFit, fit_fine_gray
 from cmr_models.survival.gray import CurveTest, gray_test
 from cmr_models.survival.interaction import Interaction, fit_interaction
@@ -27,8 +28,10 @@ __all__ = [
     "CausePair",
     "Concordance",
     "CoxFit",
+    "CoxSite",
     "CumulativeIncidence",
     "CurveTest",
+    "FederatedCox",
     "FineGrayFit",
     "Interaction",
     "KaplanMeier",
@@ -43,6 +46,7 @@ __all__ = [
     "default_knots",
     "fit_cause_pair",
     "fit_cox",
+    "fit_federated_cox",
     "fit_fine_gray",
     "fit_interaction",
     "fit_spline",

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.covariates import numbers
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.censoring import CensoringCurve, censoring_curve
 from cmr_models.survival.kaplan_meier import kaplan_meier
-from cmr_models.survival.observed import check_events
+from cmr_models.survival.observed import check_events, refuse_negative
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -53,7 +54,8 @@ def brier(
         censoring: curve of censoring; that of these people if None.
 
     Raises:
-        ValueError: shapes differ, values are not finite, survival outside [0, 1], times not ascending.
+        ValueError: shapes differ, values are not finite, survival outside [0, 1], times not ascending or beyond the
+            last exit.
         NotEstimableError: nobody can be uncensored at one of ``times``.
 
     Reference:
@@ -80,16 +82,19 @@ def brier(
 def _check(
     exit: npt.ArrayLike, event: npt.ArrayLike, survival: npt.ArrayLike, times: npt.ArrayLike
 ) -> tuple[Floats, Bools, Floats, Floats]:
-    exits, events = np.asarray(exit, np.float64), check_events(event)
-    at = np.atleast_1d(np.asarray(times, np.float64))
-    predicted = np.asarray(survival, np.float64)
+    exits, events = numbers(exit, "exit"), check_events(event)
+    at = np.atleast_1d(numbers(times, "times"))
+    predicted = numbers(survival, "survival")
     predicted = predicted[:, None] if predicted.ndim == 1 else predicted
     if exits.ndim != 1 or not len(exits) or exits.shape != events.shape:
         raise ValueError(f"exit and event must be vectors of one length over 0, got {exits.shape}, {events.shape}")
     if predicted.shape != (len(exits), len(at)):
         raise ValueError(f"survival must be (people, times) = {(len(exits), len(at))}, got {predicted.shape}")
-    if not np.isfinite(exits).all() or not np.isfinite(at).all() or (np.diff(at) <= 0).any():
-        raise ValueError("exit and times must be finite, and times ascending")
+    if not np.isfinite(exits).all() or not np.isfinite(at).all() or (np.diff(at) <= 0).any() or not len(at):
+        raise ValueError("exit and times must be finite, and times ascending, one at least")
+    refuse_negative(exits)
+    if at[0] < 0 or at[-1] > exits.max():
+        raise ValueError(f"times must lie within the follow-up, from 0 to {exits.max():g}; got {at[0]:g} to {at[-1]:g}")
     if not ((predicted >= 0) & (predicted <= 1)).all():
         raise ValueError("survival must be a chance between 0 and 1, without missing values")
     return exits, events, predicted, at

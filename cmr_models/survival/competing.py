@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cmr_models.covariates import numbers
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.observed import refuse_negative
 
@@ -24,24 +25,29 @@ class Counts(NamedTuple):
     censored: Floats
 
 
-def check_causes(exit: npt.ArrayLike, event: npt.ArrayLike, cause: int) -> tuple[Floats, Codes]:
+def check_causes(
+    exit: npt.ArrayLike, event: npt.ArrayLike, cause: int, entry: Floats | None = None
+) -> tuple[Floats, Codes]:
     """``(n,)`` times and codes: 0 censored, 1 the cause, 2 another cause.
 
     Raises:
         ValueError: no rows, lengths differ, times that are not finite or negative, codes that are not whole numbers of
-            0 or more, ``cause`` not over 0.
+            0 or more, ``cause`` not over 0, exits not after ``entry (n,)`` where it is given.
         NotEstimableError: nobody has the cause.
     """
-    times, given = np.asarray(exit, np.float64), np.asarray(event, np.float64)
+    times, given = numbers(exit, "exit"), numbers(event, "event")
     if times.ndim != 1 or not len(times) or times.shape != given.shape:
         raise ValueError(f"exit and event must be vectors of one length over 0, got {times.shape}, {given.shape}")
     if not np.isfinite(times).all():
         raise ValueError("exit must be finite; drop rows with missing times first")
-    refuse_negative(times)
+    if entry is None:
+        refuse_negative(times)
+    elif np.isnan(entry).any() or (times <= entry).any():
+        raise ValueError(f"{int((~(times > entry)).sum())} rows leave at or before they enter")
     if not (np.isfinite(given) & (given >= 0) & (given % 1 == 0)).all():
         raise ValueError("event must hold whole numbers of 0 (censored) or more (causes)")
-    if cause < 1 or cause != int(cause):
-        raise ValueError(f"cause must be a code over 0, got {cause}")
+    if isinstance(cause, str) or cause < 1 or cause != int(cause):
+        raise ValueError(f"cause must be a code over 0, got {cause!r}")
     codes = np.where(given == 0, 0, np.where(given == cause, 1, 2)).astype(np.intp)
     if not (codes == 1).any():
         raise NotEstimableError("too_few_cases", f"no event of cause {cause}")

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special
 
-from cmr_models.covariates import complete_design, independent_columns, standardise, term_table
-from cmr_models.estimates import NotEstimableError, minus_log10_p
-from cmr_models.survival.newton import maximise
+from cmr_models.covariates import (
+    Standard,
+    check_columns,
+    complete_design,
+    is_infinite,
+    numbers,
+    standard_columns,
+    term_table,
+)
+from cmr_models.estimates import Z95, NotEstimableError, minus_log10_p
+from cmr_models.survival.newton import Maximum, maximise
 from cmr_models.survival.observed import refuse_negative
 from cmr_models.survival.partial_likelihood import PartialLikelihood
 from cmr_models.survival.risk_sets import Ties, make_risk_sets
 
 Floats = npt.NDArray[np.float64]
-
-_Z95 = float(stats.norm.ppf(0.975))
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def fit_cox(
     Raises:
         ValueError: missing columns or values, ``exit`` not after ``entry``, an event that is not 0 or 1,
             negative times without entry, weights that are not positive, unknown ``ties``.
-        NotEstimableError: no events, or no term that varies.
+        NotEstimableError: no events, no term that varies (within strata), one cluster.
 
     Reference:
         Efron 1977 and Breslow 1974 for ties; delayed entry as R's ``Surv(entry, exit, event)``, at risk on
@@ -101,43 +108,78 @@ def fit_cox(
         raise ValueError(f"ties must be 'efron' or 'breslow', got {ties!r}")
     names = [strata] if isinstance(strata, str) else list(strata or [])
     observed = _check_rows(table, exit, event, entry, names, cluster, weights)
-    design, owners = _design(table, covariates)
-    n_events = int(observed["event"].sum())
-    if n_events == 0:
+    design = complete_design(table, covariates)
+    owners = pd.Series([_owner(str(name), table) for name in design], index=design.columns)
+    return _fit(observed, design, owners, ties, bool(names), cluster is not None)
+
+
+def _fit(
+    observed: pd.DataFrame, design: pd.DataFrame, owners: pd.Series, ties: Ties, stratified: bool, clustered: bool
+) -> CoxFit:
+    if not observed["event"].any():
         raise NotEstimableError("too_few_cases", "no event in the table")
-    values = design.to_numpy(float)
-    kept = independent_columns(values)
-    if not kept.any():
-        raise NotEstimableError("constant_exposure", "no covariate varies")
-    standard, spread = standardise(values if kept.all() else values[:, kept])
-    entries, exits, cases = (observed[name].to_numpy() for name in ("entry", "exit", "event"))
-    codes = _codes(table, names)
-    risk_sets = make_risk_sets(entries, exits, cases, codes, observed["weight"].to_numpy(), ties)
-    likelihood = PartialLikelihood.of(standard, risk_sets)
-    best = maximise(likelihood.derivatives, standard.shape[1])
-    se = np.where(best.diverging, np.inf, np.sqrt(np.maximum(np.diag(best.covariance), 0)))
-    families = None if cluster is None else observed["cluster"].to_numpy()
-    sandwich = best.covariance @ likelihood.score_products(best.coef, families) @ best.covariance
-    robust = cluster is not None or bool((observed["weight"] % 1 != 0).any())
-    terms = term_table([str(name) for name in design], kept, best.coef, se, spread)
-    unit = np.outer(spread, spread)
-    labels = design.columns[kept]
+    standard = standard_columns(design.to_numpy(float), observed["stratum"].to_numpy() if stratified else None)
+    if not standard.kept.any():
+        raise NotEstimableError("constant_exposure", "no covariate varies" + " within the strata" * stratified)
+    solved = _solve(standard, observed, ties, clustered)
+    weight = observed["weight"].to_numpy()
+    robust = clustered or bool((weight != np.rint(weight)).any())
+    labels, unit = design.columns[standard.kept], np.outer(standard.spread, standard.spread)
     return CoxFit(
-        estimates=_with_robust(terms, kept, np.sqrt(np.diag(sandwich)) / spread, robust),
-        log_likelihood=best.log_likelihood,
-        log_likelihood_null=best.log_likelihood_null,
-        linear_predictor=standard @ best.coef,
-        n=len(table),
-        n_events=n_events,
-        covariance=pd.DataFrame(best.covariance / unit, labels, labels),
-        robust_covariance=pd.DataFrame(sandwich / unit, labels, labels),
+        estimates=_terms([str(name) for name in design], standard, solved, robust),
+        log_likelihood=solved.best.log_likelihood,
+        log_likelihood_null=solved.best.log_likelihood_null,
+        linear_predictor=standard.columns @ solved.best.coef,
+        n=len(observed),
+        n_events=int(observed["event"].sum()),
+        covariance=pd.DataFrame(solved.best.covariance / unit, labels, labels),
+        robust_covariance=pd.DataFrame(solved.sandwich / unit, labels, labels),
         robust=robust,
-        covariate_of=owners[kept],
-        _likelihood=likelihood,
-        _standard_coef=best.coef,
-        _observed=observed.assign(stratum=codes),
-        _centre=pd.Series(values[:, kept].mean(axis=0), labels),
+        covariate_of=owners[standard.kept],
+        _likelihood=solved.likelihood,
+        _standard_coef=solved.best.coef,
+        _observed=observed,
+        _centre=pd.Series(standard.centre, labels),
     )
+
+
+class _Solved(NamedTuple):
+    """The maximum in standard units, of ``p`` columns that are independent.
+
+    Attributes:
+        best: where it is; in the units of the weights as given.
+        sandwich: ``(p, p)`` robust covariance.
+        infinite: ``(p,)`` columns whose coefficient has no finite maximum.
+        likelihood: with weights of mean 1.
+    """
+
+    best: Maximum
+    sandwich: Floats
+    infinite: npt.NDArray[np.bool_]
+    likelihood: PartialLikelihood
+
+
+def _solve(standard: Standard, observed: pd.DataFrame, ties: Ties, clustered: bool) -> _Solved:
+    entries, exits, cases, strata, weight = (
+        observed[name].to_numpy() for name in ("entry", "exit", "event", "stratum", "weight")
+    )
+    # Weights of any size: tolerances and what counts as infinite are those of weights of mean 1.
+    mean = float(weight.mean())
+    risk_sets = make_risk_sets(entries, exits, cases, strata, weight / mean, ties)
+    likelihood = PartialLikelihood.of(standard.columns, risk_sets)
+    # Were those at risk like everybody, the information would be this.
+    guess = float(weight[cases].sum()) / mean * standard.correlation
+    found = maximise(likelihood.derivatives, len(standard.spread), standard.basis, guess)
+    families = observed["cluster"].to_numpy() if clustered else None
+    sandwich = found.covariance @ likelihood.score_products(found.coef, families) @ found.covariance
+    shift = float(weight[cases].sum()) * float(np.log(mean))
+    best = found._replace(
+        covariance=found.covariance / mean,
+        log_likelihood=found.log_likelihood * mean - shift,
+        log_likelihood_null=found.log_likelihood_null * mean - shift,
+    )
+    se = np.sqrt(np.maximum(np.diag(found.covariance), 0))
+    return _Solved(best, sandwich, found.diverging | is_infinite(found.coef, se, standard.apart), likelihood)
 
 
 def _check_rows(
@@ -149,56 +191,63 @@ def _check_rows(
     cluster: str | None,
     weights: str | None,
 ) -> pd.DataFrame:
-    """``exit, event, entry, weight, cluster`` of each row."""
-    used = (exit, event, entry, *strata, cluster, weights)
-    unknown = [name for name in used if name is not None and name not in table]
-    if unknown:
-        raise ValueError(f"columns {unknown} are not in the table; it has {list(table)}")
-    rows = pd.DataFrame({"exit": table[exit].astype(float), "event": table[event].astype(float)})
-    rows["entry"] = table[entry].astype(float) if entry else -np.inf
-    if not np.isfinite(rows.iloc[:, : 3 if entry else 2].to_numpy()).all():
-        raise ValueError(f"{exit}, {event} and {entry} must be finite; drop rows with missing times first")
-    if not rows["event"].isin((0, 1)).all():
+    """``exit, event, entry, weight, cluster, stratum`` of each row."""
+    used = [name for name in (exit, event, entry, *strata, cluster, weights) if name is not None]
+    check_columns(table, used)
+    times = {name: numbers(table[name], name) for name in (exit, event, entry) if name is not None}
+    if not all(np.isfinite(column).all() for column in times.values()):
+        raise ValueError(f"{', '.join(times)} must be finite; drop rows with missing times first")
+    exits, events = times[exit], times[event]
+    if not ((events == 0) | (events == 1)).all():
         raise ValueError(f"{event} must be 0 or 1; code competing causes as censored for this model")
     if entry is None:
-        refuse_negative(rows["exit"].to_numpy())
-    late = int((rows["exit"] <= rows["entry"]).sum())
+        refuse_negative(exits)
+    entries = np.full(len(table), -np.inf) if entry is None else times[entry]
+    late = int((exits <= entries).sum())
     if late:
         raise ValueError(f"{late} rows leave at or before they enter; {exit} must be after {entry or 0}")
-    rows["weight"] = table[weights].astype(float) if weights else 1.0
-    if not (np.isfinite(rows["weight"]) & (rows["weight"] > 0)).all():
+    weight = numbers(table[weights], weights) if weights else np.ones(len(table))
+    if not (np.isfinite(weight) & (weight > 0)).all():
         raise ValueError(f"{weights} must be finite and over 0; drop rows without weight first")
-    if cluster is not None and table[cluster].isna().any():
-        raise ValueError(f"{cluster} has missing values; give each unrelated row a cluster of its own")
-    rows["cluster"] = np.arange(len(table)) if cluster is None else pd.factorize(table[cluster])[0]
-    return rows.astype({"event": bool}).reset_index(drop=True)
+    families = np.arange(len(table)) if cluster is None else _clusters(table[cluster])
+    columns = {"exit": exits, "event": events == 1, "entry": entries, "weight": weight, "cluster": families}
+    return pd.DataFrame({**columns, "stratum": _codes(table, strata)}, copy=False)
 
 
-def _design(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """Columns of the regression, and the covariate each of them belongs to."""
-    design = complete_design(table, covariates)
-    if not np.isfinite(design.to_numpy(float)).all():
-        raise ValueError("covariates must be finite")
-    owners = [column if column in covariates else str(column).rsplit("=", 1)[0] for column in design]
-    return design, pd.Series(owners, index=design.columns)
+def _clusters(column: pd.Series) -> npt.NDArray[np.intp]:
+    if column.isna().any():
+        raise ValueError(f"{column.name} has missing values; give each unrelated row a cluster of its own")
+    codes = pd.factorize(column)[0]
+    if codes.max(initial=-1) == 0:
+        raise NotEstimableError("too_few_groups", f"all rows are of one {column.name}: it gives no robust error")
+    return codes
+
+
+def _owner(column: str, table: pd.DataFrame) -> str:
+    """The covariate that a column belongs to: indicators are ``covariate=level``."""
+    return column if column in table else column.rsplit("=", 1)[0]
 
 
 def _codes(table: pd.DataFrame, strata: list[str]) -> npt.NDArray[np.intp]:
     if not strata:
         return np.zeros(len(table), np.intp)
-    return np.asarray(table.groupby(strata, dropna=False, sort=True).ngroup(), np.intp)
+    if table[strata].isna().any(axis=None):
+        raise ValueError(f"{', '.join(strata)} must not be missing; name the unknown or drop those rows first")
+    return np.asarray(table.groupby(strata, sort=True, observed=True).ngroup(), np.intp)
 
 
-def _with_robust(terms: pd.DataFrame, kept: npt.NDArray[np.bool_], robust_se: Floats, robust: bool) -> pd.DataFrame:
-    """``terms`` with ``robust_se`` and ``p``; interval and z from it where ``robust``."""
-    terms = terms.copy()
+def _terms(names: list[str], standard: Standard, solved: _Solved, robust: bool) -> pd.DataFrame:
+    """The estimates; interval, z and p from the robust error where ``robust``."""
+    best, spread, kept = solved.best, standard.spread, standard.kept
+    se = np.sqrt(np.maximum(np.diag(best.covariance), 0))
+    terms = term_table(names, kept, best.coef, se, spread, solved.infinite)
     by_term = np.full(len(terms), np.nan)
-    by_term[kept] = robust_se
+    by_term[kept] = np.sqrt(np.maximum(np.diag(solved.sandwich), 0)) / spread
     terms["robust_se"] = np.where(terms["status"] == "ok", by_term, np.nan)
     if robust:
         coef, se = terms["coef"].to_numpy(float), terms["robust_se"].to_numpy(float)
         z = np.divide(coef, se, out=np.full(len(terms), np.nan), where=se > 0)
-        terms = terms.assign(ci_low=coef - _Z95 * se, ci_high=coef + _Z95 * se, z=z, minus_log10_p=minus_log10_p(z))
-    terms["p"] = 2 * stats.norm.sf(terms["z"].astype(float).abs())
+        terms = terms.assign(ci_low=coef - Z95 * se, ci_high=coef + Z95 * se, z=z, minus_log10_p=minus_log10_p(z))
+    terms["p"] = 2 * special.ndtr(-terms["z"].abs().to_numpy())
     columns = ["term", "coef", "se", "robust_se", "ci_low", "ci_high", "z", "p", "minus_log10_p", "status"]
     return terms[columns]

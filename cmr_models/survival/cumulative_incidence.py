@@ -90,5 +90,6 @@ def _interval(incidence: Floats, se: Floats) -> tuple[Floats, Floats]:
     inner = (incidence > 0) & (incidence < 1) & (se > 0)
     safe = np.where(inner, incidence, 0.5)
     width = _Z95 * se / (safe * np.abs(np.log(safe)))
-    low, high = safe ** np.exp(width), safe ** np.exp(-width)
+    # A width beyond this leaves 0 to 1 whatever it is.
+    low, high = (safe ** np.exp(np.clip(side * width, -700, 700)) for side in (1, -1))
     return np.where(inner, low, np.nan), np.where(inner, high, np.nan)

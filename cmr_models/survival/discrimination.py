@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.covariates import numbers
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.censoring import censoring_curve
 from cmr_models.survival.observed import check_events, refuse_negative
@@ -25,7 +26,8 @@ class Concordance:
 
     Attributes:
         value: share of comparable pairs in which the higher risk fails first; ties of risk count one half.
-        se: standard error by the infinitesimal jackknife.
+        se: standard error by the infinitesimal jackknife; NaN where all pairs agree, or none, which says nothing of
+            how far the next pair could be off.
         n_pairs: comparable pairs (unweighted).
         concordant, discordant, tied_risk: their split (unweighted).
         influence: ``(n,)`` of each person on the value; two risks of the same people are compared through it.
@@ -77,6 +79,8 @@ def concordance(
         Harrell 1982; Uno 2011, 10.1002/sim.4154; standard error as in R's ``survival::concordance``.
     """
     times, events, scores, entries = _check(exit, event, risk, entry, method)
+    if tau is not None and np.isnan(tau):
+        raise ValueError("tau must be a time, got nan")
     codes = np.zeros(len(times), int) if strata is None else pd.factorize(np.asarray(strata))[0]
     if len(codes) != len(times) or (codes < 0).any():
         raise ValueError(f"strata must be {len(times)} labels, none missing")
@@ -96,9 +100,9 @@ def _check(
     entry: npt.ArrayLike | None,
     method: str,
 ) -> tuple[Floats, Bools, Floats, Floats | None]:
-    times, scores = np.asarray(exit, np.float64), np.asarray(risk, np.float64)
+    times, scores = numbers(exit, "exit"), numbers(risk, "risk")
     events = check_events(event)
-    entries = None if entry is None else np.asarray(entry, np.float64)
+    entries = None if entry is None else numbers(entry, "entry")
     shapes = {times.shape, events.shape, scores.shape, *(() if entries is None else (entries.shape,))}
     if len(shapes) > 1 or times.ndim != 1:
         raise ValueError(f"exit, event, risk, entry must be vectors of one length, got {times.shape}, {scores.shape}")
@@ -193,7 +197,7 @@ def _from_pairs(pairs: _Pairs) -> Concordance:
     influence = (pairs.won - value * pairs.in_all) / total
     return Concordance(
         value=float(value),
-        se=float(np.sqrt((influence**2).sum())),
+        se=float(np.sqrt((influence**2).sum())) if 0 < value < 1 else float("nan"),
         n_pairs=n_pairs,
         concordant=concordant,
         discordant=n_pairs - concordant - tied_risk,

@@ -14,10 +14,18 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from cmr_models.covariates import complete_design, independent_columns, standardise, term_table
+from cmr_models.covariates import (
+    Standard,
+    check_columns,
+    complete_design,
+    is_infinite,
+    numbers,
+    standard_columns,
+    term_table,
+)
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.competing import check_causes
-from cmr_models.survival.newton import maximise
+from cmr_models.survival.newton import Maximum, Slope, maximise
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -48,7 +56,9 @@ class FineGrayFit:
     n_competing: int
 
 
-def fit_fine_gray(table: pd.DataFrame, *, exit: str, event: str, cause: int, covariates: Sequence[str]) -> FineGrayFit:
+def fit_fine_gray(
+    table: pd.DataFrame, *, exit: str, event: str, cause: int, covariates: Sequence[str], entry: str | None = None
+) -> FineGrayFit:
     """Fit the proportional subdistribution hazards model.
 
     Args:
@@ -57,39 +67,38 @@ def fit_fine_gray(table: pd.DataFrame, *, exit: str, event: str, cause: int, cov
         event: column, 0 censored, else the code of the cause.
         cause: code of the cause of interest.
         covariates: columns; text becomes indicators.
+        entry: column of delayed entry, at risk on (entry, exit]. Those who had another cause then weigh by the chance
+            to have entered as well, and the sandwich takes both chances as known, as R's ``finegray`` with ``coxph``.
 
     Raises:
-        ValueError: missing columns or values, codes that are not whole numbers.
-        NotEstimableError: nobody has the cause, or no term varies.
+        ValueError: missing columns or values, codes that are not whole numbers, ``exit`` not after ``entry``.
+        NotEstimableError: nobody has the cause, no term varies, or with delayed entry nobody is under observation for
+            a while.
 
     Reference:
         Fine & Gray 1999, 10.1080/01621459.1999.10474144, with the censoring term in the variance. Ties and
-        the censoring curve (everybody present counts as at risk of censoring) as in Gray's ``crr``.
+        the censoring curve (everybody present counts as at risk of censoring) as in Gray's ``crr``. Delayed entry:
+        Geskus 2011, 10.1111/j.1541-0420.2010.01420.x.
     """
-    unknown = [name for name in (exit, event) if name not in table]
-    if unknown:
-        raise ValueError(f"columns {unknown} are not in the table; it has {list(table)}")
-    times, codes = check_causes(table[exit], table[event], cause)
+    check_columns(table, [name for name in (exit, event, entry) if name is not None])
+    entries = None if entry is None else numbers(table[entry], entry)
+    times, codes = check_causes(table[exit], table[event], cause, entries)
     design = complete_design(table, covariates)
-    values = design.to_numpy(float)
-    if not np.isfinite(values).all():
-        raise ValueError("covariates must be finite")
-    kept = independent_columns(values)
-    if not kept.any():
+    standard = standard_columns(design.to_numpy(float))
+    if not standard.kept.any():
         raise NotEstimableError("constant_exposure", "no covariate varies")
-    standard, spread = standardise(values[:, kept])
-    people = _people(standard, times, codes)
-    best = maximise(lambda coef: _derivatives(coef, people), len(spread))
+    people = _people(standard.columns, times, codes, entries)
+    best = maximise(lambda coef: _derivatives(coef, people), len(standard.spread), standard.basis)
     influence = _influence(best.coef, people) @ best.covariance
     covariance = influence.T @ influence
-    naive = np.sqrt(np.maximum(np.diag(best.covariance), 0))
-    se = np.where(best.diverging, np.inf, np.sqrt(np.diag(covariance)))
-    labels = design.columns[kept]
+    se = np.sqrt(np.diag(covariance))
+    best = best._replace(diverging=best.diverging | is_infinite(best.coef, se, standard.apart))
+    labels = design.columns[standard.kept]
     return FineGrayFit(
-        estimates=_estimates([str(name) for name in design], kept, best.coef, se, naive, spread),
+        estimates=_estimates([str(name) for name in design], standard, best, se),
         log_likelihood=best.log_likelihood,
         log_likelihood_null=best.log_likelihood_null,
-        covariance=pd.DataFrame(covariance / np.outer(spread, spread), labels, labels),
+        covariance=pd.DataFrame(covariance / np.outer(standard.spread, standard.spread), labels, labels),
         n=len(table),
         n_events=int((codes == 1).sum()),
         n_competing=int((codes == 2).sum()),
@@ -105,8 +114,9 @@ class _People:
         times: ``(n,)``; codes ``(n,)`` 0 censored, 1 the cause, 2 another.
         until: ``(n,)`` number of event times at or before each exit.
         deaths: ``(K,)``.
-        kept: ``(n,)`` 1 / G just before the exit for those who had another cause, else 0.
-        uncensored: ``(K,)`` G just before each event time.
+        kept: ``(n,)`` 1 / (G H) just before the exit for those who had another cause, else 0.
+        uncensored: ``(K,)`` G H just before each event time; H is the chance to have entered, 1 without entry.
+        since: ``(n,)`` number of event times at or before each entry; None without entry.
     """
 
     x: Floats
@@ -117,19 +127,39 @@ class _People:
     kept: Floats
     event_times: Floats
     uncensored: Floats
+    since: Ints | None
 
 
-def _people(x: Floats, times: Floats, codes: Ints) -> _People:
+def _people(x: Floats, times: Floats, codes: Ints, entries: Floats | None) -> _People:
     order = np.argsort(times, kind="stable")
     x, times, codes = x[order], times[order], codes[order]
+    entries = None if entries is None else entries[order]
     event_times, deaths = np.unique(times[codes == 1], return_counts=True)
     distinct, first = np.unique(times, return_index=True)
     censored = np.add.reduceat(codes == 0, first)
-    curve = np.concatenate([[1.0], np.cumprod(1 - censored / (len(times) - first))])
+    at_risk = len(times) - first
+    if entries is not None:
+        at_risk = at_risk - (len(times) - np.searchsorted(np.sort(entries), distinct, "left"))
+    curve = np.concatenate([[1.0], np.cumprod(1 - censored / at_risk)])
     own, at_events = (curve[np.searchsorted(distinct, at, "left")] for at in (times, event_times))
-    kept = np.divide(1.0, own, out=np.zeros(len(times)), where=codes == 2)
+    since = None
+    if entries is not None:
+        own, at_events = (g * _entered(times, entries, at) for g, at in ((own, times), (at_events, event_times)))
+        since = np.searchsorted(event_times, entries, "right")
     until = np.searchsorted(event_times, times, "right")
-    return _People(x, times, codes, until, deaths.astype(float), kept, event_times, at_events)
+    lost = (codes == 2) & (own <= 0) & (until < len(event_times))
+    if lost.any():
+        raise NotEstimableError("no_data", "nobody is under observation for a while; begin later")
+    kept = np.divide(1.0, own, out=np.zeros(len(times)), where=(codes == 2) & (own > 0))
+    return _People(x, times, codes, until, deaths.astype(float), kept, event_times, at_events, since)
+
+
+def _entered(times: Floats, entries: Floats, at: Floats) -> Floats:
+    """Chance to have entered before each of ``at``: the Kaplan-Meier curve of entry with time running backwards."""
+    distinct, coming = np.unique(entries, return_counts=True)
+    present = np.searchsorted(np.sort(entries), distinct, "right") - np.searchsorted(np.sort(times), distinct, "right")
+    later = np.concatenate([np.cumprod((1 - coming / present)[::-1])[::-1], [1.0]])
+    return np.asarray(later[np.searchsorted(distinct, at, "left")], np.float64)
 
 
 def _sums(relative: Floats, people: _People) -> tuple[Floats, Floats, Floats]:
@@ -140,12 +170,16 @@ def _sums(relative: Floats, people: _People) -> tuple[Floats, Floats, Floats]:
     columns = np.column_stack([np.ones(len(relative)), people.x]) * relative[:, None]
     backwards = np.cumsum(columns[::-1], axis=0)[::-1]
     present = backwards[np.searchsorted(people.times, people.event_times, "left")]
+    if people.since is not None:
+        coming = np.zeros((len(people.event_times) + 1, columns.shape[1]))
+        np.add.at(coming, people.since, columns)
+        present = present - np.cumsum(coming[:0:-1], axis=0)[::-1]
     held = np.concatenate([np.zeros((1, columns.shape[1])), np.cumsum(columns * people.kept[:, None], axis=0)])
     others = people.uncensored[:, None] * held[np.searchsorted(people.times, people.event_times, "left")]
     return present + others, held, columns
 
 
-def _derivatives(coef: Floats, people: _People) -> tuple[float, Floats, Floats]:
+def _derivatives(coef: Floats, people: _People) -> Slope:
     eta = people.x @ coef
     shift = float(eta.max())
     relative = np.exp(eta - shift)
@@ -156,9 +190,12 @@ def _derivatives(coef: Floats, people: _People) -> tuple[float, Floats, Floats]:
     mean, dead = sums[:, 1:] / total[:, None], people.codes == 1
     value = float(eta[dead].sum() - people.deaths @ (np.log(total) + shift))
     gradient = people.x[dead].sum(axis=0) - people.deaths @ mean
-    weight = relative * _exposure(people.deaths / total, people)
-    information = (people.x * weight[:, None]).T @ people.x - (mean * people.deaths[:, None]).T @ mean
-    return value, gradient, information
+
+    def information() -> Floats:
+        weight = relative * _exposure(people.deaths / total, people)
+        return np.asarray((people.x * weight[:, None]).T @ people.x - (mean * people.deaths[:, None]).T @ mean)
+
+    return Slope(value, gradient, information)
 
 
 def _exposure(increment: Floats, people: _People) -> Floats:
@@ -168,7 +205,8 @@ def _exposure(increment: Floats, people: _People) -> Floats:
     until = np.concatenate([none, np.cumsum(increment, axis=0)])
     reduced = increment * people.uncensored.reshape(shape)
     beyond = np.concatenate([np.cumsum(reduced[::-1], axis=0)[::-1], none])
-    return np.asarray(until[people.until] + people.kept.reshape(shape) * beyond[people.until], np.float64)
+    before = until[people.until] if people.since is None else until[people.until] - until[people.since]
+    return np.asarray(before + people.kept.reshape(shape) * beyond[people.until], np.float64)
 
 
 def _influence(coef: Floats, people: _People) -> Floats:
@@ -181,6 +219,8 @@ def _influence(coef: Floats, people: _People) -> Floats:
     exposed = _exposure(np.column_stack([increment, increment[:, None] * mean]), people)
     own = relative[:, None] * (exposed[:, 1:] - people.x * exposed[:, :1])
     own[dead] += people.x[dead] - mean[people.until[dead] - 1]
+    if people.since is not None:
+        return np.asarray(own, np.float64)
     return np.asarray(own + _of_censoring(held, mean, increment * people.uncensored, people), np.float64)
 
 
@@ -198,12 +238,10 @@ def _of_censoring(held: Floats, mean: Floats, increment: Floats, people: _People
     return np.asarray((people.codes == 0)[:, None] * q[at] - compensator[at], np.float64)
 
 
-def _estimates(
-    names: list[str], kept: npt.NDArray[np.bool_], coef: Floats, se: Floats, naive: Floats, spread: Floats
-) -> pd.DataFrame:
-    terms = term_table(names, kept, coef, se, spread)
+def _estimates(names: list[str], standard: Standard, best: Maximum, se: Floats) -> pd.DataFrame:
+    terms = term_table(names, standard.kept, best.coef, se, standard.spread, best.diverging)
     naive_se = np.full(len(terms), np.nan)
-    naive_se[kept] = naive / spread
+    naive_se[standard.kept] = np.sqrt(np.maximum(np.diag(best.covariance), 0)) / standard.spread
     terms["naive_se"] = np.where(terms["status"] == "ok", naive_se, np.nan)
     terms["p"] = 2 * stats.norm.sf(terms["z"].astype(float).abs())
     columns = ["term", "coef", "se", "naive_se", "ci_low", "ci_high", "z", "p", "minus_log10_p", "status"]

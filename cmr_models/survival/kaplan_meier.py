@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from cmr_models.covariates import numbers
 from cmr_models.survival.observed import check_events, refuse_negative
 
 Floats = npt.NDArray[np.float64]
@@ -79,8 +80,8 @@ def kaplan_meier(exit: npt.ArrayLike, event: npt.ArrayLike, entry: npt.ArrayLike
     Reference:
         Kaplan & Meier 1958; Greenwood's variance; interval log(-log) as in Kalbfleisch & Prentice.
     """
-    times, events = np.asarray(exit, np.float64), check_events(event)
-    entries = np.full(times.shape, -np.inf) if entry is None else np.asarray(entry, np.float64)
+    times, events = numbers(exit, "exit"), check_events(event)
+    entries = np.full(times.shape, -np.inf) if entry is None else numbers(entry, "entry")
     if times.ndim != 1 or not len(times) or not times.shape == events.shape == entries.shape:
         raise ValueError(f"exit, event and entry must be vectors of one length over 0, got {times.shape}")
     if not np.isfinite(times).all() or np.isnan(entries).any():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+
+from cmr_models.covariates import numbers
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -15,10 +18,10 @@ def check_events(event: npt.ArrayLike) -> Bools:
     Raises:
         ValueError: anything but false and true, 0 and 1; a missing value.
     """
-    given = np.asarray(event)
+    given = event if isinstance(event, pd.Series) else np.asarray(event)
     if given.dtype == bool:
-        return given
-    values = np.asarray(given, np.float64)
+        return np.asarray(given, bool)
+    values = numbers(given, "event")
     if not np.isin(values, (0, 1)).all():
         wrong = values[~np.isin(values, (0, 1))][0]
         raise ValueError(f"event must be 0 or 1 without missing values, got {wrong}; say which cause is meant")

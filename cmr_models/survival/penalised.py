@@ -11,7 +11,7 @@ import pandas as pd
 
 from cmr_models.covariates import complete_design, standardise
 from cmr_models.estimates import NotEstimableError
-from cmr_models.survival.newton import maximise
+from cmr_models.survival.newton import Slope, maximise
 from cmr_models.survival.observed import check_events, refuse_negative
 from cmr_models.survival.partial_likelihood import PartialLikelihood
 from cmr_models.survival.risk_sets import make_risk_sets
@@ -71,7 +71,7 @@ def ridge_path(
     names, x, spread, times = _columns(table, exit, event, entry, covariates)
     whole = _likelihood(x, times, np.arange(len(x)))
     coefs = np.array([_ridge(whole, penalty) for penalty in weights])
-    values = np.array([whole.derivatives(coef)[0] for coef in coefs])
+    values = np.array([whole.derivatives(coef).value for coef in coefs])
     deviance = np.full(len(weights), np.nan) if rng is None else _cross_validated(x, times, weights, rng)
     best = int(np.argmin(weights)) if rng is None else int(np.argmin(deviance))
     return Path(pd.DataFrame(coefs / spread, columns=names), weights, values, deviance, best)
@@ -106,7 +106,7 @@ def lasso_path(
     model.fit(x, Surv.from_arrays(events, exits))
     whole = _likelihood(x, times, np.arange(len(x)))
     coefs = np.asarray(model.coef_.T, np.float64)
-    values = np.array([whole.derivatives(coef)[0] for coef in coefs])
+    values = np.array([whole.derivatives(coef).value for coef in coefs])
     nothing = np.full(len(coefs), np.nan)
     return Path(
         pd.DataFrame(coefs / spread, columns=names),
@@ -154,10 +154,10 @@ def _likelihood(x: Floats, times: pd.DataFrame, rows: npt.NDArray[np.intp]) -> P
 def _ridge(likelihood: PartialLikelihood, penalty: float) -> Floats:
     weight = penalty * likelihood.n
 
-    def derivatives(coef: Floats) -> tuple[float, Floats, Floats]:
-        value, gradient, information = likelihood.derivatives(coef)
-        shrunken = information + weight * np.eye(len(coef))
-        return value - weight / 2 * float(coef @ coef), gradient - weight * coef, shrunken
+    def derivatives(coef: Floats) -> Slope:
+        at = likelihood.derivatives(coef)
+        value, gradient = at.value - weight / 2 * float(coef @ coef), at.gradient - weight * coef
+        return Slope(value, gradient, lambda: at.information() + weight * np.eye(len(coef)))
 
     return maximise(derivatives, likelihood.covariates[0].shape[1]).coef
 
@@ -173,5 +173,5 @@ def _cross_validated(x: Floats, times: pd.DataFrame, penalties: Floats, rng: np.
         kept = _likelihood(x, times, np.flatnonzero(fold != code))
         for k, penalty in enumerate(penalties):
             coef = _ridge(kept, float(penalty))
-            total[k] -= 2 * (whole.derivatives(coef)[0] - kept.derivatives(coef)[0])
+            total[k] -= 2 * (whole.derivatives(coef).value - kept.derivatives(coef).value)
     return total

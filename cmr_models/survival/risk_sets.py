@@ -15,6 +15,25 @@ Bools = npt.NDArray[np.bool_]
 Ties = Literal["efron", "breslow"]
 
 
+class Members:
+    """Who has each value from 0 to K of a bound ``(m,)``, and sums over them."""
+
+    def __init__(self, bound: Ints, n_times: int) -> None:
+        """Sort by ``bound``; small numbers sort by their digits."""
+        self._order = np.argsort(bound.astype(np.uint16) if n_times < 2**16 else bound, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(bound, minlength=n_times + 1))])
+        ones, shape = np.ones(len(bound)), (n_times + 1, len(bound))
+        self._members = sparse.csr_array((ones, self._order, starts), shape=shape)
+
+    def sums(self, relative: Floats, values: Floats) -> Floats:
+        """``(K + 1, 1 + c)`` of ``relative (m,)`` and ``relative * values (m, c)``."""
+        self._members.data = relative[self._order]
+        sums = np.empty((self._members.shape[0], 1 + values.shape[1]))
+        sums[:, 0] = self._members @ np.ones(len(relative))
+        sums[:, 1:] = self._members @ values
+        return sums
+
+
 @dataclass(frozen=True)
 class RiskSets:
     """One stratum: ``m`` people at risk at some event time, ``K`` distinct event times, ``E`` likelihood terms.
@@ -31,6 +50,8 @@ class RiskSets:
         term_share: ``(E,)`` Efron's share of the deaths taken off.
         term_weight: ``(E,)`` case weight of each term.
         enters_late: whether anybody comes under observation after the first event.
+        leaving: whom each value of ``last``, 0 to K, has.
+        coming: whom each value of ``first`` has; of nobody if none is late.
     """
 
     rows: Ints
@@ -44,6 +65,8 @@ class RiskSets:
     term_share: Floats
     term_weight: Floats
     enters_late: bool
+    leaving: Members
+    coming: Members
 
     @property
     def n_times(self) -> int:
@@ -52,9 +75,9 @@ class RiskSets:
 
     def at_risk(self, relative: Floats, values: Floats) -> Floats:
         """``(K, 1 + c)`` sums of ``relative (m,)`` and ``relative * values (m, c)`` over those at risk at each time."""
-        sums = _sum_beyond(self.last, np.arange(len(self.last)), relative, values, self.n_times)
+        sums = _beyond(self.leaving.sums(relative, values))
         if self.enters_late:
-            sums -= _sum_beyond(self.first, np.argsort(self.first, kind="stable"), relative, values, self.n_times)
+            sums -= _beyond(self.coming.sums(relative, values))
         return sums
 
     def over_terms(self, values: Floats) -> Floats:
@@ -81,6 +104,8 @@ def make_risk_sets(
         weight: ``(n,)`` case weights, over 0.
         ties: how events at one time share their risk set.
     """
+    if not stratum.any():
+        return [_risk_sets(np.arange(len(exit)), entry, exit, event, weight, ties)] if event.any() else []
     order = np.argsort(stratum, kind="stable")
     bounds = np.flatnonzero(np.diff(stratum[order])) + 1
     groups = [rows for rows in np.split(order, bounds) if event[rows].any()]
@@ -89,9 +114,10 @@ def make_risk_sets(
 
 def _risk_sets(rows: Ints, entry: Floats, exit: Floats, event: Bools, weight: Floats, ties: Ties) -> RiskSets:
     times, deaths = np.unique(exit[rows][event[rows]], return_counts=True)
-    first, last = np.searchsorted(times, entry[rows], "right"), np.searchsorted(times, exit[rows], "right")
+    first, last = _until(times, entry[rows]), _until(times, exit[rows])
     at_risk = np.flatnonzero(first < last)
-    at_risk = at_risk[np.argsort(last[at_risk], kind="stable")]
+    small = last.astype(np.uint16) if len(times) < 2**16 else last
+    at_risk = at_risk[np.argsort(small[at_risk], kind="stable")]
     rows, first, last = rows[at_risk], first[at_risk], last[at_risk]
     dead = np.flatnonzero(event[rows])
     dead_at = last[dead] - 1
@@ -99,6 +125,7 @@ def _risk_sets(rows: Ints, entry: Floats, exit: Floats, event: Bools, weight: Fl
     term_at = np.arange(len(times)) if ties == "breslow" else np.repeat(np.arange(len(times)), deaths)
     terms = np.ones_like(deaths) if ties == "breslow" else deaths
     within = np.arange(len(term_at)) - np.repeat(np.cumsum(terms) - terms, terms)
+    enters_late = bool(first.any())
     return RiskSets(
         rows=rows,
         weight=weight[rows],
@@ -110,14 +137,23 @@ def _risk_sets(rows: Ints, entry: Floats, exit: Floats, event: Bools, weight: Fl
         term_at=term_at,
         term_share=within / terms[term_at],
         term_weight=(weight_at / terms)[term_at],
-        enters_late=bool((first > 0).any()),
+        enters_late=enters_late,
+        leaving=Members(last, len(times)),
+        coming=Members(first if enters_late else first[:0], len(times)),
     )
 
 
-def _sum_beyond(bound: Ints, order: Ints, relative: Floats, values: Floats, n_times: int) -> Floats:
-    """``(K, 1 + c)`` for each k the sum over people whose ``bound`` is over k; ``order`` sorts ``bound``."""
-    starts = np.searchsorted(bound[order], np.arange(n_times + 2))
-    shape = (n_times + 1, len(bound))
-    by_bound = sparse.csr_array((relative[order], order, starts), shape=shape)
-    sums = np.column_stack([by_bound @ np.ones(len(bound)), by_bound @ values])
+def _until(times: Floats, at: Floats) -> Ints:
+    """``(m,)`` number of ``times`` at or before ``at (m,)``."""
+    if not np.isfinite(at).any():
+        return np.zeros(len(at), np.intp)
+    # Sorting first is cheaper than to look up each in turn.
+    order = np.argsort(at)
+    found = np.empty(len(at), np.intp)
+    found[order] = np.searchsorted(times, at[order], "right")
+    return found
+
+
+def _beyond(sums: Floats) -> Floats:
+    """``(K, ...)`` for each k the sum over the bounds over k."""
     return np.asarray(np.cumsum(sums[:0:-1], axis=0)[::-1], np.float64)

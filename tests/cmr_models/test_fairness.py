@@ -54,7 +54,7 @@ def test_missing_labels_are_a_group_of_their_own(flags: pd.DataFrame) -> None:
 
 
 def test_an_unknown_grouping_is_refused_by_name(flags: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match=r"columns \['centre'\] are not in the data"):
+    with pytest.raises(ValueError, match=r"columns \['centre'\] are not in the table"):
         disaggregate(_true_positive_rate, flags, ["centre"])
 
 

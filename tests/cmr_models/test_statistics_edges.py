@@ -9,6 +9,7 @@ import pytest
 
 from cmr_models.association import delong, fit_firth_logistic, scan
 from cmr_models.estimates import NotEstimableError
+from cmr_models.fairness import disaggregate
 from cmr_models.survival import (
     brier,
     check_proportional_hazards,
@@ -99,11 +100,106 @@ def test_a_coefficient_that_changes_sign_is_found_and_a_constant_one_is_not() ->
         ({}, {"ties": "exact"}, "ties must be 'efron' or 'breslow'"),
         ({}, {"cluster": "family"}, r"columns \['family'\] are not in the table"),
         ({"x": np.inf}, {}, "covariates must be finite"),
+        ({"x": 1e200}, {}, "units that can be squared"),
+        ({"x": pd.Timestamp("2020-01-01")}, {}, "'x' holds dates"),
+        ({"x": 1j}, {}, "'x' holds complex numbers"),
+        ({"t": pd.Timestamp("2020-01-01")}, {}, "t must be numbers"),
+        ({"centre": None}, {"strata": "centre"}, "centre must not be missing"),
     ],
 )
 def test_impossible_options_of_cox_are_refused(change: dict[str, Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _cox(_table().assign(**change), "x", **options)
+
+
+def test_numbers_without_a_type_are_not_taken_for_a_category() -> None:
+    table = _table()
+    with pytest.raises(ValueError, match="'x' holds numbers as objects"):
+        _cox(table.assign(x=table["x"].astype(object)), "x")
+    with pytest.raises(ValueError, match="2 columns named 'x'"):
+        _cox(pd.concat([table, table[["x"]]], axis=1), "x")
+
+
+def test_what_does_not_vary_within_strata_is_aliased_and_one_cluster_gives_no_robust_error() -> None:
+    table = _table().assign(level=lambda t: t["centre"].map({"a": 1.0, "b": 2.0, "c": 5.0}))
+    assert _cox(table, "level", "x", strata="centre")["status"].tolist() == ["aliased", "ok"]
+    with pytest.raises(NotEstimableError, match=r"constant_exposure.*within the strata"):
+        _cox(table, "level", strata="centre")
+    with pytest.raises(NotEstimableError, match=r"too_few_groups.*all rows are of one family"):
+        _cox(table.assign(family="a"), "x", cluster="family")
+
+
+@pytest.mark.parametrize("kind", ["boolean", "Int64", "Float64", "category"])
+def test_types_of_pandas_are_read_and_their_missing_values_seen(kind: str) -> None:
+    table = _table()
+    event = (table["d"] == 1).astype(kind) if kind == "boolean" else table["d"].astype(kind)
+    time = table["t"].astype("Float64")
+    typed = concordance(time, event, table["x"].astype("Float64"))
+    assert typed.value == concordance(table["t"], table["d"], table["x"]).value
+    np.testing.assert_array_equal(kaplan_meier(time, event).survival, kaplan_meier(table["t"], table["d"]).survival)
+    typed = fit_firth_logistic(table[["x"]].astype("Float64"), event).estimates
+    pd.testing.assert_frame_equal(typed, fit_firth_logistic(table[["x"]], table["d"]).estimates)
+    assert delong(event, table["x"]) == delong(table["d"], table["x"])
+    missing = event.where(table.index > 3)
+    for call in (lambda: kaplan_meier(time, missing), lambda: concordance(time, missing, table["x"])):
+        with pytest.raises(ValueError, match="missing values"):
+            call()
+    with pytest.raises(ValueError, match="must be finite"):
+        kaplan_meier(time.where(table.index > 3), event)
+
+
+def test_missing_values_of_pandas_are_people_outside_the_comparison() -> None:
+    table = _table()
+    missing = table["d"].astype("Int64").where(table.index > 9)
+    found = scan(table[["x"]], missing.to_frame("d"), None, family="logistic")
+    alone = scan(table.loc[10:, ["x"]], table.loc[10:, ["d"]], None, family="logistic")
+    np.testing.assert_allclose(found[["n", "coef", "z"]], alone[["n", "coef", "z"]], rtol=1e-9)
+    times = pd.DataFrame({"exit": table["t"].astype("Float64"), "event": missing})
+    found = scan(table[["x"]], {"d": times}, None, family="cox")
+    alone = scan(table.loc[10:, ["x"]], {"d": times.loc[10:].astype(float)}, None, family="cox")
+    np.testing.assert_allclose(found[["n", "coef", "z"]], alone[["n", "coef", "z"]], rtol=1e-9)
+
+
+def test_a_score_that_never_fails_has_no_error() -> None:
+    table = _table()
+    assert np.isnan(delong(table["d"], table["d"]).se)
+    assert np.isnan(concordance(table["t"], table["d"], -table["t"]).se)
+    assert concordance(table["t"], table["d"], 0 * table["t"]).value == 0.5
+    assert delong(table["d"], table["d"], table["x"]).paired.se > 0
+
+
+def test_brier_scores_end_with_the_follow_up() -> None:
+    table, chance = _table(), np.full(120, 0.5)
+    with pytest.raises(ValueError, match="within the follow-up"):
+        brier(table["t"], table["d"], chance, [1e6])
+    with pytest.raises(ValueError, match="within the follow-up"):
+        brier(table["t"], table["d"], chance, [-1.0])
+    with pytest.raises(ValueError, match="one at least"):
+        brier(table["t"], table["d"], np.zeros((120, 0)), [])
+
+
+def test_an_exact_fit_and_a_null_model_at_infinity_are_no_tests() -> None:
+    table = _table()
+    found = scan(table[["x"]], pd.DataFrame({"y": 2 * table["x"] + 1}), None, family="linear")
+    assert found["reason"].tolist() == ["exact_fit"]
+    few = {"y": pd.DataFrame({"exit": table["t"], "event": table.index < 5})}
+    many = np.random.default_rng(3).normal(size=(120, 40))
+    found = scan(table[["x"]], few, many, family="cox")
+    assert set(found["reason"]) <= {"separation", "not_converged", "collinear"}
+    assert found[["coef", "se", "z"]].isna().all(axis=None)
+
+
+def test_a_group_whose_number_is_undefined_is_no_ok_row() -> None:
+    table = _table()
+    rows = disaggregate(
+        lambda people: {"estimate": people["x"].mean() if len(people) > 60 else np.nan}, table, "centre"
+    )
+    assert rows["status"].tolist() == ["ok"] + ["failed"] * 3
+    assert set(rows["reason"][1:]) == {"undefined"}
+    empty = disaggregate(lambda people: {"estimate": people["x"].mean()}, table[:0], ["centre"])
+    assert empty["reason"].tolist() == ["no_data"]
+    with pytest.raises(ValueError, match="event must be 0 or 1"):
+        disaggregate(lambda people: {}, table.assign(d=np.nan), ["centre"], events="d")
 
 
 def test_an_unknown_transform_of_time_is_refused() -> None:
@@ -161,6 +257,12 @@ def test_what_cannot_be_estimated_has_a_reason(call: Callable[[pd.DataFrame], ob
         (lambda t: scan(t[["x"]] * np.nan, t[["d"]], t[["z"]], family="logistic"), r"exposures have missing .*\['x'\]"),
         (lambda t: scan(t[["x"]], t[["d"]], t[["z"]].iloc[1:], family="linear"), "as many rows"),
         (lambda t: scan(t[["x"]], t[["d"]], t[["z"]], family="poisson"), "family must be"),
+        (lambda t: scan(t[["centre"]], t[["d"]], None, family="linear"), "exposures must be numbers"),
+        (lambda t: scan(t[["x"]][:0], t[["d"]][:0], None, family="linear"), "one person at least"),
+        (lambda t: concordance(t["t"], t["d"], t["x"], tau=np.nan), "tau must be a time"),
+        (lambda t: fit_fine_gray(t, exit="t", event="e", cause="1", covariates=["x"]), "cause must be a code"),
+        (lambda t: kaplan_meier(pd.to_timedelta(t["t"]), t["d"]), "exit must be numbers"),
+        (lambda t: kaplan_meier(t["t"], t["centre"]), "event must be numbers"),
         (lambda t: scan(t[["x"]], t[["d"]], t[["z"]], family="cox"), "must map each name to a frame"),
         (lambda t: scan(t[["x"]], {"d": t[["d"]]}, t[["z"]], family="cox"), "needs columns exit and event"),
     ],

@@ -32,6 +32,14 @@ def _content() -> dict[str, Any]:
     content["fairness"] |= {"group_by": ["sex", "ethnicity"], "permutations": 19, "quality": ["dice"]}
     content["fairness"]["agreement"] = [{"measured": "lvef_pct", "reference": "lvef_by_hand", "margin": 2.0}]
     content["missing"] = {"imputations": 2, "cycles": 2}
+    content["prediction"] = {
+        "steps": {"age and sex": ["age_years", "sex"], "heart": ["lvef_pct", "lvm_g"]},
+        "horizon_years": 4.0,
+        "folds": 3,
+        "thresholds": [0.05, 0.1, 0.3],
+        "resamples": 2,
+    }
+    content["features"] = {"table": "pretrain-network"}
     content["participation"] = {"margins": {"sex": {"female": 0.52, "male": 0.48}}}
     return content
 
@@ -48,10 +56,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     phenotypes = measured_phenotypes(cohort.truth, rng, _PLANTED)
     phenotypes["lvef_by_hand"] = cohort.truth["lvef_pct"].where(phenotypes["status"] == "ok")
     phenotypes["dice"] = (0.9 + 0.02 * rng.standard_normal(len(phenotypes))).clip(0, 1)
-    (root / "cohort/tables").mkdir(parents=True)
+    (root / "cohort/tables/predictions").mkdir(parents=True)
     phenotypes.to_parquet(root / "cohort/tables/phenotypes.parquet")
+    _features(phenotypes, False).to_parquet(root / "cohort/tables/predictions/pretrain-network.parquet")
+    _features(phenotypes, True).to_parquet(root / "cohort/tables/predictions/pretrain-seen.parquet")
     (root / "analysis.yaml").write_text(yaml.safe_dump(_content()))
     return root
+
+
+def _features(phenotypes: pd.DataFrame, seen: bool) -> pd.DataFrame:
+    """Four features of a network, of which one knows the ejection fraction."""
+    drawn = np.random.default_rng(3).standard_normal((len(phenotypes), 4))
+    table = phenotypes[["participant", "visit", "status"]].copy()
+    for k in range(4):
+        table[f"cls_ed_{k}"] = drawn[:, k] + (k == 0) * phenotypes["lvef_pct"].fillna(60) / 10
+    return table.assign(model_has_seen_cohort=pd.array([seen] * len(table), "boolean"))
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +128,49 @@ def test_imputed_stands_beside_complete_and_weighted(results: Path) -> None:
     assert 0 < filled["fraction_missing"] < 0.5
     assert abs(np.log(filled["estimate"] / complete["estimate"])) < 2 * complete["se"]
     assert tables["hazards_weighted"]["status"].eq("ok").any()
+
+
+def test_prediction_shows_what_each_set_adds(results: Path) -> None:
+    tables = _tables(results)
+    rows = tables["prediction"].set_index(["outcome", "exposure", "measure"]).sort_index()
+    failure = rows.loc["heart_failure"]
+    assert set(failure.index.get_level_values(0)) == {"age and sex", "heart", "network features"}
+    assert failure.loc[("heart", "concordance_gain"), "z"] > 2  # planted: ejection fraction
+    wanted = {"concordance", "uno", "auc", "brier", "integrated_brier", "ici", "calibration_slope"}
+    assert wanted <= set(failure.loc["heart"].index)
+    assert rows.xs("network features", level="exposure")["seen_in_training"].eq("no").all()
+    tenths = tables["prediction_calibration"].query("status == 'ok'")
+    assert tenths["predicted"].between(0, 1).all()
+    curves = tables["prediction_decisions"].query("status == 'ok'")
+    assert (curves["n_at_risk"] % 5 == 0).all()
+    assert set(curves["threshold"]) <= {0.05, 0.1, 0.3}
+
+
+def test_features_of_a_network_that_has_seen_the_cohort_are_named_and_left_out(folder: Path, tmp_path: Path) -> None:
+    content = _content() | {"tables": {"ukb": str(folder / "ukb.csv")}, "missing": {}, "participation": {}}
+    content["exposures"].append({"name": "cls_ed_0"})
+    content["prediction"]["outcomes"] = ["death"]
+    tables = {}
+    for choice in ("exclude", "flag"):
+        content["features"] = {"table": "pretrain-seen", "columns": ["cls_ed_0"], "seen": choice}
+        (tmp_path / f"{choice}.yaml").write_text(yaml.safe_dump(content))
+        tables[choice] = _tables(run_spec("risk", tmp_path / f"{choice}.yaml", folder / "cohort")["folder"])
+    left_out, flagged = (tables[choice]["hazards"].query("exposure == 'cls_ed_0'") for choice in ("exclude", "flag"))
+    assert left_out["estimate"].isna().all()
+    assert set(left_out["reason"]) == {"seen_in_training"}
+    assert flagged["estimate"].notna().any()
+    for table in (left_out, flagged):
+        assert set(table["seen_in_training"]) == {"yes"}
+    assert "network features" not in set(tables["exclude"]["prediction"]["exposure"])
+    assert "network features" in set(tables["flag"]["prediction"]["exposure"])
+
+
+def test_the_page_shows_the_figures_of_what_was_published(results: Path) -> None:
+    page = (results / "report/index.html").read_text()
+    figures = {path.stem for path in (results / "report/assets/figures").glob("*.svg")}
+    assert {"miami_associations", "miami_hazards", "prediction", "prediction_decisions"} <= figures
+    assert all(f"assets/figures/{name}.svg" in page for name in figures)
+    assert "<title>lvef_pct · heart_failure" in page
 
 
 def test_fairness_says_what_it_is_about(results: Path) -> None:

@@ -259,3 +259,61 @@ def test_impossible_validation_is_named(people: pd.DataFrame) -> None:
         validate_nested(people, {"b": ["b"]}, fold=np.zeros(len(people)), **call)
     with pytest.raises(ValueError, match="missing values"):
         validate_nested(people.assign(b=np.nan), {"b": ["b"]}, fold=people["centre"], **call)
+
+
+def test_a_model_on_the_age_scale_predicts_the_years_after_entry() -> None:
+    rng = np.random.default_rng(12)
+    n = 1500
+    table = pd.DataFrame({"b": rng.normal(size=n), "age": rng.uniform(50, 70, n)})
+    # Gompertz: the hazard grows with age, and the risk of the next five years with age at entry.
+    draw = rng.exponential(size=n)
+    table["t"] = (
+        table["age"] + np.log1p(draw * 0.1 / (0.002 * np.exp(0.1 * (table["age"] - 40) + 0.5 * table["b"]))) / 0.1
+    )
+    table["d"] = table["t"] < table["age"] + 9
+    table["t"] = np.minimum(table["t"], table["age"] + 9)
+    fold = person_folds(np.arange(n), table["d"], 3, rng)
+    found = validate_nested(
+        table, {"b": ["b"]}, exit="t", event="d", entry="age", fold=fold, horizon=5.0, rng=np.random.default_rng(0)
+    )
+    hazard = (
+        0.002 * np.exp(0.5 * table["b"]) * (np.exp(0.1 * (table["age"] - 35)) - np.exp(0.1 * (table["age"] - 40))) / 0.1
+    )
+    assert np.corrcoef(found.risk["b"], -np.expm1(-hazard))[0, 1] > 0.95
+    assert found.exit.max() <= 9 + 1e-9
+    rows = tidy(validation_rows(found, outcome="death", learner="cox", rng=np.random.default_rng(1), n_bootstrap=20))
+    at = rows.set_index("measure")
+    assert (rows["status"] == "ok").all()
+    clock = concordance(table["t"], table["d"], found.score["b"], entry=table["age"], strata=found.fold)
+    assert at.loc["concordance", "estimate"] == pytest.approx(clock.value)
+    assert at.loc["observed_over_expected", "ci_low"] < 1 < at.loc["observed_over_expected", "ci_high"]
+    assert at.loc["integrated_brier", "estimate"] < at.loc["brier", "estimate"]
+    for entry in ("t", "missing"):
+        with pytest.raises(ValueError, match=r"leave at or before they enter|must be finite"):
+            validate_nested(
+                table.assign(missing=np.nan),
+                {"b": ["b"]},
+                exit="t",
+                event="d",
+                entry=entry,
+                fold=fold,
+                horizon=5.0,
+                rng=rng,
+            )
+
+
+def test_errors_of_calibration_are_those_of_repeated_cohorts() -> None:
+    ratios, indices, errors, index_errors = [], [], [], []
+    for seed in range(25):
+        rng = np.random.default_rng([13, seed])
+        b = rng.normal(size=600)
+        failing, censored = rng.exponential(1 / (0.05 * np.exp(0.7 * b))), rng.uniform(3, 12, 600)
+        risk = -np.expm1(-5 * 0.05 * np.exp(0.7 * b) * 1.5)
+        exits, events = np.minimum(failing, censored), failing <= censored
+        found = calibration(exits, events, risk, 5.0, rng=rng if seed < 3 else None, n_bootstrap=15)
+        ratios.append(found.ratio)
+        indices.append(found.ici)
+        errors.append(found.ratio_se)
+        index_errors += [found.ici_se] if seed < 3 else []
+    assert np.mean(errors) == pytest.approx(np.std(ratios), rel=0.35)
+    assert np.mean(index_errors) == pytest.approx(np.std(indices), rel=0.5)

@@ -1,0 +1,53 @@
+"""Sites that share sums: the fit of the pooled table, stratified by site."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmr_models.estimates import NotEstimableError
+from cmr_models.survival import CoxSite, fit_cox, fit_federated_cox
+
+
+def _table(n: int = 300) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=n), "z": 1e3 * rng.normal(size=n) + 5e4})
+    entry = rng.integers(40, 50, n).astype(float)
+    table = table.assign(entry=entry, exit=entry + rng.integers(1, 9, n), event=rng.random(n) < 0.4)
+    return table.assign(site=rng.choice(["a", "b", "c"], n))
+
+
+def _sites(table: pd.DataFrame) -> list[CoxSite]:
+    return [
+        CoxSite(
+            rows[["x", "z"]].to_numpy(), rows["exit"].to_numpy(), rows["event"].to_numpy(), rows["entry"].to_numpy()
+        )
+        for _, rows in table.groupby("site")
+    ]
+
+
+def test_sums_of_sites_are_the_pooled_fit_stratified_by_site() -> None:
+    table = _table()
+    pooled = fit_cox(table, exit="exit", event="event", entry="entry", covariates=["x", "z"], strata="site")
+    shared = fit_federated_cox(_sites(table), ["x", "z"])
+    columns = ["coef", "se", "robust_se", "ci_low", "ci_high", "z", "p"]
+    np.testing.assert_allclose(shared.estimates[columns], pooled.estimates[columns], rtol=1e-6)
+    assert shared.log_likelihood == pytest.approx(pooled.log_likelihood, rel=1e-10)
+    assert shared.log_likelihood_null == pytest.approx(pooled.log_likelihood_null, rel=1e-10)
+    assert (shared.n, shared.n_events) == (pooled.n, pooled.n_events)
+
+
+def test_a_site_of_few_events_takes_no_part_and_says_so() -> None:
+    with pytest.raises(ValueError, match="needs 5 events"):
+        CoxSite(np.zeros((9, 1)), np.arange(9.0), np.arange(9) < 2)
+
+
+def test_what_sites_cannot_estimate_together_has_a_reason() -> None:
+    table = _table()
+    with pytest.raises(NotEstimableError, match="collinear"):
+        fit_federated_cox(_sites(table.assign(z=2 * table["x"])), ["x", "z"])
+    with pytest.raises(NotEstimableError, match="constant_exposure"):
+        fit_federated_cox(_sites(table.assign(z=7.0)), ["x", "z"])
+    with pytest.raises(ValueError, match="every site needs the 1 columns"):
+        fit_federated_cox(_sites(table), ["x"])
+    with pytest.raises(ValueError, match="leave at or before they enter"):
+        CoxSite(np.zeros((9, 1)), np.arange(9.0), np.ones(9, bool), np.arange(9.0))
