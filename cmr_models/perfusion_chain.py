@@ -24,7 +24,7 @@ from cmr_models.perfusion_phenotypes import QUANTITIES
 from cmr_models.perfusion_series import GRID_S, FirstPass, first_pass, still
 from cmr_models.reasons import StudyRejected
 
-VERSION = 1
+VERSION = 2
 """Raise when the same series would give other numbers: every perfusion study is then measured again."""
 
 _MARGIN_MM = 8.0
@@ -32,6 +32,9 @@ _COUNTED = (OK, AT_BOUND)
 """Status of pixels that count in segments: at a bound it is mostly the permeability that is not known, not the flow."""
 
 _FEWEST_INPUT_PIXELS = 15
+_FEWEST_WALL_PIXELS = 30
+_FEWEST_SEGMENT_PIXELS = 5
+_DEPTHS_PX = (2.1, 1.5, 1.0)
 _TOWARDS_ANTERIOR = np.array([0.0, -1.0, 1.0]) / np.sqrt(2.0)
 """The anterior wall of the left ventricle faces the front and the head (LPS)."""
 
@@ -96,7 +99,8 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
     found = _segments(given, views[""], limits)
     tissue = tissue_contrast(heart.signal, _density(views, "_pd"), views[""].attrs, _baseline_frames(features))
     limits |= tissue.limits
-    maps, usable = _maps(tissue, blood, given, views[""], features)
+    maps = _maps(tissue, blood, given, views[""], features)
+    usable = np.isin(maps["status"].values, _COUNTED) & counted(given, found.segment)
     tables = {name: aha.statistics(maps[name].values.astype(float), found, usable=usable) for name in QUANTITIES}
     curves = _segment_curves(tissue, found)
     dataset = _dataset(maps, given, found, mask, heart, blood, curves)
@@ -255,8 +259,8 @@ def _maps(
     labels: Labels,
     view: xr.Dataset,
     features: Mapping[str, float],
-) -> tuple[dict[str, xr.DataArray], Mask]:
-    """Maps of the region around the heart, NaN outside; and pixels whose fit may count."""
+) -> dict[str, xr.DataArray]:
+    """Maps of the region around the heart, NaN outside."""
     from cmr_models.perfusion import quantify
 
     margin = int(np.ceil(_MARGIN_MM / float(view["pixel_mm"].values[0])))
@@ -268,17 +272,34 @@ def _maps(
         curves = tissue.values[k, rows, cols]
         wall = np.isin(labels[k, rows, cols], (MYOCARDIUM, LV))
         near = ndimage.binary_dilation(wall, iterations=margin)
-        fitted = quantify(curves, blood, GRID_S, foot=_baseline_frames(features), mask=near)
+        sure = surely_wall(labels[k] == MYOCARDIUM)[rows, cols]
+        fitted = quantify(curves, blood, GRID_S, foot=_baseline_frames(features), mask=near, wall=sure)
         for name in out:
             out[name][k, rows, cols] = fitted[name].values
-    maps = {name: xr.DataArray(values, dims=("slice", "row", "col")) for name, values in out.items()}
-    return maps, np.asarray(np.isin(out["status"], _COUNTED) & ~_touching_pool(labels))
+    return {name: xr.DataArray(values, dims=("slice", "row", "col")) for name, values in out.items()}
 
 
-def _touching_pool(labels: Labels) -> Mask:
-    """Wall pixels beside the pool: half of what they show is blood."""
-    beside = np.ones((1, 3, 3), bool)
-    return np.asarray(ndimage.binary_dilation(labels == LV, beside) & (labels == MYOCARDIUM))
+def surely_wall(wall: Mask) -> Mask:
+    """The innermost pixels of the wall ``(row, col)``: as far from blood and fat as leaves 30 of them, or all."""
+    depth = ndimage.distance_transform_edt(wall)
+    for deeper in _DEPTHS_PX:
+        inner = depth > deeper
+        if inner.sum() >= _FEWEST_WALL_PIXELS:
+            return np.asarray(inner)
+    return wall
+
+
+def counted(labels: Labels, segment: npt.NDArray[np.uint8]) -> Mask:
+    """Wall pixels whose flow counts, ``(slice, row, col)``: those at a border show blood or fat as well.
+
+    A segment that keeps fewer than 5 pixels so, as in a thin wall, counts all that do not touch the pool.
+    """
+    wall = labels == MYOCARDIUM
+    inner = np.stack([ndimage.distance_transform_edt(plane) > 1 for plane in wall])
+    kept = np.bincount(segment[inner], minlength=17)
+    thin = kept[segment] < _FEWEST_SEGMENT_PIXELS
+    beside_pool = ndimage.binary_dilation(labels == LV, np.ones((1, 3, 3), bool))
+    return np.asarray(np.where(thin, wall & ~beside_pool, inner), bool)
 
 
 def _region(labels: Labels, margin: int) -> tuple[slice, slice]:

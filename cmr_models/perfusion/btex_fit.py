@@ -1,4 +1,4 @@
-"""Fit of BTEX to many pixels: nearest of a dictionary, a delay for the whole region, then least squares with priors."""
+"""Fit of BTEX to many pixels: a delay for the region, then the mean of alike neighbours, then the pixel around it."""
 
 from __future__ import annotations
 
@@ -21,27 +21,39 @@ _DICTIONARY = (
     (0.0, 0.5, 1.0, 1.75),  # delay, s
 )
 _ROUNDS = (8, 6, 12)  # trial steps; the noise of each round is what the round before left
+_PIXEL_ROUNDS = (8, 8)
+_FIRST_NOISE = 0.1  # of what the dictionary left: were all of it noise, the prior would explain itself
 _BLOCK = 512  # curves at a time, so that their arrays stay in the processor's cache
 _SCOUTS = 256  # pixels that decide the delay of the region
-_FEWEST_SCOUTS = 30
-_DELAY_STEP_S = 0.125
-_FAR = 9.0  # cost beyond which a scout no longer counts: it holds no myocardium
+_FEWEST_SCOUTS = 10
+_DELAY_FLOOR_S = 0.1  # added to what a scout states of its delay's uncertainty
+_SCOUT_FLOW, _SCOUT_BLOOD, _SCOUT_SPACE = 0.2, 0.2, 0.08  # mL/min/g above, mL/g below, mL/g above: it is muscle
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Bounds and priors of (mbf, vb, ps, visf, delay_s): log-normal, but the delay normal around the region's.
+    """Bounds and priors of (mbf, vb, ps, visf, delay_s): log-normal, but the delay normal.
 
     The priors' 95 % ranges are the working ranges of healthy and diseased myocardium: vb 0.06 to 0.14, ps 0.5 to 2,
-    visf 0.15 to 0.30; that of flow, 0.27 to 15, decides only where the curve does not. ``delay_range_s`` bounds the
-    delay of the region. docs/adr gives the evidence.
+    visf 0.15 to 0.30; that of flow, 0.27 to 15, decides only where the curve does not. docs/adr gives the evidence.
+
+    Attributes:
+        low: bounds.
+        high: bounds.
+        prior: centre.
+        prior_sd: of the mean of alike neighbours.
+        pixel_sd: of a pixel around that mean's fit; its flow keeps the prior of all.
+        scout_delay_sd: of the delay, when the region's is sought.
+        delay_range_s: of the region's delay.
     """
 
     low: tuple[float, ...] = (0.05, 0.02, 0.1, 0.05, -0.5)
     high: tuple[float, ...] = (8.0, 0.25, 4.0, 0.6, 3.0)
     prior: tuple[float, ...] = (2.0, 0.092, 1.0, 0.212, 0.5)
-    prior_sd: tuple[float, ...] = (1.0, 0.21, 0.35, 0.17, 0.15)
-    delay_range_s: tuple[float, float] = (0.0, 1.0)
+    prior_sd: tuple[float, ...] = (1.0, 0.21, 0.35, 0.17, 0.2)
+    pixel_sd: tuple[float, ...] = (1.0, 0.1, 0.2, 0.08, 0.07)
+    scout_delay_sd: float = 0.5
+    delay_range_s: tuple[float, float] = (0.0, 1.5)
 
     def problem(self, device: str) -> Problem:
         """In the coordinates of the fit: logarithms, but for the delay."""
@@ -52,68 +64,105 @@ class Settings:
         """The same, with the delay expected at ``delay_s``."""
         return replace(self, prior=(*self.prior[:4], delay_s))
 
+    def scouting(self) -> Settings:
+        """The same, with a delay that is hardly known."""
+        return replace(self, prior_sd=(*self.prior_sd[:4], self.scout_delay_sd))
+
     def fixing(self, delay_s: float) -> Settings:
-        """The same, with the delay held at ``delay_s``."""
+        """The same, with every delay held at ``delay_s``."""
         held = self.expecting(delay_s)
-        return replace(held, low=(*self.low[:4], delay_s), high=(*self.high[:4], delay_s))
+        bounds = (delay_s, delay_s)
+        return replace(held, low=(*self.low[:4], delay_s), high=(*self.high[:4], delay_s), delay_range_s=bounds)
 
 
 def fit_btex(
-    curves: npt.NDArray[np.floating], model: BtexCurves, settings: Settings, device: str = "cpu"
+    curves: npt.NDArray[np.floating],
+    model: BtexCurves,
+    settings: Settings,
+    device: str = "cpu",
+    *,
+    alike: npt.NDArray[np.floating] | None = None,
+    scouts: npt.NDArray[np.floating] | None = None,
 ) -> tuple[Fit, float]:
-    """Fit each curve.
+    """Fit each curve, its neighbours' mean first.
 
     Args:
         curves: (n, frame) mmol/L above baseline.
         model: the curves of BTEX for the same frames.
         settings: bounds and priors.
         device: of torch.
+        alike: (n, frame) means of each curve and its alike neighbours; without them every curve is on its own.
+        scouts: (m, frame) such means of what is surely muscle, to find the region's delay by; all if None.
 
     Returns:
         The fits, parameters as ``btex_curves.PARAMETERS``; and the delay of the region in s.
     """
-    measured = torch.as_tensor(np.ascontiguousarray(curves), dtype=torch.float32, device=device)
-    delay = region_delay(measured, model, settings, device)
+    measured = _tensor(curves, device)
+    mean = measured if alike is None else _tensor(alike, device)
+    grid = _dictionary(model, device)
+    delay = region_delay(mean if scouts is None else _tensor(scouts, device), model, settings, grid)
     problem = settings.expecting(delay).problem(device)
     block = _BLOCK if device == "cpu" else 64 * _BLOCK
-    grid, entries = _dictionary(model, device)
-    fits = [_fit_block(part, model, problem, grid, entries) for part in torch.split(measured, block)]
+    fits = []
+    for at in range(0, len(measured), block):
+        near = _fitted(mean[at : at + block], model, problem, grid)
+        if alike is not None:
+            near = _refined(measured[at : at + block], model, _around(near, problem, settings), near)
+        fits.append(near)
     return Fit(*(torch.cat(parts) for parts in zip(*fits, strict=True))), delay
 
 
-def region_delay(measured: Tensor, model: BtexCurves, settings: Settings, device: str) -> float:
-    """The delay, the same for all, that explains a sample of the curves best; the prior's where they are few.
+def region_delay(curves: Tensor, model: BtexCurves, settings: Settings, grid: tuple[Tensor, Tensor]) -> float:
+    """The median delay of a sample of (n, frame) curves, by how well each knows it; the prior's where they are few.
 
-    One pixel cannot tell its delay from its flow at stress; many can. A curve that no delay in range explains (blood
-    or air among the myocardium) has a bounded say.
+    One pixel cannot tell its delay from its flow at stress; many can. Curves that fit no muscle have no say.
     """
-    if len(measured) < _FEWEST_SCOUTS:
+    sample = curves[torch.linspace(0, max(0, len(curves) - 1), min(_SCOUTS, len(curves)), device=curves.device).long()]
+    if len(sample) < _FEWEST_SCOUTS:
         return settings.prior[4]
-    scouts = measured[torch.linspace(0, len(measured) - 1, min(_SCOUTS, len(measured)), device=device).long()]
-    free = replace(settings, prior_sd=(*settings.prior_sd[:4], 1.0)).problem(device)
-    found = _fit_block(scouts, model, free, *_dictionary(model, device))
-    delays = np.arange(settings.delay_range_s[0], settings.delay_range_s[1] + 1e-9, _DELAY_STEP_S)
-    costs = torch.stack([_cost_at(float(delay), scouts, model, found, settings, device) for delay in delays])
-    excess = (costs - costs.amin(0)).clamp_max(_FAR).sum(1)
-    return float(delays[int(excess.argmin())])
+    found = _fitted(sample, model, settings.scouting().problem(str(curves.device)), grid)
+    flow, blood, _, space = found.parameters[:, :4].exp().T
+    muscle = (flow > _SCOUT_FLOW) & (blood < _SCOUT_BLOOD) & (space > _SCOUT_SPACE)
+    if int(muscle.sum()) < _FEWEST_SCOUTS:
+        return settings.prior[4]
+    delay, order = found.parameters[muscle, 4].sort()
+    weight = 1 / (found.sd[muscle, 4][order] ** 2 + _DELAY_FLOOR_S**2)
+    reached = weight.cumsum(0)
+    median = float(delay[int((reached >= reached[-1] / 2).nonzero()[0])])
+    return float(np.clip(median, *settings.delay_range_s))
 
 
-def _cost_at(delay: float, scouts: Tensor, model: BtexCurves, near: Fit, settings: Settings, device: str) -> Tensor:
-    """(n,) weighted squares of curve and priors at the best of the other parameters."""
-    problem = settings.fixing(delay).problem(device)
-    found = fit(model, scouts, near.parameters, near.effective_sd, problem, steps=10)
-    residual = scouts - model(found.parameters)[0]
-    off = (found.parameters - problem.prior) ** 2 * problem.prior_weight
-    return (residual**2).sum(1) / near.effective_sd**2 + off.sum(1)
+def _fitted(measured: Tensor, model: BtexCurves, problem: Problem, grid: tuple[Tensor, Tensor]) -> Fit:
+    """Least squares from the nearest entry of the dictionary."""
+    points, entries = grid
+    start = points[((entries**2).sum(1) - 2 * measured @ entries.T).argmin(1)]
+    noise = _FIRST_NOISE * effective_noise(measured - model(start)[0], start.shape[1]).clamp_min(1e-6)
+    return _rounds(measured, model, problem, start, noise, _ROUNDS)
 
 
-def _fit_block(measured: Tensor, model: BtexCurves, problem: Problem, grid: Tensor, entries: Tensor) -> Fit:
-    at = ((entries**2).sum(1) - 2 * measured @ entries.T).argmin(1)
-    noise = effective_noise(measured - entries[at], grid.shape[1]).clamp_min(1e-6)
-    found = fit(model, measured, grid[at], noise, problem, steps=_ROUNDS[0])
-    for steps in _ROUNDS[1:]:
-        found = fit(model, measured, found.parameters, found.effective_sd, problem, steps=steps)
+def _refined(measured: Tensor, model: BtexCurves, problem: Problem, near: Fit) -> Fit:
+    noise = effective_noise(measured - model(near.parameters)[0], near.parameters.shape[1]).clamp_min(1e-6)
+    return _rounds(measured, model, problem, near.parameters, noise, _PIXEL_ROUNDS)
+
+
+def _around(near: Fit, problem: Problem, settings: Settings) -> Problem:
+    """Priors of each curve around the fit of its neighbours; flow's is that of all."""
+    prior = near.parameters.clone()
+    prior[:, 0] = problem.prior[0]
+    return Problem(problem.low, problem.high, prior, torch.tensor(settings.pixel_sd).to(prior))
+
+
+def _rounds(
+    measured: Tensor, model: BtexCurves, problem: Problem, start: Tensor, noise: Tensor, steps: tuple[int, ...]
+) -> Fit:
+    found = fit(model, measured, start, noise, problem, steps=steps[0])
+    for more in steps[1:]:
+        found = fit(model, measured, found.parameters, found.effective_sd.clamp_min(1e-6), problem, steps=more)
     return found
+
+
+def _tensor(values: npt.NDArray[np.floating], device: str) -> Tensor:
+    return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32, device=device)
 
 
 def _dictionary(model: BtexCurves, device: str) -> tuple[Tensor, Tensor]:

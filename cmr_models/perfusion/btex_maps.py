@@ -15,11 +15,22 @@ _LOGARITHMIC = ("mbf_ml_min_g", "vb_ml_g", "ps_ml_min_g", "visf_ml_g")
 
 
 def btex_maps(
-    curves: Floats, aif: Floats, dt_s: float, hematocrit: float, device: str, settings: Settings | None = None
+    curves: Floats,
+    aif: Floats,
+    dt_s: float,
+    hematocrit: float,
+    device: str,
+    settings: Settings | None = None,
+    *,
+    alike: npt.NDArray[np.floating] | None = None,
+    scouts: npt.NDArray[np.floating] | None = None,
 ) -> Fitted:
-    """Fit BTEX to (n, frame) curves for a blood input (frame,), both mmol/L above baseline."""
+    """Fit BTEX to (n, frame) curves for a blood input (frame,), both mmol/L above baseline.
+
+    ``alike`` and ``scouts`` are those of :func:`cmr_models.perfusion.btex_fit.fit_btex`.
+    """
     model = BtexCurves(aif, dt_s, hematocrit, device)
-    found, delay = fit_btex(curves, model, settings or Settings(), device)
+    found, delay = fit_btex(curves, model, settings or Settings(), device, alike=alike, scouts=scouts)
     parameters, sd = (x.cpu().numpy().astype(np.float64) for x in (found.parameters, found.sd))
     values = {}
     for at, name in enumerate(_LOGARITHMIC):

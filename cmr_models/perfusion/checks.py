@@ -14,11 +14,12 @@ _DT_RANGE_S = (0.1, 6.0)
 
 
 class Series(NamedTuple):
-    """Checked input: (row, col, frame), (frame,), (row, col)."""
+    """Checked input: (row, col, frame), (frame,), (row, col) twice."""
 
     tissue: npt.NDArray[np.float64]
     aif: npt.NDArray[np.float64]
     mask: npt.NDArray[np.bool_]
+    wall: npt.NDArray[np.bool_]
 
 
 def check(
@@ -28,13 +29,12 @@ def check(
     foot: int | None,
     hematocrit: float,
     mask: npt.ArrayLike | None,
+    wall: npt.ArrayLike | None = None,
 ) -> Series:
     """The input as float64, or a ValueError with the offending value, the limit and the remedy."""
     values, blood = np.asarray(tissue, np.float64), np.asarray(aif, np.float64)
     _check_shapes(values, blood)
-    region = np.ones(values.shape[:2], bool) if mask is None else np.asarray(mask).astype(bool)
-    if region.shape != values.shape[:2]:
-        raise ValueError(f"mask has shape {region.shape}, the images {values.shape[:2]}; they must agree")
+    region, muscle = _region("mask", mask, values.shape[:2]), _region("wall", wall, values.shape[:2])
     if not (_DT_RANGE_S[0] <= dt_s <= _DT_RANGE_S[1]):
         raise ValueError(
             f"dt_s is {dt_s}; frames lie {_DT_RANGE_S[0]} to {_DT_RANGE_S[1]} s apart: give seconds, not ms"
@@ -44,7 +44,15 @@ def check(
     if foot is not None and not 1 <= foot < blood.size - 4:
         raise ValueError(f"foot is {foot}; it must be a 0-based frame from 1 to {blood.size - 5}")
     _check_units(values[region], blood)
-    return Series(values, blood, region)
+    return Series(values, blood, region, muscle)
+
+
+def _region(name: str, given: npt.ArrayLike | None, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """All pixels where none are given."""
+    region = np.ones(shape, bool) if given is None else np.asarray(given).astype(bool)
+    if region.shape != shape:
+        raise ValueError(f"{name} has shape {region.shape}, the images {shape}; they must agree")
+    return region
 
 
 def _check_shapes(tissue: npt.NDArray[np.float64], aif: npt.NDArray[np.float64]) -> None:

@@ -19,7 +19,8 @@ _MOST_ALIKE = 0.9
 
 @dataclass(frozen=True)
 class Problem:
-    """What bounds and informs the parameters: each (p,); a prior of infinite width says nothing."""
+    """What bounds and informs the parameters, each (p,); the prior may be each curve's own, (n, p). A prior of infinite
+    width says nothing."""
 
     low: Tensor
     high: Tensor
@@ -70,17 +71,18 @@ def fit(
     """
     here = torch.minimum(torch.maximum(start, problem.low), problem.high)
     weight = noise_sd[:, None] ** 2 * problem.prior_weight
+    prior = problem.prior.expand_as(here)
     damping = torch.full_like(noise_sd, _FIRST_DAMPING)
     converged = torch.zeros_like(noise_sd, dtype=torch.bool)
     cost = torch.full_like(noise_sd, torch.inf)
     live = torch.arange(len(here), device=here.device)
-    hessian, gradient = _normal(model, curves, here, weight, problem, cost)
+    hessian, gradient = _normal(model, curves, here, weight, prior, cost)
     for _ in range(steps):
         step = _step(hessian[live], gradient[live], damping[live], here[live], problem)
         there = torch.minimum(torch.maximum(here[live] + step, problem.low), problem.high)
         moved = (there - here[live]).abs().amax(1)
         tried = torch.full_like(moved, torch.inf)
-        new_hessian, new_gradient = _normal(model, curves[live], there, weight[live], problem, tried)
+        new_hessian, new_gradient = _normal(model, curves[live], there, weight[live], prior[live], tried)
         better = tried <= cost[live]
         gained = live[better]
         here[gained], cost[gained] = there[better], tried[better]
@@ -106,12 +108,12 @@ def effective_noise(residual: Tensor, parameters: int) -> Tensor:
 
 
 def _normal(
-    model: Model, curves: Tensor, here: Tensor, weight: Tensor, problem: Problem, cost: Tensor
+    model: Model, curves: Tensor, here: Tensor, weight: Tensor, prior: Tensor, cost: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gauss-Newton Hessian and gradient of half the cost, which is written into ``cost``."""
     predicted, jacobian = model(here)
     residual = curves - predicted
-    off = here - problem.prior
+    off = here - prior
     cost.copy_((residual**2).sum(1) + (weight * off**2).sum(1))
     hessian = jacobian.mT @ jacobian + torch.diag_embed(weight)
     return hessian, (jacobian.mT @ residual[..., None])[..., 0] - weight * off

@@ -11,10 +11,12 @@ import xarray as xr
 
 from cmr_models.aif_features import failed_gates, foot_index
 from cmr_models.perfusion import status as codes
+from cmr_models.perfusion.alike import alike_mean
 from cmr_models.perfusion.checks import Series, check
 from cmr_models.perfusion.fitted import Fitted
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 _BASELINE_START = 4  # frames before it are not in the steady state; the reference leaves them out as well
 _LEAD_S = 1.5  # the fit starts this long before the foot
@@ -39,13 +41,23 @@ UNITS: Mapping[str, str] = {
 
 
 class _Input(NamedTuple):
-    """A model's input: curves and input above their baselines, from just before the foot on."""
+    """A model's input: images and arterial input above their baselines, from just before the foot on.
 
-    curves: Floats
+    ``image`` is (row, col, frame); ``chosen`` (row, col) marks the pixels to fit, ``wall`` what is surely muscle.
+    """
+
+    image: Floats
+    chosen: Mask
+    wall: Mask
     aif: Floats
     dt_s: float
     hematocrit: float
     device: str
+
+    @property
+    def curves(self) -> Floats:
+        """(n, frame) of the chosen pixels."""
+        return self.image[self.chosen]
 
 
 def quantify(
@@ -57,6 +69,7 @@ def quantify(
     hematocrit: float = 0.42,
     model: str = "btex",
     mask: npt.ArrayLike | None = None,
+    wall: npt.ArrayLike | None = None,
     device: str = "cpu",
 ) -> xr.Dataset:
     """Fit a tracer-kinetic model to every pixel that enhances.
@@ -68,7 +81,9 @@ def quantify(
         foot: 0-based index of the frame at which the bolus arrives in ``aif``; found if None.
         hematocrit: of the large vessels; plasma volumes and flow are (1 - hematocrit) of blood's.
         model: a key of :data:`MODELS`.
-        mask: (row, col) pixels to fit; all if None. A heart region also steadies the delay, which pixels share.
+        mask: (row, col) pixels to fit; all if None.
+        wall: (row, col) those of them that are surely muscle, away from blood and fat; all if None. They decide the
+            delay around which pixels may vary, which pixels mixed with blood would falsify.
         device: of torch, for the models that are fitted there.
 
     Returns:
@@ -85,15 +100,12 @@ def quantify(
     """
     if model not in MODELS:
         raise ValueError(f"model {model!r} is unknown; it must be one of {', '.join(MODELS)}")
-    series = check(tissue, aif, dt_s, foot, hematocrit, mask)
+    series = check(tissue, aif, dt_s, foot, hematocrit, mask, wall)
     arrival = foot_index(series.aif, dt_s) if foot is None else foot
     curves, status = _triage(series, arrival)
-    chosen = status == codes.OK
-    start = max(0, arrival - int(np.ceil(_LEAD_S / dt_s)))
-    blood = series.aif - _baseline(series.aif, arrival)
-    request = _Input(curves[chosen][:, start:], blood[start:], dt_s, hematocrit, device)
-    fitted = MODELS[model](*request) if chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
-    status[chosen] = _verdict(request.curves, fitted, _clipped(series, chosen))
+    request = _request(series, curves, status == codes.OK, arrival, dt_s, hematocrit, device)
+    fitted = MODELS[model](request) if request.chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
+    status[request.chosen] = _verdict(request.curves, fitted, _clipped(series, request.chosen))
     attributes = {
         "model": model,
         "dt_s": dt_s,
@@ -102,7 +114,15 @@ def quantify(
         "region_delay_s": fitted.region_delay_s,
         "aif_reasons": ",".join(failed_gates(series.aif, dt_s)),
     }
-    return _dataset(fitted, status, chosen, attributes)
+    return _dataset(fitted, status, request.chosen, attributes)
+
+
+def _request(
+    series: Series, curves: Floats, chosen: Mask, foot: int, dt_s: float, hematocrit: float, device: str
+) -> _Input:
+    start = max(0, foot - int(np.ceil(_LEAD_S / dt_s)))
+    blood = series.aif - _baseline(series.aif, foot)
+    return _Input(curves[..., start:], chosen, series.wall, blood[start:], dt_s, hematocrit, device)
 
 
 def _triage(series: Series, foot: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
@@ -154,31 +174,39 @@ def _dataset(
     return xr.Dataset({**maps, "status": (("row", "col"), status, meanings)}, attrs=attributes)
 
 
-def _btex(*request: object) -> Fitted:
+def _btex(request: _Input) -> Fitted:
     from cmr_models.perfusion.btex_maps import btex_maps  # torch is imported only where it is used
 
-    return btex_maps(*request)  # type: ignore[arg-type]
+    sure = request.chosen & request.wall
+    alike = alike_mean(request.image, request.chosen)[request.chosen]
+    scouts = alike if sure.sum() == len(alike) else alike_mean(request.image, sure)[sure]
+    return btex_maps(*_usual(request), alike=alike, scouts=scouts)
 
 
-def _fermi(*request: object) -> Fitted:
+def _fermi(request: _Input) -> Fitted:
     from cmr_models.perfusion.fermi import fermi_maps
 
-    return fermi_maps(*request)  # type: ignore[arg-type]
+    return fermi_maps(*_usual(request))
 
 
-def _two_compartment(*request: object) -> Fitted:
+def _two_compartment(request: _Input) -> Fitted:
     from cmr_models.perfusion.two_compartment import two_compartment_maps
 
-    return two_compartment_maps(*request)  # type: ignore[arg-type]
+    return two_compartment_maps(*_usual(request))
 
 
-def _deconvolution(*request: object) -> Fitted:
+def _deconvolution(request: _Input) -> Fitted:
     from cmr_models.perfusion.deconvolution import deconvolution_maps
 
-    return deconvolution_maps(*request)  # type: ignore[arg-type]
+    return deconvolution_maps(*_usual(request))
 
 
-MODELS: Mapping[str, Callable[..., Fitted]] = {
+def _usual(request: _Input) -> tuple[Floats, Floats, float, float, str]:
+    """What every model takes: curves, input, interval, haematocrit, device."""
+    return request.curves, request.aif, request.dt_s, request.hematocrit, request.device
+
+
+MODELS: Mapping[str, Callable[[_Input], Fitted]] = {
     "btex": _btex,
     "fermi": _fermi,
     "2cxm": _two_compartment,
