@@ -130,7 +130,7 @@ def wald_concordance(value: float, se: float) -> dict[str, float]:
     row = wald(value, se, ratio=False, null=0.5)
     if not 0 < value < 1:
         return row | {"ci_low": max(0.0, row["ci_low"]), "ci_high": min(1.0, row["ci_high"])}
-    reach = _Z95 * se / (value * (1 - value))
+    reach = Z95 * se / (value * (1 - value))
     low, high = special.expit(special.logit(value) + np.array([-reach, reach]))
     return row | {"ci_low": float(low), "ci_high": float(high)}
 

@@ -289,7 +289,7 @@ def _write(networks: Mapping[str, AnySegmenter], job: Job, model: str) -> Outcom
 
 
 def _labels(stack: Stack, view: _View, network: AnySegmenter) -> npt.NDArray[np.uint8]:
-    if np.isnan(stack.outputs.min()):
+    if stack.outputs is None or np.isnan(stack.outputs.min()):
         raise StudyRejected("output_not_finite", f"In {stack.view} by {network.card.name}.")
     labels = network.labels(stack.outputs, view.placement, view.shape)  # type: ignore[arg-type]
     labels[~view.judged] = 0
