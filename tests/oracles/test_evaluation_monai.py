@@ -16,6 +16,7 @@ def _blobs(seed: int) -> list[np.ndarray]:
     return [ndimage.gaussian_filter(rng.normal(size=(6, 40, 36)), (1, 4, 4)) > 0.05 for _ in range(2)]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning:monai")
 @pytest.mark.parametrize("seed", range(4))
 def test_overlap_and_distance_equal_monai(seed: int) -> None:
     metrics = pytest.importorskip("monai.metrics", reason="MONAI is not installed")
