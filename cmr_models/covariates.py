@@ -20,6 +20,7 @@ _DEPENDENT = 1.3e-6
 # Of the mean: an SD over this is no rounding of a constant.
 _VARIES = 1e-9
 _FAR_FROM_SINGULAR = 1e-4
+_ROWS_PER_CHUNK = 2048
 # A coefficient of this many per SD, or so wide a standard error, is a likelihood without a maximum.
 _INFINITE_PER_SD = 12.0
 
@@ -201,10 +202,13 @@ def standardise(values: Floats) -> tuple[Floats, Floats]:
 
 def _centred(values: Floats) -> tuple[Floats, Floats, Floats]:
     """Columns less their means, each person's side by side in memory; the means; the sums of products."""
-    centre = values.mean(axis=0)
-    columns = np.array(values, np.float64, order="C")
-    columns -= centre
-    return columns, np.asarray(centre, np.float64), columns.T @ columns
+    centre, k = values.mean(axis=0), values.shape[1]
+    columns, products = np.empty(values.shape), np.zeros((k, k))
+    for start in range(0, len(values), _ROWS_PER_CHUNK):  # what is in the processor's cache is not fetched again
+        part = columns[start : start + _ROWS_PER_CHUNK]
+        np.subtract(values[start : start + _ROWS_PER_CHUNK], centre, out=part)
+        products += part.T @ part
+    return columns, np.asarray(centre, np.float64), products
 
 
 def orthogonal_basis(standard: Floats) -> Floats:

@@ -212,7 +212,18 @@ def _few_degrees(table: pd.DataFrame) -> Bools:
 
 def _values_of(table: pd.DataFrame) -> list[str]:
     """Columns of numbers that are about the people of the row."""
-    further = ("loa_low", "loa_high", "loa_se", "mean_absolute_error", "share", "n_failed", "null_q95", "equivalence_p")
+    further = (
+        "predicted",
+        "treat_all",
+        "loa_low",
+        "loa_high",
+        "loa_se",
+        "mean_absolute_error",
+        "share",
+        "n_failed",
+        "null_q95",
+        "equivalence_p",
+    )
     return [name for name in (*VALUE_COLUMNS, *further, "n_at_risk", "n_pairs") if name in table]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis_table import analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.disclosure import SUPPRESSED
 from cmr_models.estimates import NotEstimableError, failed, tidy
 from cmr_models.prediction.calibration import calibration
 from cmr_models.prediction.decision import decision_curve
@@ -32,6 +33,7 @@ class PredictionPlan:
         fold_by: column whose groups are tested by the others.
         thresholds: of the decision curves.
         resamples: of people, for the error of the calibration index.
+        minimum_cell: the smallest number that may be published.
         minimum_events: an outcome with fewer is not predicted.
         seed: of folds and trees.
     """
@@ -44,6 +46,7 @@ class PredictionPlan:
     fold_by: str = ""
     thresholds: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2)
     resamples: int = 100
+    minimum_cell: int = 5
     minimum_events: int = 10
     seed: int = 0
 
@@ -152,7 +155,8 @@ def decision_rows(predicted: Sequence[Predicted], plan: PredictionPlan) -> pd.Da
     """Net benefit (``estimate``) along thresholds, beside ``treat_all``.
 
     ``n_at_risk`` counts those under treatment, ``n_events`` the events by the horizon among those spared it, so that
-    both are what the gate of curves asks for along ``threshold``.
+    both are what the gate of curves asks for along ``threshold``. Their complements, which that gate does not see, are
+    guarded here: few events under treatment, or few people spared.
     """
     rows: list[dict[str, Any]] = []
     for one, name in _each(predicted, plan):
@@ -167,10 +171,13 @@ def decision_rows(predicted: Sequence[Predicted], plan: PredictionPlan) -> pd.Da
         for row in decision_curve(v.exit, v.event, risk, v.horizon, list(plan.thresholds)).to_dict("records"):
             spared = risk < row["threshold"]
             counts = {"n_at_risk": float((~spared).sum()), "n_events": float((early & spared).sum())}
-            rows.append(
-                {**about, **counts, "estimate": row["net_benefit"], "treat_all": row["treat_all"],
-                 "threshold": row["threshold"]}
-            )  # fmt: skip
+            made = {**about, **counts, "threshold": row["threshold"]}
+            few = (float((early & ~spared).sum()), float(spared.sum()))
+            if any(0 < count < plan.minimum_cell for count in few):
+                hidden = {"n_at_risk": np.nan, "n_events": np.nan, "status": SUPPRESSED, "reason": "small_cell"}
+                rows.append({**made, **hidden})
+                continue
+            rows.append({**made, "estimate": row["net_benefit"], "treat_all": row["treat_all"]})
     return tidy(rows, extra=("threshold", "treat_all", "n_at_risk"))
 
 

@@ -158,6 +158,36 @@ def _fairness(facts: Facts) -> str:
     return f"by {groups}; margins of equivalence: {margins}; {facts.at('fairness', 'fairness_prediction')}"
 
 
+def _evaluation(facts: Facts) -> str:
+    plan = facts.spec.prediction
+    apparent = "adjusted models of `discrimination.parquet` are apparent: tested on those they were fitted to"
+    if not plan.steps:
+        return apparent
+    folds = f"each group of {plan.fold_by} by the others" if plan.fold_by else f"{plan.folds} folds of people"
+    sets = "; ".join(f"{name}: {', '.join(columns)}" for name, columns in plan.steps.items())
+    return f"nested sets ({sets}), {plan.learner}, {folds}; features of a network as a cross-fitted score; {apparent}"
+
+
+def _performance(facts: Facts) -> str:
+    files = facts.at("prediction", "prediction_calibration", "prediction_decisions", "discrimination")
+    return f"{files}; by group: {facts.at('fairness_prediction', 'group_pairs')}{_seen(facts)}"
+
+
+def _seen(facts: Facts) -> str:
+    """Names of exposures from a network that has seen people of the cohort, or may have."""
+    named = {
+        (str(row.exposure), str(row.seen_in_training))
+        for table in facts.tables.values()
+        if "seen_in_training" in table
+        for row in table[["exposure", "seen_in_training"]].drop_duplicates().itertuples()
+        if row.seen_in_training in ("yes", "unknown")
+    }
+    if not named:
+        return ""
+    listed = ", ".join(f"{name} ({word})" for name, word in sorted(named))
+    return f"; from a network whose training may overlap this cohort: {listed}"
+
+
 def _protocol(facts: Facts) -> str:
     registered = facts.file.registered_digest
     if not registered:
@@ -220,14 +250,14 @@ _TRIPOD: tuple[Item, ...] = (
     ("13", "class imbalance", lambda _: "none was corrected: no resampling, no reweighing"),
     ("14", "fairness, methods", _fairness),
     ("15", "output of the model", lambda facts: f"hazard ratio: {facts.at('hazards', 'discrimination')}"),
-    ("16", "training and evaluation", lambda _: "adjusted models are apparent: tested on those they were fitted to"),
+    ("16", "training and evaluation", _evaluation),
     ("17", "ethics", _by_hand),
     ("18", "open science", lambda facts: f"{_protocol(facts)}; code: this package, versions in `runs/`"),
     ("19", "patient and public involvement", _by_hand),
     ("20", "participants, flow", _participants),
     ("21", "development of the model, numbers", _outcome_data),
     ("22", "specification of the model", lambda facts: facts.at("hazards")),
-    ("23", "performance", lambda facts: facts.at("discrimination", "fairness_prediction", "group_pairs")),
+    ("23", "performance", _performance),
     ("24", "updating of the model", lambda _: "none"),
     ("25", "interpretation, fairness", _by_hand),
     ("26", "limitations", _by_hand),

@@ -82,7 +82,13 @@ class _Inputs:
         given = spec.prediction.model_dump(include=set(_PLANNED))
         excluded = features.seen and spec.features.seen == "exclude"
         columns = () if excluded else features.columns
-        return PredictionPlan(**given, features=columns, minimum_events=spec.minimum_events, seed=spec.seed)
+        return PredictionPlan(
+            **given,
+            features=columns,
+            minimum_events=spec.minimum_events,
+            minimum_cell=spec.disclosure.threshold,
+            seed=spec.seed,
+        )
 
     @cached_property
     def predicted(self) -> list[Predicted]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from cmr_models.estimates import NotEstimableError, bootstrap_interval, minus_log10_p_chi2
+from cmr_models.estimates import NotEstimableError, minus_log10_p_chi2
 from cmr_models.prediction.horizon import Bools, Floats, check_risk, check_times
 from cmr_models.survival.baseline import predict_risk
 from cmr_models.survival.cox import fit_cox
@@ -28,8 +28,9 @@ class Calibration(NamedTuple):
     ratio, ratio_se, ratio_ci_low, ratio_ci_high: observed over expected, the predictions taken as they are.
     slope, slope_se: coefficient of ``log(-log(1 - risk))`` in a Cox model; under 1 where risks are too extreme.
     ici, e50, e90: mean, median and 90th percentile of the distance between the smoothed curve and the diagonal.
-    ici_se, ici_ci_low, ici_ci_high: of the bootstrap of people; NaN without one. The mean of a distance lies over 0
-        even for perfect predictions, and the more so the fewer people: its interval need not hold 0.
+    ici_se, ici_ci_low, ici_ci_high: error by the bootstrap of people, and the interval of that error, cut at 0; NaN
+        without one. The mean of a distance lies over 0 even for perfect predictions, and the more so the fewer people,
+        and resamples lie higher still: percentiles of them would leave the estimate out.
     curve: ``predicted, observed`` of each person, by predicted.
     deciles: ``predicted, observed, ci_low, ci_high, n, n_events`` of tenths of predicted risk.
     """
@@ -101,7 +102,7 @@ def _calibration(
     smooth = _smooth(frame, horizon)
     apart = np.abs(smooth - predicted)
     drawn = _resampled_ici(frame, predicted, horizon, *bootstrap)
-    ici_ci = bootstrap_interval(drawn) if len(drawn) > 1 else (float("nan"), float("nan"))
+    ici, ici_se = float(apart.mean()), float(drawn.std(ddof=1)) if len(drawn) > 1 else float("nan")
     order = np.argsort(predicted, kind="stable")
     return Calibration(
         observed=1 - alive,
@@ -112,12 +113,12 @@ def _calibration(
         ratio_ci_high=(1 - low) / expected,
         slope=float(fit.estimates["coef"].iloc[0]),
         slope_se=float(fit.estimates["se"].iloc[0]),
-        ici=float(apart.mean()),
+        ici=ici,
         e50=float(np.median(apart)),
         e90=float(np.quantile(apart, 0.9)),
-        ici_se=float(drawn.std(ddof=1)) if len(drawn) > 1 else float("nan"),
-        ici_ci_low=float(ici_ci[0]),
-        ici_ci_high=float(ici_ci[1]),
+        ici_se=ici_se,
+        ici_ci_low=float(np.maximum(ici - _Z95 * ici_se, 0)),
+        ici_ci_high=ici + _Z95 * ici_se,
         curve=pd.DataFrame({"predicted": predicted[order], "observed": smooth[order]}),
         deciles=_deciles(until, frame["d"].to_numpy(bool), predicted, horizon),
     )
@@ -158,13 +159,15 @@ def _error_of(alive: float, low: float, high: float) -> float:
 def _resampled_ici(
     frame: pd.DataFrame, predicted: Floats, horizon: float, rng: np.random.Generator | None, count: int
 ) -> Floats:
-    """``(count or fewer,)`` of people drawn anew, among cases and others apart; none without ``rng``."""
+    """``(count or fewer,)`` of people drawn anew; none without ``rng``.
+
+    Not within cases and others: how many events there are is most of what calibration does not know.
+    """
     if rng is None:
         return np.zeros(0)
-    sides = [np.flatnonzero(frame["d"] == value) for value in (True, False)]
     found: list[float] = []
     for _ in range(count):
-        rows = np.concatenate([rng.choice(side, len(side)) for side in sides])
+        rows = rng.integers(0, len(frame), len(frame))
         try:
             smooth = _smooth(frame.iloc[rows].reset_index(drop=True), horizon)
         except NotEstimableError:

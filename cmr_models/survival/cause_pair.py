@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from cmr_models.covariates import numbers
 from cmr_models.survival.competing import check_causes
 from cmr_models.survival.cox import CoxFit, fit_cox
 from cmr_models.survival.fine_gray import FineGrayFit, fit_fine_gray
@@ -27,11 +28,13 @@ class CausePair(NamedTuple):
     estimates: pd.DataFrame
 
 
-def fit_cause_pair(table: pd.DataFrame, *, exit: str, event: str, cause: int, covariates: Sequence[str]) -> CausePair:
+def fit_cause_pair(
+    table: pd.DataFrame, *, exit: str, event: str, cause: int, covariates: Sequence[str], entry: str | None = None
+) -> CausePair:
     """Fit the cause-specific and the subdistribution hazard of ``cause``.
 
     Args:
-        table, exit, event, cause, covariates: as for :func:`cmr_models.survival.fit_fine_gray`.
+        table, exit, event, cause, covariates, entry: as for :func:`cmr_models.survival.fit_fine_gray`.
 
     Raises:
         ValueError, NotEstimableError: as ``fit_fine_gray`` and ``fit_cox``.
@@ -39,12 +42,15 @@ def fit_cause_pair(table: pd.DataFrame, *, exit: str, event: str, cause: int, co
     Reference:
         Latouche 2013, 10.1016/j.jclinepi.2012.09.017: both models, for all causes, side by side.
     """
-    subdistribution = fit_fine_gray(table, exit=exit, event=event, cause=cause, covariates=covariates)
-    _, codes = check_causes(table[exit], table[event], cause)
-    own = fit_cox(table.assign(**{event: codes == 1}), exit=exit, event=event, covariates=covariates)
-    others = None
-    if (codes == 2).any():
-        others = fit_cox(table.assign(**{event: codes == 2}), exit=exit, event=event, covariates=covariates)
+    subdistribution = fit_fine_gray(table, exit=exit, event=event, cause=cause, covariates=covariates, entry=entry)
+    _, codes = check_causes(table[exit], table[event], cause, None if entry is None else numbers(table[entry], entry))
+    own, others = (
+        fit_cox(table.assign(**{event: codes == code}), exit=exit, event=event, entry=entry, covariates=covariates)
+        if (codes == code).any()
+        else None
+        for code in (1, 2)
+    )
+    assert own is not None  # checked: somebody has the cause
     fits = {"cause_specific": own, "other_causes": others, "fine_gray": subdistribution}
     parts = [fit.estimates.assign(model=name) for name, fit in fits.items() if fit is not None]
     columns = ["model", "term", "coef", "se", "ci_low", "ci_high", "z", "p", "minus_log10_p", "status"]

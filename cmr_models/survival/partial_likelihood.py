@@ -125,7 +125,7 @@ def make_terms(coef: Floats, x: Floats, at: RiskSets) -> Terms:
     Raises:
         NotEstimableError: a risk set has no weight.
     """
-    eta = x @ coef
+    eta = x @ coef if coef.any() else np.zeros(len(x))
     shift = float(eta.max())
     relative = at.weight * np.exp(np.maximum(eta - shift, _LEAST))
     sums = _less_ties(relative, x, at)

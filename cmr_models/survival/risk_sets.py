@@ -105,30 +105,33 @@ def make_risk_sets(
         ties: how events at one time share their risk set.
     """
     if not stratum.any():
-        return [_risk_sets(np.arange(len(exit)), entry, exit, event, weight, ties)] if event.any() else []
+        return [_risk_sets(None, entry, exit, event, weight, ties)] if event.any() else []
     order = np.argsort(stratum, kind="stable")
     bounds = np.flatnonzero(np.diff(stratum[order])) + 1
     groups = [rows for rows in np.split(order, bounds) if event[rows].any()]
-    return [_risk_sets(rows, entry, exit, event, weight, ties) for rows in groups]
+    return [_risk_sets(rows, entry[rows], exit[rows], event[rows], weight[rows], ties) for rows in groups]
 
 
-def _risk_sets(rows: Ints, entry: Floats, exit: Floats, event: Bools, weight: Floats, ties: Ties) -> RiskSets:
-    times, deaths = np.unique(exit[rows][event[rows]], return_counts=True)
-    first, last = _until(times, entry[rows]), _until(times, exit[rows])
-    at_risk = np.flatnonzero(first < last)
+def _risk_sets(
+    table_rows: Ints | None, entry: Floats, exit: Floats, event: Bools, weight: Floats, ties: Ties
+) -> RiskSets:
+    """Of the people of one stratum, who are ``table_rows`` of the table; all of it if None."""
+    times, deaths = np.unique(exit[event], return_counts=True)
+    first, last = _until(times, entry), _until(times, exit)
     small = last.astype(np.uint16) if len(times) < 2**16 else last
-    at_risk = at_risk[np.argsort(small[at_risk], kind="stable")]
-    rows, first, last = rows[at_risk], first[at_risk], last[at_risk]
-    dead = np.flatnonzero(event[rows])
+    here = np.argsort(small, kind="stable")
+    here = here[np.take(first < last, here)]
+    first, last, weight = np.take(first, here), np.take(last, here), np.take(weight, here)
+    dead = np.flatnonzero(np.take(event, here))
     dead_at = last[dead] - 1
-    weight_at = np.bincount(dead_at, weight[rows][dead], len(times))
+    weight_at = np.bincount(dead_at, weight[dead], len(times))
     term_at = np.arange(len(times)) if ties == "breslow" else np.repeat(np.arange(len(times)), deaths)
     terms = np.ones_like(deaths) if ties == "breslow" else deaths
     within = np.arange(len(term_at)) - np.repeat(np.cumsum(terms) - terms, terms)
     enters_late = bool(first.any())
     return RiskSets(
-        rows=rows,
-        weight=weight[rows],
+        rows=here if table_rows is None else np.take(table_rows, here),
+        weight=weight,
         first=first,
         last=last,
         dead=dead,

@@ -58,7 +58,7 @@ def net_benefit_of_sets(table: pd.DataFrame) -> bytes | None:
             colour, marker = SERIES[k % len(SERIES)], MARKERS[k % len(MARKERS)]
             axes.plot(of_set["threshold"], of_set["estimate"], marker=marker, color=colour, markersize=3.5,
                       linewidth=0.9, label=label(name, 24))  # fmt: skip
-        everybody = here.drop_duplicates("threshold")
+        everybody = here.drop_duplicates("threshold").sort_values("threshold")
         axes.plot(everybody["threshold"], everybody["treat_all"].clip(lower=-0.02), color=QUIET, linestyle="--",
                   linewidth=0.9, label="treat all")  # fmt: skip
         axes.axhline(0, color=QUIET, linewidth=0.8)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cmr_models.estimates import NotEstimableError
-from cmr_models.survival import fit_cox, fit_fine_gray
+from cmr_models.survival import fit_cause_pair, fit_cox, fit_fine_gray
 
 
 def _table(seed: int, n: int = 90) -> pd.DataFrame:
@@ -64,6 +64,18 @@ def test_entry_at_the_start_changes_no_coefficient() -> None:
     options = {"exit": "t", "event": "e", "cause": 1, "covariates": ["x", "b"]}
     plain, from_zero = fit_fine_gray(table, **options), fit_fine_gray(table, entry="entry", **options)
     np.testing.assert_allclose(from_zero.estimates["coef"], plain.estimates["coef"], rtol=1e-9)
+
+
+def test_the_pair_of_models_takes_delayed_entry_too() -> None:
+    table = _table(5)
+    options = {"exit": "t", "covariates": ["x", "b"], "entry": "entry"}
+    pair = fit_cause_pair(table, event="e", cause=1, **options)
+    cox = fit_cox(table.assign(d=table["e"] == 1), event="d", **options)
+    by_model = pair.estimates.set_index(["model", "term"])["coef"]
+    np.testing.assert_allclose(by_model["cause_specific"], cox.estimates["coef"])
+    fine_gray = fit_fine_gray(table, event="e", cause=1, **options)
+    np.testing.assert_allclose(by_model["fine_gray"], fine_gray.estimates["coef"])
+    assert pair.other_causes is not None
 
 
 def test_impossible_entries_and_a_while_without_anybody_are_named() -> None:

@@ -111,3 +111,34 @@ def test_raking_reaches_every_margin() -> None:
 def test_a_label_that_the_population_lacks_is_named() -> None:
     with pytest.raises(ValueError, match=r"sex: labels \['x'\]"):
         raked_weights(pd.DataFrame({"sex": ["f", "m", "x"]}), {"sex": {"f": 0.5, "m": 0.5}})
+
+
+def test_the_spread_of_a_completed_mean_is_that_of_repeated_samples() -> None:
+    # Half the values missing at random: the error of the mean must count the spread that was not seen.
+    rng = np.random.default_rng(3)
+    means, errors = [], []
+    for _ in range(60):
+        z = rng.normal(size=120)
+        table = pd.DataFrame({"z": z, "x": 0.7 * z + rng.normal(size=120)})
+        table.loc[rng.random(120) < 0.5, "x"] = np.nan
+        filled = [one["x"] for one in impute(table, ["x", "z"], rng, n_imputations=5)]
+        pooled = pool([x.mean() for x in filled], [x.std(ddof=1) / np.sqrt(120) for x in filled])
+        means.append(pooled.estimate)
+        errors.append(pooled.se)
+    assert np.mean(errors) == pytest.approx(np.std(means, ddof=1), rel=0.2)
+
+
+def test_a_product_predicts_what_depends_on_it() -> None:
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame({"a": rng.normal(size=400), "b": rng.choice(["u", "v"], 400)})
+    sign = np.where(table["b"] == "u", 1.0, -1.0)
+    truth = table["a"] * sign + 0.1 * rng.normal(size=400)
+    gone = rng.random(400) < 0.3
+    table["x"] = truth.where(~gone)
+    plain, crossed = (
+        impute(table, ["x", "a", "b"], rng, n_imputations=2, products=products)[0]["x"][gone]
+        for products in ((), [("a", "b")])
+    )
+    assert np.corrcoef(crossed, truth[gone])[0, 1] > 0.9 > 0.5 > np.corrcoef(plain, truth[gone])[0, 1]
+    with pytest.raises(ValueError, match=r"columns \['c'\] are not in the table"):
+        impute(table, ["x", "a"], rng, products=[("a", "c")])

@@ -48,6 +48,7 @@ def test_two_copies_as_strata_give_the_same_coefficients(seed: int) -> None:
     np.testing.assert_allclose(fit.estimates["coef"], _coef(table), atol=1e-7)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_a_reversed_score_has_the_complement_of_the_concordance(seed: int) -> None:
     table = _people(seed)
@@ -57,6 +58,7 @@ def test_a_reversed_score_has_the_complement_of_the_concordance(seed: int) -> No
     assert np.isclose(forward.se, backward.se)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_survival_falls_from_one_and_stays_within_its_interval(seed: int) -> None:
     table = _people(seed)
