@@ -75,7 +75,8 @@ def run(work: Path, root: Path, *, quick: bool = False) -> None:
         "extent": asdict(extent),
         "planted": {condition: list(what) for condition, what in PLANTED.items()},
         "agreement": _agreement(seen),
-        "found": _found_again(cohort, people, seen),
+        "found": _found_again(cohort, _measured(cohort, people), seen),
+        "found_by_group": _found_by_group(cohort, _measured(cohort, people)),
         "predicted": _predicted(cohort, seen, list(features)),
     }
     risk_page.write(results, root)
@@ -104,10 +105,27 @@ def _agreement(seen: pd.DataFrame) -> dict[str, float]:
 # what was planted, found again
 
 
-def _found_again(cohort: SimulatedCohort, people: pd.DataFrame, seen: pd.DataFrame) -> list[dict[str, Any]]:
-    measured = measured_phenotypes(cohort.truth, np.random.default_rng(13), settings())
-    measured = measured.drop(columns="visit")
-    whole = people.drop(columns=[c for c in measured if c in people and c != "participant"]).merge(measured)
+def _measured(cohort: SimulatedCohort, people: pd.DataFrame) -> pd.DataFrame:
+    """Everybody, with phenotypes measured with error in place of the true ones."""
+    measured = measured_phenotypes(cohort.truth, np.random.default_rng(13), settings()).drop(columns="visit")
+    return people.drop(columns=[c for c in measured if c in people and c != "participant"]).merge(measured)
+
+
+def _found_by_group(cohort: SimulatedCohort, whole: pd.DataFrame) -> list[dict[str, Any]]:
+    """The planted ratio in each group of the whole cohort: it was planted alike in all."""
+    rows = []
+    for condition, (phenotype, planted) in PLANTED.items():
+        outcome = analysis_outcome(whole, cohort.outcomes, condition)
+        scale = float(whole[phenotype].std())
+        for grouping in GROUPS:
+            for group, part in outcome.groupby(grouping):
+                found = _ratio(part, condition, phenotype, scale, without=grouping)
+                about = {"condition": condition, "phenotype": phenotype, "planted": planted}
+                rows.append({**about, "group_by": grouping, "group": str(group), **found})
+    return rows
+
+
+def _found_again(cohort: SimulatedCohort, whole: pd.DataFrame, seen: pd.DataFrame) -> list[dict[str, Any]]:
     conditions = {**{condition: phenotype for condition, (phenotype, _) in PLANTED.items()}, CONTROL[0]: CONTROL[1]}
     rows = []
     for condition, phenotype in conditions.items():
@@ -116,23 +134,25 @@ def _found_again(cohort: SimulatedCohort, people: pd.DataFrame, seen: pd.DataFra
         if f"image_{phenotype}" in VOLUMES:
             sources["from images, imaged part"] = (seen, f"image_{phenotype}")
         for source, (table, column) in sources.items():
-            estimate = _ratio(analysis_outcome(table, cohort.outcomes, condition), condition, column)
+            outcome = analysis_outcome(table, cohort.outcomes, condition)
+            estimate = _ratio(outcome, condition, column, float(table[column].std()))
             rows.append(
                 {"condition": condition, "phenotype": phenotype, "planted": planted, "source": source, **estimate}
             )
     return rows
 
 
-def _ratio(table: pd.DataFrame, condition: str, column: str) -> dict[str, Any]:
-    """Odds ratio of disease, or hazard ratio of death on the age scale, per SD of ``column``."""
-    scaled = table.assign(per_sd=(table[column] - table[column].mean()) / table[column].std())
+def _ratio(table: pd.DataFrame, condition: str, column: str, scale: float, without: str = "") -> dict[str, Any]:
+    """Odds ratio of disease, or hazard ratio of death on the age scale, per ``scale`` of ``column``."""
+    scaled = table.assign(per_sd=(table[column] - table[column].mean()) / scale)
+    covariates = ["per_sd", *(name for name in COVARIATES if name != without)]
     if condition == "death":
         scaled = at_risk_rows(scaled)
-        fit: Any = fit_cox(scaled, entry="entry_years", exit="exit_years", event="event",
-                           covariates=["per_sd", *(c for c in COVARIATES if c != "age_years")])  # fmt: skip
+        covariates.remove("age_years")  # is the time scale
+        fit: Any = fit_cox(scaled, entry="entry_years", exit="exit_years", event="event", covariates=covariates)
         n_events = int(scaled["event"].sum())
     else:
-        fit = fit_logistic(scaled, outcome="prevalent", covariates=["per_sd", *COVARIATES])
+        fit = fit_logistic(scaled, outcome="prevalent", covariates=covariates)
         n_events = int(scaled["prevalent"].sum())
     row = fit.estimates.set_index("term").loc["per_sd"]
     ratio, low, high = (round(float(np.exp(row[name])), 3) for name in ("coef", "ci_low", "ci_high"))

@@ -17,6 +17,8 @@ from tasks.markdown_table import table
 
 NAME = "risk"
 _MEASURE = {"death": "concordance"}
+_BY_GROUP = "volumes of the segmentation"
+"""The predictors from images that tell most; of the others, groups stand in the results."""
 
 
 def write(results: Mapping[str, Any], root: Path) -> None:
@@ -42,14 +44,27 @@ def rendered(results: Mapping[str, Any]) -> str:
             f"{row['gap']:.3f} ({row['gap_by_chance_q95']:.3f})" if row.get("gap") is not None else "",
         ]
         for row in results["predicted"]
-        if row["estimate"] is not None and (row["group_by"] == "overall" or row["predictors"] == "CineMA features")
+        if row["estimate"] is not None and (row["group_by"] == "overall" or row["predictors"] == _BY_GROUP)
     ]  # fmt: skip
+    groups = [
+        [
+            row["condition"], row["phenotype"], row["group"], f"{row['planted']:.2f}",
+            f"{row['ratio']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})", f"{row['n']}", f"{row['n_events']}",
+        ]
+        for row in results["found_by_group"]
+    ]  # fmt: skip
+    of_groups = ["Condition", "Phenotype", "People who", "Planted", "Found per SD (95 % interval)", "n", "Cases"]
     head = ["Condition", "Phenotype", "Source", "Planted", "Found per SD (95 % interval)", "People", "Cases"]
     below = ["Condition", "Measure", "Covariates and", "People who", "n", "Cases", "Value (95 % interval)",
              "Largest gap (by chance, 95 %)"]  # fmt: skip
     agreement = [[name.removeprefix("image_"), f"{value:.2f}"] for name, value in results["agreement"].items()]
     return "\n".join(
-        [table(head, found), table(below, predicted), table(["From images", "Correlation with truth"], agreement)]
+        [
+            table(head, found),
+            table(of_groups, groups),
+            table(below, predicted),
+            table(["From images", "Correlation with truth"], agreement),
+        ]
     )
 
 
@@ -65,9 +80,9 @@ def drawn(results: Mapping[str, Any]) -> Figure:
         _points(axes[0, k], overall, [row["predictors"] for row in overall])
         measure = _MEASURE.get(condition, "AUC")
         axes[0, k].set_title(f"{condition}\n{measure}", fontsize=10, loc="left")
-        groups = [row for row in own if row["predictors"] == "CineMA features"]
+        groups = [row for row in own if row["predictors"] == _BY_GROUP]
         _points(axes[1, k], groups, [row["group"] for row in groups])
-        axes[1, k].set_title("CineMA features, by group", fontsize=9, loc="left")
+        axes[1, k].set_title("with volumes, by group", fontsize=9, loc="left")
     return figure
 
 
