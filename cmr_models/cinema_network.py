@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +16,8 @@ from cmr_models.grid import Grid
 from cmr_models.heart_box import Middle
 from cmr_models.memory_reuse import keep_freed_memory
 from cmr_models.nets.vit import ChannelNorm
+from cmr_models.placed_network import PlacedNetwork
 from cmr_models.scan import Scan
-from cmr_models.segmentation import chosen_device, chosen_precision
 
 _LEAVES = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.LayerNorm)
 _FULL_PRECISION = ("pred_head_dict.", "dec_image_conv_block_dict.")
@@ -26,23 +25,16 @@ _FULL_PRECISION_STEPS = 2
 _STEP = re.compile(r"decoder_dict\.\w+\.blocks\.\d+")
 
 
-class CinemaNetwork:
+class CinemaNetwork(PlacedNetwork):
     """A network of :mod:`cmr_models.nets` that takes a dict of view to (batch, channel, x, y[, z]).
 
     In bfloat16 the network is bfloat16 but for the parts of :func:`lower_precision`; convolutions run channels-last.
     On a processor the process keeps the memory that it has freed (:mod:`cmr_models.memory_reuse`).
-
-    Attributes:
-        card: the model's card.
-        device: where it runs.
-        precision: ``torch.bfloat16`` or ``torch.float32``.
     """
 
     def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
-        self.card = card
-        self.device = torch.device(chosen_device(device))
-        self.precision = chosen_precision(self.device, precision)
-        self.network = network.eval().requires_grad_(False).to(self.device)
+        super().__init__(network, card, device, precision)
+        self.network.to(self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
         self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
@@ -53,18 +45,6 @@ class CinemaNetwork:
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             elif isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
                 module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-
-    @classmethod
-    def load(
-        cls,
-        model: str | os.PathLike[str],
-        task: str | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-    ) -> Self:
-        """The runner of a model of :func:`cmr_models.zoo.load`; errors as there."""
-        network, card = zoo.load(model, task)
-        return cls(network, card, device, precision)
 
     def size(self, view: str) -> tuple[int, ...]:
         """The model's input along x, y and, for the short axis, z."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +12,7 @@ from cmr_models.grid import Grid
 from cmr_models.heart_box import Locate, Middle, heart_middle
 from cmr_models.reasons import StudyRejected
 from cmr_models.scan import Scan
-from cmr_models.segmentation import Segmenter
+from cmr_models.segmentation import shared_segmenter
 
 _LOCATED_BY = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
 _MIN_GAP_MM = 0.1
@@ -56,12 +55,7 @@ def locator(view: str) -> Locate | None:
         return None
 
     def locate(images: npt.NDArray[np.generic], pixel_mm: tuple[float, float]) -> tuple[tuple[float, float], float]:
-        placement, score = _default(_LOCATED_BY[view]).locate_surely(images, pixel_mm)
+        placement, score = shared_segmenter("default", _LOCATED_BY[view]).locate_surely(images, pixel_mm)
         return placement.centre_px, score
 
     return locate
-
-
-@functools.lru_cache(maxsize=2)
-def _default(task: str) -> Segmenter:
-    return Segmenter.load("default", task)

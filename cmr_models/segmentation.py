@@ -23,13 +23,14 @@ from cmr_models import zoo
 from cmr_models.components import largest_pieces, plausible_sax
 from cmr_models.contracts import LV, RV
 from cmr_models.localisation import coarse_view, heart_placement, spread_images, supposed_pixel_mm
+from cmr_models.placed_network import PlacedNetwork
+from cmr_models.placed_network import chosen_device as chosen_device  # where fine-tuning looks for it
 from cmr_models.preprocessing import Placement, cropped, image_window, standardised, uncropped
 from cmr_models.scan import Scan
 
 PixelSize = float | tuple[float, float] | None
 
 _BATCH = 16  # larger ones leave a processor's cache: 154 images/s by 16 and 125 by 64, one core
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _FEW_IMAGES = 3
 _SMOOTHED_FROM_FRAMES = 20  # with fewer, neighbours are too far apart: the smallest volume would grow
 _FRAME_WEIGHTS = (0.1, 0.8)
@@ -39,37 +40,18 @@ _CLASS_WEIGHTS = {RV: 1.5, LV: 0.7}
 overlap, and overlap with the references of two other hospitals no smaller (`docs/adr/012-class-weights.md`)."""
 
 
-class Segmenter:
+class Segmenter(PlacedNetwork):
     """A network ready to run: loaded once, used for many studies.
 
-    By default it computes in bfloat16 where the device multiplies it in hardware (AVX-512 BF16 or AMX on a CPU,
-    any recent GPU) and in float32 elsewhere; ``precision`` says which. Batches are filled up to one size, so that
-    an image's result does not depend on its neighbours.
-
-    Attributes:
-        card: the model's card.
-        device: where it runs.
-        precision: ``torch.bfloat16`` or ``torch.float32``.
+    Batches are filled up to one size, so that an image's result does not depend on its neighbours.
     """
 
-    def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
-        self.card = card
-        self.device = torch.device(chosen_device(device))
-        self.precision = chosen_precision(self.device, precision)
-        network = _fused(network.eval().requires_grad_(False))
-        self._network = network.to(self.device, self.precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    TASK = "segment_sax"
 
-    @classmethod
-    def load(
-        cls,
-        model: str | os.PathLike[str] = "default",
-        task: str = "segment_sax",
-        device: str = "auto",
-        precision: str = "auto",
-    ) -> Segmenter:
-        """The segmenter of a model of :func:`cmr_models.zoo.load`; errors as there."""
-        network, card = zoo.load(model, task)
-        return cls(network, card, device, precision)
+    def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
+        super().__init__(network, card, device, precision)
+        fused = _fused(self.network)
+        self.network = fused.to(self.device, self.precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def predict(self, crops: Tensor, batch_images: int = _BATCH) -> Tensor:
         """Class probabilities of standardised crops.
@@ -138,7 +120,7 @@ class Segmenter:
     def _probabilities(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
             placed = batch.to(self.device, self.precision).contiguous(memory_format=torch.channels_last)
-            return torch.softmax(self._network(placed).float(), dim=1).cpu()
+            return torch.softmax(self.network(placed).float(), dim=1).cpu()
 
 
 def segment_sax(
@@ -167,7 +149,7 @@ def segment_sax(
     """
     _check_images(images)
     _check_sizes(pixel_mm, slice_mm)
-    return _segmented(images, pixel_mm, _shared_segmenter(os.fspath(model), "segment_sax"))
+    return _segmented(images, pixel_mm, shared_segmenter(os.fspath(model), "segment_sax"))
 
 
 def segment_lax_4c(
@@ -188,7 +170,7 @@ def segment_lax_4c(
     """
     _check_images(images)
     _check_sizes(pixel_mm, None)
-    return _segmented(images, pixel_mm, _shared_segmenter(os.fspath(model), "segment_lax_4c"))
+    return _segmented(images, pixel_mm, shared_segmenter(os.fspath(model), "segment_lax_4c"))
 
 
 def prepare(images: npt.NDArray[np.generic], placement: Placement) -> Tensor:
@@ -235,7 +217,8 @@ def _segmented(images: npt.NDArray[np.generic], pixel_mm: PixelSize, segmenter: 
 
 
 @functools.lru_cache(maxsize=4)
-def _shared_segmenter(model: str, task: str) -> Segmenter:
+def shared_segmenter(model: str, task: str) -> Segmenter:
+    """The segmenter of a model, loaded once a process."""
     return Segmenter.load(model, task)
 
 
@@ -306,35 +289,6 @@ def _fused(network: nn.Module) -> nn.Module:
             if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
                 module[i], module[i + 1] = fuse_conv_bn_eval(convolution, normalisation), nn.Identity()
     return network
-
-
-def chosen_device(device: str) -> str:
-    """``device``, or for "auto" the GPU if there is one."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def chosen_precision(device: torch.device, precision: str) -> torch.dtype:
-    """The named precision; for "auto" bfloat16 where the device multiplies it in hardware.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    if precision != "auto":
-        if precision not in _PRECISIONS:
-            raise ValueError(f"precision must be auto or one of {sorted(_PRECISIONS)}, got {precision!r}")
-        return _PRECISIONS[precision]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = device.type == "cpu" and "avx512_bf16" in _cpu_features()
-    return torch.bfloat16 if fast else torch.float32
-
-
-@functools.cache
-def _cpu_features() -> frozenset[str]:
-    found = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return frozenset({"avx512_bf16"} if found else ())
 
 
 def _pair(pixel_mm: float | tuple[float, float]) -> tuple[float, float]:

@@ -19,6 +19,8 @@ from cmr_models.reference_codes import CODES, translated
 from flows import wanted
 from flows.settings import CohortSettings
 from tasks import conversion, reference_table, store
+from tasks.finetuning_samples import StudySamples, read_table
+from tasks.finetuning_settings import FinetuningSettings
 from tasks.ledger import Outcome, open_ledger
 from tasks.public_facts import facts_of
 from tasks.public_layouts import case_of
@@ -326,6 +328,36 @@ def test_other_facts_or_labels_make_the_study_anew_and_the_same_do_not(tmp_path:
     other = _convert(tmp_path, tmp_path / "cohort")["patient001-1"]
     assert other.key != first.key
     assert other.summary["facts"]["diagnosis"] == "NOR"
+
+
+def test_what_is_converted_is_what_training_reads(tmp_path: Path) -> None:
+    for k in (1, 2):
+        _acdc(tmp_path / "in", f"patient00{k}")
+    mask = np.zeros((64, 64))
+    for level, (row, col) in ((85, (20, 20)), (170, (20, 44)), (255, (44, 32))):
+        mask[row, col] = level
+    _png(tmp_path / "in" / "lax_4c" / "images" / "0001__00.png", _RNG.integers(0, 255, (64, 64)))
+    _png(tmp_path / "in" / "lax_4c" / "masks" / "0001__00.png", mask)
+    _convert(tmp_path / "in", tmp_path / "cohort")
+    cohort = store.Cohort(tmp_path / "cohort")
+    table = pd.read_parquet(reference_table.table_path(cohort))
+    table[table["split"].notna()].to_csv(tmp_path / "table.csv", index=False)
+    training, _ = read_table(tmp_path / "table.csv")
+    assert training["study"].tolist() == ["patient001-1", "patient002-1"]
+    size = {"sax_size": [32, 32, 4], "lax_size": [32, 32]}
+    segment = FinetuningSettings(task="segment_sax", kind="UNet", classes=("bg", "rv", "myo", "lv"), config=size)
+    sample = StudySamples(cohort, training, segment, "").sample(0, _RNG)
+    assert set(np.unique(sample.target)) == {0, RV, MYOCARDIUM, LV}
+    disease = FinetuningSettings(task="classification_cvd", classes=("NOR", "DCM"), config=size)
+    assert StudySamples(cohort, training, disease, "diagnosis").sample(1, _RNG).target == 1
+    landmarks = FinetuningSettings(
+        task="landmark_heatmap", kind="UNet", views=("lax_4c",), classes=("a", "b", "c"), config=size, pixel_mm=0.5
+    )
+    marked = table[table["study"] == "0001-1"].assign(split="train")
+    points = StudySamples(cohort, marked, landmarks, "").sample(0, _RNG).target
+    assert points.shape == (3, 2)
+    apart = np.linalg.norm(points[0] - points[1])
+    assert apart == pytest.approx(24 * 0.25 / 0.5, abs=1e-3)
 
 
 def test_the_table_is_current_as_long_as_the_studies_are_and_other_stages_pass_labels_by(tmp_path: Path) -> None:
