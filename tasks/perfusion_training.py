@@ -51,8 +51,7 @@ class PerfusionTraining:
         batch: series a step.
         steps: of gradient descent.
         learning_rate: its highest value, after a warm-up; half a cosine down to zero follows.
-        horizon: steps over which that cosine would reach zero, when ``cooldown`` cuts it short; 0 for ``steps``.
-        cooldown: last steps, over which the learning rate falls straight to zero.
+        horizon: steps at which that cosine would reach zero, when training ends before it; 0 for ``steps``.
         weight_decay: of AdamW.
         mean_decay: of the running mean of the weights that is saved.
         class_weight: of cross-entropy, background first.
@@ -74,7 +73,6 @@ class PerfusionTraining:
     steps: int = 600
     learning_rate: float = 3e-3
     horizon: int = 0
-    cooldown: int = 0
     weight_decay: float = 1e-3
     mean_decay: float = 0.98
     class_weight: tuple[float, ...] = (1.0, 3.0, 2.0)
@@ -189,10 +187,9 @@ def _advance(
 
 
 def _share(settings: PerfusionTraining, step: int) -> float:
-    """Of the highest learning rate: warm-up, half a cosine, and the cooldown."""
+    """Of the highest learning rate: warm-up, then half a cosine."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / (settings.horizon or settings.steps))))
-    left = (settings.steps - step) / settings.cooldown if settings.cooldown else 1.0
-    return min(1.0, (step + 1) / 40) * cosine * min(1.0, left)
+    return min(1.0, (step + 1) / 40) * cosine
 
 
 def _batch(
