@@ -66,8 +66,11 @@ def compare(folder: Path, n_patients: int, seed: int) -> dict[str, Any]:
     return {"ended": counts, **_agreement(joined)}
 
 
-def write_patient(archive: Path, number: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Write one patient's DICOM; yields a row a state and segment with its true flow."""
+def write_patient(archive: Path, number: int, seed: int, **scans: Any) -> Iterator[dict[str, Any]]:
+    """Write one patient's DICOM; yields a row a state and segment with its true flow.
+
+    ``scans`` are settings of :func:`cmr_models.simulate.perfusion.simulated_scan`.
+    """
     rng = np.random.default_rng(seed)
     name, territory = f"perf{number:03d}", NARROW[number % len(NARROW)]
     session = Session(name, f"1.2.3.{number + 1}", f"1.2.3.{number + 1}.1", "20240102", 36000.0)
@@ -75,7 +78,7 @@ def write_patient(archive: Path, number: int, seed: int) -> Iterator[dict[str, A
     folder.mkdir(parents=True)
     for k, state in enumerate(("rest", "stress")):
         stress = state == "stress"
-        scan = simulated_scan(rng, stress=stress, territory=territory if stress else None)
+        scan = simulated_scan(rng, stress=stress, territory=territory if stress else None, **scans)
         files = encode_scan(rng, scan, session, stress=stress, start_s=600.0 + 900 * k, first_number=40 + 20 * k)
         for file_name, content in files:
             (folder / f"{state}_{file_name}").write_bytes(content)

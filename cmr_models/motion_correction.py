@@ -45,7 +45,15 @@ def correct(series: npt.ArrayLike, *, deformable: bool = True) -> tuple[Floats, 
     if deformable:
         displacement = _field(frames, displacement, weight)
     displacement -= displacement.mean(axis=1, keepdims=True)
-    return np.moveaxis(_sampled(frames, displacement), 0, 2), np.moveaxis(displacement, 1, 3)
+    corrected = _sampled(frames, displacement, order=3)  # the linear one mixes blood into the wall
+    return np.moveaxis(corrected, 0, 2), np.moveaxis(displacement, 1, 3)
+
+
+def shifted(series: npt.ArrayLike, shift_px: npt.ArrayLike) -> Floats:
+    """Each frame of ``series (row, col, frame)`` at its places plus ``shift_px (2, frame)``, by row and column."""
+    frames = np.ascontiguousarray(np.moveaxis(np.asarray(series, np.float32), 2, 0))
+    shift = np.asarray(shift_px, np.float32)[:, :, None, None]
+    return np.moveaxis(_sampled(frames, np.broadcast_to(shift, (2, *frames.shape)), order=3), 0, 2)
 
 
 def _heart(frames: Floats) -> Floats:
@@ -113,11 +121,11 @@ def _field(frames: Floats, displacement: Floats, weight: Floats) -> Floats:
     return np.asarray(displacement, np.float32)
 
 
-def _sampled(frames: Floats, displacement: Floats) -> Floats:
-    """Each frame at its places plus ``displacement (2, frame, row, col)``."""
+def _sampled(frames: Floats, displacement: Floats, order: int = 1) -> Floats:
+    """Each frame at its places plus ``displacement (2, frame, row, col)``, by splines of an order."""
     rows, cols = frames.shape[1:]
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij")).astype(np.float32)
     out = np.empty_like(frames)
     for frame, image in enumerate(frames):
-        map_coordinates(image, grid + displacement[:, frame], out[frame], order=1, mode="nearest")
+        map_coordinates(image, grid + displacement[:, frame], out[frame], order=order, mode="nearest")
     return out

@@ -18,10 +18,11 @@ from scipy import ndimage
 
 from cmr_models import aha
 from cmr_models.contracts import LV, MYOCARDIUM
+from cmr_models.perfusion.checks import LOWEST_AIF
 from cmr_models.perfusion.status import AT_BOUND, OK
 from cmr_models.perfusion_contrast import Contrast, blood_contrast, tissue_contrast
 from cmr_models.perfusion_phenotypes import QUANTITIES
-from cmr_models.perfusion_series import GRID_S, FirstPass, first_pass, still
+from cmr_models.perfusion_series import GRID_S, FirstPass, common_grid, first_pass, still
 from cmr_models.reasons import StudyRejected
 
 VERSION = 2
@@ -32,12 +33,14 @@ _COUNTED = (OK, AT_BOUND)
 """Status of pixels that count in segments: at a bound it is mostly the permeability that is not known, not the flow."""
 
 _FEWEST_INPUT_PIXELS = 15
+_PARALLEL = 0.98  # cosine between directions of images that count as parallel
 _FEWEST_WALL_PIXELS = 30
 _FEWEST_SEGMENT_PIXELS = 5
 _DEPTHS_PX = (2.1, 1.5, 1.0)
 _TOWARDS_ANTERIOR = np.array([0.0, -1.0, 1.0]) / np.sqrt(2.0)
 """The anterior wall of the left ventricle faces the front and the head (LPS)."""
 
+Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
@@ -92,9 +95,9 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
     if "" not in views:
         raise StudyRejected("perfusion_few_frames", "There is an input series, but none of the myocardium.")
     limits: set[str] = set()
-    heart = _corrected(first_pass(views[""]))
+    heart, displacement = _corrected(first_pass(views[""], _shared_grid(views)))
     given = _labelled(heart, views[""], limits) if labels is None else np.asarray(labels, np.uint8)
-    blood, mask = _input(views, heart, given, aif_mask, limits)
+    blood, mask = _input(views, heart, given, aif_mask, _motion_mm(displacement, given, views[""]), limits)
     features = _gated(blood, limits)
     found = _segments(given, views[""], limits)
     tissue = tissue_contrast(heart.signal, _density(views, "_pd"), views[""].attrs, _baseline_frames(features))
@@ -118,12 +121,31 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
 # series
 
 
-def _corrected(series: FirstPass) -> FirstPass:
-    """The series without breathing, slice by slice."""
+def _shared_grid(views: Mapping[str, xr.Dataset]) -> npt.NDArray[np.float64] | None:
+    """Times that the myocardial and the input series have in common: either may begin later or end earlier.
+
+    Series without times are left to :func:`first_pass`, which says so; None if no series has any.
+    """
+    series = [views[role] for role in ("", "_aif", "_aif_echo2") if role in views]
+    timed = [(view, _offset_s(view, views[""])) for view in series if np.isfinite(view["acquired_ms"].values).any()]
+    return common_grid(timed) if timed else None
+
+
+def _corrected(series: FirstPass) -> tuple[FirstPass, Floats]:
+    """The series without breathing, slice by slice, and its displacement ``(slice, 2, row, col, frame)`` in pixels."""
     from cmr_models.motion_correction import correct
 
-    moved = np.stack([correct(plane)[0] for plane in series.signal])
-    return FirstPass(np.asarray(moved, np.float32), series.time_s)
+    moved, displacement = zip(*(correct(plane) for plane in series.signal), strict=True)
+    return FirstPass(np.asarray(np.stack(moved), np.float32), series.time_s), np.stack(displacement)
+
+
+def _motion_mm(displacement: Floats, labels: Labels, view: xr.Dataset) -> npt.NDArray[np.float64]:
+    """How the left ventricle moves in the slice with the largest pool, ``(2, frame)`` by row and column."""
+    plane = _pool_slice(labels)
+    inside = np.isin(labels[plane], (MYOCARDIUM, LV))
+    pixels = displacement[plane][:, inside if inside.any() else slice(None)]
+    mean = pixels.reshape(2, -1, displacement.shape[-1]).mean(axis=1, dtype=np.float64)
+    return np.asarray(mean * view["pixel_mm"].values[:, None], np.float64)
 
 
 def _labelled(series: FirstPass, view: xr.Dataset, limits: set[str]) -> Labels:
@@ -154,30 +176,71 @@ def _density(views: Mapping[str, xr.Dataset], role: str) -> npt.NDArray[np.float
 
 
 def _input(
-    views: Mapping[str, xr.Dataset], heart: FirstPass, labels: Labels, given: Mask | None, limits: set[str]
+    views: Mapping[str, xr.Dataset],
+    heart: FirstPass,
+    labels: Labels,
+    given: Mask | None,
+    motion_mm: npt.NDArray[np.float64],
+    limits: set[str],
 ) -> tuple[npt.NDArray[np.float64], Mask]:
     """Arterial input in mmol/L on the heart's time grid, and where it was taken."""
     if "_aif" not in views:
-        limits.add("aif_single_sequence")
-        mask = _pool(labels) if given is None else given
-        plane = _pool_slice(labels)
-        density = _density(views, "_pd")
-        pd = None if density is None else density[plane]
-        signal, attributes = heart.signal[plane], views[""].attrs
-        contrast = blood_contrast(signal, None, pd, attributes, {}, mask, is_input_series=False)
-        limits |= contrast.limits
-        return contrast.values, mask
-    view = views["_aif"]
-    series = first_pass(view, heart.time_s, _offset_s(view, views[""])).signal[0]
+        return _input_of_one_sequence(views, heart, labels, given, limits)
+    view, second = views["_aif"], views.get("_aif_echo2")
+    shift_px = _input_shift_px(views, motion_mm, limits)
+    series, echo2 = (None if v is None else _still_input(v, views[""], heart, shift_px) for v in (view, second))
+    if series is None:
+        raise StudyRejected("perfusion_few_frames", "There is a second echo of the input, but no first.")
     mask = _detected(series, limits) if given is None else given
-    second = views.get("_aif_echo2")
-    echo2 = None if second is None else first_pass(second, heart.time_s, _offset_s(second, views[""])).signal[0]
     density = _density(views, "_aif_pd")
     pd = None if density is None else density[0]
     second_attributes = {} if second is None else second.attrs
     contrast = blood_contrast(series, echo2, pd, view.attrs, second_attributes, mask, is_input_series=True)
     limits |= contrast.limits
     return contrast.values, mask
+
+
+def _input_of_one_sequence(
+    views: Mapping[str, xr.Dataset], heart: FirstPass, labels: Labels, given: Mask | None, limits: set[str]
+) -> tuple[npt.NDArray[np.float64], Mask]:
+    """The input from the pool of the myocardial series itself, where there is no other."""
+    limits.add("aif_single_sequence")
+    mask = _pool(labels) if given is None else given
+    plane = _pool_slice(labels)
+    density = _density(views, "_pd")
+    pd = None if density is None else density[plane]
+    contrast = blood_contrast(heart.signal[plane], None, pd, views[""].attrs, {}, mask, is_input_series=False)
+    limits |= contrast.limits
+    return contrast.values, mask
+
+
+def _still_input(
+    view: xr.Dataset, reference: xr.Dataset, heart: FirstPass, shift_px: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """An input series ``(row, col, frame)`` on the heart's time grid, with the heart held still."""
+    from cmr_models.motion_correction import shifted
+
+    return shifted(first_pass(view, heart.time_s, _offset_s(view, reference)).signal[0], shift_px)
+
+
+def _input_shift_px(
+    views: Mapping[str, xr.Dataset], motion_mm: npt.NDArray[np.float64], limits: set[str]
+) -> npt.NDArray[np.float64]:
+    """The heart's motion in pixels of the input series, ``(2, frame)``.
+
+    The input's own images are too coarse, and change too much, to be registered; it is read in the same beats as the
+    wall, so the heart is where the myocardial series has it. Where clocks or planes disagree it is left as it is, which
+    is flagged if the heart moves by more than half a pixel.
+    """
+    view, reference = views["_aif"], views[""]
+    shift = motion_mm / view["pixel_mm"].values[:, None]
+    same_clock = view.attrs.get("timed_by") == reference.attrs.get("timed_by")
+    parallel = all(float(view[d].values[0] @ reference[d].values[0]) > _PARALLEL for d in ("row_dir", "col_dir"))
+    if same_clock and parallel:
+        return np.asarray(shift, np.float64)
+    if np.hypot(*(shift - shift.mean(axis=1, keepdims=True))).max() > 0.5:
+        limits.add("aif_moved")
+    return np.zeros_like(shift)
 
 
 def _offset_s(view: xr.Dataset, reference: xr.Dataset) -> float:
@@ -224,10 +287,11 @@ def _gated(blood: npt.NDArray[np.float64], limits: set[str]) -> dict[str, float]
     from cmr_models.aif import failed_gates, features
 
     failed = failed_gates(blood, GRID_S)
-    if "aif_no_bolus" in failed:
+    found = dict(features(blood, GRID_S))
+    if "aif_no_bolus" in failed or found["peak_value"] < LOWEST_AIF:
         raise StudyRejected("perfusion_no_bolus", f"The input peaks at {float(np.max(blood)):.2f} mmol/L.")
     limits.update(failed)
-    return dict(features(blood, GRID_S))
+    return found
 
 
 def _baseline_frames(features: Mapping[str, float]) -> int:

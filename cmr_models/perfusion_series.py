@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +58,23 @@ def first_pass(view: xr.Dataset, time_s: npt.NDArray[np.float64] | None = None, 
         raise StudyRejected("perfusion_time_unknown", "Neither trigger nor clock times, nor a heart rate.")
     stored = view["intensity"].values
     _check_not_clipped(stored)
-    grid = _grid(acquired, valid) if time_s is None else time_s
+    grid = _every_half_second(*_bounds(acquired, valid)) if time_s is None else time_s
     if grid[-1] - grid[0] < SHORTEST_S - GRID_S:
         raise StudyRejected(
             "perfusion_few_frames", f"{grid[-1] - grid[0]:.0f} s; at least {SHORTEST_S:.0f} are needed."
         )
     slices = [_resampled(stored[valid[:, k], k], acquired[valid[:, k], k], grid) for k in range(stored.shape[1])]
     return FirstPass(_scaled(np.stack(slices), view), grid)
+
+
+def common_grid(views: Sequence[tuple[xr.Dataset, float]]) -> npt.NDArray[np.float64]:
+    """Times that all slices of some views have in common, every :data:`GRID_S`.
+
+    Args:
+        views: each with the seconds to add to its times.
+    """
+    bounds = [_bounds(v["acquired_ms"].values / 1000 + late, v["frame_valid"].values.astype(bool)) for v, late in views]
+    return _every_half_second(max(start for start, _ in bounds), min(end for _, end in bounds))
 
 
 def still(view: xr.Dataset) -> Signal:
@@ -90,10 +101,18 @@ def _check_not_clipped(stored: npt.NDArray[np.uint16]) -> None:
         raise StudyRejected("perfusion_clipped", f"{clipped} pixels stay at {highest}.")
 
 
-def _grid(acquired: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _bounds(acquired: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """First and last time that all slices have; NaN where no time is known."""
     masked = np.where(valid, acquired, np.nan)
-    start, end = float(np.nanmin(masked, axis=0).max()), float(np.nanmax(masked, axis=0).min())
-    return np.asarray(start + GRID_S * np.arange(max(1, int((end - start) / GRID_S) + 1)), np.float64)
+    if np.isnan(masked).all(axis=0).any():
+        return float("nan"), float("nan")
+    return float(np.nanmin(masked, axis=0).max()), float(np.nanmax(masked, axis=0).min())
+
+
+def _every_half_second(start: float, end: float) -> npt.NDArray[np.float64]:
+    steps = (end - start) / GRID_S
+    n = max(1, int(steps) + 1) if np.isfinite(steps) else 1
+    return np.asarray(start + GRID_S * np.arange(n), np.float64)
 
 
 def _resampled(

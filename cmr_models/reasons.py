@@ -192,6 +192,12 @@ _TABLE: tuple[Reason, ...] = (
     Reason("state_missing", "perfusion", "missing", "No series at rest, or none at stress."),
     # perfusion: the arterial input
     Reason("aif_no_bolus", "perfusion", "missing", "The arterial input shows no bolus."),
+    Reason(
+        "aif_moved",
+        "perfusion",
+        "flag",
+        "The heart moves by over half a pixel of the input series, whose clock or plane is another: not corrected.",
+    ),
     Reason("aif_noisy", "perfusion", "flag", "The arterial input peaks below three times the noise before arrival."),
     Reason("aif_peak_low", "perfusion", "flag", "The arterial input peaks below 1 mmol/L."),
     Reason("aif_peak_high", "perfusion", "flag", "The arterial input peaks above 10 mmol/L."),

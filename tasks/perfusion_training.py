@@ -52,6 +52,7 @@ class PerfusionTraining:
         batch: series a step.
         steps: of gradient descent.
         learning_rate: its highest value, after a warm-up; half a cosine down to zero follows.
+        horizon: steps at which that cosine would reach zero, when training ends before it; 0 for ``steps``.
         weight_decay: of AdamW.
         mean_decay: of the running mean of the weights that is saved.
         class_weight: of cross-entropy, background first.
@@ -72,6 +73,7 @@ class PerfusionTraining:
     batch: int = 32
     steps: int = 600
     learning_rate: float = 3e-3
+    horizon: int = 0
     weight_decay: float = 1e-3
     mean_decay: float = 0.98
     class_weight: tuple[float, ...] = (1.0, 3.0, 2.0)
@@ -170,7 +172,7 @@ def _advance(
 ) -> float:
     rng = np.random.default_rng([settings.seed, 11, step])
     images, targets = _batch(rng, pool, settings)
-    share = min(1.0, (step + 1) / 40) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+    share = _share(settings, step)
     for group in optimiser.param_groups:
         group["lr"] = settings.learning_rate * share
     network.train()
@@ -182,6 +184,12 @@ def _advance(
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     return float(loss.detach())
+
+
+def _share(settings: PerfusionTraining, step: int) -> float:
+    """Of the highest learning rate: warm-up, then half a cosine."""
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / (settings.horizon or settings.steps))))
+    return min(1.0, (step + 1) / 40) * cosine
 
 
 def _batch(

@@ -11,6 +11,7 @@ from cmr_models.analysis_spec import StudySpec
 from cmr_models.biobank import FieldTable, build_outcomes, build_participants
 from cmr_models.exclusions import exclude
 from cmr_models.transforms import transform
+from tasks.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
 from tasks.spec_features import FeatureTable, read_features
 from tasks.spec_file import SpecFile
 from tasks.store import Cohort
@@ -50,7 +51,12 @@ def input_files(file: SpecFile, cohort_dir: Path | None) -> list[Path]:
     path = Cohort(cohort_dir).tables / "phenotypes.parquet"
     if not path.exists():
         raise FileNotFoundError("tables/phenotypes.parquet is not there; run derive first")
-    return [*named, path]
+    if not perfusion_columns(_measured_names(file.spec)):
+        return [*named, path]
+    perfusion = perfusion_path(Cohort(cohort_dir))
+    if not perfusion.exists():
+        raise FileNotFoundError("tables/perfusion.parquet is not there; run perfusion first")
+    return [*named, path, perfusion]
 
 
 def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
@@ -67,7 +73,7 @@ def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
         participants, outcomes = (_read(path, spec.tables.columns) for path in paths[:2])
         steps = pd.DataFrame()
     if spec.tables.phenotypes or not _all_from_fields(spec):
-        phenotypes = _with_own_fields(_read(paths[-1], {}), participants, spec)
+        phenotypes = _with_own_fields(_phenotype_rows(file, cohort_dir), participants, spec)
     else:
         names = [row.name for row in spec.exposures]
         phenotypes = participants[["participant", "visit", *names]].assign(status="ok")
@@ -84,6 +90,21 @@ def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
     rows = pd.MultiIndex.from_frame(phenotypes[["participant", "visit"]].astype(str)).isin(kept)
     flow = pd.concat([left, steps], ignore_index=True) if len(steps) else left
     return SpecTables(phenotypes[rows].reset_index(drop=True), participants, outcomes, flow, features)
+
+
+def _measured_names(spec: StudySpec) -> list[str]:
+    """Exposures that are measured on images."""
+    return [row.name for row in spec.exposures if row.field is None]
+
+
+def _phenotype_rows(file: SpecFile, cohort_dir: Path | None) -> pd.DataFrame:
+    """The spec's own table, or the cohort's with the perfusion columns that the spec names."""
+    if file.spec.tables.phenotypes:
+        return _read(file.path(file.spec.tables.phenotypes), {})
+    if cohort_dir is None:
+        raise ValueError("the spec names no `tables.phenotypes`; give --cohort")
+    cohort = Cohort(cohort_dir)
+    return with_perfusion(_read(cohort.tables / "phenotypes.parquet", {}), cohort, _measured_names(file.spec))
 
 
 def _all_from_fields(spec: StudySpec) -> bool:

@@ -34,8 +34,8 @@ _SCOUT_FLOW, _SCOUT_BLOOD, _SCOUT_SPACE = 0.2, 0.2, 0.08  # mL/min/g above, mL/g
 class Settings:
     """Bounds and priors of (mbf, vb, ps, visf, delay_s): log-normal, but the delay normal.
 
-    The priors' 95 % ranges are the working ranges of healthy and diseased myocardium: vb 0.06 to 0.14, ps 0.5 to 2,
-    visf 0.15 to 0.30; that of flow, 0.27 to 15, decides only where the curve does not. docs/adr gives the evidence.
+    The priors' 95 % ranges lie within the working ranges of myocardium: vb 0.065 to 0.13, ps 0.55 to 1.8,
+    visf 0.16 to 0.28; that of flow, 0.27 to 15, decides only where the curve does not. docs/adr gives the evidence.
 
     Attributes:
         low: bounds.
@@ -50,8 +50,8 @@ class Settings:
     low: tuple[float, ...] = (0.05, 0.02, 0.1, 0.05, -0.5)
     high: tuple[float, ...] = (8.0, 0.25, 4.0, 0.6, 3.0)
     prior: tuple[float, ...] = (2.0, 0.092, 1.0, 0.212, 0.5)
-    prior_sd: tuple[float, ...] = (1.0, 0.21, 0.35, 0.17, 0.2)
-    pixel_sd: tuple[float, ...] = (1.0, 0.1, 0.2, 0.08, 0.07)
+    prior_sd: tuple[float, ...] = (1.0, 0.18, 0.3, 0.15, 0.12)
+    pixel_sd: tuple[float, ...] = (1.0, 0.08, 0.15, 0.07, 0.05)
     scout_delay_sd: float = 0.5
     delay_range_s: tuple[float, float] = (0.0, 1.5)
 

@@ -8,7 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 _FEWEST_FRAMES = 12
-_HIGHEST_AIF, _LOWEST_AIF = 30.0, 0.1  # mmol/L; peaks of 1 to 10 are usual, so beyond this the unit is another one
+LOWEST_AIF = 0.1
+"""mmol/L above baseline; peaks of 1 to 10 are usual, so what is lower is noise or has another unit."""
+
+_HIGHEST_AIF = 30.0
 _TISSUE_OVER_AIF = 10.0
 _DT_RANGE_S = (0.1, 6.0)
 
@@ -70,9 +73,9 @@ def _check_shapes(tissue: npt.NDArray[np.float64], aif: npt.NDArray[np.float64])
 
 def _check_units(tissue: npt.NDArray[np.float64], aif: npt.NDArray[np.float64]) -> None:
     peak = float(aif.max() - np.median(aif[: max(2, aif.size // 10)]))
-    if peak > _HIGHEST_AIF or 0 < peak < _LOWEST_AIF:
+    if peak > _HIGHEST_AIF or 0 < peak < LOWEST_AIF:
         raise ValueError(
-            f"the AIF peaks at {peak:.4g}, outside {_LOWEST_AIF} to {_HIGHEST_AIF} mmol/L; convert it to mmol/L first"
+            f"the AIF peaks at {peak:.4g}, outside {LOWEST_AIF} to {_HIGHEST_AIF} mmol/L; convert it to mmol/L first"
         )
     finite = tissue[np.isfinite(tissue)]
     if finite.size and peak > 0 and np.percentile(finite, 99.9) > _TISSUE_OVER_AIF * peak:

@@ -1,5 +1,9 @@
 """Fermi-function deconvolution: R(t) = F (1 + exp(-k T)) / (1 + exp(k (t - T))), fitted to the first pass.
 
+The function knows no interstitium: what leaks and stays counts as flow, so that low flow reads high (about 40 % at 0.7
+mL/min/g, 23 % over the published map at rest), and its shoulder is too smooth for a capillary, so that high flow reads
+low (about 20 % at 3). How much depends on the fitted window (benchmarks/perfusion.py, ``other_models``).
+
 Reference:
     Axel 1983, and Jerosch-Herold et al. 1998, doi:10.1118/1.598163.
 """

@@ -65,8 +65,9 @@ class Acquisition:
     pd_frames: int = 3
 
 
-# Peak over noise of two real arterial-input series is 94 and 226; of wall pixels 31 in a scanner's series, 29 in the
-# published rest sample (benchmarks/perfusion.py, "noise"). Blood at 60 puts the wall at 25.
+# Peak over noise of two real arterial-input series is 90 and more; of wall pixels 29 in the published rest sample
+# (benchmarks/perfusion.py, "noise"), in mmol/L above baseline. Blood at 60 puts the wall's signal at 25, which is 10 to
+# 20 in mmol/L.
 AIF_SERIES = Acquisition(AIF, 64, 52, 5.6, snr=90.0)
 MYOCARDIAL_SERIES = Acquisition(MYOCARDIUM_SSFP, 144, 144, 1.9, snr=60.0)
 

@@ -78,3 +78,12 @@ def test_an_unknown_method_is_refused_and_none_stands_in_for_another() -> None:
         detect(series, method="auto")
     with pytest.raises(FileNotFoundError, match="model '/nowhere'"):
         detect(series, model="/nowhere")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_classes_are_the_three_without_the_right_ventricle(method: str) -> None:
+    series, _ = aif_training_series(np.random.default_rng([77, 3]))
+    three, two = (detect(series.images[0], method=method, n_classes=n) for n in (3, 2))
+    np.testing.assert_array_equal(two, np.where(three == 1, 1, 0))
+    with pytest.raises(ValueError, match="must be 2 or 3"):
+        detect(series.images[0], n_classes=4)

@@ -9,6 +9,7 @@ from scipy.integrate import quad
 
 from benchmarks.first_pass import DT_S, frame_times, noisy, stress_input, tissue_curves
 from cmr_models.perfusion import MODELS, STATUS, btex, quantify
+from cmr_models.perfusion.alike import alike_mean
 from cmr_models.perfusion.btex_curves import BtexCurves
 from cmr_models.perfusion.least_squares import effective_noise
 
@@ -138,6 +139,40 @@ def test_every_other_model_orders_flows_and_is_roughly_right_at_rest(model: str)
     np.testing.assert_allclose(flow[:3], [0.5, 0.7, 1.0], rtol=0.5)  # two compartments read high
 
 
+@pytest.mark.parametrize("mbf", [0.7, 1.5, 3.0])
+def test_model_free_flow_without_noise_is_right(mbf: float) -> None:
+    image = np.broadcast_to(tissue_curves(mbf), (4, 4, 60))
+    maps = quantify(image, stress_input(frame_times()), DT_S, model="deconvolution")
+    np.testing.assert_allclose(maps["mbf_ml_min_g"], mbf, rtol=0.05)
+
+
+def test_tissue_off_the_centre_of_the_priors_is_found_without_noise() -> None:
+    curves = tissue_curves(3.0, vb=0.062, ps=1.3, visf=0.17, delay_s=0.65)
+    maps = quantify(np.broadcast_to(curves, (6, 6, 60)), stress_input(frame_times()), DT_S)
+    np.testing.assert_allclose(maps["mbf_ml_min_g"], 3.0, rtol=0.02)
+
+
+def test_pixels_of_blood_do_not_move_the_delay_of_muscle() -> None:
+    aif = stress_input(frame_times())
+    image = noisy(np.broadcast_to(tissue_curves(2.5, delay_s=0.8), (16, 16, 60)), 25, np.random.default_rng(5)).copy()
+    image[:, :8] += 0.25 * aif
+    wall = np.zeros((16, 16), bool)
+    wall[:, 9:] = True
+    found = quantify(image, aif, DT_S, wall=wall)
+    assert found.attrs["region_delay_s"] == pytest.approx(0.8, abs=0.15)
+    assert float(found["mbf_ml_min_g"][:, 9:].median()) == pytest.approx(2.5, rel=0.08)
+
+
+def test_only_neighbours_that_look_alike_are_averaged() -> None:
+    rng = np.random.default_rng(6)
+    low, high = tissue_curves(0.6), tissue_curves(3.0)
+    clean = np.stack([np.repeat(low[None], 12, 0), np.repeat(high[None], 12, 0)]).repeat(6, axis=0)
+    image = clean + rng.normal(0, 0.03, clean.shape)
+    mean = alike_mean(image, np.ones(image.shape[:2], bool))
+    assert np.std(mean - clean) < 0.35 * 0.03
+    assert not alike_mean(image, np.zeros(image.shape[:2], bool)).any()
+
+
 def test_statuses_tell_what_became_of_each_pixel() -> None:
     aif = stress_input(frame_times())
     image = np.repeat(tissue_curves(1.0)[None, None], 5, axis=1).copy()
@@ -180,6 +215,7 @@ def test_an_input_that_fails_its_gates_is_named_in_the_attributes() -> None:
         ({"foot": 60}, "foot is 60"),
         ({"hematocrit": 42.0}, "fraction"),
         ({"mask": np.ones((3, 3))}, "they must agree"),
+        ({"wall": np.ones((3, 3))}, "wall has shape"),
         ({"model": "tofts"}, "must be one of btex, fermi, 2cxm, deconvolution"),
     ],
 )

@@ -1,0 +1,189 @@
+"""The perfusion stage on a cohort of one: what is published, tabled, shown, and joined to the statistics."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.perfusion_stage import write_patient
+from cmr_models.perfusion_phenotypes import PHENOTYPES, QUANTITIES
+from cmr_models.simulate.measured import example_tables
+from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES
+from cmr_models.simulate.planted import CohortSettings as Planted
+from flows import wanted
+from flows.settings import CohortSettings
+from tasks import plan
+from tasks.ledger import Ledger, open_ledger
+from tasks.perfusion import perfusion_chunk
+from tasks.perfusion_tables import (
+    are_current,
+    dictionary_csv,
+    perfusion_path,
+    with_perfusion,
+    write_tables,
+)
+from tasks.report.perfusion_section import WINDOWS, perfusion_section
+from tasks.report.perfusion_summary import perfusion_summary
+from tasks.statistics import AnalysisSettings, associate, estimates_key, risk
+from tasks.store import Cohort, load_tree
+
+FLOW = "mbf_rest_ml_min_g"
+COARSE = replace(MYOCARDIAL_SERIES, rows=96, cols=96, pixel_mm=2.4)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> CohortSettings:
+    """A converted and perfused cohort of one person with one slice at rest and under stress."""
+    folder = tmp_path_factory.mktemp("perfused")
+    list(write_patient(folder / "archive", 1, 78, levels=("mid",), myocardium=COARSE, frames=40))
+    settings = CohortSettings(directory=folder / "cohort", sources=(folder / "archive",))
+    with open_ledger(settings.cohort.ledger) as ledger:
+        for stage in (wanted.converted, wanted.perfused):
+            work = stage(settings, ledger)
+            units = plan.todo(work.units, ledger.entries(work.stage))
+            ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
+        write_tables(ledger, settings.cohort)
+    return settings
+
+
+@pytest.fixture
+def cohort(settings: CohortSettings) -> Cohort:
+    return settings.cohort
+
+
+@pytest.fixture
+def study(cohort: Cohort) -> str:
+    (name,) = pd.read_parquet(perfusion_path(cohort))["study"]
+    assert name.startswith("perf001-")
+    return str(name)
+
+
+@pytest.fixture
+def ledger(cohort: Cohort) -> Iterator[Ledger]:
+    with open_ledger(cohort.ledger) as opened:
+        yield opened
+
+
+def test_the_study_has_a_row_and_what_it_lacks_has_a_reason(cohort: Cohort) -> None:
+    (row,) = pd.read_parquet(perfusion_path(cohort)).to_dict("records")
+    assert row["status"] == "ok", row["detail"]
+    assert 0.3 < row[FLOW] < 1.8
+    assert row["mpr"] > 1.0
+    assert row["limitations"] == "rest:level_assumed;stress:level_assumed"
+    missing = pd.read_json(io.StringIO(row["missing_reasons"]), typ="series")
+    blank = {phenotype.name for phenotype in PHENOTYPES if np.isnan(row[phenotype.name])}
+    assert blank == set(missing.index)
+    assert missing["mbf_unstated_ml_min_g"] == "state_missing"
+
+
+def test_only_segments_of_the_slice_have_rows(cohort: Cohort) -> None:
+    segments = pd.read_parquet(cohort.tables / "perfusion_segments.parquet")
+    assert set(segments["segment"]) == set(range(7, 13))
+    assert set(segments["quantity"]) == set(QUANTITIES)
+    assert (segments["pixels"] > 0).all()
+
+
+def test_the_dictionary_names_every_column_in_order(cohort: Cohort) -> None:
+    columns = list(pd.read_parquet(perfusion_path(cohort)).columns)
+    assert list(pd.read_csv(io.StringIO(dictionary_csv()))["name"]) == columns
+    assert (cohort.tables / "perfusion_dictionary.csv").read_text() == dictionary_csv()
+
+
+def test_the_tables_vouch_for_the_ledger(cohort: Cohort, ledger: Ledger) -> None:
+    assert are_current(ledger, cohort)
+
+
+def test_the_file_holds_maps_on_the_grid_of_the_series(cohort: Cohort, study: str, ledger: Ledger) -> None:
+    tree = load_tree(cohort.prediction("perfusion", study))
+    for state in ("rest", "stress"):
+        maps = tree[f"perfusion_{state}"]
+        assert maps["mbf_ml_min_g"].shape == (1, 96, 96)
+        assert np.isfinite(maps["mbf_ml_min_g"].values[maps["label"].values == 2]).mean() > 0.9
+    assert tree.attrs["key"] == ledger.entries("perfusion")[study].key
+
+
+def test_done_again_the_file_is_read_and_not_made(settings: CohortSettings, study: str, ledger: Ledger) -> None:
+    work = wanted.perfused(settings, ledger)
+    assert plan.todo(work.units, ledger.entries("perfusion")) == []
+    path = settings.cohort.prediction("perfusion", study)
+    before = path.stat().st_mtime_ns
+    (again,) = perfusion_chunk(work.units, str(settings.directory), {})
+    assert again.summary["phenotypes"] == next(iter(ledger.outcomes("perfusion"))).summary["phenotypes"]
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_study_that_changed_since_it_was_planned_is_set_aside(
+    settings: CohortSettings, study: str, ledger: Ledger
+) -> None:
+    (unit,) = wanted.perfused(settings, ledger).units
+    elsewhere = {**unit, "key": "another", "study_key": "another"}
+    path = settings.cohort.prediction("perfusion", study)
+    content = path.read_bytes()
+    (outcome,) = perfusion_chunk([elsewhere], str(settings.directory), {})
+    path.write_bytes(content)
+    assert (outcome.status, outcome.reason) == ("quarantined", "file_unreadable")
+
+
+def test_the_section_of_the_page_has_maps_bulls_eyes_curves_and_limits(cohort: Cohort, study: str) -> None:
+    section = perfusion_section(cohort, study)
+    assert section is not None
+    assert [row["name"] for row in section["maps"]] == list(WINDOWS)
+    assert section["columns"] == ["Stress", "Rest"]
+    assert len(section["curves"]) == 2
+    assert section["bulls_eyes"]
+    assert "level" in str(section["limitations"]).lower()
+    assert perfusion_section(cohort, "nobody-1") is None
+
+
+def test_the_summary_counts_and_hides_small_numbers(cohort: Cohort, tmp_path: Path) -> None:
+    summary = perfusion_summary(cohort, 5)
+    assert summary is not None
+    assert "< 5" in str(summary)
+    assert perfusion_summary(Cohort(tmp_path), 5) is None
+
+
+# statistics
+
+
+def test_perfusion_columns_join_the_phenotypes_only_where_they_are_wanted(
+    cohort: Cohort, study: str, tmp_path: Path
+) -> None:
+    phenotypes = pd.DataFrame({"study": [study, "x-1"], "status": ["quarantined", "ok"], "lvef_pct": [np.nan, 60.0]})
+    assert with_perfusion(phenotypes, cohort, ["lvef_pct"]) is phenotypes
+    joined = with_perfusion(phenotypes, cohort, ["lvef_pct", FLOW])
+    assert list(joined["status"]) == ["ok", "ok"]
+    assert joined[FLOW].notna().tolist() == [True, False]
+    with pytest.raises(FileNotFoundError, match="run perfusion first"):
+        with_perfusion(phenotypes, Cohort(tmp_path), [FLOW])
+
+
+def test_flow_is_associated_and_carries_risk_like_any_phenotype(tmp_path: Path) -> None:
+    planted = Planted(hazard_factor=6.0, prevalence_factor=2.0)
+    phenotypes, participants, outcomes = example_tables(150, np.random.default_rng(0), planted)
+    flow = phenotypes[["study", "status"]].assign(**{FLOW: phenotypes["lvef_pct"] / 60})
+    (tmp_path / "tables").mkdir()
+    phenotypes.to_parquet(tmp_path / "tables" / "phenotypes.parquet")
+    flow.to_parquet(tmp_path / "tables" / "perfusion.parquet")
+    participants.to_csv(tmp_path / "participants.csv", index=False)
+    outcomes.to_csv(tmp_path / "outcomes.csv", index=False)
+    settings = AnalysisSettings(
+        phenotypes=(FLOW, "lvef_pct"),
+        conditions=("heart_failure", "death"),
+        covariates=("sex",),
+        permutations=19,
+        participants_csv=tmp_path / "participants.csv",
+        outcomes_csv=tmp_path / "outcomes.csv",
+    )
+    for stage, table in ((associate, "associations"), (risk, "hazards")):
+        assert stage(tmp_path, settings)["status"] == "done"
+        rows = pd.read_parquet(tmp_path / "tables" / "estimates" / f"{table}.parquet")
+        scaled = rows[rows["scale"] == "per_sd"] if (rows["scale"] == "per_sd").any() else rows
+        ours, theirs = (scaled[scaled["exposure"] == name]["estimate"].to_numpy() for name in (FLOW, "lvef_pct"))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    before = estimates_key(tmp_path, settings)
+    flow.assign(**{FLOW: 1.0}).to_parquet(tmp_path / "tables" / "perfusion.parquet")
+    assert estimates_key(tmp_path, settings) != before
