@@ -3,7 +3,7 @@
 The residue is a sum, with weights of at least zero, of pieces that stay at one for a transit time and then fall to zero
 on the way to the next. A residue free to rise fits noise with a spike at its start, which is where flow is read: free
 B-splines read three times the flow at rest. With the constraint, noiseless flow up to 3 mL/min/g is right within 1 %
-(6 % low at 4.5). At SNR 20 it is 3 to 5 % high up to 1.5, or 15 to 22 % where noise makes the delay a step too long, and
+(6 % low at 4.5). At SNR 20 it is 3 to 5 % high up to 1.5, 15 to 22 % where noise makes the delay a step too long, and
 a quarter too low at 4.5; on the published rest map 14 % high (benchmarks/perfusion.py, ``other_models``).
 
 Reference:
