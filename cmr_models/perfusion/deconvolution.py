@@ -3,13 +3,8 @@
 The residue is a sum, with weights of at least zero, of pieces that stay at one for a transit time and then fall to zero
 on the way to the next. A residue free to rise fits noise with a spike at its start, which is where flow is read: free
 B-splines read three times the flow at rest. With the constraint, noiseless flow up to 3 mL/min/g is right within 1 %
-<<<<<<< HEAD
-(6 % low at 4.5). At SNR 20 it is 3 to 5 % high up to 1.5, or 15 to 22 % where noise makes the delay a step too long,
-and a quarter too low at 4.5; on the published rest map 14 % high (benchmarks/perfusion.py, ``other_models``).
-=======
 (6 % low at 4.5). At SNR 20 it is 3 to 5 % high up to 1.5, 15 to 22 % where noise makes the delay a step too long, and
 a quarter too low at 4.5; on the published rest map 14 % high (benchmarks/perfusion.py, ``other_models``).
->>>>>>> perfusion
 
 Reference:
     Jerosch-Herold et al. 2002, doi:10.1118/1.1473135 (model-independent deconvolution, with a falling residue); Lawson
