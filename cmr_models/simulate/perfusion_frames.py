@@ -1,0 +1,107 @@
+"""Where the series of a simulated perfusion scan lie, and what holds of each frame: the same in every file format.
+
+Within a series the proton-density frames come first, at a low flip angle and without saturation delay; the second echo
+of the input has its own echo time. Each frame carries the clock time of its beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
+
+Floats = npt.NDArray[np.float64]
+
+SLICE_SPACING_MM = 16.0
+THICKNESS_MM = 8.0
+ROW_DIR = np.array([0.71, 0.61, -0.35]) / np.linalg.norm([0.71, 0.61, -0.35])
+COL_DIR = np.cross(np.cross(ROW_DIR, [0.05, 0.45, -0.89]), ROW_DIR)
+COL_DIR /= np.linalg.norm(COL_DIR)
+_TOWARDS_APEX = np.cross(COL_DIR, ROW_DIR)  # to the left, the front and down
+_SECONDS_OF_DAY = 86400
+
+
+@dataclass(frozen=True)
+class PlacedSeries:
+    """One series of a scan.
+
+    Attributes:
+        acquired: what was acquired.
+        description: as on the scanner's console.
+        number: of the series.
+        slice: of its sequence, from the base.
+        arterial: the arterial input, or else the myocardium.
+        centre_mm: ``(3,)`` of the image, LPS.
+    """
+
+    acquired: SimulatedSeries
+    description: str
+    number: int
+    slice: int
+    arterial: bool
+    centre_mm: Floats
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a series.
+
+    Attributes:
+        clock_s: of the day, below 86400.
+        flip_deg: flip angle.
+        saturation_ms: from the saturation to the first pulse; 0 for proton density, which has none.
+        echo_ms: echo time.
+        echo: from 0.
+        beat: from 0 for the first of proton density, then on; both echoes have the same.
+        proton_density: taken before the bolus, without saturation.
+    """
+
+    clock_s: float
+    flip_deg: float
+    saturation_ms: float
+    echo_ms: float
+    echo: int
+    beat: int
+    proton_density: bool
+
+
+def placed_series(scan: SimulatedScan, *, stress: bool, first_number: int) -> Iterator[PlacedSeries]:
+    """The myocardial series from base to apex, then the arterial input's in the middle of them.
+
+    Args:
+        scan: what was acquired.
+        stress: names the series so.
+        first_number: of the first series; the others follow.
+    """
+    state, n = "STRESS" if stress else "REST", len(scan.myocardium)
+    for k, (level, one) in enumerate(scan.myocardium.items()):
+        place_mm = (k - (n - 1) / 2) * SLICE_SPACING_MM
+        yield PlacedSeries(one, f"{state}_perf_SAX_{level}", first_number + k, k, False, place_mm * _TOWARDS_APEX)
+    yield PlacedSeries(scan.aif, f"{state}_perf_AIF", first_number + n, 0, True, np.zeros(3))
+
+
+def frames(one: SimulatedSeries, clock_s: float) -> tuple[npt.NDArray[np.float32], list[Frame]]:
+    """Images ``(frame, row, col)`` and what holds of each: proton density, then echo by echo.
+
+    Args:
+        one: what was acquired.
+        clock_s: of the day, of the first beat after the proton density.
+    """
+    readout = one.acquisition.readout
+    density = np.moveaxis(one.proton_density, -1, 0)
+    echoes = [np.moveaxis(echo, -1, 0) for echo in one.images]
+    before_s = clock_s - float(np.median(np.diff(one.time_s))) * np.arange(len(density), 0, -1)
+    told = [
+        Frame(t % _SECONDS_OF_DAY, readout.proton_density.flip_deg, 0.0, readout.echo_ms[0], 0, k, True)
+        for k, t in enumerate(before_s)
+    ]
+    for echo, echo_ms in enumerate(readout.echo_ms):
+        told += [
+            Frame(t % _SECONDS_OF_DAY, readout.flip_deg, readout.saturation_ms, echo_ms, echo, beat, False)
+            for beat, t in enumerate(clock_s + one.time_s, start=len(density))
+        ]
+    return np.concatenate([density, *echoes]), told

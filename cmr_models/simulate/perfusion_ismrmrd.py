@@ -1,0 +1,196 @@
+"""A simulated perfusion scan as one ISMRMRD file of reconstructed images (``pip install cmr-cohort[ismrmrd]``).
+
+Four groups of images under ``dataset``, each with its own matrix or preparation: ``myocardium``,
+``myocardium_proton_density``, ``aif`` and ``aif_proton_density``. Pixels are the float32 magnitudes as simulated, row
+by row. In the header of an image:
+
+- ``set`` is the sequence, 0 for the myocardium and 1 for the arterial input, as are the encodings of the XML header;
+- ``slice`` counts from the base, ``contrast`` the echoes, ``repetition`` the beats from the first of proton density;
+- ``acquisition_time_stamp`` is in milliseconds since midnight;
+- ``position`` is the centre of the image, ``read_dir`` runs along a row and ``phase_dir`` down a column (LPS, mm);
+- ``image_series_index`` and ``image_index`` are the SeriesNumber and InstanceNumber of the DICOM files.
+
+Its attributes hold echo time, saturation delay (InversionTime, 0 for proton density), flip angle and repetition time.
+
+Reference: Inati et al., ISMRM Raw data format, MRM 2017;77:411; image header: ismrmrd.readthedocs.io, "Image Data".
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmr_models.simulate.dicom import Session
+from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
+from cmr_models.simulate.perfusion_frames import (
+    COL_DIR,
+    ROW_DIR,
+    THICKNESS_MM,
+    Frame,
+    PlacedSeries,
+    frames,
+    placed_series,
+)
+
+_FIELD_T, _RESONANCE_HZ = 1.5, 63_670_000  # as in the DICOM files
+_SEQUENCES = ("myocardium", "aif")
+
+
+def write_ismrmrd(
+    scan: SimulatedScan,
+    file: Path,
+    session: Session,
+    *,
+    stress: bool,
+    start_s: float = 600.0,
+    first_number: int = 40,
+) -> None:
+    """Write every image of a scan, with an XML header, to a new ISMRMRD file.
+
+    Args:
+        scan: what was acquired.
+        file: to write; never one that exists.
+        session: the visit it belongs to.
+        stress: names the series so.
+        start_s: of the first beat, after the session's start.
+        first_number: of the first series; the others follow.
+
+    Raises:
+        ModuleNotFoundError: if the package ismrmrd is not installed.
+        FileExistsError: if the file exists.
+        ValueError: for a scan without myocardial series.
+    """
+    if not scan.myocardium:
+        raise ValueError("a dual-sequence scan needs at least one myocardial series, got none")
+    ismrmrd = _package()
+    content = io.BytesIO()  # whole or not at all
+    with ismrmrd.Dataset(content) as dataset:
+        dataset.write_xml_header(_header(ismrmrd.xsd, scan, session).toXML())
+        for placed in placed_series(scan, stress=stress, first_number=first_number):
+            for group, image in _images(ismrmrd, placed, session.start_s + start_s):
+                dataset.append_image(group, image)
+    with file.open("xb") as target:
+        target.write(content.getbuffer())
+
+
+def _package() -> Any:
+    try:
+        import ismrmrd
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "writing ISMRMRD needs the package ismrmrd: pip install cmr-cohort[ismrmrd]"
+        ) from error
+    return ismrmrd
+
+
+def _images(ismrmrd: Any, placed: PlacedSeries, clock_s: float) -> Iterator[tuple[str, Any]]:
+    """Group and image of each frame of a series."""
+    pixels, told = frames(placed.acquired, clock_s)
+    for k, (image, frame) in enumerate(zip(pixels, told, strict=True)):
+        made = ismrmrd.Image.from_array(
+            np.ascontiguousarray(image, np.float32),
+            transpose=False,
+            image_index=k + 1,
+            image_type=ismrmrd.IMTYPE_MAGNITUDE,
+            **_place(placed),
+            **_counters(placed, frame),
+        )
+        made.meta = _attributes(placed, frame)
+        yield _SEQUENCES[placed.arterial] + "_proton_density" * frame.proton_density, made
+
+
+def _place(placed: PlacedSeries) -> dict[str, tuple[float, ...]]:
+    return {
+        "field_of_view": _field_of_view_mm(placed.acquired),
+        "position": tuple(placed.centre_mm),
+        "read_dir": tuple(ROW_DIR),
+        "phase_dir": tuple(COL_DIR),
+        "slice_dir": tuple(np.cross(ROW_DIR, COL_DIR)),
+    }
+
+
+def _counters(placed: PlacedSeries, frame: Frame) -> dict[str, int]:
+    return {
+        "set": int(placed.arterial),
+        "slice": placed.slice,
+        "contrast": frame.echo,
+        "repetition": frame.beat,
+        "image_series_index": placed.number,
+        "acquisition_time_stamp": round(frame.clock_s * 1000),
+    }
+
+
+def _attributes(placed: PlacedSeries, frame: Frame) -> dict[str, Any]:
+    return {
+        "DataRole": "Image",
+        "SeriesDescription": placed.description,
+        "ImageRowDir": [float(v) for v in ROW_DIR],
+        "ImageColumnDir": [float(v) for v in COL_DIR],
+        "EchoTime": float(frame.echo_ms),
+        "InversionTime": float(frame.saturation_ms),
+        "FlipAngle": float(frame.flip_deg),
+        "RepetitionTime": float(placed.acquired.acquisition.readout.tr_ms),
+    }
+
+
+def _header(xsd: Any, scan: SimulatedScan, session: Session) -> Any:
+    """The XML header: visit, scanner and an encoding for each sequence."""
+    return xsd.ismrmrdHeader(
+        version=1,
+        subjectInformation=xsd.subjectInformationType(
+            patientID=session.participant, patientWeight_kg=session.weight_kg, patientGender=session.sex
+        ),
+        studyInformation=xsd.studyInformationType(
+            studyDate=_xml_date(session.date), studyInstanceUID=session.study_uid, bodyPartExamined="HEART"
+        ),
+        measurementInformation=xsd.measurementInformationType(
+            patientPosition=xsd.patientPositionType.HFS, frameOfReferenceUID=session.frame_of_reference_uid
+        ),
+        acquisitionSystemInformation=xsd.acquisitionSystemInformationType(systemFieldStrength_T=_FIELD_T),
+        experimentalConditions=xsd.experimentalConditionsType(H1resonanceFrequency_Hz=_RESONANCE_HZ),
+        encoding=[
+            _encoding(xsd, next(iter(scan.myocardium.values())), 0, len(scan.myocardium)),
+            _encoding(xsd, scan.aif, 1, 1),
+        ],
+    )
+
+
+def _xml_date(day: str) -> Any:
+    from xsdata.models.datatype import XmlDate
+
+    return XmlDate.from_date(date.fromisoformat(day))
+
+
+def _encoding(xsd: Any, one: SimulatedSeries, sequence: int, n_slices: int) -> Any:
+    """Of one sequence; simulated as an image, it is encoded on the grid of the image."""
+    echoes, rows, cols, beats = one.images.shape
+    x, y, z = _field_of_view_mm(one)
+    space = xsd.encodingSpaceType(
+        matrixSize=xsd.matrixSizeType(x=cols, y=rows, z=1), fieldOfView_mm=xsd.fieldOfViewMm(x=x, y=y, z=z)
+    )
+
+    def limit(first: int, last: int) -> Any:
+        return xsd.limitType(minimum=first, maximum=last, center=first)
+
+    return xsd.encodingType(
+        encodedSpace=space,
+        reconSpace=space,
+        encodingLimits=xsd.encodingLimitsType(
+            slice=limit(0, n_slices - 1),
+            contrast=limit(0, echoes - 1),
+            repetition=limit(0, one.proton_density.shape[-1] + beats - 1),
+            set=limit(sequence, sequence),
+        ),
+        trajectory=xsd.trajectoryType.CARTESIAN,
+    )
+
+
+def _field_of_view_mm(one: SimulatedSeries) -> tuple[float, float, float]:
+    """Along a row, down a column, across the slice."""
+    rows, cols = one.images.shape[1:3]
+    return cols * one.acquisition.pixel_mm, rows * one.acquisition.pixel_mm, THICKNESS_MM
