@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cmr_models import grid, zoo
 from cmr_models.cinema_segmentation import CinemaSegmenter
 from cmr_models.contracts import cine_study, cine_view
-from cmr_models.memory_reuse import give_back_freed_memory, keep_freed_memory
+from cmr_models.memory_reuse import give_back_freed_memory, keep_freed_memory, share_one_arena
 from cmr_models.nets import build
 from cmr_models.nets.vit import ChannelNorm
 from cmr_models.scan import Scan
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="a published segmentation folder, or one of our own")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "inference.json")
     arguments = parser.parse_args()
+    share_one_arena()
     torch.set_num_threads(1 if not _CUDA else torch.get_num_threads())
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.weights or random_model(Path(folder) / "model", arguments.size)

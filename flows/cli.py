@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cmr_models.memory_reuse import share_one_arena
 from flows.models import models
 from flows.training import pretrain
 
@@ -31,6 +32,7 @@ _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kuber
 @click.version_option(package_name="cmr-cohort")
 def main() -> None:
     """From the raw cardiac MR archive of a biobank to published tables."""
+    share_one_arena()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 PROFILES = ("in-process", "local", "cuda", "slurm", "kubernetes")
+_ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # see cmr_models.memory_reuse.share_one_arena
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
@@ -55,6 +56,7 @@ def slurm_cluster(options: dict[str, Any]) -> Any:
         "processes": 1,
         "memory": "16GB",
         "walltime": "08:00:00",
+        "job_script_prologue": [f"export {name}={value}" for name, value in _ONE_ARENA.items()],
         "worker_extra_args": ["--lifetime", "7h45m", "--lifetime-stagger", "5m", "--nthreads", "1"],
     }
     return SLURMCluster(**(defaults | options))
@@ -74,7 +76,7 @@ def _local_cluster(workers: int | None, options: dict[str, Any]) -> Any:
         threads_per_worker=1,
         processes=True,
         dashboard_address=":0",  # any free port
-        env=_ONE_THREAD,
+        env=_ONE_THREAD | _ONE_ARENA,
         **options,
     )
 
