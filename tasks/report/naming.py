@@ -17,6 +17,10 @@ _FULL = {
     "rvef": "RV ejection fraction",
     "heart_rate": "Heart rate",
     "bsa": "Body surface area",
+    "lax_2c_mapse": "MAPSE, 2-chamber",
+    "lax_4c_mapse": "MAPSE, 4-chamber",
+    "lax_2c_axis_shortening": "Long-axis shortening, 2-chamber",
+    "lax_4c_axis_shortening": "Long-axis shortening, 4-chamber",
     "mbf_rest": "Myocardial blood flow at rest",
     "mbf_stress": "Myocardial blood flow at stress",
     "mpr": "Myocardial perfusion reserve",
@@ -38,7 +42,7 @@ _SHORT = {
 }
 _REASONS = {"small_cell": "suppressed, small cell", "secondary": "suppressed, complementary"}
 _GROUPINGS = {"bmi_class": "Body mass index", "centre": "Imaging centre", "age_band": "Age (years)"}
-_UNITS = ("_l_min", "_ml", "_g", "_pct", "_bpm", "_m2", "_cm2", "_ml_s", "_ml_m2", "_g_m2", "_g_ml", "_ml_min_g")
+_UNITS = ("_l_min", "_ml", "_mm", "_g", "_pct", "_bpm", "_m2", "_cm2", "_ml_s", "_ml_m2", "_g_m2", "_g_ml", "_ml_min_g")
 
 
 def full_name(column: str) -> str:
