@@ -23,6 +23,7 @@ from cmr_models.perfusion.status import AT_BOUND, OK
 from cmr_models.perfusion_contrast import Contrast, blood_contrast, tissue_contrast
 from cmr_models.perfusion_phenotypes import QUANTITIES
 from cmr_models.perfusion_series import GRID_S, FirstPass, common_grid, first_pass, still
+from cmr_models.perfusion_wall import blank_bounded_flow, counted, surely_wall
 from cmr_models.reasons import StudyRejected
 
 VERSION = 2
@@ -34,9 +35,6 @@ _COUNTED = (OK, AT_BOUND)
 
 _FEWEST_INPUT_PIXELS = 15
 _PARALLEL = 0.98  # cosine between directions of images that count as parallel
-_FEWEST_WALL_PIXELS = 30
-_FEWEST_SEGMENT_PIXELS = 5
-_DEPTHS_PX = (2.1, 1.5, 1.0)
 _TOWARDS_ANTERIOR = np.array([0.0, -1.0, 1.0]) / np.sqrt(2.0)
 """The anterior wall of the left ventricle faces the front and the head (LPS)."""
 
@@ -105,6 +103,8 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
     maps = _maps(tissue, blood, given, views[""], features)
     usable = np.isin(maps["status"].values, _COUNTED) & counted(given, found.segment)
     tables = {name: aha.statistics(maps[name].values.astype(float), found, usable=usable) for name in QUANTITIES}
+    if blank_bounded_flow(tables):
+        limits.add("segment_flow_at_bound")
     curves = _segment_curves(tissue, found)
     dataset = _dataset(maps, given, found, mask, heart, blood, curves)
     dataset.attrs = {
@@ -341,29 +341,6 @@ def _maps(
         for name in out:
             out[name][k, rows, cols] = fitted[name].values
     return {name: xr.DataArray(values, dims=("slice", "row", "col")) for name, values in out.items()}
-
-
-def surely_wall(wall: Mask) -> Mask:
-    """The innermost pixels of the wall ``(row, col)``: as far from blood and fat as leaves 30 of them, or all."""
-    depth = ndimage.distance_transform_edt(wall)
-    for deeper in _DEPTHS_PX:
-        inner = depth > deeper
-        if inner.sum() >= _FEWEST_WALL_PIXELS:
-            return np.asarray(inner)
-    return wall
-
-
-def counted(labels: Labels, segment: npt.NDArray[np.uint8]) -> Mask:
-    """Wall pixels whose flow counts, ``(slice, row, col)``: those at a border show blood or fat as well.
-
-    A segment that keeps fewer than 5 pixels so, as in a thin wall, counts all that do not touch the pool.
-    """
-    wall = labels == MYOCARDIUM
-    inner = np.stack([ndimage.distance_transform_edt(plane) > 1 for plane in wall])
-    kept = np.bincount(segment[inner], minlength=17)
-    thin = kept[segment] < _FEWEST_SEGMENT_PIXELS
-    beside_pool = ndimage.binary_dilation(labels == LV, np.ones((1, 3, 3), bool))
-    return np.asarray(np.where(thin, wall & ~beside_pool, inner), bool)
 
 
 def _region(labels: Labels, margin: int) -> tuple[slice, slice]:

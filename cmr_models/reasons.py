@@ -193,6 +193,12 @@ _TABLE: tuple[Reason, ...] = (
     # perfusion: the arterial input
     Reason("aif_no_bolus", "perfusion", "missing", "The arterial input shows no bolus."),
     Reason(
+        "segment_flow_at_bound",
+        "perfusion",
+        "flag",
+        "The flow of a segment stands at the highest that the fit allows: the segment is missing.",
+    ),
+    Reason(
         "aif_moved",
         "perfusion",
         "flag",

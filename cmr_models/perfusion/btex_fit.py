@@ -21,6 +21,7 @@ _DICTIONARY = (
     (0.0, 0.5, 1.0, 1.75),  # delay, s
 )
 _ROUNDS = (8, 6, 12)  # trial steps; the noise of each round is what the round before left
+HIGHEST_FLOW_ML_MIN_G = 8.0
 _PIXEL_ROUNDS = (8, 8)
 _FIRST_NOISE = 0.1  # of what the dictionary left: were all of it noise, the prior would explain itself
 _BLOCK = 512  # curves at a time, so that their arrays stay in the processor's cache
@@ -48,7 +49,7 @@ class Settings:
     """
 
     low: tuple[float, ...] = (0.05, 0.02, 0.1, 0.05, -0.5)
-    high: tuple[float, ...] = (8.0, 0.25, 4.0, 0.6, 3.0)
+    high: tuple[float, ...] = (HIGHEST_FLOW_ML_MIN_G, 0.25, 4.0, 0.6, 3.0)
     prior: tuple[float, ...] = (2.0, 0.092, 1.0, 0.212, 0.5)
     prior_sd: tuple[float, ...] = (1.0, 0.18, 0.3, 0.15, 0.12)
     pixel_sd: tuple[float, ...] = (1.0, 0.08, 0.15, 0.07, 0.05)
