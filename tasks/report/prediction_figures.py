@@ -37,10 +37,7 @@ def calibration_of_sets(table: pd.DataFrame) -> bytes | None:
     rows = _shown(table)
 
     def panel(axes: Axes, here: pd.DataFrame) -> None:
-        for k, (name, of_set) in enumerate(here.groupby("exposure", sort=False)):
-            marker, colour = MARKERS[k % len(MARKERS)], SERIES[k % len(SERIES)]
-            axes.plot(of_set["predicted"], of_set["estimate"], marker=marker, color=colour, markersize=3.5,
-                      linewidth=0.9, label=label(name, 24))  # fmt: skip
+        _lines(axes, here, "predicted")
         most = float(here[["predicted", "estimate"]].to_numpy(float).max())
         axes.plot([0, most], [0, most], color=QUIET, linewidth=0.8, linestyle="--")
         axes.set_xlabel("Predicted risk")
@@ -54,10 +51,7 @@ def net_benefit_of_sets(table: pd.DataFrame) -> bytes | None:
     rows = _shown(table)
 
     def panel(axes: Axes, here: pd.DataFrame) -> None:
-        for k, (name, of_set) in enumerate(here.groupby("exposure", sort=False)):
-            colour, marker = SERIES[k % len(SERIES)], MARKERS[k % len(MARKERS)]
-            axes.plot(of_set["threshold"], of_set["estimate"], marker=marker, color=colour, markersize=3.5,
-                      linewidth=0.9, label=label(name, 24))  # fmt: skip
+        _lines(axes, here, "threshold")
         everybody = here.drop_duplicates("threshold").sort_values("threshold")
         axes.plot(everybody["threshold"], everybody["treat_all"].clip(lower=-0.02), color=QUIET, linestyle="--",
                   linewidth=0.9, label="treat all")  # fmt: skip
@@ -66,6 +60,14 @@ def net_benefit_of_sets(table: pd.DataFrame) -> bytes | None:
         axes.set_ylabel("Net benefit")
 
     return _panels(rows, panel, 2.6, legend=True)
+
+
+def _lines(axes: Axes, here: pd.DataFrame, along: str) -> None:
+    """The estimates of each set against the column ``along``."""
+    for k, (name, of_set) in enumerate(here.groupby("exposure", sort=False)):
+        marker, colour = MARKERS[k % len(MARKERS)], SERIES[k % len(SERIES)]
+        axes.plot(of_set[along], of_set["estimate"], marker=marker, color=colour, markersize=3.5,
+                  linewidth=0.9, label=label(name, 24))  # fmt: skip
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
