@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ import pydicom
 from matplotlib.image import imread
 from matplotlib.path import Path as Polygon
 
+from cmr_models import zoo
 from cmr_models.contracts import LV, MYOCARDIUM, RV
 from cmr_models.segmentation import segment_sax
 from tasks.training_data import fold_patients
@@ -75,7 +77,7 @@ def cross_validation(folds: Mapping[str, str], pixel_mm: float | None = 1.32) ->
     rows = [
         {"fold": int(fold), "patient": name, **_one_patient(patients[name], model, pixel_mm)}
         for fold, model in folds.items()
-        for name in sorted(fold_patients(list(patients), int(fold), 5))
+        for name in _unseen(model, fold_patients(list(patients), int(fold), 5))
     ]
     return {"summary": _summary(rows), "patients": rows} if rows else {}
 
@@ -106,6 +108,8 @@ def guide_points(model: str) -> dict[str, float]:
     scores = defaultdict(list)
     sax = [sorted(p, key=lambda h: float(h.get("TriggerTime", 0))) for p in planes.values()]
     sax = [p for p in sax if "RVOT" not in p[0].SeriesDescription and "CH" not in p[0].SeriesDescription]
+    row, col = np.reshape(sax[0][0].ImageOrientationPatient, (2, 3)).astype(float)
+    sax.sort(key=lambda p: float(np.cross(row, col) @ np.asarray(p[0].ImagePositionPatient, float)))
     images = np.stack([[h.pixel_array for h in p] for p in sax], axis=1)
     labels = segment_sax(images, 1.40625, None, model)
     for frame in range(len(images)):
@@ -152,6 +156,15 @@ def dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
     """Overlap of two masks; 1 if both are empty."""
     total = int(a.sum()) + int(b.sum())
     return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def _unseen(model: str, out: set[str]) -> list[str]:
+    """The patients of a fold, in order; an error if the model's own card does not say that they were held out."""
+    entries = [entry for entry in zoo.card(model).training_data if entry.startswith("held out")]
+    seen = out - set(re.findall(r"SC-[\w-]+", " ".join(entries)))
+    if seen:
+        raise ValueError(f"{model} was not trained without {', '.join(sorted(seen))}")
+    return sorted(out)
 
 
 def _sunnybrook_patients() -> dict[str, list[Path]]:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV
+from cmr_models.end_slices import atrial_slices, not_enclosed, resting_rv
 
 Labels = npt.NDArray[np.uint8]
 
-_ENCLOSED = 0.5
-_CLOSING_WALL_MM = (
-    13.0  # a healthy wall at end-systole; next to hypertrophic ones, drawn basal slices had 0.4 of theirs
-)
-_FEWEST_SLICES = 5
-_CONTRACTED, _GROWN = 0.92, 1.02
 _IN_PLANE = np.zeros((3, 3, 3), bool)
 _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 _NEXT_SLICE = np.array([[False] * 3, [True] * 3, [False] * 3])  # of (frame, slice)
@@ -31,11 +24,8 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     Holes in it are filled: papillary muscles belong to the pool. Myocardium and right ventricle stay where they are
     the largest piece or at least a quarter of it, and near; a right ventricle only in slices that have a left one in
     the same frame or lie next to them (both bases descend), and not where the next slice has the inside of the left
-    one. Basal slices whose pool grows while the ventricle contracts show the atrium and lose their left ventricle,
-    and so do images at either end of the stack whose pool is enclosed by less than half as much wall as in the next
-    slice: a basal slice counts where myocardium surrounds at least half of the blood (Schulz-Menger et al. 2020, doi
-    10.1186/s12968-020-00610-6). Where the next slice's wall is hypertrophic, half of a healthy one's thickness is
-    enough.
+    one. At the ends of the stack, images that show atria and great vessels lose what was taken for a ventricle: see
+    :mod:`cmr_models.end_slices`.
 
     Args:
         labels: ``(frame, slice, row, col)``.
@@ -57,9 +47,9 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     walls = (part == MYOCARDIUM).reshape(by_slice.shape).sum(axis=(2, 3))
     chained = _chained(by_slice, walls.sum(axis=0), centre, reach_mm / pixel_mm)
     area = chained.sum(axis=(2, 3))
-    atrial = _atrial_slices(area)
+    atrial = atrial_slices(area)
     chained[:, atrial] = False
-    open_base = _not_enclosed(chained.sum(axis=(2, 3)), walls, _CLOSING_WALL_MM / pixel_mm)
+    open_base = not_enclosed(chained.sum(axis=(2, 3)), walls, pixel_mm)
     chained[open_base] = False
     part[open_base.reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
     lv = _without_holes(chained.reshape(pool.shape))
@@ -70,6 +60,9 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     for label, reach in ((MYOCARDIUM, rv_reach_mm), (RV, rv_reach_mm)):
         mask = part == label
         part[mask & ~_large_and_near(mask, centre, reach / pixel_mm)] = BACKGROUND
+    rv = part == RV
+    rest = resting_rv(*(mask.reshape(by_slice.shape).sum(axis=(2, 3)) for mask in (rv, lv)))
+    part[rv & rest.reshape(-1, 1, 1)] = BACKGROUND
     part[(part == LV) & ~lv] = BACKGROUND
     part[lv] = LV
     return stack.reshape(labels.shape)
@@ -175,54 +168,6 @@ def _chained(
             kept[:, k] = _largest_touching(pool[:, k], footprint)
             footprint = np.any(kept[:, k], axis=0)
     return kept
-
-
-def _atrial_slices(area: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """``(slice,)``: slices at the basal end whose pool ``area (frame, slice)`` is larger when the others' is smallest.
-
-    The basal end is the one with the larger pool. Nothing is said without two frames, five slices and a
-    contraction.
-    """
-    atrial = np.zeros(area.shape[1], bool)
-    run = np.flatnonzero(area.any(axis=0))
-    if len(area) < 2 or run.size < _FEWEST_SLICES:
-        return atrial
-    middle = area[:, run[run.size // 4 : -(run.size // 4)]].sum(axis=1)
-    full, empty = int(middle.argmax()), int(middle.argmin())
-    if middle[empty] > _CONTRACTED * middle[full]:
-        return atrial
-    largest = area.max(axis=0)
-    ends = largest[run[:2]].sum(), largest[run[-2:]].sum()
-    from_base = run if ends[0] > ends[1] else run[::-1]
-    for k in from_base[: run.size // 3]:
-        if area[empty, k] <= _GROWN * area[full, k]:
-            break
-        atrial[k] = True
-    return atrial
-
-
-def _not_enclosed(
-    pool_px: npt.NDArray[np.int64], wall_px: npt.NDArray[np.int64], closing_px: float
-) -> npt.NDArray[np.bool_]:
-    """``(frame, slice)``: images at the ends of each frame's run whose pool is not half enclosed.
-
-    The wall around a pool is its area over the perimeter of a disc as large as the pool; the next slice inwards says
-    how thick a wall that closes would be, up to ``closing_px``.
-    """
-    found = np.zeros(pool_px.shape, bool)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        thickness_px = wall_px / (2 * np.sqrt(np.pi * pool_px))
-    wanted_px = _ENCLOSED * np.minimum(thickness_px, closing_px)
-    for frame, present in enumerate(pool_px > 0):
-        run = np.flatnonzero(present)
-        if run.size < _FEWEST_SLICES:
-            continue
-        for inwards in (run, run[::-1]):
-            for k, following in itertools.pairwise(inwards[: run.size // 3 + 1]):
-                if thickness_px[frame, k] >= wanted_px[frame, following]:
-                    break
-                found[frame, k] = True
-    return found
 
 
 def _largest_touching(mask: npt.NDArray[np.bool_], footprint: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

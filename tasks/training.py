@@ -11,6 +11,7 @@ Reference: Tarvainen & Valpola, Mean teachers are better role models, NeurIPS 20
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -94,6 +95,9 @@ class _Run:
         if settings.start_from:
             self.network.load_state_dict(_weights_of(Path(settings.start_from)))
         self.teacher.load_state_dict(self.network.state_dict())
+        self.guide = self.teacher
+        if settings.teacher == "begun":
+            self.guide = copy.deepcopy(self.teacher)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -106,7 +110,7 @@ class _Run:
         crops, clean, possible, n_real = self._batch(rng, simulated, real)
         if n_real and self.step >= settings.teacher_from:
             possible[-n_real:] = narrowed(
-                possible[-n_real:], self._taught(clean[-n_real:]), settings.teacher_confidence
+                possible[-n_real:], self._named(self.guide, clean[-n_real:]), settings.teacher_confidence
             )
         for group in self.optimiser.param_groups:
             group["lr"] = settings.learning_rate * _rate(self.step, settings)
@@ -124,7 +128,7 @@ class _Run:
 
     def predicted(self, crops: Tensor) -> Tensor:
         """Labels ``(n, row, col)`` of the teacher for standardised ``crops (n, 1, row, col)``."""
-        return self._taught(crops.to(self.device)).argmax(1).cpu()
+        return self._named(self.teacher, crops.to(self.device)).argmax(1).cpu()
 
     def result(self) -> nn.Module:
         """The teacher, part of the way back to the weights that the training began with."""
@@ -175,9 +179,10 @@ class _Run:
     def _placed(self, crops: Tensor) -> Tensor:
         return crops.to(self.device).contiguous(memory_format=torch.channels_last)
 
-    def _taught(self, crops: Tensor) -> Tensor:
+    def _named(self, network: nn.Module, crops: Tensor) -> Tensor:
+        """Class probabilities."""
         with torch.no_grad(), self._precision():
-            return torch.softmax(self.teacher(crops).float(), dim=1)
+            return torch.softmax(network(crops).float(), dim=1)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.low_precision)
@@ -241,12 +246,10 @@ def _real_images(settings: TrainingSettings) -> tuple[ImagePool | None, ImagePoo
     if not settings.real:
         return None, None
     pool = real_pool(Path(settings.real), settings.real_pixel_mm)
-    pool = pool.of(np.array([name not in settings.real_excluded for name in pool.patient]))
-    if settings.fold < 0:
-        return pool, None
-    out = fold_patients(pool.patient, settings.fold, settings.n_folds)
+    out = fold_patients(pool.patient, settings.fold, settings.n_folds) if settings.fold >= 0 else set()
     held_out = np.array([name in out for name in pool.patient])
-    return pool.of(~held_out), pool.of(held_out)
+    excluded = np.array([name in settings.real_excluded for name in pool.patient])
+    return pool.of(~held_out & ~excluded), pool.of(held_out) if out else None
 
 
 def _card(

@@ -36,7 +36,8 @@ class TrainingSettings:
     ``real_excluded`` names patients to leave out, as their drawings are wrong. ``loose_endocardium``: see
     :func:`tasks.training_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
     :func:`tasks.training_data.small_pools_first`. ``real_strength``: how strongly real images are varied, relative to
-    ``augmentation``, which simulated ones need.
+    ``augmentation``, which simulated ones need. ``teacher``: what names the classes that real drawings leave open, the
+    running mean of the weights or those that the training began with.
     """
 
     task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
@@ -59,6 +60,7 @@ class TrainingSettings:
     start_share: float = 0.0
     steps: int = 4000
     simulated_steps: int = 1500
+    teacher: Literal["mean", "begun"] = "mean"
     teacher_from: int = 500
     teacher_confidence: float = 0.8
     batch: int = 16
@@ -102,6 +104,8 @@ def checked(settings: TrainingSettings) -> TrainingSettings:
             raise ValueError(f"{name} must be from 0 to 1, got {getattr(settings, name)}")
     if settings.start_share and not settings.start_from:
         raise ValueError("start_share keeps a part of the weights of start_from (`--init`), which is not given")
+    if settings.teacher == "begun" and not settings.start_from:
+        raise ValueError("the teacher is to be start_from (`--init`), which is not given")
     return settings
 
 

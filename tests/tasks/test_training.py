@@ -135,6 +135,20 @@ def test_a_share_of_the_weights_begun_with_can_be_kept(cache: Path, tmp_path: Pa
         train(replace(_settings(cache), start_share=0.25), tmp_path / "from_nothing")
 
 
+def test_the_weights_begun_with_can_name_what_drawings_leave_open(cache: Path, real: Path, tmp_path: Path) -> None:
+    first = train(_settings(cache), tmp_path / "first")
+    later = replace(_settings(cache, real), start_from=str(first), simulated_steps=0, teacher_from=0)
+    begun = {name: value.float() for name, value in _weights(first).items()}
+    for teacher in ("mean", "begun"):
+        run = training._Run(replace(later, teacher=teacher), tmp_path)
+        for _ in range(3):
+            run.advance(simulated_pool(cache, "sax", 50, seed=3), real_pool(real, 1.32))
+        kept = all(torch.equal(value, begun[name]) for name, value in run.guide.state_dict().items())
+        assert kept == (teacher == "begun")
+    with pytest.raises(ValueError, match="--init"):
+        train(replace(_settings(cache), teacher="begun"), tmp_path / "from_nothing")
+
+
 def test_real_images_can_be_varied_less_than_simulated_ones(cache: Path, real: Path, tmp_path: Path) -> None:
     settings = replace(_settings(cache, real), real_strength=0.0, real_share=1.0, simulated_steps=0)
     pool = real_pool(real, settings.real_pixel_mm)
@@ -154,6 +168,18 @@ def test_every_patient_is_held_out_in_exactly_one_fold() -> None:
     patients = [f"P{k}" for k in range(11)]
     folds = [fold_patients(patients, fold, 5) for fold in range(5)]
     assert sorted(name for fold in folds for name in fold) == sorted(patients)
+
+
+def test_leaving_out_a_patient_moves_no_other_into_another_fold(real: Path) -> None:
+    def held_out(excluded: tuple[str, ...]) -> set[str]:
+        settings = TrainingSettings(real=str(real), fold=1, n_folds=2, real_excluded=excluded)
+        used, out = training._real_images(settings)
+        assert used is not None and out is not None
+        assert not set(used.patient) & (set(out.patient) | set(excluded))
+        return set(out.patient)
+
+    patients = sorted(set(real_pool(real, 1.32).patient))
+    assert held_out(()) == held_out((patients[0],)) == set(patients[1::2])
 
 
 def test_a_drawn_pool_leaves_only_what_the_distance_allows() -> None:

@@ -1,0 +1,54 @@
+"""Atria and vessels at the ends of a stack, told by areas over the cycle."""
+
+import numpy as np
+import pytest
+
+from cmr_models.end_slices import resting_rv
+
+_FILL = np.array([1.0, 0.9, 0.6, 0.4, 0.7, 1.0])  # frames; the fourth is end-systole
+_LV = np.array([0, 900, 1500, 1400, 1200, 800, 300])  # slices, from the base
+_RV = np.array([0, 2000, 1900, 1500, 1000, 500, 100])
+
+
+def _areas(full: np.ndarray, share: np.ndarray | float = 1.0) -> np.ndarray:
+    """``(frame, slice)``; ``share`` of the contraction that each slice takes part in."""
+    return np.rint(full * (1 - share * (1 - _FILL[:, None]))).astype(int)
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_a_right_ventricle_that_contracts_stays(turned: int) -> None:
+    assert not resting_rv(_areas(_RV)[:, ::turned], _areas(_LV)[:, ::turned]).any()
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_a_basal_slice_that_rests_is_ventricle_only_while_the_heart_is_full(turned: int) -> None:
+    rv = _areas(_RV, np.array([1, 0.1, 1, 1, 1, 1, 1]))
+    rest = resting_rv(rv[:, ::turned], _areas(_LV)[:, ::turned])[:, ::turned]
+    assert rest[:, 1].tolist() == [False, False, True, True, False, False]
+    assert not np.delete(rest, 1, axis=1).any()
+
+
+def test_beyond_the_left_ventricle_what_rests_is_a_vessel_in_every_frame() -> None:
+    full = np.array([1500, *_RV[1:]])
+    rest = resting_rv(_areas(full, np.array([0.0, 1, 1, 1, 1, 1, 1])), _areas(_LV))
+    assert rest[:, 0].all() and not rest[:, 1:].any()
+
+
+def test_what_rests_at_the_apex_is_no_ventricle() -> None:
+    rest = resting_rv(_areas(_RV, np.array([1, 1, 1, 1, 1, 1, 0.0])), _areas(_LV))
+    assert rest[:, 6].all() and not rest[:, :6].any()
+
+
+def test_resting_slices_between_contracting_ones_stay() -> None:
+    assert not resting_rv(_areas(_RV, np.array([1, 1, 0.0, 1, 1, 1, 1])), _areas(_LV)).any()
+
+
+def test_a_right_ventricle_that_rests_all_over_is_left_alone() -> None:
+    assert not resting_rv(_areas(_RV, 0.05), _areas(_LV)).any()
+
+
+def test_one_frame_few_slices_and_nothing_at_all_say_nothing() -> None:
+    assert not resting_rv(_areas(_RV)[:1], _areas(_LV)[:1]).any()
+    assert not resting_rv(_areas(_RV)[:, :4], _areas(_LV)[:, :4]).any()
+    assert not resting_rv(np.zeros((6, 7), int), _areas(_LV)).any()
+    assert not resting_rv(_areas(_RV), np.zeros((6, 7), int)).any()
