@@ -4,9 +4,9 @@
 
 The peer is the published implementation as its authors' script runs it (Fu et al., MIT): the same architecture and
 weights, float32 parameters under bf16 autocast, one frame at a time, scaling and end padding for each frame, channel
-norms that return contiguous channel-first maps, memory as the C library hands it out. Its attention is fused like ours
-(timm's default), and studies are already cropped and resampled for it, which its script expects. Ours goes from a
-published study in the cohort's own format to a published prediction on the study's own grid. Weights are drawn from a
+norms that return contiguous channel-first maps, memory as the C library hands it out. Its attention is torch's fused
+kernel (timm's default), and studies are already cropped and resampled for it, which its script expects. Ours goes from
+a published study in the cohort's own format to a published prediction on the study's own grid. Weights are drawn from a
 seed unless a folder is given; they change no time. On a processor times are processor seconds of one thread, in one
 process, all three in turns and the best of each; on a GPU they are seconds on the clock, and the share of time without
 work, images/s and the share of the measured bf16 peak are given too.

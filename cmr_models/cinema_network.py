@@ -15,6 +15,7 @@ from cmr_models import grid, placement, zoo
 from cmr_models.grid import Grid
 from cmr_models.heart_box import Middle
 from cmr_models.memory_reuse import keep_freed_memory
+from cmr_models.nets.on_processor import take_shorter_ways
 from cmr_models.nets.vit import ChannelNorm
 from cmr_models.placed_network import PlacedNetwork
 from cmr_models.scan import Scan
@@ -35,6 +36,7 @@ class CinemaNetwork(PlacedNetwork):
         self.network.to(self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
+            take_shorter_ways(self.network)
         self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
         if self._casts and self.precision != torch.float32:
             lower_precision(self.network, self.precision)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cmr_models.nets.on_processor import activated, pointwise, shortcut_beside, smallest_alike
 from cmr_models.nets.views import crop_to, prepare, real_slices, real_tokens
 from cmr_models.nets.vit import ChannelNorm, Encoder, TokenConfig, Tokeniser, conv, in_full, init_weights, run
 
@@ -43,6 +44,8 @@ class ConvUNetRConfig(TokenConfig):
 class ResidualConv(nn.Module):
     """Norm, GELU, 3 x 3 (x 3) convolution, twice, beside an identity (1 x 1 if channels change)."""
 
+    shorter = False
+
     def __init__(self, n_in: int, n_out: int, n_dims: int, dropout: float) -> None:
         super().__init__()
         self.norm1 = ChannelNorm(n_in)
@@ -54,9 +57,24 @@ class ResidualConv(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
         """(B, C, X, Y[, Z]) to (B, C', X, Y[, Z]); ``real`` (B, 1, 1, 1, Z) is 0 at slices to leave out."""
-        inner = self.conv1(_masked(F.gelu(self.norm1(x)), real))
-        inner = self.conv2(_masked(self.dropout(F.gelu(self.norm2(inner))), real))
-        return self.shortcut(x) + inner  # type: ignore[no-any-return]
+        if self.shorter and x.shape[1] == 1 and real is None:
+            return self._of_one_channel(x)
+        return self.shortcut(x) + self._inner(x, real)  # type: ignore[no-any-return]
+
+    def _inner(self, x: Tensor, real: Tensor | None) -> Tensor:
+        inner = self.conv1(_masked(self._activated(self.norm1, x, self.conv1), real))
+        inner = self.dropout(self._activated(self.norm2, inner, self.conv2))
+        return self.conv2(_masked(inner, real))  # type: ignore[no-any-return]
+
+    def _activated(self, norm: ChannelNorm, x: Tensor, convolution: nn.Module) -> Tensor:
+        if self.shorter:
+            return activated(norm, x, convolution.weight.dtype)  # type: ignore[arg-type]
+        return F.gelu(norm(x))
+
+    def _of_one_channel(self, image: Tensor) -> Tensor:
+        """A norm over one channel leaves a constant, whatever the image: its convolutions are run on a small one."""
+        constant = image.new_zeros(1, 1, *smallest_alike(image.shape[2:]))
+        return shortcut_beside(self.shortcut, image, self._inner(constant, None))
 
 
 class UpBlock(nn.Module):
@@ -99,6 +117,8 @@ class UpPath(nn.Module):
 
 class ConvUNetR(nn.Module):
     """Any non-empty subset of the views to logits at the resolution of each image."""
+
+    shorter = False
 
     def __init__(self, config: ConvUNetRConfig) -> None:
         super().__init__()
@@ -150,7 +170,8 @@ class ConvUNetR(nn.Module):
         pairs = zip(self.dec_conv_blocks_dict[view], maps, strict=True)  # type: ignore[call-overload]
         *coarse, x = [run(block, level, real, save_memory=save) for block, level in pairs]
         x = self.decoder_dict[view](x, [*reversed(coarse), None, fine], real)  # nothing joins at 1/2
-        return in_full(self.pred_head_dict[view], x)
+        head = self.pred_head_dict[view]
+        return pointwise(head, x) if self.shorter else in_full(head, x)
 
 
 def _image_block(config: ConvUNetRConfig, view: str) -> ResidualConv:
