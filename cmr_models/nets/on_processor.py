@@ -74,13 +74,22 @@ def activated(norm: nn.LayerNorm, x: Tensor, precision: torch.dtype) -> Tensor:
     to memory and back three times.
     """
     voxels = x.movedim(1, -1)  # (B, X, Y[, Z], C)
-    flat = voxels.reshape(-1, x.shape[1])
-    answer = flat.new_empty(flat.shape, dtype=precision)
-    n_rows = max(1, _CACHED // x.shape[1])
-    for part, into in zip(torch.split(flat, n_rows), torch.split(answer, n_rows), strict=True):
+    answer = torch.empty(voxels.shape, dtype=precision, device=x.device)
+    n_planes = max(1, _CACHED // voxels[:, 0].numel())
+    for part, into in zip(torch.split(voxels, n_planes, 1), torch.split(answer, n_planes, 1), strict=True):
         exact = part.to(norm.weight.dtype)
         into.copy_(F.gelu(F.layer_norm(exact, norm.normalized_shape, norm.weight, norm.bias, norm.eps)))
-    return answer.view(voxels.shape).movedim(-1, 1)
+    return answer.movedim(-1, 1)
+
+
+def first_slices(x: Tensor, depth: int | None) -> Tensor:
+    """The first ``depth`` slices of (B, C, X, Y, Z), all if there are fewer or it is None."""
+    return x if depth is None else x[..., :depth]
+
+
+def further(depth: int | None, n_slices: int) -> int | None:
+    """``depth`` and ``n_slices`` more; None, which stands for all, stays."""
+    return None if depth is None else depth + n_slices
 
 
 def smallest_alike(size: Sequence[int]) -> list[int]:

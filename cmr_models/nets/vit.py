@@ -342,7 +342,7 @@ def conv(
     return kind(n_in, n_out, kernel, stride=stride, padding=padding, groups=groups)  # type: ignore[arg-type]
 
 
-def run(module: nn.Module, *inputs: Tensor | None, save_memory: bool) -> Tensor:
+def run(module: nn.Module, *inputs: Tensor | int | None, save_memory: bool) -> Tensor:
     """``module(*inputs)``; with ``save_memory`` activations are computed again in the backward pass."""
     if save_memory and module.training and torch.is_grad_enabled():
         return checkpoint(module, *inputs, use_reentrant=False)  # type: ignore[no-any-return]

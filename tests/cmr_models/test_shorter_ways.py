@@ -12,7 +12,7 @@ from cmr_models.nets import build
 from cmr_models.nets.on_processor import activated, attention, attention_by_products, pointwise, take_shorter_ways
 from cmr_models.nets.vit import ChannelNorm
 
-SMALL: dict[str, Any] = {"size": "tiny", "sax_size": [32, 32, 7], "lax_size": [32, 32], "enc_conv_chans": [8, 16]}
+SMALL: dict[str, Any] = {"size": "tiny", "sax_size": [32, 32, 16], "lax_size": [32, 32], "enc_conv_chans": [8, 16]}
 
 
 def _both_ways(kind: str, **config: Any) -> tuple[nn.Module, nn.Module]:
@@ -27,15 +27,16 @@ def _both_ways(kind: str, **config: Any) -> tuple[nn.Module, nn.Module]:
     return plain, short
 
 
-def _images(depth: int = 7) -> dict[str, Tensor]:
+def _images(depth: int = 5) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     shapes = {"sax": (2, 1, 32, 32, depth), "lax_4c": (2, 1, 32, 32)}
     return {view: torch.rand(shape, generator=generator) for view, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("depth", [1, 4, 7])
+@pytest.mark.parametrize("depth", [3, 4, 11, 16])
 @pytest.mark.parametrize("n_slices", [None, [3, 2]])
 def test_a_segmenter_gives_the_same_logits(depth: int, n_slices: list[int] | None) -> None:
+    """Also of a stack that is padded to 16 slices, of which the decoder computes what it must."""
     plain, short = _both_ways("ConvUNetR", out_chans=4, dec_chans=[4, 8, 16, 8, 8])
     given = None if n_slices is None else torch.tensor(n_slices)
     with torch.inference_mode():
@@ -96,3 +97,15 @@ def test_a_pointwise_layer_is_the_convolution() -> None:
     torch.testing.assert_close(pointwise(layer, x), layer(x))
     with pytest.raises(ValueError, match="a convolution with bias is needed"):
         pointwise(nn.Conv3d(5, 3, 1, bias=False), x)
+
+
+def test_a_decoder_computes_fewer_slices_where_fewer_are_asked_for() -> None:
+    """Of 16 slices, two wanted: the four convolutions of the last step see 6, 5, 4 and 3."""
+    _, short = _both_ways("ConvUNetR", out_chans=4, dec_chans=[4, 8, 16, 8, 8])
+    depths = []
+    for block in short.decoder_dict["sax"].blocks[-1].conv:  # type: ignore[union-attr, index]
+        for layer in (block.conv1, block.conv2):
+            layer.register_forward_pre_hook(lambda _, inputs: depths.append(inputs[0].shape[-1]))
+    with torch.inference_mode():
+        assert short({"sax": _images(2)["sax"]})["sax"].shape == (2, 4, 32, 32, 2)
+    assert depths == [6, 5, 4, 3]
