@@ -15,14 +15,13 @@ from cmr_models import grid, placement, zoo
 from cmr_models.grid import Grid
 from cmr_models.heart_box import Middle
 from cmr_models.memory_reuse import keep_freed_memory
-from cmr_models.nets.convunetr import UpPath
+from cmr_models.nets.convunetr import ConvUNetR, UpPath
 from cmr_models.nets.on_processor import take_shorter_ways
 from cmr_models.nets.vit import ChannelNorm
 from cmr_models.placed_network import PlacedNetwork
 from cmr_models.scan import Scan
 
 _LEAVES = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.LayerNorm)
-_EXACT_STEPS = 2  # on a processor; a GPU loses more than a tenth by float32
 _FULL_PRECISION = re.compile(r"pred_head_dict\..*|dec_image_conv_block_dict\.\w+\.(conv1|shortcut)")
 
 
@@ -41,7 +40,7 @@ class CinemaNetwork(PlacedNetwork):
             take_shorter_ways(self.network)
         self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
         if self._casts and self.precision != torch.float32:
-            lower_precision(self.network, self.precision, exact_steps=_EXACT_STEPS if self.device.type == "cpu" else 0)
+            lower_precision(self.network, self.precision, exact_end=self.device.type == "cpu")
         for module in self.network.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -87,31 +86,32 @@ class CinemaNetwork(PlacedNetwork):
         return torch.from_numpy(image).to(self.device).contiguous(memory_format=layout)
 
 
-def lower_precision(network: nn.Module, precision: torch.dtype, *, exact_steps: int = 0) -> None:
+def lower_precision(network: nn.Module, precision: torch.dtype, *, exact_end: bool = False) -> None:
     """Cast a network of CineMA in place, but for the few parts in which rounding moves the logits most.
 
-    Those stay in float32: the norms over channels, the read-out, and the layers that see the image at full
-    resolution. They are a thousandth of the multiplications, so that nothing is lost where only bfloat16 is fast.
-
-    Two more, for a tenth of the time, are the last steps of the decoder. Of base segmenters of random weights (seeds 0,
-    1 and 2, 11 slices, standard deviation of the logits 0.45 to 0.59, ``python -m benchmarks.inference``) the largest
-    error of a logit falls from 0.011 to 0.008 or 0.009.
-
-    Args:
-        network: ConvUNetR, ConvViT or CineMA.
-        precision: of everything else.
-        exact_steps: how many steps before the read-out of a decoder to full resolution stay in float32.
+    Those stay in float32, weights and all: the norms over channels, the read-out, and the layers that see the image at
+    full resolution. They are a thousandth of the multiplications, so that nothing is lost where only bfloat16 is fast.
+    With ``exact_end`` so does all else at full resolution, for a twelfth of the time on a processor. Of base segmenters
+    of random weights (seeds 0, 1 and 2, 11 slices, standard deviation of the logits 0.45 to 0.6) the largest error of a
+    logit is 0.010 to 0.011 without and 0.007 to 0.008 with (``python -m benchmarks.inference``).
     """
-    network.to(precision)
-    paths = [module for module in network.modules() if isinstance(module, UpPath)]
-    exact = {
-        part for path in paths for step in path.blocks[len(path.blocks) - exact_steps :] for part in step.modules()
-    }
+    exact = _full_resolution(network) if exact_end else set()
+    kept: set[nn.Parameter] = set()
     for name, module in network.named_modules():
         if isinstance(module, _LEAVES):
             if isinstance(module, ChannelNorm) or module in exact or _FULL_PRECISION.fullmatch(name):
-                module.to(torch.float32)
+                kept.update(module.parameters())
             module.register_forward_pre_hook(_to_weights)
+    for parameter in set(network.parameters()) - kept:
+        parameter.data = parameter.data.to(precision)
+
+
+def _full_resolution(network: nn.Module) -> set[nn.Module]:
+    """The layers of a segmenter's image block and of its decoder's last step."""
+    if not isinstance(network, ConvUNetR):
+        return set()
+    last_steps = [path.blocks[-1] for path in network.modules() if isinstance(path, UpPath)]
+    return {layer for end in (network.dec_image_conv_block_dict, *last_steps) for layer in end.modules()}
 
 
 def _to_weights(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
