@@ -72,7 +72,11 @@ class CinemaSegmenter(CinemaNetwork):
         return max(1, wanted // _GPU_SHARE) if self.device.type == "cuda" else 1
 
     def crops(self, scan: Scan) -> tuple[npt.NDArray[np.float32], Placed]:
-        """What the network is given of a scan: ``(frame x window, 1, x, y, z)``, or ``(frame x slice, 1, x, y)``."""
+        """What the network is given of a scan: ``(frame x window, 1, x, y, z)``, or ``(frame x slice, 1, x, y)``.
+
+        A short stack is filled up to the network's depth on a GPU, where studies share a batch; elsewhere the network
+        does that, and knows which slices nobody asks for.
+        """
         placed, _ = self.place(scan)
         size = self.size(scan.view)
         if scan.view != "sax":
@@ -81,8 +85,9 @@ class CinemaSegmenter(CinemaNetwork):
             return grid.padded(frames[..., 0], size)[:, None], Placed(placed, (0,), 0, has_contrast)
         frames, has_contrast = grid.normalised(grid.apply(scan.images, placed))
         starts = tuple(window_starts(frames.shape[3], size[2], _OVERLAP))
-        windows = np.stack([grid.padded(frames[..., s : s + size[2]], size) for s in starts], axis=1)
-        return windows.reshape(-1, 1, *size), Placed(placed, starts, size[2], has_contrast)
+        depth = size[2] if self.device.type == "cuda" else min(frames.shape[3], size[2])
+        windows = np.stack([grid.padded(frames[..., s : s + depth], (*size[:2], depth)) for s in starts], axis=1)
+        return windows.reshape(-1, 1, *size[:2], depth), Placed(placed, starts, size[2], has_contrast)
 
     def answers(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
         """Class probabilities ``(n, class, x, y[, z])``, in half precision to keep whole studies in memory."""

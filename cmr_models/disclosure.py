@@ -6,7 +6,7 @@ smaller number than 5 in any publication. A count of 0 is not small.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from cmr_models.groups import INTERSECTION
 Bools = npt.NDArray[np.bool_]
 
 SUPPRESSED = "suppressed"
-_MARGIN = ("exposure", "unit", "scale", "outcome", "model", "measure")
+_MARGIN = ("exposure", "unit", "scale", "outcome", "model", "measure", "of", "view", "phase")
 _OVERALL = "overall"
 
 
@@ -70,6 +70,14 @@ def mask_small_cells(
         primary=hide_events,
         values=[name for name in values if name in table],
     )
+
+
+def masked_counts(counts: Mapping[str, float], minimum: int) -> dict[str, float]:
+    """Counts that add up to a published total, NaN where masked: small cells, and what would give one away."""
+    table = pd.DataFrame({"group": list(counts), "n": list(counts.values())})
+    table = table.assign(n_events=float("nan"), group_by="reason")
+    masked = mask_small_cells(table, minimum, values=())
+    return dict(zip(masked["group"], masked["n"], strict=True))
 
 
 def mask_curve(years: npt.ArrayLike, n_at_risk: npt.ArrayLike, n_events: npt.ArrayLike, minimum: int = 5) -> Bools:

@@ -223,6 +223,8 @@ def _values_of(table: pd.DataFrame) -> list[str]:
         "n_failed",
         "null_q95",
         "equivalence_p",
+        "value",
+        "sd",
     )
     return [name for name in (*VALUE_COLUMNS, *further, "n_at_risk", "n_pairs") if name in table]
 

@@ -12,15 +12,19 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
+from cmr_models.disclosure import SUPPRESSED
+from cmr_models.disclosure_gate import Gate, GateRules
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.summary import Summariser
 from tasks import evaluation_studies
+from tasks.disclosure_record import keep_record
 from tasks.evaluation_references import as_number, group_columns, references
+from tasks.evaluation_release import missing_text, released
 from tasks.ledger import open_ledger
 from tasks.markdown_table import number
 from tasks.markdown_table import table as markdown
 from tasks.parquet_tables import publish_table
-from tasks.store import Cohort, open_tree, publish_bytes
+from tasks.store import Cohort, digest, open_tree, publish_bytes
 
 Kind = Literal["segmentation", "landmark", "classification", "regression"]
 Advance = Callable[[int], None]
@@ -46,6 +50,7 @@ class EvaluateSettings:
         group_by: columns to give every figure again by; None takes the usual ones in which people differ.
         split: only studies of this split ("train", "validation", "test"); empty for all.
         target: column of the reference class or value; empty takes that of the task.
+        minimum_cell: the smallest number of studies that a figure of a group may be of.
         repeats: whether the visits of a participant are scan and rescan; so they are anyway in the set Rescan.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -58,6 +63,7 @@ class EvaluateSettings:
     group_by: tuple[str, ...] | None = None
     split: str = ""
     target: str = ""
+    minimum_cell: int = 5
     repeats: bool = False
     resamples: int = 1000
     seed: int = 0
@@ -65,7 +71,7 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The folder of the results, and their table (:data:`cmr_models.evaluation.summary.COLUMNS`)."""
+    """The folder of the results, and their table as released (:func:`tasks.evaluation_release.released`)."""
 
     folder: Path
     summary: pd.DataFrame
@@ -272,11 +278,14 @@ def _publish(
     cohort: Cohort, settings: EvaluateSettings, task: str, summary: pd.DataFrame, case_table: pd.DataFrame
 ) -> Evaluated:
     folder = folder_of(cohort, settings.predictions)
+    plain = json.dumps({"task": task, **asdict(settings)}, indent=1, sort_keys=True, default=str)
+    gate = Gate(GateRules(settings.minimum_cell), digest(plain))
+    summary = released(gate, "summary", summary)
+    keep_record(gate, folder)
     publish_table(case_table, folder / "cases.parquet")
     publish_table(summary, folder / "summary.parquet")
     publish_bytes(summary.to_csv(index=False).encode(), folder / "summary.csv")
     publish_bytes(_page(settings, task, summary).encode(), folder / "summary.md")
-    plain = json.dumps({"task": task, **asdict(settings)}, indent=1, sort_keys=True, default=str)
     publish_bytes(plain.encode(), folder / "settings.json")
     return Evaluated(folder, summary)
 
@@ -294,7 +303,8 @@ def _page(settings: EvaluateSettings, task: str, summary: pd.DataFrame) -> str:
 
 _NOTE: Final = (
     "Value with its 95 % bootstrap interval over studies. n: studies with a value; missing: studies with a reference\n"
-    "and without a value, and why. A missing value counts nowhere as 0.\n"
+    "and without a value, and why. A missing value counts nowhere as 0. small_cell: of too few studies to be passed\n"
+    "on; secondary: masked lest such a figure be had by subtraction.\n"
 )
 HEAD: Final = ("group", "measure", "of", "view", "phase", "value (95 %)", "unit", "sd", "n", "missing")
 
@@ -304,8 +314,8 @@ def shown_rows(summary: pd.DataFrame) -> list[list[str]]:
     rows = []
     for row in summary.to_dict("records"):
         interval = f" ({number(row['ci_low'])} to {number(row['ci_high'])})" if math.isfinite(row["ci_low"]) else ""
-        why = ", ".join(f"{n} {reason}" for reason, n in json.loads(row["reasons"]).items())
-        value = f"{number(row['value'])}{interval}"
+        value = row["reason"] if row["status"] == SUPPRESSED else f"{number(row['value'])}{interval}"
+        why = missing_text(row["n_missing"], row["reasons"])
         cells = [row[name] for name in ("group", "measure", "of", "view", "phase")]
-        rows.append([*cells, value, row["unit"], number(row["sd"]), str(row["n"]), why or "0"])
+        rows.append([*cells, value, row["unit"], number(row["sd"]), number(row["n"]), why])
     return rows

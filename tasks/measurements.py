@@ -104,10 +104,13 @@ def _inference(results: Mapping[str, Any]) -> str:
         ),
         ("bare network on tensors in memory, frames/s", number(results["bare_network_frames_s"], 3)),
         ("stage, from published study to published prediction, frames/s", number(results["stage_frames_s"], 3)),
-        ("stage over the published way", number(results["stage_over_published"], 2)),
+        ("stage over the published way", number(results["stage_over_published"], 3)),
         ("stage over the bare network", number(results["stage_over_bare"], 2)),
         ("voxels that both ways label alike", number(results["labels_that_agree"], 4)),
-        ("mean and largest error of bf16 logits", error),
+        (
+            f"mean and largest error of bf16 logits, worst of {results['bf16_logit_error']['seeds']} seeds of weights",
+            error,
+        ),
     ]
     return _section("CineMA's base segmentation", "inference", table(("Figure", "Value"), rows))
 

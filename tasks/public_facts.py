@@ -125,18 +125,43 @@ def _emidec(path: Path, participant: str, _visit: str) -> Facts | None:
 
 
 def _rescan(path: Path, participant: str, visit: str) -> Facts | None:
-    """``<split>_metadata.csv``: ``pid`` is the case's folder within the split."""
+    """``<split>_metadata.csv``: ``pid`` is the case's folder in the split; or volumes from the raw table."""
     case = re.sub(r"^([A-Z])_(s_\d+)$", r"\1/\2", participant)
     case = case if case != participant else f"{participant}_{visit}"
     tables = [t for t in _above(path, "*_metadata.csv") if t.name.removesuffix("_metadata.csv") in path.parts]
-    row = _row(tables, case, "pid")
-    return row and {
-        "centre": case.split("/")[0] if "/" in case else "",
+    row, measured = _row(tables, case, "pid"), _retest_volumes(path, participant, visit)
+    if row is None:
+        return measured
+    told = {
         "lvedv_ml": _number(row.get("edv")),
         "lvesv_ml": _number(row.get("esv")),
         "lvef_pct": _number(row.get("ef")),
+    }
+    return {
+        "centre": case.split("/")[0] if "/" in case else "",
+        **(measured or {}),
+        **{name: value for name, value in told.items() if _known(value)},
         **_frames(row.get("ed_index"), row.get("es_index"), first=0),
     }
+
+
+def _retest_volumes(path: Path, participant: str, visit: str) -> Facts | None:
+    """``labels.csv`` beside the raw scans ``test_retest_100``: a row a person, scan A, then B read once or twice.
+
+    The columns are ``A, B1, B2`` (numbers of the raw scans) and ``EDV_A, EDV_B1, EDV_B2``, ``ESV_A`` ...; person
+    ``scan_07`` is the row with seven before it. Of scan B, both readings are averaged.
+
+    Reference: Fu et al., CineMA, ``cinema/data/rescan/preprocess.py`` (version 1.0.0).
+    """
+    number, split = re.fullmatch(r"scan_(\d+)", participant), "test_retest_100"
+    if number is None or split not in path.parts:
+        return None
+    table = next(iter(_above(path, "labels.csv") or _above(path, f"pickle/{split}/labels.csv")), None)
+    rows = _rows(table, table.stat().st_mtime_ns) if table else ()
+    row = rows[int(number[1])] if int(number[1]) < len(rows) else {}
+    columns = ("b1", "b2") if visit == "B" else (visit.lower(),)
+    edv_ml, esv_ml = (_mean([_number(row.get(f"{volume}_{c}")) for c in columns]) for volume in ("edv", "esv"))
+    return _volumes(edv_ml, esv_ml)
 
 
 def _kaggle(path: Path, case: str, _visit: str) -> Facts | None:
@@ -148,10 +173,7 @@ def _kaggle(path: Path, case: str, _visit: str) -> Facts | None:
         for phase in ("diastole", "systole")
     }
     edv_ml, esv_ml = _number(volumes["diastole"]), _number(volumes["systole"])
-    if not (math.isfinite(edv_ml) and math.isfinite(esv_ml)):
-        return None
-    ef_pct = 100 * (edv_ml - esv_ml) / edv_ml if edv_ml > 0 else math.nan
-    return {"lvedv_ml": edv_ml, "lvesv_ml": esv_ml, "lvef_pct": ef_pct}
+    return _volumes(edv_ml, esv_ml)
 
 
 def _landmark(_path: Path, _participant: str, _visit: str) -> Facts | None:
@@ -179,6 +201,19 @@ def _person(row: Mapping[str, str]) -> Facts:
 def _frames(ed: str | None, es: str | None, *, first: int) -> Facts:
     frames = {"ed_frame": _number(ed) - first, "es_frame": _number(es) - first}
     return {name: int(value) for name, value in frames.items() if math.isfinite(value) and value >= 0}
+
+
+def _volumes(edv_ml: float, esv_ml: float) -> Facts | None:
+    """Both volumes and what they make of the ejection fraction; None if one is not known."""
+    if not (math.isfinite(edv_ml) and math.isfinite(esv_ml)):
+        return None
+    ef_pct = 100 * (edv_ml - esv_ml) / edv_ml if edv_ml > 0 else math.nan
+    return {"lvedv_ml": edv_ml, "lvesv_ml": esv_ml, "lvef_pct": ef_pct}
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _number(text: str | None) -> float:
@@ -214,18 +249,21 @@ def _plain(text: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _indexed(table: Path, column: str, _mtime_ns: int) -> Mapping[str, Mapping[str, str]]:
-    """Rows by the value in ``column``, names in lower case; empty if the table cannot be read."""
+def _indexed(table: Path, column: str, mtime_ns: int) -> Mapping[str, Mapping[str, str]]:
+    """Rows by the value in ``column``; empty if the table cannot be read."""
+    return {_plain(row[column]): row for row in _rows(table, mtime_ns) if row.get(column)}
+
+
+@lru_cache(maxsize=16)
+def _rows(table: Path, _mtime_ns: int) -> Sequence[Mapping[str, str]]:
+    """Rows in order, names of columns in lower case; none if the table cannot be read."""
     text = _text(table)
-    if not text:
-        return {}
     delimiter = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
     try:
         rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
     except csv.Error:
-        return {}
-    named = [{str(k).strip().lower(): str(v or "").strip() for k, v in row.items() if k is not None} for row in rows]
-    return {_plain(row[column]): row for row in named if row.get(column)}
+        return []
+    return [{str(k).strip().lower(): str(v or "").strip() for k, v in row.items() if k is not None} for row in rows]
 
 
 def _lines(file: Path) -> dict[str, str]:

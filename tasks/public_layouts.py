@@ -12,7 +12,8 @@ The layouts are those that the data sets unpack to:
     landmark lax_2c/{images,masks}/0001__00.png, and lax_2c.csv above
 
 Rescan is given out as pickle files, which are never read: it is what CineMA's preprocessing makes of them that is
-understood here. Files in the names of ukbb_cardiac and of CineMA's other preprocessed sets have labels but no table.
+understood here, with the volumes of the raw ``pickle/test_retest_100/labels.csv`` where that is found. Files in the
+names of ukbb_cardiac and of CineMA's other preprocessed sets have labels but no table.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cmr_models.nets.on_processor import activated, first_slices, further, pointwise, shortcut_beside, smallest_alike
 from cmr_models.nets.views import crop_to, prepare, real_slices, real_tokens
 from cmr_models.nets.vit import ChannelNorm, Encoder, TokenConfig, Tokeniser, conv, in_full, init_weights, run
 
@@ -43,6 +44,8 @@ class ConvUNetRConfig(TokenConfig):
 class ResidualConv(nn.Module):
     """Norm, GELU, 3 x 3 (x 3) convolution, twice, beside an identity (1 x 1 if channels change)."""
 
+    shorter = False
+
     def __init__(self, n_in: int, n_out: int, n_dims: int, dropout: float) -> None:
         super().__init__()
         self.norm1 = ChannelNorm(n_in)
@@ -52,11 +55,31 @@ class ResidualConv(nn.Module):
         self.shortcut = conv(n_dims, n_in, n_out, 1) if n_in != n_out else nn.Identity()
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
-        """(B, C, X, Y[, Z]) to (B, C', X, Y[, Z]); ``real`` (B, 1, 1, 1, Z) is 0 at slices to leave out."""
-        inner = self.conv1(_masked(F.gelu(self.norm1(x)), real))
-        inner = self.conv2(_masked(self.dropout(F.gelu(self.norm2(inner))), real))
-        return self.shortcut(x) + inner  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, real: Tensor | None, depth: int | None = None) -> Tensor:
+        """(B, C, X, Y[, Z]) to (B, C', X, Y[, Z]), or its first ``depth`` slices.
+
+        ``real`` (B, 1, 1, 1, Z) is 0 at slices to leave out.
+        """
+        if self.shorter and x.shape[1] == 1 and real is None:
+            return self._of_one_channel(x)
+        return self.shortcut(first_slices(x, depth)) + self._inner(x, real, depth)  # type: ignore[no-any-return]
+
+    def _inner(self, x: Tensor, real: Tensor | None, depth: int | None = None) -> Tensor:
+        """A convolution sees one slice beyond those that it answers for, so each may leave one more to the last."""
+        x = first_slices(x, further(depth, 2))
+        inner = first_slices(self.conv1(_masked(self._activated(self.norm1, x, self.conv1), real)), further(depth, 1))
+        inner = self.dropout(self._activated(self.norm2, inner, self.conv2))
+        return first_slices(self.conv2(_masked(inner, real)), depth)
+
+    def _activated(self, norm: ChannelNorm, x: Tensor, convolution: nn.Module) -> Tensor:
+        if self.shorter:
+            return activated(norm, x, convolution.weight.dtype)  # type: ignore[arg-type]
+        return F.gelu(norm(x))
+
+    def _of_one_channel(self, image: Tensor) -> Tensor:
+        """A norm over one channel leaves a constant, whatever the image: its convolutions are run on a small one."""
+        constant = image.new_zeros(1, 1, *smallest_alike(image.shape[2:]))
+        return shortcut_beside(self.shortcut, image, self._inner(constant, None))
 
 
 class UpBlock(nn.Module):
@@ -69,16 +92,20 @@ class UpBlock(nn.Module):
         self.up = kind(n_in, n_out, stride, stride=stride)  # type: ignore[arg-type]
         self.conv = nn.ModuleList(ResidualConv(n_out, n_out, len(stride), dropout=0.0) for _ in range(2))
 
-    def forward(self, x: Tensor, skip: Tensor | None, real: Tensor | None) -> Tensor:
-        """(B, C, X, Y[, Z]) to (B, C', pX, pY[, pZ])."""
-        x = self.up(x) if skip is None else self.up(x) + skip
-        for block in self.conv:
-            x = block(x, real)
+    def forward(self, x: Tensor, skip: Tensor | None, real: Tensor | None, depth: int | None = None) -> Tensor:
+        """(B, C, X, Y[, Z]) to (B, C', pX, pY[, pZ]), or its first ``depth`` slices where pZ is Z."""
+        seen = further(depth, 2 * len(self.conv))
+        x = self.up(first_slices(x, seen))
+        x = x if skip is None else x + first_slices(skip, seen)
+        for left, block in zip(reversed(range(len(self.conv))), self.conv, strict=True):
+            x = block(x, real, further(depth, 2 * left))
         return x
 
 
 class UpPath(nn.Module):
     """From the coarsest map to full resolution."""
+
+    shorter = False
 
     def __init__(self, config: ConvUNetRConfig, view: str) -> None:
         super().__init__()
@@ -86,19 +113,30 @@ class UpPath(nn.Module):
         patch = tuple(config.dec_patch_size)[: len(config.scale(view))]
         strides = [config.scale(view)] * (len(chans) - 2) + [patch]
         self.grad_ckpt = config.grad_ckpt
+        self.keeps_slices = all(len(stride) == 3 and stride[2] == 1 for stride in strides)
         self.blocks = nn.ModuleList(
             UpBlock(a, b, stride) for a, b, stride in zip(chans[:-1], chans[1:], strides, strict=True)
         )
 
-    def forward(self, x: Tensor, skips: Sequence[Tensor | None], real: Tensor | None) -> Tensor:
-        """The coarsest map and one skip a step, coarsest first, to (B, dec_chans[0], X, Y[, Z])."""
-        for block, skip in zip(self.blocks, skips, strict=True):
-            x = run(block, x, skip, real, save_memory=self.grad_ckpt)
+    def forward(
+        self, x: Tensor, skips: Sequence[Tensor | None], real: Tensor | None, depth: int | None = None
+    ) -> Tensor:
+        """The coarsest map and one skip a step, coarsest first, to (B, dec_chans[0], X, Y[, Z]).
+
+        Where only the first ``depth`` slices are wanted, no step answers for more than the later ones see.
+        """
+        if not self.shorter or not self.keeps_slices:
+            depth = None
+        for left, block, skip in zip(reversed(range(len(self.blocks))), self.blocks, skips, strict=True):
+            seen = further(depth, 4 * left)  # two residual blocks a step, two convolutions each
+            x = run(block, x, skip, real, seen, save_memory=self.grad_ckpt)
         return x
 
 
 class ConvUNetR(nn.Module):
     """Any non-empty subset of the views to logits at the resolution of each image."""
+
+    shorter = False
 
     def __init__(self, config: ConvUNetRConfig) -> None:
         super().__init__()
@@ -137,20 +175,26 @@ class ConvUNetR(nn.Module):
         logits: dict[str, Tensor] = {}
         for view, tokens in zip(padded, encoded, strict=True):
             slices = _slices(padded[view], n_slices) if view == "sax" else None
-            full = self._decode(view, padded[view], tokens, embedded[view][1], slices)
-            logits[view] = crop_to(full, tuple(images[view].shape[2:]))
+            size = tuple(images[view].shape[2:])
+            logits[view] = crop_to(self._decode(view, padded[view], tokens, embedded[view][1], slices, size[-1]), size)
         return logits
 
-    def _decode(self, view: str, image: Tensor, tokens: Tensor, skips: Sequence[Tensor], real: Tensor | None) -> Tensor:
-        """Logits (B, out, X, Y[, Z]) of one view; ``real`` (B, 1, 1, 1, Z) is 0 at padding."""
+    def _decode(
+        self, view: str, image: Tensor, tokens: Tensor, skips: Sequence[Tensor], real: Tensor | None, depth: int
+    ) -> Tensor:
+        """Logits (B, out, X, Y[, Z]) of one view, at least the first ``depth`` along its last axis.
+
+        ``real`` (B, 1, 1, 1, Z) is 0 at padding.
+        """
         save = self.config.grad_ckpt
         fine = run(self.dec_image_conv_block_dict[view], image, real, save_memory=save)  # (B, 32, X, Y[, Z])
         bottom = tokens.transpose(1, 2).reshape(len(image), -1, *self.config.grid(view))  # (B, D, grid), 1/16
         maps = [*skips, bottom, self.dec_down_blocks_dict[view](bottom)]  # 1/4, 1/8, 1/16, 1/32
         pairs = zip(self.dec_conv_blocks_dict[view], maps, strict=True)  # type: ignore[call-overload]
         *coarse, x = [run(block, level, real, save_memory=save) for block, level in pairs]
-        x = self.decoder_dict[view](x, [*reversed(coarse), None, fine], real)  # nothing joins at 1/2
-        return in_full(self.pred_head_dict[view], x)
+        x = self.decoder_dict[view](x, [*reversed(coarse), None, fine], real, depth)  # nothing joins at 1/2
+        head = self.pred_head_dict[view]
+        return pointwise(head, x) if self.shorter else in_full(head, x)
 
 
 def _image_block(config: ConvUNetRConfig, view: str) -> ResidualConv:
@@ -176,4 +220,4 @@ def _slices(image: Tensor, n_slices: Tensor | None) -> Tensor | None:
 
 
 def _masked(x: Tensor, real: Tensor | None) -> Tensor:
-    return x if real is None else x * real.to(x.dtype)
+    return x if real is None else x * real[..., : x.shape[-1]].to(x.dtype)

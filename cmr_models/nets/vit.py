@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from cmr_models.nets.on_processor import attention
+
 VIEWS = ("sax", "lax_2c", "lax_3c", "lax_4c")
 
 
@@ -242,6 +244,8 @@ class Fusion(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention of queries to a context, which is the queries themselves or another sequence."""
 
+    shorter = False
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -253,7 +257,7 @@ class Attention(nn.Module):
         """(B, N, D) and (B, M, D) to (B, N, D); ``attend`` (B, 1, 1, M) is False at tokens to leave out."""
         q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, h, N, D/h)
         k, v = self.kv(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, h, M, D/h) each
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attend)
+        mixed = (attention if self.shorter else F.scaled_dot_product_attention)(q, k, v, attend)
         return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -338,7 +342,7 @@ def conv(
     return kind(n_in, n_out, kernel, stride=stride, padding=padding, groups=groups)  # type: ignore[arg-type]
 
 
-def run(module: nn.Module, *inputs: Tensor | None, save_memory: bool) -> Tensor:
+def run(module: nn.Module, *inputs: Tensor | int | None, save_memory: bool) -> Tensor:
     """``module(*inputs)``; with ``save_memory`` activations are computed again in the backward pass."""
     if save_memory and module.training and torch.is_grad_enabled():
         return checkpoint(module, *inputs, use_reentrant=False)  # type: ignore[no-any-return]

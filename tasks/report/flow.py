@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from cmr_models.disclosure import mask_small_cells
+from cmr_models.disclosure import mask_small_cells, masked_counts
 from cmr_models.reasons import TABLE
 from tasks.report.tables import STAGES, records
 
@@ -63,14 +63,6 @@ def _left(rows: pd.DataFrame, title: str, minimum_cell: int | None) -> dict[str,
         shown = masked_counts(shown, minimum_cell)
     reasons = [{"code": code, "sentence": sentence_of(code), "n": n} for code, n in shown.items()]
     return {"title": title, "n": len(rows), "reasons": reasons}
-
-
-def masked_counts(counts: Mapping[str, float], minimum: int) -> dict[str, float]:
-    """Counts that add up to a published total, NaN where masked: small cells, and what would give one away."""
-    table = pd.DataFrame({"group": list(counts), "n": list(counts.values())})
-    table = table.assign(n_events=float("nan"), group_by="reason")
-    masked = mask_small_cells(table, minimum, values=())
-    return dict(zip(masked["group"], masked["n"], strict=True))
 
 
 def quality_table(outcomes: pd.DataFrame, minimum_cell: int) -> list[dict[str, Any]]:

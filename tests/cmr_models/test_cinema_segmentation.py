@@ -70,9 +70,9 @@ def test_on_the_networks_own_grid_labels_are_the_argmax_of_the_published_way(sax
 @pytest.mark.parametrize("n_slices", [1, 3, 9, 40])
 def test_any_number_of_slices_gets_labels_of_the_same_shape(sax_model: Path, n_slices: int) -> None:
     scan = Scan("sax", _images(1, n_slices, 30, 28), (1.3, 1.2), tuple(9.0 * np.arange(n_slices)))
-    segmenter = CinemaSegmenter.load(sax_model, precision="fp32")
+    segmenter = CinemaSegmenter.load(sax_model, precision="fp32", device="cpu")
     crops, placed = segmenter.crops(scan)
-    assert crops.shape[1:] == (1, 32, 32, 4)
+    assert crops.shape[1:] == (1, 32, 32, min(round(0.9 * n_slices), 4))  # 9 mm apart, for slices of 10 mm
     labels = segmenter.labels(segmenter.answers(crops), placed, scan.images.shape)
     assert (labels.shape, labels.dtype) == (scan.images.shape, np.uint8)
     assert labels.any()
@@ -104,13 +104,14 @@ def test_bfloat16_keeps_nearly_every_label(sax_model: Path) -> None:
     assert (exact.argmax(1) == quick.argmax(1)).float().mean() > 0.97
 
 
-def test_bfloat16_moves_no_logit_by_more_than_a_hundredth() -> None:
+@pytest.mark.parametrize(("size", "seed"), [*(("tiny", seed) for seed in range(5)), ("small", 0), ("small", 1)])
+def test_bfloat16_moves_no_logit_by_more_than_a_hundredth(size: str, seed: int) -> None:
     """Networks of random weights, whose logits have a standard deviation of about 0.4."""
-    config = {"views": ["sax"], "size": "small", "sax_size": [64, 64, 4], "out_chans": 4}
+    config = {"views": ["sax"], "size": size, "sax_size": [64, 64, 4], "out_chans": 4}
     card = zoo.ModelCard("x", "segment_sax", "ConvUNetR", config, 1.0, 64, preprocessing="cinema", views=("sax",))
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = build("ConvUNetR", **config)
-    image = {"sax": np.random.default_rng(0).random((1, 1, 64, 64, 4), np.float32)}
+    image = {"sax": np.random.default_rng(seed).random((1, 1, 64, 64, 4), np.float32)}
     full, fast = (CinemaNetwork(copy.deepcopy(network), card, "cpu", p).run(image)["sax"] for p in ("fp32", "bf16"))
     assert (full - fast).abs().max() <= 1e-2
     whole = copy.deepcopy(network).eval().to(torch.bfloat16)

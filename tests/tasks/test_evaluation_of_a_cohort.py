@@ -11,12 +11,14 @@ import xarray as xr
 from click.testing import CliRunner
 
 from cmr_models.contracts import cine_study, cine_view, prediction, with_reference
+from cmr_models.disclosure_gate import Gate, GateRules
 from cmr_models.evaluation import cases as measures
 from cmr_models.evaluation.summary import Summariser
 from flows.cli import main
 from tasks import reference_table, store
 from tasks.evaluation import EvaluateSettings, evaluate
 from tasks.evaluation_references import references
+from tasks.evaluation_release import released
 from tasks.ledger import Outcome, open_ledger
 from tasks.store import Cohort
 from tasks.zarr_encoding import encode_tree
@@ -88,7 +90,7 @@ def cohort(tmp_path: Path) -> Cohort:
 
 
 def _evaluated(cohort: Cohort, **changes: Any) -> pd.DataFrame:
-    settings = EvaluateSettings(**{"predictions": "net", "resamples": _RESAMPLES, **changes})
+    settings = EvaluateSettings(**{"predictions": "net", "resamples": _RESAMPLES, "minimum_cell": 1, **changes})
     return evaluate(cohort, settings).summary
 
 
@@ -137,7 +139,7 @@ def test_results_do_not_depend_on_the_order_of_studies_and_are_published_whole(c
     first = _evaluated(cohort)
     folder = cohort.tables / "evaluations" / "net"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "cases.parquet", "settings.json", "summary.csv", "summary.md", "summary.parquet",
+        "cases.parquet", "disclosure_record.json", "settings.json", "summary.csv", "summary.md", "summary.parquet",
     ]  # fmt: skip
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "summary.parquet"), first, check_dtype=False)
     assert "| male | dice | lv | sax | ed |" in (folder / "summary.md").read_text()
@@ -148,6 +150,46 @@ def test_results_do_not_depend_on_the_order_of_studies_and_are_published_whole(c
     one_way = Summariser(people, ["sex"], n_resamples=_RESAMPLES).cases(overlaps)
     other = Summariser(people[::-1], ["sex"], n_resamples=_RESAMPLES).cases(overlaps)
     pd.testing.assert_frame_equal(one_way, other)
+
+
+def _groups(sizes: dict[str, int], missing: dict[str, int]) -> pd.DataFrame:
+    """One measure of ``sizes`` studies a sex, of which ``missing`` have no value, overall and by sex, as released."""
+    sexes = np.repeat(list(sizes), list(sizes.values()))
+    people = pd.DataFrame({"sex": sexes}, index=[f"p{k}-1" for k in range(len(sexes))])
+    known = people.groupby("sex").cumcount() >= people["sex"].map(missing).fillna(0)
+    rows = pd.DataFrame({"study": people.index, "value": np.where(known, 0.5, np.nan), "reason": "image_flat"})
+    rows = rows.assign(measure="dice", of="lv", view="sax", phase="all", unit="")
+    summary = Summariser(people, ["sex"], n_resamples=_RESAMPLES).cases(rows)
+    return released(Gate(GateRules()), "summary", summary).set_index("group")
+
+
+def test_a_small_group_is_masked_and_cannot_be_had_by_subtraction() -> None:
+    table = _groups({"female": 20, "male": 9, "unknown": 3}, {})
+    assert table["status"].to_dict() == {"all": "ok", "female": "ok", "male": "suppressed", "unknown": "suppressed"}
+    assert table["reason"].to_dict() == {"all": "", "female": "", "male": "secondary", "unknown": "small_cell"}
+    assert table.loc[["male", "unknown"], ["value", "ci_low", "ci_high", "sd", "n", "n_missing"]].isna().all(axis=None)
+    assert table.loc["female", ["value", "n", "n_missing"]].tolist() == [0.5, 20, 0]
+
+
+def test_how_few_of_a_group_miss_a_value_does_not_show() -> None:
+    table = _groups({"female": 20, "male": 30, "unknown": 40}, {"female": 2})
+    assert (table["value"] == 0.5).all()
+    assert table["n"].isna().to_dict() == {"all": False, "female": True, "male": True, "unknown": False}
+    assert table["n_missing"].isna().to_dict() == table["n"].isna().to_dict()
+    assert table.loc["all", ["n", "n_missing", "reasons"]].tolist() == [88, 2, '{"image_flat": null}']
+    assert set(table.loc[["female", "male"], "reasons"]) == {"{}"}
+
+
+def test_what_a_cohort_of_four_says_of_its_groups_stays_inside(cohort: Cohort) -> None:
+    summary = _evaluated(cohort, minimum_cell=5)
+    assert summary["value"].isna().all()
+    folder = cohort.tables / "evaluations" / "net"
+    assert "| male | dice | lv | sax | ed | small_cell |" in (folder / "summary.md").read_text()
+    record = json.loads((folder / "disclosure_record.json").read_text())
+    assert record["results"]["output_0"]["status"] == "fail"  # some cells were masked
+    shown = _evaluated(cohort, minimum_cell=2, group_by=("sex",))
+    told = {group: _one(shown, group=group, measure="dice", of="lv")["reason"] for group in ("all", "female", "male")}
+    assert told == {"all": "", "female": "small_cell", "male": "secondary"}  # one of two women has a value
 
 
 def test_a_split_and_chosen_groups_are_kept_to_and_unknown_ones_refused(cohort: Cohort) -> None:

@@ -224,6 +224,37 @@ def test_rescan_tells_scan_from_rescan_and_pickles_are_refused(tmp_path: Path) -
     assert outcomes["scan_00-A"].summary["views"]["sax"]["labelled_frames"] == list(range(6))
 
 
+@pytest.mark.parametrize("table", ["rescan/processed/test_retest_100", "rescan/pickle/test_retest_100"])
+def test_the_volumes_of_rescans_retest_scans_are_in_its_raw_table(tmp_path: Path, table: str) -> None:
+    scans = ("scan_00_A", "scan_00_B", "scan_01_A", "scan_01_B", "scan_02_A")
+    for scan in scans:
+        home = tmp_path / "rescan" / "processed" / "test_retest_100" / scan
+        home.mkdir(parents=True)
+        (home / "sax_t.nii.gz").touch()
+    meta = tmp_path / "rescan" / "processed" / "test_retest_100_metadata.csv"
+    (tmp_path / table).mkdir(parents=True, exist_ok=True)
+    columns = "A,B1,B2,EDV_A,EDV_B1,EDV_B2,ESV_A,ESV_B1,ESV_B2"
+    rows = ("1027,1153,,150,148,,60,62,", "1031,1200,1201,200,190,194,100,,96")
+    (tmp_path / table / "labels.csv").write_text("\n".join((columns, *rows)) + "\n")
+
+    def told(scan: str) -> tuple[dict[str, Any], bool]:
+        path = str(tmp_path / "rescan" / "processed" / "test_retest_100" / scan / "sax_t.nii.gz")
+        person, visit = scan.rsplit("_", 1)
+        facts, found = facts_of("rescan", [path], person, visit)
+        return {name: facts[name] for name in ("lvedv_ml", "lvesv_ml", "lvef_pct") if name in facts}, found
+
+    assert [told(scan) for scan in scans] == [
+        ({"lvedv_ml": 150, "lvesv_ml": 60, "lvef_pct": pytest.approx(60)}, True),
+        ({"lvedv_ml": 148, "lvesv_ml": 62, "lvef_pct": pytest.approx(100 * 86 / 148)}, True),
+        ({"lvedv_ml": 200, "lvesv_ml": 100, "lvef_pct": pytest.approx(50)}, True),
+        ({"lvedv_ml": 192, "lvesv_ml": 96, "lvef_pct": pytest.approx(50)}, True),
+        ({}, False),
+    ]  # fmt: skip
+    meta.write_text("pid,edv,esv,ef\nscan_00_A,151,61,59.6\nscan_01_A,,,\n")
+    assert told("scan_00_A")[0] == {"lvedv_ml": 151, "lvesv_ml": 61, "lvef_pct": 59.6}
+    assert told("scan_01_A")[0]["lvedv_ml"] == 200
+
+
 def test_kaggle_has_the_volumes_of_its_tables(tmp_path: Path) -> None:
     for case, split in (("1", "train"), ("701", "test"), ("702", "test")):
         for k, series in enumerate([*sax(6), lax(5, 1)]):

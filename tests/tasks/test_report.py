@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 from report_cohort import FRAMES, Texts, estimates, write_cohort
 
+from cmr_models.disclosure import masked_counts
 from tasks.ledger import Outcome, open_ledger
 from tasks.phenotype_tables import write_tables
 from tasks.report import is_current, render_report
 from tasks.report.distributions import merged_histogram, spread
 from tasks.report.drawing import draw
 from tasks.report.estimate_figures import volcano
-from tasks.report.flow import cohort_flow, masked_counts
+from tasks.report.flow import cohort_flow
 from tasks.report.naming import full_name, short_name
 from tasks.report.pages import clean_text, number, page_name, render, script_json
 from tasks.report.selection import gate_curve
