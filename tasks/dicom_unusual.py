@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 
-from tasks.dicom import _BINARY, TAGS, Image, corrupt
+from cmr_models.reasons import StudyRejected
+from tasks.dicom import _BINARY, TAGS, Image, check_inflated_size, check_is_no_image, corrupt
 
 _FAULTS: Final = (
     BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError,
@@ -27,7 +28,9 @@ def read_with_pydicom(data: bytes) -> list[Image]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _images(_dataset(data))
+            return _images(_dataset(data), data)
+        except StudyRejected:
+            raise
         except _FAULTS as error:
             raise corrupt(f"It cannot be decoded ({type(error).__name__}).") from None
 
@@ -43,15 +46,15 @@ def header_with_pydicom(data: bytes) -> Image | None:
 
 
 def _dataset(data: bytes, *, stop_before_pixels: bool = False) -> Dataset:
+    check_inflated_size(data)
     return pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=stop_before_pixels)
 
 
-def _images(dataset: Dataset) -> list[Image]:
-    if "Rows" not in dataset:
-        return []
-    if "PixelData" not in dataset:
-        raise corrupt("An image has no pixels.")
+def _images(dataset: Dataset, data: bytes) -> list[Image]:
     values = _values(dataset)
+    if "Rows" not in dataset or "PixelData" not in dataset:
+        check_is_no_image(Image(values, None), data)
+        return []
     n_frames = int(dataset.get("NumberOfFrames") or 1)
     if int(dataset.get("SamplesPerPixel") or 1) > 1:
         return [Image(values, None)]

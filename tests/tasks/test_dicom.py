@@ -3,6 +3,7 @@
 import io
 import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,30 @@ def test_a_report_without_pixels_gives_no_image() -> None:
         delattr(ds, name)
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.22"
     assert read_images(encoded(ds)) == []
+
+
+def test_a_file_that_calls_itself_an_image_and_tells_nothing_is_corrupt() -> None:
+    content = bytes(128) + b"DICM" + bytes(range(256)) * 20
+    with pytest.raises(StudyRejected, match=r"dicom_corrupt.*header cannot be read"):
+        read_images(content)
+    assert read_images(content[:200] + b"1.2.840.10008.1.3.10" + content[200:]) == []  # a DICOMDIR
+
+
+def test_a_deflated_file_that_inflates_without_end_is_refused_before_it_fills_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ds = dataset(Series())
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data = _as_written(ds)
+    monkeypatch.setattr(dicom, "_MAX_INFLATED", 20_000)
+    for content in (data, data[132:]):
+        assert len(read_images(content)) == 1
+    bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
+    beginning = dicom._preface(data)[1]
+    content = data[:beginning] + bomb.compress(bytes(10**7)) + bomb.flush()
+    with pytest.raises(StudyRejected, match="inflates beyond 20000 bytes"):
+        read_images(content)
+    assert read_header(content) is None
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9, 0.99])
