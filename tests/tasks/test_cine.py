@@ -80,6 +80,22 @@ def test_missing_frames_are_masked_and_flagged() -> None:
     assert "frame_missing" in stack.attrs["flags"]
 
 
+def test_copies_of_every_image_are_no_more_frames() -> None:
+    images = [image for _, data in files([*FULL, *FULL]) for image in read_images(data)]
+    found = study_views(images, max_missing_fraction=0.0)
+    expected = _views(FULL)
+    assert list(found.views) == list(expected.views)
+    assert all(view.identical(expected.views[name]) for name, view in found.views.items())
+
+
+def test_a_colour_image_among_the_frames_is_a_missing_frame() -> None:
+    images = [image for _, data in files(FULL) for image in read_images(data)]
+    images[3].pixels = None
+    found = study_views(images, max_missing_fraction=0.2)
+    assert "frame_missing" in found.views["sax"].attrs["flags"]
+    assert [(row["images"], row["reason"]) for row in found.excluded] == [(1, "series_result")]
+
+
 def test_too_many_missing_frames_end_the_study() -> None:
     series = [replace(one, dropped=(1, 4, 7)) for one in sax()]
     series[0] = replace(series[0], dropped=())
