@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import warnings
 from typing import Any, Final
@@ -21,6 +22,8 @@ _FAULTS: Final = (
     NotImplementedError, RuntimeError, EOFError, OSError, struct.error, OverflowError, MemoryError,
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote header values, which may name people
 
 
 def read_with_pydicom(data: bytes) -> list[Image]:
