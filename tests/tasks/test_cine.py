@@ -195,6 +195,17 @@ def test_scouts_are_left_out() -> None:
     assert _reasons(_views([*sax(), *scouts])) == {99: "series_scout"}
 
 
+def test_a_cine_that_is_called_a_scout_is_no_scout() -> None:
+    called = {"SeriesDescription": "localizer"}
+    alone = _views(with_header(FULL, **called))
+    assert sorted(alone.views) == ["lax_2c", "lax_3c", "lax_4c", "sax"]
+    stack = sax()
+    among = _views([*stack[:3], *with_header(stack[3:4], **called), *stack[4:]])
+    assert (among.views["sax"].sizes["slice"], among.excluded) == (8, [])
+    coarse = with_header(sax(3), **called, EchoTime="0.9")
+    assert {row["reason"] for row in _views([*stack, *coarse]).excluded} == {"series_scout"}
+
+
 def test_a_stack_without_long_axes_and_long_axes_without_a_stack_are_studies() -> None:
     assert list(_views(sax()).views) == ["sax"]
     assert sorted(_views([lax(5, 1), lax(66, 2), lax(128, 3)]).views) == ["lax_2c", "lax_3c", "lax_4c"]
