@@ -34,6 +34,9 @@ _TABLE: tuple[Reason, ...] = (
     Reason("wrong_series", "convert", "quarantined", "None of the series is a cine view of the heart."),
     Reason("dicom_corrupt", "convert", "quarantined", "A DICOM file is truncated or its pixels cannot be decoded."),
     Reason(
+        "dicom_encoding", "convert", "quarantined", "Pixels are compressed by a method that no installed decoder reads."
+    ),
+    Reason(
         "geometry_missing",
         "convert",
         "quarantined",

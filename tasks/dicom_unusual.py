@@ -13,6 +13,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
+from pydicom.pixels import get_decoder
 
 from cmr_models.reasons import StudyRejected
 from tasks.dicom import _BINARY, TAGS, Image, check_inflated_size, check_is_no_image, corrupt
@@ -63,11 +64,25 @@ def _images(dataset: Dataset, data: bytes) -> list[Image]:
         return [Image(values, None)]
     if not 0 < int(dataset.Rows) * int(dataset.Columns) * n_frames <= _MAX_PIXELS:
         raise corrupt("An image's size is out of bounds.")
+    _check_can_be_decoded(dataset)
     pixels = np.asarray(dataset.pixel_array)
     if "PerFrameFunctionalGroupsSequence" in dataset and n_frames == len(dataset.PerFrameFunctionalGroupsSequence):
         stack = pixels.reshape(n_frames, *pixels.shape[-2:])
         return [Image({**values, **_of_frame(dataset, i)}, stack[i]) for i in range(n_frames)]
     return [Image(values, None if n_frames > 1 else pixels)]
+
+
+def _check_can_be_decoded(dataset: Dataset) -> None:
+    """A whole image in an encoding for which nothing is installed is not damaged."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.name == str(syntax):
+        raise corrupt("Its encoding is none that DICOM knows.")
+    try:
+        is_readable = get_decoder(syntax).is_available
+    except NotImplementedError:
+        is_readable = False
+    if not is_readable:
+        raise StudyRejected("dicom_encoding", f"{syntax.name}.")
 
 
 def _values(dataset: Dataset) -> dict[int, bytes]:

@@ -200,6 +200,17 @@ def test_an_image_that_is_cut_off_is_corrupt(share: float) -> None:
         read_images(data[: max(200, int(share * len(data)))])
 
 
+@pytest.mark.parametrize(
+    ("syntax", "reason"), [("1.2.840.10008.1.2.4.100", "dicom_encoding"), ("1.2.3", "dicom_corrupt")]
+)
+def test_an_encoding_without_a_decoder_is_not_called_damage(syntax: str, reason: str) -> None:
+    ds = dataset(Series())
+    ds.file_meta.TransferSyntaxUID = syntax  # MPEG-2, and nobody's
+    ds.PixelData = encapsulate([bytes(64)])
+    with pytest.raises(StudyRejected, match=reason):
+        read_images(encoded(ds))
+
+
 def test_a_damaged_compressed_image_is_corrupt() -> None:
     ds = dataset(Series())
     ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
@@ -241,7 +252,7 @@ def test_any_damage_gives_an_image_or_a_reason(data: Any) -> None:
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, min(1600, len(content) - 1)))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(content)))
-    assert _end(bytes(content[: cut or len(content)])) in ("read", "dicom_corrupt")
+    assert _end(bytes(content[: cut or len(content)])) in ("read", "dicom_corrupt", "dicom_encoding")
 
 
 @settings(max_examples=200, deadline=None)
@@ -249,7 +260,7 @@ def test_any_damage_gives_an_image_or_a_reason(data: Any) -> None:
 def test_any_data_set_behind_a_true_preface_gives_an_image_or_a_reason(body: bytes) -> None:
     preface = encoded(dataset(Series()))
     start = 132 + 12 + struct.unpack_from("<L", preface, 140)[0]
-    assert _end(preface[:start] + body) in ("read", "dicom_corrupt")
+    assert _end(preface[:start] + body) in ("read", "dicom_corrupt", "dicom_encoding")
 
 
 @settings(max_examples=60, deadline=None)
