@@ -13,7 +13,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from cmr_models.reasons import StudyRejected
 from tasks.dicom import _BINARY, TAGS, Image, check_inflated_size, check_is_no_image, corrupt
