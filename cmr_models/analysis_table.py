@@ -104,7 +104,8 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
         participant is not listed are kept with missing covariates.
 
     Raises:
-        ValueError: missing columns; two rows of participants for one visit.
+        ValueError: missing columns; text where numbers should be; two rows of participants for one visit; no row of
+            participants that is about any of the studies.
     """
     named = {part for name in spec.group_by for part in name.split(INTERSECTION)}
     needed = {"age_years", *spec.covariates, *spec.strata, *(named - {"age_band", "bmi_class"})}
@@ -115,12 +116,15 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     repeated = int(people.duplicated(["participant", "visit"]).sum())
     if repeated:
         raise ValueError(f"participants: {repeated} rows repeat a participant and visit; keep one of each")
+    for name in sorted({"age_years", "height_cm", "weight_kg"} & needed):
+        people[name] = _numbers(people, name, "participants")
     studies = _with_keys(phenotypes)[["participant", "visit", "status", *spec.phenotypes]]
     studies["measured"] = studies.pop("status").eq("ok")
     for name in spec.phenotypes:
         studies[name] = pd.to_numeric(studies[name]).where(studies["measured"])
     # The first visit: people with two would count twice, and the second visit is conditional on survival.
     studies = studies.sort_values(["participant", "visit"]).drop_duplicates("participant")
+    _check_they_meet(studies, people)
     table = studies.merge(people, on=["participant", "visit"], how="left", validate="one_to_one")
     table = with_groups(table, spec.age_edges_years)
     for name in spec.group_by:
@@ -134,7 +138,7 @@ def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: st
     People without a row for the condition are left out.
 
     Raises:
-        ValueError: missing columns, repeated rows, flags other than 0 and 1.
+        ValueError: missing columns, repeated rows, flags other than 0 and 1, ages that are no numbers.
     """
     _require(outcomes, _REQUIRED_OUTCOMES, "outcomes")
     rows = _with_keys(outcomes[outcomes["condition"] == condition])
@@ -144,6 +148,8 @@ def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: st
         rows[name] = pd.to_numeric(rows[name]).astype(float)
         if not rows[name].isin((0, 1)).all():
             raise ValueError(f"outcomes: {name} of {condition} must be 0 or 1")
+    for name in ("entry_years", "exit_years"):
+        rows[name] = _numbers(rows, name, "outcomes")
     rows["follow_up_years"] = rows["exit_years"] - rows["entry_years"]
     columns = ["participant", "visit", *OUTCOME_COLUMNS]
     return people.merge(rows[columns], on=["participant", "visit"], how="inner")
@@ -167,6 +173,27 @@ def _with_keys(table: pd.DataFrame) -> pd.DataFrame:
     for name in ("participant", "visit"):
         table[name] = table[name].astype(str)
     return table
+
+
+def _numbers(table: pd.DataFrame, name: str, what: str) -> pd.Series:
+    """A column as numbers; empty cells are missing, anything else that is no number is an error."""
+    numbers = pd.to_numeric(table[name], errors="coerce").astype(float)
+    n_text = int((numbers.isna() & table[name].notna()).sum())
+    if n_text:
+        unit = name.rpartition("_")[2]
+        raise ValueError(
+            f"{what}: {n_text} of {len(table)} values of {name} are no numbers ({unit});"
+            " correct them or leave them empty"
+        )
+    return numbers
+
+
+def _check_they_meet(studies: pd.DataFrame, people: pd.DataFrame) -> None:
+    if len(studies) and len(people) and studies.merge(people, on=["participant", "visit"]).empty:
+        raise ValueError(
+            f"participants: none of the {len(people)} rows has the participant and visit of one of the {len(studies)}"
+            " studies; tables/studies.parquet tells how those are written"
+        )
 
 
 def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:

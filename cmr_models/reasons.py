@@ -26,9 +26,16 @@ _TABLE: tuple[Reason, ...] = (
     Reason("zip_bomb", "convert", "quarantined", "The archive would inflate beyond the permitted size or ratio."),
     Reason("zip_hostile_name", "convert", "quarantined", "A member name is absolute, climbs out or is repeated."),
     Reason("zip_encrypted", "convert", "quarantined", "The archive is password protected."),
+    Reason("zip_method", "convert", "quarantined", "A member is packed by a method other than deflate."),
+    Reason(
+        "zip_nested", "convert", "quarantined", "The archive holds other archives, which are not opened, and no image."
+    ),
     Reason("no_dicom", "convert", "quarantined", "The source holds no readable DICOM image."),
     Reason("wrong_series", "convert", "quarantined", "None of the series is a cine view of the heart."),
     Reason("dicom_corrupt", "convert", "quarantined", "A DICOM file is truncated or its pixels cannot be decoded."),
+    Reason(
+        "dicom_encoding", "convert", "quarantined", "Pixels are compressed by a method that no installed decoder reads."
+    ),
     Reason(
         "geometry_missing",
         "convert",
@@ -38,6 +45,12 @@ _TABLE: tuple[Reason, ...] = (
     Reason("frames_missing", "convert", "quarantined", "More frames are missing than the settings allow."),
     Reason("mixed_patients", "convert", "quarantined", "The files of one study name more than one patient."),
     Reason("nifti_corrupt", "convert", "quarantined", "The NIfTI file cannot be read."),
+    Reason(
+        "nifti_unsupported",
+        "convert",
+        "quarantined",
+        "The NIfTI file holds no volume, or series of volumes, of real numbers.",
+    ),
     Reason("pickle_refused", "convert", "quarantined", "Pickle files can run code and are not read."),
     Reason(
         "image_unreadable", "convert", "quarantined", "A PNG image cannot be read, or differs in size from the others."
@@ -69,6 +82,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason("frames_mixed", "convert", "flag", "Planes differ in frames a cycle; the nearest phases were taken."),
     Reason("trigger_irregular", "convert", "flag", "Trigger times are not evenly spaced or not monotonic."),
     Reason("slice_rotated", "convert", "flag", "A plane's orientation differs from the stack's."),
+    Reason("pixel_not_finite", "convert", "flag", "Some pixels are no finite number; they were stored as zero."),
     Reason("slices_few", "convert", "flag", "Fewer than six short-axis planes."),
     Reason("manifest_mismatch", "convert", "flag", "The manifest lists other files than the archive holds."),
     # convert: flags of the references of public data sets

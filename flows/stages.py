@@ -172,4 +172,5 @@ def _summary(entries: Mapping[str, Entry]) -> str:
     for entry in entries.values():
         name = f"{entry.status} ({entry.reason})" if entry.reason else entry.status
         counts[name] = counts.get(name, 0) + 1
-    return ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{n} {name}" for name, n in most_first) or "no study"

@@ -23,7 +23,7 @@ from tasks import (
 from tasks.ledger import Entry, Ledger, open_ledger
 from tasks.sources import inventory
 from tasks.store import Cohort
-from tasks.withdrawal import delete_files, read_withdrawn
+from tasks.withdrawal import delete_files, has_withdrawn, read_withdrawn
 
 
 def count(settings: CohortSettings) -> int:
@@ -43,10 +43,11 @@ def converted(settings: CohortSettings, ledger: Ledger, whole_archive: bool = Tr
     withdrawn = read_withdrawn(settings.withdrawn) if settings.withdrawn else frozenset()
     plain = settings.convert.model_dump(exclude={"removed_max"})
     unread = conversion.with_unread_perfusion(ledger)
-    units = [u for u in conversion.planned_units(found.units, plain, unread) if u["participant"] not in withdrawn]
+    planned = conversion.planned_units(found.units, plain, unread)
+    units = [unit for unit in planned if not has_withdrawn(unit["participant"], withdrawn)]
     entries = ledger.entries("convert")
     without_source = plan.gone(units, entries)
-    left = {study: "withdrawn" for study in without_source if study.rpartition("-")[0] in withdrawn}
+    left = {study: "withdrawn" for study in without_source if has_withdrawn(study.rpartition("-")[0], withdrawn)}
     delete_files(settings.cohort, left)
     if whole_archive:
         removed = [study for study in without_source if study not in left]

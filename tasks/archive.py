@@ -47,7 +47,7 @@ def read_members(path: Path, limits: Limits = Limits()) -> Iterator[tuple[str, b
     Folders, links, system junk and nested archives are left out. Checksums are verified.
 
     Raises:
-        StudyRejected: ``zip_corrupt``, ``zip_bomb``, ``zip_hostile_name`` or ``zip_encrypted``.
+        StudyRejected: ``zip_corrupt``, ``zip_bomb``, ``zip_hostile_name``, ``zip_encrypted`` or ``zip_method``.
         OSError: if the file itself cannot be read.
     """
     with path.open("rb") as file:
@@ -67,6 +67,16 @@ def read_beginnings(path: Path, n_bytes: int, limits: Limits) -> Iterator[bytes]
             yield _beginning(_packed(file, member), member, n_bytes)
 
 
+def n_nested(path: Path) -> int:
+    """How many archives lie in the archive; they are not opened.
+
+    Raises:
+        StudyRejected: ``zip_corrupt``.
+    """
+    with path.open("rb") as file:
+        return sum(member.filename.lower().endswith(_NESTED) for member in _members(file))
+
+
 def _beginning(packed: bytes, member: zipfile.ZipInfo, n_bytes: int) -> bytes:
     if member.compress_type == zipfile.ZIP_DEFLATED:
         return _deflated(packed, n_bytes)
@@ -74,9 +84,18 @@ def _beginning(packed: bytes, member: zipfile.ZipInfo, n_bytes: int) -> bytes:
 
 
 def _checked_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
+    members = _members(file)
+    _check_sizes(members, os.fstat(file.fileno()).st_size, limits)
+    _check_names(members)
+    if any(member.flag_bits & _ENCRYPTED for member in members):
+        raise StudyRejected("zip_encrypted")
+    return [member for member in members if _is_wanted(member)]
+
+
+def _members(file: BinaryIO) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(file) as archive:
-            members: list[zipfile.ZipInfo] = archive.infolist()
+            return archive.infolist()
     except (
         zipfile.BadZipFile,
         NotImplementedError,
@@ -86,11 +105,6 @@ def _checked_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
         UnicodeDecodeError,
     ) as error:
         raise StudyRejected("zip_corrupt", f"The list of members cannot be read ({type(error).__name__}).") from None
-    _check_sizes(members, os.fstat(file.fileno()).st_size, limits)
-    _check_names(members)
-    if any(member.flag_bits & _ENCRYPTED for member in members):
-        raise StudyRejected("zip_encrypted")
-    return [member for member in members if _is_wanted(member)]
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], size_bytes: int, limits: Limits) -> None:
@@ -139,7 +153,7 @@ def _inflate(packed: bytes, member: zipfile.ZipInfo) -> bytes:
     elif member.compress_type == zipfile.ZIP_DEFLATED:
         data = _deflated(packed, member.file_size + 1)
     else:
-        raise StudyRejected("zip_corrupt", f"Compression method {member.compress_type} is not supported.")
+        raise StudyRejected("zip_method", f"Method {member.compress_type}.")
     if len(data) != member.file_size or isal_zlib.crc32(data) != member.CRC:
         raise StudyRejected("zip_corrupt", "A member fails its checksum.")
     return data

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,11 @@ from tasks.dicom import Image
 from tasks.perfusion_series import perfusion_views
 from tasks.planes import PlaneImages, motion, planes_of
 from tasks.stack import assemble, sanitised
+
+_PROTOCOL: Final = (
+    "rows", "columns", "pixel_mm", "thickness_mm", "echo_time_ms", "flip_angle_deg", "sequence_name", "cardiac_images",
+)  # fmt: skip
+"""Header values that cines of one study share, and cine scouts (coarser, quicker) do not."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,9 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
         raise StudyRejected("no_dicom")
     _check_one_patient(images)
     groups = planes_of(images)
-    excluded: dict[int, str] = {}
+    excluded = _no_cines(groups)
     for i, group in enumerate(groups):
-        reason = series_kind.exclusion(group.facts)
-        if reason is not None:
-            excluded[i] = reason
-        elif group.plane is None:
+        if i not in excluded and group.plane is None:
             raise StudyRejected("geometry_missing", f"{len(group.images)} images of a cine cannot be placed.")
     cines = [i for i in range(len(groups)) if i not in excluded]
     planes = [plane for i in cines if (plane := groups[i].plane) is not None]
@@ -65,6 +67,29 @@ def _check_one_patient(images: Sequence[Image]) -> None:
     n_patients = len({raw.strip(b" \x00") for image in images if (raw := image.raw("patient_id")).strip(b" \x00")})
     if n_patients > 1:
         raise StudyRejected("mixed_patients", f"{n_patients} patient ids.")
+
+
+def _no_cines(groups: Sequence[PlaneImages]) -> dict[int, str]:
+    """Planes that are no cine, with the reason.
+
+    What has a cine's frames and is a scout by its description alone counts as a cine if it was acquired like the
+    other cines of the study, or if there are none.
+    """
+    reasons = {i: reason for i, group in enumerate(groups) if (reason := series_kind.exclusion(group.facts))}
+    protocols = {_protocol(group) for i, group in enumerate(groups) if i not in reasons}
+    called_scouts = [
+        i
+        for i, reason in reasons.items()
+        if reason == "series_scout" and series_kind.exclusion(replace(groups[i].facts, description="")) is None
+    ]
+    for i in called_scouts:
+        if not protocols or _protocol(groups[i]) in protocols:
+            del reasons[i]
+    return reasons
+
+
+def _protocol(group: PlaneImages) -> tuple[bytes, ...]:
+    return tuple(group.images[0].raw(name) for name in _PROTOCOL)
 
 
 # planes -> views

@@ -15,7 +15,7 @@ import xarray as xr
 from cmr_models.contracts import PERFUSION_VIEWS, cine_study
 from cmr_models.reasons import TABLE, StudyRejected
 from tasks import shards, store
-from tasks.archive import Limits, read_members
+from tasks.archive import Limits, n_nested, read_members
 from tasks.cine import study_views
 from tasks.dicom import Image, read_images
 from tasks.landmark_images import landmark_views
@@ -246,6 +246,10 @@ class _Sources:
         names = [path for path in self._paths if path in self._held and (wanted is None or path in wanted)]
         return {tail(path.as_posix()): self._held.pop(path) for path in names}
 
+    def n_nested(self) -> int:
+        """Archives within the zips, which are not opened."""
+        return sum(n_nested(path) for path in self._paths if path.suffix.lower() == ".zip")
+
     def _members(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """Members of a zip but its manifest, which is only compared with them."""
         names, manifests = set[str](), list[bytes]()
@@ -299,6 +303,8 @@ def _study(unit: Mapping[str, Any], sources: _Sources, key: str, settings: Conve
 
 def _from_dicom(unit: Mapping[str, Any], sources: _Sources, settings: ConvertSettings) -> _Content:
     images = list(_images(sources, unit["study_uid"]))
+    if not images and (nested := sources.n_nested()):
+        raise StudyRejected("zip_nested", f"{nested} archives.")
     found = study_views(images, max_missing_fraction=settings.frames_missing_max)
     return _Content(found.views, found.excluded, {**_body_size(images), **_reference(unit, sources, [], {})})
 

@@ -21,6 +21,7 @@ from tasks.ledger import Entry, Ledger, Outcome
 from tasks.prediction import STAGE_PREFIX
 from tasks.shards import Unit
 from tasks.store import Cohort, digest, open_tree, published_key
+from tasks.user_tables import read_user_table
 
 STAGE = "derive"
 VERSION = 2
@@ -47,16 +48,14 @@ def read_body_sizes(participants: Path, columns: Mapping[str, str] | None = None
     Raises:
         ValueError: if the table has no participant or visit, or a study twice.
     """
-    read = pd.read_parquet if participants.suffix == ".parquet" else pd.read_csv
-    theirs = {name: (columns or {}).get(name, name) for name in ("participant", "visit", *BodySize._fields)}
-    table = read(participants)
-    absent = [theirs[name] for name in ("participant", "visit") if theirs[name] not in table]
+    table = read_user_table(participants, columns)
+    absent = [name for name in ("participant", "visit") if name not in table]
     if absent:
         raise ValueError(f"the participants' table lacks {absent}; map its columns in the settings")
-    study = table[theirs["participant"]].astype(str) + "-" + table[theirs["visit"]].astype(str)
+    study = table["participant"].astype(str) + "-" + table["visit"].astype(str)
     if study.duplicated().any():
         raise ValueError(f"the participants' table has {int(study.duplicated().sum())} visits more than once")
-    sizes = [_numbers(table, theirs[name]) for name in BodySize._fields]
+    sizes = [_numbers(table, name) for name in BodySize._fields]
     return {name: BodySize(height, weight) for name, height, weight in zip(study, *sizes, strict=True)}
 
 

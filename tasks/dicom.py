@@ -8,6 +8,7 @@ is unusual (compressed, deflated, big endian, enhanced multi-frame, odd encoding
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -80,6 +81,11 @@ _BINARY: Final = frozenset(
 _PIXELS: Final = 0x7FE00010
 _TRANSFER_SYNTAX: Final = 0x00020010
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1"
+_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+_DIRECTORY: Final = b"1.2.840.10008.1.3.10"
+_PREFACE_BYTES: Final = 1024
+_MAX_INFLATED: Final = 2**28
+_INFLATED_BLOCK: Final = 2**20
 _ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.1"
 _IMAGE_CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.4", _ENHANCED)
 _UNDEFINED: Final = 0xFFFFFFFF
@@ -169,6 +175,32 @@ def looks_like_dicom(data: bytes) -> bool:
     return len(data) > 8 and data[:2] in (b"\x08\x00", b"\x02\x00") and data[3] == 0
 
 
+def claims_to_be_an_image(data: bytes) -> bool:
+    """The magic word, and not the class of a DICOMDIR: a file that lists others."""
+    return data[128:_PREAMBLE] == b"DICM" and _DIRECTORY not in data[:_PREFACE_BYTES]
+
+
+def check_inflated_size(data: bytes) -> None:
+    """Deflated files may be small and hold more than memory does; pydicom inflates them whole.
+
+    Raises:
+        StudyRejected: ``dicom_corrupt`` if the first bytes name that encoding, and more comes out than is permitted.
+    """
+    if _DEFLATED not in data[:_PREFACE_BYTES]:
+        return
+    start = _preface(data)[1]
+    reader = zlib.decompressobj(-zlib.MAX_WBITS)
+    n_bytes, packed = 0, data[start:]
+    try:
+        while packed and n_bytes <= _MAX_INFLATED:
+            n_bytes += len(reader.decompress(packed, _INFLATED_BLOCK))
+            packed = reader.unconsumed_tail
+    except zlib.error:
+        raise corrupt("It cannot be inflated.") from None
+    if n_bytes > _MAX_INFLATED:
+        raise corrupt(f"It inflates beyond {_MAX_INFLATED} bytes.")
+
+
 def corrupt(what: str) -> StudyRejected:
     """The rejection of a damaged DICOM file."""
     return StudyRejected("dicom_corrupt", what)
@@ -179,7 +211,7 @@ def _read_directly(data: bytes) -> Image | None:
     values, begin, length = _walk(data, start, explicit)
     image = Image(values, None)
     if begin < 0:
-        _check_needs_none(image)
+        check_is_no_image(image, data)
         return None
     if image.text("sop_class") == _ENHANCED or image.number("frames") > 1:
         raise UnusualEncodingError
@@ -188,17 +220,31 @@ def _read_directly(data: bytes) -> Image | None:
     return image
 
 
-def _check_needs_none(image: Image) -> None:
-    """Reports and presentation states have no pixels; an image without them is cut off."""
+def check_is_no_image(image: Image, data: bytes) -> None:
+    """Reports and presentation states have no pixels; an image without them is cut off, or its header is damaged.
+
+    Raises:
+        StudyRejected: ``dicom_corrupt`` if ``data``, whose header values are ``image``, should have pixels.
+    """
     if image.text("sop_class") in _IMAGE_CLASSES or image.raw("rows"):
         raise corrupt("An image has no pixels.")
+    if not image.raw("sop_class") and claims_to_be_an_image(data):
+        raise corrupt("A header cannot be read.")
 
 
 def _encoding(data: bytes) -> tuple[bool, int]:
     """Whether value representations are explicit, and where the data set starts."""
     if data[128:_PREAMBLE] != b"DICM":
         raise UnusualEncodingError
-    position, syntax = _PREAMBLE, b""
+    syntax, position = _preface(data)
+    if syntax not in (_EXPLICIT, _IMPLICIT):
+        raise UnusualEncodingError
+    return syntax == _EXPLICIT, position
+
+
+def _preface(data: bytes) -> tuple[bytes, int]:
+    """The transfer syntax, and where group 2 ends."""
+    position, syntax = _PREAMBLE if data[128:_PREAMBLE] == b"DICM" else 0, b""
     while position + 8 <= len(data) and data[position : position + 2] == b"\x02\x00":
         tag, value, length = _explicit_at(data, position)
         if length == _UNDEFINED or value + length > len(data):
@@ -206,9 +252,7 @@ def _encoding(data: bytes) -> tuple[bool, int]:
         if tag == _TRANSFER_SYNTAX:
             syntax = data[value : value + length].strip(b" \x00")
         position = value + length
-    if syntax not in (_EXPLICIT, _IMPLICIT):
-        raise UnusualEncodingError
-    return syntax == _EXPLICIT, position
+    return syntax, position
 
 
 def _walk(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import warnings
 from typing import Any, Final
@@ -12,8 +13,10 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
+from pydicom.pixels.decoders.base import get_decoder
 
-from tasks.dicom import _BINARY, TAGS, Image, corrupt
+from cmr_models.reasons import StudyRejected
+from tasks.dicom import _BINARY, TAGS, Image, check_inflated_size, check_is_no_image, corrupt
 
 _FAULTS: Final = (
     BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError,
@@ -21,13 +24,17 @@ _FAULTS: Final = (
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
 
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote header values, which may name people
+
 
 def read_with_pydicom(data: bytes) -> list[Image]:
     """As :func:`tasks.dicom.read_images`, by pydicom."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _images(_dataset(data))
+            return _images(_dataset(data), data)
+        except StudyRejected:
+            raise
         except _FAULTS as error:
             raise corrupt(f"It cannot be decoded ({type(error).__name__}).") from None
 
@@ -43,25 +50,39 @@ def header_with_pydicom(data: bytes) -> Image | None:
 
 
 def _dataset(data: bytes, *, stop_before_pixels: bool = False) -> Dataset:
+    check_inflated_size(data)
     return pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=stop_before_pixels)
 
 
-def _images(dataset: Dataset) -> list[Image]:
-    if "Rows" not in dataset:
-        return []
-    if "PixelData" not in dataset:
-        raise corrupt("An image has no pixels.")
+def _images(dataset: Dataset, data: bytes) -> list[Image]:
     values = _values(dataset)
+    if "Rows" not in dataset or "PixelData" not in dataset:
+        check_is_no_image(Image(values, None), data)
+        return []
     n_frames = int(dataset.get("NumberOfFrames") or 1)
     if int(dataset.get("SamplesPerPixel") or 1) > 1:
         return [Image(values, None)]
     if not 0 < int(dataset.Rows) * int(dataset.Columns) * n_frames <= _MAX_PIXELS:
         raise corrupt("An image's size is out of bounds.")
+    _check_can_be_decoded(dataset)
     pixels = np.asarray(dataset.pixel_array)
     if "PerFrameFunctionalGroupsSequence" in dataset and n_frames == len(dataset.PerFrameFunctionalGroupsSequence):
         stack = pixels.reshape(n_frames, *pixels.shape[-2:])
         return [Image({**values, **_of_frame(dataset, i)}, stack[i]) for i in range(n_frames)]
     return [Image(values, None if n_frames > 1 else pixels)]
+
+
+def _check_can_be_decoded(dataset: Dataset) -> None:
+    """A whole image in an encoding for which nothing is installed is not damaged."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.name == str(syntax):
+        raise corrupt("Its encoding is none that DICOM knows.")
+    try:
+        is_readable = get_decoder(syntax).is_available
+    except NotImplementedError:
+        is_readable = False
+    if not is_readable:
+        raise StudyRejected("dicom_encoding", f"{syntax.name}.")
 
 
 def _values(dataset: Dataset) -> dict[int, bytes]:

@@ -174,7 +174,7 @@ class Ledger:
                 self._connection.execute("DELETE FROM sources")
             self._connection.executemany(
                 "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)",
-                [(f.path, f.size, f.mtime_ns, json.dumps(f.facts, sort_keys=True)) for f in files],
+                [(_as_text(f.path), f.size, f.mtime_ns, json.dumps(f.facts, sort_keys=True)) for f in files],
             )
 
     @contextmanager
@@ -187,6 +187,11 @@ class Ledger:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+
+def _as_text(path: str) -> str:
+    """A path as SQLite can hold it; a name that is not UTF-8 is escaped, and its file's header read again each time."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def nifti_views(files: Mapping[str, bytes], *, max_bytes: int) -> dict[str, xr.D
         where the files do not tell a plausible interval.
 
     Raises:
-        StudyRejected: ``nifti_corrupt``, ``geometry_missing`` or ``wrong_series``.
+        StudyRejected: ``nifti_corrupt``, ``nifti_unsupported``, ``geometry_missing`` or ``wrong_series``.
     """
     groups: dict[str, list[tuple[str, Volume]]] = defaultdict(list)
     for name in sorted(files):
@@ -80,7 +80,7 @@ def read_volume(content: bytes, *, max_bytes: int) -> Volume:
     """One NIfTI file from its bytes.
 
     Raises:
-        StudyRejected: ``nifti_corrupt`` or ``geometry_missing``.
+        StudyRejected: ``nifti_corrupt``, ``nifti_unsupported`` or ``geometry_missing``.
     """
     try:
         image = nib.Nifti1Image.from_bytes(_inflated(content, max_bytes))
@@ -90,11 +90,20 @@ def read_volume(content: bytes, *, max_bytes: int) -> Volume:
         unit = str(image.header.get_xyzt_units()[1])
     except _FAULTS as error:
         raise StudyRejected("nifti_corrupt", type(error).__name__) from None
-    if stored.ndim not in (3, 4) or stored.size == 0 or not np.isrealobj(stored):
-        raise StudyRejected("nifti_corrupt", f"It has {stored.ndim} dimensions.")
-    four = stored if stored.ndim == 4 else stored[..., None]
+    four = _four_dimensional(stored)
     interval_ms = zooms[3] * _SECONDS.get(unit, 1000.0) if len(zooms) > 3 else float("nan")
     return _placed(four, affine, interval_ms)
+
+
+def _four_dimensional(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``(col, row, slice, frame)``; more dimensions than that must be of length 1."""
+    if stored.size == 0 or stored.dtype.kind not in "iufb":
+        raise StudyRejected("nifti_unsupported", f"{stored.size} numbers of type {stored.dtype.name}.")
+    while stored.ndim > 4 and stored.shape[-1] == 1:
+        stored = stored[..., 0]
+    if stored.ndim not in (3, 4):
+        raise StudyRejected("nifti_unsupported", f"It has {stored.ndim} dimensions.")
+    return stored if stored.ndim == 4 else stored[..., None]
 
 
 def _inflated(content: bytes, max_bytes: int) -> bytes:
@@ -132,7 +141,12 @@ def _view(group: Sequence[tuple[str, Volume]], view: str) -> xr.Dataset:
     first = volumes[0]
     if any(not _same_grid(volume, first) for volume in volumes):
         raise StudyRejected("geometry_missing", "The frames of one view lie on different grids.")
-    values, attributes = _as_uint16(np.concatenate([volume.values for volume in volumes]))
+    given = np.concatenate([volume.values for volume in volumes])
+    values, attributes = _as_uint16(given)
+    flags = {
+        "slices_few": view == "sax" and values.shape[1] < 6,
+        "pixel_not_finite": given.dtype.kind == "f" and not np.isfinite(given).all(),
+    }
     ordering = _base_first(first) if view in _STACKS else slice(None)
     return cine_view(
         np.ascontiguousarray(values[:, ordering]),
@@ -144,7 +158,7 @@ def _view(group: Sequence[tuple[str, Volume]], view: str) -> xr.Dataset:
         slice_mm=_slice_mm(first),
         thickness_mm=float("nan"),
         heart_rate_bpm=_heart_rate(values.shape[0], first.interval_ms),
-        flags=["slices_few"] if view == "sax" and values.shape[1] < 6 else [],
+        flags=[code for code, holds in flags.items() if holds],
         frame_names=[phase for phase, _ in chosen] if len(chosen) > 1 else [],
         **attributes,
     )

@@ -29,7 +29,7 @@ class Timing:
     instance: npt.NDArray[np.float64]
     acquired: tuple[str, ...]
     cycle_ms: float
-    n_expected: int
+    n_expected: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Cycle:
 
 def order(timing: Timing) -> Cycle:
     """Images of one plane in the order of the cycle."""
-    kept = _without_repeats(timing)
+    kept = without_repeats(timing)
     n_expected = max(timing.n_expected, len(kept))
     trigger = timing.trigger_ms[kept]
     has_times = _tell_time(trigger)
@@ -84,7 +84,7 @@ def _steps(n_frames: int, interval_ms: float) -> npt.NDArray[np.float64]:
     return np.arange(n_frames, dtype=np.float64) * np.float64(interval_ms)
 
 
-def _without_repeats(timing: Timing) -> npt.NDArray[np.intp]:
+def without_repeats(timing: Timing) -> npt.NDArray[np.intp]:
     """Images sorted by time (by number where times are missing or all the same); of a repeat, the latest."""
     trigger, instance = timing.trigger_ms, timing.instance
     place = np.round(trigger, 1) if _tell_time(trigger) else instance

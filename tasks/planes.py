@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from cmr_models.long_axis import MOTION_STEP
 from cmr_models.plane import Plane
 from cmr_models.series_kind import SeriesFacts
 from tasks.dicom import Image
-from tasks.phases import Cycle, Timing, order
+from tasks.phases import Cycle, Timing, order, without_repeats
 
 _POSITION_STEP_MM = 0.1
 _DIRECTION_STEP = 1e-3
@@ -41,13 +41,18 @@ def planes_of(images: Sequence[Image]) -> list[PlaneImages]:
         if spelling not in places:
             places[spelling] = _place(*spelling)
         series = (image.raw("series_uid"), image.raw("series_number"))
-        groups[*series, places[spelling], image.raw("rows"), image.raw("columns")].append(image)
+        has_colour = image.pixels is None
+        groups[*series, places[spelling], image.raw("rows"), image.raw("columns"), has_colour].append(image)
     orientations: dict[tuple[bytes, bytes], set[Any]] = defaultdict(set)
-    for uid, number, place, _, _ in groups:
+    for uid, number, place, *_ in groups:
         orientations[uid, number].add(place[3:])
-    expected = _Expected([len(group) for group in groups.values()])
+    timings = {key: _timing(group) for key, group in groups.items()}
+    expected = _Expected([len(without_repeats(timing)) for timing in timings.values()])
     ordered = sorted(groups.items(), key=lambda item: repr(item[0]))
-    return [_plane_images(group, len(orientations[key[0], key[1]]), expected) for key, group in ordered]
+    return [
+        _plane_images(group, expected.timing(group[0], timings[key]), len(orientations[key[0], key[1]]))
+        for key, group in ordered
+    ]
 
 
 class _Expected:
@@ -58,10 +63,11 @@ class _Expected:
         self._usual = cines.most_common(1)[0][0] if cines else 0
         self._all_agree = len(cines) == 1 and sum(cines.values()) >= 3
 
-    def frames(self, declared: float) -> int:
-        if self._all_agree or not 0 < declared <= 1000:
-            return self._usual
-        return int(declared)
+    def timing(self, first: Image, timing: Timing) -> Timing:
+        """``timing`` of the plane of ``first``, with the frames that it should have."""
+        declared = first.number("cardiac_images")
+        is_unknown = self._all_agree or not 0 < declared <= 1000
+        return replace(timing, n_expected=self._usual if is_unknown else int(declared))
 
 
 def _place(position: bytes, orientation: bytes) -> tuple[int, ...]:
@@ -76,8 +82,7 @@ def _place(position: bytes, orientation: bytes) -> tuple[int, ...]:
     return (*(round(x / _POSITION_STEP_MM) for x in mm), *(round(x / _DIRECTION_STEP) for x in directions))
 
 
-def _plane_images(images: list[Image], n_orientations: int, expected: _Expected) -> PlaneImages:
-    timing = _timing(images, expected)
+def _plane_images(images: list[Image], timing: Timing, n_orientations: int) -> PlaneImages:
     cycle = order(timing)
     first = images[int(cycle.image[cycle.image >= 0][0])]
     facts = SeriesFacts(
@@ -95,14 +100,13 @@ def _plane_images(images: list[Image], n_orientations: int, expected: _Expected)
     return PlaneImages(images, facts, cycle, _plane(first, cycle, facts))
 
 
-def _timing(images: Sequence[Image], expected: _Expected) -> Timing:
+def _timing(images: Sequence[Image]) -> Timing:
     cycles = [image.number("nominal_interval_ms") for image in images]
     return Timing(
         trigger_ms=np.array([image.number("trigger_ms") for image in images]),
         instance=np.array([image.number("instance_number") for image in images]),
         acquired=tuple(_acquired(image) for image in images),
         cycle_ms=_cycle_ms(cycles, images[0].number("heart_rate_bpm")),
-        n_expected=expected.frames(images[0].number("cardiac_images")),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from cmr_models.reasons import StudyRejected
 from tasks.archive import Limits, read_beginnings
-from tasks.dicom import read_header
+from tasks.dicom import claims_to_be_an_image, read_header
 from tasks.ledger import SourceFile
 from tasks.public_facts import facts_of
 from tasks.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
@@ -38,6 +39,9 @@ _IGNORED_SUFFIXES = frozenset(
 )  # fmt: skip
 _IGNORED_NAMES = frozenset(("DICOMDIR", "LICENSE", "README", "Thumbs.db", "MANIFEST"))
 _HEADER_BYTES = 65_536
+_UNTOLD = ["", ""]
+"""Study uid and patient id of a file that is damaged or cannot be read, and may be of any study."""
+
 _KINDS = ("ukb", "zip", "dicom", "nifti", "landmarks", "pickle")
 
 
@@ -141,19 +145,34 @@ def _unique(paths: Sequence[Path]) -> list[_Found]:
 
 
 def _walk(top: str) -> Iterator[_Found]:
+    """Scans in a folder and what its links lead to, every folder once: links may go in circles."""
     if not os.path.isdir(top):
-        yield _stat(top)
+        yield from _stat(top)
         return
-    for folder, folders, names in os.walk(top):
+    seen: set[tuple[int, int]] = set()
+    shut: list[OSError] = []
+    for folder, folders, names in os.walk(top, followlinks=True, onerror=shut.append):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
         for name in sorted(names):
             if _kind(path := os.path.join(folder, name)):
-                yield _stat(path)
+                yield from _stat(path)
+    yield from (_Found(f"{error.filename}/", 0, 0) for error in shut)  # no file, but something to be told of
 
 
-def _stat(path: str) -> _Found:
-    status = os.stat(path)
-    return _Found(path, status.st_size, status.st_mtime_ns)
+def _stat(path: str) -> Iterator[_Found]:
+    """A file as it is; one that is not there (a broken link) as empty, to be told of; nothing for pipes and devices."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        yield _Found(path, 0, 0)
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield _Found(path, status.st_size, status.st_mtime_ns)
 
 
 def _kind(path: str) -> str:
@@ -181,13 +200,19 @@ def _kind(path: str) -> str:
 def _facts(found: _Found, known: Mapping[str, SourceFile]) -> dict[str, Any]:
     """Study and patient of the images in a file: ``{"studies": [[study uid, patient id], ...]}``."""
     before = known.get(found.path)
-    if before and before.facts and (before.size, before.mtime_ns) == (found.size, found.mtime_ns):
+    if (
+        before
+        and before.facts.get("readable", True)
+        and before.facts
+        and (before.size, before.mtime_ns) == (found.size, found.mtime_ns)
+    ):
         return before.facts
     try:
-        beginnings = _beginnings(found)
-        studies = {ids for content in beginnings if (ids := _study_ids(content))}
-    except (OSError, StudyRejected):
-        return {"studies": [], "readable": False}
+        studies = {ids for content in _beginnings(found) if (ids := _study_ids(content))}
+    except StudyRejected:
+        return {"studies": [_UNTOLD]}
+    except OSError:
+        return {"studies": [_UNTOLD], "readable": False}
     return {"studies": sorted([list(ids) for ids in studies])}
 
 
@@ -202,9 +227,10 @@ def _beginnings(found: _Found) -> Iterator[bytes]:
 
 
 def _study_ids(beginning: bytes) -> tuple[str, str] | None:
+    """Study and patient of an image; both empty if it is damaged beyond telling; None if it is no image."""
     header = read_header(beginning)
     if header is None or not (header.raw("study_uid") or header.raw("sop_class") or header.raw("rows")):
-        return None
+        return ("", "") if claims_to_be_an_image(beginning) else None
     return header.text("study_uid"), header.text("patient_id")
 
 
@@ -239,16 +265,20 @@ def _dicom_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -
 
 
 def _zip_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -> list[SourceUnit]:
+    """One unit a StudyInstanceUID; a zip that tells none is one by itself, named like its patient or its file."""
     units: list[SourceUnit] = []
     groups: dict[str, set[_Found]] = defaultdict(set)
     patients: dict[str, set[str]] = defaultdict(set)
     for found in files:
         studies = facts[found.path]["studies"]
-        if not studies:
-            units.append(_unit(safe_id(found.name[:-4]), "1", "zip", [found]))
+        if not any(uid for uid, _ in studies):
+            named = {patient for _, patient in studies if patient}
+            by_name = _unit(safe_id(found.name[:-4]), "1", "zip", [found])
+            units.append(_dicom_unit("", [found], named, "zip", "") if named else by_name)
         for uid, patient in studies:
-            groups[uid].add(found)
-            patients[uid].add(patient)
+            if uid:
+                groups[uid].add(found)
+                patients[uid].add(patient)
     return units + [_dicom_unit(uid, groups[uid], patients[uid], "zip", uid) for uid in sorted(groups)]
 
 

@@ -76,6 +76,7 @@ from tasks.disclosure_record import keep_record
 from tasks.parquet_tables import publish_table, table_key
 from tasks.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
 from tasks.store import Cohort, digest, digest_bytes
+from tasks.user_tables import read_user_table
 
 VERSION = 1
 TABLES: Mapping[str, tuple[str, ...]] = {
@@ -117,7 +118,7 @@ def associate(cohort_dir: Path, settings: AnalysisSettings) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: a configured file, or the phenotype table, is not there.
-        ValueError: a table lacks columns.
+        ValueError: a table lacks columns, holds text where numbers should be, or is about none of the studies.
     """
     return _run("associate", cohort_dir, settings)
 
@@ -209,16 +210,9 @@ def _read_inputs(cohort_dir: Path, settings: AnalysisSettings) -> tuple[pd.DataF
     assert settings.participants_csv is not None
     assert settings.outcomes_csv is not None
     phenotypes = with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), Cohort(cohort_dir), settings.phenotypes)
-    participants = _read_csv(settings.participants_csv, settings.participant_columns)
-    outcomes = _read_csv(settings.outcomes_csv, settings.outcome_columns)
+    participants = read_user_table(settings.participants_csv, settings.participant_columns)
+    outcomes = read_user_table(settings.outcomes_csv, settings.outcome_columns)
     return analysis_people(phenotypes, participants, settings), outcomes
-
-
-def _read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """A table with our column names; identifiers stay text, so that leading zeros survive."""
-    theirs = {name: columns.get(name, name) for name in ("participant", "visit")}
-    table = pd.read_csv(path, dtype=dict.fromkeys(theirs.values(), str), keep_default_na=True)
-    return table.rename(columns={their: our for our, their in columns.items()})
 
 
 def _plain(settings: AnalysisSettings) -> dict[str, Any]:

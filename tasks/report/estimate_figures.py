@@ -23,7 +23,7 @@ from tasks.report.drawing import (
     ratio_axis,
     stripes,
 )
-from tasks.report.naming import group_words, reason_words, short_name, words
+from tasks.report.naming import band_words, group_words, reason_words, short_name, words
 from tasks.report.selection import overall_ratios
 from tasks.report.tables import records
 
@@ -267,7 +267,7 @@ def _group_sorting(group: str) -> tuple[int, int, str]:
 
 def _group_axis(axes: Axes, order: list[tuple[str, str]]) -> None:
     axes.set_ylim(len(order) - 0.4, -0.6)
-    axes.set_yticks(range(len(order)), [label(group or group_words(by), 30) for by, group in order])
+    axes.set_yticks(range(len(order)), [label(band_words(group) or group_words(by), 30) for by, group in order])
     for tick, (_, group) in zip(axes.get_yticklabels(), order, strict=True):
         tick.set_fontweight("normal" if group else "bold")
 

@@ -12,7 +12,7 @@ from cmr_models.quality import RULES
 from tasks.report import flow
 from tasks.report.distributions import FEWEST_BINNED, distribution_figure, distribution_rows
 from tasks.report.estimate_figures import Q_LEVEL, by_group, forest, survival, volcano
-from tasks.report.naming import full_name, group_words, reason_words, short_name, words
+from tasks.report.naming import band_words, full_name, group_words, reason_words, short_name, words
 from tasks.report.pages import MISSING, clean_text, number
 from tasks.report.selection import gap_rows, group_panels, leading_pairs, survival_panels
 from tasks.report.tables import ReportSettings, ReportTables, records
@@ -183,10 +183,10 @@ def _add_estimates(figures: Figures, tables: ReportTables, minimum: int) -> None
     figures.add(
         "survival",
         survival(survival_panels(tables.estimates, minimum)),
-        "Kaplan-Meier curves by quartile of each outcome's strongest phenotype, with 95 % bands and numbers at "
-        "risk (rounded to "
-        f"multiples of {minimum}; ≥ where only a later number may show, a dot where none may). Deaths from other "
-        "causes are censored.",
+        "Kaplan-Meier curves by quartile (or fewer groups, as the legend says) of each outcome's strongest phenotype, "
+        f"with 95 % bands. A step is drawn once {minimum} more events are in. Numbers at risk are rounded to multiples "
+        f"of {minimum}; ≥ where only a later number may show, a dot where none may. Deaths from other causes are "
+        "censored.",
     )
 
 
@@ -243,15 +243,20 @@ def _estimate_cells(row: Mapping[str, Any], minimum: int) -> dict[str, str]:
     return {
         "exposure": full_name(row["exposure"]),
         "outcome": words(row["outcome"]),
-        "group": clean_text(row["group"]),
-        "n": hidden if suppressed and pd.isna(row["n"]) else number(row["n"], 0),
-        "n_events": hidden if suppressed and pd.isna(row["n_events"]) else number(row["n_events"], 0),
+        "group": band_words(row["group"]),
+        "n": _count(row["n"], hidden if suppressed else "withheld"),
+        "n_events": _count(row["n_events"], hidden) if suppressed else number(row["n_events"], 0),
         "estimate": number(row["estimate"], digits),
         "interval": _interval(row, digits),
         "evidence": number(row["minus_log10_p"], 1),
         "q": _q(row["q"]),
         "status": "" if row["status"] == "ok" else reason_words(row["reason"] or row["status"]),
     }
+
+
+def _count(value: float, withheld: str) -> str:
+    """A count, or why it does not show: every row has one, so that a missing one was taken out."""
+    return withheld if pd.isna(value) else number(value, 0)
 
 
 def _interval(row: Mapping[str, Any], digits: int) -> str:
@@ -312,11 +317,11 @@ def _gap_table(tables: ReportTables) -> list[dict[str, Any]]:
             "outcome": words(row["outcome"]),
             "group_by": group_words(row["group_by"]),
             "gap": number(row["estimate"], 3),
-            "between": clean_text(row.get("gap_groups") or ""),
+            "between": band_words(row.get("gap_groups") or ""),
             "null": number(row.get("null_q95"), 3),
             "evidence": number(row["minus_log10_p"], 1),
             "q": _q(row["q"]),
-            "without": clean_text(row.get("not_estimable") or "").replace(";", ", "),
+            "without": band_words(row.get("not_estimable") or "").replace(";", ", "),
             "found": bool(row["q"] < Q_LEVEL),
         }
         for row in records(gap_rows(fairness, _GAP_ROWS))

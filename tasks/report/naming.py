@@ -71,6 +71,11 @@ def group_words(group_by: str) -> str:
     return _GROUPINGS.get(group_by, words(group_by))
 
 
+def band_words(text: str) -> str:
+    """Labels of groups as they are printed: ``>=75`` becomes ``≥75``."""
+    return clean_text(text).replace(">=", "≥")
+
+
 def _named(column: str, names: dict[str, str]) -> str:
     if column == "bsa_m2":
         return names["bsa"]

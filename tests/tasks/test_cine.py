@@ -80,6 +80,22 @@ def test_missing_frames_are_masked_and_flagged() -> None:
     assert "frame_missing" in stack.attrs["flags"]
 
 
+def test_copies_of_every_image_are_no_more_frames() -> None:
+    images = [image for _, data in files([*FULL, *FULL]) for image in read_images(data)]
+    found = study_views(images, max_missing_fraction=0.0)
+    expected = _views(FULL)
+    assert list(found.views) == list(expected.views)
+    assert all(view.identical(expected.views[name]) for name, view in found.views.items())
+
+
+def test_a_colour_image_among_the_frames_is_a_missing_frame() -> None:
+    images = [image for _, data in files(FULL) for image in read_images(data)]
+    images[3].pixels = None
+    found = study_views(images, max_missing_fraction=0.2)
+    assert "frame_missing" in found.views["sax"].attrs["flags"]
+    assert [(row["images"], row["reason"]) for row in found.excluded] == [(1, "series_result")]
+
+
 def test_too_many_missing_frames_end_the_study() -> None:
     series = [replace(one, dropped=(1, 4, 7)) for one in sax()]
     series[0] = replace(series[0], dropped=())
@@ -177,6 +193,17 @@ def test_scouts_are_left_out() -> None:
         for k in range(3)
     ]
     assert _reasons(_views([*sax(), *scouts])) == {99: "series_scout"}
+
+
+def test_a_cine_that_is_called_a_scout_is_no_scout() -> None:
+    called = {"SeriesDescription": "localizer"}
+    alone = _views(with_header(FULL, **called))
+    assert sorted(alone.views) == ["lax_2c", "lax_3c", "lax_4c", "sax"]
+    stack = sax()
+    among = _views([*stack[:3], *with_header(stack[3:4], **called), *stack[4:]])
+    assert (among.views["sax"].sizes["slice"], among.excluded) == (8, [])
+    coarse = with_header(sax(3), **called, EchoTime="0.9")
+    assert {row["reason"] for row in _views([*stack, *coarse]).excluded} == {"series_scout"}
 
 
 def test_a_stack_without_long_axes_and_long_axes_without_a_stack_are_studies() -> None:

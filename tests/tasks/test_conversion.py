@@ -162,6 +162,18 @@ def _encrypted(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def _nested(path: Path) -> None:
+    inner = path.rename(path.with_name("inner.zip"))
+    zipped(path, [("inner.zip", inner.read_bytes()), ("manifest.csv", b"filename\n")])
+    inner.unlink()
+
+
+def _other_method(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        for name, content in files(FULL, patient=EID):
+            archive.writestr(name, content)
+
+
 def _cut_image(path: Path) -> None:
     content = files(FULL, patient=EID)
     zipped(path, [(content[0][0], content[0][1][:-100]), *content[1:]])
@@ -188,6 +200,8 @@ BROKEN: list[tuple[Callable[[Path], None], str]] = [
     (_bomb, "zip_bomb"),
     (_hostile, "zip_hostile_name"),
     (_encrypted, "zip_encrypted"),
+    (_nested, "zip_nested"),
+    (_other_method, "zip_method"),
     (_cut_image, "dicom_corrupt"),
     (_without_geometry, "geometry_missing"),
     (_frames_lost, "frames_missing"),

@@ -284,6 +284,15 @@ def test_body_sizes_are_read_under_the_users_own_column_names(tmp_path):
     assert all(map(math.isnan, sizes["1000002-2"]))
 
 
+def test_leading_zeros_of_a_participant_survive_and_decimals_are_no_part_of_a_visit(tmp_path):
+    path = tmp_path / "participants.csv"
+    path.write_text("participant,visit,height_cm,weight_kg\n0012,2.0,180,80\n")
+    assert read_body_sizes(path) == {"0012-2": (180.0, 80.0)}
+    table = pd.DataFrame({"participant": ["0012"], "visit": [2.0], "height_cm": [180.0], "weight_kg": [80.0]})
+    table.to_parquet(tmp_path / "participants.parquet")
+    assert read_body_sizes(tmp_path / "participants.parquet") == {"0012-2": (180.0, 80.0)}
+
+
 def test_a_visit_that_stands_twice_is_refused(tmp_path):
     path = tmp_path / "participants.csv"
     path.write_text("participant,visit,height_cm,weight_kg\n1,2,180,80\n1,2,181,80\n")

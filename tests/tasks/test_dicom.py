@@ -3,6 +3,7 @@
 import io
 import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -168,11 +169,46 @@ def test_a_report_without_pixels_gives_no_image() -> None:
     assert read_images(encoded(ds)) == []
 
 
+def test_a_file_that_calls_itself_an_image_and_tells_nothing_is_corrupt() -> None:
+    content = bytes(128) + b"DICM" + bytes(range(256)) * 20
+    with pytest.raises(StudyRejected, match=r"dicom_corrupt.*header cannot be read"):
+        read_images(content)
+    assert read_images(content[:200] + b"1.2.840.10008.1.3.10" + content[200:]) == []  # a DICOMDIR
+
+
+def test_a_deflated_file_that_inflates_without_end_is_refused_before_it_fills_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ds = dataset(Series())
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data = _as_written(ds)
+    monkeypatch.setattr(dicom, "_MAX_INFLATED", 20_000)
+    for content in (data, data[132:]):
+        assert len(read_images(content)) == 1
+    bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
+    beginning = dicom._preface(data)[1]
+    content = data[:beginning] + bomb.compress(bytes(10**7)) + bomb.flush()
+    with pytest.raises(StudyRejected, match="inflates beyond 20000 bytes"):
+        read_images(content)
+    assert read_header(content) is None
+
+
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9, 0.99])
 def test_an_image_that_is_cut_off_is_corrupt(share: float) -> None:
     data = encoded(dataset(Series()))
     with pytest.raises(StudyRejected, match="dicom_corrupt"):
         read_images(data[: max(200, int(share * len(data)))])
+
+
+@pytest.mark.parametrize(
+    ("syntax", "reason"), [("1.2.840.10008.1.2.4.100", "dicom_encoding"), ("1.2.3", "dicom_corrupt")]
+)
+def test_an_encoding_without_a_decoder_is_not_called_damage(syntax: str, reason: str) -> None:
+    ds = dataset(Series())
+    ds.file_meta.TransferSyntaxUID = syntax  # MPEG-2, and nobody's
+    ds.PixelData = encapsulate([bytes(64)])
+    with pytest.raises(StudyRejected, match=reason):
+        read_images(encoded(ds))
 
 
 def test_a_damaged_compressed_image_is_corrupt() -> None:
@@ -216,7 +252,7 @@ def test_any_damage_gives_an_image_or_a_reason(data: Any) -> None:
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, min(1600, len(content) - 1)))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(content)))
-    assert _end(bytes(content[: cut or len(content)])) in ("read", "dicom_corrupt")
+    assert _end(bytes(content[: cut or len(content)])) in ("read", "dicom_corrupt", "dicom_encoding")
 
 
 @settings(max_examples=200, deadline=None)
@@ -224,7 +260,7 @@ def test_any_damage_gives_an_image_or_a_reason(data: Any) -> None:
 def test_any_data_set_behind_a_true_preface_gives_an_image_or_a_reason(body: bytes) -> None:
     preface = encoded(dataset(Series()))
     start = 132 + 12 + struct.unpack_from("<L", preface, 140)[0]
-    assert _end(preface[:start] + body) in ("read", "dicom_corrupt")
+    assert _end(preface[:start] + body) in ("read", "dicom_corrupt", "dicom_encoding")
 
 
 @settings(max_examples=60, deadline=None)

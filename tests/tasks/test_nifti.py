@@ -130,6 +130,35 @@ def test_a_file_that_is_cut_off_is_corrupt(share: float) -> None:
         read_volume(content[: int(share * len(content))], max_bytes=_LIMIT)
 
 
+def test_dimensions_of_length_one_are_no_dimensions() -> None:
+    values = np.stack([_volume()] * 6, axis=-1)
+    plain, deeper = (read_volume(_file(v), max_bytes=_LIMIT) for v in (values, values[..., None, None]))
+    np.testing.assert_array_equal(deeper.values, plain.values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        _volume()[..., 0],
+        np.zeros((4, 4, 3, 2, 2), np.int16),
+        _volume().astype(np.complex64),
+        np.zeros((4, 4, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")]),
+    ],
+    ids=["flat", "five", "complex", "colour"],
+)
+def test_what_is_no_series_of_volumes_is_unsupported(values: np.ndarray) -> None:
+    with pytest.raises(StudyRejected, match="nifti_unsupported"):
+        read_volume(nib.Nifti1Image(values, np.eye(4)).to_bytes(), max_bytes=_LIMIT)
+
+
+def test_pixels_that_are_no_number_are_flagged() -> None:
+    values = _volume().astype(np.float32)
+    flags = []
+    for there in (values, np.where(values > 100, values, np.nan), np.full_like(values, np.inf)):
+        flags.append(nifti_views({"sax_ed.nii.gz": _file(there)}, max_bytes=_LIMIT)["sax"].attrs["flags"])
+    assert flags == [[], ["pixel_not_finite"], ["pixel_not_finite"]]
+
+
 def test_a_file_that_inflates_beyond_the_limit_is_refused() -> None:
     with pytest.raises(StudyRejected, match="nifti_corrupt"):
         read_volume(_file(_volume()), max_bytes=500)
@@ -146,7 +175,7 @@ def test_any_damage_gives_a_volume_or_a_reason(changes: list[tuple[int, int]], l
         read_volume(bytes(content[: length or len(content)]), max_bytes=10**6)
     except StudyRejected as rejected:
         reason = rejected.reason
-    assert reason in ("nifti_corrupt", "geometry_missing")
+    assert reason in ("nifti_corrupt", "nifti_unsupported", "geometry_missing")
 
 
 def test_real_files_of_two_public_sets_convert(real_data: Path) -> None:

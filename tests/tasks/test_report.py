@@ -18,7 +18,7 @@ from tasks.report.distributions import merged_histogram, spread
 from tasks.report.drawing import draw
 from tasks.report.estimate_figures import volcano
 from tasks.report.flow import cohort_flow
-from tasks.report.naming import full_name, short_name
+from tasks.report.naming import band_words, full_name, short_name
 from tasks.report.pages import clean_text, number, page_name, render, script_json
 from tasks.report.selection import gate_curve
 from tasks.report.site import csv_text
@@ -364,6 +364,17 @@ def test_names_are_those_that_readers_know():
     assert short_name("lvef_pct") == "LV EF"
     assert short_name("la_area_max_cm2") == "LA area max"
     assert full_name("bsa_m2") == "Body surface area"
+    assert band_words(">=75 - <55") == "≥75 - <55"
+
+
+def test_a_count_that_was_taken_out_of_a_published_row_says_so(tmp_path):
+    settings = write_cohort(tmp_path)
+    path = tmp_path / "cohort" / "tables" / "estimates" / "hazards.parquet"
+    table = pd.read_parquet(path)
+    table.loc[table["status"] == "ok", "n"] = np.nan
+    table.to_parquet(path, index=False)
+    page = render_report(tmp_path / "cohort", settings).read_text()
+    assert page.count(">withheld<") == int((table["status"] == "ok").sum())
 
 
 def test_every_page_forbids_scripts_and_loads_from_elsewhere(made):

@@ -2,12 +2,16 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dicom_factory import files, lax, sax, written, zipped
 
 from tasks import sources
+from tasks.conversion import convert_study
+from tasks.ledger import open_ledger
 from tasks.sources import inventory, safe_id
 
 
@@ -129,3 +133,78 @@ def test_a_source_given_twice_counts_once(tmp_path: Path) -> None:
     written(tmp_path / "a", files(sax(1)))
     assert inventory([tmp_path, tmp_path / "a"]).units == inventory([tmp_path]).units
     shutil.rmtree(tmp_path / "a")
+
+
+def test_links_are_followed_once_even_in_a_circle(tmp_path: Path) -> None:
+    elsewhere = written(tmp_path / "elsewhere", files(sax(2), patient="P1"))
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for name, target in (("circle", archive), ("scans", elsewhere), ("scans_again", elsewhere)):
+        (archive / name).symlink_to(target)
+    (unit,) = inventory([archive]).units
+    assert (unit["participant"], len(unit["files"])) == ("P1", 20)
+
+
+def test_a_broken_link_is_told_of_and_a_pipe_is_no_file(tmp_path: Path) -> None:
+    written(tmp_path / "whole", files(sax(2), patient="P1"))
+    for name in ("1000012_20209_2_0.zip", "export.zip", "lost/IM0001"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(tmp_path / "not" / "there")
+    os.mkfifo(tmp_path / "pipe")
+    outcomes = [convert_study(unit, str(tmp_path / "cohort"), {}) for unit in inventory([tmp_path]).units]
+    assert [outcome.reason for outcome in outcomes] == ["file_unreadable", "", "file_unreadable", "file_unreadable"]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "open", files(sax(2), patient="P1"))
+    written(tmp_path / "shut", files(sax(2), patient="P2"))
+    look = os.scandir
+
+    def refusing(path: str) -> Any:
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", path)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    units = inventory([tmp_path]).units
+    assert [(unit["participant"], len(unit["files"])) for unit in units] == [("P1", 20), ("shut", 1)]
+    assert convert_study(units[1], str(tmp_path / "cohort"), {}).reason == "file_unreadable"
+
+
+def test_a_file_that_could_not_be_read_is_looked_at_again(tmp_path: Path) -> None:
+    (tmp_path / "IM1").symlink_to(tmp_path / "kept" / "elsewhere")
+    first = inventory([tmp_path])
+    assert first.files[0].facts["readable"] is False
+    (tmp_path / "IM1").unlink()
+    (tmp_path / "IM1").write_bytes(files(sax(1), patient="P1")[0][1])
+    status = (tmp_path / "IM1").stat()
+    known = replace(first.files[0], size=status.st_size, mtime_ns=status.st_mtime_ns)
+    (unit,) = inventory([tmp_path], {known.path: known}).units
+    assert unit["participant"] == "P1"
+
+
+def test_a_folder_of_nothing_but_damaged_images_is_still_a_study(tmp_path: Path) -> None:
+    headless = [(name, content[:132] + b"damage" * 50) for name, content in files(sax(2))]
+    written(tmp_path / "case7", headless)
+    (tmp_path / "case7" / "INDEX").write_bytes(bytes(128) + b"DICM" + b"1.2.840.10008.1.3.10")
+    (unit,) = inventory([tmp_path]).units
+    assert (unit["participant"], len(unit["files"])) == ("case7", 20)
+    assert convert_study(unit, str(tmp_path / "cohort"), {}).reason == "dicom_corrupt"
+
+
+def test_zips_that_tell_no_study_are_each_their_own(tmp_path: Path) -> None:
+    for patient in ("P1", "P2", ""):
+        zipped(tmp_path / f"of{patient}.zip", files(sax(2), patient=patient, study_uid=""))
+    units = inventory([tmp_path]).units
+    assert sorted(unit["participant"] for unit in units) == ["P1", "P2", "of"]
+    assert all(len(unit["files"]) == 1 for unit in units)
+
+
+def test_a_name_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"case\xff")
+    written(folder, files(sax(2), patient=""))
+    found = inventory([tmp_path])
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.remember_sources(found.files, forget_others=True)
+        assert len(ledger.sources()) == 20
+    assert [convert_study(unit, str(tmp_path / "cohort"), {}).status for unit in found.units] == ["ok"]

@@ -160,6 +160,41 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
         associate(tmp_path, settings)
 
 
+def test_identifiers_that_a_spreadsheet_made_decimal_are_the_same_people(tmp_path: Path, finished: Path) -> None:
+    settings = _write(tmp_path)
+    for name in ("participants.csv", "outcomes.csv"):
+        table = pd.read_csv(tmp_path / name)
+        table[["participant", "visit"]] = table[["participant", "visit"]].astype(float)
+        table.to_csv(tmp_path / name, index=False)
+    assert associate(tmp_path, settings)["status"] == "done"
+    pd.testing.assert_frame_equal(_tables(tmp_path)["associations"], _tables(finished)["associations"])
+
+
+def _spoilt(folder: Path, name: str, column: str, value: str) -> AnalysisSettings:
+    settings = _write(folder, n=60)
+    table = pd.read_csv(folder / name, dtype=str)
+    table.loc[:1, column] = value
+    table.to_csv(folder / name, index=False)
+    return settings
+
+
+def test_text_where_numbers_should_be_is_named_without_quoting_anybody(tmp_path: Path) -> None:
+    settings = _spoilt(tmp_path / "a", "participants.csv", "age_years", "sixty")
+    with pytest.raises(ValueError, match="participants: 2 of 60 values of age_years are no numbers"):
+        associate(tmp_path / "a", settings)
+    settings = _spoilt(tmp_path / "b", "outcomes.csv", "exit_years", "2021-03-04")
+    with pytest.raises(ValueError, match=r"outcomes: 2 of 60 values of exit_years are no numbers \(years\)"):
+        risk(tmp_path / "b", settings)
+
+
+def test_a_table_about_other_people_is_refused(tmp_path: Path) -> None:
+    settings = _write(tmp_path, n=60)
+    table = pd.read_csv(tmp_path / "participants.csv").assign(visit=7)
+    table.to_csv(tmp_path / "participants.csv", index=False)
+    with pytest.raises(ValueError, match="none of the 60 rows has the participant and visit of one of the 60 studies"):
+        associate(tmp_path, settings)
+
+
 def test_a_cohort_without_phenotypes_says_what_to_run(tmp_path: Path) -> None:
     settings = _write(tmp_path, n=60)
     (tmp_path / "tables" / "phenotypes.parquet").unlink()
