@@ -31,12 +31,14 @@ def test_a_basal_slice_that_rests_is_ventricle_only_while_the_heart_is_full(turn
 def test_beyond_the_left_ventricle_what_rests_is_a_vessel_in_every_frame() -> None:
     full = np.array([1500, *_RV[1:]])
     rest = resting_rv(_areas(full, np.array([0.0, 1, 1, 1, 1, 1, 1])), _areas(_LV))
-    assert rest[:, 0].all() and not rest[:, 1:].any()
+    assert rest[:, 0].all()
+    assert not rest[:, 1:].any()
 
 
 def test_what_rests_at_the_apex_is_no_ventricle() -> None:
     rest = resting_rv(_areas(_RV, np.array([1, 1, 1, 1, 1, 1, 0.0])), _areas(_LV))
-    assert rest[:, 6].all() and not rest[:, :6].any()
+    assert rest[:, 6].all()
+    assert not rest[:, :6].any()
 
 
 def test_resting_slices_between_contracting_ones_stay() -> None:

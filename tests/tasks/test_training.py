@@ -174,7 +174,8 @@ def test_leaving_out_a_patient_moves_no_other_into_another_fold(real: Path) -> N
     def held_out(excluded: tuple[str, ...]) -> set[str]:
         settings = TrainingSettings(real=str(real), fold=1, n_folds=2, real_excluded=excluded)
         used, out = training._real_images(settings)
-        assert used is not None and out is not None
+        assert used is not None
+        assert out is not None
         assert not set(used.patient) & (set(out.patient) | set(excluded))
         return set(out.patient)
 
