@@ -53,8 +53,8 @@ class Settings:
     high: tuple[float, ...] = (HIGHEST_FLOW_ML_MIN_G, 0.25, 4.0, 0.6, 3.0)
     prior: tuple[float, ...] = (2.0, 0.092, 1.0, 0.212, 0.5)
     population_sd: tuple[float, ...] = (1.0, 0.25, 0.35, 0.2, 0.5)
-    prior_sd: tuple[float, ...] = (1.0, 0.12, 0.25, 0.12, 0.14)
-    pixel_sd: tuple[float, ...] = (0.15, 0.08, 0.15, 0.07, 0.05)
+    prior_sd: tuple[float, ...] = (1.0, 0.1, 0.2, 0.1, 0.11)
+    pixel_sd: tuple[float, ...] = (0.12, 0.08, 0.15, 0.07, 0.05)
 
     def problem(self, device: str) -> Problem:
         """In the coordinates of the fit: logarithms, but for the delay."""
@@ -91,7 +91,7 @@ def fit_btex(
     """
     measured = _tensor(curves, device)
     mean = measured if alike is None else _tensor(alike, device)
-    grid = _dictionary(model, device)
+    grid = dictionary(model, device)
     problem = region_problem(mean if scouts is None else _tensor(scouts, device), model, settings, grid)
     pixel_sd = torch.tensor(settings.pixel_sd, dtype=torch.float32, device=device)
     block = _BLOCK if device == "cpu" else 64 * _BLOCK
@@ -152,7 +152,7 @@ def _tensor(values: npt.NDArray[np.floating], device: str) -> Tensor:
     return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32, device=device)
 
 
-def _dictionary(model: BtexCurves, device: str) -> tuple[Tensor, Tensor]:
+def dictionary(model: BtexCurves, device: str) -> tuple[Tensor, Tensor]:
     """Parameters (m, 5) and curves (m, frame)."""
     rows = np.array(list(product(*_DICTIONARY)))
     rows[:, :4] = np.log(rows[:, :4])

@@ -12,7 +12,7 @@ import xarray as xr
 from cmr_models.aif_features import failed_gates, foot_index
 from cmr_models.perfusion import status as codes
 from cmr_models.perfusion.alike import alike_mean
-from cmr_models.perfusion.checks import Series, check
+from cmr_models.perfusion.checks import Series, check, frame, number
 from cmr_models.perfusion.fitted import Fitted
 
 Floats = npt.NDArray[np.float64]
@@ -76,14 +76,14 @@ def quantify(
 
     Args:
         tissue: (row, col, frame) concentration, mmol/L.
-        aif: (frame,) concentration in arterial blood, mmol/L, on the same scale.
+        aif: (frame,) concentration in arterial blood, mmol/L, on the same scale; a row or column of a matrix will do.
         dt_s: seconds between frames.
         foot: 0-based index of the frame at which the bolus arrives in ``aif``; found if None.
         hematocrit: of the large vessels; plasma volumes and flow are (1 - hematocrit) of blood's.
         model: a key of :data:`MODELS`.
         mask: (row, col) pixels to fit; all if None.
-        wall: (row, col) those of them that are surely muscle, away from blood and fat; all if None. They decide the
-            delay around which pixels may vary, which pixels mixed with blood would falsify.
+        wall: (row, col) those of them that are surely muscle, away from blood and fat; all if None. From them is learnt
+            around which delay, volumes and permeability pixels vary, which pixels mixed with blood would falsify.
         device: of torch, for the models that are fitted there.
 
     Returns:
@@ -100,6 +100,7 @@ def quantify(
     """
     if model not in MODELS:
         raise ValueError(f"model {model!r} is unknown; it must be one of {', '.join(MODELS)}")
+    dt_s, hematocrit, foot = number("dt_s", dt_s), number("hematocrit", hematocrit), frame(foot)
     series = check(tissue, aif, dt_s, foot, hematocrit, mask, wall)
     arrival = foot_index(series.aif, dt_s) if foot is None else foot
     curves, status = _triage(series, arrival)
