@@ -30,6 +30,7 @@ from cmr_models.perfusion import MODELS, quantify
 from cmr_models.perfusion.alike import alike_mean
 from cmr_models.perfusion.btex_fit import Settings
 from cmr_models.perfusion.btex_maps import btex_maps
+from cmr_models.perfusion.quantification import baseline_frames
 
 Floats = npt.NDArray[np.float64]
 Rows = dict[str, float]
@@ -189,8 +190,8 @@ def _fast_real_input(rng: np.random.Generator) -> tuple[Floats, Floats]:
 def _fitted(one: Heart, settings: Settings, window_s: float = _INF) -> Floats:
     """Map of flow as ``quantify`` makes it, with other settings; ``window_s`` ends the fit after the foot."""
     foot = foot_index(one.aif, DT_S)
-    before = slice(min(4, max(0, foot - 2)), max(1, foot))
-    kept = slice(max(0, foot - 3), min(one.aif.size, int(min(window_s, 1e3) / DT_S) + foot))
+    before = baseline_frames(foot, DT_S)
+    kept = slice(max(0, foot - 5), min(one.aif.size, int(min(window_s, 1e3) / DT_S) + foot))
     image = (one.image - one.image[..., before].mean(-1, keepdims=True))[..., kept]
     own = not np.isfinite(settings.prior_sd[0])  # every pixel on its own
     alike = None if own else alike_mean(image, one.ring)[one.ring]

@@ -19,7 +19,9 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _BASELINE_START = 4  # frames before it are not in the steady state; the reference leaves them out as well
-_LEAD_S = 1.5  # the fit starts this long before the foot
+_GUARD_S = 1.0  # before the foot a slow bolus has begun to arrive: 3 to 9 % of its peak are there at the foot itself
+_FEWEST_BASELINE = 4  # frames; a shorter baseline keeps those within the guard
+_LEAD_S = 2.5  # the fit starts this long before the foot
 _ENHANCING_OVER_NOISE = 4.0
 _ENHANCING_MMOL_L = 0.03
 _CLIPPED_FRAMES = 3
@@ -103,7 +105,7 @@ def quantify(
     dt_s, hematocrit, foot = number("dt_s", dt_s), number("hematocrit", hematocrit), frame(foot)
     series = check(tissue, aif, dt_s, foot, hematocrit, mask, wall)
     arrival = foot_index(series.aif, dt_s) if foot is None else foot
-    curves, status = _triage(series, arrival)
+    curves, status = _triage(series, arrival, baseline_frames(arrival, dt_s))
     request = _request(series, curves, status == codes.OK, arrival, dt_s, hematocrit, device)
     fitted = MODELS[model](request) if request.chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
     status[request.chosen] = _verdict(request.curves, fitted, _clipped(series, request.chosen))
@@ -122,16 +124,16 @@ def _request(
     series: Series, curves: Floats, chosen: Mask, foot: int, dt_s: float, hematocrit: float, device: str
 ) -> _Input:
     start = max(0, foot - int(np.ceil(_LEAD_S / dt_s)))
-    blood = series.aif - _baseline(series.aif, foot)
+    blood = series.aif - series.aif[baseline_frames(foot, dt_s)].mean()
     return _Input(curves[..., start:], chosen, series.wall, blood[start:], dt_s, hematocrit, device)
 
 
-def _triage(series: Series, foot: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
+def _triage(series: Series, foot: int, baseline: slice) -> tuple[Floats, npt.NDArray[np.uint8]]:
     """Curves above their baseline (row, col, frame), and the status of pixels that are not fitted."""
     status = np.where(series.mask, codes.OK, codes.OUTSIDE).astype(np.uint8)
     finite = np.isfinite(series.tissue.sum(-1))
     filled = np.where(finite[..., None], series.tissue, 0.0)
-    before = filled[..., min(_BASELINE_START, max(0, foot - 2)) : max(1, foot)]
+    before = filled[..., baseline]
     curves = filled - before.mean(-1, keepdims=True)
     noise = np.median(np.abs(np.diff(filled, 2, axis=-1)), axis=-1) / 0.6745 / np.sqrt(6)
     after = curves[..., foot:].mean(-1)
@@ -143,8 +145,11 @@ def _triage(series: Series, foot: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
     return curves, status
 
 
-def _baseline(aif: Floats, foot: int) -> float:
-    return float(aif[min(_BASELINE_START, max(0, foot - 2)) : max(1, foot)].mean())
+def baseline_frames(foot: int, dt_s: float) -> slice:
+    """Frames before arrival whose mean is the baseline: the steady state, and none just before the foot if others do."""
+    start, end = min(_BASELINE_START, max(0, foot - 2)), max(1, foot)
+    guarded = foot - int(round(_GUARD_S / dt_s))
+    return slice(start, guarded if guarded - start >= _FEWEST_BASELINE else end)
 
 
 def _clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
