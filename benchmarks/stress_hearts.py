@@ -11,6 +11,7 @@ Ranges: Kellman et al. 2017, doi:10.1186/s12968-017-0355-5 (input); the working 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +141,7 @@ def _images(dispersion_s: float, truth: dict[str, Floats], radius: Floats, blood
     return np.asarray((1 - pool - outside) * muscle + pool * blood + outside * other, np.float64)
 
 
-def _coarse_tissue(blood: Floats, parts: dict[str, Floats]) -> Floats:
+def _coarse_tissue(blood: Floats, parts: dict[str, Any]) -> Floats:
     """Tissue on the fine grid, computed every 0.25 s with the library's steps within."""
     every = round(0.25 / _FINE_S)
     curves = btex.tissue(blood[::every], 0.25, **parts)

@@ -146,9 +146,9 @@ def _triage(series: Series, foot: int, baseline: slice) -> tuple[Floats, npt.NDA
 
 
 def baseline_frames(foot: int, dt_s: float) -> slice:
-    """Frames before arrival whose mean is the baseline: the steady state, and none just before the foot if others do."""
+    """Frames before arrival whose mean is the baseline: in the steady state, none just before the foot if others do."""
     start, end = min(_BASELINE_START, max(0, foot - 2)), max(1, foot)
-    guarded = foot - int(round(_GUARD_S / dt_s))
+    guarded = foot - round(_GUARD_S / dt_s)
     return slice(start, guarded if guarded - start >= _FEWEST_BASELINE else end)
 
 

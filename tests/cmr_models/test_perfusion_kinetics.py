@@ -241,8 +241,8 @@ def test_noise_that_repeats_from_frame_to_frame_counts_for_more() -> None:
 def _patient(vb: float, delay_s: float, rng: np.random.Generator) -> np.ndarray:
     """A slice at stress whose pixels vary about a blood volume and a delay of their own, SNR 20."""
     flows = np.repeat(np.geomspace(1.0, 3.0, 16), 16)
-    varied = {"vb": vb * np.exp(rng.normal(0, 0.08, 256)), "delay_s": delay_s + rng.normal(0, 0.08, 256)}
-    return noisy(tissue_curves(flows, ps=1.2, visf=0.19, **varied), 20, rng).reshape(16, 16, 60)
+    volumes, delays = vb * np.exp(rng.normal(0, 0.08, 256)), delay_s + rng.normal(0, 0.08, 256)
+    return noisy(tissue_curves(flows, ps=1.2, visf=0.19, vb=volumes, delay_s=delays), 20, rng).reshape(16, 16, 60)
 
 
 @pytest.mark.parametrize(("vb", "delay_s"), [(0.07, 0.3), (0.07, 1.1), (0.12, 0.6)])
