@@ -206,8 +206,8 @@ def _fast_real_input(rng: np.random.Generator) -> tuple[Floats, Floats]:
 def _fitted(one: Heart, settings: Settings, window_s: float = _INF) -> Floats:
     """Map of flow as ``quantify`` makes it, with other settings; ``window_s`` ends the fit after the foot."""
     foot = foot_index(one.aif, DT_S)
-    before = baseline_frames(foot, DT_S)
-    kept = slice(max(0, foot - 5), min(one.aif.size, int(min(window_s, 1e3) / DT_S) + foot))
+    before = baseline_frames(foot)
+    kept = slice(max(0, foot - 3), min(one.aif.size, int(min(window_s, 1e3) / DT_S) + foot))
     image = (one.image - one.image[..., before].mean(-1, keepdims=True))[..., kept]
     own = not np.isfinite(settings.prior_sd[0])  # every pixel on its own
     alike = None if own else alike_mean(image, one.ring)[one.ring]

@@ -53,7 +53,7 @@ class Settings:
     high: tuple[float, ...] = (HIGHEST_FLOW_ML_MIN_G, 0.25, 4.0, 0.6, 3.0)
     prior: tuple[float, ...] = (2.0, 0.092, 1.0, 0.212, 0.5)
     population_sd: tuple[float, ...] = (1.0, 0.25, 0.35, 0.2, 0.5)
-    prior_sd: tuple[float, ...] = (1.0, 0.1, 0.2, 0.1, 0.11)
+    prior_sd: tuple[float, ...] = (1.0, 0.1, 0.2, 0.1, 0.1)
     pixel_sd: tuple[float, ...] = (0.1, 0.08, 0.15, 0.07, 0.05)
 
     def problem(self, device: str) -> Problem:

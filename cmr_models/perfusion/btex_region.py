@@ -19,7 +19,7 @@ _STEPS = 5
 _TRIALS = 6
 _LARGEST_STEP = 0.3
 _HUBER = 3.0  # standard deviations of the pixels about the centre
-_ALIKE_PIXELS = 10.0  # curves of neighbours share noise: so many count as one against the population
+_ALIKE_PIXELS = 40.0  # curves of neighbours share noise and motion: so many count as one against the population
 
 
 def learnt(model: Model, curves: Tensor, first: Fit, problem: Problem, population_sd: Tensor) -> Problem:

@@ -19,9 +19,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _BASELINE_START = 4  # frames before it are not in the steady state; the reference leaves them out as well
-_GUARD_S = 1.0  # before the foot a slow bolus has begun to arrive: 3 to 9 % of its peak are there at the foot itself
-_FEWEST_BASELINE = 4  # frames; a shorter baseline keeps those within the guard
-_LEAD_S = 2.5  # the fit starts this long before the foot
+_LEAD_S = 1.5  # the fit starts this long before the foot
 _ENHANCING_OVER_NOISE = 4.0
 _ENHANCING_MMOL_L = 0.03
 _CLIPPED_FRAMES = 3
@@ -105,7 +103,7 @@ def quantify(
     dt_s, hematocrit, foot = number("dt_s", dt_s), number("hematocrit", hematocrit), frame(foot)
     series = check(tissue, aif, dt_s, foot, hematocrit, mask, wall)
     arrival = foot_index(series.aif, dt_s) if foot is None else foot
-    curves, status = _triage(series, arrival, baseline_frames(arrival, dt_s))
+    curves, status = _triage(series, arrival, baseline_frames(arrival))
     request = _request(series, curves, status == codes.OK, arrival, dt_s, hematocrit, device)
     fitted = MODELS[model](request) if request.chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
     status[request.chosen] = _verdict(request.curves, fitted, _clipped(series, request.chosen))
@@ -124,7 +122,7 @@ def _request(
     series: Series, curves: Floats, chosen: Mask, foot: int, dt_s: float, hematocrit: float, device: str
 ) -> _Input:
     start = max(0, foot - int(np.ceil(_LEAD_S / dt_s)))
-    blood = series.aif - series.aif[baseline_frames(foot, dt_s)].mean()
+    blood = series.aif - series.aif[baseline_frames(foot)].mean()
     return _Input(curves[..., start:], chosen, series.wall, blood[start:], dt_s, hematocrit, device)
 
 
@@ -145,11 +143,9 @@ def _triage(series: Series, foot: int, baseline: slice) -> tuple[Floats, npt.NDA
     return curves, status
 
 
-def baseline_frames(foot: int, dt_s: float) -> slice:
-    """Frames before arrival whose mean is the baseline: in the steady state, none just before the foot if others do."""
-    start, end = min(_BASELINE_START, max(0, foot - 2)), max(1, foot)
-    guarded = foot - round(_GUARD_S / dt_s)
-    return slice(start, guarded if guarded - start >= _FEWEST_BASELINE else end)
+def baseline_frames(foot: int) -> slice:
+    """Frames before arrival whose mean is the baseline: those in the steady state, if there are any."""
+    return slice(min(_BASELINE_START, max(0, foot - 2)), max(1, foot))
 
 
 def _clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
