@@ -8,6 +8,7 @@ import torch
 from scipy.integrate import quad
 
 from benchmarks.first_pass import DT_S, frame_times, noisy, stress_input, tissue_curves
+from benchmarks.stress_hearts import heart
 from cmr_models.perfusion import MODELS, STATUS, btex, quantify
 from cmr_models.perfusion.alike import alike_mean
 from cmr_models.perfusion.btex_curves import BtexCurves
@@ -298,3 +299,13 @@ def test_another_interval_gives_the_same_flow(dt_s: float) -> None:
     image = np.tile(np.stack([[np.interp(times, fine_s, curve) for curve in row] for row in curves]), (6, 3, 1))
     flow = quantify(image, stress_input(times), dt_s)["mbf_ml_min_g"].to_numpy()
     np.testing.assert_allclose(flow, np.tile([0.8, 2.0], (6, 3)), rtol=0.05)
+
+
+def test_flow_of_a_simulated_stress_slice_is_found_without_a_mask() -> None:
+    fine_s = np.arange(0, 34, 0.5)
+    one = heart(np.random.default_rng(37), snr=20, smooth=False, ideal=True, aif=(fine_s, stress_input(fine_s)))
+    assert one.image.shape == (*one.ring.shape, one.aif.size)
+    truth = one.truth["mbf_ml_min_g"][one.interior]
+    flow = quantify(one.image, one.aif, DT_S)["mbf_ml_min_g"].to_numpy()[one.interior]
+    assert np.median(flow) / np.median(truth) == pytest.approx(1.0, abs=0.1)
+    assert np.corrcoef(flow, truth)[0, 1] > 0.7
