@@ -36,6 +36,8 @@ def check(
 ) -> Series:
     """The input as float64, or a ValueError with the offending value, the limit and the remedy."""
     values, blood = np.asarray(tissue, np.float64), np.asarray(aif, np.float64)
+    if blood.ndim == 2 and 1 in blood.shape:  # a column or a row, as MATLAB stores it
+        blood = blood.ravel()
     _check_shapes(values, blood)
     region, muscle = _region("mask", mask, values.shape[:2]), _region("wall", wall, values.shape[:2])
     if not (_DT_RANGE_S[0] <= dt_s <= _DT_RANGE_S[1]):
@@ -48,6 +50,24 @@ def check(
         raise ValueError(f"foot is {foot}; it must be a 0-based frame from 1 to {blood.size - 5}")
     _check_units(values[region], blood)
     return Series(values, blood, region, muscle)
+
+
+def number(name: str, value: npt.ArrayLike) -> float:
+    """A scalar, or an array of one element as MATLAB stores scalars; ValueError otherwise."""
+    given = np.asarray(value)
+    if given.size != 1 or given.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must be one number, not {given.dtype} of shape {given.shape}")
+    return float(given.item())
+
+
+def frame(foot: npt.ArrayLike | None) -> int | None:
+    """The foot as a whole number; ValueError if it is none."""
+    if foot is None:
+        return None
+    given = number("foot", foot)
+    if not given.is_integer():
+        raise ValueError(f"foot is {given}; it must be a whole 0-based frame")
+    return int(given)
 
 
 def _region(name: str, given: npt.ArrayLike | None, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

@@ -33,15 +33,20 @@ class Problem:
 
 
 class Fit(NamedTuple):
-    """Per problem: parameters (n, p), their standard deviations, effective noise (n,), rms
-    residual (n,), convergence and bounds met."""
+    """Per problem: parameters (n, p), their covariance (n, p, p), effective noise (n,), rms residual (n,), convergence
+    and bounds met."""
 
     parameters: Tensor
-    sd: Tensor
+    covariance: Tensor
     effective_sd: Tensor
     residual: Tensor
     converged: Tensor
     at_bound: Tensor
+
+    @property
+    def sd(self) -> Tensor:
+        """(n, p) standard deviations."""
+        return self.covariance.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
 
 
 def fit(
@@ -139,7 +144,7 @@ def _summary(
     scale = hessian.diagonal(dim1=1, dim2=2)
     eye = torch.eye(here.shape[1], dtype=here.dtype, device=here.device)
     inverse = torch.linalg.inv_ex(hessian + eye * (scale.amax(1) * 1e-9 + 1e-30)[:, None, None])[0]
-    sd = noise_sd[:, None] * inverse.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+    covariance = noise_sd[:, None, None] ** 2 * inverse
     margin = 1e-3 * (problem.high - problem.low)
     at_bound = (here <= problem.low + margin) | (here >= problem.high - margin)
-    return Fit(here, sd, noise, (residual**2).mean(1).sqrt(), converged, at_bound)
+    return Fit(here, covariance, noise, (residual**2).mean(1).sqrt(), converged, at_bound)

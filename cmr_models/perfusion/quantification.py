@@ -12,7 +12,7 @@ import xarray as xr
 from cmr_models.aif_features import failed_gates, foot_index
 from cmr_models.perfusion import status as codes
 from cmr_models.perfusion.alike import alike_mean
-from cmr_models.perfusion.checks import Series, check
+from cmr_models.perfusion.checks import Series, check, frame, number
 from cmr_models.perfusion.fitted import Fitted
 
 Floats = npt.NDArray[np.float64]
@@ -76,14 +76,14 @@ def quantify(
 
     Args:
         tissue: (row, col, frame) concentration, mmol/L.
-        aif: (frame,) concentration in arterial blood, mmol/L, on the same scale.
+        aif: (frame,) concentration in arterial blood, mmol/L, on the same scale; a row or column of a matrix will do.
         dt_s: seconds between frames.
         foot: 0-based index of the frame at which the bolus arrives in ``aif``; found if None.
         hematocrit: of the large vessels; plasma volumes and flow are (1 - hematocrit) of blood's.
         model: a key of :data:`MODELS`.
         mask: (row, col) pixels to fit; all if None.
-        wall: (row, col) those of them that are surely muscle, away from blood and fat; all if None. They decide the
-            delay around which pixels may vary, which pixels mixed with blood would falsify.
+        wall: (row, col) those of them that are surely muscle, away from blood and fat; all if None. From them is learnt
+            around which delay, volumes and permeability pixels vary, which pixels mixed with blood would falsify.
         device: of torch, for the models that are fitted there.
 
     Returns:
@@ -100,9 +100,10 @@ def quantify(
     """
     if model not in MODELS:
         raise ValueError(f"model {model!r} is unknown; it must be one of {', '.join(MODELS)}")
+    dt_s, hematocrit, foot = number("dt_s", dt_s), number("hematocrit", hematocrit), frame(foot)
     series = check(tissue, aif, dt_s, foot, hematocrit, mask, wall)
     arrival = foot_index(series.aif, dt_s) if foot is None else foot
-    curves, status = _triage(series, arrival)
+    curves, status = _triage(series, arrival, baseline_frames(arrival))
     request = _request(series, curves, status == codes.OK, arrival, dt_s, hematocrit, device)
     fitted = MODELS[model](request) if request.chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
     status[request.chosen] = _verdict(request.curves, fitted, _clipped(series, request.chosen))
@@ -121,16 +122,16 @@ def _request(
     series: Series, curves: Floats, chosen: Mask, foot: int, dt_s: float, hematocrit: float, device: str
 ) -> _Input:
     start = max(0, foot - int(np.ceil(_LEAD_S / dt_s)))
-    blood = series.aif - _baseline(series.aif, foot)
+    blood = series.aif - series.aif[baseline_frames(foot)].mean()
     return _Input(curves[..., start:], chosen, series.wall, blood[start:], dt_s, hematocrit, device)
 
 
-def _triage(series: Series, foot: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
+def _triage(series: Series, foot: int, baseline: slice) -> tuple[Floats, npt.NDArray[np.uint8]]:
     """Curves above their baseline (row, col, frame), and the status of pixels that are not fitted."""
     status = np.where(series.mask, codes.OK, codes.OUTSIDE).astype(np.uint8)
     finite = np.isfinite(series.tissue.sum(-1))
     filled = np.where(finite[..., None], series.tissue, 0.0)
-    before = filled[..., min(_BASELINE_START, max(0, foot - 2)) : max(1, foot)]
+    before = filled[..., baseline]
     curves = filled - before.mean(-1, keepdims=True)
     noise = np.median(np.abs(np.diff(filled, 2, axis=-1)), axis=-1) / 0.6745 / np.sqrt(6)
     after = curves[..., foot:].mean(-1)
@@ -142,8 +143,9 @@ def _triage(series: Series, foot: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
     return curves, status
 
 
-def _baseline(aif: Floats, foot: int) -> float:
-    return float(aif[min(_BASELINE_START, max(0, foot - 2)) : max(1, foot)].mean())
+def baseline_frames(foot: int) -> slice:
+    """Frames before arrival whose mean is the baseline: those in the steady state, if there are any."""
+    return slice(min(_BASELINE_START, max(0, foot - 2)), max(1, foot))
 
 
 def _clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -8,9 +8,11 @@ import torch
 from scipy.integrate import quad
 
 from benchmarks.first_pass import DT_S, frame_times, noisy, stress_input, tissue_curves
+from benchmarks.stress_hearts import heart
 from cmr_models.perfusion import MODELS, STATUS, btex, quantify
 from cmr_models.perfusion.alike import alike_mean
 from cmr_models.perfusion.btex_curves import BtexCurves
+from cmr_models.perfusion.btex_fit import Settings, dictionary, region_problem
 from cmr_models.perfusion.least_squares import effective_noise
 
 _LONG_S = np.linspace(0, 900, 900_001)
@@ -235,3 +237,75 @@ def test_noise_that_repeats_from_frame_to_frame_counts_for_more() -> None:
     repeated = torch.repeat_interleave(white[:, :200], 2, dim=1)
     assert float(effective_noise(white, 0).mean()) == pytest.approx(1.0, rel=0.08)
     assert float(effective_noise(repeated, 0).mean()) == pytest.approx(3**0.5, rel=0.1)
+
+
+def _patient(vb: float, delay_s: float, rng: np.random.Generator) -> np.ndarray:
+    """A slice at stress whose pixels vary about a blood volume and a delay of their own, SNR 20."""
+    flows = np.repeat(np.geomspace(1.0, 3.0, 16), 16)
+    volumes, delays = vb * np.exp(rng.normal(0, 0.08, 256)), delay_s + rng.normal(0, 0.08, 256)
+    return noisy(tissue_curves(flows, ps=1.2, visf=0.19, vb=volumes, delay_s=delays), 20, rng).reshape(16, 16, 60)
+
+
+@pytest.mark.parametrize(("vb", "delay_s"), [(0.07, 0.3), (0.07, 1.1), (0.12, 0.6)])
+def test_a_heart_off_the_populations_centre_is_not_pulled_to_it(vb: float, delay_s: float) -> None:
+    image = _patient(vb, delay_s, np.random.default_rng(31))
+    maps = quantify(image, stress_input(frame_times()), DT_S)
+    ratio = maps["mbf_ml_min_g"].to_numpy() / np.geomspace(1.0, 3.0, 16)[:, None]
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.05)
+    assert float(maps["vb_ml_g"].median()) == pytest.approx(vb, rel=0.1)
+    assert maps.attrs["region_delay_s"] == pytest.approx(delay_s, abs=0.15)
+
+
+def test_the_learnt_centre_needs_several_curves_and_says_what_remains_unknown() -> None:
+    curves = torch.as_tensor(_patient(0.07, 1.0, np.random.default_rng(32)).reshape(-1, 60), dtype=torch.float32)
+    model, settings = BtexCurves(stress_input(frame_times()), DT_S, 0.42), Settings()
+    grid = dictionary(model, "cpu")
+    few, many = (region_problem(curves[:n], model, settings, grid) for n in (4, 256))
+    torch.testing.assert_close(few.prior, settings.problem("cpu").prior)
+    assert float(many.prior[4]) == pytest.approx(1.0, abs=0.15)
+    assert (many.prior_sd <= few.prior_sd).all()
+    assert (many.prior_sd >= settings.problem("cpu").prior_sd).all()
+
+
+def test_what_surrounds_muscle_or_shifts_its_baseline_changes_nothing() -> None:
+    aif, rng = stress_input(frame_times()), np.random.default_rng(33)
+    image = np.zeros((20, 20, 60))
+    image[2:18, 2:18] = _patient(0.09, 0.5, rng)
+    usual = quantify(image, aif, DT_S, foot=18)["mbf_ml_min_g"].to_numpy()
+    inside = np.isfinite(usual)
+    blank = np.where(image.any(-1, keepdims=True), image, np.nan)
+    for changed, blood in ((blank, aif), (image - 0.2, aif + 0.1), (image.astype(np.float32), aif.astype(np.float32))):
+        again = quantify(changed, blood, DT_S, foot=18)["mbf_ml_min_g"].to_numpy()
+        np.testing.assert_allclose(again[inside], usual[inside], rtol=0.01)
+
+
+def test_scalars_and_vectors_may_come_as_matlab_stores_them() -> None:
+    image, aif = np.broadcast_to(tissue_curves(1.0), (4, 4, 60)), stress_input(frame_times())
+    plain = quantify(image, aif, DT_S, foot=18)
+    stored = quantify(image, aif[:, None], np.array([[DT_S]]), foot=np.float32([[18]]), hematocrit=np.array([[0.42]]))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(plain["mbf_ml_min_g"], stored["mbf_ml_min_g"])
+    assert stored.attrs["foot"] == 18
+    with pytest.raises(ValueError, match="whole 0-based frame"):
+        quantify(image, aif, DT_S, foot=18.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="dt_s must be one number"):
+        quantify(image, aif, [0.5, 0.5])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dt_s", [0.25, 0.8])
+def test_another_interval_gives_the_same_flow(dt_s: float) -> None:
+    fine_s = np.arange(0, 30, 0.05)
+    curves = btex.tissue(stress_input(fine_s), 0.05, mbf=[[0.8, 2.0]], vb=0.09, ps=1.0, visf=0.2, delay_s=0.5)
+    times = np.arange(0, 29.5, dt_s)
+    image = np.tile(np.stack([[np.interp(times, fine_s, curve) for curve in row] for row in curves]), (6, 3, 1))
+    flow = quantify(image, stress_input(times), dt_s)["mbf_ml_min_g"].to_numpy()
+    np.testing.assert_allclose(flow, np.tile([0.8, 2.0], (6, 3)), rtol=0.05)
+
+
+def test_flow_of_a_simulated_stress_slice_is_found_without_a_mask() -> None:
+    fine_s = np.arange(0, 34, 0.5)
+    one = heart(np.random.default_rng(37), snr=20, smooth=False, ideal=True, aif=(fine_s, stress_input(fine_s)))
+    assert one.image.shape == (*one.ring.shape, one.aif.size)
+    truth = one.truth["mbf_ml_min_g"][one.interior]
+    flow = quantify(one.image, one.aif, DT_S)["mbf_ml_min_g"].to_numpy()[one.interior]
+    assert np.median(flow) / np.median(truth) == pytest.approx(1.0, abs=0.1)
+    assert np.corrcoef(flow, truth)[0, 1] > 0.7
