@@ -180,6 +180,21 @@ def test_an_input_that_ends_early_shortens_the_analysis(coarse_views: Views) -> 
     assert first_pass(coarse_views[""], grid).signal.shape[-1] == grid.size
 
 
+def test_motion_is_taken_out_of_beats_before_they_are_mixed(coarse_views: Views) -> None:
+    seen: list[np.ndarray] = []
+
+    def steady(beats: np.ndarray, time_s: np.ndarray) -> np.ndarray:
+        assert time_s.shape == (beats.shape[-1],)
+        seen.append(beats)
+        return np.repeat(beats[..., :1], beats.shape[-1], axis=-1)
+
+    view = coarse_views[""]
+    still = first_pass(view, steady=steady).signal
+    stored = view["intensity"].values[:, 0].astype(np.float32)
+    np.testing.assert_array_equal(seen[0], np.moveaxis(stored, 0, -1))
+    assert np.ptp(still, axis=-1).max() <= 1e-5 * still.max()
+
+
 # parts
 
 
