@@ -13,6 +13,8 @@ registration, Med Image Anal 2014;18:301; the local solution is that of Lucas & 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -23,6 +25,8 @@ Floats = npt.NDArray[np.float32]
 
 _RANKS = (1, 1, 2, 2, 3, 3, 4, 4)
 _SMOOTHING_PX = (2.5, 2.0, 2.0, 1.5, 1.5, 1.2, 1.0, 1.0)
+_OWN_ROUNDS = 2  # after slices have moved together, each goes on for itself
+_OWN_RANK = 4
 _FIELD_RANKS = (4, 5)
 _STILL_RANKS = {"before": 10, "density": 6}  # measured: fewer do not show the faint edges before the bolus
 _REACH = 0.035  # of the image's side, searched for an image of another contrast
@@ -45,9 +49,29 @@ def correct(series: npt.ArrayLike, *, deformable: bool = True) -> tuple[Floats, 
     Raises:
         ValueError: if ``series`` is not a series of at least 12 frames that change.
     """
-    frames = np.ascontiguousarray(np.moveaxis(checked_series(series), 2, 0))
-    weight = _heart(frames)
-    shift = _shifts(frames, weight)
+    return correct_together([series], deformable=deformable)[0]
+
+
+def correct_together(planes: Sequence[npt.ArrayLike], *, deformable: bool = True) -> list[tuple[Floats, Floats]]:
+    """As :func:`correct`, for slices read in the same beats: the heart's shift is first sought in all of them.
+
+    Args:
+        planes: series as of :func:`correct`, with as many frames each; frames of one number lie in one breath.
+        deformable: refine the shift of the heart by a smooth field.
+
+    Raises:
+        ValueError: as :func:`correct`, or if the numbers of frames differ.
+    """
+    slices = [np.ascontiguousarray(np.moveaxis(checked_series(plane), 2, 0)) for plane in planes]
+    if len({len(frames) for frames in slices}) > 1:
+        raise ValueError(f"slices of the same beats have as many frames, got {[len(frames) for frames in slices]}")
+    weights = [_heart(frames) for frames in slices]
+    shifts = _shifts(slices, weights)
+    return [_placed(*one, deformable=deformable) for one in zip(slices, weights, shifts, strict=True)]
+
+
+def _placed(frames: Floats, weight: Floats, shift: Floats, *, deformable: bool) -> tuple[Floats, Floats]:
+    """Corrected series and displacement, frames last, from the shift of the heart ``(frame, 2)``."""
     shift = _with_first_frames(frames, shift, weight)
     displacement = np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)).astype(np.float32)
     if deformable:
@@ -94,15 +118,37 @@ def _heart(frames: Floats) -> Floats:
     return np.asarray(np.clip(near / (0.5 * near.max()), 0, 1), np.float32)
 
 
-def _shifts(frames: Floats, weight: Floats) -> Floats:
-    """(frame, 2) pixels by which the heart is off, by repeated registration to models of growing rank."""
-    shift = np.zeros((len(frames), 2), np.float32)
+def _shifts(slices: list[Floats], weights: list[Floats]) -> list[Floats]:
+    """(frame, 2) pixels by which the heart is off in each slice, by registration to models of growing rank."""
+    shared = np.zeros((len(slices[0]), 2), np.float32)
     for rank, sigma in zip(_RANKS, _SMOOTHING_PX, strict=True):
-        smooth = gaussian_filter(frames, (0, sigma, sigma))
-        moved = _sampled(smooth, np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)))
-        shift += _steps(moved, _low_rank(moved, weight, rank), weight)
-        shift -= np.median(shift, axis=0)
-    return shift
+        terms = [_terms(f, shared, w, rank, sigma) for f, w in zip(slices, weights, strict=True)]
+        shared = _stepped(shared, np.sum(terms, axis=0, dtype=np.float32))
+    own = [shared.copy() for _ in slices]
+    for _ in range(_OWN_ROUNDS if len(slices) > 1 else 0):
+        parts = zip(slices, own, weights, strict=True)
+        own = [_stepped(s, _terms(f, s, w, _OWN_RANK, _SMOOTHING_PX[-1])) for f, s, w in parts]
+    return own
+
+
+def _terms(frames: Floats, shift: Floats, weight: Floats, rank: int, sigma: float) -> Floats:
+    """(5, frame) sums over a slice of its frames' equations of motion, in units of what the model leaves."""
+    smooth = gaussian_filter(frames, (0, sigma, sigma))
+    moved = _sampled(smooth, np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)))
+    model = _low_rank(moved, weight, rank)
+    down, along = np.gradient(model, axis=1), np.gradient(model, axis=2)
+    left = model - moved
+    scale = max(float(np.median(np.abs(left))), 1e-20)
+    pairs = ((down, down), (down, along), (along, along), (down, left), (along, left))
+    return np.stack([np.einsum("frc,frc,rc->f", a / scale, b / scale, weight) for a, b in pairs])
+
+
+def _stepped(shift: Floats, terms: Floats) -> Floats:
+    """``shift (frame, 2)`` after the step that the equations ask for, to first order; its median stays 0."""
+    dd, da, aa, dl, al = terms
+    step = np.stack(_solved(dd, da, aa, dl, al, np.full(len(shift), 1e-6, np.float32)), axis=1)
+    taken = shift + np.clip(step, -_STEP_PX, _STEP_PX)
+    return np.asarray(taken - np.median(taken, axis=0), np.float32)
 
 
 def _with_first_frames(frames: Floats, shift: Floats, weight: Floats) -> Floats:
@@ -155,16 +201,6 @@ def _unexplained(image: Floats, places: Floats, span: Floats, weight: Floats) ->
     weighted = there.reshape(len(there), -1) * np.sqrt(weight).ravel()
     energy = (weighted**2).sum(axis=1)
     return np.asarray(1 - ((weighted @ span.T) ** 2).sum(axis=1) / np.maximum(energy, 1e-20), np.float32)
-
-
-def _steps(moved: Floats, model: Floats, weight: Floats) -> Floats:
-    """(frame, 2) shifts that bring each frame nearest to its model, to first order."""
-    down, along = np.gradient(model, axis=1), np.gradient(model, axis=2)
-    left = model - moved
-    terms = [np.einsum("frc,frc,rc->f", a, b, weight) for a, b in ((down, down), (down, along), (along, along))]
-    right = [np.einsum("frc,frc,rc->f", a, left, weight) for a in (down, along)]
-    step = _solved(terms[0], terms[1], terms[2], right[0], right[1], np.full(len(model), 1e-6, np.float32))
-    return np.asarray(np.clip(np.stack(step, axis=1), -_STEP_PX, _STEP_PX), np.float32)
 
 
 def _solved(dd: Floats, da: Floats, aa: Floats, dl: Floats, al: Floats, ridge: Floats) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ beside them, never a silent fall-back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -152,14 +152,15 @@ def _shared_grid(views: Mapping[str, xr.Dataset]) -> npt.NDArray[np.float64] | N
 
 def _corrected(view: xr.Dataset, grid_s: npt.NDArray[np.float64] | None) -> tuple[FirstPass, list[Path]]:
     """The series without breathing on an even grid, and how each slice moved. Beats are corrected as they were read."""
-    from cmr_models.motion_correction import correct
+    from cmr_models.motion_correction import correct, correct_together
 
     paths: list[Path] = []
 
-    def steady(beats: Floats, time_s: npt.NDArray[np.float64]) -> Floats:
-        moved, displacement = correct(beats)
-        paths.append(Path(displacement, time_s))
-        return moved
+    def steady(beats: Sequence[Floats], times: Sequence[npt.NDArray[np.float64]]) -> list[Floats]:
+        same_beats = len({time_s.size for time_s in times}) == 1
+        found = correct_together(beats) if same_beats else [correct(plane) for plane in beats]
+        paths.extend(Path(displacement, time_s) for (_, displacement), time_s in zip(found, times, strict=True))
+        return [moved for moved, _ in found]
 
     return first_pass(view, grid_s, steady=steady), paths
 
@@ -254,10 +255,9 @@ def _still_input(view: xr.Dataset, reference: xr.Dataset, heart: FirstPass, moti
 
     pixel_mm = view["pixel_mm"].values
 
-    def steady(beats: Floats, time_s: npt.NDArray[np.float64]) -> Floats:
-        return shifted(
-            beats, [np.interp(time_s, motion.time_s, mm) / px for mm, px in zip(motion.mm, pixel_mm, strict=True)]
-        )
+    def steady(beats: Sequence[Floats], times: Sequence[npt.NDArray[np.float64]]) -> list[Floats]:
+        paths_px = [[np.interp(t, motion.time_s, motion.mm[k]) / pixel_mm[k] for k in (0, 1)] for t in times]
+        return [shifted(plane, path) for plane, path in zip(beats, paths_px, strict=True)]
 
     still_view = first_pass(view, heart.time_s, _offset_s(view, reference), steady=steady)
     return np.asarray(still_view.signal[0], np.float32)

@@ -24,8 +24,8 @@ _LARGEST_STORABLE = frozenset(2**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
 
 Signal = npt.NDArray[np.float32]
 Times = npt.NDArray[np.float64]
-Steady = Callable[[Signal, Times], Signal]
-"""Frames ``(row, col, beat)`` at ``(beat,)`` seconds -> the same without motion."""
+Steady = Callable[[Sequence[Signal], Sequence[Times]], Sequence[Signal]]
+"""Frames ``(row, col, beat)`` of each slice, at ``(beat,)`` seconds -> the same without motion."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def first_pass(
         view: a perfusion view of the contract.
         time_s: grid to use; from the first to the last common time of the view's own slices by default.
         offset_s: added to the view's times.
-        steady: takes motion out of the beats of each slice before they are interpolated: a mean of two beats shows
-            the heart in two places.
+        steady: takes motion out of the slices' beats before they are interpolated: a mean of two beats shows the heart
+            in two places.
 
     Raises:
         StudyRejected: ``perfusion_few_frames``, ``perfusion_time_unknown`` or ``perfusion_clipped``.
@@ -70,10 +70,11 @@ def first_pass(
         raise StudyRejected(
             "perfusion_few_frames", f"{grid[-1] - grid[0]:.0f} s; at least {SHORTEST_S:.0f} are needed."
         )
-    slices = [
-        _resampled(_beats(stored[valid[:, k], k], acquired[valid[:, k], k], steady), acquired[valid[:, k], k], grid)
-        for k in range(stored.shape[1])
-    ]
+    beats = [np.moveaxis(stored[valid[:, k], k].astype(np.float32), 0, -1) for k in range(stored.shape[1])]
+    times = [acquired[valid[:, k], k] for k in range(stored.shape[1])]
+    if steady is not None:
+        beats = list(steady(beats, times))
+    slices = [_resampled(np.moveaxis(b, -1, 0), t, grid) for b, t in zip(beats, times, strict=True)]
     return FirstPass(_scaled(np.stack(slices), view), grid)
 
 
@@ -123,12 +124,6 @@ def _every_half_second(start: float, end: float) -> npt.NDArray[np.float64]:
     steps = (end - start) / GRID_S
     n = max(1, int(steps) + 1) if np.isfinite(steps) else 1
     return np.asarray(start + GRID_S * np.arange(n), np.float64)
-
-
-def _beats(stored: npt.NDArray[np.uint16], time_s: Times, steady: Steady | None) -> Signal:
-    """``(beat, row, col)`` without motion, if it is to be taken out."""
-    images = stored.astype(np.float32)
-    return images if steady is None else np.moveaxis(steady(np.moveaxis(images, 0, -1), time_s), -1, 0)
 
 
 def _resampled(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cmr_models.motion_correction import correct, offset_of, shifted
+from cmr_models.motion_correction import correct, correct_together, offset_of, shifted
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, SimulatedSeries, simulated_scan
 
 SMALL = replace(MYOCARDIAL_SERIES, rows=96, cols=96, pixel_mm=2.8)
@@ -31,6 +31,23 @@ def test_more_than_half_of_breathing_is_taken_out(seed: int) -> None:
     assert corrected.shape == series.images[0].shape
     assert displacement.shape == (2, *corrected.shape)
     assert residual_mm(series, displacement) < 0.5 * residual_mm(series, np.zeros_like(displacement))
+
+
+def test_slices_of_the_same_beats_are_found_better_together() -> None:
+    alone, together = [], []
+    for seed in (1, 2):
+        scan = simulated_scan(np.random.default_rng(seed), stress=True, frames=45, breathing=8.0, myocardium=SMALL)
+        slices = list(scan.myocardium.values())
+        alone += [residual_mm(series, correct(series.images[0])[1]) for series in slices]
+        found = correct_together([series.images[0] for series in slices])
+        together += [residual_mm(series, one) for series, (_, one) in zip(slices, found, strict=True)]
+    assert np.mean(together) < np.mean(alone)
+
+
+def test_slices_of_other_beats_are_refused() -> None:
+    images = breathing_series(4, 0.0).images[0]
+    with pytest.raises(ValueError, match="have as many frames"):
+        correct_together([images, images[..., :40]])
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

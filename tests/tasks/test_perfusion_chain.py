@@ -1,6 +1,6 @@
 """One simulated slice, from DICOM to flow: right against the truth, and a reason for everything that it lacks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -183,10 +183,10 @@ def test_an_input_that_ends_early_shortens_the_analysis(coarse_views: Views) -> 
 def test_motion_is_taken_out_of_beats_before_they_are_mixed(coarse_views: Views) -> None:
     seen: list[np.ndarray] = []
 
-    def steady(beats: np.ndarray, time_s: np.ndarray) -> np.ndarray:
-        assert time_s.shape == (beats.shape[-1],)
-        seen.append(beats)
-        return np.repeat(beats[..., :1], beats.shape[-1], axis=-1)
+    def steady(beats: Sequence[np.ndarray], times: Sequence[np.ndarray]) -> list[np.ndarray]:
+        assert [time_s.size for time_s in times] == [plane.shape[-1] for plane in beats]
+        seen.extend(beats)
+        return [np.repeat(plane[..., :1], plane.shape[-1], axis=-1) for plane in beats]
 
     view = coarse_views[""]
     still = first_pass(view, steady=steady).signal
