@@ -28,7 +28,7 @@ import pandas as pd
 
 from benchmarks.perfusion_stage import encoded_scans
 from cmr_models.aif import features
-from cmr_models.motion_correction import correct, offset_of
+from cmr_models.motion_correction import correct_together, offset_of
 from cmr_models.perfusion import quantify
 from cmr_models.perfusion_chain import measure
 from cmr_models.perfusion_series import GRID_S
@@ -60,7 +60,7 @@ def main() -> None:
         for number in range(arguments.patients):
             scan, ratios = _patient(number, seed + number, arguments.state)
             parts += [{"seed": seed, "patient": number, "part": part, "ratio": r} for part, r in ratios]
-            left += [row for series in scan.myocardium.values() for row in _left_mm(scan, series)]
+            left += _left_mm(scan)
     result = {
         "patients": arguments.patients, "seeds": arguments.seeds, "state": arguments.state,
         "flow_ratio": _flow(pd.DataFrame(parts)), "displacement_mm": _displacement(pd.DataFrame(left)),
@@ -132,10 +132,17 @@ def _fitted(scan: SimulatedScan, noise: float, rng: np.random.Generator) -> Floa
     return flow
 
 
-def _left_mm(scan: SimulatedScan, series: SimulatedSeries) -> Iterator[dict[str, Any]]:
-    """Displacement of the left ventricle from its usual place, frame by frame, before and after correction."""
+def _left_mm(scan: SimulatedScan) -> list[dict[str, Any]]:
+    """Displacement of the left ventricle from its usual place in each frame of each slice, before and after."""
+    slices = list(scan.myocardium.values())
+    found = correct_together([series.images[0] for series in slices])
+    return [row for series, one in zip(slices, found, strict=True) for row in _left_in_slice(scan, series, *one)]
+
+
+def _left_in_slice(
+    scan: SimulatedScan, series: SimulatedSeries, corrected: Floats, displacement: Floats
+) -> Iterator[dict[str, Any]]:
     inside, pixel_mm = series.scene.label > 1, series.acquisition.pixel_mm
-    corrected, displacement = correct(series.images[0])
     true = series.shift_mm * series.scene.heart[inside].mean()
     found = displacement[:, inside].mean(axis=1).T * pixel_mm
     usual = np.median(found - true, axis=0)
