@@ -21,7 +21,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from cmr_models.simulate.dicom import Session
-from cmr_models.simulate.perfusion import simulated_scan
+from cmr_models.simulate.perfusion import SimulatedScan, simulated_scan
 from cmr_models.simulate.perfusion_dicom import encode_scan
 from flows import wanted
 from flows.settings import CohortSettings
@@ -71,16 +71,11 @@ def write_patient(archive: Path, number: int, seed: int, **scans: Any) -> Iterat
 
     ``scans`` are settings of :func:`cmr_models.simulate.perfusion.simulated_scan`.
     """
-    rng = np.random.default_rng(seed)
-    name, territory = f"perf{number:03d}", NARROW[number % len(NARROW)]
-    session = Session(name, f"1.2.3.{number + 1}", f"1.2.3.{number + 1}.1", "20240102", 36000.0)
+    name = f"perf{number:03d}"
     folder = archive / name
     folder.mkdir(parents=True)
-    for k, state in enumerate(("rest", "stress")):
-        stress = state == "stress"
-        scan = simulated_scan(rng, stress=stress, territory=territory if stress else None, **scans)
-        files = encode_scan(rng, scan, session, stress=stress, start_s=600.0 + 900 * k, first_number=40 + 20 * k)
-        for file_name, content in files:
+    for state, scan, files in encoded_scans(number, seed, **scans):
+        for file_name, content in files.items():
             (folder / f"{state}_{file_name}").write_bytes(content)
         tissue = scan.patient.tissue
         for segment, layers in enumerate(tissue.mbf_ml_min_g, start=1):
@@ -88,6 +83,18 @@ def write_patient(archive: Path, number: int, seed: int, **scans: Any) -> Iterat
                 "participant": name, "state": state, "segment": segment, "true": float(layers.mean()),
                 "ischaemic": segment in tissue.ischaemic,
             }  # fmt: skip
+
+
+def encoded_scans(number: int, seed: int, **scans: Any) -> Iterator[tuple[str, SimulatedScan, dict[str, bytes]]]:
+    """State, truth and DICOM files of one patient's scan at rest, then under stress."""
+    rng = np.random.default_rng(seed)
+    territory = NARROW[number % len(NARROW)]
+    session = Session(f"perf{number:03d}", f"1.2.3.{number + 1}", f"1.2.3.{number + 1}.1", "20240102", 36000.0)
+    for k, state in enumerate(("rest", "stress")):
+        stress = state == "stress"
+        scan = simulated_scan(rng, stress=stress, territory=territory if stress else None, **scans)
+        files = encode_scan(rng, scan, session, stress=stress, start_s=600.0 + 900 * k, first_number=40 + 20 * k)
+        yield state, scan, dict(files)
 
 
 def _agreement(joined: pd.DataFrame) -> dict[str, Any]:

@@ -4,11 +4,16 @@ Passing contrast changes the image far more than breathing moves it, so frames c
 The model of rank one explains the passage through the chambers, not the motion; as frames come into line its rank is
 raised. First the heart as a whole is shifted, then a smooth displacement field takes up the rest.
 
+Before the bolus there is little to see, and a model made of those frames as well would explain them wherever they lie:
+they are put, together, where mixtures of the later frames explain them best. So is proton density.
+
 Reference: the idea of Hamy et al., Respiratory motion correction in dynamic MRI using robust data decomposition
 registration, Med Image Anal 2014;18:301; the local solution is that of Lucas & Kanade, IJCAI 1981.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +25,13 @@ Floats = npt.NDArray[np.float32]
 
 _RANKS = (1, 1, 2, 2, 3, 3, 4, 4)
 _SMOOTHING_PX = (2.5, 2.0, 2.0, 1.5, 1.5, 1.2, 1.0, 1.0)
+_OWN_ROUNDS = 2  # after slices have moved together, each goes on for itself
+_OWN_RANK = 4
 _FIELD_RANKS = (4, 5)
+_STILL_RANKS = {"before": 10, "density": 6}  # measured: fewer do not show the faint edges before the bolus
+_REACH = 0.035  # of the image's side, searched for an image of another contrast
+_ARRIVED = 0.15  # of the largest change, above which contrast has arrived
+_LEAST_LATER = 12
 _STEP_PX = 2.0  # the largest shift of one step: beyond it the linear approximation does not hold
 
 
@@ -38,15 +49,58 @@ def correct(series: npt.ArrayLike, *, deformable: bool = True) -> tuple[Floats, 
     Raises:
         ValueError: if ``series`` is not a series of at least 12 frames that change.
     """
-    frames = np.ascontiguousarray(np.moveaxis(checked_series(series), 2, 0))
-    weight = _heart(frames)
-    shift = _shifts(frames, weight)
+    return correct_together([series], deformable=deformable)[0]
+
+
+def correct_together(planes: Sequence[npt.ArrayLike], *, deformable: bool = True) -> list[tuple[Floats, Floats]]:
+    """As :func:`correct`, for slices read in the same beats: the heart's shift is first sought in all of them.
+
+    Args:
+        planes: series as of :func:`correct`, with as many frames each; frames of one number lie in one breath.
+        deformable: refine the shift of the heart by a smooth field.
+
+    Raises:
+        ValueError: as :func:`correct`, or if the numbers of frames differ.
+    """
+    slices = [np.ascontiguousarray(np.moveaxis(checked_series(plane), 2, 0)) for plane in planes]
+    if len({len(frames) for frames in slices}) > 1:
+        raise ValueError(f"slices of the same beats have as many frames, got {[len(frames) for frames in slices]}")
+    weights = [_heart(frames) for frames in slices]
+    shifts = _shifts(slices, weights)
+    return [_placed(*one, deformable=deformable) for one in zip(slices, weights, shifts, strict=True)]
+
+
+def _placed(frames: Floats, weight: Floats, shift: Floats, *, deformable: bool) -> tuple[Floats, Floats]:
+    """Corrected series and displacement, frames last, from the shift of the heart ``(frame, 2)``."""
+    shift = _with_first_frames(frames, shift, weight)
     displacement = np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)).astype(np.float32)
     if deformable:
         displacement = _field(frames, displacement, weight)
     displacement -= displacement.mean(axis=1, keepdims=True)
     corrected = _sampled(frames, displacement, order=3)  # the linear one mixes blood into the wall
     return np.moveaxis(corrected, 0, 2), np.moveaxis(displacement, 1, 3)
+
+
+def offset_of(image: npt.ArrayLike, corrected: npt.ArrayLike) -> Floats:
+    """How far the heart in an image of another contrast, as proton density, is from where a corrected series has it.
+
+    Args:
+        image: (row, col).
+        corrected: (row, col, frame), of the same grid.
+
+    Returns:
+        ``(2,)`` pixels, by row and column: :func:`shifted` by it brings the image onto the series.
+
+    Raises:
+        ValueError: if ``corrected`` is not a series of at least 12 frames that change, or of another grid.
+    """
+    frames = np.ascontiguousarray(np.moveaxis(checked_series(corrected), 2, 0))
+    still = np.asarray(image, np.float32)
+    if still.shape != frames.shape[1:]:
+        raise ValueError(f"the image is {still.shape}, the series {frames.shape[1:]}; use one grid")
+    weight = _heart(frames)
+    smooth = gaussian_filter(frames, (0, 1.0, 1.0))
+    return _offset(gaussian_filter(still, 1.0), _span(smooth, weight, _STILL_RANKS["density"]), weight)
 
 
 def shifted(series: npt.ArrayLike, shift_px: npt.ArrayLike) -> Floats:
@@ -64,25 +118,89 @@ def _heart(frames: Floats) -> Floats:
     return np.asarray(np.clip(near / (0.5 * near.max()), 0, 1), np.float32)
 
 
-def _shifts(frames: Floats, weight: Floats) -> Floats:
-    """(frame, 2) pixels by which the heart is off, by repeated registration to models of growing rank."""
-    shift = np.zeros((len(frames), 2), np.float32)
+def _shifts(slices: list[Floats], weights: list[Floats]) -> list[Floats]:
+    """(frame, 2) pixels by which the heart is off in each slice, by registration to models of growing rank."""
+    shared = np.zeros((len(slices[0]), 2), np.float32)
     for rank, sigma in zip(_RANKS, _SMOOTHING_PX, strict=True):
-        smooth = gaussian_filter(frames, (0, sigma, sigma))
-        moved = _sampled(smooth, np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)))
-        shift += _steps(moved, _low_rank(moved, weight, rank), weight)
-        shift -= np.median(shift, axis=0)
-    return shift
+        terms = [_terms(f, shared, w, rank, sigma) for f, w in zip(slices, weights, strict=True)]
+        shared = _stepped(shared, np.sum(terms, axis=0, dtype=np.float32))
+    own = [shared.copy() for _ in slices]
+    for _ in range(_OWN_ROUNDS if len(slices) > 1 else 0):
+        parts = zip(slices, own, weights, strict=True)
+        own = [_stepped(s, _terms(f, s, w, _OWN_RANK, _SMOOTHING_PX[-1])) for f, s, w in parts]
+    return own
 
 
-def _steps(moved: Floats, model: Floats, weight: Floats) -> Floats:
-    """(frame, 2) shifts that bring each frame nearest to its model, to first order."""
+def _terms(frames: Floats, shift: Floats, weight: Floats, rank: int, sigma: float) -> Floats:
+    """(5, frame) sums over a slice of its frames' equations of motion, in units of what the model leaves."""
+    smooth = gaussian_filter(frames, (0, sigma, sigma))
+    moved = _sampled(smooth, np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)))
+    model = _low_rank(moved, weight, rank)
     down, along = np.gradient(model, axis=1), np.gradient(model, axis=2)
     left = model - moved
-    terms = [np.einsum("frc,frc,rc->f", a, b, weight) for a, b in ((down, down), (down, along), (along, along))]
-    right = [np.einsum("frc,frc,rc->f", a, left, weight) for a in (down, along)]
-    step = _solved(terms[0], terms[1], terms[2], right[0], right[1], np.full(len(model), 1e-6, np.float32))
-    return np.asarray(np.clip(np.stack(step, axis=1), -_STEP_PX, _STEP_PX), np.float32)
+    scale = max(float(np.median(np.abs(left))), 1e-20)
+    pairs = ((down, down), (down, along), (along, along), (down, left), (along, left))
+    return np.stack([np.einsum("frc,frc,rc->f", a / scale, b / scale, weight) for a, b in pairs])
+
+
+def _stepped(shift: Floats, terms: Floats) -> Floats:
+    """``shift (frame, 2)`` after the step that the equations ask for, to first order; its median stays 0."""
+    dd, da, aa, dl, al = terms
+    step = np.stack(_solved(dd, da, aa, dl, al, np.full(len(shift), 1e-6, np.float32)), axis=1)
+    taken = shift + np.clip(step, -_STEP_PX, _STEP_PX)
+    return np.asarray(taken - np.median(taken, axis=0), np.float32)
+
+
+def _with_first_frames(frames: Floats, shift: Floats, weight: Floats) -> Floats:
+    """``shift (frame, 2)`` with the frames before the bolus put where the later ones explain their mean best."""
+    n = _frames_before(frames, weight)
+    if n < 2 or len(frames) - n < _LEAST_LATER:
+        return shift
+    smooth = gaussian_filter(frames, (0, 1.0, 1.0))
+    moved = _sampled(smooth, np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)))
+    span = _span(moved[n:], weight, _STILL_RANKS["before"])
+    shift[:n] += _offset(moved[:n].mean(axis=0), span, weight)
+    return np.asarray(shift - np.median(shift, axis=0), np.float32)
+
+
+def _frames_before(frames: Floats, weight: Floats) -> int:
+    """How many frames come before the first in which a tenth of the heart has changed."""
+    first = np.median(frames[:4], axis=0)
+    change = np.abs(gaussian_filter(frames, (0, 2, 2)) - first)[:, weight > 0.5]
+    course = np.quantile(change, 0.9, axis=1)
+    usual = course[:4].mean()
+    return int(np.argmax(course > usual + _ARRIVED * (course.max() - usual)))
+
+
+def _span(frames: Floats, weight: Floats, rank: int) -> Floats:
+    """(rank, row * col) images, orthonormal under ``weight``, whose mixtures come nearest to the frames."""
+    weighted = frames.reshape(len(frames), -1) * np.sqrt(weight).ravel()
+    _, modes = np.linalg.eigh(weighted @ weighted.T)
+    images = modes[:, -rank:].T @ weighted
+    return np.asarray(images / np.maximum(np.linalg.norm(images, axis=1, keepdims=True), 1e-20), np.float32)
+
+
+def _offset(image: Floats, span: Floats, weight: Floats) -> Floats:
+    """(2,) pixels by which ``image (row, col)`` is off: least of what no mixture explains, to a share of a pixel."""
+    reach = max(2, round(_REACH * max(image.shape)))
+    steps = np.arange(-reach, reach + 1, dtype=np.float32)
+    places = np.stack(np.meshgrid(steps, steps, indexing="ij")).reshape(2, -1)
+    unexplained = _unexplained(image, places, span, weight)
+    best = places[:, int(np.argmin(unexplained))]
+    near = np.stack(np.meshgrid(*[np.arange(-0.75, 0.76, 0.25, dtype=np.float32)] * 2, indexing="ij")).reshape(2, -1)
+    finer = best[:, None] + near
+    return np.asarray(finer[:, int(np.argmin(_unexplained(image, finer, span, weight)))], np.float32)
+
+
+def _unexplained(image: Floats, places: Floats, span: Floats, weight: Floats) -> Floats:
+    """(place,) share of the image's weighted energy that lies outside the span when it is moved by each place."""
+    there = _sampled(
+        np.broadcast_to(image, (places.shape[1], *image.shape)),
+        np.broadcast_to(places[:, :, None, None], (2, places.shape[1], *image.shape)),
+    )
+    weighted = there.reshape(len(there), -1) * np.sqrt(weight).ravel()
+    energy = (weighted**2).sum(axis=1)
+    return np.asarray(1 - ((weighted @ span.T) ** 2).sum(axis=1) / np.maximum(energy, 1e-20), np.float32)
 
 
 def _solved(dd: Floats, da: Floats, aa: Floats, dl: Floats, al: Floats, ridge: Floats) -> tuple[Floats, Floats]:

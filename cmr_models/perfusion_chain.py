@@ -7,7 +7,7 @@ beside them, never a silent fall-back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from cmr_models.perfusion_series import GRID_S, FirstPass, common_grid, first_pa
 from cmr_models.perfusion_wall import blank_bounded_flow, counted, surely_wall
 from cmr_models.reasons import StudyRejected
 
-VERSION = 2
+VERSION = 3
 """Raise when the same series would give other numbers: every perfusion study is then measured again."""
 
 _MARGIN_MM = 8.0
@@ -41,6 +41,24 @@ _TOWARDS_ANTERIOR = np.array([0.0, -1.0, 1.0]) / np.sqrt(2.0)
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+
+
+class Path(NamedTuple):
+    """How one slice of the heart moves: ``displacement (2, row, col, beat)`` in pixels at ``time_s (beat,)``."""
+
+    displacement: Floats
+    time_s: npt.NDArray[np.float64]
+
+    def mean_mm(self, inside: Mask, pixel_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """``(2, beat)`` of the pixels ``inside (row, col)``."""
+        return np.asarray(self.displacement[:, inside].mean(axis=1, dtype=np.float64) * pixel_mm[:, None], np.float64)
+
+
+class Motion(NamedTuple):
+    """How the left ventricle moves: ``mm (2, beat)`` by row and column at ``time_s (beat,)``."""
+
+    mm: npt.NDArray[np.float64]
+    time_s: npt.NDArray[np.float64]
 
 
 class Measured(NamedTuple):
@@ -93,12 +111,13 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
     if "" not in views:
         raise StudyRejected("perfusion_few_frames", "There is an input series, but none of the myocardium.")
     limits: set[str] = set()
-    heart, displacement = _corrected(first_pass(views[""], _shared_grid(views)))
+    heart, paths = _corrected(views[""], _shared_grid(views))
     given = _labelled(heart, views[""], limits) if labels is None else np.asarray(labels, np.uint8)
-    blood, mask = _input(views, heart, given, aif_mask, _motion_mm(displacement, given, views[""]), limits)
+    blood, mask = _input(views, heart, given, aif_mask, _motion(paths, given, views[""]), limits)
     features = _gated(blood, limits)
     found = _segments(given, views[""], limits)
-    tissue = tissue_contrast(heart.signal, _density(views, "_pd"), views[""].attrs, _baseline_frames(features))
+    density = _density_on(heart, _density(views, "_pd"))
+    tissue = tissue_contrast(heart.signal, density, views[""].attrs, _baseline_frames(features))
     limits |= tissue.limits
     maps = _maps(tissue, blood, given, views[""], features)
     usable = np.isin(maps["status"].values, _COUNTED) & counted(given, found.segment)
@@ -131,21 +150,37 @@ def _shared_grid(views: Mapping[str, xr.Dataset]) -> npt.NDArray[np.float64] | N
     return common_grid(timed) if timed else None
 
 
-def _corrected(series: FirstPass) -> tuple[FirstPass, Floats]:
-    """The series without breathing, slice by slice, and its displacement ``(slice, 2, row, col, frame)`` in pixels."""
-    from cmr_models.motion_correction import correct
+def _corrected(view: xr.Dataset, grid_s: npt.NDArray[np.float64] | None) -> tuple[FirstPass, list[Path]]:
+    """The series without breathing on an even grid, and how each slice moved. Beats are corrected as they were read."""
+    from cmr_models.motion_correction import correct, correct_together
 
-    moved, displacement = zip(*(correct(plane) for plane in series.signal), strict=True)
-    return FirstPass(np.asarray(np.stack(moved), np.float32), series.time_s), np.stack(displacement)
+    paths: list[Path] = []
+
+    def steady(beats: Sequence[Floats], times: Sequence[npt.NDArray[np.float64]]) -> list[Floats]:
+        same_beats = len({time_s.size for time_s in times}) == 1
+        found = correct_together(beats) if same_beats else [correct(plane) for plane in beats]
+        paths.extend(Path(displacement, time_s) for (_, displacement), time_s in zip(found, times, strict=True))
+        return [moved for moved, _ in found]
+
+    return first_pass(view, grid_s, steady=steady), paths
 
 
-def _motion_mm(displacement: Floats, labels: Labels, view: xr.Dataset) -> npt.NDArray[np.float64]:
-    """How the left ventricle moves in the slice with the largest pool, ``(2, frame)`` by row and column."""
+def _density_on(heart: FirstPass, density: Floats | None) -> Floats | None:
+    """Proton density ``(slice, row, col)`` where the corrected series has the heart: it was read in other breaths."""
+    from cmr_models.motion_correction import offset_of, shifted
+
+    if density is None:
+        return None
+    planes = zip(density, heart.signal, strict=True)
+    return np.stack([shifted(image[..., None], offset_of(image, plane)[:, None])[..., 0] for image, plane in planes])
+
+
+def _motion(paths: list[Path], labels: Labels, view: xr.Dataset) -> Motion:
+    """How the left ventricle moves in the slice with the largest pool."""
     plane = _pool_slice(labels)
     inside = np.isin(labels[plane], (MYOCARDIUM, LV))
-    pixels = displacement[plane][:, inside if inside.any() else slice(None)]
-    mean = pixels.reshape(2, -1, displacement.shape[-1]).mean(axis=1, dtype=np.float64)
-    return np.asarray(mean * view["pixel_mm"].values[:, None], np.float64)
+    whole = inside if inside.any() else np.ones_like(inside)
+    return Motion(paths[plane].mean_mm(whole, view["pixel_mm"].values), paths[plane].time_s)
 
 
 def _labelled(series: FirstPass, view: xr.Dataset, limits: set[str]) -> Labels:
@@ -180,15 +215,15 @@ def _input(
     heart: FirstPass,
     labels: Labels,
     given: Mask | None,
-    motion_mm: npt.NDArray[np.float64],
+    motion: Motion,
     limits: set[str],
 ) -> tuple[npt.NDArray[np.float64], Mask]:
     """Arterial input in mmol/L on the heart's time grid, and where it was taken."""
     if "_aif" not in views:
         return _input_of_one_sequence(views, heart, labels, given, limits)
     view, second = views["_aif"], views.get("_aif_echo2")
-    shift_px = _input_shift_px(views, motion_mm, limits)
-    series, echo2 = (None if v is None else _still_input(v, views[""], heart, shift_px) for v in (view, second))
+    held = _input_motion(views, motion, limits)
+    series, echo2 = (None if v is None else _still_input(v, views[""], heart, held) for v in (view, second))
     if series is None:
         raise StudyRejected("perfusion_few_frames", "There is a second echo of the input, but no first.")
     mask = _detected(series, limits) if given is None else given
@@ -214,33 +249,36 @@ def _input_of_one_sequence(
     return contrast.values, mask
 
 
-def _still_input(
-    view: xr.Dataset, reference: xr.Dataset, heart: FirstPass, shift_px: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
+def _still_input(view: xr.Dataset, reference: xr.Dataset, heart: FirstPass, motion: Motion) -> npt.NDArray[np.float32]:
     """An input series ``(row, col, frame)`` on the heart's time grid, with the heart held still."""
     from cmr_models.motion_correction import shifted
 
-    return shifted(first_pass(view, heart.time_s, _offset_s(view, reference)).signal[0], shift_px)
+    pixel_mm = view["pixel_mm"].values
+
+    def steady(beats: Sequence[Floats], times: Sequence[npt.NDArray[np.float64]]) -> list[Floats]:
+        paths_px = [[np.interp(t, motion.time_s, motion.mm[k]) / pixel_mm[k] for k in (0, 1)] for t in times]
+        return [shifted(plane, path) for plane, path in zip(beats, paths_px, strict=True)]
+
+    still_view = first_pass(view, heart.time_s, _offset_s(view, reference), steady=steady)
+    return np.asarray(still_view.signal[0], np.float32)
 
 
-def _input_shift_px(
-    views: Mapping[str, xr.Dataset], motion_mm: npt.NDArray[np.float64], limits: set[str]
-) -> npt.NDArray[np.float64]:
-    """The heart's motion in pixels of the input series, ``(2, frame)``.
+def _input_motion(views: Mapping[str, xr.Dataset], motion: Motion, limits: set[str]) -> Motion:
+    """The heart's motion as it holds for the input series.
 
     The input's own images are too coarse, and change too much, to be registered; it is read in the same beats as the
     wall, so the heart is where the myocardial series has it. Where clocks or planes disagree it is left as it is, which
     is flagged if the heart moves by more than half a pixel.
     """
     view, reference = views["_aif"], views[""]
-    shift = motion_mm / view["pixel_mm"].values[:, None]
     same_clock = view.attrs.get("timed_by") == reference.attrs.get("timed_by")
     parallel = all(float(view[d].values[0] @ reference[d].values[0]) > _PARALLEL for d in ("row_dir", "col_dir"))
     if same_clock and parallel:
-        return np.asarray(shift, np.float64)
-    if np.hypot(*(shift - shift.mean(axis=1, keepdims=True))).max() > 0.5:
+        return motion
+    off_px = (motion.mm - motion.mm.mean(axis=1, keepdims=True)) / view["pixel_mm"].values[:, None]
+    if np.hypot(*off_px).max() > 0.5:
         limits.add("aif_moved")
-    return np.zeros_like(shift)
+    return Motion(np.zeros_like(motion.mm), motion.time_s)
 
 
 def _offset_s(view: xr.Dataset, reference: xr.Dataset) -> float:

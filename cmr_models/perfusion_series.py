@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ _CLIPPED_FRAMES = 3
 _LARGEST_STORABLE = frozenset(2**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
 
 Signal = npt.NDArray[np.float32]
+Times = npt.NDArray[np.float64]
+Steady = Callable[[Sequence[Signal], Sequence[Times]], Sequence[Signal]]
+"""Frames ``(row, col, beat)`` of each slice, at ``(beat,)`` seconds -> the same without motion."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,17 @@ class FirstPass:
     time_s: npt.NDArray[np.float64]
 
 
-def first_pass(view: xr.Dataset, time_s: npt.NDArray[np.float64] | None = None, offset_s: float = 0.0) -> FirstPass:
+def first_pass(
+    view: xr.Dataset, time_s: Times | None = None, offset_s: float = 0.0, *, steady: Steady | None = None
+) -> FirstPass:
     """``view`` on an even time grid.
 
     Args:
         view: a perfusion view of the contract.
         time_s: grid to use; from the first to the last common time of the view's own slices by default.
         offset_s: added to the view's times.
+        steady: takes motion out of the slices' beats before they are interpolated: a mean of two beats shows the heart
+            in two places.
 
     Raises:
         StudyRejected: ``perfusion_few_frames``, ``perfusion_time_unknown`` or ``perfusion_clipped``.
@@ -63,7 +70,11 @@ def first_pass(view: xr.Dataset, time_s: npt.NDArray[np.float64] | None = None, 
         raise StudyRejected(
             "perfusion_few_frames", f"{grid[-1] - grid[0]:.0f} s; at least {SHORTEST_S:.0f} are needed."
         )
-    slices = [_resampled(stored[valid[:, k], k], acquired[valid[:, k], k], grid) for k in range(stored.shape[1])]
+    beats = [np.moveaxis(stored[valid[:, k], k].astype(np.float32), 0, -1) for k in range(stored.shape[1])]
+    times = [acquired[valid[:, k], k] for k in range(stored.shape[1])]
+    if steady is not None:
+        beats = list(steady(beats, times))
+    slices = [_resampled(np.moveaxis(b, -1, 0), t, grid) for b, t in zip(beats, times, strict=True)]
     return FirstPass(_scaled(np.stack(slices), view), grid)
 
 
@@ -116,7 +127,7 @@ def _every_half_second(start: float, end: float) -> npt.NDArray[np.float64]:
 
 
 def _resampled(
-    images: npt.NDArray[np.uint16], time_s: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
+    images: Signal, time_s: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
     """``(row, col, frame)`` on ``grid`` from ``(beat, row, col)``, linear in time, held at the ends."""
     place = np.interp(grid, time_s, np.arange(len(time_s)))

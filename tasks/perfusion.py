@@ -76,7 +76,7 @@ def _one(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
     if done is not None:
         return done
     try:
-        tree = _measured(_read(places.study(unit["study"]), unit["study_key"]), unit)
+        tree = _measured(perfusion_series(places.study(unit["study"]), unit["study_key"]), unit)
     except StudyRejected as rejected:
         outcome = shards.rejected_outcome(unit["study"], STAGE, rejected, key=unit["key"])
         store.publish_rejection(
@@ -99,7 +99,7 @@ def _done_before(path: Path, unit: Unit) -> Outcome | None:
     return Outcome(unit["study"], STAGE, status, receipt["reason"], receipt["detail"], unit["key"])
 
 
-def _read(path: Path, study_key: str) -> dict[str, dict[str, xr.Dataset]]:
+def perfusion_series(path: Path, study_key: str) -> dict[str, dict[str, xr.Dataset]]:
     """State -> role -> view, for the states that have a series of the myocardium or of the input."""
     if store.published_key(path) != study_key:
         raise StudyRejected("file_unreadable", "The study is not there as it was planned; run again.")

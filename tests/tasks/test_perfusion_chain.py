@@ -1,6 +1,6 @@
 """One simulated slice, from DICOM to flow: right against the truth, and a reason for everything that it lacks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -178,6 +178,21 @@ def test_an_input_that_ends_early_shortens_the_analysis(coarse_views: Views) -> 
     last = float(short["acquired_ms"].max()) / 1000
     assert last - GRID_S < grid[-1] <= last
     assert first_pass(coarse_views[""], grid).signal.shape[-1] == grid.size
+
+
+def test_motion_is_taken_out_of_beats_before_they_are_mixed(coarse_views: Views) -> None:
+    seen: list[np.ndarray] = []
+
+    def steady(beats: Sequence[np.ndarray], times: Sequence[np.ndarray]) -> list[np.ndarray]:
+        assert [time_s.size for time_s in times] == [plane.shape[-1] for plane in beats]
+        seen.extend(beats)
+        return [np.repeat(plane[..., :1], plane.shape[-1], axis=-1) for plane in beats]
+
+    view = coarse_views[""]
+    still = first_pass(view, steady=steady).signal
+    stored = view["intensity"].values[:, 0].astype(np.float32)
+    np.testing.assert_array_equal(seen[0], np.moveaxis(stored, 0, -1))
+    assert np.ptp(still, axis=-1).max() <= 1e-5 * still.max()
 
 
 # parts
