@@ -1,6 +1,6 @@
 """Perfusion through the whole pipeline: simulated DICOM of rest and stress to segments, beside the truth.
 
-    python -m benchmarks.perfusion_stage [--patients 6] [--seed 77]
+    python -m benchmarks.perfusion_stage [--patients 12] [--seed 1234]
 
 Every patient has three slices at rest and under stress; in two of three a coronary territory is ischaemic under stress.
 Compared are the 16 segments' medians with the truth of their layers, and how well flow under stress tells ischaemic
@@ -34,8 +34,8 @@ NARROW = (None, "LAD", None, "RCA", "LAD", "LCx")
 def main() -> None:
     """Simulate, run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patients", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=77)
+    parser.add_argument("--patients", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "perfusion_stage.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +49,8 @@ def run(config: Path, profile: str | None) -> None:
     from flows.progress import say
     from flows.settings import read_settings
 
-    settings = read_settings(config, profile=profile)
+    with _complaints(config):
+        settings = read_settings(config, profile=profile)
     if wanted.count(settings) == 0:
         say("nothing to do: every study, table and page is as wanted")
     else:
@@ -325,13 +329,32 @@ def _settings(*, config: Path | None, directory: Path | None, profile: str | Non
 
     if config is None and directory is None:
         raise click.UsageError("give --config FILE or --cohort DIR")
-    base = read_settings(config) if config else CohortSettings(directory=Path(directory or "."))
-    changed = base.model_dump(exclude_unset=True)
-    if directory is not None:
-        changed["directory"] = directory
-    if profile:
-        changed["compute"] = changed.get("compute", {}) | {"profile": profile}
-    for name, value in changes.items():
-        if value is not None:
-            changed[name] = changed.get(name, {}) | value if isinstance(value, dict) else value
-    return CohortSettings(**changed)
+    with _complaints(config):
+        base = read_settings(config) if config else CohortSettings(directory=Path(directory or "."))
+        changed = base.model_dump(exclude_unset=True)
+        if directory is not None:
+            changed["directory"] = directory
+        if profile:
+            changed["compute"] = changed.get("compute", {}) | {"profile": profile}
+        for name, value in changes.items():
+            if value is not None:
+                changed[name] = changed.get(name, {}) | value if isinstance(value, dict) else value
+        settings = CohortSettings(**changed)
+    if not settings.sources and not settings.directory.is_dir():
+        raise click.UsageError(f"there is no cohort at {settings.directory}; `cmr-cohort convert` makes one")
+    return settings
+
+
+@contextlib.contextmanager
+def _complaints(config: Path | None) -> Iterator[None]:
+    """What is wrong with settings as the command's own message, a line for each."""
+    from pydantic import ValidationError
+
+    where = config or "the options"
+    try:
+        yield
+    except tomllib.TOMLDecodeError as error:
+        raise click.UsageError(f"{where} is no TOML: {error}") from error
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise click.UsageError("\n".join([f"{where} cannot be used", *lines])) from error

@@ -1,0 +1,33 @@
+"""What a user did wrong is said in a line, with no traceback."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flows.cli import main
+
+_FILES = {
+    "sources = [": "is no TOML",
+    'directory = "c"\nsources = ["archive"]': "sources ['archive'] are not there",
+    'directory = "c"\nsourcs = []': "sourcs: Extra inputs are not permitted",
+}
+
+
+@pytest.mark.parametrize("command", ["run", "derive"])
+@pytest.mark.parametrize(("content", "complaint"), _FILES.items())
+def test_settings_that_cannot_be_used_are_named(tmp_path: Path, command: str, content: str, complaint: str) -> None:
+    config = tmp_path / "cohort.toml"
+    config.write_text(content)
+    result = CliRunner().invoke(main, [command, "--config", str(config)])
+    assert result.exit_code == 2
+    assert complaint in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["segment", "derive", "status", "verify", "report"])
+def test_a_cohort_that_is_not_there_is_not_made(tmp_path: Path, command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--cohort", str(tmp_path / "absent")])
+    assert result.exit_code == 2
+    assert "there is no cohort at" in result.output
+    assert not (tmp_path / "absent").exists()
