@@ -73,6 +73,7 @@ def _accuracies(results: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[st
         "speed": results["speed"],
         "cross_validation": summary,
         "guide_points": results.get("guide_points", {}),
+        "stroke_volumes": results.get("stroke_volumes", {}),
     }
     for part in ("autofd", "sunnybrook_dicom"):
         named |= {f"{part} {row['case']}": row for row in results.get(part, ())}
