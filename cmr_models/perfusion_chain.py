@@ -7,7 +7,7 @@ beside them, never a silent fall-back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +21,17 @@ from cmr_models.contracts import LV, MYOCARDIUM
 from cmr_models.perfusion.checks import LOWEST_AIF
 from cmr_models.perfusion.status import AT_BOUND, OK
 from cmr_models.perfusion_contrast import Contrast, blood_contrast, tissue_contrast
+from cmr_models.perfusion_motion import (
+    Motion,
+    corrected,
+    density_on,
+    input_motion,
+    shared_grid,
+    still_input,
+    ventricle_motion,
+)
 from cmr_models.perfusion_phenotypes import QUANTITIES
-from cmr_models.perfusion_series import GRID_S, FirstPass, common_grid, first_pass, still
+from cmr_models.perfusion_series import GRID_S, FirstPass, still
 from cmr_models.perfusion_wall import blank_bounded_flow, counted, surely_wall
 from cmr_models.reasons import StudyRejected
 
@@ -34,31 +43,12 @@ _COUNTED = (OK, AT_BOUND)
 """Status of pixels that count in segments: at a bound it is mostly the permeability that is not known, not the flow."""
 
 _FEWEST_INPUT_PIXELS = 15
-_PARALLEL = 0.98  # cosine between directions of images that count as parallel
 _TOWARDS_ANTERIOR = np.array([0.0, -1.0, 1.0]) / np.sqrt(2.0)
 """The anterior wall of the left ventricle faces the front and the head (LPS)."""
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-
-
-class Path(NamedTuple):
-    """How one slice of the heart moves: ``displacement (2, row, col, beat)`` in pixels at ``time_s (beat,)``."""
-
-    displacement: Floats
-    time_s: npt.NDArray[np.float64]
-
-    def mean_mm(self, inside: Mask, pixel_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """``(2, beat)`` of the pixels ``inside (row, col)``."""
-        return np.asarray(self.displacement[:, inside].mean(axis=1, dtype=np.float64) * pixel_mm[:, None], np.float64)
-
-
-class Motion(NamedTuple):
-    """How the left ventricle moves: ``mm (2, beat)`` by row and column at ``time_s (beat,)``."""
-
-    mm: npt.NDArray[np.float64]
-    time_s: npt.NDArray[np.float64]
 
 
 class Measured(NamedTuple):
@@ -111,12 +101,14 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
     if "" not in views:
         raise StudyRejected("perfusion_few_frames", "There is an input series, but none of the myocardium.")
     limits: set[str] = set()
-    heart, paths = _corrected(views[""], _shared_grid(views))
+    heart, paths = corrected(views[""], shared_grid(views))
     given = _labelled(heart, views[""], limits) if labels is None else np.asarray(labels, np.uint8)
-    blood, mask = _input(views, heart, given, aif_mask, _motion(paths, given, views[""]), limits)
+    plane = _pool_slice(given)
+    motion = ventricle_motion(paths[plane], given[plane], views[""]["pixel_mm"].values)
+    blood, mask = _input(views, heart, given, aif_mask, motion, limits)
     features = _gated(blood, limits)
     found = _segments(given, views[""], limits)
-    density = _density_on(heart, _density(views, "_pd"))
+    density = density_on(heart, _density(views, "_pd"))
     tissue = tissue_contrast(heart.signal, density, views[""].attrs, _baseline_frames(features))
     limits |= tissue.limits
     maps = _maps(tissue, blood, given, views[""], features)
@@ -138,49 +130,6 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
 
 
 # series
-
-
-def _shared_grid(views: Mapping[str, xr.Dataset]) -> npt.NDArray[np.float64] | None:
-    """Times that the myocardial and the input series have in common: either may begin later or end earlier.
-
-    Series without times are left to :func:`first_pass`, which says so; None if no series has any.
-    """
-    series = [views[role] for role in ("", "_aif", "_aif_echo2") if role in views]
-    timed = [(view, _offset_s(view, views[""])) for view in series if np.isfinite(view["acquired_ms"].values).any()]
-    return common_grid(timed) if timed else None
-
-
-def _corrected(view: xr.Dataset, grid_s: npt.NDArray[np.float64] | None) -> tuple[FirstPass, list[Path]]:
-    """The series without breathing on an even grid, and how each slice moved. Beats are corrected as they were read."""
-    from cmr_models.motion_correction import correct, correct_together
-
-    paths: list[Path] = []
-
-    def steady(beats: Sequence[Floats], times: Sequence[npt.NDArray[np.float64]]) -> list[Floats]:
-        same_beats = len({time_s.size for time_s in times}) == 1
-        found = correct_together(beats) if same_beats else [correct(plane) for plane in beats]
-        paths.extend(Path(displacement, time_s) for (_, displacement), time_s in zip(found, times, strict=True))
-        return [moved for moved, _ in found]
-
-    return first_pass(view, grid_s, steady=steady), paths
-
-
-def _density_on(heart: FirstPass, density: Floats | None) -> Floats | None:
-    """Proton density ``(slice, row, col)`` where the corrected series has the heart: it was read in other breaths."""
-    from cmr_models.motion_correction import offset_of, shifted
-
-    if density is None:
-        return None
-    planes = zip(density, heart.signal, strict=True)
-    return np.stack([shifted(image[..., None], offset_of(image, plane)[:, None])[..., 0] for image, plane in planes])
-
-
-def _motion(paths: list[Path], labels: Labels, view: xr.Dataset) -> Motion:
-    """How the left ventricle moves in the slice with the largest pool."""
-    plane = _pool_slice(labels)
-    inside = np.isin(labels[plane], (MYOCARDIUM, LV))
-    whole = inside if inside.any() else np.ones_like(inside)
-    return Motion(paths[plane].mean_mm(whole, view["pixel_mm"].values), paths[plane].time_s)
 
 
 def _labelled(series: FirstPass, view: xr.Dataset, limits: set[str]) -> Labels:
@@ -222,8 +171,8 @@ def _input(
     if "_aif" not in views:
         return _input_of_one_sequence(views, heart, labels, given, limits)
     view, second = views["_aif"], views.get("_aif_echo2")
-    held = _input_motion(views, motion, limits)
-    series, echo2 = (None if v is None else _still_input(v, views[""], heart, held) for v in (view, second))
+    held = input_motion(views, motion, limits)
+    series, echo2 = (None if v is None else still_input(v, views[""], heart, held) for v in (view, second))
     if series is None:
         raise StudyRejected("perfusion_few_frames", "There is a second echo of the input, but no first.")
     mask = _detected(series, limits) if given is None else given
@@ -247,46 +196,6 @@ def _input_of_one_sequence(
     contrast = blood_contrast(heart.signal[plane], None, pd, views[""].attrs, {}, mask, is_input_series=False)
     limits |= contrast.limits
     return contrast.values, mask
-
-
-def _still_input(view: xr.Dataset, reference: xr.Dataset, heart: FirstPass, motion: Motion) -> npt.NDArray[np.float32]:
-    """An input series ``(row, col, frame)`` on the heart's time grid, with the heart held still."""
-    from cmr_models.motion_correction import shifted
-
-    pixel_mm = view["pixel_mm"].values
-
-    def steady(beats: Sequence[Floats], times: Sequence[npt.NDArray[np.float64]]) -> list[Floats]:
-        paths_px = [[np.interp(t, motion.time_s, motion.mm[k]) / pixel_mm[k] for k in (0, 1)] for t in times]
-        return [shifted(plane, path) for plane, path in zip(beats, paths_px, strict=True)]
-
-    still_view = first_pass(view, heart.time_s, _offset_s(view, reference), steady=steady)
-    return np.asarray(still_view.signal[0], np.float32)
-
-
-def _input_motion(views: Mapping[str, xr.Dataset], motion: Motion, limits: set[str]) -> Motion:
-    """The heart's motion as it holds for the input series.
-
-    The input's own images are too coarse, and change too much, to be registered; it is read in the same beats as the
-    wall, so the heart is where the myocardial series has it. Where clocks or planes disagree it is left as it is, which
-    is flagged if the heart moves by more than half a pixel.
-    """
-    view, reference = views["_aif"], views[""]
-    same_clock = view.attrs.get("timed_by") == reference.attrs.get("timed_by")
-    parallel = all(float(view[d].values[0] @ reference[d].values[0]) > _PARALLEL for d in ("row_dir", "col_dir"))
-    if same_clock and parallel:
-        return motion
-    off_px = (motion.mm - motion.mm.mean(axis=1, keepdims=True)) / view["pixel_mm"].values[:, None]
-    if np.hypot(*off_px).max() > 0.5:
-        limits.add("aif_moved")
-    return Motion(np.zeros_like(motion.mm), motion.time_s)
-
-
-def _offset_s(view: xr.Dataset, reference: xr.Dataset) -> float:
-    """How much later a series began than the reference; 0 where their clocks cannot be compared."""
-    if view.attrs.get("timed_by") != reference.attrs.get("timed_by"):
-        return 0.0
-    late = (view.attrs.get("start_ms", np.nan) - reference.attrs.get("start_ms", np.nan)) / 1000
-    return float(late) if abs(late) < 5.0 else 0.0
 
 
 def _detected(series: npt.NDArray[np.float32], limits: set[str]) -> Mask:
