@@ -24,8 +24,10 @@ from torch import Tensor, nn
 from cmr_models.augmentation import Augmentation, drawn_views, rescanned, viewed
 from cmr_models.losses import narrowed, partial_cross_entropy, partial_dice
 from cmr_models.nets import build
+from cmr_models.nets.efficient_unet2d import load_encoder
 from cmr_models.preprocessing import standardised
 from cmr_models.zoo import ModelCard, card, save
+from tasks.published_encoder import efficientnet_lite0
 from tasks.training_data import (
     ImagePool,
     endocardium_loosened,
@@ -92,6 +94,8 @@ class _Run:
         self.device = torch.device(_device(settings.device))
         self.network = self._new_network()
         self.teacher = self._new_network().requires_grad_(False).eval()
+        if settings.encoder:
+            load_encoder(self.network, efficientnet_lite0())
         if settings.start_from:
             self.network.load_state_dict(_weights_of(Path(settings.start_from)))
         self.teacher.load_state_dict(self.network.state_dict())
@@ -264,6 +268,8 @@ def _card(
         data.append(
             f"{len(real)} real images of {patients} patients, {settings.real_name or 'left-ventricular pool drawn'}"
         )
+    if settings.encoder:
+        data.append("encoder begun with EfficientNet-Lite0, trained on ImageNet (Apache-2.0)")
     if settings.start_from:
         begun = card(settings.start_from, settings.task)
         data.append(f"begun with the weights {begun.digest[:12]}, trained on: {'; '.join(begun.training_data)}")

@@ -37,7 +37,8 @@ class TrainingSettings:
     :func:`tasks.training_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
     :func:`tasks.training_data.small_pools_first`. ``real_strength``: how strongly real images are varied, relative to
     ``augmentation``, which simulated ones need. ``teacher``: what names the classes that real drawings leave open, the
-    running mean of the weights or those that the training began with.
+    running mean of the weights or those that the training began with. ``encoder``: published weights that an
+    "efficient_unet2d" begins with (:mod:`tasks.published_encoder`); none if empty.
     """
 
     task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
@@ -45,6 +46,7 @@ class TrainingSettings:
     seed: int = 1
     kind: str = "unet2d"
     config: Mapping[str, Any] = field(default_factory=dict)
+    encoder: Literal["", "efficientnet-lite0"] = ""
     size: int = 128
     n_simulated: int = 3000
     simulation_seed: int = 1
@@ -97,13 +99,15 @@ def checked(settings: TrainingSettings) -> TrainingSettings:
     """The settings, if they make sense together.
 
     Raises:
-        ValueError: if a share of nothing is to be kept, or a share is none.
+        ValueError: if a share of nothing is to be kept, or a share is none; if an encoder does not suit the network.
     """
     for name in ("start_share", "real_share"):
         if not 0 <= getattr(settings, name) <= 1:
             raise ValueError(f"{name} must be from 0 to 1, got {getattr(settings, name)}")
     if settings.start_share and not settings.start_from:
         raise ValueError("start_share keeps a part of the weights of start_from (`--init`), which is not given")
+    if settings.encoder and (settings.kind != "efficient_unet2d" or settings.start_from):
+        raise ValueError("published encoder weights are for a new 'efficient_unet2d', without start_from (`--init`)")
     if settings.teacher == "begun" and not settings.start_from:
         raise ValueError("the teacher is to be start_from (`--init`), which is not given")
     return settings

@@ -53,6 +53,12 @@ def _unet2d(config: Mapping[str, Any]) -> nn.Module:
     return UNet2d(UNet2dConfig(**config))
 
 
+def _efficient_unet2d(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.efficient_unet2d import EfficientUNet2d, EfficientUNet2dConfig
+
+    return EfficientUNet2d(EfficientUNet2dConfig(**config))
+
+
 def _cinema(config: Mapping[str, Any]) -> nn.Module:
     from cmr_models.nets.cinema import CineMA, CineMAConfig
 
@@ -91,6 +97,7 @@ def _resnet3d(config: Mapping[str, Any]) -> nn.Module:
 
 KINDS: Mapping[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "unet2d": _unet2d,
+    "efficient_unet2d": _efficient_unet2d,
     "CineMA": _cinema,
     "ConvViT": _convvit,
     "ConvUNetR": _convunetr,

@@ -42,21 +42,21 @@ class UNet2d(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        self.stem = _conv(config.in_channels, widths[0], kernel=5, stride=2)
+        self.stem = conv_block(config.in_channels, widths[0], kernel=5, stride=2)
         self.encoder = nn.ModuleList(
             nn.Sequential(*[Residual(width) for _ in range(n_blocks)])
             for width, n_blocks in zip(widths, config.blocks, strict=True)
         )
-        self.down = nn.ModuleList(_conv(a, b, stride=2) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(_conv(b, a, kernel=1) for a, b in pairwise(widths))
+        self.down = nn.ModuleList(conv_block(a, b, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(conv_block(b, a, kernel=1) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(Residual(width) for width in widths[:-1])
         self.to_pixels = nn.Conv2d(widths[0], 4 * config.head_width, 1)
-        self.refine = _conv(config.head_width + config.in_channels, config.head_width)
+        self.refine = conv_block(config.head_width + config.in_channels, config.head_width)
         self.classify = nn.Conv2d(config.head_width, config.n_classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits at the resolution of ``image``; see the class."""
-        _check(image, self.config)
+        check_image(image, self.config.in_channels, self.config.stride)
         x = self.stem(image)  # (B, W0, H/2, W/2)
         skips: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
@@ -78,7 +78,7 @@ class Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = _conv(width, width)
+        self.first = conv_block(width, width)
         self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +86,8 @@ class Residual(nn.Module):
         return F.relu(x + self.second(self.first(x)))
 
 
-def _conv(n_in: int, n_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+def conv_block(n_in: int, n_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """A convolution, batch normalisation and rectifier."""
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(n_out),
@@ -94,10 +95,11 @@ def _conv(n_in: int, n_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequent
     )
 
 
-def _check(image: Tensor, config: UNet2dConfig) -> None:
-    if image.ndim != 4 or image.shape[1] != config.in_channels:
+def check_image(image: Tensor, in_channels: int, stride: int) -> None:
+    """Raise ValueError for an image that a network of these channels and this stride cannot take."""
+    if image.ndim != 4 or image.shape[1] != in_channels:
         raise ValueError(
-            f"UNet2d needs (batch, {config.in_channels}, row, col), got {tuple(image.shape)}; add or select channels"
+            f"the network needs (batch, {in_channels}, row, col), got {tuple(image.shape)}; add or select channels"
         )
-    if image.shape[2] % config.stride or image.shape[3] % config.stride:
-        raise ValueError(f"rows and columns must be multiples of {config.stride}, got {tuple(image.shape[2:])}; pad")
+    if image.shape[2] % stride or image.shape[3] % stride:
+        raise ValueError(f"rows and columns must be multiples of {stride}, got {tuple(image.shape[2:])}; pad")

@@ -11,6 +11,7 @@ from matplotlib.image import imsave
 from cmr_models import zoo
 from cmr_models.partial_labels import lv_only_possible
 from tasks import training
+from tasks.published_encoder import efficientnet_lite0
 from tasks.training import read_settings, train
 from tasks.training_data import (
     ImagePool,
@@ -121,6 +122,17 @@ def test_a_later_stage_begins_with_the_weights_of_an_earlier_one_and_says_so(cac
     first = train(_settings(cache), tmp_path / "first")
     second = train(replace(_settings(cache), start_from=str(first), steps=1), tmp_path / "second")
     assert any(zoo.card(first).digest[:12] in line for line in zoo.card(second).training_data)
+
+
+def test_a_published_encoder_begins_the_network_that_it_fits_and_the_card_says_so(cache: Path, tmp_path: Path) -> None:
+    kind, config = "efficient_unet2d", {"widths": [4, 4, 4, 4, 4]}
+    settings = replace(_settings(cache), kind=kind, config=config, encoder="efficientnet-lite0", learning_rate=0.0)
+    folder = train(replace(settings, steps=1), tmp_path / "a")
+    stem = efficientnet_lite0()["stem.0.weight"]
+    torch.testing.assert_close(_weights(folder)["stem.0.weight"], stem, rtol=2e-3, atol=2e-3)
+    assert any("EfficientNet-Lite0" in entry for entry in zoo.card(folder).training_data)
+    with pytest.raises(ValueError, match="are for a new 'efficient_unet2d'"):
+        train(replace(_settings(cache), encoder="efficientnet-lite0"), tmp_path / "b")
 
 
 def test_a_share_of_the_weights_begun_with_can_be_kept(cache: Path, tmp_path: Path) -> None:
