@@ -38,7 +38,8 @@ def test_the_published_encoder_finds_in_a_photograph_what_it_was_trained_to_find
 
     def compare(layer: nn.BatchNorm2d, entering: tuple[torch.Tensor], _: torch.Tensor) -> None:
         mean, variance = entering[0].mean((0, 2, 3)), entering[0].var((0, 2, 3))
-        assert layer.running_mean is not None and layer.running_var is not None
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
         alive = layer.running_var > 1e-6
         distances.append(float(((mean - layer.running_mean) / layer.running_var.sqrt())[alive].abs().median()))
         distances.append(float((variance / layer.running_var)[alive].log().abs().median()))
