@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +30,11 @@ from cmr_models.zoo import ModelCard, card, save
 from tasks.published_encoder import efficientnet_lite0
 from tasks.training_data import (
     ImagePool,
-    Images,
-    Labels,
     endocardium_loosened,
     fold_patients,
     real_pool,
     simulated_pool,
     small_pools_first,
-    told_by_stacks,
 )
 from tasks.training_files import append_metrics, drop_metrics_after, load_checkpoint, save_checkpoint
 from tasks.training_settings import TrainingSettings, checked, identity, read_settings
@@ -256,17 +253,7 @@ def _real_images(settings: TrainingSettings) -> tuple[ImagePool | None, ImagePoo
     out = fold_patients(pool.patient, settings.fold, settings.n_folds) if settings.fold >= 0 else set()
     held_out = np.array([name in out for name in pool.patient])
     excluded = np.array([name in settings.real_excluded for name in pool.patient])
-    used = pool.of(~held_out & ~excluded)
-    if settings.real_phases:
-        used = told_by_stacks(used, settings.real_phases, _segmenting(settings))
-    return used, pool.of(held_out) if out else None
-
-
-def _segmenting(settings: TrainingSettings) -> Callable[[Images], Labels]:
-    """Labels of real stacks by the network that the training begins with."""
-    from cmr_models.segmentation import segment_sax
-
-    return lambda images: segment_sax(images, settings.real_pixel_mm, None, settings.start_from)
+    return pool.of(~held_out & ~excluded), pool.of(held_out) if out else None
 
 
 def _card(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +16,6 @@ from scipy import ndimage
 from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM
 from cmr_models.partial_labels import lv_only_possible
 
-Images = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.uint8]
-
 _PER_FILE = 50
 _SIMULATED_SHAPE = (256, 256)
 _CROSS = ndimage.generate_binary_structure(2, 1)[None]
@@ -32,7 +27,7 @@ class ImagePool:
 
     ``images (n, row, col)`` float32; ``possible (n, row, col)`` uint8 bit sets of possible classes (0 is
     background); ``heart_px (n, 2)``, NaN without a heart; ``pixel_mm (n,)``; ``patient (n,)`` names, empty
-    for simulated images; ``number (n,)`` of the image in its series, empty for simulated images.
+    for simulated images.
     """
 
     images: npt.NDArray[np.float32]
@@ -40,7 +35,6 @@ class ImagePool:
     heart_px: npt.NDArray[np.float64]
     pixel_mm: npt.NDArray[np.float64]
     patient: tuple[str, ...] = ()
-    number: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,14 +46,14 @@ class ImagePool:
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> ImagePool:
         """The images where ``chosen`` is True."""
+        patient = tuple(name for name, keep in zip(self.patient, chosen, strict=True) if keep)
         return replace(
             self,
             images=self.images[chosen],
             possible=self.possible[chosen],
             heart_px=self.heart_px[chosen],
             pixel_mm=self.pixel_mm[chosen],
-            patient=tuple(itertools.compress(self.patient, chosen)),
-            number=tuple(itertools.compress(self.number, chosen)),
+            patient=patient,
         )
 
 
@@ -74,35 +68,6 @@ def endocardium_loosened(pool: ImagePool) -> ImagePool:
     inner = ndimage.binary_dilation(is_lv, _CROSS) & is_muscle
     outer = ndimage.binary_dilation(is_muscle, _CROSS) & is_lv
     return replace(pool, possible=np.where(inner | outer, lv | myocardium, pool.possible).astype(np.uint8))
-
-
-def told_by_stacks(pool: ImagePool, phases: int, segment: Callable[[Images], Labels]) -> ImagePool:
-    """The pool with the classes that drawings leave open narrowed to what a network says of the whole stack.
-
-    A stack over the cycle tells what one image cannot: what does not contract with a ventricle is an atrium or a vessel
-    (:mod:`cmr_models.end_slices`). Slices count that all drawn phases of a patient have. Pixels beside the network's
-    borders stay open, and those where it contradicts the drawing.
-
-    Args:
-        pool: real images; the number of one, less 1, is ``phases * slice + phase``.
-        phases: images a slice in the series.
-        segment: ``(frame, slice, row, col)`` images to labels.
-    """
-    possible, place = pool.possible.copy(), np.array(pool.number) - 1
-    patients = np.array(pool.patient)
-    for patient in sorted(set(pool.patient)):
-        of_phase: dict[int, dict[int, int]] = defaultdict(dict)
-        for index in np.flatnonzero(patients == patient):
-            of_phase[int(place[index]) % phases][int(place[index]) // phases] = int(index)
-        common = sorted(set.intersection(*map(set, of_phase.values())))
-        if len(of_phase) < 2 or not common:
-            continue
-        stack = np.array([[slices[k] for k in common] for _, slices in sorted(of_phase.items())])
-        labels = segment(pool.images[stack])
-        named = np.left_shift(np.uint8(1), labels)
-        inner = ndimage.minimum_filter(labels, (1, 1, 3, 3)) == ndimage.maximum_filter(labels, (1, 1, 3, 3))
-        possible[stack] = np.where(inner & (possible[stack] & named > 0), named, possible[stack])
-    return replace(pool, possible=possible)
 
 
 def small_pools_first(pool: ImagePool, emphasis: float) -> npt.NDArray[np.float64]:
@@ -138,8 +103,7 @@ def real_pool(folder: Path, pixel_mm: float) -> ImagePool:
     """Short-axis images with the left-ventricular pool drawn: ``images/*.png`` and ``labels/*.png`` of
     equal names.
 
-    The name up to ``-IM-`` is the patient, what follows the last hyphen the image's number, if it is one (else 0). All
-    images must have one size.
+    The name up to ``-IM-`` is the patient. All images must have one size.
 
     Args:
         folder: holds the two folders.
@@ -159,7 +123,6 @@ def real_pool(folder: Path, pixel_mm: float) -> ImagePool:
         heart_px=np.stack([_centre(mask) for mask in lv]),
         pixel_mm=np.full(len(names), pixel_mm),
         patient=tuple(name.split("-IM-")[0] for name in names),
-        number=tuple(_number(name) for name in names),
     )
 
 
@@ -168,11 +131,6 @@ def fold_patients(patients: Sequence[str], fold: int, n_folds: int) -> set[str]:
     spread evenly.
     """
     return set(sorted(set(patients))[fold::n_folds])
-
-
-def _number(name: str) -> int:
-    last = name.rsplit(".", 1)[0].rsplit("-", 1)[-1]
-    return int(last) if last.isdecimal() else 0
 
 
 def _grey(file: Path) -> npt.NDArray[np.float32]:

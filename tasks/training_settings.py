@@ -37,10 +37,8 @@ class TrainingSettings:
     :func:`tasks.training_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
     :func:`tasks.training_data.small_pools_first`. ``real_strength``: how strongly real images are varied, relative to
     ``augmentation``, which simulated ones need. ``teacher``: what names the classes that real drawings leave open, the
-    running mean of the weights or those that the training began with. ``real_phases``: images a slice in the series of
-    the real images; if given, ``start_from`` first tells of whole stacks what drawings leave open
-    (:func:`tasks.training_data.told_by_stacks`). ``encoder``: published weights that an "efficient_unet2d" begins with
-    (:mod:`tasks.published_encoder`); none if empty.
+    running mean of the weights or those that the training began with. ``encoder``: published weights that an
+    "efficient_unet2d" begins with (:mod:`tasks.published_encoder`); none if empty.
     """
 
     task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
@@ -58,7 +56,6 @@ class TrainingSettings:
     real_name: str = ""
     real_pixel_mm: float = 1.32
     real_excluded: tuple[str, ...] = ()
-    real_phases: int = 0
     fold: int = -1
     n_folds: int = 5
     start_from: str = ""
@@ -113,8 +110,6 @@ def checked(settings: TrainingSettings) -> TrainingSettings:
         raise ValueError("published encoder weights are for a new 'efficient_unet2d', without start_from (`--init`)")
     if settings.teacher == "begun" and not settings.start_from:
         raise ValueError("the teacher is to be start_from (`--init`), which is not given")
-    if settings.real_phases and not settings.start_from:
-        raise ValueError("real_phases lets start_from (`--init`) see whole stacks, which is not given")
     return settings
 
 
