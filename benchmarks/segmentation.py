@@ -26,6 +26,7 @@ import numpy.typing as npt
 import pydicom
 from matplotlib.image import imread
 from matplotlib.path import Path as Polygon
+from scipy.spatial import ConvexHull
 
 from cmr_models import zoo
 from cmr_models.contracts import LV, MYOCARDIUM, RV
@@ -37,6 +38,8 @@ Row = dict[str, float | int | str]
 
 DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 _PHASES = 20
+_FEWEST_POINTS = 12
+_LABELS = {"lv": LV, "myocardium": MYOCARDIUM, "rv": RV}
 _AUTOFD_LABELS = {LV: 1, MYOCARDIUM: 2, RV: 4}
 
 
@@ -95,35 +98,34 @@ def autofd(model: str) -> Iterator[Row]:
         labels = segment_sax(stack, (pixel_mm[0], pixel_mm[1]), 10.0, model)[0].transpose(1, 2, 0)
         known = reference >= 0
         yield {"case": folder.name} | {
-            name: dice((labels == label) & known, reference == _AUTOFD_LABELS[label])
-            for name, label in (("lv", LV), ("myocardium", MYOCARDIUM), ("rv", RV))
+            name: dice((labels == label) & known, reference == _AUTOFD_LABELS[label]) for name, label in _LABELS.items()
         }
 
 
 def guide_points(model: str) -> dict[str, float]:
-    """Dice against the contours of automatic guide points, mean over frames and planes of one study."""
-    headers = [pydicom.dcmread(file) for file in sorted((DATA / "dicom_study/patient1").glob("Se*/*"))]
-    planes = defaultdict(list)
-    for header in headers:
-        planes[tuple(np.round(header.ImagePositionPatient, 1))].append(header)
-    scores = defaultdict(list)
-    sax = [sorted(p, key=lambda h: float(h.get("TriggerTime", 0))) for p in planes.values()]
-    sax = [p for p in sax if "RVOT" not in p[0].SeriesDescription and "CH" not in p[0].SeriesDescription]
-    row, col = np.reshape(sax[0][0].ImageOrientationPatient, (2, 3)).astype(float)
-    sax.sort(key=lambda p: float(np.cross(row, col) @ np.asarray(p[0].ImagePositionPatient, float)))
-    images = np.stack([[h.pixel_array for h in p] for p in sax], axis=1)
+    """Dice against the contours of automatic guide points, mean over frames and planes of one study, and EF of both.
+
+    Of the right ventricle the points give its free wall and septum: it is their convex hull outside the left
+    epicardium. EF is that of the pixels in all planes, with as good as no contours above the valves.
+    """
+    planes = _sax_planes(DATA / "dicom_study/patient1")
+    images = np.stack([[header.pixel_array for header in plane] for plane in planes], axis=1)
     labels = segment_sax(images, 1.40625, None, model)
+    scores = defaultdict(list)
+    drawn_px = {name: np.zeros(len(images)) for name in ("lv", "rv")}
     for frame in range(len(images)):
         points = _guide_contours(DATA / "dicom_study/guidepoints" / f"GPFile_{frame:03d}.txt")
-        for k, plane in enumerate(sax):
-            endo, epi = (_drawn(points[f"SAX_LV_{name}"], plane[frame]) for name in ("ENDOCARDIAL", "EPICARDIAL"))
-            if endo is None or epi is None:
-                continue
-            scores["lv"].append(dice(labels[frame, k] == LV, endo))
-            scores["myocardium"].append(dice(labels[frame, k] == MYOCARDIUM, epi & ~endo))
-    lv_area = (labels == LV).sum((1, 2, 3))
+        for k, plane in enumerate(planes):
+            drawn = _guide_masks(points, plane[frame])
+            for name, mask in drawn.items():
+                scores[name].append(dice(labels[frame, k] == _LABELS[name], mask))
+            for name in drawn_px.keys() & drawn.keys():
+                drawn_px[name][frame] += drawn[name].sum()
+    found_px = {name: (labels == _LABELS[name]).sum((1, 2, 3)) for name in drawn_px}
     summary = {name: float(np.mean(values)) for name, values in scores.items()}
-    return summary | {"images": len(scores["lv"]), "es_frame": int(lv_area.argmin())}
+    summary |= {f"{name}ef_drawn_pct": _ef(dict(enumerate(px))) for name, px in drawn_px.items()}
+    summary |= {f"{name}ef_found_pct": _ef(dict(enumerate(px))) for name, px in found_px.items()}
+    return summary | {"images": len(scores["lv"]), "es_frame": int(found_px["lv"].argmin())}
 
 
 def sunnybrook_dicom(model: str) -> Iterator[Row]:
@@ -233,7 +235,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> Row:
 
 
 def _ef(area: Mapping[int, float]) -> float:
-    return 100 * (1 - min(area.values()) / max(max(area.values()), 1))
+    return float(100 * (1 - min(area.values()) / max(max(area.values()), 1)))
 
 
 def _on_grid(labels: Any, image: Any) -> Array:
@@ -255,19 +257,42 @@ def _guide_contours(file: Path) -> dict[str, Array]:
     return {name: np.array(values) for name, values in points.items()}
 
 
-def _drawn(points: Array, header: Any) -> npt.NDArray[np.bool_] | None:
-    """The inside of the points that lie within 1 mm of the plane; None with fewer than 12 of them."""
-    origin = np.array(header.ImagePositionPatient, float)
+def _sax_planes(folder: Path) -> list[list[Any]]:
+    """Headers of the short-axis planes of the study with guide points, planes and frames in order."""
+    planes = defaultdict(list)
+    for header in (pydicom.dcmread(file) for file in sorted(folder.glob("Se*/*"))):
+        planes[tuple(np.round(header.ImagePositionPatient, 1))].append(header)
+    sax = [sorted(plane, key=lambda h: float(h.get("TriggerTime", 0))) for plane in planes.values()]
+    sax = [plane for plane in sax if not re.search("RVOT|CH", plane[0].SeriesDescription)]
+    row, col = np.reshape(sax[0][0].ImageOrientationPatient, (2, 3)).astype(float)
+    return sorted(sax, key=lambda plane: float(np.cross(row, col) @ np.asarray(plane[0].ImagePositionPatient, float)))
+
+
+def _guide_masks(points: Mapping[str, Array], header: Any) -> dict[str, npt.NDArray[np.bool_]]:
+    """What the guide points of a frame draw in one plane: "lv", "myocardium", "rv"; nothing where they do not."""
+    shape = int(header.Rows), int(header.Columns)
+    endo, epi = (_in_plane(points[f"SAX_LV_{name}"], header) for name in ("ENDOCARDIAL", "EPICARDIAL"))
+    if len(endo) < _FEWEST_POINTS or len(epi) < _FEWEST_POINTS:
+        return {}
+    lv, heart = (_filled(_around(xy), shape) for xy in (endo, epi))
+    masks = {"lv": lv, "myocardium": heart & ~lv}
+    rv = _in_plane(np.concatenate([points["SAX_RV_FREEWALL"], points["SAX_RV_SEPTUM"]]), header)
+    if len(rv) >= _FEWEST_POINTS:
+        masks["rv"] = _filled(rv[ConvexHull(rv).vertices], shape) & ~heart
+    return masks
+
+
+def _in_plane(points: Array, header: Any) -> Array:
+    """``(n, 2)`` column and row in pixels of the points that lie within 1 mm of the plane."""
     along_row, down_col = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
-    offset = points - origin
+    offset = points - np.array(header.ImagePositionPatient, float)
     near = np.abs(offset @ np.cross(along_row, down_col)) < 1.0
-    if near.sum() < 12:
-        return None
-    spacing = float(header.PixelSpacing[0])
-    xy = np.stack([offset[near] @ along_row, offset[near] @ down_col], 1) / spacing
-    middle = xy.mean(0)
-    xy = xy[np.argsort(np.arctan2(*(xy - middle).T))]
-    return _filled(xy, (int(header.Rows), int(header.Columns)))
+    return np.stack([offset[near] @ along_row, offset[near] @ down_col], 1) / float(header.PixelSpacing[0])
+
+
+def _around(xy: Array) -> Array:
+    """The points in their order around the middle."""
+    return xy[np.argsort(np.arctan2(*(xy - xy.mean(0)).T))]
 
 
 def _contours(folder: Path, shape: tuple[int, ...]) -> dict[int, npt.NDArray[np.bool_]]:

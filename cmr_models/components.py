@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV
-from cmr_models.end_slices import atrial_slices, not_enclosed, resting_rv
+from cmr_models.end_slices import atrial_slices, left_by_lv, not_enclosed, resting_rv
 
 Labels = npt.NDArray[np.uint8]
 
@@ -61,8 +61,9 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
         mask = part == label
         part[mask & ~_large_and_near(mask, centre, reach / pixel_mm)] = BACKGROUND
     rv = part == RV
-    rest = resting_rv(*(mask.reshape(by_slice.shape).sum(axis=(2, 3)) for mask in (rv, lv)))
-    part[rv & rest.reshape(-1, 1, 1)] = BACKGROUND
+    rv_px, lv_px = (mask.reshape(by_slice.shape).sum(axis=(2, 3)) for mask in (rv, lv))
+    beyond_valves = resting_rv(rv_px, lv_px) | left_by_lv(lv_px)
+    part[rv & beyond_valves.reshape(-1, 1, 1)] = BACKGROUND
     part[(part == LV) & ~lv] = BACKGROUND
     part[lv] = LV
     return stack.reshape(labels.shape)

@@ -16,11 +16,13 @@ import numpy.typing as npt
 Areas = npt.NDArray[np.integer]
 Flags = npt.NDArray[np.bool_]
 
-_ENCLOSED = 0.5
+_ENCLOSED = 0.4  # half, less a fifth for the thinner wall of the base
 _CLOSING_WALL_MM = 13.0
 """A healthy wall at end-systole; next to hypertrophic ones, drawn basal slices had 0.4 of theirs."""
 _FEWEST_SLICES = 5
 _CONTRACTED, _GROWN = 0.92, 1.02
+_APICAL = 0.12
+"""Share of the largest slice under which a right ventricle is an apex, whose area says little."""
 
 
 class _Cycle(NamedTuple):
@@ -50,13 +52,29 @@ def atrial_slices(lv_px: Areas) -> Flags:
     return atrial
 
 
+def left_by_lv(lv_px: Areas) -> Flags:
+    """``(frame, slice)``: basal slices that the left ventricle fills when full, and has left as it contracts.
+
+    The tricuspid ring descends further than the mitral one, so no right ventricle is left there either, but for the
+    outflow tract near its valve. Nothing is said without two frames, five slices and a contraction.
+    """
+    left = np.zeros(lv_px.shape, bool)
+    cycle = _cycle_of(lv_px)
+    if cycle is None or not _contracts(lv_px, cycle):
+        return left
+    reached = [k for k in _inwards(lv_px, cycle.base_first) if lv_px[cycle.full, k]]
+    for k in reached[: cycle.n_slices // 3]:
+        left[:, k] = cycle.late & (lv_px[:, k] == 0)
+    return left
+
+
 def not_enclosed(lv_px: Areas, wall_px: Areas, pixel_mm: float) -> Flags:
     """``(frame, slice)``: images at the ends of each frame's run whose left pool is not half enclosed by myocardium.
 
     A basal slice counts where myocardium surrounds at least half of the blood (Schulz-Menger et al. 2020,
     doi:10.1186/s12968-020-00610-6). The wall around a pool is its area over the perimeter of a disc as large as the
-    pool; the next slice inwards says how thick a wall that closes would be. Where that one is hypertrophic, half of a
-    healthy one's thickness is enough.
+    pool; the next slice inwards says how thick a wall that closes would be, if a little too thick, as walls are thinner
+    at the base. Where that one is hypertrophic, a share of a healthy one's thickness is enough.
     """
     found = np.zeros(lv_px.shape, bool)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -78,8 +96,8 @@ def resting_rv(rv_px: Areas, lv_px: Areas) -> Flags:
     """``(frame, slice)``: where what was taken for a right ventricle takes no part in its contraction.
 
     The right base descends further than the left one, so a right ventricle shrinks more in basal slices than in those
-    of the middle. From either end inwards, slices that shrink by less than half as much are something else: at
-    the apex always, at the base in the contracted half of the cycle, and always where even the full left ventricle
+    of the middle. From either end inwards, slices that shrink by less than half as much are something else: large
+    ones at the apex always, at the base in the contracted half of the cycle, and always where even the full left ventricle
     does not reach. Nothing is said where the slices of the middle do not contract either (why, and what it does to
     real hearts: `docs/adr/021-a-right-ventricle-contracts.md`).
     """
@@ -93,8 +111,9 @@ def resting_rv(rv_px: Areas, lv_px: Areas) -> Flags:
     beyond_lv = lv_px[cycle.full] == 0
     for k in itertools.takewhile(resting.__getitem__, _inwards(rv_px, cycle.base_first)[: cycle.n_slices // 2]):
         rest[:, k] = cycle.late | beyond_lv[k]
+    large = rv_px[cycle.full] > _APICAL * rv_px[cycle.full].max()
     for k in itertools.takewhile(resting.__getitem__, _inwards(rv_px, not cycle.base_first)[: cycle.n_slices // 3]):
-        rest[:, k] = True
+        rest[:, k] = large[k]
     return rest
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmr_models.end_slices import resting_rv
+from cmr_models.end_slices import left_by_lv, resting_rv
 
 _FILL = np.array([1.0, 0.9, 0.6, 0.4, 0.7, 1.0])  # frames; the fourth is end-systole
 _LV = np.array([0, 900, 1500, 1400, 1200, 800, 300])  # slices, from the base
@@ -35,10 +35,30 @@ def test_beyond_the_left_ventricle_what_rests_is_a_vessel_in_every_frame() -> No
     assert not rest[:, 1:].any()
 
 
-def test_what_rests_at_the_apex_is_no_ventricle() -> None:
-    rest = resting_rv(_areas(_RV, np.array([1, 1, 1, 1, 1, 1, 0.0])), _areas(_LV))
+def test_what_is_large_and_rests_at_the_apex_is_no_ventricle() -> None:
+    full = np.array([*_RV[:6], 900])
+    rest = resting_rv(_areas(full, np.array([1, 1, 1, 1, 1, 1, 0.0])), _areas(_LV))
     assert rest[:, 6].all()
     assert not rest[:, :6].any()
+
+
+def test_a_small_resting_apex_stays() -> None:
+    assert not resting_rv(_areas(_RV, np.array([1, 1, 1, 1, 1, 1, 0.0])), _areas(_LV)).any()
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_where_the_left_ventricle_has_left_a_basal_slice_there_is_no_right_one_either(turned: int) -> None:
+    lv = _areas(_LV)
+    lv[[2, 3], 1] = 0
+    left = left_by_lv(lv[:, ::turned])[:, ::turned]
+    assert left[:, 1].tolist() == [False, False, True, True, False, False]
+    assert not np.delete(left, 1, axis=1).any()
+
+
+def test_a_left_ventricle_missed_once_in_the_full_heart_or_at_the_apex_says_nothing() -> None:
+    lv = _areas(_LV)
+    lv[1, 1] = lv[3, 6] = 0
+    assert not left_by_lv(lv).any()
 
 
 def test_resting_slices_between_contracting_ones_stay() -> None:
@@ -54,3 +74,5 @@ def test_one_frame_few_slices_and_nothing_at_all_say_nothing() -> None:
     assert not resting_rv(_areas(_RV)[:, :4], _areas(_LV)[:, :4]).any()
     assert not resting_rv(np.zeros((6, 7), int), _areas(_LV)).any()
     assert not resting_rv(_areas(_RV), np.zeros((6, 7), int)).any()
+    assert not left_by_lv(np.zeros((6, 7), int)).any()
+    assert not left_by_lv(_areas(_LV)[:1]).any()
