@@ -98,8 +98,8 @@ def resting_rv(rv_px: Areas, lv_px: Areas) -> Flags:
     The right base descends further than the left one, so a right ventricle shrinks more in basal slices than in those
     of the middle. From either end inwards, slices that shrink by less than half as much are something else: large
     ones at the apex always, at the base in the contracted half of the cycle, and always where even the full left
-    ventricle does not reach. Nothing is said where the slices of the middle do not contract either (why, and what it does to
-    real hearts: `docs/adr/021-a-right-ventricle-contracts.md`).
+    ventricle does not reach. Nothing is said where the slices of the middle do not contract either (why, and what it
+    does to real hearts: `docs/adr/021-a-right-ventricle-contracts.md`).
     """
     rest = np.zeros(rv_px.shape, bool)
     cycle = _cycle_of(lv_px)

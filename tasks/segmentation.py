@@ -28,7 +28,7 @@ from tasks.shards import Unit
 from tasks.zarr_encoding import encode_tree
 
 STAGE = "segment"
-VERSION = 4
+VERSION = 5
 """Raise when the same study and weights would give other labels: every study is then segmented again."""
 
 TASKS = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
