@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from flows.settings import CohortSettings
@@ -153,12 +154,20 @@ def hazards(settings: CohortSettings) -> TableWork:
 
 def site(settings: CohortSettings) -> TableWork:
     """The report."""
-    resolved = settings.model_dump(mode="json")
+    plain = resolved(settings)
     return TableWork(
         "report",
-        is_current=lambda: report.is_current(settings.directory, resolved),
-        make=lambda: str(report.render_report(settings.directory, resolved)),
+        is_current=lambda: report.is_current(settings.directory, plain),
+        make=lambda: str(report.render_report(settings.directory, plain)),
     )
+
+
+def resolved(settings: CohortSettings) -> dict[str, Any]:
+    """The settings as plain values, with the defaults of the analysis where nothing is given."""
+    plain = settings.model_dump(mode="json")
+    chosen = asdict(_analysis(settings))
+    plain["analysis"] = {name: chosen.get(name, value) for name, value in plain["analysis"].items()}
+    return plain
 
 
 def _estimates(settings: CohortSettings, stage: statistics.Stage, make: Callable[..., dict[str, Any]]) -> TableWork:

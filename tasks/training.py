@@ -99,9 +99,8 @@ class _Run:
         if settings.start_from:
             self.network.load_state_dict(_weights_of(Path(settings.start_from)))
         self.teacher.load_state_dict(self.network.state_dict())
-        self.guide = self.teacher
-        if settings.teacher == "begun":
-            self.guide = copy.deepcopy(self.teacher)
+        begun = copy.deepcopy(self.teacher)
+        self.guides = {"mean": [self.teacher], "begun": [begun], "both": [self.teacher, begun]}[settings.teacher]
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -113,9 +112,8 @@ class _Run:
         rng = np.random.default_rng([settings.seed, self.step])
         crops, clean, possible, n_real = self._batch(rng, simulated, real)
         if n_real and self.step >= settings.teacher_from:
-            possible[-n_real:] = narrowed(
-                possible[-n_real:], self._named(self.guide, clean[-n_real:]), settings.teacher_confidence
-            )
+            named = torch.stack([self._named(guide, clean[-n_real:]) for guide in self.guides]).mean(0)
+            possible[-n_real:] = narrowed(possible[-n_real:], named, settings.teacher_confidence)
         for group in self.optimiser.param_groups:
             group["lr"] = settings.learning_rate * _rate(self.step, settings)
         self.network.train()

@@ -37,7 +37,8 @@ class TrainingSettings:
     :func:`tasks.training_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
     :func:`tasks.training_data.small_pools_first`. ``real_strength``: how strongly real images are varied, relative to
     ``augmentation``, which simulated ones need. ``teacher``: what names the classes that real drawings leave open, the
-    running mean of the weights or those that the training began with. ``encoder``: published weights that an
+    running mean of the weights, those that the training began with, or the mean answer of both, which a running mean
+    that drifts does not decide alone. ``encoder``: published weights that an
     "efficient_unet2d" begins with (:mod:`tasks.published_encoder`); none if empty.
     """
 
@@ -62,7 +63,7 @@ class TrainingSettings:
     start_share: float = 0.0
     steps: int = 4000
     simulated_steps: int = 1500
-    teacher: Literal["mean", "begun"] = "mean"
+    teacher: Literal["mean", "begun", "both"] = "mean"
     teacher_from: int = 500
     teacher_confidence: float = 0.8
     batch: int = 16
@@ -108,7 +109,7 @@ def checked(settings: TrainingSettings) -> TrainingSettings:
         raise ValueError("start_share keeps a part of the weights of start_from (`--init`), which is not given")
     if settings.encoder and (settings.kind != "efficient_unet2d" or settings.start_from):
         raise ValueError("published encoder weights are for a new 'efficient_unet2d', without start_from (`--init`)")
-    if settings.teacher == "begun" and not settings.start_from:
+    if settings.teacher != "mean" and not settings.start_from:
         raise ValueError("the teacher is to be start_from (`--init`), which is not given")
     return settings
 

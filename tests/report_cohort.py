@@ -105,7 +105,7 @@ def write_cohort(root: Path, *, people: int = 40, images: int = 2, texts: Texts 
         "participants": str(participants),
         "outcomes": str(root / "outcomes.csv"),
         "segment": {"model": "default"},
-        "analysis": {"minimum_cell": 5, "covariates": ["age_years", "sex"], "seed": 1},
+        "analysis": {"minimum_cell": 5, "covariates": ["sex", "height_cm"], "seed": 1},
         "report": {"title": texts.title, "study_pages_max": 2000},
     }
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from flows.settings import read_settings
+from cmr_models.analysis_table import AnalysisSpec
+from flows.settings import AnalysisSettings, CohortSettings, read_settings
+from flows.wanted import resolved
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -54,3 +56,10 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_settings_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"cohort\.toml"):
         read_settings(tmp_path / "cohort.toml")
+
+
+def test_resolved_settings_name_the_defaults_of_the_analysis(tmp_path: Path) -> None:
+    chosen = resolved(CohortSettings(directory=tmp_path, analysis=AnalysisSettings(seed=7)))["analysis"]
+    assert chosen["seed"] == 7
+    assert chosen["covariates"] == AnalysisSpec.covariates
+    assert None not in chosen.values()
