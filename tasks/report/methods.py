@@ -95,7 +95,8 @@ def _statistics(settings: ReportSettings, estimates: Mapping[str, pd.DataFrame])
     covariates = settings.resolved.get("analysis", {}).get("covariates", ())
     digests = sorted(set(rows["spec_digest"].dropna()) - {""})
     text = f"Estimates come from {_and(models)}" if models else "Estimates were made"
-    text += f", adjusted for {_and(list(dict.fromkeys(['age', *covariates])))} (age is the time scale of models of time to event)"
+    adjusted = _and(list(dict.fromkeys(["age", *covariates])))
+    text += f", adjusted for {adjusted} (age is the time scale of models of time to event)"
     text += (
         "; effects are given per standard deviation of the phenotype with 95 % Wald intervals. Within each "
         "declared family "
