@@ -129,7 +129,7 @@ def derive(**choice: Any) -> None:
     """Measure every prediction: phenotypes, curves, quality."""
     from flows.cohort import derive as flow
 
-    flow(_as_segmented(_settings(**choice)))
+    flow(_settings(**choice))
 
 
 @main.command()
@@ -183,7 +183,7 @@ def report(**choice: Any) -> None:
     """The static site."""
     from flows.cohort import report as flow
 
-    settings = _as_segmented(_settings(**choice))
+    settings = _settings(**choice)
     flow(settings)
     click.echo(f"report: {settings.cohort.reports / 'index.html'}")
 
@@ -210,7 +210,7 @@ def verify(**choice: Any) -> None:
     from tasks.segmentation import model_name
     from tasks.verification import published_files, verify_files
 
-    settings = _as_segmented(_settings(**choice))
+    settings = _settings(**choice)
     files = published_files(settings.cohort, model_name(settings.segment.model))
     with stage_progress("verify", len(files)) as advance:
         found = verify_files(settings.cohort, files, advance)
@@ -343,19 +343,6 @@ def _settings(*, config: Path | None, directory: Path | None, profile: str | Non
     if not settings.sources and not settings.directory.is_dir():
         raise click.UsageError(f"there is no cohort at {settings.directory}; `cmr-cohort convert` makes one")
     return settings
-
-
-def _as_segmented(settings: Any) -> Any:
-    """The settings with the model of the labels that the cohort holds, where they name none."""
-    from tasks.ledger import open_ledger
-    from tasks.segmentation import last_model
-
-    if "model" in settings.segment.model_fields_set or not settings.cohort.ledger.exists():
-        return settings
-    with open_ledger(settings.cohort.ledger) as ledger:
-        model = last_model(ledger)
-    named = settings.segment.model_copy(update={"model": model or settings.segment.model})
-    return settings.model_copy(update={"segment": named})
 
 
 @contextlib.contextmanager

@@ -190,7 +190,7 @@ def _unit(
     study: str, prediction_key: str, model: str, size: BodySize, landmarks: Mapping[str, tuple[str, str]]
 ) -> Unit:
     sources = {view: list(source) for view, source in sorted(landmarks.items())}
-    content = {"prediction": prediction_key, "model": model, "version": VERSION, "size": [repr(float(x)) for x in size]}
+    content = {"prediction": prediction_key, "version": VERSION, "size": [repr(float(x)) for x in size]}
     if sources:
         content["landmarks"] = sources
     return {

@@ -124,16 +124,6 @@ class Ledger:
             ).fetchall()
         return {study: Entry(*rest) for study, *rest in rows}
 
-    def last_told(self, stage: str, name: str) -> str:
-        """What the summary of the study that ended well at ``stage`` last holds as ``name``; empty if nothing."""
-        query = (
-            "SELECT json_extract(summary, ?) FROM outcomes WHERE stage = ? AND status = 'ok'"
-            " ORDER BY finished DESC LIMIT 1"
-        )
-        with self._lock:
-            row = self._connection.execute(query, (f"$.{name}", stage)).fetchone()
-        return str(row[0]) if row and row[0] is not None else ""
-
     def mentioned(self, stage: str, text: str) -> list[str]:
         """Studies in whose summary or detail at ``stage`` ``text`` stands: a search without reading summaries."""
         query = "SELECT study FROM outcomes WHERE stage = ? AND (instr(summary, ?) OR instr(detail, ?)) ORDER BY study"

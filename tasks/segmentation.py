@@ -23,7 +23,7 @@ from cmr_models.scan import Scan, scan_of
 from cmr_models.segmentation import Segmenter
 from tasks import shards, store
 from tasks.assembly_line import Finished, Job, Stack, Throughput, run_line
-from tasks.ledger import Entry, Ledger, Outcome, Status
+from tasks.ledger import Entry, Outcome, Status
 from tasks.shards import Unit
 from tasks.zarr_encoding import encode_tree
 
@@ -284,7 +284,7 @@ def _write(networks: Mapping[str, AnySegmenter], job: Job, model: str) -> Outcom
         grids={view: dict(seen.placement.parameters()) for view, seen in reading.views.items()},
     )
     published = store.publish(encode_tree(tree), reading.path)
-    summary = prediction_summary(tree) | published._asdict()
+    summary = {"views": views_summary(tree), **published._asdict()}
     return Outcome(job.study, STAGE, "ok", key=reading.unit["key"], summary=summary)
 
 
@@ -298,20 +298,10 @@ def _labels(stack: Stack, view: _View, network: AnySegmenter) -> npt.NDArray[np.
 
 def _published_summary(path: Path) -> dict[str, Any]:
     with store.open_tree(path) as tree:
-        return prediction_summary(tree) | store.as_published(path)._asdict()
+        return {"views": views_summary(tree), **store.as_published(path)._asdict()}
 
 
-def prediction_summary(tree: xr.DataTree) -> dict[str, Any]:
-    """What the ledger keeps of a prediction: by which model, and how many images of each view were judged."""
-    return {"model": str(tree.attrs["model"]), "views": _views_summary(tree)}
-
-
-def last_model(ledger: Ledger) -> str:
-    """The folder of the predictions that were made last; empty if there are none."""
-    return ledger.last_told(STAGE, "model")
-
-
-def _views_summary(tree: xr.DataTree) -> dict[str, dict[str, int]]:
+def views_summary(tree: xr.DataTree) -> dict[str, dict[str, int]]:
     judged = {view: node.to_dataset()["judged"].values for view, node in tree.children.items()}
     return {view: {"images": seen.size, "unjudged": int((~seen).sum())} for view, seen in judged.items()}
 

@@ -24,7 +24,6 @@ from tasks.report.selection import gate_curve
 from tasks.report.site import csv_text
 from tasks.report.study_list import studies_with_page
 from tasks.report.study_page import nice_ticks, volume_curve
-from tasks.report.tables import ReportSettings, read_tables
 
 HOSTILE = "</script><script>window.injected=1</script><img src=x onerror=window.injected=1>\u2028$x^2$"
 
@@ -292,12 +291,6 @@ def test_without_participants_the_sections_say_why_they_are_empty(tmp_path):
     text = render_report(cohort, settings).read_text()
     assert text.count("No table of participants is configured") >= 3
     assert "no association was tested" in text
-
-
-def test_identifiers_keep_their_leading_zeros(tmp_path):
-    (tmp_path / "people.csv").write_text("participant,visit,sex\n007,2,female\n008,,male\n009,3,male\n")
-    people = read_tables(_cohort(tmp_path), ReportSettings(participants=tmp_path / "people.csv")).participants
-    assert people.dropna().set_index("study")["sex"].to_dict() == {"007-2": "female", "009-3": "male"}
 
 
 def test_a_cohort_with_nothing_yet_has_a_report_that_says_so(tmp_path):
