@@ -238,7 +238,7 @@ _TABLE: tuple[Reason, ...] = (
 TABLE = {reason.code: reason for reason in _TABLE}
 
 
-TRANSIENT = frozenset({"unexpected_error", "worker_lost", "out_of_memory", "file_unreadable"})
+TRANSIENT = frozenset({"unexpected_error", "worker_lost", "out_of_memory", "file_unreadable", "no_prediction"})
 """Reasons that a later run may not meet again: such studies are tried anew."""
 
 

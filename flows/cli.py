@@ -28,6 +28,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 _CONFIG = click.option("--config", type=_FILE, help="Settings (cohort.toml).")
 _COHORT = click.option("--cohort", "directory", type=_FOLDER, help="The cohort's folder, if not from --config.")
 _SPEC = click.option("--spec", type=_FILE, help="An analysis spec (YAML); without it, [analysis] of the settings.")
+_MODEL = click.option("--model", help="A model of the zoo, or a folder with weights.")
+_MEASURED = click.option("--model", help="Whose predictions [default: of the settings, else what segmented last].")
 _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address.")
 
 
@@ -73,7 +75,7 @@ def convert(sources: tuple[Path, ...], **choice: Any) -> None:
 
 
 @main.command()
-@click.option("--model", help="A model of the zoo, or a folder with weights.")
+@_MODEL
 @_COHORT
 @_CONFIG
 @_PROFILE
@@ -81,7 +83,7 @@ def segment(model: str | None, **choice: Any) -> None:
     """Segment every study that has no prediction of the model."""
     from flows.cohort import segment as flow
 
-    flow(_settings(segment={"model": model} if model else None, **choice))
+    flow(_settings(model=model, **choice))
 
 
 @main.command()
@@ -122,6 +124,7 @@ def evaluate(config: Path | None, directory: Path | None, group_by: tuple[str, .
 
 
 @main.command()
+@_MEASURED
 @_COHORT
 @_CONFIG
 @_PROFILE
@@ -177,6 +180,7 @@ def fairness(spec: Path | None, **choice: Any) -> None:
 
 
 @main.command()
+@_MEASURED
 @_COHORT
 @_CONFIG
 def report(**choice: Any) -> None:
@@ -207,11 +211,14 @@ def status(**choice: Any) -> None:
 def verify(**choice: Any) -> None:
     """Read every published file again, and rebuild the ledger from the files."""
     from flows.progress import stage_progress
-    from tasks.segmentation import model_name
+    from flows.wanted import measured_model
+    from tasks.ledger import open_ledger
     from tasks.verification import published_files, verify_files
 
     settings = _settings(**choice)
-    files = published_files(settings.cohort, model_name(settings.segment.model))
+    with open_ledger(settings.cohort.ledger) as ledger:
+        model = measured_model(settings, ledger)
+    files = published_files(settings.cohort, model)
     with stage_progress("verify", len(files)) as advance:
         found = verify_files(settings.cohort, files, advance)
     for line in found.lines():
@@ -323,7 +330,14 @@ main.add_command(models)
 main.add_command(pretrain)
 
 
-def _settings(*, config: Path | None, directory: Path | None, profile: str | None = None, **changes: Any) -> Any:
+def _settings(
+    *,
+    config: Path | None,
+    directory: Path | None,
+    profile: str | None = None,
+    model: str | None = None,
+    **changes: Any,
+) -> Any:
     """Settings of the file, of the folder, and of the options, the later before the earlier."""
     from flows.settings import CohortSettings, read_settings
 
@@ -336,9 +350,11 @@ def _settings(*, config: Path | None, directory: Path | None, profile: str | Non
             changed["directory"] = directory
         if profile:
             changed["compute"] = changed.get("compute", {}) | {"profile": profile}
+        if model:
+            changed["segment"] = changed.get("segment", {}) | {"model": model}
         for name, value in changes.items():
             if value is not None:
-                changed[name] = changed.get(name, {}) | value if isinstance(value, dict) else value
+                changed[name] = value
         settings = CohortSettings(**changed)
     if not settings.sources and not settings.directory.is_dir():
         raise click.UsageError(f"there is no cohort at {settings.directory}; `cmr-cohort convert` makes one")

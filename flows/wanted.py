@@ -96,12 +96,14 @@ def derived(settings: CohortSettings, ledger: Ledger) -> StageWork:
         if settings.participants
         else {}
     )
-    model = segmentation.model_name(settings.segment.model)
     return StageWork(
         "derive",
         derivation.derive_chunk,
         derivation.derive_units(
-            predictions, model=model, body_sizes=sizes, landmarks=derivation.landmark_sources(ledger)
+            predictions,
+            model=measured_model(settings, ledger),
+            body_sizes=sizes,
+            landmarks=derivation.landmark_sources(ledger),
         ),
         {},
         write_tables=lambda: phenotype_tables.write_tables(ledger, settings.cohort),
@@ -109,6 +111,13 @@ def derived(settings: CohortSettings, ledger: Ledger) -> StageWork:
         upstream=ended(predictions),
         removed=retired(predictions, ledger.entries("derive")),
     )
+
+
+def measured_model(settings: CohortSettings, ledger: Ledger) -> str:
+    """Whose labels are measured and shown: the model that the settings name, else the one that segmented last."""
+    named = "model" in settings.segment.model_fields_set
+    last = "" if named else ledger.last_model(segmentation.STAGE)
+    return last or segmentation.model_name(settings.segment.model)
 
 
 def perfused(settings: CohortSettings, ledger: Ledger) -> StageWork:
@@ -155,6 +164,9 @@ def hazards(settings: CohortSettings) -> TableWork:
 def site(settings: CohortSettings) -> TableWork:
     """The report."""
     plain = resolved(settings)
+    if settings.cohort.ledger.exists():
+        with open_ledger(settings.cohort.ledger) as ledger:
+            plain["segment"]["model"] = measured_model(settings, ledger)
     return TableWork(
         "report",
         is_current=lambda: report.is_current(settings.directory, plain),

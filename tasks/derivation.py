@@ -127,7 +127,7 @@ def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Data
     prediction_path = cohort.prediction(unit["model"], unit["study"])
     study_path = cohort.study(unit["study"])
     if _published_key(prediction_path) != unit["prediction_key"]:
-        raise StudyRejected("no_prediction", "The published one is of another run; segment again.")
+        raise StudyRejected("no_prediction", "The published one is of another run; segment again by this model.")
     _published_key(study_path)
     try:
         with open_tree(prediction_path) as prediction:
@@ -190,7 +190,7 @@ def _unit(
     study: str, prediction_key: str, model: str, size: BodySize, landmarks: Mapping[str, tuple[str, str]]
 ) -> Unit:
     sources = {view: list(source) for view, source in sorted(landmarks.items())}
-    content = {"prediction": prediction_key, "version": VERSION, "size": [repr(float(x)) for x in size]}
+    content = {"prediction": prediction_key, "model": model, "version": VERSION, "size": [repr(float(x)) for x in size]}
     if sources:
         content["landmarks"] = sources
     return {

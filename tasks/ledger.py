@@ -130,6 +130,16 @@ class Ledger:
         with self._lock:
             return [study for (study,) in self._connection.execute(query, (stage, text, text)).fetchall()]
 
+    def last_model(self, stage: str) -> str:
+        """Model of the study that ended well at ``stage`` last; empty where none says which it was."""
+        query = (
+            "SELECT json_extract(summary, '$.model') AS model FROM outcomes"
+            " WHERE stage = ? AND status = 'ok' AND model IS NOT NULL ORDER BY finished DESC LIMIT 1"
+        )
+        with self._lock:
+            row = self._connection.execute(query, (stage,)).fetchone()
+        return row[0] if row else ""
+
     def state(self, *stages: str) -> str:
         """Digest of how every study stands at ``stages``: tables made from the ledger carry it as their key."""
         return digest(

@@ -284,7 +284,7 @@ def _write(networks: Mapping[str, AnySegmenter], job: Job, model: str) -> Outcom
         grids={view: dict(seen.placement.parameters()) for view, seen in reading.views.items()},
     )
     published = store.publish(encode_tree(tree), reading.path)
-    summary = {"views": views_summary(tree), **published._asdict()}
+    summary = {**summary_of(tree), **published._asdict()}
     return Outcome(job.study, STAGE, "ok", key=reading.unit["key"], summary=summary)
 
 
@@ -298,12 +298,14 @@ def _labels(stack: Stack, view: _View, network: AnySegmenter) -> npt.NDArray[np.
 
 def _published_summary(path: Path) -> dict[str, Any]:
     with store.open_tree(path) as tree:
-        return {"views": views_summary(tree), **store.as_published(path)._asdict()}
+        return {**summary_of(tree), **store.as_published(path)._asdict()}
 
 
-def views_summary(tree: xr.DataTree) -> dict[str, dict[str, int]]:
+def summary_of(tree: xr.DataTree) -> dict[str, Any]:
+    """What the ledger keeps of a prediction: whose labels they are, and how many images of each view were judged."""
     judged = {view: node.to_dataset()["judged"].values for view, node in tree.children.items()}
-    return {view: {"images": seen.size, "unjudged": int((~seen).sum())} for view, seen in judged.items()}
+    views = {view: {"images": seen.size, "unjudged": int((~seen).sum())} for view, seen in judged.items()}
+    return {"model": str(tree.attrs["model"]), "views": views}
 
 
 # outcomes

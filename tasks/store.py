@@ -154,9 +154,9 @@ def open_tree(path: Path) -> Iterator[xr.DataTree]:
         zipfile.BadZipFile: if what is there is damaged.
     """
     if not path.exists():
-        raise FileNotFoundError(f"nothing is published at {path.name}; run the stage that makes it")
+        raise FileNotFoundError("nothing is published for this study; run the stage that makes it")
     if not zipfile.is_zipfile(path):
-        raise zipfile.BadZipFile(f"{path.name} is no zip archive; run `verify`, then the stage that makes it")
+        raise zipfile.BadZipFile("the published file is no zip archive; run `verify`, then the stage that makes it")
     with ZipStore(path, mode="r") as store:
         # xarray takes any zarr store; its annotation names paths and its own stores only.
         tree = xr.open_datatree(cast(Any, store), engine="zarr", consolidated=False, chunks=None, decode_times=False)

@@ -156,7 +156,7 @@ def _from_study(file: PublishedFile, published: Mapping[str, object]) -> Outcome
 
 def _from_prediction(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
     with open_tree(file.path) as tree:
-        summary = {"views": segmentation.views_summary(tree), **published}
+        summary = {**segmentation.summary_of(tree), **published}
         return Outcome(file.study, "segment", "ok", key=tree.attrs["key"], wanted=tree.attrs["key"], summary=summary)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tasks.ledger import Outcome, open_ledger
 from tasks.store import Cohort
+from tasks.user_tables import read_user_table
 
 STAGES = ("convert", "segment", "derive")
 _OUTCOME_COLUMNS = ("study", "stage", "status", "reason", "detail", "key", "flags", "left_out")
@@ -108,13 +109,11 @@ def _participants(settings: ReportSettings, absent: dict[str, str]) -> pd.DataFr
     if path is None or not path.exists():
         absent["participants"] = "No table of participants is configured, so sexes and groups cannot be told apart."
         return None
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    theirs = {settings.columns.get(name, name): name for name in ("participant", "visit", "sex")}
-    missing = [name for name in theirs if name not in table]
+    table = read_user_table(path, settings.columns)
+    missing = [settings.columns.get(name, name) for name in ("participant", "visit", "sex") if name not in table]
     if missing:
         absent["participants"] = f"The table of participants lacks {missing}; map its columns in the settings."
         return None
-    table = table[list(theirs)].rename(columns=theirs)
     study = table["participant"].astype(str) + "-" + table["visit"].astype(str)
     return pd.DataFrame({"study": study, "sex": _sex(table["sex"])}).drop_duplicates("study")
 

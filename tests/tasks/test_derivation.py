@@ -15,6 +15,7 @@ from tasks import shards
 from tasks.derivation import STAGE, BodySize, derive_chunk, derive_units, landmark_sources, read_body_sizes
 from tasks.ledger import Entry, Outcome, open_ledger
 from tasks.phenotype_tables import curve_table, dictionary_csv, write_tables
+from tasks.plan import todo
 from tasks.store import Cohort, publish
 from tasks.zarr_encoding import encode_tree
 
@@ -316,3 +317,12 @@ def test_a_curve_without_times_stands_beside_one_with() -> None:
     ]
     table = curve_table(outcomes)
     assert table["time_ms"].isna().tolist() == [False, False, True, True]
+
+
+def test_another_model_asks_for_other_phenotypes_and_a_lacking_prediction_is_looked_for_again(entries):
+    study = "1000001-2"
+    (one,), (other,) = (derive_units({study: entries[study]}, model=name) for name in (MODEL, "other"))
+    assert one["key"] != other["key"]
+    failed = {study: Entry("quarantined", "no_prediction", "", one["key"])}
+    assert todo([one], failed) == [one]
+    assert todo([one], {study: Entry("ok", "", one["key"], one["key"])}) == []

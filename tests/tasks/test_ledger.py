@@ -41,3 +41,12 @@ def test_sources_are_added_or_replaced(ledger: Ledger) -> None:
     assert {path: file.size for path, file in ledger.sources().items()} == {"a": 1, "b": 2}
     ledger.remember_sources([SourceFile("b", 2, 2)], forget_others=True)
     assert set(ledger.sources()) == {"b"}
+
+
+def test_the_model_that_worked_last_is_told(ledger: Ledger) -> None:
+    assert ledger.last_model("segment") == ""
+    ledger.record([Outcome("1-2", "segment", "ok", key="a")])
+    assert ledger.last_model("segment") == ""
+    ledger.record([Outcome("2-2", "segment", "ok", key="b", summary={"model": "tiny"})])
+    ledger.record([Outcome("3-2", "segment", "quarantined", "image_flat", summary={"model": "other"})])
+    assert ledger.last_model("segment") == "tiny"

@@ -24,6 +24,8 @@ from tasks.report.selection import gate_curve
 from tasks.report.site import csv_text
 from tasks.report.study_list import studies_with_page
 from tasks.report.study_page import nice_ticks, volume_curve
+from tasks.report.tables import read_tables, report_settings
+from tasks.store import Cohort
 
 HOSTILE = "</script><script>window.injected=1</script><img src=x onerror=window.injected=1>\u2028$x^2$"
 
@@ -388,3 +390,12 @@ def test_a_template_without_a_value_fails_instead_of_leaving_a_hole():
 
     with pytest.raises(UndefinedError, match="rule"):
         render("studies.html.j2", root="../", columns=[], reasons=[])
+
+
+@pytest.mark.parametrize(("participant", "visit"), [("0000012", "2"), ("0000012", "2.0")])
+def test_sex_is_found_for_ids_with_leading_zeros_and_visits_written_as_decimals(tmp_path, participant, visit):
+    path = tmp_path / "people.csv"
+    path.write_text(f"eid,visit,sex\n{participant},{visit},female\n0000013,,male\n")
+    settings = report_settings({"participants": str(path), "analysis": {"participant_columns": {"participant": "eid"}}})
+    people = read_tables(Cohort(tmp_path), settings).participants
+    assert people.set_index("study").loc["0000012-2", "sex"] == "female"

@@ -91,3 +91,12 @@ def test_a_missing_study_is_named_with_the_remedy(tmp_path: Path) -> None:
 def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert store.digest({"a": 1, "b": [1, 2]}) == store.digest(json.loads('{"b": [1, 2], "a": 1}'))
     assert store.digest({"a": 1}) != store.digest({"a": 2})
+
+
+def test_what_is_wrong_with_a_file_is_said_without_naming_the_study(tmp_path: Path) -> None:
+    path = tmp_path / "1234567-2.zarr.zip"
+    for error in (FileNotFoundError, zipfile.BadZipFile):
+        with pytest.raises(error, match="run") as caught, store.open_tree(path):
+            pass
+        assert "1234567" not in str(caught.value)
+        path.write_bytes(b"no archive")
