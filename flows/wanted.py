@@ -23,7 +23,7 @@ from tasks import (
 from tasks.ledger import Entry, Ledger, open_ledger
 from tasks.sources import inventory
 from tasks.store import Cohort
-from tasks.withdrawal import delete_files, has_withdrawn, read_withdrawn
+from tasks.withdrawal import has_withdrawn, newly_withdrawn, read_withdrawn, withdraw
 
 
 def count(settings: CohortSettings) -> int:
@@ -46,12 +46,12 @@ def converted(settings: CohortSettings, ledger: Ledger, whole_archive: bool = Tr
     planned = conversion.planned_units(found.units, plain, unread)
     units = [unit for unit in planned if not has_withdrawn(unit["participant"], withdrawn)]
     entries = ledger.entries("convert")
-    without_source = plan.gone(units, entries)
-    left = {study: "withdrawn" for study in without_source if has_withdrawn(study.rpartition("-")[0], withdrawn)}
-    delete_files(settings.cohort, left)
+    left = dict.fromkeys(newly_withdrawn(entries, withdrawn), "withdrawn")
+    withdraw(settings.cohort, ledger, left)
     if whole_archive:
-        removed = [study for study in without_source if study not in left]
-        plan.check_removal(removed, entries, allowed=settings.convert.removed_max)
+        present = {study: entry for study, entry in entries.items() if study not in left}
+        removed = plan.gone(units, present)
+        plan.check_removal(removed, plan.there(present), allowed=settings.convert.removed_max)
         left |= dict.fromkeys(removed, "source_removed")
     return StageWork(
         "convert",
