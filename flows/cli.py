@@ -50,15 +50,19 @@ def run(config: Path, profile: str | None) -> None:
     from flows import wanted
     from flows.progress import say
     from flows.settings import read_settings
+    from tasks.runs import hold
 
     with _complaints(config):
         settings = read_settings(config, profile=profile)
-    if wanted.count(settings) == 0:
-        say("nothing to do: every study, table and page is as wanted")
-    else:
-        from flows.cohort import cohort
+    with _one_at_a_time(), hold(settings.cohort):
+        if wanted.count(settings) == 0:
+            say("nothing to do: every study, table and page is as wanted")
+        else:
+            from flows.cohort import cohort
+            from flows.server import bind_server
 
-        cohort(str(config), profile)
+            bind_server()
+            cohort(str(config), profile)
     click.echo(f"report: {settings.cohort.reports / 'index.html'}")
 
 
@@ -71,7 +75,8 @@ def convert(sources: tuple[Path, ...], **choice: Any) -> None:
     """Add SOURCES (UK Biobank zips, DICOM folders, NIfTI, or folders of any of them) to the cohort."""
     from flows.cohort import convert as flow
 
-    flow(_settings(sources=sources, **choice), whole_archive=False)
+    with _recorded(sources=sources, **choice) as settings:
+        flow(settings, whole_archive=False)
 
 
 @main.command()
@@ -83,7 +88,8 @@ def segment(model: str | None, **choice: Any) -> None:
     """Segment every study that has no prediction of the model."""
     from flows.cohort import segment as flow
 
-    flow(_settings(model=model, **choice))
+    with _recorded(model=model, **choice) as settings:
+        flow(settings)
 
 
 @main.command()
@@ -99,7 +105,9 @@ def predict(config: Path | None, directory: Path | None, profile: str | None, **
     """Classes, quantities, landmarks or features of every study, by one network; task `pretrain` gives features."""
     from flows.predict import run_command
 
-    click.echo(f"table: {run_command(_settings(config=config, directory=directory, profile=profile), **choice)}")
+    with _recorded(config=config, directory=directory, profile=profile) as settings:
+        table = run_command(settings, **choice)
+    click.echo(f"table: {table}")
 
 
 @main.command()
@@ -119,8 +127,9 @@ def evaluate(config: Path | None, directory: Path | None, group_by: tuple[str, .
     """What predictions are worth against the references of public data sets, or a table; overall and by group."""
     from flows.evaluate import run_command
 
-    settings = _settings(config=config, directory=directory)
-    click.echo(f"results: {run_command(settings, group_by=group_by or None, **choice)}")
+    with _recorded(has_flow=False, config=config, directory=directory) as settings:
+        results = run_command(settings, group_by=group_by or None, **choice)
+    click.echo(f"results: {results}")
 
 
 @main.command()
@@ -132,7 +141,8 @@ def derive(**choice: Any) -> None:
     """Measure every prediction: phenotypes, curves, quality."""
     from flows.cohort import derive as flow
 
-    flow(_settings(**choice))
+    with _recorded(**choice) as settings:
+        flow(settings)
 
 
 @main.command()
@@ -143,7 +153,8 @@ def perfusion(**choice: Any) -> None:
     """First-pass perfusion, where there is any: flow maps, AHA segments, reserve."""
     from flows.perfusion import perfusion as flow
 
-    flow(_settings(**choice))
+    with _recorded(**choice) as settings:
+        flow(settings)
 
 
 @main.command()
@@ -154,7 +165,8 @@ def associate(spec: Path | None, **choice: Any) -> None:
     """Prevalent disease on every phenotype."""
     from flows.cohort import associate as flow
 
-    _by_spec("associate", spec, **choice) if spec else flow(_settings(**choice))
+    with _recorded(**choice) as settings:
+        _by_spec("associate", spec, settings) if spec else flow(settings)
 
 
 @main.command()
@@ -165,7 +177,8 @@ def risk(spec: Path | None, **choice: Any) -> None:
     """Incident disease and death on every phenotype, and all of it again by group."""
     from flows.cohort import risk as flow
 
-    _by_spec("risk", spec, **choice) if spec else flow(_settings(**choice))
+    with _recorded(**choice) as settings:
+        _by_spec("risk", spec, settings) if spec else flow(settings)
 
 
 @main.command()
@@ -176,7 +189,8 @@ def fairness(spec: Path | None, **choice: Any) -> None:
     """Every estimate by group and intersection, its largest gap, and what the gap is made of."""
     from flows.cohort import risk as flow  # which makes the fairness table of the settings
 
-    _by_spec("fairness", spec, **choice) if spec else flow(_settings(**choice))
+    with _recorded(**choice) as settings:
+        _by_spec("fairness", spec, settings) if spec else flow(settings)
 
 
 @main.command()
@@ -187,8 +201,8 @@ def report(**choice: Any) -> None:
     """The static site."""
     from flows.cohort import report as flow
 
-    settings = _settings(**choice)
-    flow(settings)
+    with _recorded(**choice) as settings:
+        flow(settings)
     click.echo(f"report: {settings.cohort.reports / 'index.html'}")
 
 
@@ -215,12 +229,11 @@ def verify(**choice: Any) -> None:
     from tasks.ledger import open_ledger
     from tasks.verification import published_files, verify_files
 
-    settings = _settings(**choice)
-    with open_ledger(settings.cohort.ledger) as ledger:
-        model = measured_model(settings, ledger)
-    files = published_files(settings.cohort, model)
-    with stage_progress("verify", len(files)) as advance:
-        found = verify_files(settings.cohort, files, advance)
+    with _recorded(has_flow=False, **choice) as settings:
+        with open_ledger(settings.cohort.ledger) as ledger:
+            files = published_files(settings.cohort, measured_model(settings, ledger))
+        with stage_progress("verify", len(files)) as advance:
+            found = verify_files(settings.cohort, files, advance)
     for line in found.lines():
         click.echo(line)
     if found.damaged:
@@ -320,10 +333,10 @@ def check() -> None:
         raise click.exceptions.Exit(1)
 
 
-def _by_spec(stage: Any, spec: Path, **choice: Any) -> None:
+def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
     from flows.analysis import analysis
 
-    click.echo(f"results: {analysis(stage, spec, _settings(**choice).directory)}")
+    click.echo(f"results: {analysis(stage, spec, settings.directory)}")
 
 
 main.add_command(models)
@@ -359,6 +372,30 @@ def _settings(
     if not settings.sources and not settings.directory.is_dir():
         raise click.UsageError(f"there is no cohort at {settings.directory}; `cmr-cohort convert` makes one")
     return settings
+
+
+@contextlib.contextmanager
+def _recorded(*, has_flow: bool = True, **choice: Any) -> Iterator[Any]:
+    """The settings, for a command that writes: it alone has the cohort, and its run is recorded."""
+    from flows.recorded import recorded
+    from flows.server import bind_server
+
+    settings = _settings(**choice)
+    with _one_at_a_time(), recorded(settings, str(click.get_current_context().info_name)):
+        if has_flow:
+            bind_server()
+        yield settings
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """That another process has the cohort, as the command's own message."""
+    from tasks.runs import CohortInUse
+
+    try:
+        yield
+    except CohortInUse as error:
+        raise click.ClickException(str(error)) from error
 
 
 @contextlib.contextmanager

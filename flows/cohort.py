@@ -16,10 +16,10 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import wanted
 from flows.perfusion import perfusion
+from flows.recorded import recorded
 from flows.settings import CohortSettings, read_settings
 from flows.stages import bring_through, make
 from tasks.ledger import open_ledger
-from tasks.runs import open_run
 
 SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
@@ -28,7 +28,7 @@ SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 def cohort(config: str | Path, profile: str | None = None) -> int:
     """Everything, for the cohort that the settings file ``config`` describes."""
     settings = read_settings(Path(config), profile=profile)
-    with open_run(settings.cohort, wanted.resolved(settings)):
+    with recorded(settings, "run"):
         done = convert(settings) + segment(settings) + derive(settings) + perfusion(settings)
         done += associate(settings) + risk(settings)
         return done + report(settings)

@@ -24,7 +24,7 @@ from tasks import (
 from tasks.ledger import Entry, Ledger, open_ledger
 from tasks.sources import inventory
 from tasks.store import Cohort
-from tasks.withdrawal import delete_files, has_withdrawn, read_withdrawn
+from tasks.withdrawal import has_withdrawn, newly_withdrawn, read_withdrawn, withdraw
 
 
 def count(settings: CohortSettings) -> int:
@@ -47,12 +47,12 @@ def converted(settings: CohortSettings, ledger: Ledger, whole_archive: bool = Tr
     planned = conversion.planned_units(found.units, plain, unread)
     units = [unit for unit in planned if not has_withdrawn(unit["participant"], withdrawn)]
     entries = ledger.entries("convert")
-    without_source = plan.gone(units, entries)
-    left = {study: "withdrawn" for study in without_source if has_withdrawn(study.rpartition("-")[0], withdrawn)}
-    delete_files(settings.cohort, left)
+    left = dict.fromkeys(newly_withdrawn(entries, withdrawn), "withdrawn")
+    withdraw(settings.cohort, ledger, left)
     if whole_archive:
-        removed = [study for study in without_source if study not in left]
-        plan.check_removal(removed, entries, allowed=settings.convert.removed_max)
+        present = {study: entry for study, entry in entries.items() if study not in left}
+        removed = plan.gone(units, present)
+        plan.check_removal(removed, plan.there(present), allowed=settings.convert.removed_max)
         left |= dict.fromkeys(removed, "source_removed")
     return StageWork(
         "convert",
@@ -163,10 +163,7 @@ def hazards(settings: CohortSettings) -> TableWork:
 
 def site(settings: CohortSettings) -> TableWork:
     """The report."""
-    plain = resolved(settings)
-    if settings.cohort.ledger.exists():
-        with open_ledger(settings.cohort.ledger) as ledger:
-            plain["segment"]["model"] = measured_model(settings, ledger)
+    plain = shown(settings)
     return TableWork(
         "report",
         is_current=lambda: report.is_current(settings.directory, plain),
@@ -179,6 +176,15 @@ def resolved(settings: CohortSettings) -> dict[str, Any]:
     plain = settings.model_dump(mode="json")
     chosen = asdict(_analysis(settings))
     plain["analysis"] = {name: chosen.get(name, value) for name, value in plain["analysis"].items()}
+    return plain
+
+
+def shown(settings: CohortSettings) -> dict[str, Any]:
+    """Resolved settings for the report: the model is the one whose labels the cohort's phenotypes come from."""
+    plain = resolved(settings)
+    if settings.cohort.ledger.exists():
+        with open_ledger(settings.cohort.ledger) as ledger:
+            plain["segment"]["model"] = measured_model(settings, ledger)
     return plain
 
 

@@ -32,16 +32,28 @@ def news(outcomes: Iterable[Outcome], entries: Mapping[str, Entry]) -> list[Outc
 def gone(units: Sequence[Unit], entries: Mapping[str, Entry]) -> list[str]:
     """Studies in the ledger that nothing asks for any more."""
     wanted = {unit["study"] for unit in units}
-    return [study for study, entry in entries.items() if entry.status != "retired" and study not in wanted]
+    return [study for study in there(entries) if study not in wanted]
+
+
+def there(entries: Mapping[str, Entry]) -> list[str]:
+    """Studies in the ledger that have not left the cohort."""
+    return [study for study, entry in entries.items() if entry.status != "retired"]
 
 
 def check_removal(removed: Collection[str], known: Collection[str], *, allowed: float) -> None:
     """Stop where so much of the archive is missing that a mount is the likelier cause.
 
+    One study alone may go from the smallest cohort, unless it is the last.
+
+    Args:
+        removed: studies without a source.
+        known: studies of the cohort until now, the removed among them.
+        allowed: the share of ``known`` that may go at once; 1 lets all go.
+
     Raises:
-        RuntimeError: if more than ten studies and more than the ``allowed`` share of all are gone.
+        RuntimeError: if more are gone.
     """
-    if len(removed) <= max(10, allowed * len(known)):
+    if len(removed) <= allowed * len(known) or len(removed) == 1 < len(known):
         return
     raise RuntimeError(
         f"{len(removed)} of {len(known)} studies have no source any more, more than the share {allowed} that is"

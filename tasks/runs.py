@@ -23,6 +23,14 @@ VERSIONED = (
 )  # fmt: skip
 
 
+_log = logging.getLogger("cmr_cohort")
+_held_here: set[Path] = set()
+
+
+class CohortInUse(RuntimeError):
+    """Another process holds the cohort."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The folder of one run."""
@@ -31,7 +39,11 @@ class Run:
 
     def write(self, name: str, content: Mapping[str, Any] | list[Any]) -> None:
         """Save plain values as JSON."""
-        publish_bytes(json.dumps(content, indent=1, sort_keys=True, default=str).encode(), self.folder / name)
+        self.write_text(name, json.dumps(content, indent=1, sort_keys=True, default=str))
+
+    def write_text(self, name: str, content: str) -> None:
+        """Save text."""
+        publish_bytes(content.encode(), self.folder / name)
 
 
 def versions() -> dict[str, str]:
@@ -40,33 +52,51 @@ def versions() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def open_run(cohort: Cohort, settings: Mapping[str, Any]) -> Iterator[Run]:
-    """Hold the cohort for one run and keep its record.
+def open_run(cohort: Cohort, settings: Mapping[str, Any], command: str = "run") -> Iterator[Run]:
+    """Hold the cohort for one command that writes, and keep its record.
 
     Raises:
-        RuntimeError: if another run holds the cohort.
+        CohortInUse: if another process holds the cohort.
     """
-    with _held(cohort.root):
+    with hold(cohort):
         _sweep_after_a_kill(cohort)
         started = datetime.now(UTC)
         run = Run(cohort.runs / f"{started:%Y%m%dT%H%M%S}-{os.getpid()}")
         run.write("settings.json", settings)
         run.write("versions.json", versions())
         with _log_to(run.folder / "log.txt"):
-            yield run
+            _log.info("%s: begins", command)
+            try:
+                yield run
+            except BaseException as error:
+                _log.error("%s: stopped by %s", command, type(error).__name__)  # its text may name a study
+                raise
         seconds = (datetime.now(UTC) - started).total_seconds()
-        run.write("finished.json", {"started": started.isoformat(), "seconds": round(seconds, 1)})
+        run.write("finished.json", {"command": command, "started": started.isoformat(), "seconds": round(seconds, 1)})
 
 
 @contextlib.contextmanager
-def _held(root: Path) -> Iterator[None]:
+def hold(cohort: Cohort) -> Iterator[None]:
+    """Keep other processes from writing into the cohort; within one process a holder may hold it again.
+
+    Raises:
+        CohortInUse: if another process holds it.
+    """
+    root = cohort.root.resolve()
+    if root in _held_here:
+        yield
+        return
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError("another run holds this cohort; wait for it to end, or stop it") from None
-        yield
+            raise CohortInUse("another run holds this cohort; wait for it to end, or stop it") from None
+        _held_here.add(root)
+        try:
+            yield
+        finally:
+            _held_here.remove(root)
 
 
 def _sweep_after_a_kill(cohort: Cohort) -> None:

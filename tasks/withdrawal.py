@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
+import pyarrow.parquet as pq
+
+from tasks.ledger import Entry, Ledger, Outcome
+from tasks.parquet_tables import publish_table
+from tasks.report.pages import page_name
 from tasks.sources import safe_id
 from tasks.store import Cohort, damaged_path, receipt_path
 
@@ -39,8 +45,38 @@ def has_withdrawn(participant: str, withdrawn: Collection[str]) -> bool:
     return participant in withdrawn or (told_apart is not None and told_apart["participant"] in withdrawn)
 
 
-def delete_files(cohort: Cohort, studies: Iterable[str]) -> None:
-    """Remove the published files, receipts and pages of ``studies``, of every model."""
+def newly_withdrawn(entries: Mapping[str, Entry], withdrawn: Collection[str]) -> list[str]:
+    """Studies of people on the list, also those whose source vanished before, until they are retired as withdrawn.
+
+    Args:
+        entries: study -> how it stands at the convert stage.
+        withdrawn: of :func:`read_withdrawn`.
+    """
+    return [
+        study
+        for study, entry in entries.items()
+        if (entry.status, entry.reason) != ("retired", "withdrawn")
+        and has_withdrawn(study.rpartition("-")[0], withdrawn)
+    ]
+
+
+def withdraw(cohort: Cohort, ledger: Ledger, studies: Collection[str]) -> None:
+    """Delete what there is of ``studies``: files, receipts, pages, rows of tables, and what the ledger sums up.
+
+    Their outcomes at convert are left to the caller to retire last: until then a killed withdrawal is made again.
+    Tables that lose rows lose their key as well, so that the stage that made them makes them again.
+    """
+    if not studies:
+        return
+    _delete_files(cohort, studies)
+    _delete_rows(cohort, studies)
+    for stage in ledger.stages():
+        if stage != "convert":
+            there = ledger.entries(stage).keys() & set(studies)
+            ledger.record(Outcome(study, stage, "retired", "withdrawn") for study in sorted(there))
+
+
+def _delete_files(cohort: Cohort, studies: Iterable[str]) -> None:
     folder = cohort.root / "predictions"
     models = [model.name for model in sorted(folder.iterdir())] if folder.is_dir() else []
     for study in studies:
@@ -48,3 +84,14 @@ def delete_files(cohort: Cohort, studies: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
             receipt_path(path).unlink(missing_ok=True)
             damaged_path(path).unlink(missing_ok=True)
+        for report in (cohort.reports, cohort.reports.with_name("reports.new")):
+            (report / "studies" / page_name(study)).unlink(missing_ok=True)
+
+
+def _delete_rows(cohort: Cohort, studies: Collection[str]) -> None:
+    """Of every table with a row a study; estimates have none."""
+    for path in sorted(cohort.tables.rglob("*.parquet")):
+        if "study" in pq.read_schema(path).names:
+            table = pd.read_parquet(path)
+            if (listed := table["study"].isin(set(studies))).any():
+                publish_table(table[~listed], path)

@@ -6,7 +6,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,16 @@ from tasks.report.methods import methods_text
 from tasks.report.pages import asset, look_digest, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
 from tasks.report.study_page import render_study_pages
-from tasks.report.tables import ESTIMATES, STAGES, ReportSettings, ReportTables, read_tables, records, report_settings
+from tasks.report.tables import (
+    ESTIMATES,
+    STAGES,
+    ReportSettings,
+    ReportTables,
+    read_estimates,
+    read_tables,
+    records,
+    report_settings,
+)
 from tasks.runs import versions
 from tasks.store import Cohort, digest, digest_bytes, open_tree
 
@@ -76,6 +86,27 @@ def is_current(cohort_dir: Path, settings: Mapping[str, Any]) -> bool:
     cohort = Cohort(cohort_dir)
     manifest = _manifest(cohort)
     return manifest.get("key") == report_key(cohort, report_settings(settings))
+
+
+def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
+    """The methods paragraphs of what a cohort holds now; no row of a study is read.
+
+    Args:
+        cohort_dir: the cohort's folder.
+        settings: as of :func:`render_report`.
+    """
+    cohort, resolved = Cohort(cohort_dir), report_settings(settings)
+    with open_ledger(cohort.ledger) as ledger:
+        n_in = sum(entry.status != "retired" for entry in ledger.entries("convert").values())
+        measured = [study for study, entry in ledger.entries("derive").items() if entry.status == "ok"]
+    return methods_text(
+        resolved,
+        {name: table for name, table in read_estimates(cohort).items() if table is not None and len(table)},
+        _prediction_attributes(cohort, resolved, measured),
+        version=package_version(),
+        n_in=n_in,
+        n_measured=len(measured),
+    )
 
 
 def report_key(cohort: Cohort, settings: ReportSettings) -> str:
@@ -200,7 +231,7 @@ def _write_index(cohort: Cohort, settings: ReportSettings, tables: ReportTables,
     values["methods"] = methods_text(
         settings,
         tables.estimates,
-        _prediction_attributes(cohort, settings, tables),
+        _prediction_attributes(cohort, settings, tables.measured.get("study", pd.Series(dtype=str))),
         version=package_version(),
         n_in=values["flow"]["n_in"],
         n_measured=len(tables.measured),
@@ -250,9 +281,9 @@ def _not_a_formula(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
-def _prediction_attributes(cohort: Cohort, settings: ReportSettings, tables: ReportTables) -> dict[str, Any]:
-    """Attributes of one measured study's prediction: model and digest; empty if nothing was measured."""
-    for study in tables.measured.get("study", pd.Series(dtype=str)).head(1):
+def _prediction_attributes(cohort: Cohort, settings: ReportSettings, measured: Iterable[str]) -> dict[str, Any]:
+    """Attributes of the first measured study's prediction: model and digest; empty if nothing was measured."""
+    for study in islice(measured, 1):
         path = cohort.prediction(settings.model, str(study))
         if path.exists():
             with open_tree(path) as tree:

@@ -77,7 +77,7 @@ def read_tables(cohort: Cohort, settings: ReportSettings) -> ReportTables:
         absent["phenotypes"] = "No study has been measured yet: `cmr-cohort derive` writes the table of phenotypes."
     else:
         phenotypes = _with_sex(phenotypes, participants)
-    estimates = {name: _parquet(cohort.estimates / f"{name}.parquet") for name in ESTIMATES}
+    estimates = read_estimates(cohort)
     absent |= {name: _why_no_estimates(settings) for name, table in estimates.items() if table is None}
     absent |= {name: _EMPTY for name, table in estimates.items() if table is not None and table.empty}
     return ReportTables(
@@ -87,6 +87,11 @@ def read_tables(cohort: Cohort, settings: ReportSettings) -> ReportTables:
         estimates={name: table for name, table in estimates.items() if table is not None and len(table)},
         absent=absent,
     )
+
+
+def read_estimates(cohort: Cohort) -> dict[str, pd.DataFrame | None]:
+    """Every table of estimates; None for one that is not there."""
+    return {name: _parquet(cohort.estimates / f"{name}.parquet") for name in ESTIMATES}
 
 
 _EMPTY = "The analysis ran, but no combination of phenotype, condition and group could be tested."

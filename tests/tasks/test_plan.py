@@ -43,6 +43,18 @@ def test_a_vanished_archive_stops_the_run() -> None:
         plan.check_removal(known[:21], known, allowed=0.2)
 
 
+def test_a_small_cohort_may_lose_one_study_but_never_all() -> None:
+    plan.check_removal([], [], allowed=0.2)
+    plan.check_removal(["1"], ["1", "2"], allowed=0.2)
+    for n in (1, 2, 8, 10):
+        known = [str(i) for i in range(n)]
+        with pytest.raises(RuntimeError, match=f"{n} of {n} studies"):
+            plan.check_removal(known, known, allowed=0.2)
+        plan.check_removal(known, known, allowed=1)
+    with pytest.raises(RuntimeError, match="2 of 8"):
+        plan.check_removal(["1", "2"], [str(i) for i in range(8)], allowed=0.2)
+
+
 def test_a_study_without_outcome_fails_the_stage() -> None:
     with pytest.raises(RuntimeError, match="1 of 2 studies have no outcome"):
         plan.check_balance("segment", ["1-2", "2-2"], {"1-2": Entry("ok", "", "", "")})

@@ -2,9 +2,16 @@
 
 from pathlib import Path
 
+import pandas as pd
 from dicom_factory import files, sax, written
 
+from flows.settings import CohortSettings, ConvertSettings
+from flows.wanted import converted
+from tasks.ledger import Outcome, open_ledger
+from tasks.parquet_tables import publish_table, table_key
+from tasks.report.pages import page_name
 from tasks.sources import inventory
+from tasks.store import Cohort, receipt_path
 from tasks.withdrawal import has_withdrawn, read_withdrawn
 
 
@@ -18,3 +25,46 @@ def test_a_withdrawn_name_is_found_under_every_spelling_of_a_study(tmp_path: Pat
     participants = [unit["participant"] for unit in inventory([tmp_path]).units]
     assert len(participants) == 4
     assert [name for name in participants if not has_withdrawn(name, withdrawn)] == ["0011"]
+
+
+def _cohort_of(root: Path, studies: list[str]) -> Cohort:
+    """Studies with whatever a cohort may hold of them; the content does not matter here."""
+    cohort = Cohort(root / "cohort")
+    for study in studies:
+        for path in (cohort.study(study), cohort.prediction("default", study), cohort.prediction("sex-x", study)):
+            written(path.parent, [(path.name, b""), (receipt_path(path).name, b"")])
+        for report in ("reports", "reports.new"):
+            written(cohort.root / report / "studies", [(page_name(study), b"")])
+    rows = pd.DataFrame({"study": studies, "value": 1.0})
+    for name in ("phenotypes", "predictions/sex-x", "evaluations/default/cases"):
+        publish_table(rows, cohort.tables / f"{name}.parquet", "key")
+    publish_table(pd.DataFrame({"value": [1.0]}), cohort.estimates / "hazards.parquet", "key")
+    with open_ledger(cohort.ledger) as ledger:
+        for stage in ("convert", "derive", "predict sex-x"):
+            ledger.record(Outcome(study, stage, "ok", summary={"values": {"age": 60}}) for study in studies)
+        ledger.record([Outcome("2-2", "convert", "retired", "source_removed")])
+    return cohort
+
+
+def test_who_withdrew_leaves_everything_also_when_the_source_had_vanished(tmp_path: Path) -> None:
+    cohort = _cohort_of(tmp_path, ["1-2", "2-2", "3-2"])
+    (tmp_path / "withdrawn.csv").write_text("1\n2\n")
+    settings = CohortSettings(
+        directory=cohort.root, withdrawn=tmp_path / "withdrawn.csv", convert=ConvertSettings(removed_max=1)
+    )
+    with open_ledger(cohort.ledger) as ledger:
+        assert converted(settings, ledger).removed == {
+            "1-2": "withdrawn", "2-2": "withdrawn", "3-2": "source_removed",
+        }  # fmt: skip
+        for stage in ("derive", "predict sex-x"):
+            left = {outcome.study: (outcome.status, outcome.summary) for outcome in ledger.outcomes(stage)}
+            assert left["1-2"] == left["2-2"] == ("retired", {})
+            assert left["3-2"][0] == "ok"
+        ledger.record([Outcome(study, "convert", "retired", "withdrawn") for study in ("1-2", "2-2")])
+        assert converted(settings, ledger).removed == {"3-2": "source_removed"}
+    assert {path.name[:3] for path in cohort.root.rglob("*-2.*")} == {"3-2"}
+    tables = {path: pd.read_parquet(path) for path in cohort.tables.rglob("*.parquet")}
+    assert len(tables) == 4
+    assert {name for table in tables.values() if "study" in table for name in table["study"]} == {"3-2"}
+    assert [table_key(path) for path in tables if path.stem == "hazards"] == ["key"]
+    assert {table_key(path) for path in tables if path.stem != "hazards"} == {None}

@@ -1,0 +1,27 @@
+"""What a command that writes into a cohort leaves beside its results: what it was told, and how the cohort stands."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from flows import wanted
+from flows.settings import CohortSettings
+from tasks.ledger import open_ledger
+from tasks.report import methods_of
+from tasks.runs import open_run
+
+
+@contextlib.contextmanager
+def recorded(settings: CohortSettings, command: str) -> Iterator[None]:
+    """Hold the cohort and keep ``runs/<run id>/``: settings, versions, log; at the end counts and methods text.
+
+    Raises:
+        tasks.runs.CohortInUse: if another process holds the cohort.
+    """
+    with open_run(settings.cohort, wanted.resolved(settings), command) as run:
+        yield
+        with open_ledger(settings.cohort.ledger) as ledger:
+            names = ("stage", "status", "reason", "studies")
+            run.write("counts.json", [dict(zip(names, row, strict=True)) for row in ledger.counts()])
+        run.write_text("methods.txt", "\n\n".join(methods_of(settings.directory, wanted.shown(settings))) + "\n")
