@@ -28,7 +28,7 @@ SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 def cohort(config: str | Path, profile: str | None = None) -> int:
     """Everything, for the cohort that the settings file ``config`` describes."""
     settings = read_settings(Path(config), profile=profile)
-    with open_run(settings.cohort, settings.model_dump(mode="json")):
+    with open_run(settings.cohort, wanted.resolved_settings(settings)):
         done = convert(settings) + segment(settings) + derive(settings) + perfusion(settings)
         done += associate(settings) + risk(settings)
         return done + report(settings)

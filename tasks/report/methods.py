@@ -92,7 +92,9 @@ def _statistics(settings: ReportSettings, estimates: Mapping[str, pd.DataFrame])
         return ["No participants and outcomes were configured, so no association was tested."]
     rows = pd.concat([table[["model", "spec_digest", "family"]] for table in estimates.values()])
     models = [text for name, text in _MODEL_WORDS.items() if name in set(rows["model"])]
-    covariates = settings.resolved.get("analysis", {}).get("covariates", ())
+    covariates = list(settings.resolved.get("analysis", {}).get("covariates", ()))
+    if "logistic" in set(rows["model"]) and "age_years" not in covariates:
+        covariates.insert(0, "age (where it is not the time scale)")
     digests = sorted(set(rows["spec_digest"].dropna()) - {""})
     text = f"Estimates come from {_and(models)}" if models else "Estimates were made"
     text += f", adjusted for {_and(covariates)}" if covariates else ""
