@@ -45,6 +45,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason("frames_missing", "convert", "quarantined", "More frames are missing than the settings allow."),
     Reason("mixed_patients", "convert", "quarantined", "The files of one study name more than one patient."),
     Reason("nifti_corrupt", "convert", "quarantined", "The NIfTI file cannot be read."),
+    Reason("nifti_too_large", "convert", "quarantined", "The NIfTI file inflates beyond the permitted size."),
     Reason(
         "nifti_unsupported",
         "convert",
@@ -68,6 +69,12 @@ _TABLE: tuple[Reason, ...] = (
     ),
     Reason("series_short_run", "convert", "excluded", "Images over several beats, too few for a first pass."),
     Reason("series_repeated", "convert", "excluded", "Another series of the same plane is more complete or later."),
+    Reason(
+        "series_parallel",
+        "convert",
+        "excluded",
+        "The plane lies beside a known view, nearly parallel; another series shows that view better.",
+    ),
     Reason("series_unknown_view", "convert", "excluded", "The plane matches none of the known views."),
     # convert: flags
     Reason("slice_gap", "convert", "flag", "Planes are not evenly spaced along the normal within 5 %."),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,8 @@ TYPICAL_AXIS: Vector = geometry.unit((0.60, -0.62, -0.50))
 
 PARALLEL_DEG = 10.0
 ROTATED_DEG = 2.0
+BESIDE_A_VIEW_DEG = 20.0
+"""The long-axis views are 60 degrees apart, so a plane is beside one of them at most."""
 SINGLE_SAX_DEG = 35.0
 
 
@@ -69,8 +71,14 @@ def recognise(planes: Sequence[Plane], motion: MotionMap | None = None) -> Views
     found.views.update({view: [i] for view, i in views.items()})
     found.excluded.update(dict.fromkeys(repeated, "series_repeated"))
     placed = set(itertools.chain.from_iterable(found.views.values())) | set(found.excluded)
-    found.excluded.update({i: "series_unknown_view" for i in rest if i not in placed})
+    found.excluded.update({i: _why_left(planes, i, views.values()) for i in rest if i not in placed})
     return found
+
+
+def _why_left(planes: Sequence[Plane], left: int, shown: Iterable[int]) -> str:
+    """Why a plane has no view: it lies beside one of the long-axis views ``shown``, or is like none."""
+    angles = [geometry.angle_between_axes_deg(planes[left].normal, planes[i].normal) for i in shown]
+    return "series_parallel" if min(angles, default=90.0) <= BESIDE_A_VIEW_DEG else "series_unknown_view"
 
 
 # the short-axis stack

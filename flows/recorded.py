@@ -19,7 +19,7 @@ def recorded(settings: CohortSettings, command: str) -> Iterator[None]:
     Raises:
         tasks.runs.CohortInUse: if another process holds the cohort.
     """
-    with open_run(settings.cohort, wanted.resolved(settings), command) as run:
+    with open_run(settings.cohort, wanted.resolved_settings(settings), command) as run:
         yield
         with open_ledger(settings.cohort.ledger) as ledger:
             names = ("stage", "status", "reason", "studies")

@@ -29,7 +29,11 @@ class ConvertSettings(_Section):
     frames_missing_max: float = Field(
         default=0.2, ge=0, le=1, description="share of missing frames that quarantines a study"
     )
-    max_inflated_mb: int = Field(default=4096, gt=0, description="an archive that inflates beyond this is refused")
+    max_inflated_mb: int = Field(
+        default=4096,
+        gt=0,
+        description="an archive that inflates beyond this is refused, as is one member beyond an eighth of it",
+    )
     removed_max: float = Field(
         default=0.2, ge=0, le=1, description="a larger share of studies without source stops the run"
     )

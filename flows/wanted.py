@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from flows.settings import CohortSettings
@@ -27,6 +26,13 @@ from tasks.store import Cohort
 from tasks.withdrawal import has_withdrawn, newly_withdrawn, read_withdrawn, withdraw
 
 
+def resolved_settings(settings: CohortSettings) -> dict[str, Any]:
+    """All settings as plain values, those of the analysis that were not given with their defaults."""
+    analysis = _analysis(settings)
+    chosen = {name: getattr(analysis, name) for name in type(settings.analysis).model_fields}
+    return settings.model_dump(mode="json") | {"analysis": chosen}
+
+
 def count(settings: CohortSettings) -> int:
     """How much there is to do in all; 0 if every file, table and page is as wanted."""
     if not settings.cohort.ledger.exists():
@@ -39,10 +45,11 @@ def count(settings: CohortSettings) -> int:
 
 def converted(settings: CohortSettings, ledger: Ledger, whole_archive: bool = True) -> StageWork:
     """A study for everyone in the archive who has not withdrawn."""
-    found = inventory(settings.sources, ledger.sources())
+    plain = settings.convert.model_dump(exclude={"removed_max"})
+    limits = conversion.ConvertSettings.from_plain(plain).limits
+    found = inventory(settings.sources, ledger.sources(), limits)
     ledger.remember_sources(found.files, forget_others=whole_archive)
     withdrawn = read_withdrawn(settings.withdrawn) if settings.withdrawn else frozenset()
-    plain = settings.convert.model_dump(exclude={"removed_max"})
     unread = conversion.with_unread_perfusion(ledger)
     planned = conversion.planned_units(found.units, plain, unread)
     units = [unit for unit in planned if not has_withdrawn(unit["participant"], withdrawn)]
@@ -171,17 +178,9 @@ def site(settings: CohortSettings) -> TableWork:
     )
 
 
-def resolved(settings: CohortSettings) -> dict[str, Any]:
-    """The settings as plain values, with the defaults of the analysis where nothing is given."""
-    plain = settings.model_dump(mode="json")
-    chosen = asdict(_analysis(settings))
-    plain["analysis"] = {name: chosen.get(name, value) for name, value in plain["analysis"].items()}
-    return plain
-
-
 def shown(settings: CohortSettings) -> dict[str, Any]:
     """Resolved settings for the report: the model is the one whose labels the cohort's phenotypes come from."""
-    plain = resolved(settings)
+    plain = resolved_settings(settings)
     if settings.cohort.ledger.exists():
         with open_ledger(settings.cohort.ledger) as ledger:
             plain["segment"]["model"] = measured_model(settings, ledger)

@@ -48,7 +48,7 @@ class ConvertSettings:
     Attributes:
         frames_missing_max: a larger share of missing frames rejects a short-axis stack or leaves out a
             long-axis plane.
-        max_inflated_mb: an archive that inflates beyond this is refused.
+        max_inflated_mb: an archive or NIfTI file that inflates beyond this is refused, or one member beyond an eighth.
     """
 
     frames_missing_max: float = 0.2
@@ -65,8 +65,9 @@ class ConvertSettings:
 
     @property
     def limits(self) -> Limits:
-        """Bounds on zip archives."""
-        return Limits(max_total_bytes=self.max_inflated_mb * 2**20)
+        """Bounds on zip archives; one member, which is held in memory whole, may have an eighth of all."""
+        total = self.max_inflated_mb * 2**20
+        return Limits(max_member_bytes=total // 8, max_total_bytes=total)
 
 
 def study_key(source_digest: str, settings: ConvertSettings) -> str:
@@ -310,7 +311,7 @@ def _from_dicom(unit: Mapping[str, Any], sources: _Sources, settings: ConvertSet
 
 
 def _from_nifti(unit: Mapping[str, Any], sources: _Sources, settings: ConvertSettings) -> _Content:
-    max_bytes = settings.limits.max_member_bytes
+    max_bytes = settings.limits.max_total_bytes
     labels = sources.by_name([Path(path) for path in unit.get("labels", [])])
     images = sources.by_name()
     views = nifti_views(images, max_bytes=max_bytes)

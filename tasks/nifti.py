@@ -61,7 +61,7 @@ def nifti_views(files: Mapping[str, bytes], *, max_bytes: int) -> dict[str, xr.D
         where the files do not tell a plausible interval.
 
     Raises:
-        StudyRejected: ``nifti_corrupt``, ``nifti_unsupported``, ``geometry_missing`` or ``wrong_series``.
+        StudyRejected: as :func:`read_volume`, or ``wrong_series``.
     """
     groups: dict[str, list[tuple[str, Volume]]] = defaultdict(list)
     for name in sorted(files):
@@ -80,7 +80,7 @@ def read_volume(content: bytes, *, max_bytes: int) -> Volume:
     """One NIfTI file from its bytes.
 
     Raises:
-        StudyRejected: ``nifti_corrupt``, ``nifti_unsupported`` or ``geometry_missing``.
+        StudyRejected: ``nifti_corrupt``, ``nifti_too_large``, ``nifti_unsupported`` or ``geometry_missing``.
     """
     try:
         image = nib.Nifti1Image.from_bytes(_inflated(content, max_bytes))
@@ -88,6 +88,8 @@ def read_volume(content: bytes, *, max_bytes: int) -> Volume:
         affine = np.asarray(image.affine, np.float64)
         zooms = [float(zoom) for zoom in image.header.get_zooms()]
         unit = str(image.header.get_xyzt_units()[1])
+    except StudyRejected:
+        raise
     except _FAULTS as error:
         raise StudyRejected("nifti_corrupt", type(error).__name__) from None
     four = _four_dimensional(stored)
@@ -112,7 +114,7 @@ def _inflated(content: bytes, max_bytes: int) -> bytes:
     reader = zlib.decompressobj(31)
     inflated = reader.decompress(content, max_bytes + 1)
     if len(inflated) > max_bytes:
-        raise ValueError("larger than permitted")
+        raise StudyRejected("nifti_too_large", f"More than {max_bytes // 2**20} MB.")
     if not reader.eof:
         raise EOFError("cut off")
     return inflated

@@ -89,12 +89,15 @@ class _Found(NamedTuple):
         return self.path.rsplit("/", 1)[0]
 
 
-def inventory(paths: Sequence[Path], known: Mapping[str, SourceFile] | None = None) -> Inventory:
+def inventory(
+    paths: Sequence[Path], known: Mapping[str, SourceFile] | None = None, limits: Limits | None = None
+) -> Inventory:
     """Studies in any mix of files and folders.
 
     Args:
         paths: UK Biobank zips, other zips, DICOM folders, NIfTI, or folders of any of them.
         known: files as last seen, by path; their headers are not read again while size and time are the same.
+        limits: bounds on zip archives.
 
     Raises:
         FileNotFoundError: if a path does not exist.
@@ -103,7 +106,7 @@ def inventory(paths: Sequence[Path], known: Mapping[str, SourceFile] | None = No
     kinds: dict[str, list[_Found]] = defaultdict(list)
     for found in _unique(paths):
         kinds[_kind(found.path)].append(found)
-    facts = {f.path: _facts(f, remembered) for f in kinds["zip"] + kinds["dicom"]}
+    facts = {f.path: _facts(f, remembered, limits or Limits()) for f in kinds["zip"] + kinds["dicom"]}
     units = [
         *_biobank_units(kinds["ukb"]),
         *_dicom_units(kinds["dicom"], facts),
@@ -197,7 +200,7 @@ def _kind(path: str) -> str:
 # looking into headers
 
 
-def _facts(found: _Found, known: Mapping[str, SourceFile]) -> dict[str, Any]:
+def _facts(found: _Found, known: Mapping[str, SourceFile], limits: Limits) -> dict[str, Any]:
     """Study and patient of the images in a file: ``{"studies": [[study uid, patient id], ...]}``."""
     before = known.get(found.path)
     if (
@@ -208,7 +211,7 @@ def _facts(found: _Found, known: Mapping[str, SourceFile]) -> dict[str, Any]:
     ):
         return before.facts
     try:
-        studies = {ids for content in _beginnings(found) if (ids := _study_ids(content))}
+        studies = {ids for content in _beginnings(found, limits) if (ids := _study_ids(content))}
     except StudyRejected:
         return {"studies": [_UNTOLD]}
     except OSError:
@@ -216,9 +219,9 @@ def _facts(found: _Found, known: Mapping[str, SourceFile]) -> dict[str, Any]:
     return {"studies": sorted([list(ids) for ids in studies])}
 
 
-def _beginnings(found: _Found) -> Iterator[bytes]:
+def _beginnings(found: _Found, limits: Limits) -> Iterator[bytes]:
     if _kind(found.path) == "zip":
-        yield from read_beginnings(Path(found.path), _HEADER_BYTES, Limits())
+        yield from read_beginnings(Path(found.path), _HEADER_BYTES, limits)
         return
     with open(found.path, "rb") as file:
         beginning = file.read(_HEADER_BYTES)

@@ -85,7 +85,7 @@ def test_planes_through_the_right_ventricle_are_told_from_those_through_the_left
         long_axis(93, offset_mm=-25, tilt_deg=20),
     ]
     found = labelled(planes)
-    assert [found[i] for i in range(6, 11)] == ["lax_4c", "lax_2c", "lax_3c", "series_unknown_view", "rvot"]
+    assert [found[i] for i in range(6, 11)] == ["lax_4c", "lax_2c", "lax_3c", "series_parallel", "rvot"]
 
 
 def test_a_right_ventricular_plane_alone_with_the_four_chamber_plane_is_not_preferred() -> None:
@@ -183,3 +183,10 @@ def _simulated_is_right(rng: np.random.Generator) -> bool:
             truth.append(view)
     named = labelled(planes)
     return [named[i] for i in range(len(planes))] == truth
+
+
+def test_a_plane_like_no_view_is_told_from_one_beside_a_view() -> None:
+    planes = [*stack(6, 17.7), long_axis(8), long_axis(66), long_axis(129), long_axis(93, offset_mm=-25, tilt_deg=20)]
+    beside, between = long_axis(68, offset_mm=-35, tilt_deg=16), long_axis(38, offset_mm=60)
+    found = labelled([*planes, beside, between])
+    assert [found[i] for i in (10, 11)] == ["series_parallel", "series_unknown_view"]

@@ -1,13 +1,14 @@
 """cohort.toml: checked at the door, paths relative to the file, the environment above it."""
 
+import json
 from pathlib import Path
 
 import pydantic
 import pytest
 
 from cmr_models.analysis_table import AnalysisSpec
-from flows.settings import AnalysisSettings, CohortSettings, read_settings
-from flows.wanted import resolved
+from flows.settings import read_settings
+from flows.wanted import resolved_settings
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -58,8 +59,9 @@ def test_settings_that_are_not_there_are_named(tmp_path: Path) -> None:
         read_settings(tmp_path / "cohort.toml")
 
 
-def test_resolved_settings_name_the_defaults_of_the_analysis(tmp_path: Path) -> None:
-    chosen = resolved(CohortSettings(directory=tmp_path, analysis=AnalysisSettings(seed=7)))["analysis"]
-    assert chosen["seed"] == 7
-    assert chosen["covariates"] == AnalysisSpec.covariates
-    assert None not in chosen.values()
+def test_settings_are_saved_with_the_defaults_of_the_analysis(tmp_path: Path) -> None:
+    resolved = resolved_settings(read_settings(_write(tmp_path, "[analysis]\nseed = 7\n")))
+    assert resolved["analysis"]["seed"] == 7
+    assert resolved["analysis"]["covariates"] == AnalysisSpec().covariates
+    assert None not in resolved["analysis"].values()
+    assert json.loads(json.dumps(resolved))["analysis"]["horizon_years"] == AnalysisSpec().horizon_years

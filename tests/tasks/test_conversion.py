@@ -14,7 +14,8 @@ from dicom_factory import Series, files, lax, pixels, sax, with_header, written,
 
 from cmr_models.contracts import check_view
 from tasks import conversion, store
-from tasks.conversion import convert_shard, convert_study, planned_units
+from tasks.archive import Limits
+from tasks.conversion import ConvertSettings, convert_shard, convert_study, planned_units
 from tasks.ledger import Outcome
 from tasks.sources import inventory
 
@@ -271,3 +272,9 @@ def test_a_published_file_names_nobody(tmp_path: Path) -> None:
         text = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("zarr.json"))
     for secret in (b"Secret", b"19500101", b"20200102", b"1.2.3"):
         assert secret not in text
+
+
+def test_the_limits_follow_the_setting() -> None:
+    before, after = (ConvertSettings(max_inflated_mb=mb).limits for mb in (4096, 8192))
+    assert before == Limits()
+    assert (after.max_member_bytes, after.max_total_bytes) == (2**30, 2**33)

@@ -160,7 +160,7 @@ def test_pixels_that_are_no_number_are_flagged() -> None:
 
 
 def test_a_file_that_inflates_beyond_the_limit_is_refused() -> None:
-    with pytest.raises(StudyRejected, match="nifti_corrupt"):
+    with pytest.raises(StudyRejected, match="nifti_too_large"):
         read_volume(_file(_volume()), max_bytes=500)
 
 

@@ -18,6 +18,7 @@ from tasks.report.distributions import merged_histogram, spread
 from tasks.report.drawing import draw
 from tasks.report.estimate_figures import volcano
 from tasks.report.flow import cohort_flow
+from tasks.report.methods import methods_text
 from tasks.report.naming import band_words, full_name, short_name
 from tasks.report.pages import clean_text, number, page_name, render, script_json
 from tasks.report.selection import gate_curve
@@ -399,3 +400,12 @@ def test_sex_is_found_for_ids_with_leading_zeros_and_visits_written_as_decimals(
     settings = report_settings({"participants": str(path), "analysis": {"participant_columns": {"participant": "eid"}}})
     people = read_tables(Cohort(tmp_path), settings).participants
     assert people.set_index("study").loc["0000012-2", "sex"] == "female"
+
+
+def test_the_methods_name_what_was_adjusted_for_and_age_with_it():
+    settings = report_settings({"analysis": {"covariates": ["sex", "smoking"]}})
+    tables = estimates(Texts())
+    told = " ".join(methods_text(settings, tables, {}, version="1", n_in=2, n_measured=1))
+    assert "adjusted for age (where it is not the time scale), sex and smoking" in told
+    told = " ".join(methods_text(settings, {"hazards": tables["hazards"]}, {}, version="1", n_in=2, n_measured=1))
+    assert "adjusted for sex and smoking" in told
