@@ -406,6 +406,6 @@ def test_the_methods_name_what_was_adjusted_for_and_age_with_it():
     settings = report_settings({"analysis": {"covariates": ["sex", "smoking"]}})
     tables = estimates(Texts())
     told = " ".join(methods_text(settings, tables, {}, version="1", n_in=2, n_measured=1))
-    assert "adjusted for age (where it is not the time scale), sex and smoking" in told
+    assert "adjusted for age, sex and smoking (age is the time scale of models of time to event)" in told
     told = " ".join(methods_text(settings, {"hazards": tables["hazards"]}, {}, version="1", n_in=2, n_measured=1))
     assert "adjusted for sex and smoking" in told
