@@ -27,6 +27,9 @@ from tasks.store import digest
 CONVERTED_FIELDS = ("20208", "20209", "20210")
 """UK Biobank bulk fields with cines: long axis, short axis, aortic distensibility."""
 
+OTHER_HEART_FIELDS = ("20207", "20211", "20212", "20213", "20214")
+"""Scout, tagging, outflow tract, flow, T1: looked into only where a visit has nothing else, to say what it has."""
+
 _UKB_NAME = re.compile(r"^(?P<eid>\d{1,12})_(?P<field>202\d\d)_(?P<instance>\d+)_(?P<array>\d+)\.zip$")
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
 _NIFTI = (".nii", ".nii.gz")
@@ -185,7 +188,7 @@ def _kind(path: str) -> str:
     if name.startswith(".") or name in _IGNORED_NAMES:
         return ""
     if match := _UKB_NAME.match(name):
-        return "ukb" if match["field"] in CONVERTED_FIELDS else ""
+        return "ukb" if match["field"] in CONVERTED_FIELDS + OTHER_HEART_FIELDS else ""
     if lower.endswith(".zip"):
         return "zip"
     if lower.endswith(_NIFTI):
@@ -241,12 +244,13 @@ def _study_ids(beginning: bytes) -> tuple[str, str] | None:
 
 
 def _biobank_units(files: Iterable[_Found]) -> list[SourceUnit]:
-    groups: dict[tuple[str, str], list[_Found]] = defaultdict(list)
+    """One unit a visit, of the fields with cines; of the others where it has none of these."""
+    groups: dict[tuple[str, str], dict[bool, list[_Found]]] = defaultdict(lambda: {True: [], False: []})
     for found in files:
         match = _UKB_NAME.match(found.name)
         assert match is not None
-        groups[match["eid"], match["instance"]].append(found)
-    return [_unit(eid, instance, "ukb", group) for (eid, instance), group in groups.items()]
+        groups[match["eid"], match["instance"]][match["field"] in CONVERTED_FIELDS].append(found)
+    return [_unit(eid, instance, "ukb", group[True] or group[False]) for (eid, instance), group in groups.items()]
 
 
 def _dicom_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -> list[SourceUnit]:

@@ -27,6 +27,13 @@ def test_two_biobank_zips_are_one_visit(tmp_path: Path) -> None:
     assert {u["kind"] for u in units} == {"ukb"}
 
 
+def test_a_visit_without_cines_is_known_by_its_other_heart_scans_and_not_by_its_brain(tmp_path: Path) -> None:
+    for name in ("1000012_20209_2_0.zip", "1000012_20214_2_0.zip", "1000013_20214_2_0.zip", "1000014_20252_2_0.zip"):
+        (tmp_path / name).write_bytes(b"not looked at")
+    units = inventory([tmp_path]).units
+    assert [(u["study"], len(u["files"])) for u in units] == [("1000012-2", 1), ("1000013-2", 1)]
+
+
 def test_a_tree_of_several_patients_is_told_apart_by_headers(tmp_path: Path) -> None:
     written(tmp_path / "a" / "deep", [(n[:-4], c) for n, c in files(sax(3), patient="P1", study_uid="1.2.3")])
     written(tmp_path / "a" / "other", files([lax(5, 1)], patient="P1", study_uid="1.2.3"))
