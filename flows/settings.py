@@ -67,6 +67,11 @@ class ComputeSettings(_Section):
     studies_per_chunk: int = Field(default=4, gt=0, description="studies a Dask task")
     cluster: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the Dask cluster")
 
+    @property
+    def cluster_settings(self) -> dict[str, Any]:
+        """What :func:`tasks.cluster.open_client` takes beside the profile."""
+        return {"workers": self.workers, **self.cluster}
+
 
 class AnalysisSettings(_Section):
     """What is tested, for whom it is repeated, and how small a published cell may be.

@@ -127,7 +127,7 @@ def run_table(stage: str, work: Callable[[], str]) -> str:
 def _work_through(work: StageWork, units: Sequence[Unit], settings: CohortSettings, ledger: Ledger) -> None:
     compute = settings.compute
     with (
-        open_client(compute.profile, {"workers": compute.workers, **compute.cluster}) as client,
+        open_client(compute.profile, compute.cluster_settings) as client,
         stage_progress(work.stage, len(units)) as advance,
     ):
         on_shard = partial(_one_shard, work, settings.cohort, client, compute, ledger, advance)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from flows.progress import stage_progress
 from flows.settings import CohortSettings
 from flows.stages import StageWork, TableWork
 from tasks import (
@@ -20,6 +22,7 @@ from tasks import (
     statistics,
     study_table,
 )
+from tasks.cluster import open_client
 from tasks.ledger import Entry, Ledger, open_ledger
 from tasks.sources import inventory
 from tasks.store import Cohort
@@ -174,7 +177,14 @@ def site(settings: CohortSettings) -> TableWork:
     return TableWork(
         "report",
         is_current=lambda: report.is_current(settings.directory, plain),
-        make=lambda: str(report.render_report(settings.directory, plain)),
+        make=lambda: str(
+            report.render_report(
+                settings.directory,
+                plain,
+                workers=partial(open_client, settings.compute.profile, settings.compute.cluster_settings),
+                watch=partial(stage_progress, "report"),
+            )
+        ),
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 _ASSETS = ("report.css", "study.js", "studies.js")
 _MANIFEST = "studies/manifest.json"  # beside the individual-level pages: it names studies
+_PAGES_WORTH_A_CLUSTER = 100  # a page takes a third of a second, a local cluster some seconds to start
 _HOLDS = {
     "associations": "Prevalent disease on each phenotype: odds ratios per SD and per unit",
     "hazards": "Incident disease and death: hazard ratios per SD and per unit",
@@ -51,7 +54,17 @@ _HOLDS = {
 }
 
 
-def render_report(cohort_dir: Path, settings: Mapping[str, Any], client: Client | None = None) -> Path:
+Workers = Callable[[], AbstractContextManager["Client | None"]]
+Watch = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+
+
+def render_report(
+    cohort_dir: Path,
+    settings: Mapping[str, Any],
+    *,
+    workers: Workers = contextlib.nullcontext,
+    watch: Watch | None = None,
+) -> Path:
     """Make ``reports/`` of a cohort: ``index.html`` to publish, ``studies/`` for the site's own eyes.
 
     The site is made in ``reports.new`` and takes the old one's place by renaming, so that no half-made page is ever
@@ -61,7 +74,8 @@ def render_report(cohort_dir: Path, settings: Mapping[str, Any], client: Client 
     Args:
         cohort_dir: the cohort's folder.
         settings: the run's resolved settings as plain values; see :func:`tasks.report.tables.report_settings`.
-        client: Dask client for the study pages; without, they are made in this process.
+        workers: opens a Dask client for many study pages; few, or all without it, are made in this process.
+        watch: opens what shows progress, given how many study pages there are to make; it is told of each number more.
 
     Returns:
         Path of ``index.html``.
@@ -73,7 +87,7 @@ def render_report(cohort_dir: Path, settings: Mapping[str, Any], client: Client 
     tables = read_tables(cohort, resolved)
     draft = _draft_folder(cohort.reports.with_name("reports.new"))
     rows = study_list.list_rows(tables)
-    pages, rule = _make_study_pages(cohort, resolved, tables, rows, draft, client)
+    pages, rule = _make_study_pages(cohort, resolved, tables, rows, draft, workers, watch or _unwatched)
     _write_index(cohort, resolved, tables, draft)
     _write_studies(tables, rows, pages, rule, draft)
     _write(draft / _MANIFEST, json.dumps({"key": key, "pages": pages}, sort_keys=True))
@@ -138,7 +152,8 @@ def _make_study_pages(
     tables: ReportTables,
     rows: pd.DataFrame,
     draft: Path,
-    client: Client | None,
+    workers: Workers,
+    watch: Watch,
 ) -> tuple[dict[str, str], str]:
     """Carry over or make the page of every chosen study. Returns study -> key of its page, and the rule of choice."""
     chosen, rule = study_list.studies_with_page(rows, settings.study_pages_max)
@@ -147,13 +162,21 @@ def _make_study_pages(
     kept = {unit["study"] for unit in units if Path(unit["path"]).exists() or _carry_over(unit, cohort)}
     todo = [unit for unit in units if unit["study"] not in kept]
     made: set[str] = set()
-    for outcomes in shards.run(
-        render_study_pages, todo, cohort.root, {"model": settings.model}, stage="report", client=client
-    ):
-        made |= {outcome.study for outcome in outcomes if outcome.status == "ok"}
+    opened = workers() if len(todo) > _PAGES_WORTH_A_CLUSTER else contextlib.nullcontext()
+    with opened as client, watch(len(todo)) if todo else _unwatched(0) as advance:
+        for outcomes in shards.run(
+            render_study_pages, todo, cohort.root, {"model": settings.model}, stage="report", client=client
+        ):
+            made |= {outcome.study for outcome in outcomes if outcome.status == "ok"}
+            advance(len(outcomes))
     if failed := len(todo) - len(made):
         rule += f" {failed:,} pages could not be made; the next run tries again."
     return {unit["study"]: unit["key"] for unit in units if unit["study"] in kept | made}, rule
+
+
+@contextlib.contextmanager
+def _unwatched(_: int) -> Iterator[Callable[[int], None]]:
+    yield lambda _: None
 
 
 def _page_units(

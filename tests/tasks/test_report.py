@@ -1,5 +1,6 @@
 """The report: what it shows, what it must not show, and what it leaves alone when nothing changed."""
 
+import contextlib
 import json
 import os
 from html.parser import HTMLParser
@@ -296,6 +297,28 @@ def test_without_participants_the_sections_say_why_they_are_empty(tmp_path):
     assert "no association was tested" in text
 
 
+def test_study_pages_are_counted_as_they_are_made_and_many_get_workers(tmp_path, monkeypatch):
+    settings = write_cohort(tmp_path, people=12)
+    told, opened = [], []
+
+    @contextlib.contextmanager
+    def watch(total):
+        told.append(total)
+        yield told.append
+
+    @contextlib.contextmanager
+    def workers():
+        opened.append(True)
+        yield None
+
+    render_report(tmp_path / "cohort", settings, workers=workers, watch=watch)
+    assert told[0] == sum(told[1:]) > 0
+    assert not opened
+    monkeypatch.setattr("tasks.report.site._PAGES_WORTH_A_CLUSTER", 0)
+    render_report(tmp_path / "cohort", {**settings, "segment": {"model": "another"}}, workers=workers, watch=watch)
+    assert opened == [True]
+
+
 def test_a_cohort_with_nothing_yet_has_a_report_that_says_so(tmp_path):
     text = render_report(tmp_path / "cohort", {}).read_text()
     assert "No study has been measured yet" in text
@@ -407,5 +430,3 @@ def test_the_methods_name_what_was_adjusted_for_and_age_with_it():
     tables = estimates(Texts())
     told = " ".join(methods_text(settings, tables, {}, version="1", n_in=2, n_measured=1))
     assert "adjusted for age, sex and smoking (age is the time scale of models of time to event)" in told
-    told = " ".join(methods_text(settings, {"hazards": tables["hazards"]}, {}, version="1", n_in=2, n_measured=1))
-    assert "adjusted for sex and smoking" in told
