@@ -45,9 +45,10 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
         return stack.reshape(labels.shape)
     by_slice = pool.reshape(*labels.shape[:2], *pool.shape[1:])
     walls = (part == MYOCARDIUM).reshape(by_slice.shape).sum(axis=(2, 3))
+    heart = (part != BACKGROUND).reshape(by_slice.shape).sum(axis=(2, 3))
     chained = _chained(by_slice, walls.sum(axis=0), centre, reach_mm / pixel_mm)
     area = chained.sum(axis=(2, 3))
-    atrial = atrial_slices(area)
+    atrial = atrial_slices(area, heart)
     chained[:, atrial] = False
     open_base = not_enclosed(chained.sum(axis=(2, 3)), walls, pixel_mm)
     chained[open_base] = False
@@ -62,7 +63,7 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
         part[mask & ~_large_and_near(mask, centre, reach / pixel_mm)] = BACKGROUND
     rv = part == RV
     rv_px, lv_px = (mask.reshape(by_slice.shape).sum(axis=(2, 3)) for mask in (rv, lv))
-    beyond_valves = resting_rv(rv_px, lv_px) | left_by_lv(lv_px)
+    beyond_valves = resting_rv(rv_px, lv_px, heart) | left_by_lv(lv_px, heart)
     part[rv & beyond_valves.reshape(-1, 1, 1)] = BACKGROUND
     part[(part == LV) & ~lv] = BACKGROUND
     part[lv] = LV

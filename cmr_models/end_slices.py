@@ -2,7 +2,9 @@
 
 The valve planes descend through the slices as the ventricles contract: a slice that shows a ventricle at end-diastole
 may show an atrium at end-systole. One image alone does not tell them apart; areas over the cycle do. All rules take
-areas ``(frame, slice)`` in pixels, slices in order from either end.
+areas ``(frame, slice)`` in pixels, slices in order from either end; the basal end is the one with the larger
+``heart_px``, all that was taken for heart, as the left pool of a dilated ventricle tapers to either side. Without, the
+left pool has to tell.
 """
 
 from __future__ import annotations
@@ -31,18 +33,18 @@ class _Cycle(NamedTuple):
     full: int  # frame
     empty: int  # frame
     middle: slice  # slices that both ventricles fill in all frames
-    base_first: bool  # the end with the larger pool is the basal one
+    base_first: bool
     late: Flags  # (frame,): nearer end-systole than end-diastole
     n_slices: int  # with a left ventricle
 
 
-def atrial_slices(lv_px: Areas) -> Flags:
+def atrial_slices(lv_px: Areas, heart_px: Areas | None = None) -> Flags:
     """``(slice,)``: slices at the basal end whose left pool is larger when the others' is smallest.
 
     Nothing is said without two frames, five slices and a contraction.
     """
     atrial = np.zeros(lv_px.shape[1], bool)
-    cycle = _cycle_of(lv_px)
+    cycle = _cycle_of(lv_px, heart_px)
     if cycle is None or not _contracts(lv_px, cycle):
         return atrial
     for k in _inwards(lv_px, cycle.base_first)[: cycle.n_slices // 3]:
@@ -52,14 +54,14 @@ def atrial_slices(lv_px: Areas) -> Flags:
     return atrial
 
 
-def left_by_lv(lv_px: Areas) -> Flags:
+def left_by_lv(lv_px: Areas, heart_px: Areas | None = None) -> Flags:
     """``(frame, slice)``: basal slices that the left ventricle fills when full, and has left as it contracts.
 
     The tricuspid ring descends further than the mitral one, so no right ventricle is left there either, but for the
     outflow tract near its valve. Nothing is said without two frames, five slices and a contraction.
     """
     left = np.zeros(lv_px.shape, bool)
-    cycle = _cycle_of(lv_px)
+    cycle = _cycle_of(lv_px, heart_px)
     if cycle is None or not _contracts(lv_px, cycle):
         return left
     reached = [k for k in _inwards(lv_px, cycle.base_first) if lv_px[cycle.full, k]]
@@ -92,7 +94,7 @@ def not_enclosed(lv_px: Areas, wall_px: Areas, pixel_mm: float) -> Flags:
     return found
 
 
-def resting_rv(rv_px: Areas, lv_px: Areas) -> Flags:
+def resting_rv(rv_px: Areas, lv_px: Areas, heart_px: Areas | None = None) -> Flags:
     """``(frame, slice)``: where what was taken for a right ventricle takes no part in its contraction.
 
     The right base descends further than the left one, so a right ventricle shrinks more in basal slices than in those
@@ -102,7 +104,7 @@ def resting_rv(rv_px: Areas, lv_px: Areas) -> Flags:
     does to real hearts: `docs/adr/021-a-right-ventricle-contracts.md`).
     """
     rest = np.zeros(rv_px.shape, bool)
-    cycle = _cycle_of(lv_px)
+    cycle = _cycle_of(lv_px, heart_px)
     if cycle is None or not _contracts(rv_px, cycle):
         return rest
     middle = rv_px[:, cycle.middle].sum(axis=1)
@@ -117,14 +119,14 @@ def resting_rv(rv_px: Areas, lv_px: Areas) -> Flags:
     return rest
 
 
-def _cycle_of(lv_px: Areas) -> _Cycle | None:
+def _cycle_of(lv_px: Areas, heart_px: Areas | None) -> _Cycle | None:
     run = np.flatnonzero(lv_px.any(axis=0))
     if len(lv_px) < 2 or run.size < _FEWEST_SLICES:
         return None
     middle = slice(int(run[run.size // 4]), int(run[-(run.size // 4) - 1]) + 1)
     pool = lv_px[:, middle].sum(axis=1)
     full, empty = int(pool.argmax()), int(pool.argmin())
-    largest = lv_px.max(axis=0)
+    largest = (lv_px if heart_px is None else heart_px).max(axis=0)
     base_first = bool(largest[run[:2]].sum() > largest[run[-2:]].sum())
     return _Cycle(full, empty, middle, base_first, 2 * pool < pool[full] + pool[empty], run.size)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmr_models.end_slices import left_by_lv, resting_rv
+from cmr_models.end_slices import atrial_slices, left_by_lv, resting_rv
 
 _FILL = np.array([1.0, 0.9, 0.6, 0.4, 0.7, 1.0])  # frames; the fourth is end-systole
 _LV = np.array([0, 900, 1500, 1400, 1200, 800, 300])  # slices, from the base
@@ -67,6 +67,15 @@ def test_resting_slices_between_contracting_ones_stay() -> None:
 
 def test_a_right_ventricle_that_rests_all_over_is_left_alone() -> None:
     assert not resting_rv(_areas(_RV, 0.05), _areas(_LV)).any()
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_the_larger_end_of_the_heart_is_the_base_whatever_the_pool_says(turned: int) -> None:
+    lv = _areas(np.array([0, 300, 800, 1200, 1400, 1500, 900]))
+    heart = np.tile(np.array([3000, 3000, 3500, 3000, 2500, 2000, 1500]), (6, 1))
+    lv[3, 1] = 400
+    assert atrial_slices(lv[:, ::turned], heart[:, ::turned])[::turned].tolist() == [False, True, *[False] * 5]
+    assert not atrial_slices(lv[:, ::turned]).any()
 
 
 def test_one_frame_few_slices_and_nothing_at_all_say_nothing() -> None:
