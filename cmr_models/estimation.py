@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,22 +83,25 @@ def discrimination_rows(
     spec: AnalysisSpec,
     *,
     by: Sequence[str] = (),
-    adjusted: bool = True,
 ) -> pd.DataFrame:
-    """Concordance of each phenotype with each condition; models as in ``tasks.statistics``.
+    """Concordance of each phenotype with each condition, overall and in the groups ``by``; models as in
+    ``tasks.statistics``.
 
-    ``harrell_phenotype`` is computed in the groups ``by`` too, with the direction of the overall hazard ratio, so
-    that a group in which the phenotype points the other way shows as under one half. The ``adjusted`` models are
-    apparent: tested on the people they were fitted to.
+    ``harrell_phenotype`` takes the direction of the overall hazard ratio, so that a group in which the phenotype points
+    the other way shows as under one half. The ``adjusted`` models are apparent, tested on the people they were fitted
+    to, and are those of all people: a group is scored by the model that everyone gets.
     """
     rows: list[_Row] = []
-    models = {"harrell_adjusted": _harrell_adjusted, "uno_adjusted": _uno_adjusted} if adjusted else {}
+    models = {
+        "harrell_adjusted": (_harrell_adjusted, _age_scale_score),
+        "uno_adjusted": (_uno_adjusted, _follow_up_score),
+    }
     for pair in _pairs(people, outcomes, spec.conditions, spec, prevalent=False):
         alone = partial(_harrell_phenotype, pair=pair, sign=_direction(pair, spec), spec=spec)
         rows += _labelled(_by_group(alone, pair, by, "event"), pair, "harrell_phenotype", "concordance")
-        for name, model in models.items():
-            overall = _by_group(partial(model, pair=pair, spec=spec), pair, (), "event")
-            rows += _labelled(overall, pair, name, "concordance")
+        for name, (index, fitted) in models.items():
+            metric = partial(index, spec=spec, score=functools.cache(partial(fitted, pair, spec)))
+            rows += _labelled(_by_group(metric, pair, by, "event"), pair, name, "concordance")
     return tidy(rows, extra=("n_excluded",))
 
 
@@ -254,19 +258,27 @@ def _strata(rows: pd.DataFrame, spec: AnalysisSpec) -> pd.Series | None:
     return rows.groupby(list(spec.strata), dropna=False).ngroup() if spec.strata else None
 
 
-def _harrell_adjusted(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dict[str, float]:
-    score = _fit_age_scale(rows, pair, spec).linear_predictor
-    strata = _strata(rows, spec)
-    index = concordance(rows["exit_years"], rows["event"], score, entry=rows["entry_years"], strata=strata)
+def _age_scale_score(pair: _Pair, spec: AnalysisSpec) -> pd.Series:
+    return pd.Series(_fit_age_scale(pair.rows, pair, spec).linear_predictor, pair.rows.index)
+
+
+def _follow_up_score(pair: _Pair, spec: AnalysisSpec) -> pd.Series:
+    _check_counts(pair.rows, "event", spec)
+    terms = (_AGE, *pair.covariates, pair.exposure)
+    fit = fit_cox(pair.rows, exit="follow_up_years", event="event", covariates=terms, strata=spec.strata or None)
+    _check_per_term(fit.estimates, fit.n_events, spec)
+    return pd.Series(fit.linear_predictor, pair.rows.index)
+
+
+def _harrell_adjusted(rows: pd.DataFrame, *, spec: AnalysisSpec, score: Callable[[], pd.Series]) -> dict[str, float]:
+    _check_counts(rows, "event", spec)
+    exit_, entry, strata = rows["exit_years"], rows["entry_years"], _strata(rows, spec)
+    index = concordance(exit_, rows["event"], score()[rows.index], entry=entry, strata=strata)
     return wald_concordance(index.value, index.se)
 
 
-def _uno_adjusted(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dict[str, float]:
+def _uno_adjusted(rows: pd.DataFrame, *, spec: AnalysisSpec, score: Callable[[], pd.Series]) -> dict[str, float]:
     _check_counts(rows, "event", spec)
-    terms = (_AGE, *pair.covariates, pair.exposure)
-    fit = fit_cox(rows, exit="follow_up_years", event="event", covariates=terms, strata=spec.strata or None)
-    _check_per_term(fit.estimates, fit.n_events, spec)
-    times, tau = rows["follow_up_years"], spec.horizon_years
-    strata = _strata(rows, spec)
-    index = concordance(times, rows["event"], fit.linear_predictor, method="uno", tau=tau, strata=strata)
+    times, tau, strata = rows["follow_up_years"], spec.horizon_years, _strata(rows, spec)
+    index = concordance(times, rows["event"], score()[rows.index], method="uno", tau=tau, strata=strata)
     return wald_concordance(index.value, index.se)

@@ -42,7 +42,7 @@ def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSp
         [
             association_rows(people, outcomes, spec, by=spec.group_by),
             hazard_rows(people, outcomes, spec, by=spec.group_by),
-            discrimination_rows(people, outcomes, spec, by=spec.group_by, adjusted=False),
+            discrimination_rows(people, outcomes, spec, by=spec.group_by),
             _mean_rows(measured, spec),
             _pass_rows(people, spec),
         ],
