@@ -85,7 +85,10 @@ def volume_curves(label: npt.NDArray[np.uint8], view: xr.Dataset) -> xr.Dataset:
     weights[acquired] = plane_weight_mm(offset_mm[acquired], view.attrs["slice_mm"])
     area_cm2 = {name: label_area_cm2(label, code, view) for name, code in VOLUME_LABELS.items()}
     complete = valid[:, acquired].all(axis=1)
-    curves = {name: np.where(complete, area @ (weights / 10.0), np.nan) for name, area in area_cm2.items()}
+    along = np.argsort(offset_mm)  # rounding must not depend on the order in which planes are stored
+    curves = {
+        name: np.where(complete, area[:, along] @ (weights[along] / 10.0), np.nan) for name, area in area_cm2.items()
+    }
     return _over_frames(curves, view)
 
 
