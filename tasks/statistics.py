@@ -44,12 +44,13 @@ The tables:
                      (since imaging), ``n_at_risk``; ``n`` people in the quartile, ``n_events`` up to ``years``;
                      estimate = survival. Draw steps through the rows with status ``ok``; other rows have no number
                      to draw.
-``fairness``         the same numbers by group: model ``logistic``, ``cox_age`` (``per_sd``), ``harrell_phenotype``,
-                     ``mean`` (raw), ``adjusted_mean`` (at common age, sex and body size), ``qc_pass`` (share of all
-                     studies with status ok; exposure and outcome ``""``). Besides one row a group there is one row a
-                     grouping with group ``max_gap`` and measure ``gap``: estimate = the largest difference between
-                     two estimable groups (of logs for ratios), minus_log10_p against the null of no gap, q within
-                     its family; more columns: ``gap_groups`` (``"black - white"``), ``null_q95`` (95 % point of the
+``fairness``         the same numbers by group: model ``logistic``, ``cox_age`` (two rows a pair), the three of
+                     ``discrimination`` (scored by the models of everybody), ``mean`` (raw), ``adjusted_mean`` (at
+                     common age, sex and body size), ``qc_pass`` (share of all studies with status ok; exposure and
+                     outcome ``""``). Besides one row a group there is one row a grouping with group ``max_gap`` and
+                     measure ``gap``: estimate = the largest difference between two estimable groups (of logs per SD
+                     for ratios), minus_log10_p against the null of no gap (NaN for ``uno_adjusted``), q within its
+                     family; more columns: ``gap_groups`` (``"black - white"``), ``null_q95`` (95 % point of the
                      null), ``margin``, ``equivalence_p`` (small: all groups within the margin of each other),
                      ``not_estimable`` (names of the groups without a published estimate, ``; `` between them).
 
@@ -78,7 +79,7 @@ from tasks.perfusion_tables import perfusion_columns, perfusion_path, with_perfu
 from tasks.store import Cohort, digest, digest_bytes
 from tasks.user_tables import read_user_table
 
-VERSION = 1
+VERSION = 2
 TABLES: Mapping[str, tuple[str, ...]] = {
     "associate": ("associations",),
     "risk": ("hazards", "discrimination", "survival_curves", "fairness"),

@@ -308,7 +308,7 @@ def _gap_table(tables: ReportTables) -> list[dict[str, Any]]:
     fairness = tables.estimates.get("fairness")
     if fairness is None:
         return []
-    titles = {"logistic": "Odds ratio per SD", "cox_age": "Hazard ratio per SD", "harrell_phenotype": "Harrell C",
+    titles = {"logistic": "Odds ratio per SD", "cox_age": "Hazard ratio per SD", **_DISCRIMINATION_MODELS,
               "mean": "Mean", "adjusted_mean": "Adjusted mean", "qc_pass": "Passed quality control"}  # fmt: skip
     return [
         {
