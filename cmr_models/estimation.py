@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,6 @@ from cmr_models.survival import CoxFit, concordance, fit_cox
 
 _AGE = "age_years"
 _Row = dict[str, Any]
-_Metric = Callable[[pd.DataFrame], Mapping[str, Any]]
-_Score = pd.Series | NotEstimableError
 
 
 @dataclass(frozen=True)
@@ -79,18 +78,30 @@ def hazard_rows(
 
 
 def discrimination_rows(
-    people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec, *, by: Sequence[str] = ()
+    people: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    spec: AnalysisSpec,
+    *,
+    by: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Concordance of each phenotype with each condition; models as in ``tasks.statistics``.
+    """Concordance of each phenotype with each condition, overall and in the groups ``by``; models as in
+    ``tasks.statistics``.
 
-    Nothing is fitted anew in the groups ``by``: the scores are those of the models of everybody. So
-    ``harrell_phenotype`` has the direction of the overall hazard ratio, and a group in which the phenotype points the
-    other way shows as under one half. The adjusted models are apparent: tested on the people they were fitted to.
+    ``harrell_phenotype`` takes the direction of the overall hazard ratio, so that a group in which the phenotype points
+    the other way shows as under one half. The ``adjusted`` models are apparent, tested on the people they were fitted
+    to, and are those of all people: a group is scored by the model that everyone gets.
     """
     rows: list[_Row] = []
+    models = {
+        "harrell_adjusted": (_harrell_adjusted, _age_scale_score),
+        "uno_adjusted": (_uno_adjusted, _follow_up_score),
+    }
     for pair in _pairs(people, outcomes, spec.conditions, spec, prevalent=False):
-        for model, metric in _concordances(pair, spec).items():
-            rows += _labelled(_by_group(metric, pair, by, "event"), pair, model, "concordance")
+        alone = partial(_harrell_phenotype, pair=pair, sign=_direction(pair, spec), spec=spec)
+        rows += _labelled(_by_group(alone, pair, by, "event"), pair, "harrell_phenotype", "concordance")
+        for name, (index, fitted) in models.items():
+            metric = partial(index, spec=spec, score=functools.cache(partial(fitted, pair, spec)))
+            rows += _labelled(_by_group(metric, pair, by, "event"), pair, name, "concordance")
     return tidy(rows, extra=("n_excluded",))
 
 
@@ -139,7 +150,9 @@ def _pairs(
             yield _Pair(exposure, condition, rows, covariates, sd, left_out)
 
 
-def _by_group(metric: _Metric, pair: _Pair, by: Sequence[str], events: str) -> list[_Row]:
+def _by_group(
+    metric: Callable[[pd.DataFrame], Mapping[str, Any]], pair: _Pair, by: Sequence[str], events: str
+) -> list[_Row]:
     rows = disaggregated_rows(metric, pair.rows, [f"group {name}" for name in by], events=events)
     excluded = {OVERALL: len(pair.left_out)}
     for name in by:
@@ -224,68 +237,48 @@ def _hazard_ratio(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dic
     return _exposure_estimate(_fit_age_scale(rows, pair, spec).estimates, rows, pair)
 
 
-def _fit_since_imaging(rows: pd.DataFrame, pair: _Pair, spec: AnalysisSpec) -> CoxFit:
-    _check_counts(rows, "event", spec)
-    terms = (_AGE, *pair.covariates, pair.exposure)
-    fit = fit_cox(rows, exit="follow_up_years", event="event", covariates=terms, strata=spec.strata or None)
-    _check_per_term(fit.estimates, fit.n_events, spec)
-    return fit
-
-
-def _concordances(pair: _Pair, spec: AnalysisSpec) -> dict[str, _Metric]:
-    """The metrics of discrimination; each holds its score of everybody."""
-    by_age, since_imaging = (_attempt(fit, pair, spec) for fit in (_fit_age_scale, _fit_since_imaging))
-    alone = _direction(by_age, pair) * pair.rows[pair.exposure]
-    return {
-        "harrell_phenotype": partial(_harrell, score=alone, spec=spec),
-        "harrell_adjusted": partial(_harrell, score=_score(by_age, pair), spec=spec, strata=spec.strata),
-        "uno_adjusted": partial(_uno, score=_score(since_imaging, pair), spec=spec),
-    }
-
-
-def _attempt(
-    fit: Callable[[pd.DataFrame, _Pair, AnalysisSpec], CoxFit], pair: _Pair, spec: AnalysisSpec
-) -> CoxFit | NotEstimableError:
-    """The model of everybody, or why there is none, which every group then has to say."""
+def _direction(pair: _Pair, spec: AnalysisSpec) -> float:
+    """1 if more of the phenotype is more hazard, -1 if less; 1 where the overall model cannot be fitted."""
     try:
-        return fit(pair.rows, pair, spec)
-    except NotEstimableError as error:
-        return error
-
-
-def _direction(fit: CoxFit | NotEstimableError, pair: _Pair) -> float:
-    """1 if more of the phenotype is more hazard, -1 if less; 1 where the model of everybody does not say."""
-    if isinstance(fit, NotEstimableError):
-        return 1.0
-    try:
-        return 1.0 if _exposure_estimate(fit.estimates, pair.rows, pair)["estimate"] >= 1 else -1.0
+        estimate = _hazard_ratio(pair.rows, pair=pair, spec=spec)["estimate"]
     except NotEstimableError:
         return 1.0
+    return 1.0 if estimate >= 1 else -1.0
 
 
-def _score(fit: CoxFit | NotEstimableError, pair: _Pair) -> _Score:
-    return fit if isinstance(fit, NotEstimableError) else pd.Series(fit.linear_predictor, pair.rows.index)
-
-
-def _scores_of(rows: pd.DataFrame, score: _Score, spec: AnalysisSpec) -> pd.Series:
+def _harrell_phenotype(rows: pd.DataFrame, *, pair: _Pair, sign: float, spec: AnalysisSpec) -> dict[str, float]:
     _check_counts(rows, "event", spec)
-    if isinstance(score, NotEstimableError):
-        raise score
-    return score[rows.index]
-
-
-def _harrell(rows: pd.DataFrame, *, score: _Score, spec: AnalysisSpec, strata: Sequence[str] = ()) -> dict[str, float]:
-    scores, strata_of = _scores_of(rows, score, spec), _strata(rows, strata)
-    index = concordance(rows["exit_years"], rows["event"], scores, entry=rows["entry_years"], strata=strata_of)
+    score = sign * rows[pair.exposure]
+    index = concordance(rows["exit_years"], rows["event"], score, entry=rows["entry_years"])
     return wald_concordance(index.value, index.se)
 
 
-def _uno(rows: pd.DataFrame, *, score: _Score, spec: AnalysisSpec) -> dict[str, float]:
-    times, scores, strata_of = rows["follow_up_years"], _scores_of(rows, score, spec), _strata(rows, spec.strata)
-    index = concordance(times, rows["event"], scores, method="uno", tau=spec.horizon_years, strata=strata_of)
-    return wald_concordance(index.value, index.se)
-
-
-def _strata(rows: pd.DataFrame, strata: Sequence[str]) -> pd.Series | None:
+def _strata(rows: pd.DataFrame, spec: AnalysisSpec) -> pd.Series | None:
     """A linear predictor says nothing across baseline hazards: people are compared within strata."""
-    return rows.groupby(list(strata), dropna=False).ngroup() if strata else None
+    return rows.groupby(list(spec.strata), dropna=False).ngroup() if spec.strata else None
+
+
+def _age_scale_score(pair: _Pair, spec: AnalysisSpec) -> pd.Series:
+    return pd.Series(_fit_age_scale(pair.rows, pair, spec).linear_predictor, pair.rows.index)
+
+
+def _follow_up_score(pair: _Pair, spec: AnalysisSpec) -> pd.Series:
+    _check_counts(pair.rows, "event", spec)
+    terms = (_AGE, *pair.covariates, pair.exposure)
+    fit = fit_cox(pair.rows, exit="follow_up_years", event="event", covariates=terms, strata=spec.strata or None)
+    _check_per_term(fit.estimates, fit.n_events, spec)
+    return pd.Series(fit.linear_predictor, pair.rows.index)
+
+
+def _harrell_adjusted(rows: pd.DataFrame, *, spec: AnalysisSpec, score: Callable[[], pd.Series]) -> dict[str, float]:
+    _check_counts(rows, "event", spec)
+    exit_, entry, strata = rows["exit_years"], rows["entry_years"], _strata(rows, spec)
+    index = concordance(exit_, rows["event"], score()[rows.index], entry=entry, strata=strata)
+    return wald_concordance(index.value, index.se)
+
+
+def _uno_adjusted(rows: pd.DataFrame, *, spec: AnalysisSpec, score: Callable[[], pd.Series]) -> dict[str, float]:
+    _check_counts(rows, "event", spec)
+    times, tau, strata = rows["follow_up_years"], spec.horizon_years, _strata(rows, spec)
+    index = concordance(times, rows["event"], score()[rows.index], method="uno", tau=tau, strata=strata)
+    return wald_concordance(index.value, index.se)

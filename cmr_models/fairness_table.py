@@ -22,7 +22,7 @@ GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimab
 MAX_GAP = "max_gap"
 
 _RATIOS = ("odds_ratio", "hazard_ratio")
-_UNTESTED_GAPS = ("uno_adjusted",)  # its test does not hold its level in small groups: docs/adr/023
+_UNTESTED_GAPS = ("uno_adjusted",)  # Cochran's test does not hold its level: docs/adr/023
 _KEYS = ["exposure", "unit", "scale", "outcome", "model", "group_by"]
 _ADJUSTED_FOR = ("age_years", "sex", "height_cm", "weight_kg")
 
@@ -36,8 +36,7 @@ def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSp
         spec: what to estimate, in which groups, with which margins of equivalence.
 
     Returns:
-        Estimates with the columns of :data:`GAP_COLUMNS`. Gaps compare only groups that are published; those of
-        ratios are of logs per SD (per unit it is one test, and the gap divided by the SD).
+        Estimates with the columns of :data:`GAP_COLUMNS`. Gaps compare only groups that are published.
     """
     measured = _with_adjusted(people[people["measured"]], spec)
     by_group = pd.concat(
@@ -50,8 +49,8 @@ def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSp
         ],
         ignore_index=True,
     )
-    masked = mask_small_cells(by_group, spec.minimum_cell)
-    gaps = _gap_rows(masked[masked["scale"] != "per_unit"], people, measured, spec)
+    masked = mask_small_cells(by_group[by_group["scale"] != "per_unit"], spec.minimum_cell)
+    gaps = _gap_rows(masked, people, measured, spec)
     table = pd.concat([masked, gaps], ignore_index=True) if len(gaps) else masked
     table = table.reindex(columns=[*masked.columns, *GAP_COLUMNS])
     for name in ("gap_groups", "not_estimable"):
@@ -184,17 +183,14 @@ def _gap_row(
             raise NotEstimableError("too_few_groups")
     except NotEstimableError as error:
         return {**row, **failed(error.reason)}
+    row |= {"estimate": gap.value, "gap_groups": f"{gap.high} - {gap.low}", "status": "ok"}
+    if about["model"] in _UNTESTED_GAPS:
+        return row
     margin = spec.margin_of(about["model"], about["exposure"])
     row["margin"] = margin
     if np.isfinite(margin) and (np.isfinite(values) & (errors > 0)).sum() >= 2:
         row["equivalence_p"] = equivalence_p(values, errors, margin)
-    return {
-        **row,
-        "estimate": gap.value,
-        "gap_groups": f"{gap.high} - {gap.low}",
-        "status": "ok",
-        **({} if about["model"] in _UNTESTED_GAPS else {"minus_log10_p": gap.minus_log10_p, "null_q95": gap.null_q95}),
-    }
+    return {**row, "minus_log10_p": gap.minus_log10_p, "null_q95": gap.null_q95}
 
 
 def _permuted(

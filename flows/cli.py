@@ -54,6 +54,7 @@ def run(config: Path, profile: str | None) -> None:
 
     with _complaints(config):
         settings = read_settings(config, profile=profile)
+    _check_model(settings)
     with _one_at_a_time(), hold(settings.cohort):
         if wanted.count(settings) == 0:
             say("nothing to do: every study, table and page is as wanted")
@@ -89,6 +90,7 @@ def segment(model: str | None, **choice: Any) -> None:
     from flows.cohort import segment as flow
 
     with _recorded(model=model, **choice) as settings:
+        _check_model(settings)
         flow(settings)
 
 
@@ -372,6 +374,16 @@ def _settings(
     if not settings.sources and not settings.directory.is_dir():
         raise click.UsageError(f"there is no cohort at {settings.directory}; `cmr-cohort convert` makes one")
     return settings
+
+
+def _check_model(settings: Any) -> None:
+    """A model that is not there, or is for no view of a cine, as the command's own message."""
+    from tasks.segmentation import weights_digests
+
+    try:
+        weights_digests(settings.segment.model)
+    except (FileNotFoundError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
 
 
 @contextlib.contextmanager

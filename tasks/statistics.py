@@ -44,15 +44,15 @@ The tables:
                      (since imaging), ``n_at_risk``; ``n`` people in the quartile, ``n_events`` up to ``years``;
                      estimate = survival. Draw steps through the rows with status ``ok``; other rows have no number
                      to draw.
-``fairness``         the same numbers by group: model ``logistic``, ``cox_age`` (two rows a pair), the three of
-                     ``discrimination`` (scored by the models of everybody), ``mean`` (raw), ``adjusted_mean`` (at
-                     common age, sex and body size), ``qc_pass`` (share of all studies with status ok; exposure and
-                     outcome ``""``). Besides one row a group there is one row a grouping with group ``max_gap`` and
-                     measure ``gap``: estimate = the largest difference between two estimable groups (of logs per SD
-                     for ratios), minus_log10_p against the null of no gap (NaN for ``uno_adjusted``), q within its
-                     family; more columns: ``gap_groups`` (``"black - white"``), ``null_q95`` (95 % point of the
-                     null), ``margin``, ``equivalence_p`` (small: all groups within the margin of each other),
-                     ``not_estimable`` (names of the groups without a published estimate, ``; `` between them).
+``fairness``         the same numbers by group: model ``logistic``, ``cox_age`` (``per_sd``), those of
+                     ``discrimination``, ``mean`` (raw), ``adjusted_mean`` (at common age, sex and body size),
+                     ``qc_pass`` (share of all studies with status ok; exposure and outcome ``""``). Besides one row a
+                     group there is one row a grouping with group ``max_gap`` and measure ``gap``: estimate = the
+                     largest difference between two estimable groups (of logs for ratios), minus_log10_p against the
+                     null of no gap (NaN for Uno's), q in its family; more columns: ``gap_groups`` (``"black - white"``),
+                     ``null_q95`` (95 % point of the null), ``margin``, ``equivalence_p`` (small: all groups within the
+                     margin of each other), ``not_estimable`` (names of the groups without a published estimate,
+                     ``; `` between them).
 
 ``example_tables()`` of :mod:`cmr_models.simulate.measured` makes inputs to try this on without any image.
 """

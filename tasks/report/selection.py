@@ -60,9 +60,8 @@ def gate_curve(rows: pd.DataFrame, minimum: int) -> pd.DataFrame:
 def group_panels(
     fairness: pd.DataFrame, model: str, pairs: list[tuple[str, str]]
 ) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Rows by group of one model for each of ``pairs``, ratios per SD, without the rows of gaps."""
-    wanted = (fairness["model"] == model) & (fairness["measure"] != "gap") & (fairness["scale"] != "per_unit")
-    rows = fairness[wanted]
+    """Rows by group of one model for each of ``pairs``, without the rows of gaps."""
+    rows = fairness[(fairness["model"] == model) & (fairness["measure"] != "gap")]
     found = [(pair, rows[(rows["exposure"] == pair[0]) & (rows["outcome"] == pair[1])]) for pair in pairs]
     return [(pair, of_pair) for pair, of_pair in found if len(of_pair)]
 

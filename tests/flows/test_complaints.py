@@ -31,3 +31,10 @@ def test_a_cohort_that_is_not_there_is_not_made(tmp_path: Path, command: str) ->
     assert result.exit_code == 2
     assert "there is no cohort at" in result.output
     assert not (tmp_path / "absent").exists()
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["segment", "--cohort", str(tmp_path), "--model", "nosuch"])
+    assert result.exit_code == 2
+    assert "model 'nosuch'" in result.output
+    assert "Traceback" not in result.output

@@ -101,6 +101,19 @@ def test_there_is_a_gap_for_every_grouping_and_it_names_who_is_not_in_it(finishe
     assert (gaps.loc[gaps["group_by"] == "ethnicity", "not_estimable"] != "").all()
 
 
+def test_adjusted_concordance_is_given_again_by_group_by_the_model_of_all(finished: Path) -> None:
+    tables = _tables(finished)
+    keys = ["exposure", "outcome", "model"]
+    overall = tables["discrimination"].set_index(keys)["estimate"]
+    rows = tables["fairness"][tables["fairness"]["model"].isin(["harrell_adjusted", "uno_adjusted"])]
+    again = rows[rows["group_by"] == "overall"].set_index(keys)["estimate"]
+    pd.testing.assert_series_equal(again, overall.reindex(again.index))
+    sexes = rows[(rows["group_by"] == "sex") & (rows["status"] == "ok") & (rows["measure"] == "concordance")]
+    assert set(sexes["model"]) == {"harrell_adjusted", "uno_adjusted"}
+    both = sexes.groupby(keys)["estimate"].agg(["min", "max", "size"])
+    assert (both.loc[both["size"] == 2, "min"] < both.loc[both["size"] == 2, "max"]).all()
+
+
 def test_a_second_run_does_nothing(finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (finished / "tables" / "estimates").iterdir()}
     assert associate(finished, _settings(finished))["status"] == "current"
