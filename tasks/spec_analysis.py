@@ -42,7 +42,7 @@ from tasks.spec_tables import SpecTables, input_files, read_tables
 from tasks.statistics import ONE_CURVE
 from tasks.store import Cohort, digest, digest_bytes, publish_bytes
 
-VERSION = 1
+VERSION = 2
 
 Stage = Literal["associate", "risk", "fairness"]
 STAGES: Mapping[Stage, tuple[str, ...]] = {
