@@ -32,7 +32,6 @@ MARGINS: Mapping[str, float] = {
     "adjusted_mean/lvef_pct": 2.0,
     "adjusted_mean/rvef_pct": 2.0,
     "harrell_phenotype": 0.05,
-    "harrell_adjusted": 0.05,
     "qc_pass": 0.02,
     "cox_age": 0.2231,
     "logistic": 0.2231,

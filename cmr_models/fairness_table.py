@@ -22,7 +22,8 @@ GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimab
 MAX_GAP = "max_gap"
 
 _RATIOS = ("odds_ratio", "hazard_ratio")
-_UNTESTED_GAPS = ("uno_adjusted",)  # Cochran's test does not hold its level: docs/adr/023
+_WITHOUT_GAPS = ("harrell_adjusted", "uno_adjusted")
+"""Adjusted scores order by age, sex and size, of which groups have unlike spreads: docs/adr/023."""
 _KEYS = ["exposure", "unit", "scale", "outcome", "model", "group_by"]
 _ADJUSTED_FOR = ("age_years", "sex", "height_cm", "weight_kg")
 
@@ -148,7 +149,7 @@ def _untested(values: dict[str, float]) -> dict[str, float]:
 
 def _gap_rows(masked: pd.DataFrame, people: pd.DataFrame, measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     rng = np.random.default_rng(spec.seed)
-    groups = masked[masked["group_by"] != "overall"]
+    groups = masked[(masked["group_by"] != "overall") & ~masked["model"].isin(_WITHOUT_GAPS)]
     by_means = _permuted(groups, people, measured, spec, rng)
     records = [
         _gap_row(dict(zip(_KEYS, key, strict=True)), rows, by_means, spec, rng)
@@ -183,14 +184,18 @@ def _gap_row(
             raise NotEstimableError("too_few_groups")
     except NotEstimableError as error:
         return {**row, **failed(error.reason)}
-    row |= {"estimate": gap.value, "gap_groups": f"{gap.high} - {gap.low}", "status": "ok"}
-    if about["model"] in _UNTESTED_GAPS:
-        return row
     margin = spec.margin_of(about["model"], about["exposure"])
     row["margin"] = margin
     if np.isfinite(margin) and (np.isfinite(values) & (errors > 0)).sum() >= 2:
         row["equivalence_p"] = equivalence_p(values, errors, margin)
-    return {**row, "minus_log10_p": gap.minus_log10_p, "null_q95": gap.null_q95}
+    return {
+        **row,
+        "estimate": gap.value,
+        "minus_log10_p": gap.minus_log10_p,
+        "gap_groups": f"{gap.high} - {gap.low}",
+        "null_q95": gap.null_q95,
+        "status": "ok",
+    }
 
 
 def _permuted(

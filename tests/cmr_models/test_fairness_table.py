@@ -1,4 +1,4 @@
-"""By group: adjusted scores are those of everybody; gaps are tested where a test holds its level."""
+"""By group: adjusted scores are those of everybody, and gaps are of what groups can be compared by."""
 
 from dataclasses import replace
 
@@ -71,24 +71,8 @@ def test_where_everybody_has_no_model_every_group_says_why(tables: tuple[pd.Data
     assert rows.loc[rows["model"] == "harrell_phenotype", "status"].eq("ok").all()
 
 
-def test_a_gap_of_unos_index_is_described_and_not_tested(fairness: pd.DataFrame) -> None:
-    gaps = fairness[fairness["group"] == "max_gap"].set_index(["model", "group_by"])
-    uno, harrell = gaps.loc[("uno_adjusted", "sex")], gaps.loc[("harrell_adjusted", "sex")]
-    assert uno["status"] == harrell["status"] == "ok"
-    untested = ["minus_log10_p", "null_q95", "q", "equivalence_p", "margin"]
-    assert pd.isna(uno[untested]).all()
-    assert pd.notna(harrell[untested]).all()
-
-
-def test_adjusted_concordance_shows_no_gap_between_groups_drawn_by_lot(
-    tables: tuple[pd.DataFrame, pd.DataFrame],
-) -> None:
-    people, outcomes = tables
-    rng = np.random.default_rng(4)
-    lots = {f"lot_{k}": rng.choice(["a", "b"], len(people)) for k in range(60)}
-    spec = replace(SPEC, group_by=tuple(lots), permutations=1)
-    drawn = people.assign(**{f"group {name}": labels for name, labels in lots.items()})
-    table = fairness_rows(drawn, outcomes, spec)
-    gaps = table[(table["group"] == "max_gap") & (table["model"] == "harrell_adjusted")]
-    assert gaps["status"].eq("ok").sum() == 60
-    assert (gaps["minus_log10_p"] > -np.log10(0.05)).mean() < 0.15
+def test_gaps_are_told_of_every_model_but_the_adjusted_scores(fairness: pd.DataFrame) -> None:
+    gaps = fairness[fairness["group"] == "max_gap"]
+    models = {"logistic", "cox_age", "harrell_phenotype", "mean", "adjusted_mean", "qc_pass"}
+    assert set(gaps["model"]) == models
+    assert gaps.loc[gaps["status"] == "ok", "q"].notna().all()
