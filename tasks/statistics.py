@@ -48,8 +48,9 @@ The tables:
                      ``discrimination``, ``mean`` (raw), ``adjusted_mean`` (at common age, sex and body size),
                      ``qc_pass`` (share of all studies with status ok; exposure and outcome ``""``). Besides one row a
                      group there is one row a grouping (but of adjusted scores) with group ``max_gap`` and measure
-                     ``gap``: estimate = the largest difference between two estimable groups (of logs for ratios), minus_log10_p against the
-                     null of no gap, q within its family; more columns: ``gap_groups`` (``"black - white"``),
+                     ``gap``: estimate = the largest difference between two estimable groups (of logs for ratios),
+                     minus_log10_p against the null of no gap, q within its family; more columns:
+                     ``gap_groups`` (``"black - white"``),
                      ``null_q95`` (95 % point of the null), ``margin``, ``equivalence_p`` (small: all groups within the
                      margin of each other), ``not_estimable`` (names of the groups without a published estimate,
                      ``; `` between them).
