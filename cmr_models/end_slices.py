@@ -23,6 +23,7 @@ _CLOSING_WALL_MM = 13.0
 """A healthy wall at end-systole; next to hypertrophic ones, drawn basal slices had 0.4 of theirs."""
 _FEWEST_SLICES = 5
 _CONTRACTED, _GROWN = 0.92, 1.02
+_LEFT = 0.15  # of a slice's full pool; in the real study some pixels of it came and went at end-systole
 _APICAL = 0.12
 """Share of the largest slice under which a right ventricle is an apex, whose area says little."""
 
@@ -66,7 +67,7 @@ def left_by_lv(lv_px: Areas, heart_px: Areas | None = None) -> Flags:
         return left
     reached = [k for k in _inwards(lv_px, cycle.base_first) if lv_px[cycle.full, k]]
     for k in reached[: cycle.n_slices // 3]:
-        left[:, k] = cycle.late & (lv_px[:, k] == 0)
+        left[:, k] = cycle.late & (lv_px[:, k] < _LEFT * lv_px[cycle.full, k])
     return left
 
 
