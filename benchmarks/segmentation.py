@@ -39,6 +39,7 @@ Row = dict[str, float | int | str]
 DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 _PHASES = 20
 _FEWEST_POINTS = 12
+_FEWEST_SLICES = 3  # of a phase's volume; a stray drawing of a third phase is none
 _LABELS = {"lv": LV, "myocardium": MYOCARDIUM, "rv": RV}
 _AUTOFD_LABELS = {LV: 1, MYOCARDIUM: 2, RV: 4}
 
@@ -212,8 +213,14 @@ def _one_patient(files: Sequence[Path], model: str, pixel_mm: float | None) -> R
     drawn_px = {t: int(sum(drawn[file].sum() for file in members)) for t, members in phases.items()}
     found_px = {t: int(sum(found[file].sum() for file in members)) for t, members in phases.items()}
     scores = [dice(found[file], drawn[file]) for file in files]
+    volumes = [
+        dice(*(np.stack([masks[file] for file in members]) for masks in (found, drawn)))
+        for members in phases.values()
+        if len(members) >= _FEWEST_SLICES
+    ]
     return {
         "images": len(files),
+        "lv_dice_of_volumes": float(np.mean(volumes)),
         "lv_dice": float(np.mean(scores)),
         "lv_dice_min": float(np.min(scores)),
         "ef_drawn_pct": _ef(drawn_px),
@@ -229,6 +236,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> Row:
         "images": int(sum(weights)),
         "lv_dice_of_images": float(np.average([row["lv_dice"] for row in rows], weights=weights)),
         "lv_dice_of_patients": float(np.mean([row["lv_dice"] for row in rows])),
+        "lv_dice_of_volumes": float(np.mean([row["lv_dice_of_volumes"] for row in rows])),
         "ef_mean_absolute_error": float(np.mean(np.abs(error))),
         "ef_mean_error": float(np.mean(error)),
     }
