@@ -44,13 +44,11 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     if centre is None:
         return stack.reshape(labels.shape)
     by_slice = pool.reshape(*labels.shape[:2], *pool.shape[1:])
-    walls = (part == MYOCARDIUM).reshape(by_slice.shape).sum(axis=(2, 3))
-    heart = (part != BACKGROUND).reshape(by_slice.shape).sum(axis=(2, 3))
-    chained = _chained(by_slice, walls.sum(axis=0), centre, reach_mm / pixel_mm)
-    area = chained.sum(axis=(2, 3))
-    atrial = atrial_slices(area, heart)
+    walls_px, heart_px = (_areas(mask, labels.shape) for mask in (part == MYOCARDIUM, part != BACKGROUND))
+    chained = _chained(by_slice, walls_px.sum(axis=0), centre, reach_mm / pixel_mm)
+    atrial = atrial_slices(chained.sum(axis=(2, 3)), heart_px)
     chained[:, atrial] = False
-    open_base = not_enclosed(chained.sum(axis=(2, 3)), walls, pixel_mm)
+    open_base = not_enclosed(chained.sum(axis=(2, 3)), walls_px, pixel_mm)
     chained[open_base] = False
     part[open_base.reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
     lv = _without_holes(chained.reshape(pool.shape))
@@ -62,8 +60,8 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
         mask = part == label
         part[mask & ~_large_and_near(mask, centre, reach / pixel_mm)] = BACKGROUND
     rv = part == RV
-    rv_px, lv_px = (mask.reshape(by_slice.shape).sum(axis=(2, 3)) for mask in (rv, lv))
-    beyond_valves = resting_rv(rv_px, lv_px, heart) | left_by_lv(lv_px, heart)
+    rv_px, lv_px = (_areas(mask, labels.shape) for mask in (rv, lv))
+    beyond_valves = resting_rv(rv_px, lv_px, heart_px) | left_by_lv(lv_px, heart_px)
     part[rv & beyond_valves.reshape(-1, 1, 1)] = BACKGROUND
     part[(part == LV) & ~lv] = BACKGROUND
     part[lv] = LV
@@ -77,6 +75,11 @@ def largest_pieces(labels: Labels) -> Labels:
         mask = stack == label
         stack[mask & ~_largest(mask)] = BACKGROUND
     return stack.reshape(labels.shape)
+
+
+def _areas(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """``(frame, slice)`` pixels of ``mask (frame * slice, row, col)``."""
+    return np.asarray(mask.sum(axis=(1, 2)).reshape(shape[:2]))
 
 
 def _occupied(stack: Labels) -> tuple[slice, slice]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 Areas = npt.NDArray[np.integer]
 Flags = npt.NDArray[np.bool_]
 
-_ENCLOSED = 0.4  # half, less a fifth for the thinner wall of the base
+_ENCLOSED = 0.4  # half, less a fifth for the thinner wall of the base: docs/adr/022
 _CLOSING_WALL_MM = 13.0
 """A healthy wall at end-systole; next to hypertrophic ones, drawn basal slices had 0.4 of theirs."""
 _FEWEST_SLICES = 5
