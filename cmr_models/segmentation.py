@@ -23,6 +23,7 @@ from cmr_models import zoo
 from cmr_models.components import largest_pieces, plausible_sax
 from cmr_models.contracts import LV, RV
 from cmr_models.localisation import coarse_view, heart_placement, spread_images, supposed_pixel_mm
+from cmr_models.memory_reuse import keep_freed_memory
 from cmr_models.placed_network import PlacedNetwork
 from cmr_models.placed_network import chosen_device as chosen_device  # where fine-tuning looks for it
 from cmr_models.preprocessing import Placement, cropped, image_window, standardised, uncropped
@@ -43,13 +44,16 @@ overlap, and overlap with the references of two other hospitals no smaller (`doc
 class Segmenter(PlacedNetwork):
     """A network ready to run: loaded once, used for many studies.
 
-    Batches are filled up to one size, so that an image's result does not depend on its neighbours.
+    Batches are filled up to one size, so that an image's result does not depend on its neighbours. On a processor the
+    process keeps the memory that it has freed (:mod:`cmr_models.memory_reuse`): a third more images a second.
     """
 
     TASK = "segment_sax"
 
     def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
         super().__init__(network, card, device, precision)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         fused = _fused(self.network)
         self.network = fused.to(self.device, self.precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
