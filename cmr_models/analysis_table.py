@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from cmr_models.contracts import CONDITIONS
 from cmr_models.groups import INTERSECTION, intersection, with_groups
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
@@ -15,16 +16,6 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "right_ventricle": ("rvedv_ml", "rvesv_ml", "rvsv_ml", "rvef_pct"),
     "rate_and_output": ("lvco_l_min", "heart_rate_bpm"),
 }
-DEATH = "death"
-CONDITIONS = (
-    "heart_failure",
-    "atrial_fibrillation",
-    "myocardial_infarction",
-    "diabetes",
-    "hypertension",
-    "cancer",
-    DEATH,
-)
 
 # Gaps that would not change a decision: 2 points of ejection fraction, 0.05 of concordance, 2 % of studies, a ratio
 # of 1.25 between two hazard or odds ratios (the bound used for bioequivalence).

@@ -12,6 +12,7 @@ import pandas as pd
 
 from cmr_models.association_delong import DeLong, delong
 from cmr_models.association_firth import FirthFit, fit_firth_logistic
+from cmr_models.association_multiplicity import benjamini_hochberg
 from cmr_models.association_scan import scan
 from cmr_models.covariates import complete_design, independent_columns, term_table
 from cmr_models.estimates import NotEstimableError
@@ -81,27 +82,6 @@ def fit_logistic(table: pd.DataFrame, *, outcome: str, covariates: Sequence[str]
     coef, se, log_likelihood = _fit_statsmodels(cases, standard)
     terms = term_table([str(name) for name in design], kept, coef, se, spread)
     return LogisticFit(terms, log_likelihood, len(table), int(cases.sum()))
-
-
-def benjamini_hochberg(minus_log10_p: npt.ArrayLike) -> Floats:
-    """Benjamini-Hochberg q of each test, from -log10 p so that no p underflows; NaN stays NaN and is not counted.
-
-    A q under the smallest positive float is that float, never 0.
-
-    Reference:
-        Benjamini & Hochberg 1995; monotone as R's ``p.adjust``.
-    """
-    scores = np.asarray(minus_log10_p, np.float64)
-    q = np.full(scores.shape, np.nan)
-    tested = np.flatnonzero(~np.isnan(scores))
-    if not len(tested):
-        return q
-    order = tested[np.argsort(scores[tested], kind="stable")]  # the largest p first
-    m = len(order)
-    rank = np.arange(m, 0, -1)
-    adjusted = np.maximum.accumulate(scores[order] + np.log10(rank / m))
-    q[order] = np.maximum(10.0 ** -np.clip(adjusted, 0, 400), np.finfo(float).tiny)
-    return q
 
 
 def _fit_statsmodels(cases: Floats, standard: Floats) -> tuple[Floats, Floats, float]:

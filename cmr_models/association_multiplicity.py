@@ -169,3 +169,24 @@ def empirical_null(coef: npt.ArrayLike, se: npt.ArrayLike) -> EmpiricalNull:
     found = optimize.minimize_scalar(lambda spread: profile(spread)[1], bounds=(0, widest), method="bounded")
     spread = float(found.x) if profile(float(found.x))[1] < profile(0.0)[1] else 0.0
     return EmpiricalNull(profile(spread)[0], spread * unit, len(b))
+
+
+def benjamini_hochberg(minus_log10_p: npt.ArrayLike) -> Floats:
+    """Benjamini-Hochberg q of each test, from -log10 p so that no p underflows; NaN stays NaN and is not counted.
+
+    A q under the smallest positive float is that float, never 0.
+
+    Reference:
+        Benjamini & Hochberg 1995; monotone as R's ``p.adjust``.
+    """
+    scores = np.asarray(minus_log10_p, np.float64)
+    q = np.full(scores.shape, np.nan)
+    tested = np.flatnonzero(~np.isnan(scores))
+    if not len(tested):
+        return q
+    order = tested[np.argsort(scores[tested], kind="stable")]  # the largest p first
+    m = len(order)
+    rank = np.arange(m, 0, -1)
+    adjusted = np.maximum.accumulate(scores[order] + np.log10(rank / m))
+    q[order] = np.maximum(10.0 ** -np.clip(adjusted, 0, 400), np.finfo(float).tiny)
+    return q

@@ -200,3 +200,17 @@ def prediction(
 def _per_slice(direction: npt.ArrayLike, n_slices: int) -> npt.NDArray[np.float64]:
     vectors = np.broadcast_to(np.asarray(direction, np.float64), (n_slices, 3))
     return np.ascontiguousarray(vectors)
+
+
+DEATH = "death"
+
+
+CONDITIONS = (
+    "heart_failure",
+    "atrial_fibrillation",
+    "myocardial_infarction",
+    "diabetes",
+    "hypertension",
+    "cancer",
+    DEATH,
+)

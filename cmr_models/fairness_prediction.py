@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis_table import DEATH, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis_table import AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.contracts import DEATH
 from cmr_models.estimates import NotEstimableError, tidy, unit_of
 from cmr_models.fairness_audit import MAX_GAP, audit
 from cmr_models.fairness_metrics import (

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
 Vector = npt.NDArray[np.float64]
 
@@ -107,3 +108,23 @@ def common_point(normals: npt.ArrayLike, offsets_mm: npt.ArrayLike) -> tuple[Vec
     matrix, right = np.asarray(normals, np.float64), np.asarray(offsets_mm, np.float64)
     point: Vector = np.asarray(np.linalg.lstsq(matrix, right, rcond=None)[0], np.float64)
     return point, float(np.abs(matrix @ point - right).max())
+
+
+def plane_offset_mm(view: xr.Dataset, image_shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Where each plane's centre lies along the stack's mean normal.
+
+    Args:
+        view: geometry of a cine view; ``position_mm``, ``row_dir``, ``col_dir`` (slice, xyz) and ``pixel_mm``.
+        image_shape: rows and columns.
+
+    Returns:
+        ``(slice,)`` mm.
+    """
+    row_dir, col_dir = view["row_dir"].values, view["col_dir"].values
+    row_mm, col_mm = (float(spacing) for spacing in view["pixel_mm"].values)
+    places = zip(view["position_mm"].values, row_dir, col_dir, strict=True)
+    centre_mm = np.stack([centre(*place, (row_mm, col_mm), image_shape) for place in places])
+    normals = np.cross(row_dir, col_dir)
+    normals *= np.where(normals @ normals[0] < 0, -1.0, 1.0)[:, None]  # a plane may be stored flipped
+    offsets: npt.NDArray[np.float64] = centre_mm @ unit(normals.mean(axis=0))
+    return offsets

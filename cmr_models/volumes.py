@@ -7,31 +7,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV
-from cmr_models.geometry import centre, unit
+from cmr_models.geometry import plane_offset_mm
 from cmr_models.reasons import StudyRejected
 
 VOLUME_LABELS = {"lv_ml": LV, "myocardium_ml": MYOCARDIUM, "rv_ml": RV}
 AREA_LABELS = {"la_cm2": LA, "ra_cm2": RA}
-
-
-def plane_offset_mm(view: xr.Dataset, image_shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Where each plane's centre lies along the stack's mean normal.
-
-    Args:
-        view: geometry of a cine view; ``position_mm``, ``row_dir``, ``col_dir`` (slice, xyz) and ``pixel_mm``.
-        image_shape: rows and columns.
-
-    Returns:
-        ``(slice,)`` mm.
-    """
-    row_dir, col_dir = view["row_dir"].values, view["col_dir"].values
-    row_mm, col_mm = (float(spacing) for spacing in view["pixel_mm"].values)
-    places = zip(view["position_mm"].values, row_dir, col_dir, strict=True)
-    centre_mm = np.stack([centre(*place, (row_mm, col_mm), image_shape) for place in places])
-    normals = np.cross(row_dir, col_dir)
-    normals *= np.where(normals @ normals[0] < 0, -1.0, 1.0)[:, None]  # a plane may be stored flipped
-    offsets: npt.NDArray[np.float64] = centre_mm @ unit(normals.mean(axis=0))
-    return offsets
 
 
 def plane_weight_mm(offset_mm: npt.ArrayLike, slice_mm: float) -> npt.NDArray[np.float64]:

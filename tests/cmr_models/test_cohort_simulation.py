@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr_models.analysis_table import CONDITIONS
+from cmr_models.contracts import CONDITIONS
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort
 from cmr_models.simulate.measured import measured_phenotypes
 from cmr_models.simulate.planted import TRUE_PHENOTYPES, CohortSettings, GroupGap

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr_models.association import benjamini_hochberg, fit_firth_logistic, scan
+from cmr_models.association import fit_firth_logistic, scan
+from cmr_models.association_multiplicity import benjamini_hochberg
 from cmr_models.estimates import minus_log10_p, minus_log10_p_t
 
 with warnings.catch_warnings():
