@@ -38,7 +38,7 @@ from cmr_models.contracts import cine_study, cine_view
 from cmr_models.memory_reuse import give_back_freed_memory, keep_freed_memory, share_one_arena
 from cmr_models.nets import build
 from cmr_models.nets.vit import ChannelNorm
-from cmr_models.scan import Scan
+from cmr_models.views.view_images import Scan
 from tasks import store
 from tasks.ledger import Entry, Outcome
 from tasks.segmentation import SegmentSettings, model_name, segment_units, segment_with

@@ -22,7 +22,7 @@ from cmr_models.grid import Array, Grid
 from cmr_models.nets.heatmap import published_coordinates, soft_argmax
 from cmr_models.nets.windows import window_starts
 from cmr_models.reasons import StudyRejected
-from cmr_models.scan import Scan
+from cmr_models.views.view_images import Scan
 
 Images = dict[str, npt.NDArray[np.float32]]
 Tokens = Literal["mean", "all"]

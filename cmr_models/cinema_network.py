@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from cmr_models import grid, placement, zoo
 from cmr_models.grid import Grid
-from cmr_models.heart_box import Middle
 from cmr_models.memory_reuse import keep_freed_memory
 from cmr_models.nets.convunetr import ConvUNetR, UpPath
 from cmr_models.nets.on_processor import take_shorter_ways
 from cmr_models.nets.vit import ChannelNorm
 from cmr_models.placed_network import PlacedNetwork
-from cmr_models.scan import Scan
+from cmr_models.views.heart_location import Middle
+from cmr_models.views.view_images import Scan
 
 _LEAVES = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.LayerNorm)
 _FULL_PRECISION = re.compile(r"pred_head_dict\..*|dec_image_conv_block_dict\.\w+\.(conv1|shortcut)")

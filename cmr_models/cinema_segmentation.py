@@ -16,7 +16,7 @@ from cmr_models import grid
 from cmr_models.cinema_network import CinemaNetwork
 from cmr_models.grid import Grid
 from cmr_models.nets.windows import window_starts
-from cmr_models.scan import Scan
+from cmr_models.views.view_images import Scan
 
 Padding = Literal["black", "masked"]
 

@@ -12,9 +12,9 @@ import xarray as xr
 
 from cmr_models import quality
 from cmr_models.cardiac_cycle import find_cycle
-from cmr_models.geometry import plane_offset_mm
 from cmr_models.phenotypes import Value, evaluate
 from cmr_models.reasons import Missing, StudyRejected
+from cmr_models.views.geometry import plane_offset_mm
 from cmr_models.volumes import area_curves, volume_curves
 
 Labels = npt.NDArray[np.uint8]

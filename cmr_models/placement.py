@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from cmr_models import grid
 from cmr_models.grid import Grid
-from cmr_models.heart_box import Locate, Middle, heart_middle
 from cmr_models.reasons import StudyRejected
-from cmr_models.scan import Scan
 from cmr_models.segmentation import shared_segmenter
+from cmr_models.views.heart_location import Locate, Middle, heart_middle
+from cmr_models.views.view_images import Scan
 
 _LOCATED_BY = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
 _MIN_GAP_MM = 0.1

@@ -27,7 +27,7 @@ from cmr_models.memory_reuse import keep_freed_memory
 from cmr_models.placed_network import PlacedNetwork
 from cmr_models.placed_network import chosen_device as chosen_device  # where fine-tuning looks for it
 from cmr_models.preprocessing import Placement, cropped, image_window, standardised, uncropped
-from cmr_models.scan import Scan
+from cmr_models.views.view_images import Scan
 
 PixelSize = float | tuple[float, float] | None
 

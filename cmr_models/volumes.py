@@ -7,8 +7,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV
-from cmr_models.geometry import plane_offset_mm
 from cmr_models.reasons import StudyRejected
+from cmr_models.views.geometry import plane_offset_mm
 
 VOLUME_LABELS = {"lv_ml": LV, "myocardium_ml": MYOCARDIUM, "rv_ml": RV}
 AREA_LABELS = {"la_cm2": LA, "ra_cm2": RA}

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.series_kind import LONGEST_CYCLE_MS
+from cmr_models.views.series_kind import LONGEST_CYCLE_MS
 from tasks.dicom import Image
 from tasks.planes import clock_ms
 

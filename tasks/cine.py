@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from cmr_models import series_kind
 from cmr_models.reasons import StudyRejected
-from cmr_models.series_kind import is_first_pass
-from cmr_models.views import Views, recognise
+from cmr_models.views import series_kind
+from cmr_models.views.recognition import Views, recognise
+from cmr_models.views.series_kind import is_first_pass
 from tasks.dicom import Image
 from tasks.perfusion_series import perfusion_views
 from tasks.planes import PlaneImages, motion, planes_of

@@ -24,9 +24,9 @@ import pandas as pd
 from cmr_models import grid
 from cmr_models.cinema_answers import Phases
 from cmr_models.grid import Grid
-from cmr_models.heart_box import Middle
 from cmr_models.placement import around_heart, scan_middle
-from cmr_models.scan import Scan
+from cmr_models.views.heart_location import Middle
+from cmr_models.views.view_images import Scan
 from tasks import store
 from tasks.finetuning import Sample
 from tasks.finetuning_settings import FinetuningSettings

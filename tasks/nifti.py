@@ -17,12 +17,12 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from cmr_models import geometry
 from cmr_models.contracts import cine_view
-from cmr_models.geometry import Vector
 from cmr_models.reasons import StudyRejected
-from cmr_models.series_kind import LONGEST_CYCLE_MS, SHORTEST_CYCLE_MS
-from cmr_models.views import TYPICAL_AXIS
+from cmr_models.views import geometry
+from cmr_models.views.geometry import Vector
+from cmr_models.views.recognition import TYPICAL_AXIS
+from cmr_models.views.series_kind import LONGEST_CYCLE_MS, SHORTEST_CYCLE_MS
 from tasks.nifti_names import parse_name
 
 _RAS_TO_LPS: Final = np.diag([-1.0, -1.0, 1.0])

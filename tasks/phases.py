@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.series_kind import is_plausible_cycle
+from cmr_models.views.series_kind import is_plausible_cycle
 
 IRREGULAR_FRACTION = 0.10
 """Frame intervals that differ more than this from their median are irregular."""

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models import geometry, series_kind
-from cmr_models.long_axis import MOTION_STEP
-from cmr_models.plane import Plane
-from cmr_models.series_kind import SeriesFacts
+from cmr_models.views import geometry, series_kind
+from cmr_models.views.long_axis import MOTION_STEP
+from cmr_models.views.plane import Plane
+from cmr_models.views.series_kind import SeriesFacts
 from tasks.dicom import Image
 from tasks.phases import Cycle, Timing, order, without_repeats
 

@@ -21,7 +21,7 @@ from cmr_models.cinema_network import CinemaNetwork
 from cmr_models.long_axis_function import long_axis_function
 from cmr_models.model_card import ModelCard
 from cmr_models.reasons import Missing, StudyRejected
-from cmr_models.scan import Scan
+from cmr_models.views.view_images import Scan
 from tasks import shards, store
 from tasks.ledger import Entry, Outcome
 from tasks.segmentation import judgeable, model_name, read_views

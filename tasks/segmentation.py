@@ -19,8 +19,8 @@ from cmr_models import zoo
 from cmr_models.cinema_segmentation import CinemaSegmenter, Padding
 from cmr_models.contracts import LABEL_NAMES, REFERENCE_VARIABLES, prediction
 from cmr_models.reasons import TRANSIENT, StudyRejected
-from cmr_models.scan import Scan, scan_of
 from cmr_models.segmentation import Segmenter
+from cmr_models.views.view_images import Scan, scan_of
 from tasks import shards, store
 from tasks.assembly_line import Finished, Job, Stack, Throughput, run_line
 from tasks.ledger import Entry, Outcome, Status

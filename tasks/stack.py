@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from cmr_models import geometry
 from cmr_models.contracts import cine_view
-from cmr_models.geometry import Vector
-from cmr_models.plane import Plane
+from cmr_models.views import geometry
+from cmr_models.views.geometry import Vector
+from cmr_models.views.plane import Plane
 from tasks.phases import Cycle, resample
 from tasks.planes import PlaneImages
 

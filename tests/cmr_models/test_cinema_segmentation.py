@@ -14,10 +14,10 @@ from cmr_models import grid, zoo
 from cmr_models.cinema_network import CinemaNetwork
 from cmr_models.cinema_segmentation import CinemaSegmenter, _joined
 from cmr_models.contracts import cine_view
-from cmr_models.heart_box import crossing_px, heart_middle, moving_px
 from cmr_models.nets import build
 from cmr_models.reasons import StudyRejected
-from cmr_models.scan import Scan
+from cmr_models.views.heart_location import crossing_px, heart_middle, moving_px
+from cmr_models.views.view_images import Scan
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from cmr_models.series_kind import SeriesFacts, exclusion
+from cmr_models.views.series_kind import SeriesFacts, exclusion
 
 _CINE = {"image_type": ("ORIGINAL", "PRIMARY", "M"), "n_frames": 25, "trigger_span_ms": 840.0, "cycle_ms": 875.0}
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cmr_models import geometry
-from cmr_models.plane import Plane
 from cmr_models.simulate import Heart, ImagingSettings, sample_traits
 from cmr_models.simulate.planes import lax_plane, sax_planes
-from cmr_models.views import TYPICAL_AXIS, recognise
+from cmr_models.views import geometry
+from cmr_models.views.plane import Plane
+from cmr_models.views.recognition import TYPICAL_AXIS, recognise
 
 AXIS = np.array([0.477, -0.619, -0.624])
 LEFT, UP = geometry.perpendicular_basis(AXIS, [1, 0, 0])

@@ -13,7 +13,7 @@ from cmr_models import zoo
 from cmr_models.cinema_answers import Phases, landmarks
 from cmr_models.cinema_network import CinemaNetwork
 from cmr_models.contracts import cine_study, cine_view
-from cmr_models.scan import Scan
+from cmr_models.views.view_images import Scan
 from flows.cli import main
 from tasks import prediction, store
 from tasks.ledger import Outcome, open_ledger

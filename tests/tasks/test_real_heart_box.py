@@ -11,9 +11,9 @@ from PIL import Image
 
 from cmr_models import grid
 from cmr_models.grid import Grid
-from cmr_models.heart_box import heart_middle
 from cmr_models.placement import locator
-from cmr_models.scan import scan_of
+from cmr_models.views.heart_location import heart_middle
+from cmr_models.views.view_images import scan_of
 from tasks.conversion import convert_study
 from tasks.sources import inventory
 from tasks.store import Cohort, load_tree

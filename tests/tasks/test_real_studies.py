@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cmr_models import geometry
+from cmr_models.views import geometry
 from tasks.conversion import convert_study
 from tasks.ledger import Outcome
 from tasks.sources import inventory

@@ -2,7 +2,7 @@
 
 The stack is the largest family of parallel planes. Its normal is the heart's long axis; base and apex are
 told apart by the body (the apex points left, forward and down). The long-axis planes are told apart in
-:mod:`cmr_models.long_axis`. Descriptions only settle what geometry leaves open.
+:mod:`cmr_models.views.long_axis`. Descriptions only settle what geometry leaves open.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cmr_models import geometry, long_axis
-from cmr_models.geometry import Vector
-from cmr_models.long_axis import MotionMap
-from cmr_models.plane import Plane
+from cmr_models.views import geometry, long_axis
+from cmr_models.views.geometry import Vector
+from cmr_models.views.long_axis import MotionMap
+from cmr_models.views.plane import Plane
 
 __all__ = ["TYPICAL_AXIS", "Plane", "Views", "recognise"]
 
@@ -52,9 +52,9 @@ def recognise(planes: Sequence[Plane], motion: MotionMap | None = None) -> Views
     """Views among the cine planes of one study.
 
     Args:
-        planes: cines only (see :mod:`cmr_models.series_kind`), in any order.
+        planes: cines only (see :mod:`cmr_models.views.series_kind`), in any order.
         motion: plane number -> ``(row, col)`` spread of its pixels over the cycle, on every
-            :data:`cmr_models.long_axis.MOTION_STEP`-th pixel. It shows on which side the right ventricle lies.
+            :data:`cmr_models.views.long_axis.MOTION_STEP`-th pixel. It shows on which side the right ventricle lies.
 
     Returns:
         A view for every plane that has one, and a reason for every plane that has none.

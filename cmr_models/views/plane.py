@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from cmr_models import geometry
-from cmr_models.geometry import Vector
+from cmr_models.views import geometry
+from cmr_models.views.geometry import Vector
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy.typing as npt
 import xarray as xr
 
-from cmr_models.geometry import plane_offset_mm
-from cmr_models.heart_box import crossing_px
+from cmr_models.views.geometry import plane_offset_mm
+from cmr_models.views.heart_location import crossing_px
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import ndimage
 
-from cmr_models import geometry
-from cmr_models.geometry import Vector
+from cmr_models.views import geometry
+from cmr_models.views.geometry import Vector
 
 Method = Literal["network", "crossing", "motion", "middle"]
 Locate = Callable[[npt.NDArray[np.generic], tuple[float, float]], tuple[tuple[float, float], float]]

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models import geometry
-from cmr_models.geometry import Vector
-from cmr_models.plane import Plane
+from cmr_models.views import geometry
+from cmr_models.views.geometry import Vector
+from cmr_models.views.plane import Plane
 
 MotionMap = Callable[[int], npt.NDArray[np.floating]]
 
@@ -89,7 +89,7 @@ def tell_apart(
         candidates: those outside the stack.
         stack: the short-axis planes from base to apex; may be empty.
         axis: ``(3,)`` unit vector from base to apex.
-        motion: see :func:`cmr_models.views.recognise`.
+        motion: see :func:`cmr_models.views.recognition.recognise`.
 
     Returns:
         View -> plane, and the planes that repeat one of them.
