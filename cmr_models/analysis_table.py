@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.contracts import CONDITIONS
-from cmr_models.groups import INTERSECTION, intersection, with_groups
+from cmr_models.estimates.groups import INTERSECTION, intersection, with_groups
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "left_ventricle": ("lvedv_ml", "lvesv_ml", "lvsv_ml", "lvef_pct", "lvm_g"),

@@ -14,8 +14,8 @@ from cmr_models.association_delong import DeLong, delong
 from cmr_models.association_firth import FirthFit, fit_firth_logistic
 from cmr_models.association_multiplicity import benjamini_hochberg
 from cmr_models.association_scan import scan
-from cmr_models.covariates import complete_design, independent_columns, term_table
 from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates.design_matrix import complete_design, independent_columns, term_table
 
 __all__ = [
     "DeLong",

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from cmr_models.covariates import numbers
 from cmr_models.estimates import NotEstimableError, minus_log10_p
+from cmr_models.estimates.design_matrix import numbers
 
 Floats = npt.NDArray[np.float64]
 

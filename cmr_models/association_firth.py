@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
-from cmr_models.covariates import check_sizes, independent_columns, numbers, orthogonal_basis, standardise
 from cmr_models.estimates import NotEstimableError, minus_log10_p_chi2
+from cmr_models.estimates.design_matrix import check_sizes, independent_columns, numbers, orthogonal_basis, standardise
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

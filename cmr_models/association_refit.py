@@ -11,8 +11,8 @@ import pandas as pd
 from scipy import optimize, stats
 
 from cmr_models.association_firth import fit_firth_logistic
-from cmr_models.covariates import independent_columns
 from cmr_models.estimates import NotEstimableError, minus_log10_p_chi2
+from cmr_models.estimates.design_matrix import independent_columns
 from cmr_models.survival.cox import fit_cox
 
 Floats = npt.NDArray[np.float64]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.association_scan_cox import CoxScores, check_times, score_times
-from cmr_models.covariates import check_sizes, numbers
 from cmr_models.estimates import minus_log10_p, minus_log10_p_t
+from cmr_models.estimates.design_matrix import check_sizes, numbers
 
 Floats = npt.NDArray[np.float64]
 Table = npt.ArrayLike | pd.DataFrame

@@ -11,7 +11,7 @@ import pandas as pd
 from cmr_models.analysis_table import AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.disclosure import SUPPRESSED, mask_curve, round_counts
 from cmr_models.estimates import failed, tidy, unit_of
-from cmr_models.groups import quantile_group
+from cmr_models.estimates.groups import quantile_group
 from cmr_models.survival import kaplan_meier
 
 CURVE_COLUMNS = ("years", "n_at_risk")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.estimates import VALUE_COLUMNS
-from cmr_models.groups import INTERSECTION
+from cmr_models.estimates.groups import INTERSECTION
 
 Bools = npt.NDArray[np.bool_]
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from cmr_models.disclosure import SUPPRESSED, mask_curve, mask_small_cells, round_counts
 from cmr_models.estimates import VALUE_COLUMNS
-from cmr_models.proportions import wilson_interval
+from cmr_models.estimates.proportions import wilson_interval
 
 Bools = npt.NDArray[np.bool_]
 

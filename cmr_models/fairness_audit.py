@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.estimates import NotEstimableError, failed
+from cmr_models.estimates.groups import INTERSECTION, intersection
 from cmr_models.fairness import Gap, disaggregated_rows, equivalence_p, max_gap
 from cmr_models.fairness_metrics import Metric
-from cmr_models.groups import INTERSECTION, intersection
 
 Floats = npt.NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from scipy import stats
 
 from cmr_models.association import delong, fit_logistic
 from cmr_models.estimates import NotEstimableError, bootstrap_interval, wald, wald_concordance
-from cmr_models.proportions import wilson_interval
+from cmr_models.estimates.proportions import wilson_interval
 from cmr_models.survival import concordance, fit_cox
 
 Metric = Callable[[pd.DataFrame], Mapping[str, Any]]

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.covariates import numbers
-from cmr_models.groups import labels
+from cmr_models.estimates.design_matrix import numbers
+from cmr_models.estimates.groups import labels
 from cmr_models.survival.observed import check_events
 from cmr_models.survival.ordered_pairs import sum_pairs
 

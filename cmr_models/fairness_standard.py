@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.covariates import complete_design, independent_columns, standardise
 from cmr_models.estimates import NotEstimableError, bootstrap_interval
-from cmr_models.groups import labels
+from cmr_models.estimates.design_matrix import complete_design, independent_columns, standardise
+from cmr_models.estimates.groups import labels
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis_table import AnalysisSpec, complete_rows
-from cmr_models.covariates import design_columns, independent_columns
 from cmr_models.disclosure import mask_small_cells
 from cmr_models.estimates import NotEstimableError, failed, tidy, unit_of, wald
+from cmr_models.estimates.design_matrix import design_columns, independent_columns
+from cmr_models.estimates.groups import INTERSECTION
+from cmr_models.estimates.proportions import wilson_interval
 from cmr_models.estimation import association_rows, discrimination_rows, hazard_rows, with_q
 from cmr_models.fairness import Gap, disaggregated_rows, equivalence_p, max_gap, permutation_gaps
-from cmr_models.groups import INTERSECTION
-from cmr_models.proportions import wilson_interval
 
 GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimable")
 MAX_GAP = "max_gap"

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from cmr_models.covariates import design_columns, independent_columns
 from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates.design_matrix import design_columns, independent_columns
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.association import fit_logistic
-from cmr_models.covariates import design_columns
 from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates.design_matrix import design_columns
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from cmr_models.groups import age_band
+from cmr_models.estimates.groups import age_band
 from tasks import reference_table
 from tasks.ledger import Ledger
 from tasks.store import Cohort

@@ -23,8 +23,8 @@ from benchmarks.demonstrations import cinema, risk_page
 from benchmarks.demonstrations.imaged_people import VOLUMES, components, image_volumes, images_of
 from cmr_models.analysis_table import analysis_outcome, at_risk_rows
 from cmr_models.association import fit_logistic
-from cmr_models.covariates import complete_design
 from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates.design_matrix import complete_design
 from cmr_models.fairness import disaggregate, max_gap
 from cmr_models.fairness_metrics import Metric, area_under_curve, concordance_index
 from cmr_models.prediction import person_folds, validate_nested

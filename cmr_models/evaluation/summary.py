@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.estimates.groups import labels as group_labels
 from cmr_models.evaluation import classes as by_class
 from cmr_models.evaluation.agreement import (
     Estimate,
@@ -25,7 +26,6 @@ from cmr_models.evaluation.agreement import (
     resampled,
     root_mean_square_error,
 )
-from cmr_models.groups import labels as group_labels
 
 COLUMNS: Final = (
     "measure", "of", "view", "phase", "unit", "group_by", "group", "value", "ci_low", "ci_high", "sd", "n", "n_missing",

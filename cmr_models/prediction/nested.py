@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from cmr_models.covariates import check_columns, complete_design, numbers
 from cmr_models.estimates import NotEstimableError, minus_log10_p
+from cmr_models.estimates.design_matrix import check_columns, complete_design, numbers
 from cmr_models.prediction.calibration import calibration
 from cmr_models.prediction.compare import Comparison, compare_auc, compare_brier
 from cmr_models.prediction.folds import person_folds

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.covariates import numbers
 from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates.design_matrix import numbers
 from cmr_models.survival.censoring import CensoringCurve, censoring_curve
 from cmr_models.survival.kaplan_meier import kaplan_meier
 from cmr_models.survival.observed import check_events, refuse_negative

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cmr_models.covariates import numbers
+from cmr_models.estimates.design_matrix import numbers
 from cmr_models.survival.competing import check_causes
 from cmr_models.survival.cox import CoxFit, fit_cox
 from cmr_models.survival.fine_gray import FineGrayFit, fit_fine_gray

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.covariates import numbers
 from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates.design_matrix import numbers
 from cmr_models.survival.observed import refuse_negative
 
 Floats = npt.NDArray[np.float64]

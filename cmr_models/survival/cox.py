@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from cmr_models.covariates import (
+from cmr_models.estimates import Z95, NotEstimableError, minus_log10_p
+from cmr_models.estimates.design_matrix import (
     Standard,
     check_columns,
     complete_design,
@@ -20,7 +21,6 @@ from cmr_models.covariates import (
     standard_columns,
     term_table,
 )
-from cmr_models.estimates import Z95, NotEstimableError, minus_log10_p
 from cmr_models.survival.newton import Maximum, maximise
 from cmr_models.survival.observed import refuse_negative
 from cmr_models.survival.partial_likelihood import PartialLikelihood

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from cmr_models.covariates import is_infinite, term_table
 from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates.design_matrix import is_infinite, term_table
 from cmr_models.survival.newton import Slope, maximise
 from cmr_models.survival.observed import check_events, refuse_negative
 from cmr_models.survival.partial_likelihood import PartialLikelihood

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from cmr_models.covariates import (
+from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates.design_matrix import (
     Standard,
     check_columns,
     complete_design,
@@ -23,7 +24,6 @@ from cmr_models.covariates import (
     standard_columns,
     term_table,
 )
-from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.competing import check_causes
 from cmr_models.survival.newton import Maximum, Slope, maximise
 

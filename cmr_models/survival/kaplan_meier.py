@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from cmr_models.covariates import numbers
+from cmr_models.estimates.design_matrix import numbers
 from cmr_models.survival.observed import check_events, refuse_negative
 
 Floats = npt.NDArray[np.float64]

@@ -71,7 +71,7 @@ def maximise(
         derivatives: of the coefficients.
         n_terms: p.
         basis: ``(p, p)``; steps are taken in coordinates of which it makes the coefficients, such as those of
-            :func:`cmr_models.covariates.orthogonal_basis` where columns nearly depend on each other.
+            :func:`cmr_models.estimates.design_matrix.orthogonal_basis` where columns nearly depend on each other.
         guess: ``(p, p)`` something close to the information, for the first steps.
 
     Raises:

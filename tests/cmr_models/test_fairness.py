@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from cmr_models.estimates import NotEstimableError
+from cmr_models.estimates.groups import age_band, bmi_class, quantile_group
 from cmr_models.fairness import disaggregate, equivalence_p, max_gap, permutation_gaps
-from cmr_models.groups import age_band, bmi_class, quantile_group
 
 
 def _true_positive_rate(rows: pd.DataFrame) -> dict[str, float]:

@@ -64,7 +64,7 @@ class NotEstimableError(ValueError):
 
     def __init__(self, reason: str, detail: str = "") -> None:
         if reason not in NOT_ESTIMABLE:
-            raise KeyError(f"unknown reason {reason!r}; add it to cmr_models/estimates.py")
+            raise KeyError(f"unknown reason {reason!r}; add it to cmr_models/estimates/table.py")
         super().__init__(f"{reason}: {NOT_ESTIMABLE[reason]} {detail}".strip())
         self.reason = reason
         self.detail = detail

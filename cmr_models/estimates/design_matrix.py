@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.estimates import Z95, minus_log10_p
+from cmr_models.estimates.table import Z95, minus_log10_p
 
 Floats = npt.NDArray[np.float64]
 
