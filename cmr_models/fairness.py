@@ -13,7 +13,7 @@ from scipy import stats
 from cmr_models.estimates import NotEstimableError, failed, minus_log10_p_chi2
 from cmr_models.estimates.design_matrix import check_columns
 from cmr_models.estimates.groups import INTERSECTION, intersection
-from cmr_models.survival.observed import check_events
+from cmr_models.survival.checks import check_events
 
 Floats = npt.NDArray[np.float64]
 

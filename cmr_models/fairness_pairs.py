@@ -8,7 +8,7 @@ import pandas as pd
 
 from cmr_models.estimates.design_matrix import numbers
 from cmr_models.estimates.groups import labels
-from cmr_models.survival.observed import check_events
+from cmr_models.survival.checks import check_events
 from cmr_models.survival.ordered_pairs import sum_pairs
 
 Floats = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from cmr_models.estimates import NotEstimableError, minus_log10_p_chi2
 from cmr_models.prediction.horizon import Bools, Floats, check_risk, check_times
 from cmr_models.survival.baseline import predict_risk
 from cmr_models.survival.cox import fit_cox
-from cmr_models.survival.kaplan_meier import kaplan_meier
+from cmr_models.survival.product_limit import kaplan_meier
 from cmr_models.survival.splines import default_knots, restricted_cubic
 
 _Z95 = float(stats.norm.ppf(0.975))

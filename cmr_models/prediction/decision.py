@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.prediction.horizon import check_risk, check_times
-from cmr_models.survival.kaplan_meier import kaplan_meier
+from cmr_models.survival.product_limit import kaplan_meier
 
 
 def decision_curve(

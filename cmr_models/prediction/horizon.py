@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival.censoring import CensoringCurve, censoring_curve
-from cmr_models.survival.observed import check_events, refuse_negative
+from cmr_models.survival.checks import check_events, refuse_negative
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

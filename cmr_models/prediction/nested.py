@@ -19,8 +19,8 @@ from cmr_models.prediction.folds import person_folds
 from cmr_models.prediction.learners import LEARNERS, PENALTIES, Learner, Times, fit_ridge
 from cmr_models.prediction.time_auc import time_auc
 from cmr_models.survival.brier_score import brier
+from cmr_models.survival.checks import check_events, refuse_negative
 from cmr_models.survival.discrimination import Concordance, concordance
-from cmr_models.survival.observed import check_events, refuse_negative
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]

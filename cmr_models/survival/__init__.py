@@ -1,20 +1,20 @@
 """Time to event: regression, discrimination and curves."""
 
+from cmr_models.survival.aalen_johansen import CumulativeIncidence, cumulative_incidence
 from cmr_models.survival.baseline import baseline_hazard, linear_predictor, predict_risk, predict_survival
 from cmr_models.survival.brier_score import BrierScore, brier
 from cmr_models.survival.cause_pair import CausePair, fit_cause_pair
 from cmr_models.survival.cox import CoxFit, fit_cox
-from cmr_models.survival.cumulative_incidence import CumulativeIncidence, cumulative_incidence
 from cmr_models.survival.discrimination import Concordance, concordance
 from cmr_models.survival.federated import CoxSite, FederatedCox, fit_federated_cox
 from cmr_models.survival.fine_gray import FineGrayFit, fit_fine_gray
 from cmr_models.survival.gray import CurveTest, gray_test
 from cmr_models.survival.interaction import Interaction, fit_interaction
-from cmr_models.survival.kaplan_meier import KaplanMeier, kaplan_meier
-from cmr_models.survival.log_rank import log_rank
+from cmr_models.survival.log_rank_test import log_rank
 from cmr_models.survival.penalised import Path, lasso_path, ridge_path
+from cmr_models.survival.product_limit import KaplanMeier, kaplan_meier
 from cmr_models.survival.proportional_hazards import check_proportional_hazards
-from cmr_models.survival.restricted_mean import (
+from cmr_models.survival.restricted_mean_time import (
     RestrictedMean,
     RestrictedMeanDifference,
     restricted_mean,

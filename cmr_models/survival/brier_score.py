@@ -11,8 +11,8 @@ import pandas as pd
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import numbers
 from cmr_models.survival.censoring import CensoringCurve, censoring_curve
-from cmr_models.survival.kaplan_meier import kaplan_meier
-from cmr_models.survival.observed import check_events, refuse_negative
+from cmr_models.survival.checks import check_events, refuse_negative
+from cmr_models.survival.product_limit import kaplan_meier
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import numbers
-from cmr_models.survival.observed import refuse_negative
+from cmr_models.survival.checks import refuse_negative
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]

@@ -21,8 +21,8 @@ from cmr_models.estimates.design_matrix import (
     standard_columns,
     term_table,
 )
+from cmr_models.survival.checks import refuse_negative
 from cmr_models.survival.newton import Maximum, maximise
-from cmr_models.survival.observed import refuse_negative
 from cmr_models.survival.partial_likelihood import PartialLikelihood
 from cmr_models.survival.risk_sets import Ties, make_risk_sets
 

@@ -12,7 +12,7 @@ import pandas as pd
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import numbers
 from cmr_models.survival.censoring import censoring_curve
-from cmr_models.survival.observed import check_events, refuse_negative
+from cmr_models.survival.checks import check_events, refuse_negative
 from cmr_models.survival.ordered_pairs import PairSums, sum_pairs
 
 Floats = npt.NDArray[np.float64]

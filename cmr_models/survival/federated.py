@@ -16,8 +16,8 @@ from scipy import special
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import is_infinite, term_table
+from cmr_models.survival.checks import check_events, refuse_negative
 from cmr_models.survival.newton import Slope, maximise
-from cmr_models.survival.observed import check_events, refuse_negative
 from cmr_models.survival.partial_likelihood import PartialLikelihood
 from cmr_models.survival.risk_sets import Ties, make_risk_sets
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import complete_design, standardise
+from cmr_models.survival.checks import check_events, refuse_negative
 from cmr_models.survival.newton import Slope, maximise
-from cmr_models.survival.observed import check_events, refuse_negative
 from cmr_models.survival.partial_likelihood import PartialLikelihood
 from cmr_models.survival.risk_sets import make_risk_sets
 

@@ -12,8 +12,8 @@ from scipy import stats
 
 from cmr_models.estimates import minus_log10_p_chi2
 from cmr_models.survival.cox import CoxFit
-from cmr_models.survival.kaplan_meier import kaplan_meier
 from cmr_models.survival.partial_likelihood import curvature, make_terms, score
+from cmr_models.survival.product_limit import kaplan_meier
 
 Floats = npt.NDArray[np.float64]
 Transform = Literal["km", "identity", "log", "rank"]

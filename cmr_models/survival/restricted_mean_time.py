@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from cmr_models.estimates import NotEstimableError, minus_log10_p
-from cmr_models.survival.kaplan_meier import kaplan_meier
+from cmr_models.survival.product_limit import kaplan_meier
 
 _Z95 = float(stats.norm.ppf(0.975))
 

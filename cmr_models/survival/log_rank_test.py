@@ -8,9 +8,9 @@ import pandas as pd
 from scipy import stats
 
 from cmr_models.estimates import NotEstimableError, minus_log10_p_chi2
+from cmr_models.survival.checks import check_events
 from cmr_models.survival.gray import CurveTest
-from cmr_models.survival.kaplan_meier import kaplan_meier
-from cmr_models.survival.observed import check_events
+from cmr_models.survival.product_limit import kaplan_meier
 
 
 def log_rank(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from cmr_models.estimates.design_matrix import numbers
-from cmr_models.survival.observed import check_events, refuse_negative
+from cmr_models.survival.checks import check_events, refuse_negative
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
