@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import stats
 
 from cmr_models.association import fit_logistic, scan
-from cmr_models.association_multiplicity import benjamini_hochberg
+from cmr_models.association.multiplicity import benjamini_hochberg
 from cmr_models.fairness_audit import audit
 from cmr_models.fairness_metrics import bias, concordance_index, hazard_ratio
 from cmr_models.fairness_standard import decompose_gap

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cmr_models.analysis_table import OUTCOME_COLUMNS, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.association import fit_logistic
-from cmr_models.association_multiplicity import benjamini_hochberg
+from cmr_models.association.multiplicity import benjamini_hochberg
 from cmr_models.contracts import DEATH
 from cmr_models.estimates import NotEstimableError, tidy, unit_of, wald, wald_concordance
 from cmr_models.fairness import OVERALL, disaggregated_rows

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from cmr_models.association import scan
-from cmr_models.association_multiplicity import adjust
+from cmr_models.association.multiplicity import adjust
 from tasks.cluster import open_client
 
 Family = Literal["linear", "logistic", "cox"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmr_models.association import fit_logistic
-from cmr_models.association_multiplicity import benjamini_hochberg
+from cmr_models.association.multiplicity import benjamini_hochberg
 from cmr_models.estimates import NotEstimableError, minus_log10_p, minus_log10_p_chi2, wald, wald_concordance
 
 with warnings.catch_warnings():

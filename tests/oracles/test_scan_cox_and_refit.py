@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from cmr_models.association import fit_firth_logistic, scan
-from cmr_models.association_multiplicity import adjust, bonferroni, effective_tests, empirical_null, step_up
-from cmr_models.association_refit import approximate_firth, refit_hits
+from cmr_models.association.multiplicity import adjust, bonferroni, effective_tests, empirical_null, step_up
+from cmr_models.association.refit import approximate_firth, refit_hits
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival import fit_cox
 

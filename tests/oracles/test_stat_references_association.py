@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cmr_models.association import fit_firth_logistic, scan
-from cmr_models.association_multiplicity import benjamini_hochberg
+from cmr_models.association.multiplicity import benjamini_hochberg
 from cmr_models.estimates import minus_log10_p, minus_log10_p_t
 
 with warnings.catch_warnings():
@@ -142,8 +142,8 @@ def test_blocks_and_chunks_do_not_change_the_scan(
     cohort: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = scan(cohort["x"], cohort["binary"], cohort["z"], family="logistic")
-    monkeypatch.setattr("cmr_models.association_scan._OUTCOMES_PER_BLOCK", 2)
-    monkeypatch.setattr("cmr_models.association_scan._ROWS_PER_CHUNK", 97)
+    monkeypatch.setattr("cmr_models.association.score_scan._OUTCOMES_PER_BLOCK", 2)
+    monkeypatch.setattr("cmr_models.association.score_scan._ROWS_PER_CHUNK", 97)
     parts = scan(cohort["x"], cohort["binary"], cohort["z"], family="logistic")
     pd.testing.assert_frame_equal(parts, whole, rtol=1e-9)
 

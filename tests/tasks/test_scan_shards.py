@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cmr_models.association import scan
-from cmr_models.association_federated import Site, federated_scan
+from cmr_models.association.score_scan_federated import Site, federated_scan
 from tasks.scan_shards import scan_in_shards
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.association_scan_cox import CoxScores, check_times, score_times
+from cmr_models.association.score_scan_cox import CoxScores, check_times, score_times
 from cmr_models.estimates import minus_log10_p, minus_log10_p_t
 from cmr_models.estimates.design_matrix import check_sizes, numbers
 
@@ -39,7 +39,7 @@ def scan(exposures: Table, outcomes: Table | Times, covariates: Table | None, *,
 
     The z of the logistic and the Cox family is that of the score test, and its coefficient one Newton step from
     the null (the Wald estimate to four digits where effects are small); refit what matters with
-    :func:`cmr_models.association_refit.refit_hits`. The linear family is exact: z is Student's t of the per-pair
+    :func:`cmr_models.association.refit.refit_hits`. The linear family is exact: z is Student's t of the per-pair
     regression.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.association_scan import _Block, _block_table, _Design, _expit, _gram, _inverse
+from cmr_models.association.score_scan import _Block, _block_table, _Design, _expit, _gram, _inverse
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
-from cmr_models.association_firth import fit_firth_logistic
+from cmr_models.association.firth import fit_firth_logistic
 from cmr_models.estimates import NotEstimableError, minus_log10_p_chi2
 from cmr_models.estimates.design_matrix import independent_columns
 from cmr_models.survival.cox import fit_cox

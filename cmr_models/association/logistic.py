@@ -1,4 +1,4 @@
-"""Disease against phenotype: logistic regression with covariates, and the multiplicity of many such tests."""
+"""Logistic regression with covariates, by maximum likelihood."""
 
 from __future__ import annotations
 
@@ -10,23 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.association_delong import DeLong, delong
-from cmr_models.association_firth import FirthFit, fit_firth_logistic
-from cmr_models.association_multiplicity import benjamini_hochberg
-from cmr_models.association_scan import scan
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import complete_design, independent_columns, term_table
-
-__all__ = [
-    "DeLong",
-    "FirthFit",
-    "LogisticFit",
-    "benjamini_hochberg",
-    "delong",
-    "fit_firth_logistic",
-    "fit_logistic",
-    "scan",
-]
 
 Floats = npt.NDArray[np.float64]
 
