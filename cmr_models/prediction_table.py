@@ -12,7 +12,7 @@ import pandas as pd
 from cmr_models.analysis_table import analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.disclosure import SUPPRESSED
 from cmr_models.estimates import NotEstimableError, failed, tidy
-from cmr_models.prediction.calibration import calibration
+from cmr_models.prediction.calibration_curve import calibration
 from cmr_models.prediction.decision import decision_curve
 from cmr_models.prediction.folds import group_folds, person_folds
 from cmr_models.prediction.nested import Validated, validate_nested, validation_rows

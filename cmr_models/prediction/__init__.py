@@ -1,13 +1,13 @@
 """Predicting who will have the event: models, validation and what each set of predictors adds."""
 
-from cmr_models.prediction.calibration import Calibration, calibration, d_calibration
+from cmr_models.prediction.calibration_curve import Calibration, calibration, d_calibration
 from cmr_models.prediction.compare import Comparison, compare_auc, compare_brier, compare_concordance
 from cmr_models.prediction.decision import decision_curve
+from cmr_models.prediction.dynamic_auc import TimeAuc, time_auc
 from cmr_models.prediction.folds import group_folds, person_folds
 from cmr_models.prediction.learners import LEARNERS, Learner
 from cmr_models.prediction.nested import Validated, validate_nested, validation_rows
 from cmr_models.prediction.optimism import Optimism, bootstrap_optimism
-from cmr_models.prediction.time_auc import TimeAuc, time_auc
 
 __all__ = [
     "LEARNERS",

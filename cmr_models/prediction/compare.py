@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from cmr_models.estimates import minus_log10_p
+from cmr_models.prediction.dynamic_auc import time_auc
 from cmr_models.prediction.horizon import Floats, check_risk, check_times
-from cmr_models.prediction.time_auc import time_auc
 from cmr_models.survival.brier_score import brier_weights
 from cmr_models.survival.censoring import censoring_curve
 from cmr_models.survival.discrimination import concordance

@@ -13,11 +13,11 @@ from scipy import stats
 
 from cmr_models.estimates import NotEstimableError, minus_log10_p
 from cmr_models.estimates.design_matrix import check_columns, complete_design, numbers
-from cmr_models.prediction.calibration import calibration
+from cmr_models.prediction.calibration_curve import calibration
 from cmr_models.prediction.compare import Comparison, compare_auc, compare_brier
+from cmr_models.prediction.dynamic_auc import time_auc
 from cmr_models.prediction.folds import person_folds
 from cmr_models.prediction.learners import LEARNERS, PENALTIES, Learner, Times, fit_ridge
-from cmr_models.prediction.time_auc import time_auc
 from cmr_models.survival.brier_score import brier
 from cmr_models.survival.checks import check_events, refuse_negative
 from cmr_models.survival.discrimination import Concordance, concordance
