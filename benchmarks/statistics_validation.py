@@ -22,9 +22,9 @@ from scipy import stats
 
 from cmr_models.association import fit_logistic, scan
 from cmr_models.association.multiplicity import benjamini_hochberg
-from cmr_models.fairness_audit import audit
-from cmr_models.fairness_metrics import bias, concordance_index, hazard_ratio
-from cmr_models.fairness_standard import decompose_gap
+from cmr_models.fairness.audit import audit
+from cmr_models.fairness.metrics import bias, concordance_index, hazard_ratio
+from cmr_models.fairness.standardisation import decompose_gap
 from cmr_models.imputation import impute, nelson_aalen, pool
 from cmr_models.participation import inverse_probability_weights
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort

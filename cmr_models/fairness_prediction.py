@@ -12,8 +12,9 @@ from cmr_models.analysis_table import AnalysisSpec, analysis_outcome, at_risk_ro
 from cmr_models.contracts import DEATH
 from cmr_models.estimates import NotEstimableError, tidy, unit_of
 from cmr_models.estimates.groups import INTERSECTION
-from cmr_models.fairness_audit import MAX_GAP, audit
-from cmr_models.fairness_metrics import (
+from cmr_models.fairness.audit import MAX_GAP, audit
+from cmr_models.fairness.group_concordance import group_concordance
+from cmr_models.fairness.metrics import (
     Metric,
     area_under_curve,
     bias,
@@ -22,8 +23,7 @@ from cmr_models.fairness_metrics import (
     sensitivity_above,
     threshold_at_specificity,
 )
-from cmr_models.fairness_pairs import group_concordance
-from cmr_models.fairness_standard import decompose_gap, standardisation_weights
+from cmr_models.fairness.standardisation import decompose_gap, standardisation_weights
 from cmr_models.survival import CoxFit, baseline_hazard, fit_cox
 
 GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimable")

@@ -26,7 +26,7 @@ from cmr_models.association import fit_logistic
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import complete_design
 from cmr_models.fairness import disaggregate, max_gap
-from cmr_models.fairness_metrics import Metric, area_under_curve, concordance_index
+from cmr_models.fairness.metrics import Metric, area_under_curve, concordance_index
 from cmr_models.prediction import person_folds, validate_nested
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort
 from cmr_models.simulate.measured import measured_phenotypes

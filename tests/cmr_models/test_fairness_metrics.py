@@ -11,8 +11,9 @@ from scipy import stats
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.fairness import disaggregate
-from cmr_models.fairness_audit import audit, permutation_gap
-from cmr_models.fairness_metrics import (
+from cmr_models.fairness.audit import audit, permutation_gap
+from cmr_models.fairness.group_concordance import group_concordance
+from cmr_models.fairness.metrics import (
     area_under_curve,
     bias,
     bootstrapped,
@@ -27,9 +28,8 @@ from cmr_models.fairness_metrics import (
     specificity_below,
     threshold_at_specificity,
 )
-from cmr_models.fairness_pairs import group_concordance
+from cmr_models.fairness.standardisation import decompose_gap, standardisation_weights
 from cmr_models.fairness_prediction import expected_events
-from cmr_models.fairness_standard import decompose_gap, standardisation_weights
 from cmr_models.survival import concordance, fit_cox
 
 _REFERENCES = Path(__file__).parents[2] / "shared/specs/stat_references.json"

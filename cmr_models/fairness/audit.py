@@ -11,8 +11,8 @@ import pandas as pd
 
 from cmr_models.estimates import NotEstimableError, failed
 from cmr_models.estimates.groups import INTERSECTION, intersection
-from cmr_models.fairness import Gap, disaggregated_rows, equivalence_p, max_gap
-from cmr_models.fairness_metrics import Metric
+from cmr_models.fairness.disaggregation import Gap, disaggregated_rows, equivalence_p, max_gap
+from cmr_models.fairness.metrics import Metric
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def audit(
     """Every metric overall, by group, and its largest gap.
 
     Args:
-        metrics: name -> metric of :mod:`cmr_models.fairness_metrics`, or any function like them.
+        metrics: name -> metric of :mod:`cmr_models.fairness.metrics`, or any function like them.
         data: one row a person.
         by: columns; an inner sequence is an intersection.
         rng: source of nulls and permutations.
