@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cmr_models.analysis.imputation import impute, nelson_aalen, pool
+from cmr_models.analysis.participation_weights import inverse_probability_weights
 from cmr_models.association import fit_logistic, scan
 from cmr_models.association.multiplicity import benjamini_hochberg
 from cmr_models.fairness.audit import audit
 from cmr_models.fairness.metrics import bias, concordance_index, hazard_ratio
 from cmr_models.fairness.standardisation import decompose_gap
-from cmr_models.imputation import impute, nelson_aalen, pool
-from cmr_models.participation import inverse_probability_weights
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort
 from cmr_models.simulate.measured import measured_phenotypes
 from cmr_models.simulate.planted import CohortSettings, GroupGap

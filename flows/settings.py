@@ -76,7 +76,7 @@ class ComputeSettings(_Section):
 class AnalysisSettings(_Section):
     """What is tested, for whom it is repeated, and how small a published cell may be.
 
-    The names and defaults are those of :class:`cmr_models.analysis_table.AnalysisSpec`; what is not given has its
+    The names and defaults are those of :class:`cmr_models.analysis.people.AnalysisSpec`; what is not given has its
     default there.
     """
 

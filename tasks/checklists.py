@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cmr_models.analysis_spec import OutcomeDefinition, StudySpec
+from cmr_models.analysis.spec import OutcomeDefinition, StudySpec
 from tasks.markdown_table import table
 from tasks.spec_file import SpecFile
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cmr_models.disclosure_gate import Gate
+from cmr_models.analysis.disclosure.gate import Gate
 from tasks.store import publish_bytes
 
 RECORD = "disclosure_record.json"

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cmr_models.analysis_table import AnalysisSpec
+from cmr_models.analysis.people import AnalysisSpec
 from cmr_models.estimates import NOT_ESTIMABLE
 from cmr_models.reasons import TABLE, TRANSIENT, Reason
 from cmr_models.reference_ranges import REFERENCE_RANGES

@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from cmr_models.disclosure import SUPPRESSED
-from cmr_models.disclosure_gate import Gate, GateRules
+from cmr_models.analysis.disclosure.gate import Gate, GateRules
+from cmr_models.analysis.disclosure.masking import SUPPRESSED
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.summary import Summariser
 from tasks import evaluation_studies

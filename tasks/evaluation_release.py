@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pandas as pd
 
-from cmr_models.disclosure import masked_counts
-from cmr_models.disclosure_gate import Gate
+from cmr_models.analysis.disclosure.gate import Gate
+from cmr_models.analysis.disclosure.masking import masked_counts
 
 MASKED = "under the minimum"
 

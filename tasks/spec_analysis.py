@@ -17,13 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis_table import AnalysisSpec, analysis_people
-from cmr_models.curve_table import curve_rows
-from cmr_models.disclosure_gate import Gate, GateRules
-from cmr_models.estimation import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
-from cmr_models.fairness_prediction import decomposition_rows, measurement_audit, pair_rows, prediction_audit
-from cmr_models.fairness_table import fairness_rows
-from cmr_models.prediction_table import (
+from cmr_models.analysis.accuracy_by_group import decomposition_rows, measurement_audit, pair_rows, prediction_audit
+from cmr_models.analysis.disclosure.gate import Gate, GateRules
+from cmr_models.analysis.estimates_by_group import fairness_rows
+from cmr_models.analysis.nested_models import (
     Predicted,
     PredictionPlan,
     calibration_rows,
@@ -31,7 +28,10 @@ from cmr_models.prediction_table import (
     predict_outcomes,
     prediction_rows,
 )
-from cmr_models.sensitivity import imputed_hazards, weighted_hazards
+from cmr_models.analysis.people import AnalysisSpec, analysis_people
+from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
+from cmr_models.analysis.sensitivity import imputed_hazards, weighted_hazards
+from cmr_models.analysis.survival_curves import curve_rows
 from tasks.checklists import Facts, strobe, tripod_ai
 from tasks.disclosure_record import keep_record
 from tasks.parquet_tables import publish_table, table_key

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cmr_models.analysis.nested_models import DEEP
 from cmr_models.estimates import VALUE_COLUMNS
-from cmr_models.prediction_table import DEEP
 from tasks.spec_file import SpecFile
 from tasks.store import Cohort
 

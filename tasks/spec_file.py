@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cmr_models.analysis_spec import StudySpec, departures
+from cmr_models.analysis.spec import StudySpec, departures
 from tasks.store import digest
 
 

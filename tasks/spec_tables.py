@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cmr_models.analysis_spec import StudySpec
-from cmr_models.biobank import FieldTable, build_outcomes, build_participants
-from cmr_models.exclusions import exclude
-from cmr_models.transforms import transform
+from cmr_models.analysis.biobank import FieldTable, build_outcomes, build_participants
+from cmr_models.analysis.exclusions import exclude
+from cmr_models.analysis.spec import StudySpec
+from cmr_models.analysis.transforms import transform
 from tasks.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
 from tasks.spec_features import FeatureTable, read_features
 from tasks.spec_file import SpecFile

@@ -68,12 +68,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from cmr_models.analysis_table import AnalysisSpec, analysis_people
-from cmr_models.curve_table import curve_rows
-from cmr_models.disclosure import mask_small_cells
-from cmr_models.disclosure_gate import Gate, GateRules
-from cmr_models.estimation import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
-from cmr_models.fairness_table import fairness_rows
+from cmr_models.analysis.disclosure.gate import Gate, GateRules
+from cmr_models.analysis.disclosure.masking import mask_small_cells
+from cmr_models.analysis.estimates_by_group import fairness_rows
+from cmr_models.analysis.people import AnalysisSpec, analysis_people
+from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
+from cmr_models.analysis.survival_curves import curve_rows
 from tasks.disclosure_record import keep_record
 from tasks.parquet_tables import publish_table, table_key
 from tasks.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
@@ -93,7 +93,7 @@ _Maker = Callable[[pd.DataFrame, pd.DataFrame, AnalysisSpec], pd.DataFrame]
 
 @dataclass(frozen=True)
 class AnalysisSettings(AnalysisSpec):
-    """What is estimated (:class:`~cmr_models.analysis_table.AnalysisSpec`) and from which files.
+    """What is estimated (:class:`~cmr_models.analysis.people.AnalysisSpec`) and from which files.
 
     Attributes:
         participants_csv: participants; None: no statistics.

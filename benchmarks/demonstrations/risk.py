@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.demonstrations import cinema, risk_page
 from benchmarks.demonstrations.imaged_people import VOLUMES, components, image_volumes, images_of
-from cmr_models.analysis_table import analysis_outcome, at_risk_rows
+from cmr_models.analysis.people import analysis_outcome, at_risk_rows
 from cmr_models.association import fit_logistic
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import complete_design

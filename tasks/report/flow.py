@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.disclosure import mask_small_cells, masked_counts
+from cmr_models.analysis.disclosure.masking import mask_small_cells, masked_counts
 from cmr_models.reasons import TABLE
 from tasks.report.tables import STAGES, records
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from cmr_models.disclosure import mask_curve
+from cmr_models.analysis.disclosure.masking import mask_curve
 
 
 def overall_ratios(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmr_models.analysis_spec import StudySpec
-from cmr_models.biobank import Column, FieldTable, build_outcomes, build_participants, check_fields, parse_column
-from cmr_models.biobank.fields import Field
-from cmr_models.biobank.outcomes import matches
-from cmr_models.biobank.placeholders import PLACEHOLDERS, read_dates
+from cmr_models.analysis.biobank import (
+    Column,
+    FieldTable,
+    build_outcomes,
+    build_participants,
+    check_fields,
+    parse_column,
+)
+from cmr_models.analysis.biobank.fields import Field
+from cmr_models.analysis.biobank.outcomes import matches
+from cmr_models.analysis.biobank.placeholders import PLACEHOLDERS, read_dates
+from cmr_models.analysis.spec import StudySpec
 from cmr_models.simulate.biobank import ukb_table
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort
 from cmr_models.simulate.planted import CohortSettings

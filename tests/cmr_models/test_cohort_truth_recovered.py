@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cmr_models.analysis_table import AnalysisSpec, analysis_people
-from cmr_models.estimation import association_rows, hazard_rows
-from cmr_models.fairness_table import fairness_rows
+from cmr_models.analysis.estimates_by_group import fairness_rows
+from cmr_models.analysis.people import AnalysisSpec, analysis_people
+from cmr_models.analysis.regressions import association_rows, hazard_rows
 from cmr_models.simulate.cohort import simulate_cohort
 from cmr_models.simulate.measured import example_tables, measured_phenotypes
 from cmr_models.simulate.planted import CohortSettings, GroupGap

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmr_models.disclosure import mask_curve, mask_small_cells, round_counts
+from cmr_models.analysis.disclosure.masking import mask_curve, mask_small_cells, round_counts
 
 
 def _table(n: list[float], n_events: list[float]) -> pd.DataFrame:

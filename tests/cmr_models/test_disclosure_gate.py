@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmr_models.disclosure_gate import Gate, GateRules, differs_by_few
+from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
 
 _SETTINGS = [(5, None), (10, 5), (7, 5)]
 

@@ -9,6 +9,7 @@ import pytest
 from lifelines.datasets import load_lung
 from scipy import stats
 
+from cmr_models.analysis.accuracy_by_group import expected_events
 from cmr_models.estimates import NotEstimableError
 from cmr_models.fairness import disaggregate
 from cmr_models.fairness.audit import audit, permutation_gap
@@ -29,7 +30,6 @@ from cmr_models.fairness.metrics import (
     threshold_at_specificity,
 )
 from cmr_models.fairness.standardisation import decompose_gap, standardisation_weights
-from cmr_models.fairness_prediction import expected_events
 from cmr_models.survival import concordance, fit_cox
 
 _REFERENCES = Path(__file__).parents[2] / "shared/specs/stat_references.json"

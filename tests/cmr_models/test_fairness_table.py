@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr_models.analysis_table import AnalysisSpec, analysis_outcome, analysis_people, at_risk_rows, complete_rows
-from cmr_models.estimation import discrimination_rows
-from cmr_models.fairness_table import fairness_rows
+from cmr_models.analysis.estimates_by_group import fairness_rows
+from cmr_models.analysis.people import AnalysisSpec, analysis_outcome, analysis_people, at_risk_rows, complete_rows
+from cmr_models.analysis.regressions import discrimination_rows
 from cmr_models.simulate.measured import example_tables
 from cmr_models.survival import concordance, fit_cox
 

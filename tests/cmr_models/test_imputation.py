@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from lifelines import NelsonAalenFitter
 
+from cmr_models.analysis.imputation import impute, nelson_aalen, pool
+from cmr_models.analysis.participation_weights import effective_size, inverse_probability_weights, raked_weights
 from cmr_models.estimates import NotEstimableError
-from cmr_models.imputation import impute, nelson_aalen, pool
-from cmr_models.participation import effective_size, inverse_probability_weights, raked_weights
 
 
 def test_rubin_by_hand() -> None:

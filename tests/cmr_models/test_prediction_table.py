@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cmr_models.prediction.nested import Validated
-from cmr_models.prediction_table import (
+from cmr_models.analysis.nested_models import (
     DEEP,
     Predicted,
     PredictionPlan,
@@ -12,6 +11,7 @@ from cmr_models.prediction_table import (
     predict_outcomes,
     prediction_rows,
 )
+from cmr_models.prediction.nested import Validated
 
 
 def _predicted(risk: np.ndarray, event: np.ndarray) -> Predicted:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from cmr_models.analysis_table import AnalysisSpec
+from cmr_models.analysis.people import AnalysisSpec
 from flows.settings import read_settings
 from flows.wanted import resolved_settings
 

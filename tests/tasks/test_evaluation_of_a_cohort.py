@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
+from cmr_models.analysis.disclosure.gate import Gate, GateRules
 from cmr_models.contracts import cine_study, cine_view, prediction, with_reference
-from cmr_models.disclosure_gate import Gate, GateRules
 from cmr_models.evaluation import cases as measures
 from cmr_models.evaluation.summary import Summariser
 from flows.cli import main

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from report_cohort import FRAMES, Texts, estimates, write_cohort
 
-from cmr_models.disclosure import masked_counts
+from cmr_models.analysis.disclosure.masking import masked_counts
 from tasks.ledger import Outcome, open_ledger
 from tasks.phenotype_tables import write_tables
 from tasks.report import is_current, render_report

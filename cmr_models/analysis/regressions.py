@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.analysis_table import OUTCOME_COLUMNS, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.people import OUTCOME_COLUMNS, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.association import fit_logistic
 from cmr_models.association.multiplicity import benjamini_hochberg
 from cmr_models.contracts import DEATH
@@ -41,7 +41,7 @@ def association_rows(
     """Prevalent disease on each phenotype, logistic with age and the covariates, per SD and per unit.
 
     Args:
-        people: of :func:`cmr_models.analysis_table.analysis_people`.
+        people: of :func:`cmr_models.analysis.people.analysis_people`.
         outcomes: the outcome table.
         spec: what to estimate.
         by: groups in which to estimate it again; the SD stays that of everybody.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis_table import analysis_outcome, at_risk_rows, complete_rows
-from cmr_models.disclosure import SUPPRESSED
+from cmr_models.analysis.disclosure.masking import SUPPRESSED
+from cmr_models.analysis.people import analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.estimates import NotEstimableError, failed, tidy
 from cmr_models.prediction.calibration_curve import calibration
 from cmr_models.prediction.decision import decision_curve

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis_spec import Dates, StudySpec, UkbColumn
-from cmr_models.biobank.columns import FieldTable
-from cmr_models.biobank.fields import SCOTLAND, WALES, Field, check_fields, decode, field_of
-from cmr_models.biobank.placeholders import read_dates
+from cmr_models.analysis.biobank.columns import FieldTable
+from cmr_models.analysis.biobank.fields import SCOTLAND, WALES, Field, check_fields, decode, field_of
+from cmr_models.analysis.biobank.placeholders import read_dates
+from cmr_models.analysis.spec import Dates, StudySpec, UkbColumn
 
 _DAYS_PER_YEAR = 365.25
 _MID_MONTH = 15  # the day of birth is not released
@@ -34,7 +34,7 @@ def build_participants(data: FieldTable, spec: StudySpec) -> pd.DataFrame:
     """``participant, visit, age_years``, the columns of ``spec.people`` and phenotypes that are UK Biobank's own.
 
     Only people with a date at the imaging visit are in. ``entry_date``, ``birth_date`` and ``nation`` are for
-    :func:`cmr_models.biobank.outcomes.build_outcomes`.
+    :func:`cmr_models.analysis.biobank.outcomes.build_outcomes`.
 
     Raises:
         ValueError: a field is absent, of another type, or has codes that its coding lacks: all of them are named.

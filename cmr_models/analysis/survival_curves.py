@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.analysis_table import AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
-from cmr_models.disclosure import SUPPRESSED, mask_curve, round_counts
+from cmr_models.analysis.disclosure.masking import SUPPRESSED, mask_curve, round_counts
+from cmr_models.analysis.people import AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.estimates import failed, tidy, unit_of
 from cmr_models.estimates.groups import quantile_group
 from cmr_models.survival import kaplan_meier
@@ -24,7 +24,7 @@ def curve_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec)
     Deaths from other causes are censored: 1 - survival is the risk where nobody dies of anything else.
 
     Args:
-        people: of :func:`cmr_models.analysis_table.analysis_people`.
+        people: of :func:`cmr_models.analysis.people.analysis_people`.
         outcomes: the outcome table.
         spec: groups, step and the smallest number that may be published.
 

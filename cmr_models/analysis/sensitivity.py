@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis_table import OUTCOME_COLUMNS, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.imputation import impute, nelson_aalen, pool
+from cmr_models.analysis.participation_weights import raked_weights
+from cmr_models.analysis.people import OUTCOME_COLUMNS, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.estimates import NotEstimableError, failed, minus_log10_p_t, tidy, unit_of, wald
-from cmr_models.imputation import impute, nelson_aalen, pool
-from cmr_models.participation import raked_weights
 from cmr_models.survival import CoxFit, fit_cox
 
 _AGE = "age_years"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cmr_models.analysis_table import AnalysisSpec
+from cmr_models.analysis.people import AnalysisSpec
 
 Register = Literal["inpatient", "death", "cancer"]
 Nation = Literal["england", "scotland", "wales"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis_table import AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.people import AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.contracts import DEATH
 from cmr_models.estimates import NotEstimableError, tidy, unit_of
 from cmr_models.estimates.groups import INTERSECTION
@@ -67,7 +67,7 @@ def measurement_audit(
     """Error of measurement by group, and phenotypes at a common age and sex, with permutation nulls.
 
     Args:
-        people: of :func:`cmr_models.analysis_table.analysis_people`, with the columns named below.
+        people: of :func:`cmr_models.analysis.people.analysis_people`, with the columns named below.
         spec: groups, margins and phenotypes.
         agreement: measured column, its reference, margin of equivalence (NaN: none): model ``bias``.
         quality: columns of which the mean is audited, such as Dice: model ``mean_quality``.

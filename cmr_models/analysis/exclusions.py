@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.analysis_spec import Exclusion
+from cmr_models.analysis.spec import Exclusion
 
 
 def exclude(

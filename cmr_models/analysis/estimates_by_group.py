@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis_table import AnalysisSpec, complete_rows
-from cmr_models.disclosure import mask_small_cells
+from cmr_models.analysis.disclosure.masking import mask_small_cells
+from cmr_models.analysis.people import AnalysisSpec, complete_rows
+from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows, with_q
 from cmr_models.estimates import NotEstimableError, failed, tidy, unit_of, wald
 from cmr_models.estimates.design_matrix import design_columns, independent_columns
 from cmr_models.estimates.groups import INTERSECTION
 from cmr_models.estimates.proportions import wilson_interval
-from cmr_models.estimation import association_rows, discrimination_rows, hazard_rows, with_q
 from cmr_models.fairness import Gap, disaggregated_rows, equivalence_p, max_gap, permutation_gaps
 
 GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimable")
@@ -32,7 +32,7 @@ def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSp
     """Every estimate overall and by group, masked; then one row ``max_gap`` a grouping.
 
     Args:
-        people: of :func:`cmr_models.analysis_table.analysis_people`.
+        people: of :func:`cmr_models.analysis.people.analysis_people`.
         outcomes: the outcome table.
         spec: what to estimate, in which groups, with which margins of equivalence.
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.disclosure import SUPPRESSED, mask_curve, mask_small_cells, round_counts
+from cmr_models.analysis.disclosure.masking import SUPPRESSED, mask_curve, mask_small_cells, round_counts
 from cmr_models.estimates import VALUE_COLUMNS
 from cmr_models.estimates.proportions import wilson_interval
 

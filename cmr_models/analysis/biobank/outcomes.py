@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.analysis_spec import Dates, OutcomeDefinition, Source, StudySpec
-from cmr_models.biobank.columns import FieldTable
-from cmr_models.biobank.fields import check_fields
-from cmr_models.biobank.people import further_fields, refuse
-from cmr_models.biobank.placeholders import read_dates
+from cmr_models.analysis.biobank.columns import FieldTable
+from cmr_models.analysis.biobank.fields import check_fields
+from cmr_models.analysis.biobank.people import further_fields, refuse
+from cmr_models.analysis.biobank.placeholders import read_dates
+from cmr_models.analysis.spec import Dates, OutcomeDefinition, Source, StudySpec
 
 Days = npt.NDArray[np.datetime64]
 Bools = npt.NDArray[np.bool_]
@@ -49,7 +49,7 @@ class _First:
 
 
 def build_outcomes(data: FieldTable, participants: pd.DataFrame, spec: StudySpec) -> BuiltOutcomes:
-    """Every outcome of the spec for the participants of :func:`cmr_models.biobank.people.build_participants`.
+    """Every outcome of the spec for the participants of :func:`cmr_models.analysis.biobank.people.build_participants`.
 
     A person is watched from the visit (plus ``incident_from_days``) to the first of the condition, death, loss, and
     the last day of the registers that the condition is read from, in the nation of the first assessment. Death on the

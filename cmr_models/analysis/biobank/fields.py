@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from cmr_models.biobank.columns import FieldTable
-from cmr_models.biobank.placeholders import read_dates
+from cmr_models.analysis.biobank.columns import FieldTable
+from cmr_models.analysis.biobank.placeholders import read_dates
 
 Kind = Literal["integer", "continuous", "categorical", "date", "icd10", "text"]
 

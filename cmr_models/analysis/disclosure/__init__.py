@@ -1,0 +1,1 @@
+"""What may leave the site: small cells masked, one gate over all tables."""
