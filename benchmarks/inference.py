@@ -35,10 +35,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from cmr_models import grid, zoo
 from cmr_models.cinema_segmentation import CinemaSegmenter
 from cmr_models.contracts import cine_study, cine_view
-from cmr_models.memory_reuse import give_back_freed_memory, keep_freed_memory, share_one_arena
 from cmr_models.nets import build
 from cmr_models.nets.vit import ChannelNorm
 from cmr_models.views.view_images import Scan
+from cmr_models.zoo.process_memory import give_back_freed_memory, keep_freed_memory, share_one_arena
 from tasks import store
 from tasks.ledger import Entry, Outcome
 from tasks.segmentation import SegmentSettings, model_name, segment_units, segment_with

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from cmr_models import grid, placement, zoo
 from cmr_models.grid import Grid
-from cmr_models.memory_reuse import keep_freed_memory
 from cmr_models.nets.convunetr import ConvUNetR, UpPath
-from cmr_models.nets.on_processor import take_shorter_ways
+from cmr_models.nets.cpu_kernels import take_shorter_ways
 from cmr_models.nets.vit import ChannelNorm
-from cmr_models.placed_network import PlacedNetwork
 from cmr_models.views.heart_location import Middle
 from cmr_models.views.view_images import Scan
+from cmr_models.zoo.process_memory import keep_freed_memory
+from cmr_models.zoo.runner import PlacedNetwork
 
 _LEAVES = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.LayerNorm)
 _FULL_PRECISION = re.compile(r"pred_head_dict\..*|dec_image_conv_block_dict\.\w+\.(conv1|shortcut)")
@@ -29,7 +29,7 @@ class CinemaNetwork(PlacedNetwork):
     """A network of :mod:`cmr_models.nets` that takes a dict of view to (batch, channel, x, y[, z]).
 
     In bfloat16 the network is bfloat16 but for the parts of :func:`lower_precision`; convolutions run channels-last.
-    On a processor the process keeps the memory that it has freed (:mod:`cmr_models.memory_reuse`).
+    On a processor the process keeps the memory that it has freed (:mod:`cmr_models.zoo.process_memory`).
     """
 
     def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:

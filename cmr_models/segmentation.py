@@ -23,11 +23,11 @@ from cmr_models import zoo
 from cmr_models.components import largest_pieces, plausible_sax
 from cmr_models.contracts import LV, RV
 from cmr_models.localisation import coarse_view, heart_placement, spread_images, supposed_pixel_mm
-from cmr_models.memory_reuse import keep_freed_memory
-from cmr_models.placed_network import PlacedNetwork
-from cmr_models.placed_network import chosen_device as chosen_device  # where fine-tuning looks for it
 from cmr_models.preprocessing import Placement, cropped, image_window, standardised, uncropped
 from cmr_models.views.view_images import Scan
+from cmr_models.zoo.process_memory import keep_freed_memory
+from cmr_models.zoo.runner import PlacedNetwork
+from cmr_models.zoo.runner import chosen_device as chosen_device  # where fine-tuning looks for it
 
 PixelSize = float | tuple[float, float] | None
 
@@ -45,7 +45,7 @@ class Segmenter(PlacedNetwork):
     """A network ready to run: loaded once, used for many studies.
 
     Batches are filled up to one size, so that an image's result does not depend on its neighbours. On a processor the
-    process keeps the memory that it has freed (:mod:`cmr_models.memory_reuse`): a third more images a second.
+    process keeps the memory that it has freed (:mod:`cmr_models.zoo.process_memory`): a third more images a second.
     """
 
     TASK = "segment_sax"

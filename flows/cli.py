@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from cmr_models.memory_reuse import share_one_arena
+from cmr_models.zoo.process_memory import share_one_arena
 from flows.models import models
 from flows.training import pretrain
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 PROFILES = ("in-process", "local", "cuda", "slurm", "kubernetes")
-_ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # see cmr_models.memory_reuse.share_one_arena
+_ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # see cmr_models.zoo.process_memory.share_one_arena
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 

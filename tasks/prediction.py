@@ -19,9 +19,9 @@ from cmr_models import cinema_answers, zoo
 from cmr_models.cinema_answers import Phases
 from cmr_models.cinema_network import CinemaNetwork
 from cmr_models.long_axis_function import long_axis_function
-from cmr_models.model_card import ModelCard
 from cmr_models.reasons import Missing, StudyRejected
 from cmr_models.views.view_images import Scan
+from cmr_models.zoo.model_card import ModelCard
 from tasks import shards, store
 from tasks.ledger import Entry, Outcome
 from tasks.segmentation import judgeable, model_name, read_views

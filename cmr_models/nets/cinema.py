@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmr_models.nets.views import prepare, real_tokens
+from cmr_models.nets.multi_view import prepare, real_tokens
 from cmr_models.nets.vit import (
     Block,
     Encoder,
@@ -110,7 +110,7 @@ class CineMA(nn.Module):
             ``cls`` (B, 1, D) and, a view, tokens (B, N, D), row-major over the token grid.
 
         Raises:
-            ValueError: see :func:`cmr_models.nets.views.prepare`.
+            ValueError: see :func:`cmr_models.nets.multi_view.prepare`.
         """
         images = prepare(images, self.config, self.config.in_chans)
         real = real_tokens(images, self.config, n_slices)
@@ -143,7 +143,7 @@ class CineMA(nn.Module):
             patches (B, H, voxels), in token order, offsets in axis order and channel last.
 
         Raises:
-            ValueError: see :func:`cmr_models.nets.views.prepare`; masks of wrong shape, type or ratio.
+            ValueError: see :func:`cmr_models.nets.multi_view.prepare`; masks of wrong shape, type or ratio.
         """
         images = prepare(images, self.config, self.config.in_chans)
         masks = self._draw_masks(images, generator) if masks is None else self._check_masks(images, masks)

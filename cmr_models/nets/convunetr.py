@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmr_models.nets.on_processor import activated, first_slices, further, pointwise, shortcut_beside, smallest_alike
-from cmr_models.nets.views import crop_to, prepare, real_slices, real_tokens
+from cmr_models.nets.cpu_kernels import activated, first_slices, further, pointwise, shortcut_beside, smallest_alike
+from cmr_models.nets.multi_view import crop_to, prepare, real_slices, real_tokens
 from cmr_models.nets.vit import ChannelNorm, Encoder, TokenConfig, Tokeniser, conv, in_full, init_weights, run
 
 
@@ -165,7 +165,7 @@ class ConvUNetR(nn.Module):
             View to (B, out_chans, X, Y[, Z]).
 
         Raises:
-            ValueError: see :func:`cmr_models.nets.views.prepare`.
+            ValueError: see :func:`cmr_models.nets.multi_view.prepare`.
         """
         padded = prepare(images, self.config, self.config.in_chans)
         real = real_tokens(padded, self.config, n_slices)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cmr_models.nets.views import prepare, real_tokens
+from cmr_models.nets.multi_view import prepare, real_tokens
 from cmr_models.nets.vit import Encoder, Fusion, TokenConfig, Tokeniser, in_full, init_weights
 
 POOLS = ("all", "patch", "cls")
@@ -57,7 +57,7 @@ class ConvViT(nn.Module):
             (B, out_chans).
 
         Raises:
-            ValueError: see :func:`cmr_models.nets.views.prepare`.
+            ValueError: see :func:`cmr_models.nets.multi_view.prepare`.
         """
         images = prepare(images, self.config, self.in_chans)
         real = real_tokens(images, self.config, n_slices)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from cmr_models.nets.on_processor import attention
+from cmr_models.nets.cpu_kernels import attention
 
 VIEWS = ("sax", "lax_2c", "lax_3c", "lax_4c")
 

@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from cmr_models.memory_reuse import give_back_freed_memory, keep_freed_memory
+from cmr_models.zoo.process_memory import give_back_freed_memory, keep_freed_memory
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")

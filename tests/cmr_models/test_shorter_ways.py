@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from cmr_models.cinema_network import lower_precision
 from cmr_models.nets import build
-from cmr_models.nets.on_processor import activated, attention, attention_by_products, pointwise, take_shorter_ways
+from cmr_models.nets.cpu_kernels import activated, attention, attention_by_products, pointwise, take_shorter_ways
 from cmr_models.nets.vit import ChannelNorm
 
 SMALL: dict[str, Any] = {"size": "tiny", "sax_size": [32, 32, 16], "lax_size": [32, 32], "enc_conv_chans": [8, 16]}

@@ -19,28 +19,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from cmr_models.hub_layout import PublishedModel, hub_cache, published_card, published_models
-from cmr_models.model_card import ModelCard, card_text, parse_card
 from cmr_models.nets import build
-from cmr_models.transfer import Transferred, transfer
-from cmr_models.weights_file import check_fit, load_strictly, read_weights
+from cmr_models.zoo.model_card import ModelCard, card_text, parse_card
+from cmr_models.zoo.published import PublishedModel, hub_cache, published_card, published_models
+from cmr_models.zoo.weights_file import check_fit, load_strictly, read_weights
 
-__all__ = [
-    "CARD_FILE",
-    "WEIGHTS_FILE",
-    "ModelCard",
-    "Transferred",
-    "add",
-    "available",
-    "card",
-    "card_text",
-    "load",
-    "save",
-    "transfer",
-]
-
-_SHIPPED = Path(__file__).parent / "weights"
-WEIGHTS_FILE, CARD_FILE = "model.safetensors", "card.toml"
+_SHIPPED = Path(__file__).parents[1] / "weights"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "card.toml"
 HUB_PREFIX = "hub:"
 """``hub:segmentation/acdc_sax`` is that folder of the published repository in the hub's local cache."""
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import torch
 from torch import nn
 
-from cmr_models import zoo
+from cmr_models.zoo import library
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -29,7 +29,9 @@ class PlacedNetwork:
     TASK: ClassVar[str | None] = None
     """What a model is for where its user does not say."""
 
-    def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self, network: nn.Module, card: library.ModelCard, device: str = "auto", precision: str = "auto"
+    ) -> None:
         self.card = card
         self.device = torch.device(chosen_device(device))
         self.precision = chosen_precision(self.device, precision)
@@ -44,7 +46,7 @@ class PlacedNetwork:
         precision: str = "auto",
     ) -> Self:
         """The runner of a model of :func:`cmr_models.zoo.load`; errors as there."""
-        network, card = zoo.load(model, task or cls.TASK)
+        network, card = library.load(model, task or cls.TASK)
         return cls(network, card, device, precision)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmr_models.contracts import LABEL_NAMES
-from cmr_models.model_card import ModelCard
+from cmr_models.zoo.model_card import ModelCard
 
 HUB_REPOSITORY = "mathpluscode/CineMA"
 CONFIG_FILE = "config.yaml"

@@ -1,0 +1,47 @@
+"""Networks with weights: embedded, in folders, or published; each with its model card."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cmr_models.zoo.library import CARD_FILE, HUB_PREFIX, WEIGHTS_FILE, add, available, card, load, save
+    from cmr_models.zoo.model_card import ModelCard, card_text
+    from cmr_models.zoo.weight_transfer import Transferred, transfer
+
+__all__ = [
+    "CARD_FILE",
+    "HUB_PREFIX",
+    "WEIGHTS_FILE",
+    "ModelCard",
+    "Transferred",
+    "add",
+    "available",
+    "card",
+    "card_text",
+    "load",
+    "save",
+    "transfer",
+]
+
+_HOMES = {
+    "CARD_FILE": "library",
+    "HUB_PREFIX": "library",
+    "ModelCard": "model_card",
+    "Transferred": "weight_transfer",
+    "WEIGHTS_FILE": "library",
+    "add": "library",
+    "available": "library",
+    "card": "library",
+    "card_text": "model_card",
+    "load": "library",
+    "save": "library",
+    "transfer": "weight_transfer",
+}  # loaded when first asked for: they bring torch
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
