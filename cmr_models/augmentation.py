@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cmr_models.preprocessing import standardised
+from cmr_models.segmentation.crops import standardised
 
 _LATTICE = 5
 _Strength = npt.NDArray[np.float64]

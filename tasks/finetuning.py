@@ -23,8 +23,8 @@ from cmr_models import sample_augmentation as augmentation
 from cmr_models.layer_decay import parameter_groups
 from cmr_models.nets import build
 from cmr_models.schedules import learning_rate
-from cmr_models.segmentation import chosen_device
 from cmr_models.zoo import ModelCard, save, transfer
+from cmr_models.zoo.runner import chosen_device
 from tasks.finetuning_objectives import answered, loss_of, network_config, score
 from tasks.finetuning_settings import FinetuningSettings
 from tasks.tensorboard_log import open_board

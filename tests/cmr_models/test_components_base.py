@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cmr_models.components import plausible_sax
 from cmr_models.contracts import LV, MYOCARDIUM, RV
+from cmr_models.segmentation.cleaning import plausible_sax
 
 
 def _stack(enclosed: float, wall_px: int = 5) -> npt.NDArray[np.uint8]:

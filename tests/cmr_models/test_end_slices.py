@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmr_models.end_slices import atrial_slices, left_by_lv, resting_rv
+from cmr_models.segmentation.end_slices import atrial_slices, left_by_lv, resting_rv
 
 _FILL = np.array([1.0, 0.9, 0.6, 0.4, 0.7, 1.0])  # frames; the fourth is end-systole
 _LV = np.array([0, 900, 1500, 1400, 1200, 800, 300])  # slices, from the base

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from cmr_models.components import plausible_sax
 from cmr_models.contracts import LV, MYOCARDIUM, RV
-from cmr_models.preprocessing import Placement, cropped, image_window, standardised, uncropped
 from cmr_models.segmentation import Segmenter, prepare, restore, segment_lax_4c, segment_sax
+from cmr_models.segmentation.cleaning import plausible_sax
+from cmr_models.segmentation.crops import Placement, cropped, image_window, standardised, uncropped
 from cmr_models.simulate import training_slices
 
 Images = npt.NDArray[Any]

@@ -20,14 +20,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cmr_models import zoo
-from cmr_models.components import largest_pieces, plausible_sax
 from cmr_models.contracts import LV, RV
-from cmr_models.localisation import coarse_view, heart_placement, spread_images, supposed_pixel_mm
-from cmr_models.preprocessing import Placement, cropped, image_window, standardised, uncropped
+from cmr_models.segmentation.cleaning import largest_pieces, plausible_sax
+from cmr_models.segmentation.crops import Placement, cropped, image_window, standardised, uncropped
+from cmr_models.segmentation.localisation import coarse_view, heart_placement, spread_images, supposed_pixel_mm
 from cmr_models.views.view_images import Scan
 from cmr_models.zoo.process_memory import keep_freed_memory
 from cmr_models.zoo.runner import PlacedNetwork
-from cmr_models.zoo.runner import chosen_device as chosen_device  # where fine-tuning looks for it
 
 PixelSize = float | tuple[float, float] | None
 
@@ -195,7 +194,7 @@ def restore(
         card: the model's card.
 
     Returns:
-        ``labels`` uint8 of ``shape``, cleaned: see :mod:`cmr_models.components`.
+        ``labels`` uint8 of ``shape``, cleaned: see :mod:`cmr_models.segmentation.cleaning`.
     """
     n_frames, n_slices, n_rows, n_cols = shape
     part, place = _occupied(probabilities * _class_weights(probabilities.shape[1]), placement)

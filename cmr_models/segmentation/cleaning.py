@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV
-from cmr_models.end_slices import atrial_slices, left_by_lv, not_enclosed, resting_rv
+from cmr_models.segmentation.end_slices import atrial_slices, left_by_lv, not_enclosed, resting_rv
 
 Labels = npt.NDArray[np.uint8]
 
@@ -25,7 +25,7 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     the largest piece or at least a quarter of it, and near; a right ventricle only in slices that have a left one in
     the same frame or lie next to them (both bases descend), and not where the next slice has the inside of the left
     one. At the ends of the stack, images that show atria and great vessels lose what was taken for a ventricle: see
-    :mod:`cmr_models.end_slices`.
+    :mod:`cmr_models.segmentation.end_slices`.
 
     Args:
         labels: ``(frame, slice, row, col)``.

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cmr_models.contracts import LV, MYOCARDIUM
-from cmr_models.preprocessing import Placement
+from cmr_models.segmentation.crops import Placement
 from cmr_models.zoo import ModelCard
 
 _MAX_IMAGES = 12
