@@ -32,8 +32,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cmr_models import grid, zoo
-from cmr_models.cinema_segmentation import CinemaSegmenter
+from cmr_models import zoo
+from cmr_models.cinema import grid
+from cmr_models.cinema.segmentation import CinemaSegmenter
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.nets.vit import ChannelNorm

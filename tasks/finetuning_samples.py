@@ -6,8 +6,8 @@ name, a value, or ``x1_px, y1_px ...``: column and row of each landmark in pixel
 landmarks without those columns, are read from the store (:mod:`tasks.finetuning_truth`), at ``frame``; without that
 column, every time at another of the frames that have them.
 
-The box lies where inference puts it (:mod:`cmr_models.placement`); the middle of the heart is found once a study and
-process. Of a stack that is deeper than the network one window is drawn each time, as inference averages windows.
+The box lies where inference puts it (:mod:`cmr_models.cinema.placement`); the middle of the heart is found once a
+study and process. Of a stack that is deeper than the network one window is drawn each time, as inference averages windows.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models import grid
-from cmr_models.cinema_answers import Phases
-from cmr_models.grid import Grid
-from cmr_models.placement import around_heart, scan_middle
+from cmr_models.cinema import grid
+from cmr_models.cinema.grid import Grid
+from cmr_models.cinema.outputs import Phases
+from cmr_models.cinema.placement import around_heart, scan_middle
 from cmr_models.views.heart_location import Middle
 from cmr_models.views.view_images import Scan
 from tasks import store

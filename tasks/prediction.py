@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from cmr_models import cinema_answers, zoo
-from cmr_models.cinema_answers import Phases
-from cmr_models.cinema_network import CinemaNetwork
+from cmr_models import zoo
+from cmr_models.cinema import outputs
+from cmr_models.cinema.network import CinemaNetwork
+from cmr_models.cinema.outputs import Phases
 from cmr_models.long_axis_function import long_axis_function
 from cmr_models.reasons import Missing, StudyRejected
 from cmr_models.views.view_images import Scan
@@ -52,7 +53,7 @@ class PredictSettings:
     task: str
     model: str
     precision: str = "auto"
-    tokens: cinema_answers.Tokens = "mean"
+    tokens: outputs.Tokens = "mean"
     cohort_name: str | None = None
 
     @property
@@ -143,7 +144,7 @@ def _predict(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
 
 
 def answer(
-    network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases | None, tokens: cinema_answers.Tokens = "mean"
+    network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases | None, tokens: outputs.Tokens = "mean"
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     """The arrays that are published, by node, and the values that go into the table.
 
@@ -156,21 +157,21 @@ def answer(
     if phases is None:
         raise StudyRejected("phases_unknown")
     if card.family == "classification":
-        shares = cinema_answers.class_probabilities(network, scans, phases)
+        shares = outputs.class_probabilities(network, scans, phases)
         names = card.classes or tuple(map(str, range(len(shares))))
         values = {f"p_{name}": round(float(share), 6) for name, share in zip(names, shares, strict=True)}
         node = xr.Dataset({"probability": ("class", shares)})
         return {"answer": node}, {"values": {**values, "class": names[int(shares.argmax())]}, "missing": {}}
     if card.family == "regression":
-        value = cinema_answers.quantity(network, scans, phases)
+        value = outputs.quantity(network, scans, phases)
         return {"answer": xr.Dataset({"value": ((), value)})}, {
             "values": {card.task.removeprefix("regression_"): round(value, 6)},
             "missing": {},
         }
-    return _feature_nodes(cinema_answers.features(network, scans, phases, tokens))
+    return _feature_nodes(outputs.features(network, scans, phases, tokens))
 
 
-def _feature_nodes(found: cinema_answers.Features) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+def _feature_nodes(found: outputs.Features) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     """Class token and tokens at end-diastole and end-systole; frame 0 is end-diastole, frame 1 end-systole."""
     nodes = {"cls": xr.Dataset({"feature": (("frame", "channel"), found.cls)})}
     for view, values in found.tokens.items():
@@ -184,7 +185,7 @@ def _landmark_nodes(network: CinemaNetwork, scans: Mapping[str, Scan]) -> tuple[
     values: dict[str, float] = {}
     missing: dict[str, str] = {}
     for view, scan in scans.items():
-        found = cinema_answers.landmarks(network, scan)
+        found = outputs.landmarks(network, scan)
         dims = ("frame", "point", "axis")
         nodes[view] = xr.Dataset(
             {

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models import zoo
-from cmr_models.cinema_segmentation import CinemaSegmenter, Padding
+from cmr_models.cinema.segmentation import CinemaSegmenter, Padding
 from cmr_models.contracts import LABEL_NAMES, REFERENCE_VARIABLES, prediction
 from cmr_models.reasons import TRANSIENT, StudyRejected
 from cmr_models.segmentation import Segmenter

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.grid import normalised
+from cmr_models.cinema.grid import normalised
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, sample_traits, simulate_view
 
 DISEASES = ("healthy", "dilated", "hypertrophic")

@@ -31,7 +31,7 @@ class ModelCard:
         evaluation: what was measured of it.
         licence: of the weights.
         digest: SHA-256 of the weights file.
-        preprocessing: "crop" (:mod:`cmr_models.segmentation.crops`) or "cinema" (:mod:`cmr_models.grid`).
+        preprocessing: "crop" (:mod:`cmr_models.segmentation.crops`) or "cinema" (:mod:`cmr_models.cinema.grid`).
         views: that it takes.
         classes: names of the output channels, in order: labels, classes or landmarks.
         target: "mean" and "sd" that turn a standardised regression output into the quantity.

@@ -10,9 +10,10 @@ import torch
 import xarray as xr
 from published_weights import write_segmenter
 
-from cmr_models import grid, zoo
-from cmr_models.cinema_network import CinemaNetwork
-from cmr_models.cinema_segmentation import CinemaSegmenter, _joined
+from cmr_models import zoo
+from cmr_models.cinema import grid
+from cmr_models.cinema.network import CinemaNetwork
+from cmr_models.cinema.segmentation import CinemaSegmenter, _joined
 from cmr_models.contracts import cine_view
 from cmr_models.nets import build
 from cmr_models.reasons import StudyRejected

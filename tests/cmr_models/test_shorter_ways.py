@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmr_models.cinema_network import lower_precision
+from cmr_models.cinema.network import lower_precision
 from cmr_models.nets import build
 from cmr_models.nets.cpu_kernels import activated, attention, attention_by_products, pointwise, take_shorter_ways
 from cmr_models.nets.vit import ChannelNorm

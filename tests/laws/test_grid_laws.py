@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmr_models import grid
-from cmr_models.grid import apply, apply_labels, normalised, padded, place, restore, sample_back, to_network_xy
+from cmr_models.cinema import grid
+from cmr_models.cinema.grid import apply, apply_labels, normalised, padded, place, restore, sample_back, to_network_xy
 
 PIXEL = st.floats(0.6, 2.4)
 SLICE = st.floats(4.0, 18.0)

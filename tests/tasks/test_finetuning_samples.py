@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from cmr_models import grid, placement, zoo
-from cmr_models.cinema_network import CinemaNetwork
+from cmr_models import zoo
+from cmr_models.cinema import grid, placement
+from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.contracts import cine_study, cine_view, prediction
 from cmr_models.nets import build
 from tasks import store

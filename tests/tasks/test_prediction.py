@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from published_weights import write_repository
 
 from cmr_models import zoo
-from cmr_models.cinema_answers import Phases, landmarks
-from cmr_models.cinema_network import CinemaNetwork
+from cmr_models.cinema.network import CinemaNetwork
+from cmr_models.cinema.outputs import Phases, landmarks
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.views.view_images import Scan
 from flows.cli import main

@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from cmr_models import grid
-from cmr_models.grid import Grid
-from cmr_models.placement import locator
+from cmr_models.cinema import grid
+from cmr_models.cinema.grid import Grid
+from cmr_models.cinema.placement import locator
 from cmr_models.views.heart_location import heart_middle
 from cmr_models.views.view_images import scan_of
 from tasks.conversion import convert_study

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models import grid
-from cmr_models.grid import Grid
+from cmr_models.cinema import grid
+from cmr_models.cinema.grid import Grid
 from cmr_models.reasons import StudyRejected
 from cmr_models.segmentation import shared_segmenter
 from cmr_models.views.heart_location import Locate, Middle, heart_middle
@@ -33,7 +33,7 @@ def around_heart(
     Args:
         scan: one view.
         size: the network's input.
-        pixel_mm: the network's pixel; along the stack it is that of :data:`cmr_models.grid.SPACING_MM`.
+        pixel_mm: the network's pixel; along the stack it is that of :data:`cmr_models.cinema.grid.SPACING_MM`.
         find: the middle of the heart; give one that remembers where a scan is seen again and again.
 
     Raises:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cmr_models import grid, placement, zoo
-from cmr_models.grid import Grid
+from cmr_models import zoo
+from cmr_models.cinema import grid, placement
+from cmr_models.cinema.grid import Grid
 from cmr_models.nets.convunetr import ConvUNetR, UpPath
 from cmr_models.nets.cpu_kernels import take_shorter_ways
 from cmr_models.nets.vit import ChannelNorm

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cmr_models import grid
-from cmr_models.cinema_network import CinemaNetwork
-from cmr_models.grid import Array, Grid
+from cmr_models.cinema import grid
+from cmr_models.cinema.grid import Array, Grid
+from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.nets.heatmap import published_coordinates, soft_argmax
 from cmr_models.nets.windows import window_starts
 from cmr_models.reasons import StudyRejected

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cmr_models import grid
-from cmr_models.cinema_network import CinemaNetwork
-from cmr_models.grid import Grid
+from cmr_models.cinema import grid
+from cmr_models.cinema.grid import Grid
+from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.nets.windows import window_starts
 from cmr_models.views.view_images import Scan
 

@@ -1,0 +1,1 @@
+"""CineMA on any study: the published grid, windows, outputs of each task."""
