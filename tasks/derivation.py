@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from cmr_models.contracts import REFERENCE_VARIABLES
-from cmr_models.derivation import LANDMARK_VIEWS, Derived, derive
+from cmr_models.phenotypes.study import LANDMARK_VIEWS, Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks import shards
 from tasks.ledger import Entry, Ledger, Outcome

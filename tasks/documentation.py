@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from cmr_models.analysis.people import AnalysisSpec
 from cmr_models.estimates import NOT_ESTIMABLE
+from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES
 from cmr_models.reasons import TABLE, TRANSIENT, Reason
-from cmr_models.reference_ranges import REFERENCE_RANGES
 from tasks.markdown_table import code, number, page, table
 from tasks.measurements import measurements
 from tasks.phenotype_tables import dictionary_csv

@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from cmr_models.derivation import derive
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.cases import Row
 from cmr_models.phenotypes import PHENOTYPES
+from cmr_models.phenotypes.study import derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks.evaluation_references import as_number
 from tasks.store import Cohort, open_tree, published_key, rejection

@@ -7,7 +7,8 @@ landmarks without those columns, are read from the store (:mod:`tasks.finetuning
 column, every time at another of the frames that have them.
 
 The box lies where inference puts it (:mod:`cmr_models.cinema.placement`); the middle of the heart is found once a
-study and process. Of a stack that is deeper than the network one window is drawn each time, as inference averages windows.
+study and process. Of a stack that is deeper than the network one window is drawn each time, as inference averages
+windows.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.phenotypes import PHENOTYPES, dictionary
-from cmr_models.quality import RULES
+from cmr_models.phenotypes.quality import RULES
 from cmr_models.reasons import TABLE
 from tasks.ledger import Ledger, Outcome
 from tasks.parquet_tables import publish_table, table_key

@@ -19,7 +19,7 @@ from cmr_models import zoo
 from cmr_models.cinema import outputs
 from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.cinema.outputs import Phases
-from cmr_models.long_axis_function import long_axis_function
+from cmr_models.phenotypes.long_axis_function import long_axis_function
 from cmr_models.reasons import Missing, StudyRejected
 from cmr_models.views.view_images import Scan
 from cmr_models.zoo.model_card import ModelCard

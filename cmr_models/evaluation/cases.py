@@ -17,10 +17,10 @@ import xarray as xr
 from cmr_models.contracts import EDEMA, LA, LV, MYOCARDIUM, NO_REFLOW, RA, RV, SCAR
 from cmr_models.evaluation.agreement import landmark_distance_mm
 from cmr_models.evaluation.overlap import dice, hausdorff_95_mm, intersection_over_union
-from cmr_models.long_axis_function import long_axis_function
 from cmr_models.phenotypes import MYOCARDIAL_DENSITY_G_ML
+from cmr_models.phenotypes.long_axis_function import long_axis_function
+from cmr_models.phenotypes.volumes import volume_curves
 from cmr_models.reasons import Missing, StudyRejected
-from cmr_models.volumes import volume_curves
 
 Row = dict[str, Any]
 Labels = npt.NDArray[np.uint8]

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.body_size import body_surface_m2
 from cmr_models.contracts import CONDITIONS
+from cmr_models.phenotypes.body_size import body_surface_m2
 from cmr_models.simulate.planted import (
     CENTRE,
     COVARIATE_EFFECTS,

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.body_size import body_surface_m2
+from cmr_models.phenotypes.body_size import body_surface_m2
 from cmr_models.simulate.cohort import consistent_phenotypes, in_gap, simulate_cohort
 from cmr_models.simulate.planted import INDEXED, CohortSettings, GroupGap
 

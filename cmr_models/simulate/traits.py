@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from cmr_models.body_size import body_surface_m2
+from cmr_models.phenotypes.body_size import body_surface_m2
 
 Sex = Literal["F", "M"]
 

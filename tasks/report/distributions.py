@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmr_models.phenotypes import PHENOTYPES
-from cmr_models.reference_ranges import KAWEL_BOEHM_2020, ReferenceRange, reference_range
+from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, ReferenceRange, reference_range
 from tasks.report.drawing import INK, LINE, QUIET, SEX_COLOURS, draw
 from tasks.report.naming import full_name
 from tasks.report.pages import MISSING, number

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.quality import RULES
+from cmr_models.phenotypes.quality import RULES
 from tasks.report import flow
 from tasks.report.distributions import FEWEST_BINNED, distribution_figure, distribution_rows
 from tasks.report.estimate_figures import Q_LEVEL, by_group, forest, survival, volcano

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.phenotypes import MYOCARDIAL_DENSITY_G_ML
-from cmr_models.reference_ranges import KAWEL_BOEHM_2020, PETERSEN_2017
+from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, PETERSEN_2017
 from tasks import conversion, derivation
 from tasks.report.tables import ReportSettings
 

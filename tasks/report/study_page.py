@@ -16,9 +16,9 @@ import numpy as np
 import xarray as xr
 
 from cmr_models.phenotypes import PHENOTYPES, Phenotype
-from cmr_models.quality import RULES
+from cmr_models.phenotypes.quality import RULES
+from cmr_models.phenotypes.reference_ranges import PETERSEN_2017, ReferenceRange, reference_range
 from cmr_models.reasons import TABLE
-from cmr_models.reference_ranges import PETERSEN_2017, ReferenceRange, reference_range
 from tasks import shards
 from tasks.ledger import Outcome
 from tasks.report.axis_ticks import nice_ticks

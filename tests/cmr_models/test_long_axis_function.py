@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmr_models.long_axis_function import axis_length_mm, long_axis_function
+from cmr_models.phenotypes.long_axis_function import axis_length_mm, long_axis_function
 from cmr_models.reasons import Missing
 
 

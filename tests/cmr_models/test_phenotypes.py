@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from cmr_models.cardiac_cycle import find_cycle
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_view
-from cmr_models.derivation import derive
 from cmr_models.phenotypes import PHENOTYPES, dictionary
+from cmr_models.phenotypes.cardiac_cycle import find_cycle
+from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES, reference_range
+from cmr_models.phenotypes.study import derive
+from cmr_models.phenotypes.volumes import plane_weight_mm
 from cmr_models.reasons import TABLE, Missing, StudyRejected
-from cmr_models.reference_ranges import REFERENCE_RANGES, reference_range
-from cmr_models.volumes import plane_weight_mm
 
 PIXEL_MM, SLICE_MM = 2.0, 10.0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV
-from cmr_models.quality import RULES, check, failures
+from cmr_models.phenotypes.quality import RULES, check, failures
 from cmr_models.reasons import TABLE, Missing
 
 ALL_MISSING = {name: Missing("view_missing") for rule in RULES for name in rule.inputs}

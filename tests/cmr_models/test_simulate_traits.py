@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmr_models.body_size import body_surface_m2
+from cmr_models.phenotypes.body_size import body_surface_m2
 from cmr_models.simulate import DISEASES, sample_traits
 from cmr_models.simulate.motion import atrium_fill, systole_fraction, ventricle_fill
 

@@ -6,9 +6,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cmr_models.contracts import cine_view
-from cmr_models.derivation import derive
+from cmr_models.phenotypes.study import derive
+from cmr_models.phenotypes.volumes import plane_weight_mm, volume_curves
 from cmr_models.reasons import Missing
-from cmr_models.volumes import plane_weight_mm, volume_curves
 
 CASES = settings(max_examples=25, deadline=None)
 CURVES = ("lv_ml", "myocardium_ml", "rv_ml")

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from cmr_models import quality
-from cmr_models.cardiac_cycle import find_cycle
-from cmr_models.phenotypes import Value, evaluate
+from cmr_models.phenotypes import quality
+from cmr_models.phenotypes.cardiac_cycle import find_cycle
+from cmr_models.phenotypes.table import Value, evaluate
+from cmr_models.phenotypes.volumes import area_curves, volume_curves
 from cmr_models.reasons import Missing, StudyRejected
 from cmr_models.views.geometry import plane_offset_mm
-from cmr_models.volumes import area_curves, volume_curves
 
 Labels = npt.NDArray[np.uint8]
 

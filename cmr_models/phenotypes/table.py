@@ -1,7 +1,7 @@
 """The table of phenotypes: what each number means, what it is made from, and the function that makes it.
 
 A phenotype is one function and one row. A function takes its inputs by position, in the order of ``inputs``,
-each a measurement of :func:`cmr_models.derivation.measure` or the name of an earlier row; it is not called
+each a measurement of :func:`cmr_models.phenotypes.study.measure` or the name of an earlier row; it is not called
 when one of them is missing, and the reason is handed on.
 """
 
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.body_size import body_surface_m2
-from cmr_models.cardiac_cycle import smooth_cycle
-from cmr_models.long_axis_function import long_axis_function
+from cmr_models.phenotypes.body_size import body_surface_m2
+from cmr_models.phenotypes.cardiac_cycle import smooth_cycle
+from cmr_models.phenotypes.long_axis_function import long_axis_function
 from cmr_models.reasons import Missing
 
 # Reference: Kawel-Boehm et al. 2020, doi:10.1186/s12968-020-00683-3 (and UK Biobank's own field 24105)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cmr_models.cardiac_cycle import MIN_FRAMES_SMOOTHED
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV
+from cmr_models.phenotypes.cardiac_cycle import MIN_FRAMES_SMOOTHED
 from cmr_models.reasons import TABLE, Missing
 
 MIN_PIXELS = 10
