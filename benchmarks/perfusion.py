@@ -25,7 +25,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.first_pass import DT_S, FRAMES, frame_times, noisy, stress_input, tissue_curves
 from benchmarks.stress_hearts import Heart, heart
-from cmr_models.aif_features import foot_index
+from cmr_models.aif.curve_features import foot_index
 from cmr_models.perfusion import MODELS, quantify
 from cmr_models.perfusion.alike import alike_mean
 from cmr_models.perfusion.btex_fit import Settings

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from cmr_models.perfusion_input import checked_series
+from cmr_models.aif.network_input import checked_series
 
 Floats = npt.NDArray[np.float32]
 

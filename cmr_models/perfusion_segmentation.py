@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmr_models.perfusion_input import channels, checked_series, class_weights, resized
+from cmr_models.aif.network_input import channels, checked_series, class_weights, resized
 from cmr_models.zoo import ModelCard, load
 
 # Later than this the tissue only washes out.

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cmr_models import sample_augmentation as augmentation
-from cmr_models.layer_decay import parameter_groups
 from cmr_models.nets import build
-from cmr_models.schedules import learning_rate
+from cmr_models.training import cinema_augmentation as augmentation
+from cmr_models.training.layer_decay import parameter_groups
+from cmr_models.training.schedules import learning_rate
 from cmr_models.zoo import ModelCard, save, transfer
 from cmr_models.zoo.runner import chosen_device
 from tasks.finetuning_objectives import answered, loss_of, network_config, score

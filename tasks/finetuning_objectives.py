@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cmr_models.evaluation import classes, dice, mean_absolute_error
 from cmr_models.nets.heatmap import soft_argmax
-from cmr_models.task_losses import (
+from cmr_models.training.task_losses import (
     classification_loss,
     coordinate_loss,
     gaussian_heatmaps,

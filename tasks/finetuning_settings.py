@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cmr_models.sample_augmentation import SampleAugmentation
+from cmr_models.training.cinema_augmentation import SampleAugmentation
 from tasks.recipes import check_known, plain, tuples
 
 FAMILIES = ("segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate", "pretrain")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmr_models.aif_detection import aif_input, aif_target
+from cmr_models.aif.detection import aif_input, aif_target
 from cmr_models.nets import build
 from cmr_models.perfusion_segmentation import heart_crop
 from cmr_models.simulate.perfusion_training import aif_training_series, myocardial_training_series

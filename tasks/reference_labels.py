@@ -10,8 +10,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import with_reference
+from cmr_models.evaluation.reference_codes import translated
 from cmr_models.reasons import StudyRejected
-from cmr_models.reference_codes import translated
 from tasks.nifti import Volume, read_volume
 from tasks.nifti_names import parse_name
 

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmr_models.augmentation import Augmentation, drawn_views, rescanned, viewed
-from cmr_models.losses import narrowed, partial_cross_entropy, partial_dice
 from cmr_models.nets import build
 from cmr_models.nets.efficient_unet2d import load_encoder
 from cmr_models.segmentation.crops import standardised
+from cmr_models.training.augmentation import Augmentation, drawn_views, rescanned, viewed
+from cmr_models.training.partial_label_losses import narrowed, partial_cross_entropy, partial_dice
 from cmr_models.zoo import ModelCard, card, save
 from tasks.published_encoder import efficientnet_lite0
 from tasks.training_data import (

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from scipy import ndimage
 
 from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM
-from cmr_models.partial_labels import lv_only_possible
+from cmr_models.training.partial_labels import lv_only_possible
 
 _PER_FILE = 50
 _SIMULATED_SHAPE = (256, 256)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cmr_models.augmentation import Augmentation
+from cmr_models.training.augmentation import Augmentation
 from tasks.recipes import check_known, plain, tuples
 
 _MACHINE = frozenset(

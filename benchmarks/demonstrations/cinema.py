@@ -22,7 +22,7 @@ from benchmarks.demonstrations import cinema_page
 from benchmarks.demonstrations.hearts import DISEASES, LANDMARKS, PIXEL_MM, SIZE, SLICES, Hearts, simulated
 from cmr_models import zoo
 from cmr_models.evaluation import bootstrapped, classes, dice, landmark_distance_mm, mean_absolute_error
-from cmr_models.sample_augmentation import SampleAugmentation
+from cmr_models.training.cinema_augmentation import SampleAugmentation
 from tasks.finetuning import Sample, finetune, kept_indices, predicted
 from tasks.finetuning_settings import FinetuningSettings
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from cmr_models.aif_features import features
+from cmr_models.aif.curve_features import features
 from cmr_models.perfusion.differences import LinearModel
 from cmr_models.perfusion.fitted import Fitted
 from cmr_models.perfusion.least_squares import Problem, effective_noise, fit

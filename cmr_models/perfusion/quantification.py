@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from cmr_models.aif_features import failed_gates, foot_index
+from cmr_models.aif.curve_features import failed_gates, foot_index
 from cmr_models.perfusion import status as codes
 from cmr_models.perfusion.alike import alike_mean
 from cmr_models.perfusion.checks import Series, check, frame, number

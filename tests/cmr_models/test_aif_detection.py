@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cmr_models.aif import detect
-from cmr_models.aif_detection import METHODS, aif_input, aif_target
-from cmr_models.perfusion_input import channels
+from cmr_models.aif.detection import METHODS, aif_input, aif_target
+from cmr_models.aif.network_input import channels
 from cmr_models.simulate.perfusion_training import aif_training_series
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cmr_models.losses import narrowed, partial_cross_entropy, partial_dice, possible_classes
+from cmr_models.training.partial_label_losses import narrowed, partial_cross_entropy, partial_dice, possible_classes
 
 
 def test_with_one_possible_class_a_pixel_it_is_the_cross_entropy() -> None:

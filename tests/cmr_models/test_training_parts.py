@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cmr_models.layer_decay import layer_of, parameter_groups
 from cmr_models.nets import build
-from cmr_models.sample_augmentation import (
+from cmr_models.training.cinema_augmentation import (
     DrawnSample,
     SampleAugmentation,
     augmented,
@@ -16,8 +15,9 @@ from cmr_models.sample_augmentation import (
     moved_image,
     moved_points,
 )
-from cmr_models.schedules import learning_rate
-from cmr_models.task_losses import gaussian_heatmaps, wing
+from cmr_models.training.layer_decay import layer_of, parameter_groups
+from cmr_models.training.schedules import learning_rate
+from cmr_models.training.task_losses import gaussian_heatmaps, wing
 
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 0.0), (5, 0.5), (10, 1.0), (20, 0.55), (30, 0.1)])

@@ -12,7 +12,7 @@ import torch
 
 from cmr_models import zoo
 from cmr_models.nets import build
-from cmr_models.sample_augmentation import SampleAugmentation
+from cmr_models.training.cinema_augmentation import SampleAugmentation
 from tasks.finetuning import Sample, _order, finetune, kept_indices
 from tasks.finetuning_objectives import network_config
 from tasks.finetuning_settings import FAMILIES, FinetuningSettings, read_finetuning

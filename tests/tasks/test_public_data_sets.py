@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cmr_models.contracts import EDEMA, LV, MYOCARDIUM, NO_REFLOW, RV, SCAR, with_reference
-from cmr_models.reference_codes import CODES, translated
+from cmr_models.evaluation.reference_codes import CODES, translated
 from flows import wanted
 from flows.settings import CohortSettings
 from tasks import conversion, reference_table, store

@@ -9,7 +9,7 @@ import torch
 from matplotlib.image import imsave
 
 from cmr_models import zoo
-from cmr_models.partial_labels import lv_only_possible
+from cmr_models.training.partial_labels import lv_only_possible
 from tasks import training
 from tasks.published_encoder import efficientnet_lite0
 from tasks.training import read_settings, train

@@ -14,15 +14,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from cmr_models.perfusion_input import (
-    LAST_FRAME,
-    channels,
-    checked_series,
-    class_weights,
-    fitted,
-    resized,
-    unfitted,
-)
+from cmr_models.aif.network_input import LAST_FRAME, channels, checked_series, class_weights, fitted, resized, unfitted
 from cmr_models.zoo import ModelCard, load
 
 Mask = npt.NDArray[np.uint8]

@@ -14,7 +14,7 @@ _FAR_RV_MM = 100.0
 
 
 def lv_only_possible(lv: npt.NDArray[np.bool_], pixel_mm: float) -> npt.NDArray[np.uint8]:
-    """Bit sets of possible classes (see :mod:`cmr_models.losses`) from the left-ventricular pool.
+    """Bit sets of possible classes (:mod:`cmr_models.training.partial_label_losses`) from the left-ventricular pool.
 
     Inside the contour: LV. Elsewhere not LV, and by the distance from the contour: nearer than the thinnest
     septum not RV;

@@ -1,0 +1,1 @@
+"""What training needs of arrays: variation of images, losses, schedules, partial labels."""
