@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.perfusion import btex
+from cmr_models.perfusion.kinetics import btex
 
 Floats = npt.NDArray[np.float64]
 

@@ -27,10 +27,10 @@ from benchmarks.first_pass import DT_S, FRAMES, frame_times, noisy, stress_input
 from benchmarks.stress_hearts import Heart, heart
 from cmr_models.aif.curve_features import foot_index
 from cmr_models.perfusion import MODELS, quantify
-from cmr_models.perfusion.alike import alike_mean
-from cmr_models.perfusion.btex_fit import Settings
-from cmr_models.perfusion.btex_maps import btex_maps
-from cmr_models.perfusion.quantification import baseline_frames
+from cmr_models.perfusion.kinetics.btex_fit import Settings
+from cmr_models.perfusion.kinetics.btex_maps import btex_maps
+from cmr_models.perfusion.kinetics.nonlocal_means import alike_mean
+from cmr_models.perfusion.kinetics.quantification import baseline_frames
 
 Floats = npt.NDArray[np.float64]
 Rows = dict[str, float]

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.aif import detect, features
-from cmr_models.motion_correction import correct
-from cmr_models.perfusion_segmentation import segment
+from cmr_models.perfusion.registration import correct
+from cmr_models.perfusion.segmentation import segment
 from cmr_models.simulate.perfusion import simulated_scan
 from cmr_models.simulate.perfusion_motion import moved
 from cmr_models.simulate.perfusion_training import aif_training_series, myocardial_training_series

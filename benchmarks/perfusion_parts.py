@@ -28,11 +28,11 @@ import pandas as pd
 
 from benchmarks.perfusion_stage import encoded_scans
 from cmr_models.aif import features
-from cmr_models.motion_correction import correct_together, offset_of
 from cmr_models.perfusion import quantify
-from cmr_models.perfusion_chain import measure
-from cmr_models.perfusion_series import GRID_S
-from cmr_models.perfusion_wall import counted, surely_wall
+from cmr_models.perfusion.chain import measure
+from cmr_models.perfusion.registration import correct_together, offset_of
+from cmr_models.perfusion.series import GRID_S
+from cmr_models.perfusion.wall import counted, surely_wall
 from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
 from cmr_models.simulate.perfusion_curves import grid_s
 from flows import wanted

@@ -5,7 +5,7 @@ interstitium and delay vary between hearts and, correlated in space, within one.
 jitter and brought to the 0.5 s grid as the scanner's software does; noise is alike in neighbouring pixels, as the
 residuals of the real rest scan are (correlation 0.7 to 0.8 at one pixel, 0.6 at one frame, 8 to 12 % of the peak).
 Ranges: Kellman et al. 2017, doi:10.1186/s12968-017-0355-5 (input); the working ranges of muscle of
-``cmr_models.perfusion.btex_fit.Settings`` (volumes); Brown et al. 2018 (flow).
+``cmr_models.perfusion.kinetics.btex_fit.Settings`` (volumes); Brown et al. 2018 (flow).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
 
-from cmr_models.perfusion import btex
+from cmr_models.perfusion.kinetics import btex
 from cmr_models.simulate.perfusion_curves import blood_curves, drawn_bolus
 
 Floats = npt.NDArray[np.float64]

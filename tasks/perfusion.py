@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 
 from cmr_models.contracts import LABEL_NAMES, PERFUSION_ROLES, PERFUSION_STATES
-from cmr_models.perfusion_chain import VERSION as CHAIN_VERSION
-from cmr_models.perfusion_chain import measure, models
-from cmr_models.perfusion_phenotypes import State, StateResult, phenotypes
+from cmr_models.perfusion.chain import VERSION as CHAIN_VERSION
+from cmr_models.perfusion.chain import measure, models
+from cmr_models.perfusion.phenotypes import State, StateResult, phenotypes
 from cmr_models.reasons import Missing, StudyRejected
 from tasks import shards, store
 from tasks.ledger import Entry, Outcome, Status

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.perfusion_phenotypes import PHENOTYPES
+from cmr_models.perfusion.phenotypes import PHENOTYPES
 from tasks.ledger import Ledger, Outcome
 from tasks.parquet_tables import publish_table, table_key
 from tasks.store import Cohort, publish_bytes

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from cmr_models.aif.detection import aif_input, aif_target
 from cmr_models.nets import build
-from cmr_models.perfusion_segmentation import heart_crop
+from cmr_models.perfusion.segmentation import heart_crop
 from cmr_models.simulate.perfusion_training import aif_training_series, myocardial_training_series
 from cmr_models.zoo import ModelCard, save
 from tasks.recipes import check_known, plain, tuples

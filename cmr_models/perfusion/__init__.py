@@ -1,6 +1,6 @@
-"""Tracer kinetics of the first pass: from concentration curves to maps of myocardial blood flow."""
+"""First-pass perfusion: from a series of images to maps of myocardial blood flow and their phenotypes."""
 
-from cmr_models.perfusion.quantification import MODELS, quantify
-from cmr_models.perfusion.status import STATUS, Status
+from cmr_models.perfusion.kinetics.quantification import MODELS, quantify
+from cmr_models.perfusion.kinetics.status import STATUS, Status
 
 __all__ = ["MODELS", "STATUS", "Status", "quantify"]

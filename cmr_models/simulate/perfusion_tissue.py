@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.perfusion import btex
+from cmr_models.perfusion.kinetics import btex
 from cmr_models.simulate.perfusion_curves import GRID_S
 
 Floats = npt.NDArray[np.float64]

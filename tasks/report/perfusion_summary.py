@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.perfusion_phenotypes import PHENOTYPES
+from cmr_models.perfusion.phenotypes import PHENOTYPES
 from tasks.ledger import open_ledger
 from tasks.report.pages import number
 from tasks.store import Cohort

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.first_pass import DT_S, frame_times, stress_input
 from cmr_models.aif import failed_gates, features
-from cmr_models.perfusion.gadolinium import (
+from cmr_models.perfusion.signal.gadolinium import (
     ARTERIAL_FLASH,
     BLOOD,
     MYOCARDIAL_FLASH,
@@ -19,8 +19,8 @@ from cmr_models.perfusion.gadolinium import (
     Sequence,
     signal,
 )
-from cmr_models.perfusion.lookup import concentration, in_range, normalised, table
-from cmr_models.perfusion.t2star import corrected, r2star
+from cmr_models.perfusion.signal.lookup import concentration, in_range, normalised, table
+from cmr_models.perfusion.signal.t2star import corrected, r2star
 
 _CASES = [
     (MYOCARDIAL_FLASH, MYOCARDIUM[1.5], 10.0),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cmr_models.motion_correction import correct, correct_together, offset_of, shifted
+from cmr_models.perfusion.registration import correct, correct_together, offset_of, shifted
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, SimulatedSeries, simulated_scan
 
 SMALL = replace(MYOCARDIAL_SERIES, rows=96, cols=96, pixel_mm=2.8)

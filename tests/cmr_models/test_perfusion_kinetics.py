@@ -9,11 +9,12 @@ from scipy.integrate import quad
 
 from benchmarks.first_pass import DT_S, frame_times, noisy, stress_input, tissue_curves
 from benchmarks.stress_hearts import heart
-from cmr_models.perfusion import MODELS, STATUS, btex, quantify
-from cmr_models.perfusion.alike import alike_mean
-from cmr_models.perfusion.btex_curves import BtexCurves
-from cmr_models.perfusion.btex_fit import Settings, dictionary, region_problem
-from cmr_models.perfusion.least_squares import effective_noise
+from cmr_models.perfusion import MODELS, STATUS, quantify
+from cmr_models.perfusion.kinetics import btex
+from cmr_models.perfusion.kinetics.btex_curves import BtexCurves
+from cmr_models.perfusion.kinetics.btex_fit import Settings, dictionary, region_problem
+from cmr_models.perfusion.kinetics.least_squares import effective_noise
+from cmr_models.perfusion.kinetics.nonlocal_means import alike_mean
 
 _LONG_S = np.linspace(0, 900, 900_001)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cmr_models.perfusion_wall import blank_bounded_flow, surely_wall
+from cmr_models.perfusion.wall import blank_bounded_flow, surely_wall
 
 
 def _tables(medians: list[float]) -> dict[str, pd.DataFrame]:

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from cmr_models.perfusion import btex
+from cmr_models.perfusion.kinetics import btex
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, SimulatedScan, simulated_scan
 from cmr_models.simulate.perfusion_curves import GRID_S, blood_curves, drawn_bolus

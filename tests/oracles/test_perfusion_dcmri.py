@@ -8,9 +8,16 @@ import torch
 
 from benchmarks.first_pass import DT_S, FRAMES, frame_times, stress_input
 from cmr_models.perfusion import quantify
-from cmr_models.perfusion.differences import LinearModel
-from cmr_models.perfusion.gadolinium import ARTERIAL_FLASH, BLOOD, MYOCARDIAL_FLASH, MYOCARDIUM, proton_density, signal
-from cmr_models.perfusion.two_compartment import exchange_integral
+from cmr_models.perfusion.kinetics.differences import LinearModel
+from cmr_models.perfusion.kinetics.two_compartment import exchange_integral
+from cmr_models.perfusion.signal.gadolinium import (
+    ARTERIAL_FLASH,
+    BLOOD,
+    MYOCARDIAL_FLASH,
+    MYOCARDIUM,
+    proton_density,
+    signal,
+)
 
 dcmri = pytest.importorskip("dcmri")
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cmr_models.perfusion_chain import counted, measure, surely_wall
-from cmr_models.perfusion_contrast import sequence_of
-from cmr_models.perfusion_series import GRID_S, common_grid, first_pass
+from cmr_models.perfusion.chain import counted, measure, surely_wall
+from cmr_models.perfusion.contrast import sequence_of
+from cmr_models.perfusion.series import GRID_S, common_grid, first_pass
 from cmr_models.reasons import TABLE, StudyRejected
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, Acquisition, SimulatedScan, simulated_scan

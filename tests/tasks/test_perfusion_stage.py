@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.perfusion_stage import write_patient
-from cmr_models.perfusion_phenotypes import PHENOTYPES, QUANTITIES
-from cmr_models.perfusion_wall import counted
+from cmr_models.perfusion.phenotypes import PHENOTYPES, QUANTITIES
+from cmr_models.perfusion.wall import counted
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES
 from cmr_models.simulate.planted import CohortSettings as Planted

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cmr_models.perfusion.least_squares import Fit, Model, Problem, fit
+from cmr_models.perfusion.kinetics.least_squares import Fit, Model, Problem, fit
 
 _STEPS = 5
 _TRIALS = 6

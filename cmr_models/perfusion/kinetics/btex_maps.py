@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.perfusion.btex_curves import BtexCurves
-from cmr_models.perfusion.btex_fit import Settings, fit_btex
-from cmr_models.perfusion.fitted import Fitted
+from cmr_models.perfusion.kinetics.btex_curves import BtexCurves
+from cmr_models.perfusion.kinetics.btex_fit import Settings, fit_btex
+from cmr_models.perfusion.kinetics.fitted import Fitted
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,7 +27,7 @@ def btex_maps(
 ) -> Fitted:
     """Fit BTEX to (n, frame) curves for a blood input (frame,), both mmol/L above baseline.
 
-    ``alike`` and ``scouts`` are those of :func:`cmr_models.perfusion.btex_fit.fit_btex`.
+    ``alike`` and ``scouts`` are those of :func:`cmr_models.perfusion.kinetics.btex_fit.fit_btex`.
     """
     model = BtexCurves(aif, dt_s, hematocrit, device)
     found, delay = fit_btex(curves, model, settings or Settings(), device, alike=alike, scouts=scouts)

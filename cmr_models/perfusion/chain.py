@@ -18,10 +18,10 @@ from scipy import ndimage
 
 from cmr_models import aha
 from cmr_models.contracts import LV, MYOCARDIUM
-from cmr_models.perfusion.checks import LOWEST_AIF
-from cmr_models.perfusion.status import AT_BOUND, OK
-from cmr_models.perfusion_contrast import Contrast, blood_contrast, tissue_contrast
-from cmr_models.perfusion_motion import (
+from cmr_models.perfusion.contrast import Contrast, blood_contrast, tissue_contrast
+from cmr_models.perfusion.kinetics.checks import LOWEST_AIF
+from cmr_models.perfusion.kinetics.status import AT_BOUND, OK
+from cmr_models.perfusion.motion import (
     Motion,
     corrected,
     density_on,
@@ -30,9 +30,9 @@ from cmr_models.perfusion_motion import (
     still_input,
     ventricle_motion,
 )
-from cmr_models.perfusion_phenotypes import QUANTITIES
-from cmr_models.perfusion_series import GRID_S, FirstPass, still
-from cmr_models.perfusion_wall import blank_bounded_flow, counted, surely_wall
+from cmr_models.perfusion.phenotypes import QUANTITIES
+from cmr_models.perfusion.series import GRID_S, FirstPass, still
+from cmr_models.perfusion.wall import blank_bounded_flow, counted, surely_wall
 from cmr_models.reasons import StudyRejected
 
 VERSION = 3
@@ -137,7 +137,7 @@ def _labelled(series: FirstPass, view: xr.Dataset, limits: set[str]) -> Labels:
     if _segmenter_task() == "segment_sax":
         limits.add("labels_by_cine_network")
         return _labelled_as_cine(series, row_mm, float(view.attrs["slice_mm"]))
-    from cmr_models.perfusion_segmentation import segment
+    from cmr_models.perfusion.segmentation import segment
 
     return np.stack([np.asarray(segment(plane, GRID_S, row_mm), np.uint8) for plane in series.signal])
 

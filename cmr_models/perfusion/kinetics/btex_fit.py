@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cmr_models.perfusion.btex_curves import BtexCurves
-from cmr_models.perfusion.btex_region import learnt
-from cmr_models.perfusion.least_squares import Fit, Problem, effective_noise, fit
+from cmr_models.perfusion.kinetics.btex_curves import BtexCurves
+from cmr_models.perfusion.kinetics.btex_region import learnt
+from cmr_models.perfusion.kinetics.least_squares import Fit, Problem, effective_noise, fit
 
 _DICTIONARY = (
     tuple(np.geomspace(0.15, 7.0, 16)),  # mbf, mL/min/g

@@ -18,9 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cmr_models.perfusion.differences import LinearModel
-from cmr_models.perfusion.fitted import Fitted
-from cmr_models.perfusion.least_squares import Problem, effective_noise, fit
+from cmr_models.perfusion.kinetics.differences import LinearModel
+from cmr_models.perfusion.kinetics.fitted import Fitted
+from cmr_models.perfusion.kinetics.least_squares import Problem, effective_noise, fit
 
 Floats = npt.NDArray[np.float64]
 

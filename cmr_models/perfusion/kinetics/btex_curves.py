@@ -1,7 +1,7 @@
 """BTEX curves and their derivatives for many pixels at once, on CPU or GPU: the closed form read from one table.
 
-The table holds ``stay``, ``retained`` and ``balanced`` of :mod:`cmr_models.perfusion.btex` over (sqrt a, sqrt v), where
-they are smooth; bilinear interpolation in steps of 0.02 is within 2e-4 of each. Their derivatives need nothing else:
+The table holds ``stay``, ``retained`` and ``balanced`` of :mod:`cmr_models.perfusion.kinetics.btex` over
+(sqrt a, sqrt v), where they are smooth; bilinear interpolation in steps of 0.02 is within 2e-4 of each. Their derivatives need nothing else:
 d stay / d v = retained, and d stay / d a = P(N_v > N_a) = 1 - retained - balanced.
 """
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from cmr_models.perfusion import btex
-from cmr_models.perfusion.convolution import edges, input_matrix
+from cmr_models.perfusion.kinetics import btex
+from cmr_models.perfusion.kinetics.convolution import edges, input_matrix
 
 PARAMETERS = ("log_mbf", "log_vb", "log_ps", "log_visf", "delay_s")
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
-from cmr_models.perfusion.gadolinium import (
+from cmr_models.perfusion.signal.gadolinium import (
     ARTERIAL_FLASH,
     BLOOD,
     MYOCARDIAL_FLASH,
@@ -22,8 +22,8 @@ from cmr_models.perfusion.gadolinium import (
     proton_density,
     signal,
 )
-from cmr_models.perfusion.lookup import concentration
-from cmr_models.perfusion.t2star import corrected
+from cmr_models.perfusion.signal.lookup import concentration
+from cmr_models.perfusion.signal.t2star import corrected
 
 Attributes = Mapping[str, Any]
 Mask = npt.NDArray[np.bool_]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import LV, MYOCARDIUM
-from cmr_models.perfusion_series import FirstPass, common_grid, first_pass
+from cmr_models.perfusion.series import FirstPass, common_grid, first_pass
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
@@ -53,7 +53,7 @@ def shared_grid(views: Mapping[str, xr.Dataset]) -> npt.NDArray[np.float64] | No
 
 def corrected(view: xr.Dataset, grid_s: npt.NDArray[np.float64] | None) -> tuple[FirstPass, list[Path]]:
     """The series without breathing on an even grid, and how each slice moved. Beats are corrected as they were read."""
-    from cmr_models.motion_correction import correct, correct_together
+    from cmr_models.perfusion.registration import correct, correct_together
 
     paths: list[Path] = []
 
@@ -74,7 +74,7 @@ def ventricle_motion(path: Path, labels: Labels, pixel_mm: npt.NDArray[np.float6
 
 def density_on(heart: FirstPass, density: Floats | None) -> Floats | None:
     """Proton density ``(slice, row, col)`` where the corrected series has the heart: it was read in other breaths."""
-    from cmr_models.motion_correction import offset_of, shifted
+    from cmr_models.perfusion.registration import offset_of, shifted
 
     if density is None:
         return None
@@ -84,7 +84,7 @@ def density_on(heart: FirstPass, density: Floats | None) -> Floats | None:
 
 def still_input(view: xr.Dataset, reference: xr.Dataset, heart: FirstPass, motion: Motion) -> npt.NDArray[np.float32]:
     """An input series ``(row, col, frame)`` on the heart's time grid, with the heart held still."""
-    from cmr_models.motion_correction import shifted
+    from cmr_models.perfusion.registration import shifted
 
     pixel_mm = view["pixel_mm"].values
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from cmr_models.aif.curve_features import features
-from cmr_models.perfusion.differences import LinearModel
-from cmr_models.perfusion.fitted import Fitted
-from cmr_models.perfusion.least_squares import Problem, effective_noise, fit
+from cmr_models.perfusion.kinetics.differences import LinearModel
+from cmr_models.perfusion.kinetics.fitted import Fitted
+from cmr_models.perfusion.kinetics.least_squares import Problem, effective_noise, fit
 
 Floats = npt.NDArray[np.float64]
 

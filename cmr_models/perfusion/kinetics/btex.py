@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chndtr, i0e, i1e
 
-from cmr_models.perfusion.convolution import convolve, edges
+from cmr_models.perfusion.kinetics.convolution import convolve, edges
 
 Floats = npt.NDArray[np.float64]
 

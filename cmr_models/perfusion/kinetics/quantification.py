@@ -10,10 +10,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.aif.curve_features import failed_gates, foot_index
-from cmr_models.perfusion import status as codes
-from cmr_models.perfusion.alike import alike_mean
-from cmr_models.perfusion.checks import Series, check, frame, number
-from cmr_models.perfusion.fitted import Fitted
+from cmr_models.perfusion.kinetics import status as codes
+from cmr_models.perfusion.kinetics.checks import Series, check, frame, number
+from cmr_models.perfusion.kinetics.fitted import Fitted
+from cmr_models.perfusion.kinetics.nonlocal_means import alike_mean
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -177,7 +177,7 @@ def _dataset(
 
 
 def _btex(request: _Input) -> Fitted:
-    from cmr_models.perfusion.btex_maps import btex_maps  # torch is imported only where it is used
+    from cmr_models.perfusion.kinetics.btex_maps import btex_maps  # torch is imported only where it is used
 
     sure = request.chosen & request.wall
     alike = alike_mean(request.image, request.chosen)[request.chosen]
@@ -186,19 +186,19 @@ def _btex(request: _Input) -> Fitted:
 
 
 def _fermi(request: _Input) -> Fitted:
-    from cmr_models.perfusion.fermi import fermi_maps
+    from cmr_models.perfusion.kinetics.fermi import fermi_maps
 
     return fermi_maps(*_usual(request))
 
 
 def _two_compartment(request: _Input) -> Fitted:
-    from cmr_models.perfusion.two_compartment import two_compartment_maps
+    from cmr_models.perfusion.kinetics.two_compartment import two_compartment_maps
 
     return two_compartment_maps(*_usual(request))
 
 
 def _deconvolution(request: _Input) -> Fitted:
-    from cmr_models.perfusion.deconvolution import deconvolution_maps
+    from cmr_models.perfusion.kinetics.deconvolution import deconvolution_maps
 
     return deconvolution_maps(*_usual(request))
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from cmr_models.perfusion.convolution import edges, input_matrix
-from cmr_models.perfusion.fitted import Fitted
+from cmr_models.perfusion.kinetics.convolution import edges, input_matrix
+from cmr_models.perfusion.kinetics.fitted import Fitted
 
 Floats = npt.NDArray[np.float64]
 

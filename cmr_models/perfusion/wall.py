@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import ndimage
 
 from cmr_models.contracts import LV, MYOCARDIUM
-from cmr_models.perfusion.btex_fit import HIGHEST_FLOW_ML_MIN_G
+from cmr_models.perfusion.kinetics.btex_fit import HIGHEST_FLOW_ML_MIN_G
 
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cmr_models.perfusion.convolution import edges, input_matrix
+from cmr_models.perfusion.kinetics.convolution import edges, input_matrix
 
 Integral = Callable[[Tensor, Tensor], Tensor]
 """Parameters (n, p) and edges (m,) in s to the integral of the residue up to each (n, m), mL/g."""

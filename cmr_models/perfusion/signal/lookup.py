@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.perfusion.gadolinium import Relaxation, Sequence, signal
+from cmr_models.perfusion.signal.gadolinium import Relaxation, Sequence, signal
 
 Floats = npt.NDArray[np.float64]
 

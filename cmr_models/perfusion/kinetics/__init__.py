@@ -1,0 +1,1 @@
+"""Tracer kinetics: models of myocardial flow and their fits to curves."""

@@ -1,0 +1,1 @@
+"""From signal to concentration of gadolinium."""
