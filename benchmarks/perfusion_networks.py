@@ -25,8 +25,8 @@ from cmr_models.aif import detect, features
 from cmr_models.perfusion.registration import correct
 from cmr_models.perfusion.segmentation import segment
 from cmr_models.simulate.perfusion import simulated_scan
-from cmr_models.simulate.perfusion_motion import moved
-from cmr_models.simulate.perfusion_training import aif_training_series, myocardial_training_series
+from cmr_models.simulate.perfusion.motion import moved
+from cmr_models.simulate.perfusion.training import aif_training_series, myocardial_training_series
 
 DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "perfusion"
 _SEED = 20_000

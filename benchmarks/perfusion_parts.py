@@ -34,7 +34,7 @@ from cmr_models.perfusion.registration import correct_together, offset_of
 from cmr_models.perfusion.series import GRID_S
 from cmr_models.perfusion.wall import counted, surely_wall
 from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
-from cmr_models.simulate.perfusion_curves import grid_s
+from cmr_models.simulate.perfusion.curves import grid_s
 from flows import wanted
 from flows.settings import CohortSettings
 from tasks import plan

@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import SimulatedScan, simulated_scan
-from cmr_models.simulate.perfusion_dicom import encode_scan
+from cmr_models.simulate.perfusion.dicom import encode_scan
 from flows import wanted
 from flows.settings import CohortSettings
 from tasks import plan

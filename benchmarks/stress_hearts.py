@@ -19,7 +19,7 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
 
 from cmr_models.perfusion.kinetics import btex
-from cmr_models.simulate.perfusion_curves import blood_curves, drawn_bolus
+from cmr_models.simulate.perfusion.curves import blood_curves, drawn_bolus
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from cmr_models.aif.detection import aif_input, aif_target
 from cmr_models.nets import build
 from cmr_models.perfusion.segmentation import heart_crop
-from cmr_models.simulate.perfusion_training import aif_training_series, myocardial_training_series
+from cmr_models.simulate.perfusion.training import aif_training_series, myocardial_training_series
 from cmr_models.zoo import ModelCard, save
 from tasks.recipes import check_known, plain, tuples
 from tasks.training_files import load_checkpoint, save_checkpoint
@@ -257,7 +257,7 @@ def _card(settings: PerfusionTraining) -> ModelCard:
         pixel_mm=settings.pixel_mm,
         size=settings.size,
         training_data=(
-            f"{seen} simulated first passes (cmr_models.simulate.perfusion_training, seed {settings.seed})",
+            f"{seen} simulated first passes (cmr_models.simulate.perfusion.training, seed {settings.seed})",
         ),
         training_settings=plain(asdict(settings)),
         licence="Apache-2.0",

@@ -8,7 +8,7 @@ import pytest
 from cmr_models.aif import detect
 from cmr_models.aif.detection import METHODS, aif_input, aif_target
 from cmr_models.aif.network_input import channels
-from cmr_models.simulate.perfusion_training import aif_training_series
+from cmr_models.simulate.perfusion.training import aif_training_series
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

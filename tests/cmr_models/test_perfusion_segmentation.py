@@ -7,7 +7,7 @@ import pytest
 
 import cmr_models
 from cmr_models.perfusion.segmentation import heart_crop, segment
-from cmr_models.simulate.perfusion_training import myocardial_training_series
+from cmr_models.simulate.perfusion.training import myocardial_training_series
 
 SHIPPED = (Path(cmr_models.__file__).parent / "weights" / "perfusion_segment.safetensors").exists()
 

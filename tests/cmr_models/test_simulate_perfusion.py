@@ -10,12 +10,12 @@ import pytest
 from cmr_models.perfusion.kinetics import btex
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, SimulatedScan, simulated_scan
-from cmr_models.simulate.perfusion_curves import GRID_S, blood_curves, drawn_bolus
-from cmr_models.simulate.perfusion_dicom import encode_scan
-from cmr_models.simulate.perfusion_motion import breathing_mm, moved
-from cmr_models.simulate.perfusion_scene import drawn_anatomy, rendered
-from cmr_models.simulate.perfusion_signal import AIF, MYOCARDIUM_FLASH, MYOCARDIUM_SSFP, Readout, echo_decay, signal
-from cmr_models.simulate.perfusion_tissue import TERRITORIES, drawn_tissue
+from cmr_models.simulate.perfusion.curves import GRID_S, blood_curves, drawn_bolus
+from cmr_models.simulate.perfusion.dicom import encode_scan
+from cmr_models.simulate.perfusion.motion import breathing_mm, moved
+from cmr_models.simulate.perfusion.scene import drawn_anatomy, rendered
+from cmr_models.simulate.perfusion.signal import AIF, MYOCARDIUM_FLASH, MYOCARDIUM_SSFP, Readout, echo_decay, signal
+from cmr_models.simulate.perfusion.tissue import TERRITORIES, drawn_tissue
 
 SMALL = replace(MYOCARDIAL_SERIES, rows=80, cols=72, pixel_mm=3.2)
 

@@ -12,8 +12,8 @@ import pytest
 
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, SimulatedScan, simulated_scan
-from cmr_models.simulate.perfusion_dicom import encode_scan
-from cmr_models.simulate.perfusion_ismrmrd import write_ismrmrd
+from cmr_models.simulate.perfusion.dicom import encode_scan
+from cmr_models.simulate.perfusion.ismrmrd import write_ismrmrd
 
 START_S = 86340.0  # the first beat is ten seconds before midnight, the last after it
 SESSION = Session("P1", "2.25.1", "2.25.2", "20200102", START_S, weight_kg=71.5, sex="F")

@@ -10,7 +10,7 @@ import pytest
 
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import simulated_scan
-from cmr_models.simulate.perfusion_dicom import encode_scan
+from cmr_models.simulate.perfusion.dicom import encode_scan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 Command = Callable[..., "subprocess.Popen[str]"]

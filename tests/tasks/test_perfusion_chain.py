@@ -13,7 +13,7 @@ from cmr_models.perfusion.series import GRID_S, common_grid, first_pass
 from cmr_models.reasons import TABLE, StudyRejected
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, Acquisition, SimulatedScan, simulated_scan
-from cmr_models.simulate.perfusion_dicom import encode_scan
+from cmr_models.simulate.perfusion.dicom import encode_scan
 from tasks.cine import study_views
 from tasks.dicom import read_images
 

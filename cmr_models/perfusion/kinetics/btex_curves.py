@@ -1,8 +1,8 @@
 """BTEX curves and their derivatives for many pixels at once, on CPU or GPU: the closed form read from one table.
 
-The table holds ``stay``, ``retained`` and ``balanced`` of :mod:`cmr_models.perfusion.kinetics.btex` over
-(sqrt a, sqrt v), where they are smooth; bilinear interpolation in steps of 0.02 is within 2e-4 of each. Their derivatives need nothing else:
-d stay / d v = retained, and d stay / d a = P(N_v > N_a) = 1 - retained - balanced.
+The table holds ``stay``, ``retained`` and ``balanced`` of :mod:`cmr_models.perfusion.kinetics.btex` over (sqrt a,
+sqrt v), where they are smooth; bilinear interpolation in steps of 0.02 is within 2e-4 of each. Their derivatives need
+nothing else: d stay / d v = retained, and d stay / d a = P(N_v > N_a) = 1 - retained - balanced.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A simulated perfusion scan as the DICOM files of a Siemens scanner: one series a slice, and the arterial input's.
 
-What a series and its frames hold is told in :mod:`cmr_models.simulate.perfusion_frames`. ISMRMRD is written by
-:func:`cmr_models.simulate.perfusion_ismrmrd.write_ismrmrd` (``pip install cmr-cohort[ismrmrd]``).
+What a series and its frames hold is told in :mod:`cmr_models.simulate.perfusion.frames`. ISMRMRD is written by
+:func:`cmr_models.simulate.perfusion.ismrmrd.write_ismrmrd` (``pip install cmr-cohort[ismrmrd]``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.simulate.dicom import Series, Session, encode_series, new_uid
-from cmr_models.simulate.perfusion import SimulatedScan
-from cmr_models.simulate.perfusion_frames import (
+from cmr_models.simulate.perfusion.frames import (
     COL_DIR,
     ROW_DIR,
     THICKNESS_MM,
@@ -22,6 +21,7 @@ from cmr_models.simulate.perfusion_frames import (
     frames,
     placed_series,
 )
+from cmr_models.simulate.perfusion.series import SimulatedScan
 
 _LARGEST = 3600  # of 12 bits
 

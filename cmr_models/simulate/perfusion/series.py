@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from cmr_models.simulate.perfusion_curves import GRID_S, Bolus, blood_curves, drawn_bolus, organ_curve
-from cmr_models.simulate.perfusion_motion import breathing_mm, moved
-from cmr_models.simulate.perfusion_scene import LEVELS, Anatomy, Scene, drawn_anatomy, rendered
-from cmr_models.simulate.perfusion_signal import (
+from cmr_models.simulate.perfusion.curves import GRID_S, Bolus, blood_curves, drawn_bolus, organ_curve
+from cmr_models.simulate.perfusion.motion import breathing_mm, moved
+from cmr_models.simulate.perfusion.scene import LEVELS, Anatomy, Scene, drawn_anatomy, rendered
+from cmr_models.simulate.perfusion.signal import (
     AIF,
     BLOOD_T1_MS,
     BLOOD_T2_MS,
@@ -30,7 +30,7 @@ from cmr_models.simulate.perfusion_signal import (
     echo_decay,
     signal,
 )
-from cmr_models.simulate.perfusion_tissue import Tissue, drawn_tissue, tissue_curves
+from cmr_models.simulate.perfusion.tissue import Tissue, drawn_tissue, tissue_curves
 
 Floats = npt.NDArray[np.float64]
 

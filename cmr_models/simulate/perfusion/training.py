@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.simulate.perfusion import Acquisition, SimulatedSeries, acquired, drawn_patient
-from cmr_models.simulate.perfusion_motion import breathing_mm
-from cmr_models.simulate.perfusion_scene import LEVELS, Scene, drawn_anatomy, rendered
-from cmr_models.simulate.perfusion_signal import AIF, MYOCARDIUM_FLASH, MYOCARDIUM_SSFP, Readout
-from cmr_models.simulate.perfusion_tissue import TERRITORIES
+from cmr_models.simulate.perfusion.motion import breathing_mm
+from cmr_models.simulate.perfusion.scene import LEVELS, Scene, drawn_anatomy, rendered
+from cmr_models.simulate.perfusion.series import Acquisition, SimulatedSeries, acquired, drawn_patient
+from cmr_models.simulate.perfusion.signal import AIF, MYOCARDIUM_FLASH, MYOCARDIUM_SSFP, Readout
+from cmr_models.simulate.perfusion.tissue import TERRITORIES
 
 # A reader draws the input masks well inside the chambers: 25 to 74 pixels in published examples. Share of blood needed.
 BLOOD_SHARE = 0.7

@@ -26,8 +26,7 @@ from typing import Any
 import numpy as np
 
 from cmr_models.simulate.dicom import Session
-from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
-from cmr_models.simulate.perfusion_frames import (
+from cmr_models.simulate.perfusion.frames import (
     COL_DIR,
     ROW_DIR,
     THICKNESS_MM,
@@ -36,6 +35,7 @@ from cmr_models.simulate.perfusion_frames import (
     frames,
     placed_series,
 )
+from cmr_models.simulate.perfusion.series import SimulatedScan, SimulatedSeries
 
 _FIELD_T, _RESONANCE_HZ = 1.5, 63_670_000  # as in the DICOM files
 _SEQUENCES = ("myocardium", "aif")

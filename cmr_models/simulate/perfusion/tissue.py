@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.perfusion.kinetics import btex
-from cmr_models.simulate.perfusion_curves import GRID_S
+from cmr_models.simulate.perfusion.curves import GRID_S
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
+from cmr_models.simulate.perfusion.series import SimulatedScan, SimulatedSeries
 
 Floats = npt.NDArray[np.float64]
 
