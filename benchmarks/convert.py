@@ -110,7 +110,7 @@ def _measure_here(folder: Path, repeats: int) -> dict[str, Any]:
     """All three ways, ``repeats`` times after one warm-up; medians. Peak memory is that of this process."""
     from tasks.conversion import convert_study
     from tasks.sources import inventory
-    from tasks.store import Cohort, load_tree
+    from tasks.state.store import Cohort, load_tree
 
     scratch = Path(tempfile.mkdtemp())
     (unit,) = inventory([folder]).units

@@ -38,9 +38,9 @@ from cmr_models.simulate.perfusion.curves import grid_s
 from flows import wanted
 from flows.settings import CohortSettings
 from tasks import plan
-from tasks.ledger import open_ledger
 from tasks.perfusion import perfusion_series
-from tasks.store import Cohort
+from tasks.state.ledger import open_ledger
+from tasks.state.store import Cohort
 
 Floats = npt.NDArray[Any]
 _NOISE_MMOL_L = 0.05  # a wall that peaks near 1 mmol/L at 20 times the noise, as cmr_models.simulate.perfusion has it

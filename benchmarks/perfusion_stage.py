@@ -26,7 +26,7 @@ from cmr_models.simulate.perfusion.dicom import encode_scan
 from flows import wanted
 from flows.settings import CohortSettings
 from tasks import plan
-from tasks.ledger import open_ledger
+from tasks.state.ledger import open_ledger
 
 NARROW = (None, "LAD", None, "RCA", "LAD", "LCx")
 

@@ -21,7 +21,7 @@ from benchmarks.segmentation import DATA
 from flows import wanted
 from flows.settings import CohortSettings
 from tasks import plan
-from tasks.ledger import open_ledger
+from tasks.state.ledger import open_ledger
 
 REFERENCES: dict[str, dict[str, float]] = {
     "SCD0000101": {"lvedv_ml": 191, "lvesv_ml": 141, "lvef_pct": 26},

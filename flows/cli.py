@@ -50,7 +50,7 @@ def run(config: Path, profile: str | None) -> None:
     from flows import wanted
     from flows.progress import say
     from flows.settings import read_settings
-    from tasks.runs import hold
+    from tasks.state.runs import hold
 
     with _complaints(config):
         settings = read_settings(config, profile=profile)
@@ -213,8 +213,8 @@ def report(**choice: Any) -> None:
 @_CONFIG
 def status(**choice: Any) -> None:
     """How many studies stand where, and why."""
-    from tasks.ledger import open_ledger
     from tasks.overview import overview
+    from tasks.state.ledger import open_ledger
 
     with open_ledger(_settings(**choice).cohort.ledger) as ledger:
         for line in overview(ledger):
@@ -228,7 +228,7 @@ def verify(**choice: Any) -> None:
     """Read every published file again, and rebuild the ledger from the files."""
     from flows.progress import stage_progress
     from flows.wanted import measured_model
-    from tasks.ledger import open_ledger
+    from tasks.state.ledger import open_ledger
     from tasks.verification import published_files, verify_files
 
     with _recorded(has_flow=False, **choice) as settings:
@@ -402,7 +402,7 @@ def _recorded(*, has_flow: bool = True, **choice: Any) -> Iterator[Any]:
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """That another process has the cohort, as the command's own message."""
-    from tasks.runs import CohortInUse
+    from tasks.state.runs import CohortInUse
 
     try:
         yield

@@ -19,7 +19,7 @@ from flows.perfusion import perfusion
 from flows.recorded import recorded
 from flows.settings import CohortSettings, read_settings
 from flows.stages import bring_through, make
-from tasks.ledger import open_ledger
+from tasks.state.ledger import open_ledger
 
 SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 

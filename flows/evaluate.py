@@ -23,7 +23,7 @@ def run_command(settings: CohortSettings, **choice: Any) -> Path:
         click.ClickException: if there are no predictions, no references, or no such column.
     """
     from tasks.evaluation import EvaluateSettings, evaluate
-    from tasks.ledger import open_ledger
+    from tasks.state.ledger import open_ledger
 
     try:
         chosen = EvaluateSettings(

@@ -7,7 +7,7 @@ from prefect import flow
 from flows import wanted
 from flows.settings import CohortSettings
 from flows.stages import bring_through
-from tasks.ledger import open_ledger
+from tasks.state.ledger import open_ledger
 
 
 @flow(name="perfusion", validate_parameters=False)

@@ -14,8 +14,8 @@ from flows.settings import CohortSettings
 from flows.stages import StageWork, bring_through
 from flows.wanted import ended, retired
 from tasks import prediction, prediction_tables
-from tasks.ledger import Ledger, open_ledger
 from tasks.prediction import PredictSettings
+from tasks.state.ledger import Ledger, open_ledger
 
 
 @flow(name="predict", validate_parameters=False, task_runner=SHARDS_AT_ONCE)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from flows import wanted
 from flows.settings import CohortSettings
-from tasks.ledger import open_ledger
 from tasks.report import methods_of
-from tasks.runs import open_run
+from tasks.state.ledger import open_ledger
+from tasks.state.runs import open_run
 
 
 @contextlib.contextmanager
@@ -17,7 +17,7 @@ def recorded(settings: CohortSettings, command: str) -> Iterator[None]:
     """Hold the cohort and keep ``runs/<run id>/``: settings, versions, log; at the end counts and methods text.
 
     Raises:
-        tasks.runs.CohortInUse: if another process holds the cohort.
+        tasks.state.runs.CohortInUse: if another process holds the cohort.
     """
     with open_run(settings.cohort, wanted.resolved_settings(settings), command) as run:
         yield

@@ -16,7 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from tasks.store import Cohort
+from tasks.state.store import Cohort
 
 
 class _Section(BaseModel):

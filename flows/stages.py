@@ -16,9 +16,9 @@ from flows.progress import Advance, say, stage_progress
 from flows.settings import CohortSettings, ComputeSettings
 from tasks import plan, shards
 from tasks.cluster import open_client
-from tasks.ledger import Entry, Ledger, Outcome
 from tasks.shards import Unit, Work
-from tasks.store import Cohort
+from tasks.state.ledger import Entry, Ledger, Outcome
+from tasks.state.store import Cohort
 
 _log = logging.getLogger("cmr_cohort")
 

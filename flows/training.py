@@ -39,7 +39,7 @@ def run_training(
     from tasks.finetuning import finetune
     from tasks.finetuning_samples import StudySamples, read_table
     from tasks.finetuning_settings import read_finetuning
-    from tasks.store import Cohort
+    from tasks.state.store import Cohort
 
     settings = read_finetuning(recipe, task=task)
     store = Cohort(cohort)

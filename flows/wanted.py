@@ -23,9 +23,9 @@ from tasks import (
     study_table,
 )
 from tasks.cluster import open_client
-from tasks.ledger import Entry, Ledger, open_ledger
 from tasks.sources import inventory
-from tasks.store import Cohort
+from tasks.state.ledger import Entry, Ledger, open_ledger
+from tasks.state.store import Cohort
 from tasks.withdrawal import has_withdrawn, newly_withdrawn, read_withdrawn, withdraw
 
 

@@ -17,11 +17,11 @@ from cmr_models.contracts import REFERENCE_VARIABLES
 from cmr_models.phenotypes.study import LANDMARK_VIEWS, Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks import shards
-from tasks.ledger import Entry, Ledger, Outcome
 from tasks.prediction import STAGE_PREFIX
 from tasks.shards import Unit
-from tasks.store import Cohort, digest, open_tree, published_key
-from tasks.user_tables import read_user_table
+from tasks.state.ledger import Entry, Ledger, Outcome
+from tasks.state.store import Cohort, digest, open_tree, published_key
+from tasks.state.user_tables import read_user_table
 
 STAGE = "derive"
 VERSION = 2

@@ -17,14 +17,14 @@ from cmr_models.analysis.disclosure.masking import SUPPRESSED
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.summary import Summariser
 from tasks import evaluation_studies
-from tasks.disclosure_record import keep_record
 from tasks.evaluation_references import as_number, group_columns, references
 from tasks.evaluation_release import missing_text, released
-from tasks.ledger import open_ledger
 from tasks.markdown_table import number
 from tasks.markdown_table import table as markdown
-from tasks.parquet_tables import publish_table
-from tasks.store import Cohort, digest, open_tree, publish_bytes
+from tasks.state.disclosure_record import keep_record
+from tasks.state.ledger import open_ledger
+from tasks.state.parquet_tables import publish_table
+from tasks.state.store import Cohort, digest, open_tree, publish_bytes
 
 Kind = Literal["segmentation", "landmark", "classification", "regression"]
 Advance = Callable[[int], None]

@@ -11,8 +11,8 @@ import pandas as pd
 
 from cmr_models.estimates.groups import age_band
 from tasks import reference_table
-from tasks.ledger import Ledger
-from tasks.store import Cohort
+from tasks.state.ledger import Ledger
+from tasks.state.store import Cohort
 
 _GROUPS: Final = ("data_set", "sex", "vendor", "centre", "diagnosis", "age_band")
 _AGE_EDGES_YEARS: Final = (55, 65, 75)

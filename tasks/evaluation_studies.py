@@ -16,7 +16,7 @@ from cmr_models.phenotypes import PHENOTYPES
 from cmr_models.phenotypes.study import derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks.evaluation_references import as_number
-from tasks.store import Cohort, open_tree, published_key, rejection
+from tasks.state.store import Cohort, open_tree, published_key, rejection
 
 _UNITS: Final = {row.name: row.unit for row in PHENOTYPES}
 REPEATED: Final = ("lvedv_ml", "lvesv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvesv_ml", "rvef_pct")

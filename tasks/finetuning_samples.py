@@ -28,11 +28,11 @@ from cmr_models.cinema.outputs import Phases
 from cmr_models.cinema.placement import around_heart, scan_middle
 from cmr_models.views.heart_location import Middle
 from cmr_models.views.view_images import Scan
-from tasks import store
 from tasks.finetuning import Sample
 from tasks.finetuning_settings import FinetuningSettings
 from tasks.finetuning_truth import REFERENCE, Truth, has_truth, truth_file, truth_of
 from tasks.segmentation import judgeable
+from tasks.state import store
 
 _TWO_FRAMES = ("classification", "regression")
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tasks import store
+from tasks.state import store
 
 REFERENCE = ""
 """The name of the source that is the study itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cmr_models.reasons import TABLE
-from tasks.ledger import Ledger
+from tasks.state.ledger import Ledger
 
 
 def overview(ledger: Ledger) -> Iterator[str]:

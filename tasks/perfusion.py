@@ -17,10 +17,11 @@ from cmr_models.perfusion.chain import VERSION as CHAIN_VERSION
 from cmr_models.perfusion.chain import measure, models
 from cmr_models.perfusion.phenotypes import State, StateResult, phenotypes
 from cmr_models.reasons import Missing, StudyRejected
-from tasks import shards, store
-from tasks.ledger import Entry, Outcome, Status
+from tasks import shards
 from tasks.shards import Unit
-from tasks.zarr_encoding import encode_tree
+from tasks.state import store
+from tasks.state.ledger import Entry, Outcome, Status
+from tasks.state.zarr_encoding import encode_tree
 
 STAGE = "perfusion"
 MODEL = "perfusion"

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.perfusion.phenotypes import PHENOTYPES
-from tasks.ledger import Ledger, Outcome
-from tasks.parquet_tables import publish_table, table_key
-from tasks.store import Cohort, publish_bytes
+from tasks.state.ledger import Ledger, Outcome
+from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.store import Cohort, publish_bytes
 
 _STAGE = "perfusion"
 _IDENTITY: tuple[tuple[str, str], ...] = (

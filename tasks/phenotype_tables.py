@@ -11,9 +11,9 @@ import pandas as pd
 from cmr_models.phenotypes import PHENOTYPES, dictionary
 from cmr_models.phenotypes.quality import RULES
 from cmr_models.reasons import TABLE
-from tasks.ledger import Ledger, Outcome
-from tasks.parquet_tables import publish_table, table_key
-from tasks.store import Cohort, publish_bytes
+from tasks.state.ledger import Ledger, Outcome
+from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.store import Cohort, publish_bytes
 
 _STAGES = ("convert", "segment", "derive")
 

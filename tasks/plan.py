@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from cmr_models.reasons import TRANSIENT
-from tasks.ledger import Entry, Outcome
 from tasks.shards import Unit
+from tasks.state.ledger import Entry, Outcome
 
 
 def todo(units: Sequence[Unit], entries: Mapping[str, Entry]) -> list[Unit]:

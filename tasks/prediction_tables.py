@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from cmr_models import zoo
-from tasks.ledger import Ledger, Outcome
-from tasks.parquet_tables import publish_table, table_key
 from tasks.prediction import PredictSettings
-from tasks.store import Cohort, digest, open_tree
+from tasks.state.ledger import Ledger, Outcome
+from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.store import Cohort, digest, open_tree
 
 
 def table_path(cohort: Cohort, settings: PredictSettings) -> Path:

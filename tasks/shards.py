@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmr_models.reasons import TABLE, StudyRejected
-from tasks.ledger import Outcome, Status
+from tasks.state.ledger import Outcome, Status
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -19,7 +19,7 @@ from cmr_models.simulate.archive import SAX_FIELD, Packaging, simulate_study, uk
 from cmr_models.simulate.cohort import simulate_cohort
 from cmr_models.simulate.faults import FAULTS
 from cmr_models.simulate.planted import CohortSettings
-from tasks.store import publish_bytes
+from tasks.state.store import publish_bytes
 
 DEMO_FAULTS = (
     "truncated_zip",

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 from cmr_models.reasons import StudyRejected
 from tasks.archive import Limits, read_beginnings
 from tasks.dicom import claims_to_be_an_image, read_header
-from tasks.ledger import SourceFile
 from tasks.public_facts import facts_of
 from tasks.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
-from tasks.store import digest
+from tasks.state.ledger import SourceFile
+from tasks.state.store import digest
 
 CONVERTED_FIELDS = ("20208", "20209", "20210")
 """UK Biobank bulk fields with cines: long axis, short axis, aortic distensibility."""

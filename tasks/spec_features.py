@@ -12,7 +12,7 @@ import pandas as pd
 from cmr_models.analysis.nested_models import DEEP
 from cmr_models.estimates import VALUE_COLUMNS
 from tasks.spec_file import SpecFile
-from tasks.store import Cohort
+from tasks.state.store import Cohort
 
 _KEYS = ("participant", "visit")
 _SEEN = "model_has_seen_cohort"

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from cmr_models.analysis.spec import StudySpec, departures
-from tasks.store import digest
+from tasks.state.store import digest
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from cmr_models.analysis.transforms import transform
 from tasks.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
 from tasks.spec_features import FeatureTable, read_features
 from tasks.spec_file import SpecFile
-from tasks.store import Cohort
+from tasks.state.store import Cohort
 
 
 class SpecTables(NamedTuple):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.ledger import Ledger, Outcome
-from tasks.parquet_tables import publish_table, table_key
-from tasks.store import Cohort
+from tasks.state.ledger import Ledger, Outcome
+from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.store import Cohort
 
 _TYPES = {
     "study": "str",

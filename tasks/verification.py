@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks import conversion, perfusion, prediction, segmentation
-from tasks.ledger import Ledger, Outcome, Status, open_ledger
-from tasks.store import (
+from tasks.state.ledger import Ledger, Outcome, Status, open_ledger
+from tasks.state.store import (
     Cohort,
     as_published,
     damaged_path,

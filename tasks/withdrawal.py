@@ -10,11 +10,11 @@ from typing import Final
 import pandas as pd
 import pyarrow.parquet as pq
 
-from tasks.ledger import Entry, Ledger, Outcome
-from tasks.parquet_tables import publish_table
 from tasks.report.pages import page_name
 from tasks.sources import safe_id
-from tasks.store import Cohort, damaged_path, receipt_path
+from tasks.state.ledger import Entry, Ledger, Outcome
+from tasks.state.parquet_tables import publish_table
+from tasks.state.store import Cohort, damaged_path, receipt_path
 
 _TOLD_APART: Final = re.compile(r"(?P<participant>.+)\.[0-9a-f]{8}")
 

@@ -18,7 +18,7 @@ from tasks.report.prediction_figures import calibration_of_sets, concordance_of_
 from tasks.report.scan_figures import manhattan, manhattan_interactive
 from tasks.report.tables import records
 from tasks.spec_file import SpecFile
-from tasks.store import publish_bytes
+from tasks.state.store import publish_bytes
 
 _MEASURES = {
     "concordance": "Harrell C",

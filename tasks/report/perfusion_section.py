@@ -22,7 +22,7 @@ from tasks.perfusion import MODEL, summary_of
 from tasks.report.axis_ticks import nice_ticks
 from tasks.report.bulls_eye import painted, scale, sectors
 from tasks.report.pages import clean_text, number
-from tasks.store import Cohort, open_tree
+from tasks.state.store import Cohort, open_tree
 
 WINDOWS: Mapping[str, tuple[str, str, tuple[float, float], float]] = {
     "mbf_ml_min_g": ("Myocardial blood flow", "mL/min/g", (0.0, 8.0), 1.0),

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.perfusion.phenotypes import PHENOTYPES
-from tasks.ledger import open_ledger
 from tasks.report.pages import number
-from tasks.store import Cohort
+from tasks.state.ledger import open_ledger
+from tasks.state.store import Cohort
 
 _SHOWN = ("mbf_rest_ml_min_g", "mbf_stress_ml_min_g", "mpr", "mpr_lad", "mpr_rca", "mpr_lcx", "mpr_lowest")
 

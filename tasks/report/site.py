@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tasks import shards
-from tasks.ledger import open_ledger
 from tasks.report import study_list
 from tasks.report.index_page import index_values
 from tasks.report.methods import methods_text
@@ -33,8 +32,9 @@ from tasks.report.tables import (
     records,
     report_settings,
 )
-from tasks.runs import versions
-from tasks.store import Cohort, digest, digest_bytes, open_tree
+from tasks.state.ledger import open_ledger
+from tasks.state.runs import versions
+from tasks.state.store import Cohort, digest, digest_bytes, open_tree
 
 if TYPE_CHECKING:
     from distributed import Client

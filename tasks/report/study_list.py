@@ -13,7 +13,7 @@ import pandas as pd
 from tasks.report.flow import sentence_of
 from tasks.report.pages import clean_text, page_name, script_json
 from tasks.report.tables import STAGES, ReportTables, records
-from tasks.store import digest
+from tasks.state.store import digest
 
 COLUMNS: tuple[tuple[str, str, int | None], ...] = (
     ("study", "Study", None),

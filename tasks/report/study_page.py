@@ -20,13 +20,13 @@ from cmr_models.phenotypes.quality import RULES
 from cmr_models.phenotypes.reference_ranges import PETERSEN_2017, ReferenceRange, reference_range
 from cmr_models.reasons import TABLE
 from tasks import shards
-from tasks.ledger import Outcome
 from tasks.report.axis_ticks import nice_ticks
 from tasks.report.frames import encode_plane, planes_to_show
 from tasks.report.naming import full_name
 from tasks.report.pages import KEY_NAME, clean_text, number, render, script_json
 from tasks.report.perfusion_section import perfusion_section
-from tasks.store import Cohort, open_tree, publish_bytes
+from tasks.state.ledger import Outcome
+from tasks.state.store import Cohort, open_tree, publish_bytes
 
 OUTLINE_TITLES = {
     "endo": "LV endocardium",

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.ledger import Outcome, open_ledger
-from tasks.store import Cohort
-from tasks.user_tables import read_user_table
+from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.store import Cohort
+from tasks.state.user_tables import read_user_table
 
 STAGES = ("convert", "segment", "derive")
 _OUTCOME_COLUMNS = ("study", "stage", "status", "reason", "detail", "key", "flags", "left_out")

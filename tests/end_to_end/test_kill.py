@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tasks.store import published_key
+from tasks.state.store import published_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATTERNS = {"convert": "studies/*/*/*.zarr.zip", "segment": "predictions/*/*/*/*.zarr.zip"}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from cmr_models.simulate.faults import FAULTS
-from tasks.store import Cohort
+from tasks.state.store import Cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 Command = Callable[..., "subprocess.Popen[str]"]

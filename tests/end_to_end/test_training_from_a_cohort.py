@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from cmr_models import zoo
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
 from flows.cli import main
-from tasks import store
 from tasks.conversion import convert_shard, planned_units
-from tasks.ledger import Entry, Outcome
 from tasks.segmentation import segment_chunk, segment_units
 from tasks.sources import inventory
+from tasks.state import store
+from tasks.state.ledger import Entry, Outcome
 
 _RECIPE = """
 task = "segment_sax"

@@ -6,7 +6,7 @@ import pytest
 
 from flows.settings import CohortSettings
 from flows.wanted import measured_model
-from tasks.ledger import Outcome, open_ledger
+from tasks.state.ledger import Outcome, open_ledger
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ from safetensors.torch import load_file, save_file
 from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
 from flows.cli import main
-from tasks import prediction, segmentation, store
-from tasks.ledger import Entry
-from tasks.store import Cohort
-from tasks.zarr_encoding import encode_tree
+from tasks import prediction, segmentation
+from tasks.state import store
+from tasks.state.ledger import Entry
+from tasks.state.store import Cohort
+from tasks.state.zarr_encoding import encode_tree
 
 State = dict[str, torch.Tensor]
 

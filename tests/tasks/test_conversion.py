@@ -13,11 +13,12 @@ import pytest
 from dicom_factory import Series, files, lax, pixels, sax, with_header, written, zipped
 
 from cmr_models.contracts import check_view
-from tasks import conversion, store
+from tasks import conversion
 from tasks.archive import Limits
 from tasks.conversion import ConvertSettings, convert_shard, convert_study, planned_units
-from tasks.ledger import Outcome
 from tasks.sources import inventory
+from tasks.state import store
+from tasks.state.ledger import Outcome
 
 EID = "1000012"
 FULL = [*sax(6), lax(5, 1)]

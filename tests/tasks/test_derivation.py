@@ -13,11 +13,11 @@ from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_study, cine_vi
 from cmr_models.phenotypes import PHENOTYPES
 from tasks import shards
 from tasks.derivation import STAGE, BodySize, derive_chunk, derive_units, landmark_sources, read_body_sizes
-from tasks.ledger import Entry, Outcome, open_ledger
 from tasks.phenotype_tables import curve_table, dictionary_csv, write_tables
 from tasks.plan import todo
-from tasks.store import Cohort, publish
-from tasks.zarr_encoding import encode_tree
+from tasks.state.ledger import Entry, Outcome, open_ledger
+from tasks.state.store import Cohort, publish
+from tasks.state.zarr_encoding import encode_tree
 
 MODEL = "default"
 N_FRAMES = 12

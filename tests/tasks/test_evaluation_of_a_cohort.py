@@ -15,13 +15,14 @@ from cmr_models.contracts import cine_study, cine_view, prediction, with_referen
 from cmr_models.evaluation import cases as measures
 from cmr_models.evaluation.summary import Summariser
 from flows.cli import main
-from tasks import reference_table, store
+from tasks import reference_table
 from tasks.evaluation import EvaluateSettings, evaluate
 from tasks.evaluation_references import references
 from tasks.evaluation_release import released
-from tasks.ledger import Outcome, open_ledger
-from tasks.store import Cohort
-from tasks.zarr_encoding import encode_tree
+from tasks.state import store
+from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.store import Cohort
+from tasks.state.zarr_encoding import encode_tree
 
 _SHAPE = (4, 3, 24, 24)
 _RESAMPLES = 100

@@ -14,10 +14,10 @@ from cmr_models.cinema import grid, placement
 from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.contracts import cine_study, cine_view, prediction
 from cmr_models.nets import build
-from tasks import store
 from tasks.finetuning_samples import StudySamples, _scans
 from tasks.finetuning_settings import FinetuningSettings
-from tasks.zarr_encoding import encode_tree
+from tasks.state import store
+from tasks.state.zarr_encoding import encode_tree
 
 CONFIG = {"size": "tiny", "sax_size": [32, 32, 4], "lax_size": [32, 32], "enc_conv_chans": [8, 8]}
 SEGMENT = FinetuningSettings(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.ledger import Ledger, Outcome, SourceFile, open_ledger
+from tasks.state.ledger import Ledger, Outcome, SourceFile, open_ledger
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tasks.parquet_tables import publish_table, table_key
+from tasks.state.parquet_tables import publish_table, table_key
 
 TABLE = pd.DataFrame({"study": ["1000012-2", "1000020-2"], "lvef_pct": [61.5, float("nan")]}, index=[7, 3])
 

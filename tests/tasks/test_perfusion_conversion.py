@@ -11,9 +11,9 @@ from tasks import conversion
 from tasks.cine import study_views
 from tasks.conversion import convert_shard, planned_units
 from tasks.dicom import Image, read_images
-from tasks.ledger import Outcome, open_ledger
 from tasks.sources import inventory
-from tasks.store import Cohort, load_tree
+from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.store import Cohort, load_tree
 
 BEATS = 24
 

@@ -18,7 +18,6 @@ from cmr_models.simulate.planted import CohortSettings as Planted
 from flows import wanted
 from flows.settings import CohortSettings
 from tasks import plan
-from tasks.ledger import Ledger, open_ledger
 from tasks.perfusion import perfusion_chunk
 from tasks.perfusion_tables import (
     are_current,
@@ -29,8 +28,9 @@ from tasks.perfusion_tables import (
 )
 from tasks.report.perfusion_section import WINDOWS, perfusion_section
 from tasks.report.perfusion_summary import perfusion_summary
+from tasks.state.ledger import Ledger, open_ledger
+from tasks.state.store import Cohort, load_tree
 from tasks.statistics import AnalysisSettings, associate, estimates_key, risk
-from tasks.store import Cohort, load_tree
 
 FLOW = "mbf_rest_ml_min_g"
 COARSE = replace(MYOCARDIAL_SERIES, rows=96, cols=96, pixel_mm=2.4)

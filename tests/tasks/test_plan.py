@@ -3,7 +3,7 @@
 import pytest
 
 from tasks import plan
-from tasks.ledger import Entry
+from tasks.state.ledger import Entry
 
 
 def _unit(study: str, key: str) -> dict[str, str]:

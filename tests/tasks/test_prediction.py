@@ -15,12 +15,13 @@ from cmr_models.cinema.outputs import Phases, landmarks
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.views.view_images import Scan
 from flows.cli import main
-from tasks import prediction, store
-from tasks.ledger import Outcome, open_ledger
+from tasks import prediction
 from tasks.prediction import PredictSettings, predict_chunk, predict_units
 from tasks.prediction_tables import table_path, write_table
-from tasks.store import Cohort
-from tasks.zarr_encoding import encode_tree
+from tasks.state import store
+from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.store import Cohort
+from tasks.state.zarr_encoding import encode_tree
 
 PHASES = Phases(0.0, 0.5)
 

@@ -18,14 +18,15 @@ from cmr_models.contracts import EDEMA, LV, MYOCARDIUM, NO_REFLOW, RV, SCAR, wit
 from cmr_models.evaluation.reference_codes import CODES, translated
 from flows import wanted
 from flows.settings import CohortSettings
-from tasks import conversion, reference_table, store
+from tasks import conversion, reference_table
 from tasks.finetuning_samples import StudySamples, read_table
 from tasks.finetuning_settings import FinetuningSettings
-from tasks.ledger import Outcome, open_ledger
 from tasks.public_facts import facts_of
 from tasks.public_layouts import case_of
 from tasks.segmentation import read_views
 from tasks.sources import inventory
+from tasks.state import store
+from tasks.state.ledger import Outcome, open_ledger
 
 _AFFINE = np.diag([-1.5, -1.5, 10.0, 1.0])
 _SHAPE = (8, 7, 4)

@@ -16,7 +16,7 @@ from cmr_models.views.heart_location import heart_middle
 from cmr_models.views.view_images import scan_of
 from tasks.conversion import convert_study
 from tasks.sources import inventory
-from tasks.store import Cohort, load_tree
+from tasks.state.store import Cohort, load_tree
 
 pytestmark = pytest.mark.data
 

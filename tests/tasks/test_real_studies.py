@@ -8,9 +8,9 @@ import xarray as xr
 
 from cmr_models.views import geometry
 from tasks.conversion import convert_study
-from tasks.ledger import Outcome
 from tasks.sources import inventory
-from tasks.store import Cohort, load_tree
+from tasks.state.ledger import Outcome
+from tasks.state.store import Cohort, load_tree
 
 pytestmark = pytest.mark.data
 

@@ -12,7 +12,6 @@ import pytest
 from report_cohort import FRAMES, Texts, estimates, write_cohort
 
 from cmr_models.analysis.disclosure.masking import masked_counts
-from tasks.ledger import Outcome, open_ledger
 from tasks.phenotype_tables import write_tables
 from tasks.report import is_current, render_report
 from tasks.report.distributions import merged_histogram, spread
@@ -27,7 +26,8 @@ from tasks.report.site import csv_text
 from tasks.report.study_list import studies_with_page
 from tasks.report.study_page import nice_ticks, volume_curve
 from tasks.report.tables import read_tables, report_settings
-from tasks.store import Cohort
+from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.store import Cohort
 
 HOSTILE = "</script><script>window.injected=1</script><img src=x onerror=window.injected=1>\u2028$x^2$"
 
@@ -269,7 +269,7 @@ def test_only_pages_of_changed_studies_are_made_again_and_those_of_removed_ones_
 
 
 def _cohort(root: Path):
-    from tasks.store import Cohort
+    from tasks.state.store import Cohort
 
     return Cohort(root)
 

@@ -9,10 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
-from tasks.runs import open_run
-from tasks.store import Cohort
+from tasks.state.runs import open_run
+from tasks.state.store import Cohort
 
-_HOLDS = "import sys; from pathlib import Path; from tasks.runs import hold; from tasks.store import Cohort\n"
+_HOLDS = (
+    "import sys; from pathlib import Path; from tasks.state.runs import hold; from tasks.state.store import Cohort\n"
+)
 _HOLDS += "with hold(Cohort(Path(sys.argv[1]))): print('held', flush=True); sys.stdin.read()"
 
 

@@ -12,11 +12,12 @@ from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.segmentation import Segmenter
-from tasks import segmentation, shards, store
-from tasks.ledger import Entry
+from tasks import segmentation, shards
 from tasks.segmentation import STAGE, SegmentSettings, segment_chunk, segment_units, segment_with
-from tasks.store import Cohort
-from tasks.zarr_encoding import encode_tree
+from tasks.state import store
+from tasks.state.ledger import Entry
+from tasks.state.store import Cohort
+from tasks.state.zarr_encoding import encode_tree
 
 TINY = {"widths": [4, 6, 8, 8], "blocks": [1, 1, 1, 1], "head_width": 4}
 

@@ -10,7 +10,7 @@ import pytest
 from cmr_models.reasons import StudyRejected
 from tasks import shards
 from tasks.cluster import open_client
-from tasks.ledger import Outcome
+from tasks.state.ledger import Outcome
 
 UNITS = [{"study": f"{i}-2", "key": str(i)} for i in range(7)]
 

@@ -11,8 +11,8 @@ from dicom_factory import files, lax, sax, written, zipped
 
 from tasks import sources
 from tasks.conversion import convert_study
-from tasks.ledger import open_ledger
 from tasks.sources import inventory, safe_id
+from tasks.state.ledger import open_ledger
 
 
 def _names(paths: list[Path]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from cmr_models.estimates import COLUMNS
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.planted import CohortSettings
-from tasks.parquet_tables import table_key
+from tasks.state.parquet_tables import table_key
 from tasks.statistics import TABLES, AnalysisSettings, associate, estimates_key, is_current, risk, spec_digest
 
 _COHORT = CohortSettings(hazard_factor=6.0, prevalence_factor=2.0)

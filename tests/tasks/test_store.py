@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 from cmr_models.contracts import cine_study, cine_view
-from tasks import store
-from tasks.zarr_encoding import encode_tree
+from tasks.state import store
+from tasks.state.zarr_encoding import encode_tree
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from dicom_factory import files, sax, written
 
 from flows.settings import CohortSettings, ConvertSettings
 from flows.wanted import converted
-from tasks.ledger import Outcome, open_ledger
-from tasks.parquet_tables import publish_table, table_key
 from tasks.report.pages import page_name
 from tasks.sources import inventory
-from tasks.store import Cohort, receipt_path
+from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.store import Cohort, receipt_path
 from tasks.withdrawal import has_withdrawn, read_withdrawn
 
 

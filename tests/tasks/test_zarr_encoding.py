@@ -8,9 +8,9 @@ import xarray as xr
 import zarr
 from zarr.storage import MemoryStore
 
-from tasks import zarr_encoding
-from tasks.store import load_tree, publish
-from tasks.zarr_encoding import EncodingError, encode_tree
+from tasks.state import zarr_encoding
+from tasks.state.store import load_tree, publish
+from tasks.state.zarr_encoding import EncodingError, encode_tree
 
 
 def _tree(n_frames: int = 23) -> xr.DataTree:

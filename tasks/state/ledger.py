@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tasks.store import digest
+from tasks.state.store import digest
 
 Status = Literal["ok", "absent", "quarantined", "retired"]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.store import publish_bytes
+from tasks.state.store import publish_bytes
 
 _KEY = b"cmr_cohort_key"
 

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tasks.store import Cohort, publish_bytes
+from tasks.state.store import Cohort, publish_bytes
 
 VERSIONED = (
     "cmr-cohort", "numpy", "scipy", "pandas", "xarray", "zarr", "pydicom", "nibabel", "torch", "dask", "prefect",

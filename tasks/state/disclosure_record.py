@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from cmr_models.analysis.disclosure.gate import Gate
-from tasks.store import publish_bytes
+from tasks.state.store import publish_bytes
 
 RECORD = "disclosure_record.json"
 

@@ -1,0 +1,1 @@
+"""The state of a cohort on disk: published files, ledger, tables, runs."""
