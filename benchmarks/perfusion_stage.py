@@ -25,7 +25,7 @@ from cmr_models.simulate.perfusion import SimulatedScan, simulated_scan
 from cmr_models.simulate.perfusion.dicom import encode_scan
 from flows import wanted
 from flows.settings import CohortSettings
-from tasks import plan
+from tasks.execution import plan
 from tasks.state.ledger import open_ledger
 
 NARROW = (None, "LAD", None, "RCA", "LAD", "LCx")

@@ -20,7 +20,7 @@ import pandas as pd
 from benchmarks.segmentation import DATA
 from flows import wanted
 from flows.settings import CohortSettings
-from tasks import plan
+from tasks.execution import plan
 from tasks.state.ledger import open_ledger
 
 REFERENCES: dict[str, dict[str, float]] = {

@@ -69,7 +69,7 @@ class ComputeSettings(_Section):
 
     @property
     def cluster_settings(self) -> dict[str, Any]:
-        """What :func:`tasks.cluster.open_client` takes beside the profile."""
+        """What :func:`tasks.execution.cluster.open_client` takes beside the profile."""
         return {"workers": self.workers, **self.cluster}
 
 

@@ -14,9 +14,9 @@ from prefect.futures import resolve_futures_to_results
 
 from flows.progress import Advance, say, stage_progress
 from flows.settings import CohortSettings, ComputeSettings
-from tasks import plan, shards
-from tasks.cluster import open_client
-from tasks.shards import Unit, Work
+from tasks.execution import plan, shards
+from tasks.execution.cluster import open_client
+from tasks.execution.shards import Unit, Work
 from tasks.state.ledger import Entry, Ledger, Outcome
 from tasks.state.store import Cohort
 

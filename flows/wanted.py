@@ -15,14 +15,14 @@ from tasks import (
     perfusion,
     perfusion_tables,
     phenotype_tables,
-    plan,
     reference_table,
     report,
     segmentation,
     statistics,
     study_table,
 )
-from tasks.cluster import open_client
+from tasks.execution import plan
+from tasks.execution.cluster import open_client
 from tasks.sources import inventory
 from tasks.state.ledger import Entry, Ledger, open_ledger
 from tasks.state.store import Cohort

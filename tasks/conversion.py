@@ -14,16 +14,16 @@ import xarray as xr
 
 from cmr_models.contracts import PERFUSION_VIEWS, cine_study
 from cmr_models.reasons import TABLE, StudyRejected
-from tasks import shards
 from tasks.archive import Limits, n_nested, read_members
 from tasks.cine import study_views
 from tasks.dicom import Image, read_images
+from tasks.execution import shards
+from tasks.execution.shards import Unit
 from tasks.landmark_images import landmark_views
 from tasks.manifest import disagrees, is_manifest
 from tasks.nifti import nifti_views
 from tasks.public_layouts import tail
 from tasks.reference_labels import with_labels
-from tasks.shards import Unit
 from tasks.sources import SourceUnit
 from tasks.state import store
 from tasks.state.ledger import Ledger, Outcome, Status

@@ -16,9 +16,9 @@ import xarray as xr
 from cmr_models.contracts import REFERENCE_VARIABLES
 from cmr_models.phenotypes.study import LANDMARK_VIEWS, Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
-from tasks import shards
+from tasks.execution import shards
+from tasks.execution.shards import Unit
 from tasks.prediction import STAGE_PREFIX
-from tasks.shards import Unit
 from tasks.state.ledger import Entry, Ledger, Outcome
 from tasks.state.store import Cohort, digest, open_tree, published_key
 from tasks.state.user_tables import read_user_table

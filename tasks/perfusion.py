@@ -17,8 +17,8 @@ from cmr_models.perfusion.chain import VERSION as CHAIN_VERSION
 from cmr_models.perfusion.chain import measure, models
 from cmr_models.perfusion.phenotypes import State, StateResult, phenotypes
 from cmr_models.reasons import Missing, StudyRejected
-from tasks import shards
-from tasks.shards import Unit
+from tasks.execution import shards
+from tasks.execution.shards import Unit
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome, Status
 from tasks.state.zarr_encoding import encode_tree

@@ -23,9 +23,9 @@ from cmr_models.phenotypes.long_axis_function import long_axis_function
 from cmr_models.reasons import Missing, StudyRejected
 from cmr_models.views.view_images import Scan
 from cmr_models.zoo.model_card import ModelCard
-from tasks import shards
+from tasks.execution import shards
+from tasks.execution.shards import Unit
 from tasks.segmentation import judgeable, model_name, read_views
-from tasks.shards import Unit
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome
 from tasks.state.zarr_encoding import encode_tree

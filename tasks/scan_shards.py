@@ -10,7 +10,7 @@ import pandas as pd
 
 from cmr_models.association import scan
 from cmr_models.association.multiplicity import adjust
-from tasks.cluster import open_client
+from tasks.execution.cluster import open_client
 
 Family = Literal["linear", "logistic", "cox"]
 
@@ -32,7 +32,7 @@ def scan_in_shards(
             Cox family have three columns each, ``<name>.exit``, ``<name>.event`` and perhaps ``<name>.entry``.
         family: as for :func:`cmr_models.association.scan`.
         per_shard: outcomes a shard.
-        profile: of :func:`tasks.cluster.open_client`; ``options`` are its.
+        profile: of :func:`tasks.execution.cluster.open_client`; ``options`` are its.
 
     Raises:
         ValueError: as the scan; ``per_shard`` under 1.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tasks import shards
+from tasks.execution import shards
 from tasks.report import study_list
 from tasks.report.index_page import index_values
 from tasks.report.methods import methods_text

@@ -19,7 +19,7 @@ from cmr_models.phenotypes import PHENOTYPES, Phenotype
 from cmr_models.phenotypes.quality import RULES
 from cmr_models.phenotypes.reference_ranges import PETERSEN_2017, ReferenceRange, reference_range
 from cmr_models.reasons import TABLE
-from tasks import shards
+from tasks.execution import shards
 from tasks.report.axis_ticks import nice_ticks
 from tasks.report.frames import encode_plane, planes_to_show
 from tasks.report.naming import full_name
@@ -43,7 +43,7 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 300, 52, 478, 22, 254
 
 
 def render_study_pages(units: Sequence[shards.Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
-    """Pages of a chunk of studies: the work that :func:`tasks.shards.run` hands out.
+    """Pages of a chunk of studies: the work that :func:`tasks.execution.shards.run` hands out.
 
     Args:
         units: ``study``, ``key``, ``path`` (where the page goes), ``row`` (phenotypes), ``curve``

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.cluster import open_client, slurm_cluster
+from tasks.execution.cluster import open_client, slurm_cluster
 
 
 def test_in_process_means_no_client() -> None:

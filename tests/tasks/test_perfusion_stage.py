@@ -17,7 +17,7 @@ from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES
 from cmr_models.simulate.planted import CohortSettings as Planted
 from flows import wanted
 from flows.settings import CohortSettings
-from tasks import plan
+from tasks.execution import plan
 from tasks.perfusion import perfusion_chunk
 from tasks.perfusion_tables import (
     are_current,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks import plan
+from tasks.execution import plan
 from tasks.state.ledger import Entry
 
 

@@ -12,7 +12,8 @@ from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.segmentation import Segmenter
-from tasks import segmentation, shards
+from tasks import segmentation
+from tasks.execution import shards
 from tasks.segmentation import STAGE, SegmentSettings, segment_chunk, segment_units, segment_with
 from tasks.state import store
 from tasks.state.ledger import Entry
@@ -126,7 +127,7 @@ def test_one_chunk_or_many_in_any_order_give_the_same_bytes(cohort, studies, mod
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_dask_cluster_gives_the_same_bytes_as_this_process(cohort, studies, model, reference):
-    from tasks.cluster import open_client
+    from tasks.execution.cluster import open_client
 
     settings = settings_of(model)
     units = segment_units(studies[1], settings)

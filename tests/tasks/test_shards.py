@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cmr_models.reasons import StudyRejected
-from tasks import shards
-from tasks.cluster import open_client
+from tasks.execution import shards
+from tasks.execution.cluster import open_client
 from tasks.state.ledger import Outcome
 
 UNITS = [{"study": f"{i}-2", "key": str(i)} for i in range(7)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from cmr_models.reasons import TRANSIENT
-from tasks.shards import Unit
+from tasks.execution.shards import Unit
 from tasks.state.ledger import Entry, Outcome
 
 

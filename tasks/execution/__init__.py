@@ -1,0 +1,1 @@
+"""How work is planned, cut into shards and sent to a cluster."""
