@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS
-from tasks.dicom import Image
 from tasks.planes import clock_ms
+from tasks.sources.dicom import Image
 
 How = Literal["trigger", "clock", "heart_rate", "unknown"]
 _HALF_DAY_MS = 12 * 3_600_000.0

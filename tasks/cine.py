@@ -14,9 +14,9 @@ from cmr_models.reasons import StudyRejected
 from cmr_models.views import series_kind
 from cmr_models.views.recognition import Views, recognise
 from cmr_models.views.series_kind import is_first_pass
-from tasks.dicom import Image
 from tasks.perfusion_series import perfusion_views
 from tasks.planes import PlaneImages, motion, planes_of
+from tasks.sources.dicom import Image
 from tasks.stack import assemble, sanitised
 
 _PROTOCOL: Final = (

@@ -14,17 +14,17 @@ import xarray as xr
 
 from cmr_models.contracts import PERFUSION_VIEWS, cine_study
 from cmr_models.reasons import TABLE, StudyRejected
-from tasks.archive import Limits, n_nested, read_members
 from tasks.cine import study_views
-from tasks.dicom import Image, read_images
 from tasks.execution import shards
 from tasks.execution.shards import Unit
 from tasks.landmark_images import landmark_views
-from tasks.manifest import disagrees, is_manifest
 from tasks.nifti import nifti_views
-from tasks.public_layouts import tail
 from tasks.reference_labels import with_labels
 from tasks.sources import SourceUnit
+from tasks.sources.archive import Limits, n_nested, read_members
+from tasks.sources.dicom import Image, read_images
+from tasks.sources.manifest import disagrees, is_manifest
+from tasks.sources.public_layouts import tail
 from tasks.state import store
 from tasks.state.ledger import Ledger, Outcome, Status
 from tasks.state.zarr_encoding import encode_tree

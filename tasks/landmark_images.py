@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cmr_models.contracts import cine_view, with_reference
 from cmr_models.reasons import StudyRejected
-from tasks.public_layouts import landmark_image
+from tasks.sources.public_layouts import landmark_image
 
 PIXEL_MM: Final = 0.25
 _LEVELS: Final = (85, 170, 255)

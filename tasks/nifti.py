@@ -23,7 +23,7 @@ from cmr_models.views import geometry
 from cmr_models.views.geometry import Vector
 from cmr_models.views.recognition import TYPICAL_AXIS
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS, SHORTEST_CYCLE_MS
-from tasks.nifti_names import parse_name
+from tasks.sources.nifti_names import parse_name
 
 _RAS_TO_LPS: Final = np.diag([-1.0, -1.0, 1.0])
 _FAULTS: Final = (

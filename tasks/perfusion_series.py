@@ -15,9 +15,9 @@ from cmr_models.views import geometry
 from cmr_models.views.geometry import Vector
 from cmr_models.views.plane import Plane
 from tasks.beat_times import BeatTimes, beat_times
-from tasks.dicom import Image
 from tasks.phases import Cycle
 from tasks.planes import PlaneImages
+from tasks.sources.dicom import Image
 from tasks.stack import assemble
 
 _STATES = (

@@ -15,8 +15,8 @@ from cmr_models.views import geometry, series_kind
 from cmr_models.views.long_axis import MOTION_STEP
 from cmr_models.views.plane import Plane
 from cmr_models.views.series_kind import SeriesFacts
-from tasks.dicom import Image
 from tasks.phases import Cycle, Timing, order, without_repeats
+from tasks.sources.dicom import Image
 
 _POSITION_STEP_MM = 0.1
 _DIRECTION_STEP = 1e-3

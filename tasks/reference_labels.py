@@ -13,7 +13,7 @@ from cmr_models.contracts import with_reference
 from cmr_models.evaluation.reference_codes import translated
 from cmr_models.reasons import StudyRejected
 from tasks.nifti import Volume, read_volume
-from tasks.nifti_names import parse_name
+from tasks.sources.nifti_names import parse_name
 
 _SAME_PLACE_MM: Final = 0.5
 _SAME_FRAME: Final = 0.01

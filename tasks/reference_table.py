@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.public_facts import FACTS
+from tasks.sources.public_facts import FACTS
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort
@@ -33,7 +33,7 @@ def table_path(cohort: Cohort) -> Path:
 def write_reference_table(ledger: Ledger, cohort: Cohort) -> None:
     """Publish the table from the ledger: a row a study of a public data set.
 
-    Columns: ``study``, ``participant``, ``visit``, :data:`tasks.public_facts.FACTS`, ``labelled_views`` and
+    Columns: ``study``, ``participant``, ``visit``, :data:`tasks.sources.public_facts.FACTS`, ``labelled_views`` and
     ``marked_views`` (views with labels, with landmarks; ``;`` between them), ``faults`` (JSON: what was left out, why).
     ``ed_frame`` and ``es_frame`` count from 0 in the study's own frames. What is not known is empty.
     """

@@ -10,7 +10,7 @@ from dicom_factory import AXIS, Series, dataset, files, lax, pixels, sax, with_h
 
 from cmr_models.reasons import StudyRejected
 from tasks.cine import StudyViews, study_views
-from tasks.dicom import read_images
+from tasks.sources.dicom import read_images
 
 
 def _views(series: Iterable[Series], max_missing: float = 0.2, **study: Any) -> StudyViews:

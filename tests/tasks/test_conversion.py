@@ -14,9 +14,9 @@ from dicom_factory import Series, files, lax, pixels, sax, with_header, written,
 
 from cmr_models.contracts import check_view
 from tasks import conversion
-from tasks.archive import Limits
 from tasks.conversion import ConvertSettings, convert_shard, convert_study, planned_units
 from tasks.sources import inventory
+from tasks.sources.archive import Limits
 from tasks.state import store
 from tasks.state.ledger import Outcome
 

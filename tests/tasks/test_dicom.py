@@ -26,9 +26,9 @@ from pydicom.uid import (
 )
 
 from cmr_models.reasons import StudyRejected
-from tasks import dicom
-from tasks.dicom import KEPT, TAGS, Image, read_header, read_images
-from tasks.dicom_unusual import read_with_pydicom
+from tasks.sources import dicom
+from tasks.sources.dicom import KEPT, TAGS, Image, read_header, read_images
+from tasks.sources.dicom.by_pydicom import read_with_pydicom
 
 _IDENTIFYING = (0x00100010, 0x00100030, 0x00080080, 0x00080090, 0x00101000, 0x00104000, 0x00080050)
 

@@ -10,8 +10,8 @@ from dicom_factory import AXIS, Series, dataset, encoded, files, sax, written
 from tasks import conversion
 from tasks.cine import study_views
 from tasks.conversion import convert_shard, planned_units
-from tasks.dicom import Image, read_images
 from tasks.sources import inventory
+from tasks.sources.dicom import Image, read_images
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort, load_tree
 

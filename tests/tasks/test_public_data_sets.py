@@ -21,10 +21,10 @@ from flows.settings import CohortSettings
 from tasks import conversion, reference_table
 from tasks.finetuning_samples import StudySamples, read_table
 from tasks.finetuning_settings import FinetuningSettings
-from tasks.public_facts import facts_of
-from tasks.public_layouts import case_of
 from tasks.segmentation import read_views
 from tasks.sources import inventory
+from tasks.sources.public_facts import facts_of
+from tasks.sources.public_layouts import case_of
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
 

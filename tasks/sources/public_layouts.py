@@ -22,7 +22,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
-from tasks.nifti_names import parse_name
+from tasks.sources.nifti_names import parse_name
 
 _TAIL_PARTS: Final = 3
 

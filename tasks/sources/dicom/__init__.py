@@ -148,7 +148,7 @@ def read_images(data: bytes) -> list[Image]:
     try:
         image = _read_directly(data)
     except UnusualEncodingError:
-        from tasks.dicom_unusual import read_with_pydicom
+        from tasks.sources.dicom.by_pydicom import read_with_pydicom
 
         return read_with_pydicom(data)
     return [] if image is None else [image]
@@ -162,7 +162,7 @@ def read_header(data: bytes) -> Image | None:
         explicit, start = _encoding(data)
         values, _, _ = _walk(data, start, explicit, truncated_is_end=True)
     except UnusualEncodingError:
-        from tasks.dicom_unusual import header_with_pydicom
+        from tasks.sources.dicom.by_pydicom import header_with_pydicom
 
         return header_with_pydicom(data)
     return Image(values, None)

@@ -55,7 +55,7 @@ def facts_of(data_set: str, paths: Sequence[str], participant: str, visit: str =
     """What is told of one case, and whether the file that should tell it was there and had it.
 
     Args:
-        data_set: as :mod:`tasks.public_layouts` names them.
+        data_set: as :mod:`tasks.sources.public_layouts` names them.
         paths: files of the case.
         participant: of the case; of Kaggle, its number.
         visit: of the case.

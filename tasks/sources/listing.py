@@ -2,7 +2,7 @@
 
 UK Biobank zips are grouped by their names alone. Other DICOM is grouped by study, from one look at each header, which
 is remembered as long as a file's size and time stay the same. NIfTI is grouped by patient, from names. Cases of public
-data sets bring their label files and the facts that the set's tables tell (:mod:`tasks.public_layouts`).
+data sets bring their label files and the facts that the set's tables tell (:mod:`tasks.sources.public_layouts`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from cmr_models.reasons import StudyRejected
-from tasks.archive import Limits, read_beginnings
-from tasks.dicom import claims_to_be_an_image, read_header
-from tasks.public_facts import facts_of
-from tasks.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
+from tasks.sources.archive import Limits, read_beginnings
+from tasks.sources.dicom import claims_to_be_an_image, read_header
+from tasks.sources.public_facts import facts_of
+from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
 from tasks.state.ledger import SourceFile
 from tasks.state.store import digest
 

@@ -16,7 +16,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 
 from cmr_models.reasons import StudyRejected
-from tasks.dicom import _BINARY, TAGS, Image, check_inflated_size, check_is_no_image, corrupt
+from tasks.sources.dicom import _BINARY, TAGS, Image, check_inflated_size, check_is_no_image, corrupt
 
 _FAULTS: Final = (
     BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError,
@@ -28,7 +28,7 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote he
 
 
 def read_with_pydicom(data: bytes) -> list[Image]:
-    """As :func:`tasks.dicom.read_images`, by pydicom."""
+    """As :func:`tasks.sources.dicom.read_images`, by pydicom."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -40,7 +40,7 @@ def read_with_pydicom(data: bytes) -> list[Image]:
 
 
 def header_with_pydicom(data: bytes) -> Image | None:
-    """As :func:`tasks.dicom.read_header`, by pydicom."""
+    """As :func:`tasks.sources.dicom.read_header`, by pydicom."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
