@@ -108,7 +108,7 @@ def _ratios(measured: dict[str, Any]) -> dict[str, float]:
 
 def _measure_here(folder: Path, repeats: int) -> dict[str, Any]:
     """All three ways, ``repeats`` times after one warm-up; medians. Peak memory is that of this process."""
-    from tasks.conversion import convert_study
+    from tasks.convert.conversion import convert_study
     from tasks.sources import inventory
     from tasks.state.store import Cohort, load_tree
 

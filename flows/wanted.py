@@ -9,18 +9,8 @@ from typing import Any
 from flows.progress import stage_progress
 from flows.settings import CohortSettings
 from flows.stages import StageWork, TableWork
-from tasks import (
-    conversion,
-    derivation,
-    perfusion,
-    perfusion_tables,
-    phenotype_tables,
-    reference_table,
-    report,
-    segmentation,
-    statistics,
-    study_table,
-)
+from tasks import derivation, perfusion, perfusion_tables, phenotype_tables, report, segmentation, statistics
+from tasks.convert import conversion, reference_table, study_table
 from tasks.execution import plan
 from tasks.execution.cluster import open_client
 from tasks.sources import inventory

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.estimates.groups import age_band
-from tasks import reference_table
+from tasks.convert import reference_table
 from tasks.state.ledger import Ledger
 from tasks.state.store import Cohort
 

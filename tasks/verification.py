@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks import conversion, perfusion, prediction, segmentation
+from tasks import perfusion, prediction, segmentation
+from tasks.convert import conversion
 from tasks.state.ledger import Ledger, Outcome, Status, open_ledger
 from tasks.state.store import (
     Cohort,

@@ -17,7 +17,7 @@ from cmr_models.segmentation import segment_sax
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
 from flows.cli import main
 from flows.settings import CohortSettings, read_settings
-from tasks.conversion import convert_shard, planned_units
+from tasks.convert.conversion import convert_shard, planned_units
 from tasks.derivation import derive_chunk, derive_units
 from tasks.documentation import pages, toml
 from tasks.markdown_table import table

@@ -6,7 +6,8 @@ import pytest
 
 from cmr_models.simulate import FAULTS, Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
 from cmr_models.simulate.faults import NIFTI_FAULTS
-from tasks import conversion, sources
+from tasks import sources
+from tasks.convert import conversion
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from cmr_models import zoo
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
 from flows.cli import main
-from tasks.conversion import convert_shard, planned_units
+from tasks.convert.conversion import convert_shard, planned_units
 from tasks.segmentation import segment_chunk, segment_units
 from tasks.sources import inventory
 from tasks.state import store

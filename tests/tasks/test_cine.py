@@ -9,7 +9,7 @@ import pytest
 from dicom_factory import AXIS, Series, dataset, files, lax, pixels, sax, with_header
 
 from cmr_models.reasons import StudyRejected
-from tasks.cine import StudyViews, study_views
+from tasks.convert.cine import StudyViews, study_views
 from tasks.sources.dicom import read_images
 
 

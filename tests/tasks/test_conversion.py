@@ -13,8 +13,8 @@ import pytest
 from dicom_factory import Series, files, lax, pixels, sax, with_header, written, zipped
 
 from cmr_models.contracts import check_view
-from tasks import conversion
-from tasks.conversion import ConvertSettings, convert_shard, convert_study, planned_units
+from tasks.convert import conversion
+from tasks.convert.conversion import ConvertSettings, convert_shard, convert_study, planned_units
 from tasks.sources import inventory
 from tasks.sources.archive import Limits
 from tasks.state import store

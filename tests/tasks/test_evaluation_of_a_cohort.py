@@ -15,7 +15,7 @@ from cmr_models.contracts import cine_study, cine_view, prediction, with_referen
 from cmr_models.evaluation import cases as measures
 from cmr_models.evaluation.summary import Summariser
 from flows.cli import main
-from tasks import reference_table
+from tasks.convert import reference_table
 from tasks.evaluation import EvaluateSettings, evaluate
 from tasks.evaluation_references import references
 from tasks.evaluation_release import released

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmr_models.reasons import StudyRejected
-from tasks.nifti import nifti_views, read_volume
+from tasks.convert.nifti import nifti_views, read_volume
 from tasks.sources.nifti_names import parse_name
 
 _AFFINE = np.array([[-0.48, 0.68, -5.56, 81], [0, 0.63, 7.74, -149], [-0.88, -0.37, 3.02, 93], [0, 0, 0, 1]])

@@ -14,7 +14,7 @@ from cmr_models.reasons import TABLE, StudyRejected
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, Acquisition, SimulatedScan, simulated_scan
 from cmr_models.simulate.perfusion.dicom import encode_scan
-from tasks.cine import study_views
+from tasks.convert.cine import study_views
 from tasks.sources.dicom import read_images
 
 Views = dict[str, xr.Dataset]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from dicom_factory import AXIS, Series, dataset, encoded, files, sax, written
 
-from tasks import conversion
-from tasks.cine import study_views
-from tasks.conversion import convert_shard, planned_units
+from tasks.convert import conversion
+from tasks.convert.cine import study_views
+from tasks.convert.conversion import convert_shard, planned_units
 from tasks.sources import inventory
 from tasks.sources.dicom import Image, read_images
 from tasks.state.ledger import Outcome, open_ledger
@@ -118,7 +118,7 @@ def test_the_real_series_converts_with_its_trigger_times(real_data: Path, tmp_pa
 
 
 def test_beats_after_midnight_follow_those_before() -> None:
-    from tasks.beat_times import beat_times
+    from tasks.convert.beat_times import beat_times
 
     images = []
     for frame, clock in enumerate(("235958.0", "235959.0", "000000.0", "000001.0")):

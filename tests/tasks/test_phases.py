@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.phases import Timing, order, resample
+from tasks.convert.phases import Timing, order, resample
 
 
 def _timing(

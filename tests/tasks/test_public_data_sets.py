@@ -18,7 +18,7 @@ from cmr_models.contracts import EDEMA, LV, MYOCARDIUM, NO_REFLOW, RV, SCAR, wit
 from cmr_models.evaluation.reference_codes import CODES, translated
 from flows import wanted
 from flows.settings import CohortSettings
-from tasks import conversion, reference_table
+from tasks.convert import conversion, reference_table
 from tasks.finetuning_samples import StudySamples, read_table
 from tasks.finetuning_settings import FinetuningSettings
 from tasks.segmentation import read_views

@@ -14,7 +14,7 @@ from cmr_models.cinema.grid import Grid
 from cmr_models.cinema.placement import locator
 from cmr_models.views.heart_location import heart_middle
 from cmr_models.views.view_images import scan_of
-from tasks.conversion import convert_study
+from tasks.convert.conversion import convert_study
 from tasks.sources import inventory
 from tasks.state.store import Cohort, load_tree
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from cmr_models.views import geometry
-from tasks.conversion import convert_study
+from tasks.convert.conversion import convert_study
 from tasks.sources import inventory
 from tasks.state.ledger import Outcome
 from tasks.state.store import Cohort, load_tree

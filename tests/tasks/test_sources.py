@@ -10,7 +10,7 @@ import pytest
 from dicom_factory import files, lax, sax, written, zipped
 
 from tasks import sources
-from tasks.conversion import convert_study
+from tasks.convert.conversion import convert_study
 from tasks.sources import inventory, safe_id
 from tasks.state.ledger import open_ledger
 

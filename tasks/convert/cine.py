@@ -14,10 +14,10 @@ from cmr_models.reasons import StudyRejected
 from cmr_models.views import series_kind
 from cmr_models.views.recognition import Views, recognise
 from cmr_models.views.series_kind import is_first_pass
-from tasks.perfusion_series import perfusion_views
-from tasks.planes import PlaneImages, motion, planes_of
+from tasks.convert.perfusion_series import perfusion_views
+from tasks.convert.planes import PlaneImages, motion, planes_of
+from tasks.convert.stack import assemble, sanitised
 from tasks.sources.dicom import Image
-from tasks.stack import assemble, sanitised
 
 _PROTOCOL: Final = (
     "rows", "columns", "pixel_mm", "thickness_mm", "echo_time_ms", "flip_angle_deg", "sequence_name", "cardiac_images",

@@ -14,12 +14,12 @@ import xarray as xr
 
 from cmr_models.contracts import PERFUSION_VIEWS, cine_study
 from cmr_models.reasons import TABLE, StudyRejected
-from tasks.cine import study_views
+from tasks.convert.cine import study_views
+from tasks.convert.landmark_images import landmark_views
+from tasks.convert.nifti import nifti_views
+from tasks.convert.reference_labels import with_labels
 from tasks.execution import shards
 from tasks.execution.shards import Unit
-from tasks.landmark_images import landmark_views
-from tasks.nifti import nifti_views
-from tasks.reference_labels import with_labels
 from tasks.sources import SourceUnit
 from tasks.sources.archive import Limits, n_nested, read_members
 from tasks.sources.dicom import Image, read_images

@@ -15,7 +15,7 @@ from cmr_models.views import geometry, series_kind
 from cmr_models.views.long_axis import MOTION_STEP
 from cmr_models.views.plane import Plane
 from cmr_models.views.series_kind import SeriesFacts
-from tasks.phases import Cycle, Timing, order, without_repeats
+from tasks.convert.phases import Cycle, Timing, order, without_repeats
 from tasks.sources.dicom import Image
 
 _POSITION_STEP_MM = 0.1

@@ -14,11 +14,11 @@ import xarray as xr
 from cmr_models.views import geometry
 from cmr_models.views.geometry import Vector
 from cmr_models.views.plane import Plane
-from tasks.beat_times import BeatTimes, beat_times
-from tasks.phases import Cycle
-from tasks.planes import PlaneImages
+from tasks.convert.beat_times import BeatTimes, beat_times
+from tasks.convert.phases import Cycle
+from tasks.convert.planes import PlaneImages
+from tasks.convert.stack import assemble
 from tasks.sources.dicom import Image
-from tasks.stack import assemble
 
 _STATES = (
     ("stress", re.compile(r"stress|adenosin|regadenoson|dipyridamol|hyper[ae]?emi", re.IGNORECASE)),

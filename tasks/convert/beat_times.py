@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS
-from tasks.planes import clock_ms
+from tasks.convert.planes import clock_ms
 from tasks.sources.dicom import Image
 
 How = Literal["trigger", "clock", "heart_rate", "unknown"]

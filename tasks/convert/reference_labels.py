@@ -12,7 +12,7 @@ import xarray as xr
 from cmr_models.contracts import with_reference
 from cmr_models.evaluation.reference_codes import translated
 from cmr_models.reasons import StudyRejected
-from tasks.nifti import Volume, read_volume
+from tasks.convert.nifti import Volume, read_volume
 from tasks.sources.nifti_names import parse_name
 
 _SAME_PLACE_MM: Final = 0.5

@@ -15,8 +15,8 @@ from cmr_models.contracts import cine_view
 from cmr_models.views import geometry
 from cmr_models.views.geometry import Vector
 from cmr_models.views.plane import Plane
-from tasks.phases import Cycle, resample
-from tasks.planes import PlaneImages
+from tasks.convert.phases import Cycle, resample
+from tasks.convert.planes import PlaneImages
 
 _SPACING_TOLERANCE = 0.01
 _UINT16_MAX = 65_535

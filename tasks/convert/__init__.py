@@ -1,0 +1,1 @@
+"""The convert stage: from source files to one study file."""
