@@ -40,7 +40,7 @@ from cmr_models.nets import build
 from cmr_models.nets.vit import ChannelNorm
 from cmr_models.views.view_images import Scan
 from cmr_models.zoo.process_memory import give_back_freed_memory, keep_freed_memory, share_one_arena
-from tasks.segmentation import SegmentSettings, model_name, segment_units, segment_with
+from tasks.inference.segmentation import SegmentSettings, model_name, segment_units, segment_with
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome
 from tasks.state.zarr_encoding import encode_tree

@@ -22,7 +22,7 @@ import torch
 from cmr_models.segmentation import Segmenter, prepare
 from cmr_models.simulate import Heart, ImagingSettings, sample_traits, simulate_study
 from tasks.derivation import derive_chunk, derive_units
-from tasks.segmentation import segment_chunk, segment_units, weights_digests
+from tasks.inference.segmentation import segment_chunk, segment_units, weights_digests
 from tasks.state import store
 from tasks.state.ledger import Entry
 from tasks.state.zarr_encoding import encode_tree

@@ -378,7 +378,7 @@ def _settings(
 
 def _check_model(settings: Any) -> None:
     """A model that is not there, or is for no view of a cine, as the command's own message."""
-    from tasks.segmentation import weights_digests
+    from tasks.inference.segmentation import weights_digests
 
     try:
         weights_digests(settings.segment.model)

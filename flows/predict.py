@@ -13,8 +13,8 @@ from flows.cohort import SHARDS_AT_ONCE
 from flows.settings import CohortSettings
 from flows.stages import StageWork, bring_through
 from flows.wanted import ended, retired
-from tasks import prediction, prediction_tables
-from tasks.prediction import PredictSettings
+from tasks.inference import prediction, prediction_table
+from tasks.inference.prediction import PredictSettings
 from tasks.state.ledger import Ledger, open_ledger
 
 
@@ -35,8 +35,8 @@ def predicted(settings: CohortSettings, ledger: Ledger, chosen: PredictSettings)
         prediction.predict_chunk,
         prediction.predict_units(studies, phases, plain),
         plain,
-        write_tables=lambda: prediction_tables.write_table(ledger, settings.cohort, chosen),
-        tables_are_current=lambda: prediction_tables.is_current(ledger, settings.cohort, chosen),
+        write_tables=lambda: prediction_table.write_table(ledger, settings.cohort, chosen),
+        tables_are_current=lambda: prediction_table.is_current(ledger, settings.cohort, chosen),
         upstream=ended(studies),
         removed=retired(studies, ledger.entries(chosen.stage)),
     )
@@ -53,4 +53,4 @@ def run_command(settings: CohortSettings, **choice: Any) -> Path:
         predict(settings, chosen)
     except (FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    return prediction_tables.table_path(settings.cohort, chosen)
+    return prediction_table.table_path(settings.cohort, chosen)

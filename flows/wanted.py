@@ -9,10 +9,11 @@ from typing import Any
 from flows.progress import stage_progress
 from flows.settings import CohortSettings
 from flows.stages import StageWork, TableWork
-from tasks import derivation, perfusion, perfusion_tables, phenotype_tables, report, segmentation, statistics
+from tasks import derivation, perfusion, perfusion_tables, phenotype_tables, report, statistics
 from tasks.convert import conversion, reference_table, study_table
 from tasks.execution import plan
 from tasks.execution.cluster import open_client
+from tasks.inference import segmentation
 from tasks.sources import inventory
 from tasks.state.ledger import Entry, Ledger, open_ledger
 from tasks.state.store import Cohort

@@ -18,7 +18,7 @@ from cmr_models.phenotypes.study import LANDMARK_VIEWS, Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks.execution import shards
 from tasks.execution.shards import Unit
-from tasks.prediction import STAGE_PREFIX
+from tasks.inference.prediction import STAGE_PREFIX
 from tasks.state.ledger import Entry, Ledger, Outcome
 from tasks.state.store import Cohort, digest, open_tree, published_key
 from tasks.state.user_tables import read_user_table

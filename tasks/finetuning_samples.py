@@ -31,7 +31,7 @@ from cmr_models.views.view_images import Scan
 from tasks.finetuning import Sample
 from tasks.finetuning_settings import FinetuningSettings
 from tasks.finetuning_truth import REFERENCE, Truth, has_truth, truth_file, truth_of
-from tasks.segmentation import judgeable
+from tasks.inference.segmentation import judgeable
 from tasks.state import store
 
 _TWO_FRAMES = ("classification", "regression")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks import perfusion, prediction, segmentation
+from tasks import perfusion
 from tasks.convert import conversion
+from tasks.inference import prediction, segmentation
 from tasks.state.ledger import Ledger, Outcome, Status, open_ledger
 from tasks.state.store import (
     Cohort,

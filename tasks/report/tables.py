@@ -35,7 +35,7 @@ class ReportSettings:
 
 def report_settings(resolved: Mapping[str, Any]) -> ReportSettings:
     """The report's part of resolved settings, given as plain values; what is left out keeps its default."""
-    from tasks.segmentation import model_name  # brings torch, which no page needs
+    from tasks.inference.segmentation import model_name  # brings torch, which no page needs
 
     report, analysis = resolved.get("report", {}), resolved.get("analysis", {})
     paths = {name: Path(resolved[name]) for name in ("participants", "outcomes") if resolved.get(name)}

@@ -20,9 +20,9 @@ from flows.settings import CohortSettings, read_settings
 from tasks.convert.conversion import convert_shard, planned_units
 from tasks.derivation import derive_chunk, derive_units
 from tasks.documentation import pages, toml
+from tasks.inference.segmentation import segment_chunk, segment_units
 from tasks.markdown_table import table
 from tasks.phenotype_tables import write_tables
-from tasks.segmentation import segment_chunk, segment_units
 from tasks.sources import inventory
 from tasks.state.ledger import Entry, open_ledger
 from tasks.state.store import Cohort, load_tree

@@ -11,7 +11,7 @@ from cmr_models import zoo
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
 from flows.cli import main
 from tasks.convert.conversion import convert_shard, planned_units
-from tasks.segmentation import segment_chunk, segment_units
+from tasks.inference.segmentation import segment_chunk, segment_units
 from tasks.sources import inventory
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmr_models.reasons import StudyRejected
-from tasks.assembly_line import Job, Stack, run_line
+from tasks.inference.pipeline import Job, Stack, run_line
 
 
 def reader(study):

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
 from flows.cli import main
-from tasks import prediction, segmentation
+from tasks.inference import prediction, segmentation
 from tasks.state import store
 from tasks.state.ledger import Entry
 from tasks.state.store import Cohort

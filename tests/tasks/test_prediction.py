@@ -15,9 +15,9 @@ from cmr_models.cinema.outputs import Phases, landmarks
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.views.view_images import Scan
 from flows.cli import main
-from tasks import prediction
-from tasks.prediction import PredictSettings, predict_chunk, predict_units
-from tasks.prediction_tables import table_path, write_table
+from tasks.inference import prediction
+from tasks.inference.prediction import PredictSettings, predict_chunk, predict_units
+from tasks.inference.prediction_table import table_path, write_table
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort

@@ -21,7 +21,7 @@ from flows.settings import CohortSettings
 from tasks.convert import conversion, reference_table
 from tasks.finetuning_samples import StudySamples, read_table
 from tasks.finetuning_settings import FinetuningSettings
-from tasks.segmentation import read_views
+from tasks.inference.segmentation import read_views
 from tasks.sources import inventory
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of

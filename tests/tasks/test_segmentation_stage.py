@@ -12,9 +12,9 @@ from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.segmentation import Segmenter
-from tasks import segmentation
 from tasks.execution import shards
-from tasks.segmentation import STAGE, SegmentSettings, segment_chunk, segment_units, segment_with
+from tasks.inference import segmentation
+from tasks.inference.segmentation import STAGE, SegmentSettings, segment_chunk, segment_units, segment_with
 from tasks.state import store
 from tasks.state.ledger import Entry
 from tasks.state.store import Cohort

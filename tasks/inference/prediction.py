@@ -25,7 +25,7 @@ from cmr_models.views.view_images import Scan
 from cmr_models.zoo.model_card import ModelCard
 from tasks.execution import shards
 from tasks.execution.shards import Unit
-from tasks.segmentation import judgeable, model_name, read_views
+from tasks.inference.segmentation import judgeable, model_name, read_views
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome
 from tasks.state.zarr_encoding import encode_tree

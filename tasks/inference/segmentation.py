@@ -21,9 +21,9 @@ from cmr_models.contracts import LABEL_NAMES, REFERENCE_VARIABLES, prediction
 from cmr_models.reasons import TRANSIENT, StudyRejected
 from cmr_models.segmentation import Segmenter
 from cmr_models.views.view_images import Scan, scan_of
-from tasks.assembly_line import Finished, Job, Stack, Throughput, run_line
 from tasks.execution import shards
 from tasks.execution.shards import Unit
+from tasks.inference.pipeline import Finished, Job, Stack, Throughput, run_line
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome, Status
 from tasks.state.zarr_encoding import encode_tree

@@ -1,0 +1,1 @@
+"""Networks over many studies: segmentation and other outputs."""
