@@ -37,8 +37,8 @@ from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
 from cmr_models.simulate.perfusion.curves import grid_s
 from flows import wanted
 from flows.settings import CohortSettings
+from tasks.derive.perfusion import perfusion_series
 from tasks.execution import plan
-from tasks.perfusion import perfusion_series
 from tasks.state.ledger import open_ledger
 from tasks.state.store import Cohort
 

@@ -9,8 +9,9 @@ from typing import Any
 from flows.progress import stage_progress
 from flows.settings import CohortSettings
 from flows.stages import StageWork, TableWork
-from tasks import derivation, perfusion, perfusion_tables, phenotype_tables, report, statistics
+from tasks import report, statistics
 from tasks.convert import conversion, reference_table, study_table
+from tasks.derive import derivation, perfusion, perfusion_tables, phenotype_tables
 from tasks.execution import plan
 from tasks.execution.cluster import open_client
 from tasks.inference import segmentation

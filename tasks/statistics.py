@@ -74,7 +74,7 @@ from cmr_models.analysis.estimates_by_group import fairness_rows
 from cmr_models.analysis.people import AnalysisSpec, analysis_people
 from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
 from cmr_models.analysis.survival_curves import curve_rows
-from tasks.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
+from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
 from tasks.state.disclosure_record import keep_record
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, digest, digest_bytes

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks import perfusion
 from tasks.convert import conversion
+from tasks.derive import perfusion
 from tasks.inference import prediction, segmentation
 from tasks.state.ledger import Ledger, Outcome, Status, open_ledger
 from tasks.state.store import (

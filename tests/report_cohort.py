@@ -14,7 +14,7 @@ import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_study, cine_view, prediction
 from cmr_models.estimates import COLUMNS, TEXT_COLUMNS
-from tasks.phenotype_tables import write_tables
+from tasks.derive.phenotype_tables import write_tables
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort, publish
 from tasks.state.zarr_encoding import encode_tree

@@ -9,8 +9,8 @@ import pandas as pd
 
 from cmr_models.phenotypes import MYOCARDIAL_DENSITY_G_ML
 from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, PETERSEN_2017
-from tasks import derivation
 from tasks.convert import conversion
+from tasks.derive import derivation
 from tasks.report.tables import ReportSettings
 
 _MODEL_WORDS = {

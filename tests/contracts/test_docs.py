@@ -18,11 +18,11 @@ from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, 
 from flows.cli import main
 from flows.settings import CohortSettings, read_settings
 from tasks.convert.conversion import convert_shard, planned_units
-from tasks.derivation import derive_chunk, derive_units
+from tasks.derive.derivation import derive_chunk, derive_units
+from tasks.derive.phenotype_tables import write_tables
 from tasks.documentation import pages, toml
 from tasks.inference.segmentation import segment_chunk, segment_units
 from tasks.markdown_table import table
-from tasks.phenotype_tables import write_tables
 from tasks.sources import inventory
 from tasks.state.ledger import Entry, open_ledger
 from tasks.state.store import Cohort, load_tree

@@ -11,10 +11,10 @@ import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_study, cine_view, prediction
 from cmr_models.phenotypes import PHENOTYPES
-from tasks.derivation import STAGE, BodySize, derive_chunk, derive_units, landmark_sources, read_body_sizes
+from tasks.derive.derivation import STAGE, BodySize, derive_chunk, derive_units, landmark_sources, read_body_sizes
+from tasks.derive.phenotype_tables import curve_table, dictionary_csv, write_tables
 from tasks.execution import shards
 from tasks.execution.plan import todo
-from tasks.phenotype_tables import curve_table, dictionary_csv, write_tables
 from tasks.state.ledger import Entry, Outcome, open_ledger
 from tasks.state.store import Cohort, publish
 from tasks.state.zarr_encoding import encode_tree

@@ -17,15 +17,9 @@ from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES
 from cmr_models.simulate.planted import CohortSettings as Planted
 from flows import wanted
 from flows.settings import CohortSettings
+from tasks.derive.perfusion import perfusion_chunk
+from tasks.derive.perfusion_tables import are_current, dictionary_csv, perfusion_path, with_perfusion, write_tables
 from tasks.execution import plan
-from tasks.perfusion import perfusion_chunk
-from tasks.perfusion_tables import (
-    are_current,
-    dictionary_csv,
-    perfusion_path,
-    with_perfusion,
-    write_tables,
-)
 from tasks.report.perfusion_section import WINDOWS, perfusion_section
 from tasks.report.perfusion_summary import perfusion_summary
 from tasks.state.ledger import Ledger, open_ledger

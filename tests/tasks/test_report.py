@@ -12,7 +12,7 @@ import pytest
 from report_cohort import FRAMES, Texts, estimates, write_cohort
 
 from cmr_models.analysis.disclosure.masking import masked_counts
-from tasks.phenotype_tables import write_tables
+from tasks.derive.phenotype_tables import write_tables
 from tasks.report import is_current, render_report
 from tasks.report.distributions import merged_histogram, spread
 from tasks.report.drawing import draw

@@ -1,0 +1,1 @@
+"""The derive and perfusion stages: from labels and series to phenotypes."""
