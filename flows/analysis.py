@@ -8,7 +8,7 @@ from prefect import flow
 
 from flows.progress import say
 from flows.stages import run_table
-from tasks.spec_analysis import Stage, run_spec
+from tasks.analysis.by_spec import Stage, run_spec
 
 
 @flow(name="analysis", validate_parameters=False)

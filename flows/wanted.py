@@ -9,7 +9,8 @@ from typing import Any
 from flows.progress import stage_progress
 from flows.settings import CohortSettings
 from flows.stages import StageWork, TableWork
-from tasks import report, statistics
+from tasks import report
+from tasks.analysis import by_settings
 from tasks.convert import conversion, reference_table, study_table
 from tasks.derive import derivation, perfusion, perfusion_tables, phenotype_tables
 from tasks.execution import plan
@@ -155,12 +156,12 @@ def retired(upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> dict
 
 def associations(settings: CohortSettings) -> TableWork:
     """Estimates of prevalent disease."""
-    return _estimates(settings, "associate", statistics.associate)
+    return _estimates(settings, "associate", by_settings.associate)
 
 
 def hazards(settings: CohortSettings) -> TableWork:
     """Estimates of incident disease and death, discrimination, curves and fairness."""
-    return _estimates(settings, "risk", statistics.risk)
+    return _estimates(settings, "risk", by_settings.risk)
 
 
 def site(settings: CohortSettings) -> TableWork:
@@ -189,11 +190,11 @@ def shown(settings: CohortSettings) -> dict[str, Any]:
     return plain
 
 
-def _estimates(settings: CohortSettings, stage: statistics.Stage, make: Callable[..., dict[str, Any]]) -> TableWork:
+def _estimates(settings: CohortSettings, stage: by_settings.Stage, make: Callable[..., dict[str, Any]]) -> TableWork:
     chosen = _analysis(settings)
     return TableWork(
         stage,
-        is_current=lambda: statistics.is_current(settings.directory, chosen, stage),
+        is_current=lambda: by_settings.is_current(settings.directory, chosen, stage),
         make=lambda: _line(make(settings.directory, chosen)),
         why_not=_missing_tables(settings),
     )
@@ -204,9 +205,11 @@ def _missing_tables(settings: CohortSettings) -> str:
     return f"no {' and '.join(missing)} in the settings" if missing else ""
 
 
-def _analysis(settings: CohortSettings) -> statistics.AnalysisSettings:
+def _analysis(settings: CohortSettings) -> by_settings.AnalysisSettings:
     chosen = settings.analysis.model_dump(exclude_none=True)
-    return statistics.AnalysisSettings(participants_csv=settings.participants, outcomes_csv=settings.outcomes, **chosen)
+    return by_settings.AnalysisSettings(
+        participants_csv=settings.participants, outcomes_csv=settings.outcomes, **chosen
+    )
 
 
 def _line(result: Mapping[str, Any]) -> str:

@@ -19,8 +19,8 @@ from cmr_models.evaluation.summary import Summariser
 from tasks import evaluation_studies
 from tasks.evaluation_references import as_number, group_columns, references
 from tasks.evaluation_release import missing_text, released
-from tasks.markdown_table import number
-from tasks.markdown_table import table as markdown
+from tasks.report.markdown import number
+from tasks.report.markdown import table as markdown
 from tasks.state.disclosure_record import keep_record
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import publish_table

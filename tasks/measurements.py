@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.markdown_table import number, page, table
+from tasks.report.markdown import number, page, table
 
 _NO_GPU = (
     "Every figure comes from the file that the named script wrote; what was not measured is not here. All were measured"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.markdown_table import number, page, table
+from tasks.report.markdown import number, page, table
 
 _INTRO = (
     "Cohorts with known truth are simulated and analysed; what comes out is compared with what went in. Written by"

@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 from benchmarks.demonstrations.page import COLOURS, save_figure, save_results, write_section
-from tasks.markdown_table import table
+from tasks.report.markdown import table
 
 NAME = "cinema"
 _TITLES = {

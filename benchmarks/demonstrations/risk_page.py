@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.demonstrations.page import COLOURS, save_figure, save_results, write_section
-from tasks.markdown_table import table
+from tasks.report.markdown import table
 
 NAME = "risk"
 _MEASURE = {"death": "concordance"}

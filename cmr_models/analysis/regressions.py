@@ -80,7 +80,7 @@ def discrimination_rows(
     by: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Concordance of each phenotype with each condition, overall and in the groups ``by``; models as in
-    ``tasks.statistics``.
+    ``tasks.analysis.by_settings``.
 
     ``harrell_phenotype`` takes the direction of the overall hazard ratio, so that a group in which the phenotype points
     the other way shows as under one half. The ``adjusted`` models are apparent, tested on the people they were fitted

@@ -22,7 +22,7 @@ from tasks.derive.derivation import derive_chunk, derive_units
 from tasks.derive.phenotype_tables import write_tables
 from tasks.documentation import pages, toml
 from tasks.inference.segmentation import segment_chunk, segment_units
-from tasks.markdown_table import table
+from tasks.report.markdown import table
 from tasks.sources import inventory
 from tasks.state.ledger import Entry, open_ledger
 from tasks.state.store import Cohort, load_tree

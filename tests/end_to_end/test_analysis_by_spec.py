@@ -15,8 +15,8 @@ from cmr_models.simulate.cohort import simulate_cohort
 from cmr_models.simulate.measured import example_tables, measured_phenotypes
 from cmr_models.simulate.planted import CohortSettings
 from flows.cli import main
-from tasks.spec_analysis import STAGES, run_spec
-from tasks.spec_file import read_spec
+from tasks.analysis.by_spec import STAGES, run_spec
+from tasks.analysis.spec_file import read_spec
 
 EXAMPLE = Path(__file__).parents[2] / "infra/analysis/ukb.yaml"
 _PLANTED = CohortSettings(hazard_factor=4.0, prevalence_factor=2.0)

@@ -11,7 +11,7 @@ import pytest
 from nbclient import NotebookClient
 
 from cmr_models.simulate.measured import measured_phenotypes
-from tasks.statistics import AnalysisSettings, risk
+from tasks.analysis.by_settings import AnalysisSettings, risk
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 

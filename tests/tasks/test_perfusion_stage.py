@@ -17,6 +17,7 @@ from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES
 from cmr_models.simulate.planted import CohortSettings as Planted
 from flows import wanted
 from flows.settings import CohortSettings
+from tasks.analysis.by_settings import AnalysisSettings, associate, estimates_key, risk
 from tasks.derive.perfusion import perfusion_chunk
 from tasks.derive.perfusion_tables import are_current, dictionary_csv, perfusion_path, with_perfusion, write_tables
 from tasks.execution import plan
@@ -24,7 +25,6 @@ from tasks.report.perfusion_section import WINDOWS, perfusion_section
 from tasks.report.perfusion_summary import perfusion_summary
 from tasks.state.ledger import Ledger, open_ledger
 from tasks.state.store import Cohort, load_tree
-from tasks.statistics import AnalysisSettings, associate, estimates_key, risk
 
 FLOW = "mbf_rest_ml_min_g"
 COARSE = replace(MYOCARDIAL_SERIES, rows=96, cols=96, pixel_mm=2.4)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.report.scan_figures import manhattan, manhattan_interactive, scan_points
+from tasks.analysis.scan_figures import manhattan, manhattan_interactive, scan_points
 
 TABLE = pd.DataFrame(
     {

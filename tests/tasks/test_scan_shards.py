@@ -8,7 +8,7 @@ import pytest
 
 from cmr_models.association import scan
 from cmr_models.association.score_scan_federated import Site, federated_scan
-from tasks.scan_shards import scan_in_shards
+from tasks.analysis.scan_shards import scan_in_shards
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tasks.spec_file import read_spec
+from tasks.analysis.spec_file import read_spec
 
 EXAMPLE = Path(__file__).parents[2] / "infra/analysis/ukb.yaml"
 

@@ -10,8 +10,8 @@ import pytest
 from cmr_models.estimates import COLUMNS
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.planted import CohortSettings
+from tasks.analysis.by_settings import TABLES, AnalysisSettings, associate, estimates_key, is_current, risk, spec_digest
 from tasks.state.parquet_tables import table_key
-from tasks.statistics import TABLES, AnalysisSettings, associate, estimates_key, is_current, risk, spec_digest
 
 _COHORT = CohortSettings(hazard_factor=6.0, prevalence_factor=2.0)
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from cmr_models.analysis.spec import OutcomeDefinition, StudySpec
-from tasks.markdown_table import table
-from tasks.spec_file import SpecFile
+from tasks.analysis.spec_file import SpecFile
+from tasks.report.markdown import table
 
 _BY_HAND = "to be written by the authors"
 

@@ -32,15 +32,15 @@ from cmr_models.analysis.people import AnalysisSpec, analysis_people
 from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
 from cmr_models.analysis.sensitivity import imputed_hazards, weighted_hazards
 from cmr_models.analysis.survival_curves import curve_rows
-from tasks.checklists import Facts, strobe, tripod_ai
-from tasks.report.analysis_page import render_analysis
-from tasks.spec_features import features_path, with_leakage
-from tasks.spec_file import SpecFile, as_json, read_spec
-from tasks.spec_tables import SpecTables, input_files, read_tables
+from tasks.analysis.by_settings import ONE_CURVE
+from tasks.analysis.checklists import Facts, strobe, tripod_ai
+from tasks.analysis.features import features_path, with_leakage
+from tasks.analysis.page import render_analysis
+from tasks.analysis.spec_file import SpecFile, as_json, read_spec
+from tasks.analysis.spec_tables import SpecTables, input_files, read_tables
 from tasks.state.disclosure_record import keep_record
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, digest, digest_bytes, publish_bytes
-from tasks.statistics import ONE_CURVE
 
 VERSION = 2
 

@@ -11,9 +11,9 @@ from cmr_models.analysis.biobank import FieldTable, build_outcomes, build_partic
 from cmr_models.analysis.exclusions import exclude
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.transforms import transform
+from tasks.analysis.features import FeatureTable, read_features
+from tasks.analysis.spec_file import SpecFile
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
-from tasks.spec_features import FeatureTable, read_features
-from tasks.spec_file import SpecFile
 from tasks.state.store import Cohort
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from tasks.analysis.prediction_figures import calibration_of_sets, concordance_of_sets, net_benefit_of_sets
+from tasks.analysis.scan_figures import manhattan, manhattan_interactive
+from tasks.analysis.spec_file import SpecFile
 from tasks.report.estimate_figures import Q_LEVEL, forest, volcano
 from tasks.report.index_page import Figures
 from tasks.report.naming import words
 from tasks.report.pages import asset, clean_text, number, render
-from tasks.report.prediction_figures import calibration_of_sets, concordance_of_sets, net_benefit_of_sets
-from tasks.report.scan_figures import manhattan, manhattan_interactive
 from tasks.report.tables import records
-from tasks.spec_file import SpecFile
 from tasks.state.store import publish_bytes
 
 _MEASURES = {

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cmr_models.analysis.nested_models import DEEP
 from cmr_models.estimates import VALUE_COLUMNS
-from tasks.spec_file import SpecFile
+from tasks.analysis.spec_file import SpecFile
 from tasks.state.store import Cohort
 
 _KEYS = ("participant", "visit")
