@@ -22,7 +22,7 @@ def run_command(settings: CohortSettings, **choice: Any) -> Path:
     Raises:
         click.ClickException: if there are no predictions, no references, or no such column.
     """
-    from tasks.evaluation import EvaluateSettings, evaluate
+    from tasks.evaluation.cohort import EvaluateSettings, evaluate
     from tasks.state.ledger import open_ledger
 
     try:
@@ -58,7 +58,7 @@ def _name(predictions: str | None, model: str | None, task: str | None) -> str:
 
 
 def _print(summary: Any) -> None:
-    from tasks.evaluation import HEAD, shown_rows
+    from tasks.evaluation.cohort import HEAD, shown_rows
 
     overall = summary[summary["group_by"] == ""]
     table = Table(title="All studies; by group in the published tables", box=box.SIMPLE)

@@ -16,9 +16,9 @@ from cmr_models.evaluation import cases as measures
 from cmr_models.evaluation.summary import Summariser
 from flows.cli import main
 from tasks.convert import reference_table
-from tasks.evaluation import EvaluateSettings, evaluate
-from tasks.evaluation_references import references
-from tasks.evaluation_release import released
+from tasks.evaluation.cohort import EvaluateSettings, evaluate
+from tasks.evaluation.references import references
+from tasks.evaluation.release import released
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort

@@ -16,9 +16,9 @@ from cmr_models.analysis.disclosure.gate import Gate, GateRules
 from cmr_models.analysis.disclosure.masking import SUPPRESSED
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.summary import Summariser
-from tasks import evaluation_studies
-from tasks.evaluation_references import as_number, group_columns, references
-from tasks.evaluation_release import missing_text, released
+from tasks.evaluation import studies
+from tasks.evaluation.references import as_number, group_columns, references
+from tasks.evaluation.release import missing_text, released
 from tasks.report.markdown import number
 from tasks.report.markdown import table as markdown
 from tasks.state.disclosure_record import keep_record
@@ -71,7 +71,7 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The folder of the results, and their table as released (:func:`tasks.evaluation_release.released`)."""
+    """The folder of the results, and their table as released (:func:`tasks.evaluation.release.released`)."""
 
     folder: Path
     summary: pd.DataFrame
@@ -178,8 +178,8 @@ def _cases(
 
 
 _STUDY_ROWS: Final[Mapping[str, Callable[[Cohort, str, str, Mapping[str, Any]], list[cases.Row]]]] = {
-    "segmentation": evaluation_studies.segmentation_rows,
-    "landmark": evaluation_studies.landmark_study_rows,
+    "segmentation": studies.segmentation_rows,
+    "landmark": studies.landmark_study_rows,
 }
 
 
@@ -211,7 +211,7 @@ def _values(cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame, ta
     for study, reference in _by_study(people):
         known = as_number(reference.get(target))
         if not math.isfinite(known):
-            known = evaluation_studies.label_value(cohort, study, reference, target)
+            known = studies.label_value(cohort, study, reference, target)
         ours = as_number(table[column].get(study)) if column in table else math.nan
         reason = str(table["reason"].get(study, ""))
         rows.append({"study": study, **cases.value_row(target, _UNITS.get(target, ""), ours, known, reason)})
@@ -259,10 +259,10 @@ def _repeats(cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame) -
 
 
 def _repeat_rows(cohort: Cohort, name: str, scans: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    found = [evaluation_studies.repeat_values(cohort, name, str(study)) for study in scans.index]
+    found = [studies.repeat_values(cohort, name, str(study)) for study in scans.index]
     reason = next((value for value in found if isinstance(value, str)), "")
     told = scans.to_dict("records")
-    for quantity in evaluation_studies.REPEATED:
+    for quantity in studies.REPEATED:
         first, second = (math.nan if isinstance(v, str) else v.get(quantity, math.nan) for v in found)
         about = {"study": scans.index[0], "of": quantity}
         yield {**about, "source": "predicted", "first": first, "second": second, "reason": reason or "view_missing"}

@@ -15,7 +15,7 @@ from cmr_models.evaluation.cases import Row
 from cmr_models.phenotypes import PHENOTYPES
 from cmr_models.phenotypes.study import derive
 from cmr_models.reasons import Missing, StudyRejected
-from tasks.evaluation_references import as_number
+from tasks.evaluation.references import as_number
 from tasks.state.store import Cohort, open_tree, published_key, rejection
 
 _UNITS: Final = {row.name: row.unit for row in PHENOTYPES}
@@ -41,7 +41,7 @@ def segmentation_rows(cohort: Cohort, name: str, study: str, reference: Mapping[
         cohort: with study and prediction.
         name: of the predictions.
         study: its id.
-        reference: its row of :func:`tasks.evaluation_references.references`.
+        reference: its row of :func:`tasks.evaluation.references.references`.
     """
     views = _drawn_views(cohort, study)
     labelled = {view: views[view] for view in reference["labelled"] if view in views}

@@ -1,0 +1,1 @@
+"""Predictions against reference labels and facts."""
