@@ -31,7 +31,7 @@ from scipy.spatial import ConvexHull
 from cmr_models import zoo
 from cmr_models.contracts import LV, MYOCARDIUM, RV
 from cmr_models.segmentation import segment_sax
-from tasks.training_data import fold_patients
+from tasks.training.segmentation_data import fold_patients
 
 Array = npt.NDArray[Any]
 Row = dict[str, float | int | str]

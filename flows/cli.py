@@ -293,9 +293,9 @@ def train(
             raise click.UsageError("--cohort needs --table")
         click.echo(f"model: {run_training(task_name, settings_file, cohort, table, output, init, **taught)}")
         return
-    from tasks.perfusion_training import TASKS, read_perfusion_recipe, train_perfusion
-    from tasks.training import read_settings as read_recipe
-    from tasks.training import train as train_network
+    from tasks.training.perfusion_recipe import TASKS, read_perfusion_recipe, train_perfusion
+    from tasks.training.segmentation_recipe import read_settings as read_recipe
+    from tasks.training.segmentation_recipe import train as train_network
 
     if task_name in TASKS:
         click.echo(f"model: {train_perfusion(read_perfusion_recipe(settings_file, task=task_name), output)}")

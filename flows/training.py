@@ -33,13 +33,13 @@ def run_training(
     """Train by a recipe on the studies of a cohort.
 
     Raises:
-        ValueError: as :func:`tasks.finetuning.finetune`.
+        ValueError: as :func:`tasks.training.cinema_recipe.finetune`.
     """
     from cmr_models import zoo
-    from tasks.finetuning import finetune
-    from tasks.finetuning_samples import StudySamples, read_table
-    from tasks.finetuning_settings import read_finetuning
     from tasks.state.store import Cohort
+    from tasks.training.cinema_recipe import finetune
+    from tasks.training.cinema_samples import StudySamples, read_table
+    from tasks.training.cinema_settings import read_finetuning
 
     settings = read_finetuning(recipe, task=task)
     store = Cohort(cohort)

@@ -23,8 +23,8 @@ from benchmarks.demonstrations.hearts import DISEASES, LANDMARKS, PIXEL_MM, SIZE
 from cmr_models import zoo
 from cmr_models.evaluation import bootstrapped, classes, dice, landmark_distance_mm, mean_absolute_error
 from cmr_models.training.cinema_augmentation import SampleAugmentation
-from tasks.finetuning import Sample, finetune, kept_indices, predicted
-from tasks.finetuning_settings import FinetuningSettings
+from tasks.training.cinema_recipe import Sample, finetune, kept_indices, predicted
+from tasks.training.cinema_settings import FinetuningSettings
 
 PRETRAINED, SCRATCH = "CineMA, pretrained", "CineMA, from scratch"
 PROPORTIONS = (1.0, 0.5)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from cmr_models.nets import build
 from cmr_models.nets.efficient_unet2d import encoder_state, load_encoder
-from tasks.published_encoder import efficientnet_lite0
+from tasks.training.published_encoder import efficientnet_lite0
 
 
 def test_logits_have_the_resolution_of_the_image() -> None:

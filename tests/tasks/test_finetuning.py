@@ -13,9 +13,9 @@ import torch
 from cmr_models import zoo
 from cmr_models.nets import build
 from cmr_models.training.cinema_augmentation import SampleAugmentation
-from tasks.finetuning import Sample, _order, finetune, kept_indices
-from tasks.finetuning_objectives import network_config
-from tasks.finetuning_settings import FAMILIES, FinetuningSettings, read_finetuning
+from tasks.training.cinema_objectives import network_config
+from tasks.training.cinema_recipe import Sample, _order, finetune, kept_indices
+from tasks.training.cinema_settings import FAMILIES, FinetuningSettings, read_finetuning
 
 CONFIG = {"size": "tiny", "sax_size": [32, 32, 2], "lax_size": [32, 32], "enc_conv_chans": [8, 8], "drop_path": 0.1}
 BASE = FinetuningSettings(

@@ -10,7 +10,7 @@ import torch
 from test_finetuning import BASE, Discs
 
 from cmr_models import zoo
-from tasks.finetuning import finetune
+from tasks.training.cinema_recipe import finetune
 
 
 def _train(rank: int, port: int, output: str) -> None:

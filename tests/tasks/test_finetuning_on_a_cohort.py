@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
 from flows.cli import main
-from tasks.finetuning_samples import StudySamples
-from tasks.finetuning_settings import FinetuningSettings
 from tasks.state import store
 from tasks.state.zarr_encoding import encode_tree
+from tasks.training.cinema_samples import StudySamples
+from tasks.training.cinema_settings import FinetuningSettings
 
 _COMMON = """
 steps = 4

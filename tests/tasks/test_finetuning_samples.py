@@ -14,10 +14,10 @@ from cmr_models.cinema import grid, placement
 from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.contracts import cine_study, cine_view, prediction
 from cmr_models.nets import build
-from tasks.finetuning_samples import StudySamples, _scans
-from tasks.finetuning_settings import FinetuningSettings
 from tasks.state import store
 from tasks.state.zarr_encoding import encode_tree
+from tasks.training.cinema_samples import StudySamples, _scans
+from tasks.training.cinema_settings import FinetuningSettings
 
 CONFIG = {"size": "tiny", "sax_size": [32, 32, 4], "lax_size": [32, 32], "enc_conv_chans": [8, 8]}
 SEGMENT = FinetuningSettings(
@@ -143,7 +143,7 @@ def test_the_heart_is_looked_for_once_a_study(put: Put, monkeypatch: pytest.Monk
         asked.append(scan.view)
         return placement.scan_middle(scan)
 
-    monkeypatch.setattr("tasks.finetuning_samples.scan_middle", counted)
+    monkeypatch.setattr("tasks.training.cinema_samples.scan_middle", counted)
     samples = StudySamples(put({"sax": _drawn(_labels(4))}), ROW, SEGMENT, "")
     first, second = (samples.sample(0, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(first.images["sax"], second.images["sax"])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cmr_models.zoo import load
-from tasks.perfusion_training import TASKS, PerfusionTraining, read_perfusion_recipe, train_perfusion
+from tasks.training.perfusion_recipe import TASKS, PerfusionTraining, read_perfusion_recipe, train_perfusion
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [task for task in TASKS if (ROOT / "cmr_models" / "weights" / f"{task}.toml").exists()]
@@ -42,7 +42,7 @@ def test_a_training_that_stopped_ends_where_an_unbroken_one_does(tmp_path: Path)
         raise _Killed
 
     train = pytest.MonkeyPatch()
-    train.setattr("tasks.perfusion_training.save", die)
+    train.setattr("tasks.training.perfusion_recipe.save", die)
     with pytest.raises(_Killed):
         train_perfusion(TINY, stopped)
     train.undo()

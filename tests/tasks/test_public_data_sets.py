@@ -19,14 +19,14 @@ from cmr_models.evaluation.reference_codes import CODES, translated
 from flows import wanted
 from flows.settings import CohortSettings
 from tasks.convert import conversion, reference_table
-from tasks.finetuning_samples import StudySamples, read_table
-from tasks.finetuning_settings import FinetuningSettings
 from tasks.inference.segmentation import read_views
 from tasks.sources import inventory
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
+from tasks.training.cinema_samples import StudySamples, read_table
+from tasks.training.cinema_settings import FinetuningSettings
 
 _AFFINE = np.diag([-1.5, -1.5, 10.0, 1.0])
 _SHAPE = (8, 7, 4)

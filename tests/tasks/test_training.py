@@ -10,10 +10,9 @@ from matplotlib.image import imsave
 
 from cmr_models import zoo
 from cmr_models.training.partial_labels import lv_only_possible
-from tasks import training
-from tasks.published_encoder import efficientnet_lite0
-from tasks.training import read_settings, train
-from tasks.training_data import (
+from tasks.training import segmentation_recipe
+from tasks.training.published_encoder import efficientnet_lite0
+from tasks.training.segmentation_data import (
     ImagePool,
     endocardium_loosened,
     fold_patients,
@@ -21,7 +20,8 @@ from tasks.training_data import (
     simulated_pool,
     small_pools_first,
 )
-from tasks.training_settings import TrainingSettings
+from tasks.training.segmentation_recipe import read_settings, train
+from tasks.training.segmentation_settings import TrainingSettings
 
 _RECIPES = Path(__file__).parents[2] / "infra" / "training"
 
@@ -79,15 +79,15 @@ def test_a_killed_training_that_resumes_ends_with_the_same_weights(
 ) -> None:
     settings = _settings(cache, real)
     straight = train(settings, tmp_path / "straight")
-    advance = training._Run.advance
+    advance = segmentation_recipe._Run.advance
 
-    def killed(run: training._Run, *pools: object) -> dict[str, float]:
+    def killed(run: segmentation_recipe._Run, *pools: object) -> dict[str, float]:
         if run.step == 4:
             run.checkpoint()
             raise KeyboardInterrupt
         return advance(run, *pools)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(training._Run, "advance", killed)
+    monkeypatch.setattr(segmentation_recipe._Run, "advance", killed)
     with pytest.raises(KeyboardInterrupt):
         train(settings, tmp_path / "resumed")
     monkeypatch.undo()
@@ -152,7 +152,7 @@ def test_the_weights_begun_with_can_name_what_drawings_leave_open(cache: Path, r
     later = replace(_settings(cache, real), start_from=str(first), simulated_steps=0, teacher_from=0)
     begun = {name: value.float() for name, value in _weights(first).items()}
     for teacher, n_kept in {"mean": 0, "begun": 1, "both": 1}.items():
-        run = training._Run(replace(later, teacher=teacher), tmp_path)
+        run = segmentation_recipe._Run(replace(later, teacher=teacher), tmp_path)
         for _ in range(3):
             run.advance(simulated_pool(cache, "sax", 50, seed=3), real_pool(real, 1.32))
         kept = [
@@ -166,10 +166,14 @@ def test_the_weights_begun_with_can_name_what_drawings_leave_open(cache: Path, r
 def test_real_images_can_be_varied_less_than_simulated_ones(cache: Path, real: Path, tmp_path: Path) -> None:
     settings = replace(_settings(cache, real), real_strength=0.0, real_share=1.0, simulated_steps=0)
     pool = real_pool(real, settings.real_pixel_mm)
-    views = [training._drawn(np.random.default_rng(k), settings, pool.of(np.arange(6) == 0), 1)[0] for k in (1, 2)]
+    views = [
+        segmentation_recipe._drawn(np.random.default_rng(k), settings, pool.of(np.arange(6) == 0), 1)[0] for k in (1, 2)
+    ]
     assert torch.equal(*views)
     varied = replace(settings, real_strength=1.0)
-    views = [training._drawn(np.random.default_rng(k), varied, pool.of(np.arange(6) == 0), 1)[0] for k in (1, 2)]
+    views = [
+        segmentation_recipe._drawn(np.random.default_rng(k), varied, pool.of(np.arange(6) == 0), 1)[0] for k in (1, 2)
+    ]
     assert not torch.equal(*views)
 
 
@@ -187,7 +191,7 @@ def test_every_patient_is_held_out_in_exactly_one_fold() -> None:
 def test_leaving_out_a_patient_moves_no_other_into_another_fold(real: Path) -> None:
     def held_out(excluded: tuple[str, ...]) -> set[str]:
         settings = TrainingSettings(real=str(real), fold=1, n_folds=2, real_excluded=excluded)
-        used, out = training._real_images(settings)
+        used, out = segmentation_recipe._real_images(settings)
         assert used is not None
         assert out is not None
         assert not set(used.patient) & (set(out.patient) | set(excluded))

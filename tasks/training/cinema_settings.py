@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr_models.training.cinema_augmentation import SampleAugmentation
-from tasks.recipes import check_known, plain, tuples
+from tasks.training.recipes import check_known, plain, tuples
 
 FAMILIES = ("segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate", "pretrain")
 _MACHINE = ("device", "threads", "tensorboard")

@@ -27,8 +27,9 @@ from cmr_models.segmentation.crops import standardised
 from cmr_models.training.augmentation import Augmentation, drawn_views, rescanned, viewed
 from cmr_models.training.partial_label_losses import narrowed, partial_cross_entropy, partial_dice
 from cmr_models.zoo import ModelCard, card, save
-from tasks.published_encoder import efficientnet_lite0
-from tasks.training_data import (
+from tasks.training.checkpoints import append_metrics, drop_metrics_after, load_checkpoint, save_checkpoint
+from tasks.training.published_encoder import efficientnet_lite0
+from tasks.training.segmentation_data import (
     ImagePool,
     endocardium_loosened,
     fold_patients,
@@ -36,8 +37,7 @@ from tasks.training_data import (
     simulated_pool,
     small_pools_first,
 )
-from tasks.training_files import append_metrics, drop_metrics_after, load_checkpoint, save_checkpoint
-from tasks.training_settings import TrainingSettings, checked, identity, read_settings
+from tasks.training.segmentation_settings import TrainingSettings, checked, identity, read_settings
 
 __all__ = ["TrainingSettings", "read_settings", "train"]
 

@@ -26,8 +26,8 @@ from cmr_models.nets import build
 from cmr_models.perfusion.segmentation import heart_crop
 from cmr_models.simulate.perfusion.training import aif_training_series, myocardial_training_series
 from cmr_models.zoo import ModelCard, save
-from tasks.recipes import check_known, plain, tuples
-from tasks.training_files import load_checkpoint, save_checkpoint
+from tasks.training.checkpoints import load_checkpoint, save_checkpoint
+from tasks.training.recipes import check_known, plain, tuples
 
 TASKS = ("aif_detect", "perfusion_segment")
 _SIMULATED_MARGIN = 1.17

@@ -25,14 +25,14 @@ from cmr_models.training.layer_decay import parameter_groups
 from cmr_models.training.schedules import learning_rate
 from cmr_models.zoo import ModelCard, save, transfer
 from cmr_models.zoo.runner import chosen_device
-from tasks.finetuning_objectives import answered, loss_of, network_config, score
-from tasks.finetuning_settings import FinetuningSettings
-from tasks.tensorboard_log import open_board
-from tasks.training_files import append_metrics, drop_metrics_after, load_checkpoint, save_checkpoint
+from tasks.training.checkpoints import append_metrics, drop_metrics_after, load_checkpoint, save_checkpoint
+from tasks.training.cinema_objectives import answered, loss_of, network_config, score
+from tasks.training.cinema_settings import FinetuningSettings
+from tasks.training.tensorboard_log import open_board
 
 
 class Sample(NamedTuple):
-    """``images``: view to (C, x, y[, z]) in 0..1; ``target``: see :mod:`tasks.finetuning_objectives`."""
+    """``images``: view to (C, x, y[, z]) in 0..1; ``target``: see :mod:`tasks.training.cinema_objectives`."""
 
     images: Mapping[str, npt.NDArray[np.float32]]
     target: npt.NDArray[Any]

@@ -3,7 +3,7 @@
 A table (CSV) says what is to be learned, a row a study: ``study``, ``split`` ("train", "validation" or "test"),
 ``ed_frame`` and ``es_frame`` (of the first view) where the task looks at both, and the column of the target: a class by
 name, a value, or ``x1_px, y1_px ...``: column and row of each landmark in pixels of the view, at ``frame``. Labels, and
-landmarks without those columns, are read from the store (:mod:`tasks.finetuning_truth`), at ``frame``; without that
+landmarks without those columns, are read from the store (:mod:`tasks.training.cinema_truth`), at ``frame``; without that
 column, every time at another of the frames that have them.
 
 The box lies where inference puts it (:mod:`cmr_models.cinema.placement`); the middle of the heart is found once a
@@ -28,11 +28,11 @@ from cmr_models.cinema.outputs import Phases
 from cmr_models.cinema.placement import around_heart, scan_middle
 from cmr_models.views.heart_location import Middle
 from cmr_models.views.view_images import Scan
-from tasks.finetuning import Sample
-from tasks.finetuning_settings import FinetuningSettings
-from tasks.finetuning_truth import REFERENCE, Truth, has_truth, truth_file, truth_of
 from tasks.inference.segmentation import judgeable
 from tasks.state import store
+from tasks.training.cinema_recipe import Sample
+from tasks.training.cinema_settings import FinetuningSettings
+from tasks.training.cinema_truth import REFERENCE, Truth, has_truth, truth_file, truth_of
 
 _TWO_FRAMES = ("classification", "regression")
 

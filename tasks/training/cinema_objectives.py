@@ -22,7 +22,7 @@ from cmr_models.training.task_losses import (
     heatmap_loss,
     segmentation_loss,
 )
-from tasks.finetuning_settings import FinetuningSettings
+from tasks.training.cinema_settings import FinetuningSettings
 
 Images = Mapping[str, Tensor]
 _CINEMA_KINDS = ("CineMA", "ConvViT", "ConvUNetR")

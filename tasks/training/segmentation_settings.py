@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cmr_models.training.augmentation import Augmentation
-from tasks.recipes import check_known, plain, tuples
+from tasks.training.recipes import check_known, plain, tuples
 
 _MACHINE = frozenset(
     (
@@ -29,17 +29,17 @@ _MACHINE = frozenset(
 class TrainingSettings:
     """Everything that decides the weights.
 
-    ``real`` is a folder as :func:`tasks.training_data.real_pool` reads it, or empty. ``fold`` in 0 .. ``n_folds`` - 1
+    ``real`` is a folder as :func:`tasks.training.segmentation_data.real_pool` reads it, or empty. ``fold`` in 0 .. ``n_folds`` - 1
     holds those patients out; -1 trains on all. ``start_from`` is a folder of an earlier run: its weights begin.
     ``start_share`` of them is kept in the result, ``start_share * begun + (1 - start_share) * trained``, which holds
     what the new images do not show (Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv 2109.01903).
     ``real_excluded`` names patients to leave out, as their drawings are wrong. ``loose_endocardium``: see
-    :func:`tasks.training_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
-    :func:`tasks.training_data.small_pools_first`. ``real_strength``: how strongly real images are varied, relative to
+    :func:`tasks.training.segmentation_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
+    :func:`tasks.training.segmentation_data.small_pools_first`. ``real_strength``: how strongly real images are varied, relative to
     ``augmentation``, which simulated ones need. ``teacher``: what names the classes that real drawings leave open, the
     running mean of the weights, those that the training began with, or the mean answer of both, which a running mean
     that drifts does not decide alone. ``encoder``: published weights that an
-    "efficient_unet2d" begins with (:mod:`tasks.published_encoder`); none if empty.
+    "efficient_unet2d" begins with (:mod:`tasks.training.published_encoder`); none if empty.
     """
 
     task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"

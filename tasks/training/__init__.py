@@ -1,0 +1,1 @@
+"""Recipes that train networks, and what they share: data, checkpoints, logs."""
