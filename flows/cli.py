@@ -213,7 +213,7 @@ def report(**choice: Any) -> None:
 @_CONFIG
 def status(**choice: Any) -> None:
     """How many studies stand where, and why."""
-    from tasks.overview import overview
+    from tasks.maintenance.status import overview
     from tasks.state.ledger import open_ledger
 
     with open_ledger(_settings(**choice).cohort.ledger) as ledger:
@@ -228,8 +228,8 @@ def verify(**choice: Any) -> None:
     """Read every published file again, and rebuild the ledger from the files."""
     from flows.progress import stage_progress
     from flows.wanted import measured_model
+    from tasks.maintenance.verification import published_files, verify_files
     from tasks.state.ledger import open_ledger
-    from tasks.verification import published_files, verify_files
 
     with _recorded(has_flow=False, **choice) as settings:
         with open_ledger(settings.cohort.ledger) as ledger:
@@ -317,7 +317,7 @@ def train(
 def docs(output: Path, results: Path) -> None:
     """Write the pages of the documentation that are tables of the code."""
     from flows.settings import CohortSettings
-    from tasks.documentation import write_pages
+    from tasks.documentation.pages import write_pages
 
     for page in write_pages(output, CohortSettings, results):
         click.echo(page)
@@ -326,7 +326,7 @@ def docs(output: Path, results: Path) -> None:
 @main.command()
 def check() -> None:
     """Whether the installation can work."""
-    from tasks.installation import faults
+    from tasks.maintenance.installation import faults
 
     found = faults()
     for fault in found:

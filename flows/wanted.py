@@ -16,10 +16,10 @@ from tasks.derive import derivation, perfusion, perfusion_tables, phenotype_tabl
 from tasks.execution import plan
 from tasks.execution.cluster import open_client
 from tasks.inference import segmentation
+from tasks.maintenance.withdrawal import has_withdrawn, newly_withdrawn, read_withdrawn, withdraw
 from tasks.sources import inventory
 from tasks.state.ledger import Entry, Ledger, open_ledger
 from tasks.state.store import Cohort
-from tasks.withdrawal import has_withdrawn, newly_withdrawn, read_withdrawn, withdraw
 
 
 def resolved_settings(settings: CohortSettings) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from flows.settings import CohortSettings, read_settings
 from tasks.convert.conversion import convert_shard, planned_units
 from tasks.derive.derivation import derive_chunk, derive_units
 from tasks.derive.phenotype_tables import write_tables
-from tasks.documentation import pages, toml
+from tasks.documentation.pages import pages, toml
 from tasks.inference.segmentation import segment_chunk, segment_units
 from tasks.report.markdown import table
 from tasks.sources import inventory

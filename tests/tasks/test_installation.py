@@ -1,6 +1,6 @@
 """An installation in which another package owns one of our names is refused."""
 
-from tasks.installation import OUR_PACKAGES, faults
+from tasks.maintenance.installation import OUR_PACKAGES, faults
 
 
 def test_this_installation_is_sound() -> None:

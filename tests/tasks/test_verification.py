@@ -7,11 +7,11 @@ import pytest
 import xarray as xr
 
 from cmr_models.contracts import prediction
+from tasks.maintenance.verification import Verified, published_files, verify_files
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
 from tasks.state.zarr_encoding import encode_tree
-from tasks.verification import Verified, published_files, verify_files
 
 _FOLDER = "regression_ef-net"
 _STAGE = f"predict {_FOLDER}"

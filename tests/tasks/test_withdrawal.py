@@ -7,12 +7,12 @@ from dicom_factory import files, sax, written
 
 from flows.settings import CohortSettings, ConvertSettings
 from flows.wanted import converted
+from tasks.maintenance.withdrawal import has_withdrawn, read_withdrawn
 from tasks.report.pages import page_name
 from tasks.sources import inventory
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, receipt_path
-from tasks.withdrawal import has_withdrawn, read_withdrawn
 
 
 def test_a_withdrawn_name_is_found_under_every_spelling_of_a_study(tmp_path: Path) -> None:

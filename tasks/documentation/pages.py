@@ -19,9 +19,9 @@ from cmr_models.estimates import NOT_ESTIMABLE
 from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES
 from cmr_models.reasons import TABLE, TRANSIENT, Reason
 from tasks.derive.phenotype_tables import dictionary_csv
-from tasks.measurements import measurements
+from tasks.documentation.measurements import measurements
+from tasks.documentation.validation_page import validation_page
 from tasks.report.markdown import code, number, page, table
-from tasks.validation_page import validation_page
 
 _KINDS = {
     "quarantined": "The study ends at the stage and has no numbers.",

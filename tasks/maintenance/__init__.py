@@ -1,0 +1,1 @@
+"""Looking after a cohort: status, verification, withdrawal, the installation."""
