@@ -35,7 +35,7 @@ from cmr_models.perfusion.series import GRID_S
 from cmr_models.perfusion.wall import counted, surely_wall
 from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
 from cmr_models.simulate.perfusion.curves import grid_s
-from flows import wanted
+from flows import planning
 from flows.settings import CohortSettings
 from tasks.derive.perfusion import perfusion_series
 from tasks.execution import plan
@@ -102,7 +102,7 @@ def _scan_and_views(number: int, seed: int, state: str, **scans: Any) -> tuple[S
                 kept = scan
         settings = CohortSettings(directory=Path(scratch) / "cohort", sources=(folder,))
         with open_ledger(settings.cohort.ledger) as ledger:
-            work = wanted.converted(settings, ledger)
+            work = planning.converted(settings, ledger)
             units = plan.todo(work.units, ledger.entries(work.stage))
             ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
             ((study, entry),) = ledger.entries(work.stage).items()

@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import SimulatedScan, simulated_scan
 from cmr_models.simulate.perfusion.dicom import encode_scan
-from flows import wanted
+from flows import planning
 from flows.settings import CohortSettings
 from tasks.execution import plan
 from tasks.state.ledger import open_ledger
@@ -52,7 +52,7 @@ def compare(folder: Path, n_patients: int, seed: int) -> dict[str, Any]:
     )
     settings = CohortSettings(directory=folder / "cohort", sources=(folder / "archive",))
     with open_ledger(settings.cohort.ledger) as ledger:
-        for stage in (wanted.converted, wanted.perfused):
+        for stage in (planning.converted, planning.perfused):
             work = stage(settings, ledger)
             units = plan.todo(work.units, ledger.entries(work.stage))
             ledger.record(work.work(units, str(settings.directory), dict(work.settings)))

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.segmentation import DATA
-from flows import wanted
+from flows import planning
 from flows.settings import CohortSettings
 from tasks.execution import plan
 from tasks.state.ledger import open_ledger
@@ -66,7 +66,7 @@ def compare(folder: Path) -> list[dict[str, Any]]:
 def bring_through(settings: CohortSettings) -> None:
     """Convert, segment and derive without Prefect: the same units, work and tables as the flows have."""
     with open_ledger(settings.cohort.ledger) as ledger:
-        for stage in (wanted.converted, wanted.segmented, wanted.derived):
+        for stage in (planning.converted, planning.segmented, planning.derived):
             work = stage(settings, ledger)
             units = plan.todo(work.units, ledger.entries(work.stage))
             ledger.record(work.work(units, str(settings.directory), dict(work.settings)))

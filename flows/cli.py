@@ -47,7 +47,7 @@ def main() -> None:
 @_PROFILE
 def run(config: Path, profile: str | None) -> None:
     """Everything that is new or changed, from the archive to the report."""
-    from flows import wanted
+    from flows import planning
     from flows.progress import say
     from flows.settings import read_settings
     from tasks.state.runs import hold
@@ -56,7 +56,7 @@ def run(config: Path, profile: str | None) -> None:
         settings = read_settings(config, profile=profile)
     _check_model(settings)
     with _one_at_a_time(), hold(settings.cohort):
-        if wanted.count(settings) == 0:
+        if planning.count(settings) == 0:
             say("nothing to do: every study, table and page is as wanted")
         else:
             from flows.cohort import cohort
@@ -226,8 +226,8 @@ def status(**choice: Any) -> None:
 @_CONFIG
 def verify(**choice: Any) -> None:
     """Read every published file again, and rebuild the ledger from the files."""
+    from flows.planning import measured_model
     from flows.progress import stage_progress
-    from flows.wanted import measured_model
     from tasks.maintenance.verification import published_files, verify_files
     from tasks.state.ledger import open_ledger
 
@@ -389,7 +389,7 @@ def _check_model(settings: Any) -> None:
 @contextlib.contextmanager
 def _recorded(*, has_flow: bool = True, **choice: Any) -> Iterator[Any]:
     """The settings, for a command that writes: it alone has the cohort, and its run is recorded."""
-    from flows.recorded import recorded
+    from flows.run_record import recorded
     from flows.server import bind_server
 
     settings = _settings(**choice)

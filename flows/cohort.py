@@ -14,9 +14,9 @@ from typing import Any
 from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows import wanted
+from flows import planning
 from flows.perfusion import perfusion
-from flows.recorded import recorded
+from flows.run_record import recorded
 from flows.settings import CohortSettings, read_settings
 from flows.stages import bring_through, make
 from tasks.state.ledger import open_ledger
@@ -38,36 +38,36 @@ def cohort(config: str | Path, profile: str | None = None) -> int:
 def convert(settings: CohortSettings, *, whole_archive: bool = True) -> int:
     """Raw archive -> studies. ``whole_archive``: what is not in the sources any more leaves the cohort."""
     with open_ledger(settings.cohort.ledger) as ledger:
-        return bring_through(wanted.converted(settings, ledger, whole_archive), settings, ledger)
+        return bring_through(planning.converted(settings, ledger, whole_archive), settings, ledger)
 
 
 @flow(name="segment", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def segment(settings: CohortSettings) -> int:
     """Studies -> predictions."""
     with open_ledger(settings.cohort.ledger) as ledger:
-        return bring_through(wanted.segmented(settings, ledger), settings, ledger)
+        return bring_through(planning.segmented(settings, ledger), settings, ledger)
 
 
 @flow(name="derive", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def derive(settings: CohortSettings) -> int:
     """Predictions -> phenotypes."""
     with open_ledger(settings.cohort.ledger) as ledger:
-        return bring_through(wanted.derived(settings, ledger), settings, ledger)
+        return bring_through(planning.derived(settings, ledger), settings, ledger)
 
 
 @flow(name="associate", validate_parameters=False)
 def associate(settings: CohortSettings) -> int:
     """Phenotypes x prevalent disease -> estimates."""
-    return make(wanted.associations(settings))
+    return make(planning.associations(settings))
 
 
 @flow(name="risk", validate_parameters=False)
 def risk(settings: CohortSettings) -> int:
     """Phenotypes x incident disease and death -> estimates."""
-    return make(wanted.hazards(settings))
+    return make(planning.hazards(settings))
 
 
 @flow(name="report", validate_parameters=False)
 def report(settings: CohortSettings) -> int:
     """Tables -> one static site."""
-    return make(wanted.site(settings))
+    return make(planning.site(settings))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows import wanted
+from flows import planning
 from flows.settings import CohortSettings
 from flows.stages import bring_through
 from tasks.state.ledger import open_ledger
@@ -14,4 +14,4 @@ from tasks.state.ledger import open_ledger
 def perfusion(settings: CohortSettings) -> int:
     """Perfusion views of every study -> maps, AHA segments, phenotypes."""
     with open_ledger(settings.cohort.ledger) as ledger:
-        return bring_through(wanted.perfused(settings, ledger), settings, ledger)
+        return bring_through(planning.perfused(settings, ledger), settings, ledger)

@@ -10,9 +10,9 @@ import click
 from prefect import flow
 
 from flows.cohort import SHARDS_AT_ONCE
+from flows.planning import ended, retired
 from flows.settings import CohortSettings
 from flows.stages import StageWork, bring_through
-from flows.wanted import ended, retired
 from tasks.inference import prediction, prediction_table
 from tasks.inference.prediction import PredictSettings
 from tasks.state.ledger import Ledger, open_ledger

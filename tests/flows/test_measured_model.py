@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.planning import measured_model
 from flows.settings import CohortSettings
-from flows.wanted import measured_model
 from tasks.state.ledger import Outcome, open_ledger
 
 

@@ -7,8 +7,8 @@ import pydantic
 import pytest
 
 from cmr_models.analysis.people import AnalysisSpec
+from flows.planning import resolved_settings
 from flows.settings import read_settings
-from flows.wanted import resolved_settings
 
 
 def _write(folder: Path, text: str) -> Path:

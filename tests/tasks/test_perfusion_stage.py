@@ -15,7 +15,7 @@ from cmr_models.perfusion.wall import counted
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES
 from cmr_models.simulate.planted import CohortSettings as Planted
-from flows import wanted
+from flows import planning
 from flows.settings import CohortSettings
 from tasks.analysis.by_settings import AnalysisSettings, associate, estimates_key, risk
 from tasks.derive.perfusion import perfusion_chunk
@@ -37,7 +37,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> CohortSettings:
     list(write_patient(folder / "archive", 1, 78, levels=("mid",), myocardium=COARSE, frames=40))
     settings = CohortSettings(directory=folder / "cohort", sources=(folder / "archive",))
     with open_ledger(settings.cohort.ledger) as ledger:
-        for stage in (wanted.converted, wanted.perfused):
+        for stage in (planning.converted, planning.perfused):
             work = stage(settings, ledger)
             units = plan.todo(work.units, ledger.entries(work.stage))
             ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
@@ -103,7 +103,7 @@ def test_the_file_holds_maps_on_the_grid_of_the_series(cohort: Cohort, study: st
 
 
 def test_done_again_the_file_is_read_and_not_made(settings: CohortSettings, study: str, ledger: Ledger) -> None:
-    work = wanted.perfused(settings, ledger)
+    work = planning.perfused(settings, ledger)
     assert plan.todo(work.units, ledger.entries("perfusion")) == []
     path = settings.cohort.prediction("perfusion", study)
     before = path.stat().st_mtime_ns
@@ -115,7 +115,7 @@ def test_done_again_the_file_is_read_and_not_made(settings: CohortSettings, stud
 def test_a_study_that_changed_since_it_was_planned_is_set_aside(
     settings: CohortSettings, study: str, ledger: Ledger
 ) -> None:
-    (unit,) = wanted.perfused(settings, ledger).units
+    (unit,) = planning.perfused(settings, ledger).units
     elsewhere = {**unit, "key": "another", "study_key": "another"}
     path = settings.cohort.prediction("perfusion", study)
     content = path.read_bytes()

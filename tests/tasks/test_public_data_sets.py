@@ -16,7 +16,7 @@ from PIL import Image
 
 from cmr_models.contracts import EDEMA, LV, MYOCARDIUM, NO_REFLOW, RV, SCAR, with_reference
 from cmr_models.evaluation.reference_codes import CODES, translated
-from flows import wanted
+from flows import planning
 from flows.settings import CohortSettings
 from tasks.convert import conversion, reference_table
 from tasks.inference.segmentation import read_views
@@ -397,7 +397,7 @@ def test_the_table_is_current_as_long_as_the_studies_are_and_other_stages_pass_l
     chosen = CohortSettings(directory=tmp_path / "cohort", sources=[tmp_path / "in"])
     outcome = _convert(tmp_path / "in", chosen.directory)["patient001-1"]
     with open_ledger(chosen.cohort.ledger) as ledger:
-        work = wanted.converted(chosen, ledger)
+        work = planning.converted(chosen, ledger)
         assert not work.tables_are_current()  # the table of studies is not there yet
         work.write_tables()
         assert work.tables_are_current()

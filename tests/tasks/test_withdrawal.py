@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 from dicom_factory import files, sax, written
 
+from flows.planning import converted
 from flows.settings import CohortSettings, ConvertSettings
-from flows.wanted import converted
 from tasks.maintenance.withdrawal import has_withdrawn, read_withdrawn
 from tasks.report.pages import page_name
 from tasks.sources import inventory

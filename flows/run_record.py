@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from flows import wanted
+from flows import planning
 from flows.settings import CohortSettings
 from tasks.report import methods_of
 from tasks.state.ledger import open_ledger
@@ -19,9 +19,9 @@ def recorded(settings: CohortSettings, command: str) -> Iterator[None]:
     Raises:
         tasks.state.runs.CohortInUse: if another process holds the cohort.
     """
-    with open_run(settings.cohort, wanted.resolved_settings(settings), command) as run:
+    with open_run(settings.cohort, planning.resolved_settings(settings), command) as run:
         yield
         with open_ledger(settings.cohort.ledger) as ledger:
             names = ("stage", "status", "reason", "studies")
             run.write("counts.json", [dict(zip(names, row, strict=True)) for row in ledger.counts()])
-        run.write_text("methods.txt", "\n\n".join(methods_of(settings.directory, wanted.shown(settings))) + "\n")
+        run.write_text("methods.txt", "\n\n".join(methods_of(settings.directory, planning.shown(settings))) + "\n")
