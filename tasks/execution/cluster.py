@@ -32,7 +32,7 @@ def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator
     import dask
     from distributed import Client
 
-    # A chunk that dies with its worker comes back at once, to be halved (tasks/execution/shards.py), rather than kill more.
+    # A chunk that dies with its worker comes back at once, to be halved by `shards`, rather than kill more.
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
     options = dict(options or {})
     if "://" in profile:

@@ -100,7 +100,7 @@ def publish_bytes(content: bytes, path: Path) -> None:
 
 
 def publish(values: Mapping[str, bytes], path: Path) -> Published:
-    """Publish encoded zarr keys (:mod:`tasks.state.zarr_encoding`) as one zip at ``path``, and drop an older receipt."""
+    """Publish zarr keys (:mod:`tasks.state.zarr_encoding`) as one zip at ``path``, and drop an older receipt."""
     content = _zip(values)
     publish_bytes(content, path)
     receipt_path(path).unlink(missing_ok=True)

@@ -1,10 +1,10 @@
 """Samples straight from the study files of a cohort store: no copy of an image lies in between.
 
 A table (CSV) says what is to be learned, a row a study: ``study``, ``split`` ("train", "validation" or "test"),
-``ed_frame`` and ``es_frame`` (of the first view) where the task looks at both, and the column of the target: a class by
-name, a value, or ``x1_px, y1_px ...``: column and row of each landmark in pixels of the view, at ``frame``. Labels, and
-landmarks without those columns, are read from the store (:mod:`tasks.training.cinema_truth`), at ``frame``; without that
-column, every time at another of the frames that have them.
+``ed_frame`` and ``es_frame`` (of the first view) where the task looks at both, and the column of the target: a class
+by name, a value, or ``x1_px, y1_px ...``: column and row of each landmark in pixels of the view, at ``frame``. Labels,
+and landmarks without those columns, are read from the store (:mod:`tasks.training.cinema_truth`), at ``frame``;
+without that column, every time at another of the frames that have them.
 
 The box lies where inference puts it (:mod:`cmr_models.cinema.placement`); the middle of the heart is found once a
 study and process. Of a stack that is deeper than the network one window is drawn each time, as inference averages

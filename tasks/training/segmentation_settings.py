@@ -29,16 +29,16 @@ _MACHINE = frozenset(
 class TrainingSettings:
     """Everything that decides the weights.
 
-    ``real`` is a folder as :func:`tasks.training.segmentation_data.real_pool` reads it, or empty. ``fold`` in 0 .. ``n_folds`` - 1
-    holds those patients out; -1 trains on all. ``start_from`` is a folder of an earlier run: its weights begin.
-    ``start_share`` of them is kept in the result, ``start_share * begun + (1 - start_share) * trained``, which holds
-    what the new images do not show (Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv 2109.01903).
-    ``real_excluded`` names patients to leave out, as their drawings are wrong. ``loose_endocardium``: see
-    :func:`tasks.training.segmentation_data.endocardium_loosened`; ``small_pool_emphasis``, of real images:
-    :func:`tasks.training.segmentation_data.small_pools_first`. ``real_strength``: how strongly real images are varied, relative to
-    ``augmentation``, which simulated ones need. ``teacher``: what names the classes that real drawings leave open, the
-    running mean of the weights, those that the training began with, or the mean answer of both, which a running mean
-    that drifts does not decide alone. ``encoder``: published weights that an
+    ``real`` is a folder as :func:`tasks.training.segmentation_data.real_pool` reads it, or empty. ``fold`` in 0 ..
+    ``n_folds`` - 1 holds those patients out; -1 trains on all. ``start_from`` is a folder of an earlier run: its
+    weights begin. ``start_share`` of them is kept in the result, ``start_share * begun + (1 - start_share) *
+    trained``, which holds what the new images do not show (Wortsman et al. 2022, Robust fine-tuning of zero-shot
+    models, arXiv 2109.01903). ``real_excluded`` names patients to leave out, as their drawings are wrong.
+    ``loose_endocardium``: see :func:`tasks.training.segmentation_data.endocardium_loosened`; ``small_pool_emphasis``,
+    of real images: :func:`tasks.training.segmentation_data.small_pools_first`. ``real_strength``: how strongly real
+    images are varied, relative to ``augmentation``, which simulated ones need. ``teacher``: what names the classes
+    that real drawings leave open, the running mean of the weights, those that the training began with, or the mean
+    answer of both, which a running mean that drifts does not decide alone. ``encoder``: published weights that an
     "efficient_unet2d" begins with (:mod:`tasks.training.published_encoder`); none if empty.
     """
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tasks.analysis.spec_file import read_spec
 
-EXAMPLE = Path(__file__).parents[2] / "infra/analysis/ukb.yaml"
+EXAMPLE = Path(__file__).parents[3] / "infra/analysis/ukb.yaml"
 
 
 @pytest.fixture

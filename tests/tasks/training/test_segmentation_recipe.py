@@ -23,7 +23,7 @@ from tasks.training.segmentation_data import (
 from tasks.training.segmentation_recipe import read_settings, train
 from tasks.training.segmentation_settings import TrainingSettings
 
-_RECIPES = Path(__file__).parents[2] / "infra" / "training"
+_RECIPES = Path(__file__).parents[3] / "infra" / "training"
 
 
 @pytest.fixture(scope="module")

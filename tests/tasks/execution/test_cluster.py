@@ -21,7 +21,7 @@ def test_a_slurm_job_asks_for_what_the_profile_says() -> None:
     import tomllib
     from pathlib import Path
 
-    profile = tomllib.loads((Path(__file__).parents[2] / "infra/profiles/slurm.toml").read_text())["compute"]
+    profile = tomllib.loads((Path(__file__).parents[3] / "infra/profiles/slurm.toml").read_text())["compute"]
     cluster = slurm_cluster(profile["cluster"])
     try:
         script = cluster.job_script()

@@ -13,7 +13,7 @@ import torch
 from cmr_models.zoo import load
 from tasks.training.perfusion_recipe import TASKS, PerfusionTraining, read_perfusion_recipe, train_perfusion
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHIPPED = [task for task in TASKS if (ROOT / "cmr_models" / "weights" / f"{task}.toml").exists()]
 TINY = PerfusionTraining(
     task="aif_detect", config={"widths": [4, 8, 8], "blocks": [1, 1, 1], "head_width": 4}, bins=12, pool=6, fresh=1,

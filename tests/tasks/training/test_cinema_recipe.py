@@ -142,7 +142,7 @@ def test_settings_of_a_file_are_read_and_unknown_ones_named(tmp_path: Path) -> N
         read_finetuning(file)
 
 
-RECIPES = sorted((Path(__file__).parents[2] / "infra" / "training").glob("cinema_*.toml"))
+RECIPES = sorted((Path(__file__).parents[3] / "infra" / "training").glob("cinema_*.toml"))
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)

@@ -32,7 +32,7 @@ from cmr_models.fairness.metrics import (
 from cmr_models.fairness.standardisation import decompose_gap, standardisation_weights
 from cmr_models.survival import concordance, fit_cox
 
-_REFERENCES = Path(__file__).parents[2] / "shared/specs/stat_references.json"
+_REFERENCES = Path(__file__).parents[4] / "shared/specs/stat_references.json"
 
 
 @pytest.fixture
