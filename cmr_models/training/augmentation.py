@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cmr_models.segmentation.crops import standardised
+from cmr_models.segmentation.crops import standardise
 
 _LATTICE = 5
 _Strength = npt.NDArray[np.float64]
@@ -116,12 +116,12 @@ def rescanned(
         Crops of the same shape.
     """
     strength = np.ones(len(crops)) if strength is None else strength
-    x = _unit(standardised(crops))
+    x = _unit(standardise(crops))
     x = _curved(rng, settings, x, strength)
     x = _shaded(rng, settings, x, strength)
     x = _spectrum_mixed(rng, settings, x, strength)
     x = _blurred(rng, settings, x, strength)
-    return standardised(_noisy(rng, settings, x, strength))
+    return standardise(_noisy(rng, settings, x, strength))
 
 
 def _turned(rng: np.random.Generator, settings: Augmentation, n: int) -> npt.NDArray[np.float64]:

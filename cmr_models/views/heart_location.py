@@ -22,7 +22,7 @@ from cmr_models.views.geometry import Vector
 Method = Literal["network", "crossing", "motion", "middle"]
 Locate = Callable[[npt.NDArray[np.generic], tuple[float, float]], tuple[tuple[float, float], float]]
 
-SURE = 0.3
+CONFIDENT = 0.3
 """Below this the network has seen nothing like a heart; real stacks score 0.6 and more."""
 FAR_MM = 60.0
 """A network's heart this far from where the planes cross is something else: the crossing is in the left ventricle."""
@@ -59,7 +59,7 @@ def heart_middle(
     shape = (images.shape[2], images.shape[3])
     if locate is not None:
         found, score = locate(images, pixel_mm)
-        if score >= SURE and (crossing is None or _apart_mm(found, crossing, pixel_mm) <= FAR_MM):
+        if score >= CONFIDENT and (crossing is None or _apart_mm(found, crossing, pixel_mm) <= FAR_MM):
             return Middle(found, "network")
     if crossing is not None and all(0 <= place < n for place, n in zip(crossing, shape, strict=True)):
         return Middle(crossing, "crossing")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from cmr_models.nets import build
 from cmr_models.nets.efficient_unet2d import load_encoder
-from cmr_models.segmentation.crops import standardised
+from cmr_models.segmentation.crops import standardise
 from cmr_models.training.augmentation import Augmentation, drawn_views, rescanned, viewed
 from cmr_models.training.partial_label_losses import narrowed, partial_cross_entropy, partial_dice
 from cmr_models.zoo import ModelCard, card, save
@@ -176,7 +176,7 @@ class _Run:
         clean, possible = (torch.cat(tensors) for tensors in zip(*drawn, strict=True))
         strength = np.repeat([1.0, settings.real_strength], [settings.batch - n_real, n_real])
         crops = rescanned(rng, settings.augmentation, clean, strength)
-        return self._placed(crops), self._placed(standardised(clean)), possible.to(self.device), n_real
+        return self._placed(crops), self._placed(standardise(clean)), possible.to(self.device), n_real
 
     def _placed(self, crops: Tensor) -> Tensor:
         return crops.to(self.device).contiguous(memory_format=torch.channels_last)
@@ -235,7 +235,7 @@ def _checked(run: _Run, held_out: ImagePool | None) -> dict[str, float]:
         held_out.pixel_mm[chosen],
         held_out.images.shape[1:],
     )
-    crops = standardised(viewed(torch.from_numpy(held_out.images[chosen, None]), views, run.settings.size))
+    crops = standardise(viewed(torch.from_numpy(held_out.images[chosen, None]), views, run.settings.size))
     truth = viewed(
         torch.from_numpy((held_out.possible[chosen, None] == 8).astype(np.float32)), views, run.settings.size
     )

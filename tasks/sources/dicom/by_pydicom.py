@@ -6,6 +6,8 @@ import io
 import logging
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +19,7 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom import _BINARY, TAGS, Image, check_inflated_size, check_is_no_image, corrupt
+from tasks.state.held_setting import HeldSetting
 
 _FAULTS: Final = (
     BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError,
@@ -24,13 +27,21 @@ _FAULTS: Final = (
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
 
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote header values, which may name people
+_log = logging.getLogger("pydicom")
+_level = HeldSetting(lambda: _log.level, _log.setLevel, logging.CRITICAL)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No messages of pydicom, in the log or as warnings: they quote header values, which may name people."""
+    with _level.held(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_with_pydicom(data: bytes) -> list[Image]:
     """As :func:`tasks.sources.dicom.read_images`, by pydicom."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silence():
         try:
             return _images(_dataset(data), data)
         except StudyRejected:
@@ -41,8 +52,7 @@ def read_with_pydicom(data: bytes) -> list[Image]:
 
 def header_with_pydicom(data: bytes) -> Image | None:
     """As :func:`tasks.sources.dicom.read_header`, by pydicom."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silence():
         try:
             return Image(_values(_dataset(data, stop_before_pixels=True)), None)
         except _FAULTS:
