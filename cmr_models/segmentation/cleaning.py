@@ -157,7 +157,7 @@ def _median_centre(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | Non
 def _chain_slices(
     pool: npt.NDArray[np.bool_], wall_px: npt.NDArray[np.int64], centre: npt.NDArray[np.float64], reach_px: float
 ) -> npt.NDArray[np.bool_]:
-    """``(frame, slice, row, col)``: the pieces of ``pool`` that hang together from slice to slice.
+    """``(frame, slice, row, col)``: the pieces of ``pool`` that are connected from slice to slice.
 
     They start in the slice with most wall: a full stomach can be larger than any ventricle, but has none.
     """

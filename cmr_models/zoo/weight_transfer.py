@@ -45,7 +45,7 @@ def transfer(
     """
     target = network.state_dict()
     kept = {key: value for key, value in state.items() if key in target and _goes_over(key, target)}
-    fitted = {key: _repeated(key, value, target[key], divide) for key, value in kept.items()}
+    fitted = {key: _repeat(key, value, target[key], divide) for key, value in kept.items()}
     new = tuple(key for key in target if key not in fitted)
     lacking = [key for key in new if not any(part in key for part in _MADE_NEW)]
     if lacking or not fitted:
@@ -66,12 +66,12 @@ def _goes_over(key: str, target: Mapping[str, Tensor]) -> bool:
     return not any(f".{view}." in key for view in VIEWS if view not in used)
 
 
-def _repeated(key: str, value: Tensor, wanted: Tensor, divide: bool) -> Tensor:
-    if value.shape == wanted.shape:
+def _repeat(key: str, value: Tensor, target: Tensor, divide: bool) -> Tensor:
+    if value.shape == target.shape:
         return value
     stem = ".conv_blocks.0.patch_embed.conv.weight" in key
-    repeats = wanted.shape[1] // value.shape[1] if stem else 0
-    if stem and repeats > 1 and wanted.shape == (value.shape[0], repeats * value.shape[1], *value.shape[2:]):
+    repeats = target.shape[1] // value.shape[1] if stem else 0
+    if stem and repeats > 1 and target.shape == (value.shape[0], repeats * value.shape[1], *value.shape[2:]):
         tiled = value.repeat(1, repeats, *(1 for _ in value.shape[2:]))
         return tiled / repeats if divide else tiled
-    raise ValueError(f"{key} is {tuple(value.shape)} in the pretrained weights and {tuple(wanted.shape)} here")
+    raise ValueError(f"{key} is {tuple(value.shape)} in the pretrained weights and {tuple(target.shape)} here")
