@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the network's voxels lie in a view.
+    """Position of the network's voxels in a view.
 
     Attributes:
         start: first column and row of the box, in pixels of the whole image at the network's spacing.

@@ -1,4 +1,4 @@
-"""Where the heart lies and how large it is, from class probabilities over whole images."""
+"""Position and size of the heart, from class probabilities over whole images."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def save(folder: Path, network: nn.Module, model_card: ModelCard, *, half: bool 
 
 
 def available(*folders: Path) -> Iterator[tuple[str, ModelCard | ValueError]]:
-    """What there is, with its card: the package's own, those in the hub's local cache, those in ``folders``.
+    """All models with their cards: the package's own, those in the hub's local cache, those in ``folders``.
 
     Yields:
         What to give :func:`load`, and the card; or what is wrong with it.

@@ -19,7 +19,7 @@ _MADE_NEW = ("pos_embed", "dec_", "decoder", "_head")
 
 
 class Transferred(NamedTuple):
-    """Which keys of the downstream network were filled, and which keep their initial values."""
+    """Keys of the downstream network that were filled, and keys that keep their initial values."""
 
     loaded: tuple[str, ...]
     new: tuple[str, ...]
@@ -59,7 +59,7 @@ def transfer(
 
 
 def _goes_over(key: str, target: Mapping[str, Tensor]) -> bool:
-    """Whether the published rules let ``key`` go over to a network with the keys ``target``."""
+    """True if the published rules transfer ``key`` to a network with the keys ``target``."""
     if any(part in key for part in _LEFT_BEHIND):
         return False
     used = {view for view in VIEWS if any(f".{view}." in name for name in target)}

@@ -150,7 +150,7 @@ def baseline_frames(foot: int) -> slice:
 
 
 def _find_clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which of the chosen pixels stay at the highest value of the whole series for several frames: (n,)."""
+    """(n,) True for chosen pixels that stay at the highest value of the whole series for several frames."""
     highest = np.max(series.tissue, where=np.isfinite(series.tissue), initial=-np.inf)
     frames: npt.NDArray[np.int64] = np.count_nonzero(series.tissue[chosen] >= highest - 1e-9, axis=-1)
     return np.asarray(frames >= _CLIPPED_FRAMES, bool)
