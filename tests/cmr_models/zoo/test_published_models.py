@@ -10,6 +10,7 @@ from published_weights import write_repository, write_segmenter
 from safetensors.torch import load_file, save_file
 
 from cmr_models import zoo
+from cmr_models.zoo import library
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +71,10 @@ def test_the_hub_cache_is_read_where_huggingface_hub_is_installed(
     snapshot = tmp_path / "models--mathpluscode--CineMA" / "snapshots" / "abc"
     snapshot.parent.mkdir(parents=True)
     snapshot.symlink_to(repository)
-    monkeypatch.setattr(zoo, "hub_cache", lambda: snapshot)
+    monkeypatch.setattr(library, "hub_cache", lambda: snapshot)
     assert zoo.card("hub:segmentation/acdc_sax").name == "cinema-segmentation-acdc_sax_0"
     assert zoo.card("hub:pretrained").kind == "CineMA"
-    monkeypatch.setattr(zoo, "hub_cache", lambda: None)
+    monkeypatch.setattr(library, "hub_cache", lambda: None)
     with pytest.raises(FileNotFoundError, match="no copy of the published repository in the hub's local cache"):
         zoo.load("hub:pretrained")
 
