@@ -40,9 +40,12 @@ from cmr_models.nets import build
 from cmr_models.nets.vit import ChannelNorm
 from cmr_models.views.view_images import Scan
 from cmr_models.zoo.process_memory import give_back_freed_memory, keep_freed_memory, share_one_arena
-from tasks.inference.segmentation import SegmentSettings, model_name, segment_units, segment_with
+from tasks.inference.segment_stage import segment_units
+from tasks.inference.segmentation import segment_with
+from tasks.inference.settings import SegmentSettings
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome
+from tasks.state.store import model_name
 from tasks.state.zarr_encoding import encode_tree
 
 _CUDA = torch.cuda.is_available()

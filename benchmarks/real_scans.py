@@ -20,7 +20,10 @@ import pandas as pd
 from benchmarks.segmentation import DATA
 from flows import planning
 from flows.settings import CohortSettings
-from tasks.execution import plan
+from tasks.convert.convert_stage import CONVERT
+from tasks.derive.derive_stage import DERIVE
+from tasks.execution.stage import run_in_process
+from tasks.inference.segment_stage import SEGMENT
 from tasks.state.ledger import open_ledger
 
 REFERENCES: dict[str, dict[str, float]] = {
@@ -66,11 +69,8 @@ def compare(folder: Path) -> list[dict[str, Any]]:
 def bring_through(settings: CohortSettings) -> None:
     """Convert, segment and derive without Prefect: the same units, work and tables as the flows have."""
     with open_ledger(settings.cohort.ledger) as ledger:
-        for stage in (planning.converted, planning.segmented, planning.derived):
-            work = stage(settings, ledger)
-            units = plan.todo(work.units, ledger.entries(work.stage))
-            ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
-            work.write_tables()
+        for stage in (CONVERT, SEGMENT, DERIVE):
+            run_in_process(planning.plan(stage, settings, ledger), ledger, settings.cohort)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def run(config: Path, profile: str | None) -> None:
     _check_model(settings)
     with _one_at_a_time(), hold(settings.cohort):
         if planning.count(settings) == 0:
-            say("nothing to do: every study, table and page is as wanted")
+            say("nothing to do: every study, table and page is current")
         else:
             from flows.cohort import cohort
             from flows.server import bind_server
@@ -153,7 +153,7 @@ def derive(**choice: Any) -> None:
 @_PROFILE
 def perfusion(**choice: Any) -> None:
     """First-pass perfusion, where there is any: flow maps, AHA segments, reserve."""
-    from flows.perfusion import perfusion as flow
+    from flows.cohort import perfusion as flow
 
     with _recorded(**choice) as settings:
         flow(settings)
@@ -226,14 +226,15 @@ def status(**choice: Any) -> None:
 @_CONFIG
 def verify(**choice: Any) -> None:
     """Read every published file again, and rebuild the ledger from the files."""
-    from flows.planning import measured_model
+    from flows.planning import named_model
     from flows.progress import stage_progress
+    from tasks.inference.segment_stage import measured_model
     from tasks.maintenance.verification import published_files, verify_files
     from tasks.state.ledger import open_ledger
 
     with _recorded(has_flow=False, **choice) as settings:
         with open_ledger(settings.cohort.ledger) as ledger:
-            files = published_files(settings.cohort, measured_model(settings, ledger))
+            files = published_files(settings.cohort, measured_model(ledger, named_model(settings)))
         with stage_progress("verify", len(files)) as advance:
             found = verify_files(settings.cohort, files, advance)
     for line in found.lines():
@@ -378,7 +379,7 @@ def _settings(
 
 def _check_model(settings: Any) -> None:
     """A model that is not there, or is for no view of a cine, as the command's own message."""
-    from tasks.inference.segmentation import weights_digests
+    from tasks.inference.segment_stage import weights_digests
 
     try:
         weights_digests(settings.segment.model)

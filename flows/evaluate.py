@@ -45,8 +45,8 @@ def run_command(settings: CohortSettings, **choice: Any) -> Path:
 
 def _name(predictions: str | None, model: str | None, task: str | None) -> str:
     """The folder of the predictions: as given, or that of a model (and task, if it does not segment)."""
-    from tasks.inference.prediction import PredictSettings
-    from tasks.inference.segmentation import model_name
+    from tasks.inference.settings import PredictSettings
+    from tasks.state.store import model_name
 
     if predictions:
         return predictions

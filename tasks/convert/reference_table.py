@@ -22,7 +22,6 @@ _TYPES = {
     "marked_views": "str",
     "faults": "str",
 }
-_MENTION = '"facts"'
 
 
 def table_path(cohort: Cohort) -> Path:
@@ -37,7 +36,7 @@ def write_reference_table(ledger: Ledger, cohort: Cohort) -> None:
     ``marked_views`` (views with labels, with landmarks; ``;`` between them), ``faults`` (JSON: what was left out, why).
     ``ed_frame`` and ``es_frame`` count from 0 in the study's own frames. What is not known is empty.
     """
-    if not ledger.mentioned("convert", _MENTION):
+    if not ledger.with_value("convert", "facts"):
         table_path(cohort).unlink(missing_ok=True)
         return
     rows = [_row(outcome) for outcome in ledger.outcomes("convert") if "facts" in outcome.summary]
@@ -49,7 +48,7 @@ def write_reference_table(ledger: Ledger, cohort: Cohort) -> None:
 
 def is_current(ledger: Ledger, cohort: Cohort) -> bool:
     """Whether the published table was made from this ledger; True if there is none to make."""
-    if not ledger.mentioned("convert", _MENTION):
+    if not ledger.with_value("convert", "facts"):
         return not table_path(cohort).exists()
     return table_key(table_path(cohort)) == ledger.state("convert")
 

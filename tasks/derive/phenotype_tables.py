@@ -11,11 +11,13 @@ import pandas as pd
 from cmr_models.phenotypes import PHENOTYPES, dictionary
 from cmr_models.phenotypes.quality import RULES
 from cmr_models.reasons import TABLE
+from tasks.inference.segment_stage import SEGMENT
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, publish_bytes
 
-_STAGES = ("convert", "segment", "derive")
+_STAGE = "derive"
+_STAGES = (*SEGMENT.lineage, _STAGE)
 
 _IDENTITY: tuple[tuple[str, str], ...] = (
     ("study", "Study id: participant-visit"),
@@ -42,7 +44,7 @@ def write_tables(ledger: Ledger, cohort: Cohort) -> int:
     Rows are in the order of study ids; a study whose source was removed has none. The same ledger gives the
     same tables, whatever the order in which the studies were done.
     """
-    derived = {o.study: o for o in ledger.outcomes("derive") if o.status != "retired"}
+    derived = {o.study: o for o in ledger.outcomes(_STAGE) if o.status != "retired"}
     ended = _where_ended(ledger)
     phenotypes = phenotype_table(derived.values(), ended)
     publish_table(curve_table(derived.values()), cohort.tables / "curves.parquet")
@@ -105,7 +107,7 @@ def _columns() -> Iterator[tuple[str, str]]:
 
 def _row(outcome: Outcome, ended: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
     participant, _, visit = outcome.study.rpartition("-")
-    stage, reason, detail = ("derive", outcome.reason, outcome.detail)
+    stage, reason, detail = (_STAGE, outcome.reason, outcome.detail)
     if reason == "upstream":
         stage, reason, detail = ended.get(outcome.study, (stage, reason, detail))
     summary = outcome.summary

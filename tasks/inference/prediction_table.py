@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cmr_models import zoo
-from tasks.inference.prediction import PredictSettings
+from tasks.inference.settings import PredictSettings
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, digest, open_tree

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cmr_models.reasons import TABLE
+from tasks.stages import STAGES, stage_named
 from tasks.state.ledger import Ledger
 
 
@@ -18,5 +19,5 @@ def overview(ledger: Ledger) -> Iterator[str]:
 
 def _order(count: tuple[str, str, str, int]) -> tuple[int, str, str, str]:
     stage, status, reason, _ = count
-    known = ("convert", "segment", "derive", "perfusion")
-    return known.index(stage) if stage in known else len(known), stage, status, reason
+    known = stage_named(stage)
+    return STAGES.index(known) if known else len(STAGES), stage, status, reason

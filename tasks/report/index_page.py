@@ -15,7 +15,7 @@ from tasks.report.estimate_figures import Q_LEVEL, by_group, forest, survival, v
 from tasks.report.naming import band_words, full_name, group_words, reason_words, short_name, words
 from tasks.report.pages import MISSING, clean_text, number
 from tasks.report.selection import gap_rows, group_panels, leading_pairs, survival_panels
-from tasks.report.tables import ReportSettings, ReportTables, records
+from tasks.report.tables import ReportInputs, ReportTables, records
 
 CONTENTS = (
     ("flow", "Cohort flow"),
@@ -69,17 +69,17 @@ class Figures:
         }
 
 
-def index_values(tables: ReportTables, settings: ReportSettings) -> tuple[dict[str, Any], Figures]:
+def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str, Any], Figures]:
     """Values of the template and the figures it shows."""
     figures = Figures()
     minimum, measured = settings.minimum_cell, tables.measured
-    steps = flow.cohort_flow(tables.outcomes, minimum)
+    steps = flow.cohort_flow(tables.steps, minimum)
     _add_distributions(figures, tables, minimum)
     _add_estimates(figures, tables, minimum)
     counts = flow.flag_counts(tables.outcomes, tables.phenotypes, RULES)
     groups = _add_groups(figures, tables, minimum)
     values = {
-        "title": clean_text(settings.title),
+        "title": clean_text(settings.report.title),
         "contents": CONTENTS,
         "flow": steps,
         "abstract": _abstract(steps, tables),
@@ -131,7 +131,7 @@ def _abstract(steps: Mapping[str, Any], tables: ReportTables) -> str:
     return text
 
 
-def _facts(steps: Mapping[str, Any], tables: ReportTables, settings: ReportSettings) -> list[tuple[str, str, bool]]:
+def _facts(steps: Mapping[str, Any], tables: ReportTables, settings: ReportInputs) -> list[tuple[str, str, bool]]:
     left = [kind for step in steps["steps"] for kind in step["left"]]
     totals = {
         title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Quarantined", "Not acquired")

@@ -18,7 +18,7 @@ from PIL import Image
 from cmr_models.aha import TERRITORIES, levels_of, reserve
 from cmr_models.contracts import LV, MYOCARDIUM
 from cmr_models.reasons import TABLE
-from tasks.derive.perfusion import MODEL, summary_of
+from tasks.derive.perfusion_stage import MODEL, summary_of
 from tasks.report.axis_ticks import nice_ticks
 from tasks.report.bulls_eye import painted, scale, sectors
 from tasks.report.pages import clean_text, number

@@ -24,13 +24,13 @@ from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
 from tasks.report.study_page import render_study_pages
 from tasks.report.tables import (
     ESTIMATES,
-    STAGES,
-    ReportSettings,
+    MAIN_STAGES,
+    ReportInputs,
     ReportTables,
     read_estimates,
     read_tables,
     records,
-    report_settings,
+    report_inputs,
 )
 from tasks.state.ledger import open_ledger
 from tasks.state.runs import versions
@@ -73,7 +73,7 @@ def render_report(
 
     Args:
         cohort_dir: the cohort's folder.
-        settings: the run's resolved settings as plain values; see :func:`tasks.report.tables.report_settings`.
+        settings: the run's resolved settings as plain values; see :func:`tasks.report.tables.report_inputs`.
         workers: opens a Dask client for many study pages; few, or all without it, are made in this process.
         watch: opens what shows progress, given how many study pages there are to make; it is told of each number more.
 
@@ -81,7 +81,7 @@ def render_report(
         Path of ``index.html``.
     """
     cohort = Cohort(cohort_dir)
-    resolved = report_settings(settings)
+    resolved = report_inputs(settings)
     _finish_interrupted_swap(cohort)
     key = report_key(cohort, resolved)
     tables = read_tables(cohort, resolved)
@@ -99,7 +99,7 @@ def is_current(cohort_dir: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the site that is there was made from just these inputs, settings and code."""
     cohort = Cohort(cohort_dir)
     manifest = _manifest(cohort)
-    return manifest.get("key") == report_key(cohort, report_settings(settings))
+    return manifest.get("key") == report_key(cohort, report_inputs(settings))
 
 
 def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
@@ -109,7 +109,7 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
         cohort_dir: the cohort's folder.
         settings: as of :func:`render_report`.
     """
-    cohort, resolved = Cohort(cohort_dir), report_settings(settings)
+    cohort, resolved = Cohort(cohort_dir), report_inputs(settings)
     with open_ledger(cohort.ledger) as ledger:
         n_in = sum(entry.status != "retired" for entry in ledger.entries("convert").values())
         measured = [study for study, entry in ledger.entries("derive").items() if entry.status == "ok"]
@@ -123,12 +123,12 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
     )
 
 
-def report_key(cohort: Cohort, settings: ReportSettings) -> str:
+def report_key(cohort: Cohort, settings: ReportInputs) -> str:
     """Digest of all that the report shows: the ledger, the estimates, the participants, settings, code and versions."""
     entries: list[Any] = []
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
-            entries = [sorted(ledger.entries(stage).items()) for stage in STAGES]
+            entries = [sorted(ledger.entries(stage).items()) for stage in MAIN_STAGES]
     perfusion = sorted(perfusion_entries(cohort).items())
     files = [cohort.estimates / f"{name}.parquet" for name in ESTIMATES]
     files += [cohort.tables / "phenotypes.parquet", cohort.tables / "phenotypes_dictionary.csv"]
@@ -148,7 +148,7 @@ def report_key(cohort: Cohort, settings: ReportSettings) -> str:
 
 def _make_study_pages(
     cohort: Cohort,
-    settings: ReportSettings,
+    settings: ReportInputs,
     tables: ReportTables,
     rows: pd.DataFrame,
     draft: Path,
@@ -156,7 +156,7 @@ def _make_study_pages(
     watch: Watch,
 ) -> tuple[dict[str, str], str]:
     """Carry over or make the page of every chosen study. Returns study -> key of its page, and the rule of choice."""
-    chosen, rule = study_list.studies_with_page(rows, settings.study_pages_max)
+    chosen, rule = study_list.studies_with_page(rows, settings.report.study_pages_max)
     units = _page_units(cohort, settings, tables, chosen, draft)
     _drop_other_pages(draft / "studies", units)
     kept = {unit["study"] for unit in units if Path(unit["path"]).exists() or _carry_over(unit, cohort)}
@@ -180,7 +180,7 @@ def _unwatched(_: int) -> Iterator[Callable[[int], None]]:
 
 
 def _page_units(
-    cohort: Cohort, settings: ReportSettings, tables: ReportTables, chosen: list[str], draft: Path
+    cohort: Cohort, settings: ReportInputs, tables: ReportTables, chosen: list[str], draft: Path
 ) -> list[shards.Unit]:
     """What each page is made from, with the key that says whether it changed."""
     wanted = set(chosen)
@@ -243,7 +243,7 @@ def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
     return True
 
 
-def _write_index(cohort: Cohort, settings: ReportSettings, tables: ReportTables, draft: Path) -> None:
+def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, draft: Path) -> None:
     values, figures = index_values(tables, settings)
     for name in _ASSETS:
         _write(draft / "assets" / name, asset(name))
@@ -304,7 +304,7 @@ def _not_a_formula(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
-def _prediction_attributes(cohort: Cohort, settings: ReportSettings, measured: Iterable[str]) -> dict[str, Any]:
+def _prediction_attributes(cohort: Cohort, settings: ReportInputs, measured: Iterable[str]) -> dict[str, Any]:
     """Attributes of the first measured study's prediction: model and digest; empty if nothing was measured."""
     for study in islice(measured, 1):
         path = cohort.prediction(settings.model, str(study))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tasks.report.flow import sentence_of
 from tasks.report.pages import clean_text, page_name, script_json
-from tasks.report.tables import STAGES, ReportTables, records
+from tasks.report.tables import MAIN_STAGES, ReportTables, records
 from tasks.state.store import digest
 
 COLUMNS: tuple[tuple[str, str, int | None], ...] = (
@@ -94,16 +94,18 @@ def reason_counts(outcomes: pd.DataFrame) -> list[dict[str, Any]]:
         {"stage": stage, "status": status, "code": code, "sentence": sentence_of(code), "n": n}
         for (stage, status, code), n in counts.items()
     ]
-    return sorted(rows, key=lambda row: (STAGES.index(row["stage"]), -row["n"], row["code"]))
+    return sorted(rows, key=lambda row: (MAIN_STAGES.index(row["stage"]), -row["n"], row["code"]))
 
 
 def _ends(outcomes: pd.DataFrame) -> pd.DataFrame:
     """The last word on every study: the first stage that ended it, else the last one it passed."""
     order = outcomes.assign(
-        position=outcomes["stage"].map(STAGES.index), ended=(outcomes["status"] != "ok").astype(int)
+        position=outcomes["stage"].map(MAIN_STAGES.index), ended=(outcomes["status"] != "ok").astype(int)
     )
     order = order[order["reason"] != "upstream"]
-    order["rank"] = np.where(order["ended"] == 1, len(STAGES) + 1 - order["position"], order["position"] - len(STAGES))
+    order["rank"] = np.where(
+        order["ended"] == 1, len(MAIN_STAGES) + 1 - order["position"], order["position"] - len(MAIN_STAGES)
+    )
     last = order.sort_values(["study", "rank"], kind="stable").drop_duplicates("study", keep="last")
     flags = outcomes.loc[outcomes["stage"] == "convert", ["study", "flags"]].rename(columns={"flags": "found"})
     last = last.merge(flags, on="study", how="left")

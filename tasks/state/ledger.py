@@ -124,11 +124,31 @@ class Ledger:
             ).fetchall()
         return {study: Entry(*rest) for study, *rest in rows}
 
-    def mentioned(self, stage: str, text: str) -> list[str]:
-        """Studies in whose summary or detail at ``stage`` ``text`` stands: a search without reading summaries."""
-        query = "SELECT study FROM outcomes WHERE stage = ? AND (instr(summary, ?) OR instr(detail, ?)) ORDER BY study"
+    def with_view(self, stage: str, prefix: str) -> list[str]:
+        """Studies that have, by their summary at ``stage``, a view whose name begins with ``prefix``."""
+        return self._studies(
+            "SELECT DISTINCT study FROM outcomes, json_each(outcomes.summary, '$.views') AS view"
+            " WHERE stage = ? AND substr(view.key, 1, length(?)) = ? ORDER BY study",
+            (stage, prefix, prefix),
+        )
+
+    def with_value(self, stage: str, name: str) -> list[str]:
+        """Studies whose summary at ``stage`` has a value by ``name``."""
+        query = "SELECT study FROM outcomes WHERE stage = ? AND json_type(summary, ?) IS NOT NULL ORDER BY study"
+        return self._studies(query, (stage, f'$."{name}"'))
+
+    def with_series_left_out(self, stage: str, reason: str) -> list[str]:
+        """Studies of which ``stage`` left out a series for ``reason``, or that it rejected for having no other."""
+        return self._studies(
+            "SELECT study FROM outcomes WHERE stage = ? AND (EXISTS"
+            " (SELECT 1 FROM json_each(outcomes.summary, '$.excluded') AS series"
+            " WHERE json_extract(series.value, '$.reason') = ?) OR instr(detail, ?)) ORDER BY study",
+            (stage, reason, reason),
+        )
+
+    def _studies(self, query: str, values: tuple[str, ...]) -> list[str]:
         with self._lock:
-            return [study for (study,) in self._connection.execute(query, (stage, text, text)).fetchall()]
+            return [study for (study,) in self._connection.execute(query, values).fetchall()]
 
     def last_model(self, stage: str) -> str:
         """Model of the study that ended well at ``stage`` last; empty where none says which it was."""

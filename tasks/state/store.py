@@ -20,6 +20,8 @@ from typing import Any, NamedTuple, cast
 import xarray as xr
 from zarr.storage import ZipStore
 
+from cmr_models.zoo.published import HUB_PREFIX
+
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -49,11 +51,15 @@ class Cohort:
     def runs(self) -> Path:
         return self.root / "runs"
 
+    @property
+    def predictions(self) -> Path:
+        return self.root / "predictions"
+
     def study(self, study_id: str) -> Path:
         return self.root / "studies" / _shelf(study_id) / f"{study_id}.zarr.zip"
 
     def prediction(self, model: str, study_id: str) -> Path:
-        return self.root / "predictions" / model / _shelf(study_id) / f"{study_id}.zarr.zip"
+        return self.predictions / model / _shelf(study_id) / f"{study_id}.zarr.zip"
 
 
 class Published(NamedTuple):
@@ -61,6 +67,11 @@ class Published(NamedTuple):
 
     n_bytes: int
     digest: str
+
+
+def model_name(model: str) -> str:
+    """The folder of a model's predictions: its name, or the last part of its folder."""
+    return Path(model.removeprefix(HUB_PREFIX)).name.removesuffix(".safetensors")
 
 
 def receipt_path(published: Path) -> Path:

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from cmr_models import zoo
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
 from flows.cli import main
-from tasks.convert.conversion import convert_shard, planned_units
-from tasks.inference.segmentation import segment_chunk, segment_units
+from tasks.convert.convert_stage import convert_shard, planned_units
+from tasks.inference.segment_stage import segment_chunk, segment_units
 from tasks.sources import inventory
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome

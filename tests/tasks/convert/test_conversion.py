@@ -14,7 +14,9 @@ from dicom_factory import Series, files, lax, pixels, sax, with_header, written,
 
 from cmr_models.contracts import check_view
 from tasks.convert import conversion
-from tasks.convert.conversion import ConvertSettings, convert_shard, convert_study, planned_units
+from tasks.convert.conversion import convert_study
+from tasks.convert.convert_stage import convert_shard, planned_units
+from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
 from tasks.sources.archive import Limits
 from tasks.state import store
@@ -108,7 +110,7 @@ def test_a_touched_file_is_planned_again_but_keeps_its_key(tmp_path: Path) -> No
 
 
 def test_an_unknown_setting_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="frames_mising"):
+    with pytest.raises(ValueError, match="frames_mising"):
         planned_units([], {"frames_mising": 0.1})
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from dicom_factory import AXIS, Series, dataset, encoded, files, sax, written
 
-from tasks.convert import conversion
 from tasks.convert.cine import study_views
-from tasks.convert.conversion import convert_shard, planned_units
+from tasks.convert.convert_stage import convert_shard, planned_units, study_key, unread_perfusion
+from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
 from tasks.sources.dicom import Image, read_images
 from tasks.state.ledger import Outcome, open_ledger
@@ -93,7 +93,7 @@ def test_a_study_without_perfusion_keeps_the_key_of_the_converter_before(tmp_pat
     archive = written(tmp_path / "archive", files(sax(6)))
     (outcome,) = convert_shard(planned_units(inventory([archive]).units, {}), str(tmp_path / "c"), {})
     digest = load_tree(Cohort(tmp_path / "c").study(outcome.study)).attrs["source_digest"]
-    assert outcome.key == conversion.study_key(digest, conversion.ConvertSettings())
+    assert outcome.key == study_key(digest, ConvertSettings())
 
 
 def test_only_studies_whose_perfusion_was_left_out_before_are_converted_again(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_only_studies_whose_perfusion_was_left_out_before_are_converted_again(tm
                 Outcome("c-2", "convert", "ok", summary={"excluded": []}),
             ]
         )
-        assert conversion.with_unread_perfusion(ledger) == {"a-2", "b-2"}
+        assert unread_perfusion(ledger) == {"a-2", "b-2"}
 
 
 def test_the_real_series_converts_with_its_trigger_times(real_data: Path, tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from cmr_models.simulate.planted import CohortSettings as Planted
 from flows import planning
 from flows.settings import CohortSettings
 from tasks.analysis.by_settings import AnalysisSettings, associate, estimates_key, risk
-from tasks.derive.perfusion import perfusion_chunk
-from tasks.derive.perfusion_tables import are_current, dictionary_csv, perfusion_path, with_perfusion, write_tables
-from tasks.execution import plan
+from tasks.convert.convert_stage import CONVERT
+from tasks.derive.perfusion_stage import PERFUSION, perfusion_chunk
+from tasks.derive.perfusion_tables import are_current, dictionary_csv, perfusion_path, with_perfusion
+from tasks.execution.stage import run_in_process
 from tasks.report.perfusion_section import WINDOWS, perfusion_section
 from tasks.report.perfusion_summary import perfusion_summary
 from tasks.state.ledger import Ledger, open_ledger
@@ -37,11 +38,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> CohortSettings:
     list(write_patient(folder / "archive", 1, 78, levels=("mid",), myocardium=COARSE, frames=40))
     settings = CohortSettings(directory=folder / "cohort", sources=(folder / "archive",))
     with open_ledger(settings.cohort.ledger) as ledger:
-        for stage in (planning.converted, planning.perfused):
-            work = stage(settings, ledger)
-            units = plan.todo(work.units, ledger.entries(work.stage))
-            ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
-        write_tables(ledger, settings.cohort)
+        for stage in (CONVERT, PERFUSION):
+            run_in_process(planning.plan(stage, settings, ledger), ledger, settings.cohort)
     return settings
 
 
@@ -103,11 +101,11 @@ def test_the_file_holds_maps_on_the_grid_of_the_series(cohort: Cohort, study: st
 
 
 def test_done_again_the_file_is_read_and_not_made(settings: CohortSettings, study: str, ledger: Ledger) -> None:
-    work = planning.perfused(settings, ledger)
-    assert plan.todo(work.units, ledger.entries("perfusion")) == []
+    work = planning.plan(PERFUSION, settings, ledger)
+    assert work.waiting(ledger) == ([], [])
     path = settings.cohort.prediction("perfusion", study)
     before = path.stat().st_mtime_ns
-    (again,) = perfusion_chunk(work.units, str(settings.directory), {})
+    (again,) = perfusion_chunk(work.planned.units, str(settings.directory), {})
     assert again.summary["phenotypes"] == next(iter(ledger.outcomes("perfusion"))).summary["phenotypes"]
     assert path.stat().st_mtime_ns == before
 
@@ -115,7 +113,7 @@ def test_done_again_the_file_is_read_and_not_made(settings: CohortSettings, stud
 def test_a_study_that_changed_since_it_was_planned_is_set_aside(
     settings: CohortSettings, study: str, ledger: Ledger
 ) -> None:
-    (unit,) = planning.perfused(settings, ledger).units
+    (unit,) = planning.plan(PERFUSION, settings, ledger).planned.units
     elsewhere = {**unit, "key": "another", "study_key": "another"}
     path = settings.cohort.prediction("perfusion", study)
     content = path.read_bytes()

@@ -73,7 +73,9 @@ def test_a_lost_ledger_comes_back_with_values_and_reasons(cohort: Cohort) -> Non
     with open_ledger(cohort.ledger) as ledger:
         after = {o.study: o for o in ledger.outcomes(_STAGE)}
         assert ledger.entries("predict landmark_heatmap-net")["p9-1"].reason == "phases_unknown"
-    assert {s: o.summary for s, o in before.items()} == {s: after[s].summary for s in before}
+    for study, outcome in before.items():
+        published = outcome.summary.pop("file")  # as version 0.1 kept it
+        assert after[study].summary == {**outcome.summary, **published}
     assert after["p9-1"].status == "quarantined"
     again = _verified(cohort)
     assert (again.restored, again.forgotten, again.damaged) == (0, 0, [])

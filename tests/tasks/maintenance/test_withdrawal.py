@@ -5,11 +5,14 @@ from pathlib import Path
 import pandas as pd
 from dicom_factory import files, sax, written
 
-from flows.planning import converted
-from flows.settings import CohortSettings, ConvertSettings
-from tasks.maintenance.withdrawal import has_withdrawn, read_withdrawn
+from flows import planning
+from flows.settings import CohortSettings
+from tasks.convert.convert_stage import CONVERT
+from tasks.convert.settings import ConvertSettings
+from tasks.maintenance.withdrawal import withdraw, withdrawn_studies
 from tasks.report.pages import page_name
 from tasks.sources import inventory
+from tasks.sources.withdrawn import has_withdrawn, read_withdrawn
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, receipt_path
@@ -53,15 +56,15 @@ def test_who_withdrew_leaves_everything_also_when_the_source_had_vanished(tmp_pa
         directory=cohort.root, withdrawn=tmp_path / "withdrawn.csv", convert=ConvertSettings(removed_max=1)
     )
     with open_ledger(cohort.ledger) as ledger:
-        assert converted(settings, ledger).removed == {
-            "1-2": "withdrawn", "2-2": "withdrawn", "3-2": "source_removed",
-        }  # fmt: skip
+        planned = planning.plan(CONVERT, settings, ledger).planned
+        assert planned.removed == {"1-2": "withdrawn", "2-2": "withdrawn", "3-2": "source_removed"}
+        withdraw(cohort, ledger, withdrawn_studies(planned))
         for stage in ("derive", "predict sex-x"):
             left = {outcome.study: (outcome.status, outcome.summary) for outcome in ledger.outcomes(stage)}
             assert left["1-2"] == left["2-2"] == ("retired", {})
             assert left["3-2"][0] == "ok"
         ledger.record([Outcome(study, "convert", "retired", "withdrawn") for study in ("1-2", "2-2")])
-        assert converted(settings, ledger).removed == {"3-2": "source_removed"}
+        assert planning.plan(CONVERT, settings, ledger).planned.removed == {"3-2": "source_removed"}
     assert {path.name[:3] for path in cohort.root.rglob("*-2.*")} == {"3-2"}
     tables = {path: pd.read_parquet(path) for path in cohort.tables.rglob("*.parquet")}
     assert len(tables) == 4

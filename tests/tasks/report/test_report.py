@@ -25,7 +25,7 @@ from tasks.report.selection import gate_curve
 from tasks.report.site import csv_text
 from tasks.report.study_list import studies_with_page
 from tasks.report.study_page import nice_ticks, volume_curve
-from tasks.report.tables import read_tables, report_settings
+from tasks.report.tables import read_tables, report_inputs
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
 
@@ -420,13 +420,13 @@ def test_a_template_without_a_value_fails_instead_of_leaving_a_hole():
 def test_sex_is_found_for_ids_with_leading_zeros_and_visits_written_as_decimals(tmp_path, participant, visit):
     path = tmp_path / "people.csv"
     path.write_text(f"eid,visit,sex\n{participant},{visit},female\n0000013,,male\n")
-    settings = report_settings({"participants": str(path), "analysis": {"participant_columns": {"participant": "eid"}}})
+    settings = report_inputs({"participants": str(path), "analysis": {"participant_columns": {"participant": "eid"}}})
     people = read_tables(Cohort(tmp_path), settings).participants
     assert people.set_index("study").loc["0000012-2", "sex"] == "female"
 
 
 def test_the_methods_name_what_was_adjusted_for_and_age_with_it():
-    settings = report_settings({"analysis": {"covariates": ["sex", "smoking"]}})
+    settings = report_inputs({"analysis": {"covariates": ["sex", "smoking"]}})
     tables = estimates(Texts())
     told = " ".join(methods_text(settings, tables, {}, version="1", n_in=2, n_measured=1))
     assert "adjusted for age, sex and smoking (age is the time scale of models of time to event)" in told

@@ -18,8 +18,9 @@ from cmr_models.contracts import EDEMA, LV, MYOCARDIUM, NO_REFLOW, RV, SCAR, wit
 from cmr_models.evaluation.reference_codes import CODES, translated
 from flows import planning
 from flows.settings import CohortSettings
-from tasks.convert import conversion, reference_table
-from tasks.inference.segmentation import read_views
+from tasks.convert import reference_table
+from tasks.convert.convert_stage import CONVERT, convert_shard, planned_units
+from tasks.inference.study_images import read_views
 from tasks.sources import inventory
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of
@@ -48,8 +49,8 @@ def _label(codes: tuple[int, ...], shape: tuple[int, ...] = _SHAPE, kind: Any = 
 
 
 def _convert(source: Path, cohort: Path) -> dict[str, Outcome]:
-    units = conversion.planned_units(inventory([source]).units, {})
-    outcomes = conversion.convert_shard(units, str(cohort), {})
+    units = planned_units(inventory([source]).units, {})
+    outcomes = convert_shard(units, str(cohort), {})
     with open_ledger(store.Cohort(cohort).ledger) as ledger:
         ledger.record(outcomes)
         reference_table.write_reference_table(ledger, store.Cohort(cohort))
@@ -397,12 +398,12 @@ def test_the_table_is_current_as_long_as_the_studies_are_and_other_stages_pass_l
     chosen = CohortSettings(directory=tmp_path / "cohort", sources=[tmp_path / "in"])
     outcome = _convert(tmp_path / "in", chosen.directory)["patient001-1"]
     with open_ledger(chosen.cohort.ledger) as ledger:
-        work = planning.converted(chosen, ledger)
-        assert not work.tables_are_current()  # the table of studies is not there yet
-        work.write_tables()
-        assert work.tables_are_current()
+        work = planning.plan(CONVERT, chosen, ledger)
+        assert not work.tables_are_current(ledger, chosen.cohort)  # the table of studies is not there yet
+        work.write_tables(ledger, chosen.cohort)
+        assert work.tables_are_current(ledger, chosen.cohort)
         reference_table.table_path(chosen.cohort).unlink()
-        assert not work.tables_are_current()
+        assert not work.tables_are_current(ledger, chosen.cohort)
     views = read_views(chosen.cohort.study("patient001-1"), outcome.key, ["sax"])
     assert "intensity" in views["sax"]
     assert "labels" not in views["sax"]
