@@ -51,19 +51,19 @@ def convert(settings: CohortSettings, *, whole_archive: bool = True) -> int:
 @flow(name="segment", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def segment(settings: CohortSettings) -> int:
     """Studies -> predictions."""
-    return _run(SEGMENT, settings)
+    return run_stage(SEGMENT, settings)
 
 
 @flow(name="derive", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def derive(settings: CohortSettings) -> int:
     """Predictions -> phenotypes."""
-    return _run(DERIVE, settings)
+    return run_stage(DERIVE, settings)
 
 
 @flow(name="perfusion", validate_parameters=False)
 def perfusion(settings: CohortSettings) -> int:
     """First-pass series of every study -> flow maps, AHA segments, phenotypes."""
-    return _run(PERFUSION, settings)
+    return run_stage(PERFUSION, settings)
 
 
 @flow(name="associate", validate_parameters=False)
@@ -84,6 +84,7 @@ def report(settings: CohortSettings) -> int:
     return make(planning.plan_report(settings))
 
 
-def _run(stage: Stage, settings: CohortSettings) -> int:
+def run_stage(stage: Stage, settings: CohortSettings) -> int:
+    """Bring every study through ``stage``, within a flow. Returns how much there was to do."""
     with open_ledger(settings.cohort.ledger) as ledger:
         return bring_through(planning.plan(stage, settings, ledger), settings, ledger)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from dicom_factory import files, lax, sax
+from dicom_factory import written as write_files
 
 from benchmarks.perfusion_stage import write_patient
 from cmr_models.perfusion.phenotypes import PHENOTYPES, QUANTITIES
@@ -181,3 +183,17 @@ def test_flow_is_associated_and_carries_risk_like_any_phenotype(tmp_path: Path) 
     before = estimates_key(tmp_path, settings)
     flow.assign(**{FLOW: 1.0}).to_parquet(tmp_path / "tables" / "perfusion.parquet")
     assert estimates_key(tmp_path, settings) != before
+
+
+def test_a_series_left_out_that_is_called_perfusion_scout_is_no_perfusion(tmp_path: Path) -> None:
+    scout = replace(lax(0, 99), frames=1, header={"SeriesDescription": "perfusion_scout"})
+    write_files(tmp_path / "archive", files([*sax(), scout]))
+    chosen = CohortSettings(directory=tmp_path / "cohort", sources=(tmp_path / "archive",))
+    with open_ledger(chosen.cohort.ledger) as ledger:
+        run_in_process(planning.plan(CONVERT, chosen, ledger), ledger, chosen.cohort)
+        (converted,) = ledger.outcomes(CONVERT.name)
+        assert [series["description"] for series in converted.summary["excluded"]] == ["perfusion_scout"]
+        run_in_process(planning.plan(PERFUSION, chosen, ledger), ledger, chosen.cohort)
+        (entry,) = ledger.entries(PERFUSION.name).values()
+        assert (entry.status, entry.reason) == ("absent", "no_perfusion")
+        assert planning.plan(PERFUSION, chosen, ledger).count(ledger, chosen.cohort) == 0
