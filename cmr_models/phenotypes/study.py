@@ -12,18 +12,15 @@ import xarray as xr
 
 from cmr_models.phenotypes import quality
 from cmr_models.phenotypes.cardiac_cycle import find_cycle
-from cmr_models.phenotypes.table import Value, evaluate
+from cmr_models.phenotypes.measurements import MEASUREMENTS
+from cmr_models.phenotypes.phenotype import Value
+from cmr_models.phenotypes.table import evaluate
 from cmr_models.phenotypes.volumes import area_curves, volume_curves
 from cmr_models.reasons import Missing, StudyRejected
 from cmr_models.views.geometry import plane_offset_mm
 
 Labels = npt.NDArray[np.uint8]
 
-_SAX_MEASUREMENTS = (
-    "cycle_ed", "cycle_es", "cycle_ed_at_start", "scan_heart_rate_bpm",
-    "time_ms", "lv_ml", "myocardium_ml", "rv_ml", "sax_ed", "sax_es",
-)  # fmt: skip
-_LAX_MEASUREMENTS = ("la_cm2", "ra_cm2", "lax_4c", "lax_4c_ed")
 LANDMARK_VIEWS = ("lax_2c", "lax_4c")
 
 
@@ -98,16 +95,12 @@ def measure(
     weight_kg: float,
     landmark_mm: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> dict[str, Any]:
-    """What the phenotypes and the quality rules start from, by name; :class:`Missing` where not there."""
-    measured: dict[str, Any] = {
-        "body_height_cm": _known(height_cm, "body_size_unknown"),
-        "body_weight_kg": _known(weight_kg, "body_size_unknown"),
-        **{name: Missing("view_missing") for name in (*_SAX_MEASUREMENTS, *_LAX_MEASUREMENTS)},
-        **{
-            f"{view}_landmark_mm": (landmark_mm or {}).get(view, Missing("landmarks_unpredicted"))
-            for view in LANDMARK_VIEWS
-        },
-    }
+    """The measurements of one study: every name of :data:`MEASUREMENTS`; :class:`Missing` where there is no value."""
+    measured: dict[str, Any] = {row.name: Missing(row.missing) for row in MEASUREMENTS}
+    measured["body_height_cm"] = _known(height_cm, "body_size_unknown")
+    measured["body_weight_kg"] = _known(weight_kg, "body_size_unknown")
+    known_landmarks = landmark_mm or {}
+    measured |= {f"{view}_landmark_mm": known_landmarks[view] for view in LANDMARK_VIEWS if view in known_landmarks}
     if "sax" in labels:
         measured |= _measure_sax(labels["sax"], views["sax"])
     if "lax_4c" in labels:

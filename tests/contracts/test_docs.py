@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cmr_models import phenotypes
+from cmr_models.phenotypes.rows import ventricles
 from cmr_models.reasons import TABLE
 from cmr_models.segmentation import segment_sax
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
@@ -159,7 +160,7 @@ def test_the_python_example_of_the_readme_runs() -> None:
 
 def test_the_phenotype_of_the_readme_is_one_function_and_one_row() -> None:
     _, function, row = _blocks(ROOT / "README.md", "python")
-    names = dict(vars(phenotypes))
+    names = dict(vars(ventricles))
     exec(function, names)
     added = eval(row, names)
     assert set(added.inputs) <= {known.name for known in phenotypes.PHENOTYPES}
