@@ -230,6 +230,8 @@ _TABLE: tuple[Reason, ...] = (
     Reason("aif_peak_high", "perfusion", "flag", "The arterial input peaks above 10 mmol/L."),
     # any stage
     Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
+    Reason("contract_broken", "any", "quarantined", "A published file does not hold what its contract says."),
+    Reason("newer_version", "any", "quarantined", "A newer version of cmr-cohort wrote a published file; update it."),
     Reason("unexpected_error", "any", "quarantined", "An unforeseen fault; it is tried again in the next run."),
     Reason(
         "worker_lost",
@@ -245,8 +247,18 @@ _TABLE: tuple[Reason, ...] = (
 TABLE = {reason.code: reason for reason in _TABLE}
 
 
-TRANSIENT = frozenset({"unexpected_error", "worker_lost", "out_of_memory", "file_unreadable", "no_prediction"})
-"""Reasons that a later run may not meet again: such studies are tried anew."""
+TRANSIENT = frozenset(
+    {
+        "contract_broken",
+        "file_unreadable",
+        "newer_version",
+        "no_prediction",
+        "out_of_memory",
+        "unexpected_error",
+        "worker_lost",
+    }
+)
+"""Reasons that a later run may not meet again: such studies are tried again."""
 
 
 class Missing(NamedTuple):

@@ -19,6 +19,8 @@ import numpy.typing as npt
 import xarray as xr
 from numcodecs import Blosc
 
+from cmr_models.contracts import check_published
+
 FRAMES_PER_CHUNK: Final = 10
 _LEVEL: Final = 5
 _SHUFFLES: Final = {"shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
@@ -34,16 +36,18 @@ class EncodingError(RuntimeError):
 
 
 def encode_tree(tree: xr.DataTree) -> dict[str, bytes]:
-    """Zarr keys and values of ``tree``.
+    """Zarr keys and values of ``tree``, which must be what its contract says.
 
     Images ``(frame, slice, row, col)`` lie in chunks of 1 slice x 10 frames, maps ``(slice, row, col)`` in chunks of
     1 slice, Blosc zstd-5, bits shuffled (bytes for 8-bit labels); everything smaller in one raw chunk. Every compressed
     chunk is decoded and compared at once.
 
     Raises:
+        ContractError: if the tree is of a known kind and does not hold what its contract says.
         TypeError: if an array is not numeric.
         EncodingError: if a chunk does not decode to what it was.
     """
+    check_published(tree, values=True)
     encoded: dict[str, bytes] = {}
     for node in tree.subtree:
         prefix = node.path.strip("/")
