@@ -47,5 +47,7 @@ ESTIMATE_TABLES: Mapping[str, str] = {
 }
 """Tables of estimates that an analysis by settings writes, and what is in them."""
 
-ESTIMATES = TableSpec("tables/estimates/*.parquet", "a row a number with its uncertainty", ESTIMATE_COLUMNS, more=True)
+ESTIMATE_TABLE = TableSpec(
+    "tables/estimates/*.parquet", "a row a number with its uncertainty", ESTIMATE_COLUMNS, more=True
+)
 """The contract of every table of estimates."""

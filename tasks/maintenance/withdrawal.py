@@ -7,13 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-import pandas as pd
 import pyarrow.parquet as pq
 
 from tasks.report.pages import page_name
 from tasks.sources import safe_id
 from tasks.state.ledger import Entry, Ledger, Outcome
-from tasks.state.parquet_tables import publish_table
+from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import Cohort, damaged_path, receipt_path
 
 _TOLD_APART: Final = re.compile(r"(?P<participant>.+)\.[0-9a-f]{8}")
@@ -92,6 +91,6 @@ def _delete_rows(cohort: Cohort, studies: Collection[str]) -> None:
     """Of every table with a row a study; estimates have none."""
     for path in sorted(cohort.tables.rglob("*.parquet")):
         if "study" in pq.read_schema(path).names:
-            table = pd.read_parquet(path)
+            table = read_table(path)
             if (listed := table["study"].isin(set(studies))).any():
                 publish_table(table[~listed], path)

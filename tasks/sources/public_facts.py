@@ -18,28 +18,30 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from cmr_models.contracts import ColumnSpec
+
 Facts = dict[str, Any]
 
-FACTS: Final[Mapping[str, str]] = {
-    "data_set": "str",
-    "split": "str",
-    "diagnosis": "str",
-    "vendor": "str",
-    "scanner": "str",
-    "field_t": "float64",
-    "centre": "str",
-    "sex": "str",
-    "age_years": "float64",
-    "height_cm": "float64",
-    "weight_kg": "float64",
-    "ed_frame": "Int64",
-    "es_frame": "Int64",
-    "lvedv_ml": "float64",
-    "lvesv_ml": "float64",
-    "lvef_pct": "float64",
-    "lvef_echo_pct": "float64",
-}
-"""Every fact, and its type in the table."""
+FACTS: Final = (
+    ColumnSpec("data_set", "text", "", "name of the public data set"),
+    ColumnSpec("split", "text", "", "train, validation, test or unlabelled, as its authors divide it"),
+    ColumnSpec("diagnosis", "text", "", "diagnosis, as the data set names it"),
+    ColumnSpec("vendor", "text", "", "vendor of the scanner"),
+    ColumnSpec("scanner", "text", "", "model of the scanner"),
+    ColumnSpec("field_t", "real", "T", "field strength"),
+    ColumnSpec("centre", "text", "", "imaging centre"),
+    ColumnSpec("sex", "text", "", "male or female"),
+    ColumnSpec("age_years", "real", "years", "age"),
+    ColumnSpec("height_cm", "real", "cm", "height"),
+    ColumnSpec("weight_kg", "real", "kg", "weight"),
+    ColumnSpec("ed_frame", "integer", "frame", "end-diastole, from 0 in the study's own frames"),
+    ColumnSpec("es_frame", "integer", "frame", "end-systole, from 0 in the study's own frames"),
+    ColumnSpec("lvedv_ml", "real", "mL", "LV end-diastolic volume that the data set gives"),
+    ColumnSpec("lvesv_ml", "real", "mL", "LV end-systolic volume that the data set gives"),
+    ColumnSpec("lvef_pct", "real", "%", "LV ejection fraction that the data set gives"),
+    ColumnSpec("lvef_echo_pct", "real", "%", "LV ejection fraction by echocardiography"),
+)
+"""Every fact that a public data set may tell of a case."""
 
 _MAX_BYTES: Final = 20 * 2**20
 _LEVELS_UP: Final = 6
