@@ -3,7 +3,7 @@
 Files: :mod:`~cmr_models.contracts.studies` (``STUDY``, ``cine_view``, ``cine_study``) and
 :mod:`~cmr_models.contracts.predictions` (``SEGMENTATION``, ``OUTPUT``, ``PERFUSION``, ``prediction``);
 all are in :mod:`~cmr_models.contracts.files` (``FILES``).
-Tables: :mod:`~cmr_models.contracts.tables` (estimates; other tables have theirs where they are written).
+Tables: :mod:`~cmr_models.contracts.tables` (estimates, predictions; others are where they are written).
 :mod:`~cmr_models.contracts.rows`: the types of rows. :mod:`~cmr_models.contracts.checks`: the checks.
 :mod:`~cmr_models.contracts.labels`: codes of structures. :mod:`~cmr_models.contracts.conditions`: outcomes.
 

@@ -1,4 +1,4 @@
-"""The contract of the tables of estimates: one row is one number with its uncertainty."""
+"""The contracts of the tables of estimates and of what networks other than segmenters say."""
 
 from __future__ import annotations
 
@@ -39,15 +39,56 @@ ESTIMATE_COLUMNS = (
 """The columns that every table of estimates has, in this order."""
 
 ESTIMATE_TABLES: Mapping[str, str] = {
-    "associations": "disease at the visit, on phenotypes",
-    "hazards": "disease and death after the visit, on phenotypes",
-    "discrimination": "how well models tell who falls ill: concordances",
-    "survival_curves": "survival by quartile of a phenotype",
-    "fairness": "the same numbers by group, and the largest gap between groups",
+    "associations": ("disease at the visit, on phenotypes. Model `logistic`; two rows a pair, `per_sd` and `per_unit`"),
+    "hazards": (
+        "disease and death after the visit, on phenotypes. Model `cox_age`; two rows a pair, `per_sd` and `per_unit`"
+    ),
+    "discrimination": (
+        "concordance. Models `harrell_phenotype` (the phenotype alone, on the age scale), `harrell_adjusted`"
+        " (linear predictor of the Cox model, on the age scale), `uno_adjusted` (years since imaging, age in the model)"
+    ),
+    "survival_curves": (
+        "survival by quartile of a phenotype. Model `kaplan_meier`, groups `Q1` to `Q4`; `n` people in the quartile,"
+        " `n_events` up to `years`. Draw steps through the rows with status `ok`; the others have no number to draw"
+    ),
+    "fairness": (
+        "the same numbers by group, and `mean` (raw), `adjusted_mean` (at common age, sex and body size) and `qc_pass`"
+        " (share of all studies with status ok). One row a grouping has the group `max_gap` and the measure `gap`: the"
+        " largest difference between two groups with an estimate (of logs for ratios), tested against no gap"
+    ),
 }
 """Tables of estimates that an analysis by settings writes, and what is in them."""
+
+ESTIMATE_MORE: Mapping[str, tuple[ColumnSpec, ...]] = {
+    "survival_curves": (
+        ColumnSpec("years", "real", "years", "since imaging", (0.0, 200.0)),
+        ColumnSpec("n_at_risk", "real", "1", "people at risk at that time; NaN if suppressed", _COUNT),
+    ),
+    "fairness": (
+        ColumnSpec("gap_groups", "text", "", "the two groups of the largest gap (`black - white`)"),
+        ColumnSpec("null_q95", "real", "of measure", "95 % point of the largest gap if there were none"),
+        ColumnSpec("margin", "real", "of measure", "difference that counts as none"),
+        ColumnSpec("equivalence_p", "real", "1", "small: all groups lie within the margin of each other", (0.0, 1.0)),
+        ColumnSpec("not_estimable", "text", "", "groups without a published estimate, `; ` between them"),
+    ),
+}
+"""Columns that single tables of estimates have beside those of all."""
 
 ESTIMATE_TABLE = TableSpec(
     "tables/estimates/*.parquet", "a row a number with its uncertainty", ESTIMATE_COLUMNS, more=True
 )
 """The contract of every table of estimates."""
+
+PREDICTION_TABLE = TableSpec(
+    "tables/predictions/<task>-<model>.parquet",
+    "a row a study, every study; the columns of the values depend on the network",
+    (
+        ColumnSpec("study", "text", "", "study id: participant-visit"),
+        ColumnSpec("participant", "text", "", "participant id"),
+        ColumnSpec("visit", "text", "", "visit"),
+        ColumnSpec("status", "text", "", "ok, absent or quarantined"),
+        ColumnSpec("reason", "text", "", "reason code where the status is not ok"),
+    ),
+    more=True,
+)
+"""The columns with which the table of every predict stage begins."""

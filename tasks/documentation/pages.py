@@ -19,6 +19,7 @@ from cmr_models.estimates import NOT_ESTIMABLE
 from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES
 from cmr_models.reasons import TABLE, TRANSIENT, Reason
 from tasks.derive.phenotype_tables import dictionary_csv
+from tasks.documentation.data_model import data_model
 from tasks.documentation.measurements import measurements
 from tasks.documentation.validation_page import validation_page
 from tasks.report.markdown import code, number, page, table
@@ -58,6 +59,7 @@ def pages(settings: type[BaseModel], results: Path) -> dict[str, str]:
     """File name -> text of every generated page; arguments as :func:`write_pages`."""
     return {
         "data_dictionary.md": data_dictionary(),
+        "data_model.md": data_model(),
         "reason_codes.md": reason_codes(),
         "reference_ranges.md": reference_ranges(),
         "settings.md": settings_page(settings),

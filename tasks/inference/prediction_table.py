@@ -10,25 +10,11 @@ import numpy as np
 import pandas as pd
 
 from cmr_models import zoo
-from cmr_models.contracts import ColumnSpec, TableSpec
+from cmr_models.contracts.tables import PREDICTION_TABLE
 from tasks.inference.prediction import PredictSettings
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, digest, open_tree
-
-PREDICTIONS = TableSpec(
-    "tables/predictions/<task>-<model>.parquet",
-    "a row a study, every study; the columns of the values depend on the network",
-    (
-        ColumnSpec("study", "text", "", "study id: participant-visit"),
-        ColumnSpec("participant", "text", "", "participant id"),
-        ColumnSpec("visit", "text", "", "visit"),
-        ColumnSpec("status", "text", "", "ok, absent or quarantined"),
-        ColumnSpec("reason", "text", "", "reason code where the status is not ok"),
-    ),
-    more=True,
-)
-"""The columns with which the table of every predict stage begins."""
 
 
 def table_path(cohort: Cohort, settings: PredictSettings) -> Path:
@@ -49,7 +35,7 @@ def write_table(ledger: Ledger, cohort: Cohort, settings: PredictSettings) -> No
     table = pd.DataFrame([row | {"model_has_seen_cohort": seen} for row in rows if row])
     if "model_has_seen_cohort" in table:
         table["model_has_seen_cohort"] = table["model_has_seen_cohort"].astype("boolean")
-    publish_table(table, table_path(cohort, settings), _key(ledger, settings), PREDICTIONS if len(table) else None)
+    publish_table(table, table_path(cohort, settings), _key(ledger, settings), PREDICTION_TABLE if len(table) else None)
 
 
 def is_current(ledger: Ledger, cohort: Cohort, settings: PredictSettings) -> bool:
