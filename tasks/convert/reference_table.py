@@ -1,4 +1,4 @@
-"""The table of references: what public data sets tell of each study, and which of its views people drew in."""
+"""The table of references: what public data sets say of each study, and which of its views have references."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_reference_table(ledger: Ledger, cohort: Cohort) -> None:
 
 
 def is_current(ledger: Ledger, cohort: Cohort) -> bool:
-    """Whether the published table was made from this ledger; True if there is none to make."""
+    """Whether the published table was made from this ledger; True if there is nothing to write."""
     if not ledger.mentioned("convert", _MENTION):
         return not table_path(cohort).exists()
     return table_key(table_path(cohort)) == ledger.state("convert")

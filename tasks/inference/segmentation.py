@@ -20,7 +20,7 @@ from cmr_models.cinema.segmentation import CinemaSegmenter, Padding
 from cmr_models.contracts import LABEL_NAMES, REFERENCE_VARIABLES, prediction
 from cmr_models.reasons import TRANSIENT, StudyRejected
 from cmr_models.segmentation import Segmenter
-from cmr_models.views.view_images import Scan, scan_of
+from cmr_models.views.view_images import ViewImages, gather_view_images
 from tasks.execution import shards
 from tasks.execution.shards import Unit
 from tasks.inference.pipeline import Finished, Job, Stack, Throughput, run_line
@@ -192,7 +192,7 @@ def _done_before(path: Path, unit: Unit) -> Outcome | None:
     return Outcome(unit["study"], STAGE, status, receipt["reason"], receipt["detail"], unit["key"])
 
 
-_Judged = tuple[Scan, npt.NDArray[np.bool_]]
+_Judged = tuple[ViewImages, npt.NDArray[np.bool_]]
 
 
 def _scans(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[str, _Judged]:
@@ -234,7 +234,7 @@ def judgeable(views: Mapping[str, xr.Dataset], view: str) -> _Judged:
     images = views[view]["intensity"].values
     flat = images.min(axis=(2, 3)) == images.max(axis=(2, 3))
     judged = views[view]["frame_valid"].values & ~flat
-    return scan_of(views, view, _bridged(images, judged)), judged
+    return gather_view_images(views, view, _bridged(images, judged)), judged
 
 
 def _bridged(images: npt.NDArray[Any], judged: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:

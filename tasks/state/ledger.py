@@ -76,7 +76,7 @@ class Outcome:
         reason: code of :mod:`cmr_models.reasons`; empty when ok.
         detail: what was found, without identifiers.
         key: key of what was made, or of what was tried.
-        wanted: what planning asked for: while it asks for the same, there is nothing to do.
+        wanted: key that planning asked for; while it is the same, there is nothing to do.
         seconds: wall time.
         peak_mb: peak resident memory of the worker so far.
         host: where it ran.
@@ -107,7 +107,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of the archive as it was when last read; ``facts`` are what reading its header gave."""
+    """One file of the archive as it was when it was last read; ``facts`` are what its header says."""
 
     path: str
     size: int

@@ -32,7 +32,7 @@ _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Cohort:
-    """Where everything of one cohort lies."""
+    """The folders and files of one cohort."""
 
     root: Path
 
@@ -64,19 +64,19 @@ class Cohort:
 
 
 class Published(NamedTuple):
-    """A published file: what ``verify`` compares with."""
+    """Size and digest of a published file, with which ``verify`` compares."""
 
     n_bytes: int
     digest: str
 
 
 def receipt_path(published: Path) -> Path:
-    """Where the reason lies when ``published`` could not be made."""
+    """The file with the reason why ``published`` could not be made."""
     return published.with_name(published.name.removesuffix(".zarr.zip") + ".rejected.json")
 
 
 def damaged_path(published: Path) -> Path:
-    """Where ``published`` is put aside when it is found damaged."""
+    """The name that ``published`` gets when it is found damaged."""
     return published.with_name(published.name + ".damaged")
 
 
@@ -92,7 +92,7 @@ def digest_bytes(content: bytes) -> str:
 
 
 def publish_bytes(content: bytes, path: Path) -> None:
-    """Put ``content`` at ``path``: a temporary name beside it, fsync, then one rename."""
+    """Write ``content`` to ``path``: a temporary name beside it, fsync, then one rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:

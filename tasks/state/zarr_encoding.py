@@ -83,10 +83,10 @@ def _chunks(prefix: str, values: npt.NDArray[Any], chunk: tuple[int, ...], shuff
     for place in itertools.product(*(range(n) for n in counts)):
         block = values[tuple(slice(i * c, (i + 1) * c) for i, c in zip(place, chunk, strict=True))]
         key = "/".join(("c", *map(str, place)))
-        yield f"{prefix}{key}", _compressed(_padded(block, chunk), shuffle) if shuffle else block.tobytes()
+        yield f"{prefix}{key}", _compress(_pad(block, chunk), shuffle) if shuffle else block.tobytes()
 
 
-def _padded(block: npt.NDArray[Any], chunk: tuple[int, ...]) -> npt.NDArray[Any]:
+def _pad(block: npt.NDArray[Any], chunk: tuple[int, ...]) -> npt.NDArray[Any]:
     """Chunks at the edge are stored whole; beyond the edge, zeros."""
     if block.shape == chunk:
         return np.ascontiguousarray(block)
@@ -95,7 +95,7 @@ def _padded(block: npt.NDArray[Any], chunk: tuple[int, ...]) -> npt.NDArray[Any]
     return padded
 
 
-def _compressed(block: npt.NDArray[Any], shuffle: str) -> bytes:
+def _compress(block: npt.NDArray[Any], shuffle: str) -> bytes:
     codec = Blosc("zstd", _LEVEL, _SHUFFLES[shuffle])
     compressed = bytes(codec.encode(block))
     decoded = np.frombuffer(codec.decode(compressed), np.uint8)
