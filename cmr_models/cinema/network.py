@@ -17,8 +17,8 @@ from cmr_models.cinema.grid import Grid
 from cmr_models.nets.convunetr import ConvUNetR, UpPath
 from cmr_models.nets.cpu_kernels import take_shorter_ways
 from cmr_models.nets.vit import ChannelNorm
-from cmr_models.views.heart_location import Middle
-from cmr_models.views.view_images import Scan
+from cmr_models.views.heart_location import HeartCentre
+from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.process_memory import keep_freed_memory
 from cmr_models.zoo.runner import PlacedNetwork
 
@@ -54,7 +54,7 @@ class CinemaNetwork(PlacedNetwork):
             return tuple(self.card.config.get("sax_size", (self.card.size, self.card.size, grid.SAX_SIZE[2])))
         return tuple(self.card.config.get("lax_size", (self.card.size, self.card.size)))
 
-    def place(self, scan: Scan) -> tuple[Grid, Middle]:
+    def place(self, scan: ViewImages) -> tuple[Grid, HeartCentre]:
         """The grid around the heart, and how the heart was found.
 
         Raises:

@@ -16,7 +16,7 @@ from cmr_models.cinema import grid
 from cmr_models.cinema.grid import Grid
 from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.nets.windows import window_starts
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 
 Padding = Literal["black", "masked"]
 
@@ -71,7 +71,7 @@ class CinemaSegmenter(CinemaNetwork):
         """How many volumes to a forward pass; a processor gains nothing from more than one."""
         return max(1, wanted // _GPU_SHARE) if self.device.type == "cuda" else 1
 
-    def crops(self, scan: Scan) -> tuple[npt.NDArray[np.float32], Placed]:
+    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], Placed]:
         """What the network is given of a scan: ``(frame x window, 1, x, y, z)``, or ``(frame x slice, 1, x, y)``.
 
         A short stack is filled up to the network's depth on a GPU, where studies share a batch; elsewhere the network

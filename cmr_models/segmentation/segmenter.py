@@ -24,7 +24,7 @@ from cmr_models.contracts import LV, RV
 from cmr_models.segmentation.cleaning import largest_pieces, plausible_sax
 from cmr_models.segmentation.crops import Placement, cropped, image_window, standardised, uncropped
 from cmr_models.segmentation.localisation import coarse_view, heart_placement, spread_images, supposed_pixel_mm
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.process_memory import keep_freed_memory
 from cmr_models.zoo.runner import PlacedNetwork
 
@@ -104,7 +104,7 @@ class Segmenter(PlacedNetwork):
         """How many crops to a forward pass, where ``wanted`` are asked for."""
         return wanted
 
-    def crops(self, scan: Scan) -> tuple[npt.NDArray[np.float32], Placement]:
+    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], Placement]:
         """What the network is given of a scan, one crop an image, and where the crops lie."""
         placement = self.locate(scan.images, scan.pixel_mm)
         return prepare(scan.images, placement).numpy(), placement

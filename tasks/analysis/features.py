@@ -12,6 +12,7 @@ import pandas as pd
 from cmr_models.analysis.nested_models import DEEP
 from cmr_models.estimates import VALUE_COLUMNS
 from tasks.analysis.spec_file import SpecFile
+from tasks.state.parquet_tables import read_table
 from tasks.state.store import Cohort
 
 _KEYS = ("participant", "visit")
@@ -69,7 +70,7 @@ def read_features(file: SpecFile, cohort_dir: Path | None) -> FeatureTable:
     path = features_path(file, cohort_dir)
     if path is None:
         return NO_FEATURES
-    table = pd.read_parquet(path)
+    table = read_table(path)
     table = table[table["status"] == "ok"].astype(dict.fromkeys(_KEYS, str))
     numbers = [name for name in table.select_dtypes(include="number") if name not in _KEYS]
     columns = file.spec.features.columns or tuple(map(str, numbers))

@@ -1,4 +1,4 @@
-"""One study from source bytes to a published file: read, told apart, encoded, compared, published."""
+"""One study from source bytes to a published file: read, recognise views, encode, compare, publish."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class SourceFiles:
         self._held: dict[Path, bytes] = {}
         self.flags: set[str] = set()
         digests = sorted(self._digest_of(path) for path in self._paths)
-        told = [unit[name] for name in ("data_set", "facts", "faults") if name in unit]
-        self.digest = store.digest([unit["kind"], unit["study_uid"], digests, *told])
+        stated = [unit[name] for name in ("data_set", "facts", "faults") if name in unit]
+        self.digest = store.digest([unit["kind"], unit["study_uid"], digests, *stated])
 
     def _digest_of(self, path: Path) -> str:
         if path.suffix.lower() == ".zip":
@@ -86,7 +86,7 @@ class SourceFiles:
         return store.digest_bytes(self._held[path])
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """Name and content of every file or zip member; a file is let go once it has been given out."""
+        """Name and content of every file or zip member; a file is not held once it was given out."""
         for path in self._paths:
             if path in self._held:
                 yield path.name, self._held.pop(path)
@@ -94,7 +94,7 @@ class SourceFiles:
                 yield from self._members(path)
 
     def by_name(self, wanted: Collection[Path] | None = None) -> dict[str, bytes]:
-        """Content by name and folders of the files that are no zip: all, or only those ``wanted``; these are let go."""
+        """Content by name and folders of the files that are not zips: all, or only ``wanted``; not held longer."""
         names = [path for path in self._paths if path in self._held and (wanted is None or path in wanted)]
         return {tail(path.as_posix()): self._held.pop(path) for path in names}
 
@@ -177,18 +177,18 @@ def _from_landmarks(unit: Mapping[str, Any], sources: SourceFiles, _settings: Co
     return _Content(found.views, attributes=_reference(unit, sources, found.faults, {}))
 
 
-def _refused(_unit: Mapping[str, Any], _sources: SourceFiles, _settings: ConvertSettings) -> _Content:
+def _refuse(_unit: Mapping[str, Any], _sources: SourceFiles, _settings: ConvertSettings) -> _Content:
     raise StudyRejected("pickle_refused", "Convert it to NIfTI, on a machine that may run it.")
 
 
-_CONTENTS = {"nifti": _from_nifti, "landmarks": _from_landmarks, "pickle": _refused}
+_CONTENTS = {"nifti": _from_nifti, "landmarks": _from_landmarks, "pickle": _refuse}
 """How a kind of unit is read; every other is DICOM."""
 
 
 def _reference(
     unit: Mapping[str, Any], sources: SourceFiles, faults: Sequence[dict[str, str]], frames: Mapping[str, int]
 ) -> dict[str, Any]:
-    """What a public data set tells of its case, with the labelled frames as the study counts them."""
+    """What a public data set says of its case, with the labelled frames as the study counts them."""
     if not unit.get("data_set"):
         return {}
     facts = {name: value for name, value in unit["facts"].items() if name not in ("ed_frame", "es_frame")}

@@ -19,6 +19,7 @@ from cmr_models.estimates import NOT_ESTIMABLE
 from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES
 from cmr_models.reasons import TABLE, TRANSIENT, Reason
 from tasks.derive.phenotype_tables import dictionary_csv
+from tasks.documentation.data_model import data_model
 from tasks.documentation.measurements import measurements
 from tasks.documentation.validation_page import validation_page
 from tasks.report.markdown import code, number, page, table
@@ -32,7 +33,7 @@ _KINDS = {
 }
 _SUPPRESSED = {
     "small_cell": "The row would show a count of people, events or people without the event under the minimum.",
-    "secondary": "Masked lest a small cell be had by subtraction from the overall row.",
+    "secondary": "Masked, because a small cell could be computed from it and the overall row.",
     "differencing": "The count differs by a few from that of an earlier release of the same analysis.",
 }
 
@@ -58,6 +59,7 @@ def pages(settings: type[BaseModel], results: Path) -> dict[str, str]:
     """File name -> text of every generated page; arguments as :func:`write_pages`."""
     return {
         "data_dictionary.md": data_dictionary(),
+        "data_model.md": data_model(),
         "reason_codes.md": reason_codes(),
         "reference_ranges.md": reference_ranges(),
         "settings.md": settings_page(settings),
@@ -93,7 +95,7 @@ def data_dictionary() -> str:
 
 
 def reason_codes() -> str:
-    """Why a study, a series, a number or an estimate is not there."""
+    """Why a study, a series, a number or an estimate is missing."""
     intro = "↻: tried again in the next run.\n"
     parts = [intro]
     for kind, meaning in _KINDS.items():
@@ -102,9 +104,9 @@ def reason_codes() -> str:
     parts += [
         "## Estimates\n",
         "Rows of the tables of estimates with status `failed`:\n",
-        table(("Code", "What happened"), _coded(NOT_ESTIMABLE)),
+        table(("Code", "What happened"), _code_rows(NOT_ESTIMABLE)),
         "and with status `suppressed`:\n",
-        table(("Code", "What happened"), _coded(_SUPPRESSED)),
+        table(("Code", "What happened"), _code_rows(_SUPPRESSED)),
     ]
     return page("Reason codes", *parts)
 
@@ -114,7 +116,7 @@ def _reason_row(reason: Reason) -> tuple[str, str, str]:
     return f"{code(reason.code)}{again}", reason.stage, reason.sentence
 
 
-def _coded(sentences: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+def _code_rows(sentences: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     return ((code(name), sentence) for name, sentence in sentences.items())
 
 

@@ -23,7 +23,7 @@ from tasks.report.markdown import number
 from tasks.report.markdown import table as markdown
 from tasks.state.disclosure_record import keep_record
 from tasks.state.ledger import open_ledger
-from tasks.state.parquet_tables import publish_table
+from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import Cohort, digest, open_tree, publish_bytes
 
 Kind = Literal["segmentation", "landmark", "classification", "regression"]
@@ -197,7 +197,7 @@ def _table_of(cohort: Cohort, name: str, people: pd.DataFrame) -> pd.DataFrame:
     path = cohort.tables / "predictions" / f"{name}.parquet"
     if not path.exists():
         raise FileNotFoundError(f"no table of the predictions {name!r}; run `cmr-cohort predict` again")
-    table = pd.read_parquet(path).set_index("study").reindex(people.index)
+    table = read_table(path).set_index("study").reindex(people.index)
     table["reason"] = table["reason"].where(table["status"].notna(), "no_prediction")
     return table
 

@@ -18,7 +18,7 @@ from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.cinema.outputs import Phases
 from cmr_models.phenotypes.long_axis_function import long_axis_function
 from cmr_models.reasons import Missing, StudyRejected
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.model_card import ModelCard
 from tasks.execution.shards import Unit
 from tasks.execution.stage import done_before, publish_or_reject
@@ -55,7 +55,7 @@ def _prediction(unit: Unit, study_path: Path, settings: PredictSettings) -> xr.D
 
 
 def answer(
-    network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases | None, tokens: outputs.Tokens = "mean"
+    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases | None, tokens: outputs.Tokens = "mean"
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     """The arrays that are published, by node, and the values that go into the table.
 
@@ -91,7 +91,9 @@ def _feature_nodes(found: outputs.Features) -> tuple[dict[str, xr.Dataset], dict
     return nodes, {"values": {}, "missing": {}}
 
 
-def _landmark_nodes(network: CinemaNetwork, scans: Mapping[str, Scan]) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+def _landmark_nodes(
+    network: CinemaNetwork, scans: Mapping[str, ViewImages]
+) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     nodes: dict[str, xr.Dataset] = {}
     values: dict[str, float] = {}
     missing: dict[str, str] = {}
@@ -113,7 +115,7 @@ def _landmark_nodes(network: CinemaNetwork, scans: Mapping[str, Scan]) -> tuple[
     return nodes, {"values": values, "missing": missing}
 
 
-def _scans(network: CinemaNetwork, study_path: Path, study_key: str) -> dict[str, Scan]:
+def _scans(network: CinemaNetwork, study_path: Path, study_key: str) -> dict[str, ViewImages]:
     """The scans of those of the network's views that the study has, frames without image or contrast left flat."""
     wanted = network.card.views
     views = read_views(study_path, study_key, wanted)
@@ -130,7 +132,7 @@ def _scans(network: CinemaNetwork, study_path: Path, study_key: str) -> dict[str
     return scans
 
 
-def _blanked(scan: Scan, judged: npt.NDArray[np.bool_]) -> Scan:
+def _blanked(scan: ViewImages, judged: npt.NDArray[np.bool_]) -> ViewImages:
     """The scan without what stands in for missing frames, so that no landmark is found there."""
     return replace(scan, images=np.where(judged[..., None, None], scan.images, 0))
 

@@ -13,10 +13,10 @@ import xarray as xr
 
 from cmr_models.contracts import REFERENCE_VARIABLES
 from cmr_models.reasons import StudyRejected
-from cmr_models.views.view_images import Scan, scan_of
+from cmr_models.views.view_images import ViewImages, gather_view_images
 from tasks.state import store
 
-Judged = tuple[Scan, npt.NDArray[np.bool_]]
+Judged = tuple[ViewImages, npt.NDArray[np.bool_]]
 """Images of a view, and ``(frame, slice)`` True where there is an image with contrast."""
 
 
@@ -42,11 +42,11 @@ def read_views(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[
 
 
 def judgeable(views: Mapping[str, xr.Dataset], view: str) -> Judged:
-    """The scan of ``view``, gaps in time bridged, and ``(frame, slice)`` True where there is an image with contrast."""
+    """Images of ``view``, gaps in time bridged, and ``(frame, slice)`` True where an image with contrast is."""
     images = views[view]["intensity"].values
     flat = images.min(axis=(2, 3)) == images.max(axis=(2, 3))
     judged = views[view]["frame_valid"].values & ~flat
-    return scan_of(views, view, _bridge_gaps(images, judged)), judged
+    return gather_view_images(views, view, _bridge_gaps(images, judged)), judged
 
 
 def _bridge_gaps(images: npt.NDArray[Any], judged: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:

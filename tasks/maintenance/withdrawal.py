@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-import pandas as pd
 import pyarrow.parquet as pq
 
 from tasks.execution.stage import Planned
 from tasks.report.pages import page_name
 from tasks.stages import FIRST
 from tasks.state.ledger import Ledger, Outcome
-from tasks.state.parquet_tables import publish_table
+from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import Cohort, damaged_path, receipt_path
 
 
@@ -52,6 +51,6 @@ def _delete_rows(cohort: Cohort, studies: Collection[str]) -> None:
     """Of every table with a row a study; estimates have none."""
     for path in sorted(cohort.tables.rglob("*.parquet")):
         if "study" in pq.read_schema(path).names:
-            table = pd.read_parquet(path)
+            table = read_table(path)
             if (listed := table["study"].isin(set(studies))).any():
                 publish_table(table[~listed], path)

@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.perfusion.phenotypes import PHENOTYPES
+from tasks.derive.perfusion_tables import PERFUSION_TABLE
 from tasks.report.pages import number
 from tasks.state.ledger import open_ledger
+from tasks.state.parquet_tables import read_table
 from tasks.state.store import Cohort
 
 _SHOWN = ("mbf_rest_ml_min_g", "mbf_stress_ml_min_g", "mpr", "mpr_lad", "mpr_rca", "mpr_lcx", "mpr_lowest")
@@ -33,7 +35,7 @@ def perfusion_summary(cohort: Cohort, minimum: int) -> dict[str, Any] | None:
     path = cohort.tables / "perfusion.parquet"
     if not path.exists():
         return None
-    table = pd.read_parquet(path)
+    table = read_table(path, PERFUSION_TABLE)
     measured = table[table["status"] == "ok"]
     n_tried = len(measured) + int((table["status"].eq("quarantined") & table["reason"].ne("upstream")).sum())
     if not n_tried:

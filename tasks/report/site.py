@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from tasks.derive.phenotype_tables import CURVES
 from tasks.execution import shards
 from tasks.report import study_list
 from tasks.report.index_page import index_values
@@ -33,6 +34,7 @@ from tasks.report.tables import (
     report_inputs,
 )
 from tasks.state.ledger import open_ledger
+from tasks.state.parquet_tables import read_table
 from tasks.state.runs import versions
 from tasks.state.store import Cohort, digest, digest_bytes, open_tree
 
@@ -214,7 +216,7 @@ def _curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list[floa
     path = cohort.tables / "curves.parquet"
     if not path.exists() or not studies:
         return {}
-    table = pd.read_parquet(path, filters=[("study", "in", studies)])
+    table = read_table(path, CURVES, filters=[("study", "in", studies)])
     columns = [name for name in table.columns if name not in ("study", "frame")]
     return {
         str(study): {name: rows[name].astype(float).tolist() for name in columns}

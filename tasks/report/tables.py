@@ -10,11 +10,15 @@ from typing import Any
 
 import pandas as pd
 
+from cmr_models.contracts import TableSpec
+from cmr_models.contracts.tables import ESTIMATE_TABLE
 from tasks.derive.derive_stage import DERIVE
+from tasks.derive.phenotype_tables import PHENOTYPE_TABLE
 from tasks.execution.plan import present_studies
 from tasks.report.settings import ReportSettings
 from tasks.stages import STAGES
 from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.parquet_tables import read_table
 from tasks.state.store import Cohort, model_name
 from tasks.state.user_tables import read_user_table
 
@@ -88,7 +92,7 @@ def read_tables(cohort: Cohort, settings: ReportInputs) -> ReportTables:
     """Everything the report is made from."""
     absent: dict[str, str] = {}
     participants = _participants(settings, absent)
-    phenotypes = _parquet(cohort.tables / "phenotypes.parquet")
+    phenotypes = _read_if_there(cohort.tables / "phenotypes.parquet", PHENOTYPE_TABLE)
     if phenotypes is None:
         absent["phenotypes"] = "No study has been measured yet: `cmr-cohort derive` writes the table of phenotypes."
     else:
@@ -108,7 +112,7 @@ def read_tables(cohort: Cohort, settings: ReportInputs) -> ReportTables:
 
 def read_estimates(cohort: Cohort) -> dict[str, pd.DataFrame | None]:
     """Every table of estimates; None for one that is not there."""
-    return {name: _parquet(cohort.estimates / f"{name}.parquet") for name in ESTIMATES}
+    return {name: _read_if_there(cohort.estimates / f"{name}.parquet", ESTIMATE_TABLE) for name in ESTIMATES}
 
 
 _EMPTY = "The analysis ran, but no combination of phenotype, condition and group could be tested."
@@ -122,8 +126,8 @@ def _why_no_estimates(settings: ReportInputs) -> str:
     return "The analysis has not been run on this cohort yet: `cmr-cohort associate` and `cmr-cohort risk`."
 
 
-def _parquet(path: Path) -> pd.DataFrame | None:
-    return pd.read_parquet(path) if path.exists() else None
+def _read_if_there(path: Path, contract: TableSpec) -> pd.DataFrame | None:
+    return read_table(path, contract) if path.exists() else None
 
 
 def _participants(settings: ReportInputs, absent: dict[str, str]) -> pd.DataFrame | None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from cmr_models import phenotypes
+from cmr_models.contracts import FILES
+from cmr_models.phenotypes.rows import ventricles
 from cmr_models.reasons import TABLE
 from cmr_models.segmentation import segment_sax
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
@@ -57,6 +59,7 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
     ("name", "words"),
     [
         ("data_dictionary.md", [row.name for row in phenotypes.PHENOTYPES]),
+        ("data_model.md", [row.name for spec in FILES for group in spec.groups for row in group.arrays]),
         ("reason_codes.md", [*TABLE, "separation", "secondary"]),
         ("settings.md", ["removed_max", "study_pages_max", "CMR_COHORT_COMPUTE__PROFILE"]),
     ],
@@ -159,7 +162,7 @@ def test_the_python_example_of_the_readme_runs() -> None:
 
 def test_the_phenotype_of_the_readme_is_one_function_and_one_row() -> None:
     _, function, row = _blocks(ROOT / "README.md", "python")
-    names = dict(vars(phenotypes))
+    names = dict(vars(ventricles))
     exec(function, names)
     added = eval(row, names)
     assert set(added.inputs) <= {known.name for known in phenotypes.PHENOTYPES}
@@ -196,10 +199,11 @@ def test_the_example_of_the_data_model_runs(small_cohort: Path) -> None:
     assert names["lv_ml"].max() > 30
 
 
-def test_every_variable_of_the_files_is_described(small_cohort: Path) -> None:
+def test_every_variable_and_attribute_of_the_files_is_described(small_cohort: Path) -> None:
     text = (ROOT / "docs/data_model.md").read_text()
     cohort = Cohort(small_cohort)
     for path in (cohort.study("1000012-2"), cohort.prediction("default", "1000012-2")):
         tree = load_tree(path)
         variables = [name for node in tree.children.values() for name in node.data_vars]
-        assert [name for name in variables if f"`{name}`" not in text] == []
+        attributes = [name for node in tree.subtree for name in node.attrs]
+        assert [name for name in (*variables, *attributes) if f"`{name}`" not in text] == []

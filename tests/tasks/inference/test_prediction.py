@@ -13,7 +13,7 @@ from cmr_models import zoo
 from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.cinema.outputs import Phases, landmarks
 from cmr_models.contracts import cine_study, cine_view
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 from flows.cli import main
 from tasks.inference import prediction
 from tasks.inference.predict_stage import phases_of, predict_chunk, predict_units
@@ -113,7 +113,7 @@ def test_a_quantity_is_in_its_own_unit(cohort: Cohort, hub: Path) -> None:
     value = _run(cohort, settings)["full-2"].summary["values"]["ef"]
     network = CinemaNetwork.load(settings["model"], precision="fp32")
     tree = store.load_tree(cohort.study("full-2"))
-    scan = Scan("sax", tree["sax"]["intensity"].values, (1.5, 1.2), (0.0, 9.0, 18.0, 27.0))
+    scan = ViewImages("sax", tree["sax"]["intensity"].values, (1.5, 1.2), (0.0, 9.0, 18.0, 27.0))
     (window,) = prediction.outputs._two_phase_windows(network, {"sax": scan}, PHASES)
     assert window["sax"].shape == (1, 2, 32, 32, 4)
     assert value == pytest.approx(27.7 + 10.85 * float(network.run(window)["out"]), rel=1e-4)
@@ -194,7 +194,7 @@ def test_the_heatmaps_peak_is_where_the_image_says(hub: Path) -> None:
         return {"lax_4c": heatmap}
 
     network.run = peak  # type: ignore[method-assign]
-    scan = Scan("lax_4c", np.random.default_rng(0).random((1, 1, 30, 28)), (1.0, 1.0))
+    scan = ViewImages("lax_4c", np.random.default_rng(0).random((1, 1, 30, 28)), (1.0, 1.0))
     found = landmarks(network, scan)
     assert found.px[0, 0].tolist() == pytest.approx([5.0, 20.5])  # row, col
     assert found.published_px[0, 0].tolist() == [5.0, 20.0]

@@ -1,6 +1,7 @@
 """The direct reader says what pydicom says; whatever is unusual goes through pydicom; damage has a reason."""
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -26,8 +27,7 @@ from pydicom.uid import (
 )
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources import dicom
-from tasks.sources.dicom import KEPT, TAGS, Image, read_header, read_images
+from tasks.sources.dicom import KEPT, TAGS, Image, direct, read_header, read_images
 from tasks.sources.dicom.by_pydicom import read_with_pydicom
 
 _IDENTIFYING = (0x00100010, 0x00100030, 0x00080080, 0x00080090, 0x00101000, 0x00104000, 0x00080050)
@@ -66,9 +66,9 @@ def test_the_direct_reader_agrees_with_pydicom(name: str, implicit: bool) -> Non
     if implicit:
         ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     data = encoded(ds)
-    direct = dicom._read_directly(data)
-    assert direct is not None
-    _same(direct, read_with_pydicom(data)[0])
+    read = direct.read_image(data)
+    assert read is not None
+    _same(read, read_with_pydicom(data)[0])
 
 
 def test_the_direct_reader_agrees_with_pydicom_on_every_real_scan(real_data: Path) -> None:
@@ -79,9 +79,9 @@ def test_the_direct_reader_agrees_with_pydicom_on_every_real_scan(real_data: Pat
         data = path.read_bytes()
         if data[128:132] != b"DICM":
             continue
-        direct = dicom._read_directly(data)
-        assert direct is not None
-        _same(direct, read_with_pydicom(data)[0])
+        read = direct.read_image(data)
+        assert read is not None
+        _same(read, read_with_pydicom(data)[0])
         checked += 1
     assert checked > 100
 
@@ -182,11 +182,11 @@ def test_a_deflated_file_that_inflates_without_end_is_refused_before_it_fills_me
     ds = dataset(Series())
     ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     data = _as_written(ds)
-    monkeypatch.setattr(dicom, "_MAX_INFLATED", 20_000)
+    monkeypatch.setattr(direct, "_MAX_INFLATED", 20_000)
     for content in (data, data[132:]):
         assert len(read_images(content)) == 1
     bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
-    beginning = dicom._preface(data)[1]
+    beginning = direct.preface(data)[1]
     content = data[:beginning] + bomb.compress(bytes(10**7)) + bomb.flush()
     with pytest.raises(StudyRejected, match="inflates beyond 20000 bytes"):
         read_images(content)
@@ -286,3 +286,20 @@ def test_any_image_that_pydicom_writes_is_read_as_pydicom_reads_it(
     np.testing.assert_array_equal(image.pixels, expected)
     assert image.numbers("position_mm") == tuple(map(float, theirs.ImagePositionPatient))
     assert image.number("trigger_ms") == float(theirs.TriggerTime)
+
+
+def test_pydicom_says_nothing_and_its_logger_is_left_as_it_was(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = pydicom.dcmread
+
+    def quoting(*arguments: Any, **named: Any) -> Dataset:
+        logging.getLogger("pydicom").warning("invalid value 'Miller'")
+        warnings.warn("invalid value 'Miller'", stacklevel=1)
+        return read(*arguments, **named)
+
+    monkeypatch.setattr(pydicom, "dcmread", quoting)
+    before = logging.getLogger("pydicom").level
+    assert len(read_with_pydicom(encoded(_variants()["plain"]))) == 1
+    assert caplog.records == []
+    assert logging.getLogger("pydicom").level == before
