@@ -12,7 +12,8 @@ from cmr_models.analysis.people import AnalysisSpec, analysis_outcome, at_risk_r
 from cmr_models.contracts import DEATH
 from cmr_models.estimates import NotEstimableError, tidy, unit_of
 from cmr_models.estimates.groups import INTERSECTION
-from cmr_models.fairness.audit import MAX_GAP, audit
+from cmr_models.fairness import GAP_COLUMNS, MAX_GAP
+from cmr_models.fairness.audit import audit
 from cmr_models.fairness.group_concordance import group_concordance
 from cmr_models.fairness.metrics import (
     Metric,
@@ -26,7 +27,6 @@ from cmr_models.fairness.metrics import (
 from cmr_models.fairness.standardisation import decompose_gap, standardisation_weights
 from cmr_models.survival import CoxFit, baseline_hazard, fit_cox
 
-GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimable")
 _MEASURES = {
     "auc": "area_under_curve",
     "sensitivity": "proportion",

@@ -12,14 +12,11 @@ import pandas as pd
 from cmr_models.analysis.disclosure.masking import mask_small_cells
 from cmr_models.analysis.people import AnalysisSpec, complete_rows
 from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows, with_q
-from cmr_models.estimates import NotEstimableError, failed, tidy, unit_of, wald
+from cmr_models.estimates import NotEstimableError, tidy, unit_of, wald
 from cmr_models.estimates.design_matrix import design_columns, independent_columns
 from cmr_models.estimates.groups import INTERSECTION
 from cmr_models.estimates.proportions import wilson_interval
-from cmr_models.fairness import Gap, disaggregated_rows, equivalence_p, max_gap, permutation_gaps
-
-GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimable")
-MAX_GAP = "max_gap"
+from cmr_models.fairness import GAP_COLUMNS, MAX_GAP, Gap, disaggregated_rows, gap_row, permutation_gaps
 
 _RATIOS = ("odds_ratio", "hazard_ratio")
 _WITHOUT_GAPS = ("harrell_adjusted", "uno_adjusted")
@@ -152,49 +149,30 @@ def _gap_rows(masked: pd.DataFrame, people: pd.DataFrame, measured: pd.DataFrame
     groups = masked[(masked["group_by"] != "overall") & ~masked["model"].isin(_WITHOUT_GAPS)]
     by_means = _permuted(groups, people, measured, spec, rng)
     records = [
-        _gap_row(dict(zip(_KEYS, key, strict=True)), rows, by_means, spec, rng)
+        _row_of_gap(dict(zip(_KEYS, key, strict=True)), rows, by_means, spec, rng)
         for key, rows in groups.groupby(_KEYS, sort=False)
     ]
     return tidy(records, extra=GAP_COLUMNS) if records else pd.DataFrame()
 
 
-def _gap_row(
+def _row_of_gap(
     about: dict[str, Any],
     rows: pd.DataFrame,
     by_means: dict[tuple[str, str, str], Gap],
     spec: AnalysisSpec,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    ok = rows["status"] == "ok"
-    ratio = rows["measure"].isin(_RATIOS).any()
-    values = rows["estimate"].to_numpy(float)
-    values = np.log(values) if ratio else values
-    values, errors = np.where(ok, values, np.nan), rows["se"].to_numpy(float)
-    row = {
-        **about,
-        "measure": "gap",
-        "group": MAX_GAP,
-        "n": float(rows.loc[ok, "n"].sum(skipna=False)) if ok.any() else np.nan,
-        "not_estimable": "; ".join(rows.loc[~ok, "group"]),
-    }
-    key = (about["model"], about["exposure"], about["group_by"])
-    try:
-        gap = by_means[key] if key in by_means else max_gap(list(rows["group"]), values, errors, rng)
-        if not np.isfinite(gap.value):
-            raise NotEstimableError("too_few_groups")
-    except NotEstimableError as error:
-        return {**row, **failed(error.reason)}
+    of_groups = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+    gap = by_means.get((about["model"], about["exposure"], about["group_by"]))
     margin = spec.margin_of(about["model"], about["exposure"])
-    row["margin"] = margin
-    if np.isfinite(margin) and (np.isfinite(values) & (errors > 0)).sum() >= 2:
-        row["equivalence_p"] = equivalence_p(values, errors, margin)
+    ratio = any(row["measure"] in _RATIOS for row in of_groups)
+    found = gap_row(of_groups, rng, ratio=ratio, margin=margin, find=None if gap is None else lambda: gap)
     return {
-        **row,
-        "estimate": gap.value,
-        "minus_log10_p": gap.minus_log10_p,
-        "gap_groups": f"{gap.high} - {gap.low}",
-        "null_q95": gap.null_q95,
-        "status": "ok",
+        **about,
+        **found,
+        "measure": "gap",
+        "margin": margin if found["status"] == "ok" else np.nan,
+        "not_estimable": "; ".join(row["group"] for row in of_groups if row["status"] != "ok"),
     }
 
 
