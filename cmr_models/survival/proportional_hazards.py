@@ -60,7 +60,7 @@ def _is_lost(fit: CoxFit, term: str) -> bool:
 
 def _with_time(fit: CoxFit, transform: Transform) -> tuple[Floats, Floats]:
     """``(2p,)`` gradient and ``(2p, 2p)`` information of the covariates and of their products with time."""
-    coef, likelihood = fit._standard_coef, fit._likelihood
+    coef, likelihood = fit.standard_coef, fit.likelihood
     p = len(coef)
     gradient, information = np.zeros(2 * p), np.zeros((2 * p, 2 * p))
     by_time, centre = _transformed(fit, transform)
@@ -78,7 +78,7 @@ def _with_time(fit: CoxFit, transform: Transform) -> tuple[Floats, Floats]:
 
 def _transformed(fit: CoxFit, transform: Transform) -> tuple[Callable[[Floats], Floats], float]:
     """The function of time, and its mean over the events."""
-    observed = fit._observed
+    observed = fit.observed
     exit, event = observed["exit"].to_numpy(), observed["event"].to_numpy()
     function = _function(exit, event, observed["entry"].to_numpy(), transform)
     return function, float(function(exit[event]).mean())
