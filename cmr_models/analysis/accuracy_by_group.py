@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis.people import AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.contracts import DEATH
 from cmr_models.estimates import NotEstimableError, tidy, unit_of
 from cmr_models.estimates.groups import INTERSECTION

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.disclosure.masking import mask_small_cells
-from cmr_models.analysis.people import AnalysisSpec, complete_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import complete_rows
 from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows, with_q
 from cmr_models.estimates import NotEstimableError, tidy, unit_of, wald
 from cmr_models.estimates.design_matrix import design_columns, independent_columns
@@ -53,15 +54,15 @@ def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSp
     table = table.reindex(columns=[*masked.columns, *GAP_COLUMNS])
     for name in ("gap_groups", "not_estimable"):
         table[name] = table[name].fillna("").astype(object)
+    return with_q_of_gaps(table, "fairness/")
+
+
+def with_q_of_gaps(table: pd.DataFrame, prefix: str = "") -> pd.DataFrame:
+    """``table`` with ``q`` of its gaps, within model and grouping: estimates of single groups are not tested."""
     gap = table["group"] == MAX_GAP
-    family = ("fairness/" + table["model"] + "/" + table["group_by"]).where(gap, "")
-    return _gaps_only_q(with_q(table, family))
-
-
-def _gaps_only_q(table: pd.DataFrame) -> pd.DataFrame:
-    """Estimates of single groups are described, not tested: only gaps keep a q."""
-    table.loc[table["group"] != MAX_GAP, "q"] = np.nan
-    return table
+    tested = with_q(table, (prefix + table["model"] + "/" + table["group_by"]).where(gap, ""))
+    tested.loc[~gap, "q"] = np.nan
+    return tested
 
 
 def _with_adjusted(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.analysis.people import OUTCOME_COLUMNS, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import OUTCOME_COLUMNS, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.association import fit_logistic
 from cmr_models.association.multiplicity import benjamini_hochberg
 from cmr_models.contracts import DEATH

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.imputation import impute, nelson_aalen, pool
+from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.participation_weights import raked_weights
-from cmr_models.analysis.people import OUTCOME_COLUMNS, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.people import OUTCOME_COLUMNS, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.estimates import NotEstimableError, failed, minus_log10_p_t, tidy, unit_of, wald
 from cmr_models.survival import CoxFit, fit_cox
 

@@ -4,8 +4,8 @@
 - ``scan``: every exposure against every outcome by score tests; ``refit_hits``: the pairs that matter fitted again. No
   command calls them: they are for scans of your own from Python, over a cluster by ``tasks.analysis.scan_shards``.
 - ``federated_scan``, ``Site``: the same scan over sites that share sums, never rows.
-- ``benjamini_hochberg``, ``step_up``, ``bonferroni``, ``effective_tests``, ``empirical_null``: what each of many tests is
-  worth; ``adjust`` adds it to the table of a scan.
+- ``benjamini_hochberg``, ``step_up``, ``bonferroni``, ``effective_tests``, ``empirical_null``: what each test is worth
+  among many; ``adjust`` adds it to the table of a scan.
 - ``delong``: area under the ROC curve and the difference of two areas.
 """
 
