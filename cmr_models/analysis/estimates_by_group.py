@@ -1,4 +1,4 @@
-"""The fairness table: every estimate by group, through the disclosure gate, then the gaps in what is left."""
+"""The fairness table: every estimate by group, with small cells masked, then the gaps between the groups left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSp
     Returns:
         Estimates with the columns of :data:`GAP_COLUMNS`. Gaps compare only groups that are published.
     """
-    measured = _with_adjusted(people[people["measured"]], spec)
+    measured = _add_adjusted(people[people["measured"]], spec)
     by_group = pd.concat(
         [
             association_rows(people, outcomes, spec, by=spec.group_by),
@@ -65,7 +65,7 @@ def with_q_of_gaps(table: pd.DataFrame, prefix: str = "") -> pd.DataFrame:
     return tested
 
 
-def _with_adjusted(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
+def _add_adjusted(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     """``measured`` with phenotypes at common age, sex and body size, and at common age and body size alone."""
     columns: dict[str, pd.Series] = {}
     for exposure in spec.phenotypes:
@@ -107,11 +107,11 @@ def _mean_rows(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
                 by = [f"group {group_by}"] if group_by else []
                 data = measured.loc[measured[column].notna(), [column, *by]]
                 found = disaggregated_rows(partial(_mean, column=column), data, by, overall=not by)
-                rows += [{**_short(row), **about, "model": model} for row in found]
+                rows += [{**_shorten_grouping(row), **about, "model": model} for row in found]
     return tidy(rows)
 
 
-def _short(row: dict[str, Any]) -> dict[str, Any]:
+def _shorten_grouping(row: dict[str, Any]) -> dict[str, Any]:
     """``row`` with the name of the grouping instead of its column."""
     return {**row, "group_by": row["group_by"].removeprefix("group ")}
 
@@ -120,14 +120,14 @@ def _mean(rows: pd.DataFrame, *, column: str) -> dict[str, float]:
     values = rows[column].to_numpy(float)
     if len(values) < 2:
         raise NotEstimableError("too_few_people")
-    return _untested(wald(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), ratio=False))
+    return _drop_test(wald(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), ratio=False))
 
 
 def _pass_rows(people: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     columns = [f"group {name}" for name in spec.group_by]
     found = disaggregated_rows(_pass_share, people[["measured", *columns]], columns, events="measured")
     about = {"scale": "absolute", "model": "qc_pass", "measure": "proportion"}
-    return tidy([{**_short(row), **about} for row in found])
+    return tidy([{**_shorten_grouping(row), **about} for row in found])
 
 
 def _pass_share(rows: pd.DataFrame) -> dict[str, float]:
@@ -141,22 +141,22 @@ def _pass_share(rows: pd.DataFrame) -> dict[str, float]:
     return {"estimate": share, "se": se, "ci_low": low, "ci_high": high}
 
 
-def _untested(values: dict[str, float]) -> dict[str, float]:
+def _drop_test(values: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name not in ("z", "minus_log10_p")}
 
 
 def _gap_rows(masked: pd.DataFrame, people: pd.DataFrame, measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     rng = np.random.default_rng(spec.seed)
     groups = masked[(masked["group_by"] != "overall") & ~masked["model"].isin(_WITHOUT_GAPS)]
-    by_means = _permuted(groups, people, measured, spec, rng)
+    by_means = _permute_labels(groups, people, measured, spec, rng)
     records = [
-        _row_of_gap(dict(zip(_KEYS, key, strict=True)), rows, by_means, spec, rng)
+        _gap_row(dict(zip(_KEYS, key, strict=True)), rows, by_means, spec, rng)
         for key, rows in groups.groupby(_KEYS, sort=False)
     ]
     return tidy(records, extra=GAP_COLUMNS) if records else pd.DataFrame()
 
 
-def _row_of_gap(
+def _gap_row(
     about: dict[str, Any],
     rows: pd.DataFrame,
     by_means: dict[tuple[str, str, str], Gap],
@@ -177,7 +177,7 @@ def _row_of_gap(
     }
 
 
-def _permuted(
+def _permute_labels(
     groups: pd.DataFrame,
     people: pd.DataFrame,
     measured: pd.DataFrame,
@@ -189,15 +189,15 @@ def _permuted(
     for group_by in spec.group_by:
         for model in ("mean", "adjusted_mean"):
             columns = {exposure: _mean_column(model, exposure, group_by) for exposure in spec.phenotypes}
-            found = _permuted_columns(groups, measured, model, group_by, columns, spec, rng)
+            found = _permute_columns(groups, measured, model, group_by, columns, spec, rng)
             gaps.update({(model, exposure, group_by): gap for exposure, gap in found.items()})
         shares = people.assign(passed=people["measured"].astype(float))
-        found = _permuted_columns(groups, shares, "qc_pass", group_by, {"": "passed"}, spec, rng)
+        found = _permute_columns(groups, shares, "qc_pass", group_by, {"": "passed"}, spec, rng)
         gaps["qc_pass", "", group_by] = found[""]
     return gaps
 
 
-def _permuted_columns(
+def _permute_columns(
     groups: pd.DataFrame,
     data: pd.DataFrame,
     model: str,

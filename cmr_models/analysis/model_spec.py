@@ -73,9 +73,11 @@ class AnalysisSpec(BaseModel):
         default=5.0, gt=0, description="events later than this do not count in Uno's concordance"
     )
     minimum_cell: int = Field(default=5, ge=1, description="the smallest number that may be published")
-    minimum_events: int = Field(default=10, ge=1, description="fewer cases, events or people without are not modelled")
+    minimum_events: int = Field(
+        default=10, ge=1, description="models of fewer cases or events, or of fewer people without, are not fitted"
+    )
     minimum_events_per_term: float = Field(
-        default=3.0, ge=0, description="nor are models with fewer cases or events for each of their terms"
+        default=3.0, ge=0, description="models with fewer cases or events for each of their terms are not fitted"
     )
     permutations: int = Field(default=499, ge=1, description="label permutations of the gaps between means")
     seed: int = Field(default=0, description="of everything random")

@@ -57,7 +57,7 @@ class Source(_Part):
     def _are_icd10(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
         wrong = [code for code in codes if not _CODE.match(code)]
         if wrong:
-            raise ValueError(f"{wrong} are no ICD-10 codes; write I50, I50.1 or a range I20-I25")
+            raise ValueError(f"{wrong} are not ICD-10 codes; write I50, I50.1 or a range I20-I25")
         return codes
 
     @model_validator(mode="after")
@@ -104,7 +104,7 @@ class Dates(_Part):
 
 
 class Windows(_Part):
-    """What counts as there before, and what as new.
+    """Which records count as prevalent, and which as incident.
 
     A record up to ``prevalent_until_days`` after the visit is prevalent (it takes days to be coded). Follow-up begins
     ``incident_from_days`` after the visit; those with a record, a death or an end in between are neither.
@@ -185,7 +185,7 @@ class Curves(_Part):
 
 
 class Missing(_Part):
-    """Missing covariates: complete cases are always there; imputation stands beside them."""
+    """Missing covariates: complete cases are always analysed; imputation is added to them."""
 
     imputations: int = Field(default=0, ge=0, description="completed tables; 0: complete cases only")
     cycles: int = Field(default=5, ge=1)
@@ -305,13 +305,13 @@ class StudySpec(_Part):
             raise ValueError("tables of another cohort need `conditions` and no `outcomes`")
         lost = sorted({name for members in self.families.values() for name in members} - set(exposures))
         if lost:
-            raise ValueError(f"families name {lost}, which are no exposures")
+            raise ValueError(f"families name {lost}, which are not exposures")
         unknown = sorted({rule.prevalent for rule in self.exclusions if rule.prevalent} - set(outcomes))
         if unknown:
-            raise ValueError(f"exclusions name {unknown}, which are no outcomes")
+            raise ValueError(f"exclusions name {unknown}, which are not outcomes")
         lost = sorted(set(self.prediction.outcomes) - set(outcomes))
         if lost:
-            raise ValueError(f"prediction names {lost}, which are no outcomes")
+            raise ValueError(f"prediction names {lost}, which are not outcomes")
         self._registers_end()
         return self
 
@@ -372,7 +372,7 @@ def departures(used: StudySpec, registered: StudySpec) -> list[dict[str, str]]:
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:
-    """Path -> plain value; lists of named parts by their names, so that an order is no departure."""
+    """Path -> plain value; lists of named parts by their names, so that another order is not a departure."""
     if isinstance(value, dict):
         parts = {str(key): item for key, item in value.items()}
     elif isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):

@@ -1,4 +1,4 @@
-"""An analysis by its spec: tables through the gate, with all that vouches for them.
+"""An analysis by its spec: published tables, with the documents that describe them.
 
 They lie in ``tables/analyses/<name>/<digest>/``. One folder holds one spec's results: ``*.parquet``, ``spec.json``
 (resolved, with digest and departures), ``disclosure_record.json`` (what the gate did, in the form of ACRO),

@@ -74,7 +74,7 @@ class Inputs:
         )
 
     @cached_property
-    def predicted(self) -> list[Predicted]:
+    def predictions(self) -> list[Predicted]:
         """The nested models, which three tables show."""
         conditions = self.spec.prediction.outcomes or self.models.conditions
         return predict_outcomes(self.people, self.tables.outcomes, conditions, self.plan)
@@ -137,7 +137,7 @@ def _measurement(inputs: Inputs) -> pd.DataFrame:
     )
 
 
-def _imputed(inputs: Inputs) -> pd.DataFrame:
+def _hazards_imputed(inputs: Inputs) -> pd.DataFrame:
     missing, rng = inputs.spec.missing, np.random.default_rng([inputs.spec.seed, 4])
     return imputed_hazards(
         inputs.people,
@@ -154,7 +154,7 @@ def _prediction(inputs: Inputs) -> pd.DataFrame:
     return prediction_audit(inputs.people, inputs.tables.outcomes, inputs.models, specificity=specificity)
 
 
-def _weighted(inputs: Inputs) -> pd.DataFrame:
+def _hazards_weighted(inputs: Inputs) -> pd.DataFrame:
     margins = inputs.spec.participation.margins
     return weighted_hazards(inputs.people, inputs.tables.outcomes, inputs.models, margins)
 
@@ -165,15 +165,15 @@ MAKERS: Mapping[str, Callable[[Inputs], pd.DataFrame]] = {
     "hazards": lambda inputs: _each_set(hazard_rows, inputs),
     "discrimination": lambda inputs: discrimination_rows(inputs.people, inputs.tables.outcomes, inputs.models),
     "survival_curves": lambda inputs: curve_rows(inputs.people, inputs.tables.outcomes, inputs.models),
-    "hazards_imputed": _imputed,
-    "hazards_weighted": _weighted,
+    "hazards_imputed": _hazards_imputed,
+    "hazards_weighted": _hazards_weighted,
     "fairness": lambda inputs: fairness_rows(inputs.people, inputs.tables.outcomes, inputs.models),
     "fairness_prediction": _prediction,
     "fairness_measurement": _measurement,
     "group_pairs": lambda inputs: pair_rows(inputs.people, inputs.tables.outcomes, inputs.models),
     "decomposition": _decomposition,
-    "prediction": lambda inputs: prediction_rows(inputs.predicted, inputs.plan),
-    "prediction_calibration": lambda inputs: calibration_rows(inputs.predicted, inputs.plan),
-    "prediction_decisions": lambda inputs: decision_rows(inputs.predicted, inputs.plan),
+    "prediction": lambda inputs: prediction_rows(inputs.predictions, inputs.plan),
+    "prediction_calibration": lambda inputs: calibration_rows(inputs.predictions, inputs.plan),
+    "prediction_decisions": lambda inputs: decision_rows(inputs.predictions, inputs.plan),
 }
 """Table -> what makes it."""

@@ -48,7 +48,7 @@ class GateRules:
 
 @dataclass
 class Gate:
-    """Lets tables out, and writes down what it did to each.
+    """Releases tables, and records what it did to each.
 
     Attributes:
         rules: what may be published.
@@ -89,9 +89,9 @@ class Gate:
         """
         masked = self.mask(table if "n_events" in table else table.assign(n_events=np.nan))
         few = _few_degrees(masked)
-        differenced = self._differenced(masked, earlier or {})
+        differenced = self._find_differences(masked, earlier or {})
         masked = _hide(masked, differenced | few, np.where(differenced, DIFFERENCED, "small_cell"))
-        released = masked if self.rules.base is None else _rounded(masked, self.rules.base)
+        released = masked if self.rules.base is None else _round_table(masked, self.rules.base)
         released = released if "n_events" in table else released.drop(columns="n_events")
         self._record(name, released, sensitive, "table")
         return released
@@ -137,7 +137,7 @@ class Gate:
             results[f"output_{k}"] = {**shown, "files": [file], "timestamp": timestamp}
         return {"version": _ACRO_VERSION, "results": results}
 
-    def _differenced(self, masked: pd.DataFrame, earlier: Mapping[str, pd.DataFrame]) -> Bools:
+    def _find_differences(self, masked: pd.DataFrame, earlier: Mapping[str, pd.DataFrame]) -> Bools:
         close = np.zeros(len(masked), bool)
         for before in earlier.values():
             close |= differs_by_few(masked, before, self.rules.threshold)
@@ -244,7 +244,7 @@ def _hide(table: pd.DataFrame, rows: Bools, reason: npt.NDArray[np.str_]) -> pd.
     return table
 
 
-def _rounded(table: pd.DataFrame, base: int) -> pd.DataFrame:
+def _round_table(table: pd.DataFrame, base: int) -> pd.DataFrame:
     """Counts to multiples of ``base``; proportions from the rounded counts, since they would give the exact ones."""
     table = table.copy()
     for name in set(_COUNTS) & set(table):
