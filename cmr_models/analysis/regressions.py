@@ -110,6 +110,7 @@ def with_q(table: pd.DataFrame, family: pd.Series) -> pd.DataFrame:
         chosen = tested & (table["family"] == name)
         table.loc[chosen, "q"] = benjamini_hochberg(table.loc[chosen, "minus_log10_p"].to_numpy(float))
     same = ["exposure", "outcome", "model", "group_by", "group"]
+    same += [name for name in ("covariate_set",) if name in table]
     per_sd = table[tested].drop_duplicates(same).set_index(same)["q"]
     per_unit = table["scale"] == "per_unit"
     if per_unit.any():

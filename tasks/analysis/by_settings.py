@@ -77,6 +77,8 @@ from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, wit
 from tasks.state.store import Cohort, digest
 from tasks.state.user_tables import read_user_table
 
+VERSION = 2
+
 Part = Literal["associate", "risk"]
 TABLES: Mapping[Part, tuple[str, ...]] = {
     "associate": ("associations",),
@@ -120,7 +122,7 @@ def estimates_key(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles
     perfusion = perfusion_path(Cohort(cohort_dir)) if perfusion_columns(settings.phenotypes) else None
     paths = (_phenotypes_path(cohort_dir), files.participants, files.outcomes, perfusion)
     there = [path for path in paths if path is not None and path.exists()]
-    return results_key(there, settings=settings.model_dump())
+    return results_key(VERSION, there, settings=settings.model_dump())
 
 
 def is_current(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles, part: Part) -> bool:

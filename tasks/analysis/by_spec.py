@@ -22,6 +22,8 @@ from tasks.analysis.spec_file import SpecFile, as_json, read_spec
 from tasks.analysis.spec_tables import input_files, read_tables
 from tasks.state.store import Cohort, publish_bytes
 
+VERSION = 3
+
 Part = Literal["associate", "risk", "fairness"]
 TABLES: Mapping[Part, tuple[str, ...]] = {
     "associate": ("flow", "associations"),
@@ -88,7 +90,8 @@ def _publish_documents(file: SpecFile, folder: Path) -> None:
 
 def _key(file: SpecFile, cohort_dir: Path) -> str:
     features = features_path(file, cohort_dir)
-    return results_key([*input_files(file, cohort_dir), *([features] if features else [])], spec=file.digest)
+    files = [*input_files(file, cohort_dir), *([features] if features else [])]
+    return results_key(VERSION, files, spec=file.digest)
 
 
 def _is_asked_for(name: str, spec: StudySpec) -> bool:

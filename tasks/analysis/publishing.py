@@ -25,8 +25,6 @@ from tasks.state.disclosure_record import keep_record
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import digest, digest_bytes
 
-VERSION = 2
-
 # Tables of curves: the column along which they run, and those that name one.
 _CURVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "survival_curves": ("years", ("exposure", "outcome", "group")),
@@ -77,10 +75,16 @@ class Results:
         return {path.parent.name: pd.read_parquet(path) for path in others if path.parent != self.folder}
 
 
-def results_key(files: Iterable[Path], **asked: Any) -> str:
-    """Digest of all that the tables of an analysis depend on: input files, and what is asked of them."""
+def results_key(version: int, files: Iterable[Path], **asked: Any) -> str:
+    """Digest of all that the tables of an analysis depend on.
+
+    Args:
+        version: of what makes the tables; another one makes them again.
+        files: the input files; only what they hold counts.
+        asked: what is asked of them.
+    """
     contents = [digest_bytes(path.read_bytes()) for path in files]
-    return digest({"version": VERSION, "inputs": contents, **asked})
+    return digest({"version": version, "inputs": contents, **asked})
 
 
 def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_digest: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cmr_models.analysis.regressions import with_q
 from cmr_models.estimates import tidy
 from tasks.analysis.features import NO_FEATURES
 from tasks.analysis.makers import MAKERS, Inputs
@@ -55,6 +56,21 @@ def test_a_small_cell_is_masked_before_its_family_is_tested(tmp_path: Path, monk
 def test_the_key_is_of_what_the_files_hold_and_what_is_asked(tmp_path: Path) -> None:
     for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
         (tmp_path / name).write_text(text)
-    keys = [results_key([tmp_path / name], spec="x") for name in "abc"]
+    keys = [results_key(1, [tmp_path / name], spec="x") for name in "abc"]
     assert keys[0] == keys[1] != keys[2]
-    assert results_key([tmp_path / "a"], spec="y") != keys[0]
+    assert results_key(1, [tmp_path / "a"], spec="y") != keys[0] != results_key(2, [tmp_path / "a"], spec="x")
+
+
+def test_rows_per_unit_have_the_q_of_their_own_set_of_covariates() -> None:
+    per_sd = pd.concat(
+        [
+            _rows({"a": 90.0, "b": 80.0, "c": 70.0}).assign(covariate_set="full"),
+            _rows({"c": 90.0, "b": 80.0, "a": 70.0}).assign(covariate_set="minimal"),
+        ]
+    )
+    table = pd.concat([per_sd, per_sd.assign(scale="per_unit")], ignore_index=True)
+    tested = with_q(table, table["covariate_set"])
+    q = tested.set_index(["covariate_set", "outcome", "scale"])["q"]
+    assert q["full", "a", "per_unit"] == pytest.approx(0.003)
+    assert q["minimal", "a", "per_unit"] == pytest.approx(0.1)
+    assert q["minimal", "c", "per_unit"] == pytest.approx(0.003)
