@@ -94,10 +94,8 @@ def plan_report(settings: CohortSettings) -> TableWork:
 
 
 def resolved_settings(settings: CohortSettings) -> dict[str, Any]:
-    """All settings as plain values, those of the analysis that were not given with their defaults."""
-    analysis = _analysis(settings)
-    chosen = {name: getattr(analysis, name) for name in type(settings.analysis).model_fields}
-    return settings.model_dump(mode="json") | {"analysis": chosen}
+    """All settings as plain values, those that were not given with their defaults."""
+    return settings.model_dump(mode="json")
 
 
 def report_settings(settings: CohortSettings) -> dict[str, Any]:
@@ -109,12 +107,12 @@ def report_settings(settings: CohortSettings) -> dict[str, Any]:
     return plain
 
 
-def _estimates(settings: CohortSettings, stage: by_settings.Stage, make: Callable[..., dict[str, Any]]) -> TableWork:
-    chosen = _analysis(settings)
+def _estimates(settings: CohortSettings, stage: by_settings.Part, make: Callable[..., dict[str, Any]]) -> TableWork:
+    given = (settings.directory, settings.analysis, by_settings.UserFiles(settings.participants, settings.outcomes))
     return TableWork(
         stage,
-        is_current=lambda: by_settings.is_current(settings.directory, chosen, stage),
-        make=lambda: _line(make(settings.directory, chosen)),
+        is_current=lambda: by_settings.is_current(*given, stage),
+        make=lambda: _line(make(*given)),
         why_not=_missing_tables(settings),
     )
 
@@ -122,13 +120,6 @@ def _estimates(settings: CohortSettings, stage: by_settings.Stage, make: Callabl
 def _missing_tables(settings: CohortSettings) -> str:
     missing = [name for name in ("participants", "outcomes") if getattr(settings, name) is None]
     return f"no {' and '.join(missing)} in the settings" if missing else ""
-
-
-def _analysis(settings: CohortSettings) -> by_settings.AnalysisSettings:
-    chosen = settings.analysis.model_dump(exclude_none=True)
-    return by_settings.AnalysisSettings(
-        participants_csv=settings.participants, outcomes_csv=settings.outcomes, **chosen
-    )
 
 
 def _line(result: Mapping[str, Any]) -> str:

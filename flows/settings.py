@@ -15,37 +15,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from tasks.analysis.settings import AnalysisSettings
 from tasks.convert.settings import ConvertSettings
-from tasks.execution.settings import ComputeSettings, Section
+from tasks.execution.settings import ComputeSettings
 from tasks.inference.settings import SegmentSettings
 from tasks.report.settings import ReportSettings
 from tasks.state.store import Cohort
-
-
-class AnalysisSettings(Section):
-    """What is tested, for whom it is repeated, and how small a published cell may be.
-
-    The names and defaults are those of :class:`cmr_models.analysis.people.AnalysisSpec`; what is not given has its
-    default there.
-    """
-
-    phenotypes: tuple[str, ...] | None = None
-    conditions: tuple[str, ...] | None = None
-    covariates: tuple[str, ...] | None = None
-    strata: tuple[str, ...] | None = None
-    families: dict[str, tuple[str, ...]] | None = None
-    group_by: tuple[str, ...] | None = None
-    margins: dict[str, float] | None = None
-    minimum_cell: int = Field(default=5, ge=1)
-    minimum_events: int | None = Field(default=None, ge=1)
-    age_edges_years: tuple[float, ...] | None = None
-    curve_groups: int | None = Field(default=None, ge=2, le=10, description="quantile groups of the survival curves")
-    curve_step_years: float | None = Field(default=None, gt=0)
-    horizon_years: float | None = Field(default=None, gt=0)
-    permutations: int | None = Field(default=None, ge=1)
-    seed: int | None = None
-    participant_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
-    outcome_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
 
 
 class CohortSettings(BaseSettings):

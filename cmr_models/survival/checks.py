@@ -24,7 +24,7 @@ def check_events(event: npt.ArrayLike) -> Bools:
     values = numbers(given, "event")
     if not np.isin(values, (0, 1)).all():
         wrong = values[~np.isin(values, (0, 1))][0]
-        raise ValueError(f"event must be 0 or 1 without missing values, got {wrong}; say which cause is meant")
+        raise ValueError(f"event must be 0 or 1 without missing values, got {wrong}; name the cause")
     return np.asarray(values == 1, bool)
 
 

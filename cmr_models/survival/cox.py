@@ -47,6 +47,10 @@ class CoxFit:
         robust_covariance: the same, by the sandwich over people or clusters.
         robust: whether clusters or weights that are not whole numbers were given.
         covariate_of: the covariate that each of those coefficients belongs to.
+        likelihood: of the standardised columns, with weights of mean 1.
+        standard_coef: ``(p,)`` its maximum.
+        observed: ``exit, event, entry, weight, cluster, stratum`` of the rows fitted.
+        centre: mean of each column that is not aliased, which ``linear_predictor`` is centred at.
     """
 
     estimates: pd.DataFrame
@@ -59,10 +63,10 @@ class CoxFit:
     robust_covariance: pd.DataFrame
     robust: bool
     covariate_of: pd.Series
-    _likelihood: PartialLikelihood = field(repr=False)
-    _standard_coef: Floats = field(repr=False)
-    _observed: pd.DataFrame = field(repr=False)
-    _centre: pd.Series = field(repr=False)
+    likelihood: PartialLikelihood = field(repr=False)
+    standard_coef: Floats = field(repr=False)
+    observed: pd.DataFrame = field(repr=False)
+    centre: pd.Series = field(repr=False)
 
 
 def fit_cox(
@@ -136,10 +140,10 @@ def _fit(
         robust_covariance=pd.DataFrame(solved.sandwich / unit, labels, labels),
         robust=robust,
         covariate_of=owners[standard.kept],
-        _likelihood=solved.likelihood,
-        _standard_coef=solved.best.coef,
-        _observed=observed,
-        _centre=pd.Series(standard.centre, labels),
+        likelihood=solved.likelihood,
+        standard_coef=solved.best.coef,
+        observed=observed,
+        centre=pd.Series(standard.centre, labels),
     )
 
 

@@ -27,6 +27,7 @@ class KaplanMeier:
         ci_low, ci_high: ``(k,)`` 95 % interval on the log(-log) scale; NaN where survival is 0 or 1.
         n_at_risk: ``(k,)`` just before each time.
         n_events: ``(k,)`` at each time.
+        entry, exit: ``(n,)`` of the people observed; entry is minus infinity if none was given.
     """
 
     time: Floats
@@ -35,8 +36,8 @@ class KaplanMeier:
     ci_high: Floats
     n_at_risk: Ints
     n_events: Ints
-    _entry: Floats
-    _exit: Floats
+    entry: Floats
+    exit: Floats
 
     def at(self, times: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
         """Survival and its interval at ``times``: 1 (and no interval) before the first event."""
@@ -49,8 +50,8 @@ class KaplanMeier:
     def at_risk(self, times: npt.ArrayLike) -> Ints:
         """People under observation just before ``times``: entered before, not yet left."""
         times = np.asarray(times, np.float64)
-        entered = np.searchsorted(np.sort(self._entry), times, "left")
-        left = np.searchsorted(np.sort(self._exit), times, "left")
+        entered = np.searchsorted(np.sort(self.entry), times, "left")
+        left = np.searchsorted(np.sort(self.exit), times, "left")
         return np.asarray(entered - left, np.int64)
 
     def events_until(self, times: npt.ArrayLike) -> Ints:

@@ -62,7 +62,7 @@ def features_path(file: SpecFile, cohort_dir: Path | None) -> Path | None:
 
 
 def read_features(file: SpecFile, cohort_dir: Path | None) -> FeatureTable:
-    """Read it.
+    """Read the features that the spec names.
 
     Raises:
         ValueError: a column that the spec names is not there, or none is a number.
@@ -76,7 +76,7 @@ def read_features(file: SpecFile, cohort_dir: Path | None) -> FeatureTable:
     columns = file.spec.features.columns or tuple(map(str, numbers))
     missing = sorted(set(columns) - set(map(str, numbers)))
     if missing or not columns:
-        raise ValueError(f"features {missing or 'of any kind'} are no numbers of tables/predictions/{path.name}")
+        raise ValueError(f"tables/predictions/{path.name} has no numeric columns {missing or 'at all'}")
     flags = set(table[_SEEN].dropna()) if _SEEN in table else set()
     seen = any(flags) if flags else None
     return FeatureTable(table[[*_KEYS, *columns]], columns, seen)

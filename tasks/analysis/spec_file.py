@@ -77,7 +77,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 class _Strict(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
-    """YAML in which a key given twice is an error rather than the last one's say."""
+    """YAML in which a key that is given twice is an error."""
 
 
 def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict[Any, Any]:

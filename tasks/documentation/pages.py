@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import inspect
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from cmr_models.analysis.people import AnalysisSpec
 from cmr_models.estimates import NOT_ESTIMABLE
 from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES
 from cmr_models.reasons import TABLE, TRANSIENT, Reason
@@ -145,21 +143,19 @@ def settings_page(settings: type[BaseModel]) -> str:
         " the file, two underscores between section and name: `CMR_COHORT_COMPUTE__PROFILE=slurm`. The"
         " resolved settings of every run are saved under `runs/`.\n"
     )
-    parts = [intro, "## Top level\n", _settings_table(schema, settings, {}, leave_out=sections)]
+    parts = [intro, "## Top level\n", _settings_table(schema, settings, leave_out=sections)]
     for name, definition in sections.items():
         model = settings.model_fields[name].annotation
         assert isinstance(model, type)
         assert issubclass(model, BaseModel)
-        further = _analysis_fields() if name == "analysis" else {}
         parts += [f"## [{name}]\n", f"{_markdown(inspect.getdoc(model) or '')}\n"]
-        parts.append(_settings_table(schema["$defs"][definition], model, further))
+        parts.append(_settings_table(schema["$defs"][definition], model))
     return page("Settings", *parts)
 
 
 def _settings_table(
     schema: Mapping[str, Any],
     model: type[BaseModel],
-    further: Mapping[str, tuple[Any, str]],
     leave_out: Iterable[str] = (),
 ) -> str:
     rows = []
@@ -170,9 +166,6 @@ def _settings_table(
             model.model_fields[name].get_default(call_default_factory=True),
             field.get("description"),
         )
-        if name in further:
-            default = further[name][0] if default is None else default
-            meaning = meaning or _markdown(further[name][1])
         required = model.model_fields[name].is_required()
         shown = "required" if required else "" if default is None else code(toml(default))
         rows.append((code(name), _kind(field), shown, "; ".join(filter(None, (meaning, _bounds(field))))))
@@ -187,20 +180,6 @@ def toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(toml(item) for item in value)}]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _analysis_fields() -> dict[str, tuple[Any, str]]:
-    """Default and meaning of what :class:`AnalysisSpec` decides where the file does not."""
-    meanings = dict(_attributes(inspect.getdoc(AnalysisSpec) or ""))
-    spec = AnalysisSpec()
-    return {item.name: (getattr(spec, item.name), meanings[item.name]) for item in dataclasses.fields(AnalysisSpec)}
-
-
-def _attributes(docstring: str) -> Iterator[tuple[str, str]]:
-    """Names and meanings of the section "Attributes" of a docstring."""
-    section = docstring.partition("Attributes:\n")[2]
-    for found in re.finditer(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
-        yield found[1], " ".join(found[2].split()).rstrip(".")
 
 
 def _markdown(docstring: str) -> str:

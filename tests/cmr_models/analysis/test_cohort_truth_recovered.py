@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from cmr_models.analysis.estimates_by_group import fairness_rows
-from cmr_models.analysis.people import AnalysisSpec, analysis_people
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import analysis_people
 from cmr_models.analysis.regressions import association_rows, hazard_rows
 from cmr_models.simulate.cohort import simulate_cohort
 from cmr_models.simulate.measured import example_tables, measured_phenotypes

@@ -19,7 +19,8 @@ from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES
 from cmr_models.simulate.planted import CohortSettings as Planted
 from flows import planning
 from flows.settings import CohortSettings
-from tasks.analysis.by_settings import AnalysisSettings, associate, estimates_key, risk
+from tasks.analysis.by_settings import UserFiles, associate, estimates_key, risk
+from tasks.analysis.settings import AnalysisSettings
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive.perfusion_stage import PERFUSION, perfusion_chunk
 from tasks.derive.perfusion_tables import are_current, dictionary_csv, perfusion_path, with_perfusion
@@ -171,18 +172,17 @@ def test_flow_is_associated_and_carries_risk_like_any_phenotype(tmp_path: Path) 
         conditions=("heart_failure", "death"),
         covariates=("sex",),
         permutations=19,
-        participants_csv=tmp_path / "participants.csv",
-        outcomes_csv=tmp_path / "outcomes.csv",
     )
+    files = UserFiles(tmp_path / "participants.csv", tmp_path / "outcomes.csv")
     for stage, table in ((associate, "associations"), (risk, "hazards")):
-        assert stage(tmp_path, settings)["status"] == "done"
+        assert stage(tmp_path, settings, files)["status"] == "done"
         rows = pd.read_parquet(tmp_path / "tables" / "estimates" / f"{table}.parquet")
         scaled = rows[rows["scale"] == "per_sd"] if (rows["scale"] == "per_sd").any() else rows
         ours, theirs = (scaled[scaled["exposure"] == name]["estimate"].to_numpy() for name in (FLOW, "lvef_pct"))
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-    before = estimates_key(tmp_path, settings)
+    before = estimates_key(tmp_path, settings, files)
     flow.assign(**{FLOW: 1.0}).to_parquet(tmp_path / "tables" / "perfusion.parquet")
-    assert estimates_key(tmp_path, settings) != before
+    assert estimates_key(tmp_path, settings, files) != before
 
 
 def test_a_series_left_out_that_is_called_perfusion_scout_is_no_perfusion(tmp_path: Path) -> None:
