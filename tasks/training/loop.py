@@ -216,7 +216,7 @@ def take_step(recipe: Recipe, step: int) -> Losses:
     losses = recipe.losses(step)
     total = torch.stack(list(losses.values())).sum()
     if not torch.isfinite(total):
-        raise ValueError(f"the loss is {float(total)} at step {step}; lower learning_rate or check the images")
+        raise ValueError(f"the loss is {total.item()} at step {step}; lower learning_rate or check the images")
     recipe.optimiser.zero_grad(set_to_none=True)
     total.backward()
     nn.utils.clip_grad_norm_(recipe.network.parameters(), recipe.loop.clip)

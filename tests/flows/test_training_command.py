@@ -13,7 +13,7 @@ from flows.cli import main
     [
         ("segment_sax", [], "type --settings infra/training/segment_sax.toml"),
         ("segment_sax", ["--cohort", "c"], "type --settings infra/training/cinema_segment_sax.toml"),
-        ("aif_detect", ["--settings", "RECIPE", "--init", "m", "--real", "r"], "--real, --init cannot be used for aif"),
+        ("aif_detect", ["--settings", "RECIPE", "--init", "m", "--real", "r"], "--init, --real cannot be used for aif"),
         ("segment_sax", ["--settings", "RECIPE", "--labels", "default"], "--labels cannot be used without --cohort"),
         ("regression_ef", ["--settings", "RECIPE"], "the task 'regression_ef' needs --cohort and --table"),
         ("regression_ef", ["--settings", "RECIPE", "--cohort", "c"], "--cohort needs --table"),

@@ -54,15 +54,15 @@ class OneWeight:
 def test_a_step_follows_the_rate_of_its_group_and_the_mean_follows_the_step() -> None:
     recipe = OneWeight(mean_decay=0.9)
     assert loop.take_step(recipe, 1) == {"loss": 2.0, "other": 1.0}
-    assert float(recipe.network.weight) == pytest.approx(1 - 0.2 * 0.5 * 2.0)
+    assert recipe.network.weight.item() == pytest.approx(1 - 0.2 * 0.5 * 2.0)
     decay = 2 / 12  # of step 1, the second
-    assert float(recipe.mean.weight) == pytest.approx(decay * 1 + (1 - decay) * 0.8)
+    assert recipe.mean.weight.item() == pytest.approx(decay * 1 + (1 - decay) * 0.8)
 
 
 def test_the_gradient_is_cut_to_the_norm_of_the_settings() -> None:
     recipe = OneWeight(slope=100.0, clip=3.0)
     loop.take_step(recipe, 0)
-    assert float(recipe.network.weight) == pytest.approx(1 - 0.1 * 0.5 * 3.0, rel=1e-5)
+    assert recipe.network.weight.item() == pytest.approx(1 - 0.1 * 0.5 * 3.0, rel=1e-5)
 
 
 def test_a_row_has_the_losses_since_the_last_one_and_the_last_step_has_a_row(tmp_path: Path) -> None:

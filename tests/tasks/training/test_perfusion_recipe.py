@@ -37,35 +37,38 @@ def test_training_leaves_a_model_that_loads(task: str, classes: int, tmp_path: P
 def test_a_killed_training_that_resumes_leaves_the_same_weights_and_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = replace(TINY, steps=43, checkpoint_every_s=0.0)
+    monkeypatch.setattr(perfusion_recipe, "_LOG_EVERY", 2)
+    settings = replace(TINY, steps=7, checkpoint_every_s=0.0)
     whole = train_perfusion(settings, tmp_path / "whole")
     simulate = perfusion_recipe.simulate_example
 
     def killed(recipe: PerfusionTraining, i: int) -> Example:
-        if i == recipe.pool + 41:  # after the rows of steps 20 and 40
+        if i == recipe.pool + 4:  # in step 5, after the rows of steps 2 and 4
             raise KeyboardInterrupt
         return simulate(recipe, i)
 
-    monkeypatch.setattr(perfusion_recipe, "simulate_example", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(perfusion_recipe, "simulate_example", killed)
         train_perfusion(settings, tmp_path / "resumed")
-    monkeypatch.undo()
     resumed = train_perfusion(settings, tmp_path / "resumed")
     for name in ("model.safetensors", "card.toml", "metrics.csv"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_metrics_have_a_header_and_one_row_a_step_also_after_a_resume_from_an_older_checkpoint(tmp_path: Path) -> None:
-    settings = replace(TINY, steps=43, checkpoint_every_s=0.0)
+def test_metrics_have_a_header_and_one_row_a_step_also_after_a_resume_from_an_older_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perfusion_recipe, "_LOG_EVERY", 2)
+    settings = replace(TINY, steps=5)
     train_perfusion(settings, tmp_path)
     header, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
     assert header == "step,loss"
-    assert [row.split(",")[0] for row in rows] == ["20", "40", "43"]
+    assert [row.split(",")[0] for row in rows] == ["2", "4", "5"]
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    torch.save({**state, "step": 35}, tmp_path / "checkpoint.pt")
+    torch.save({**state, "step": 3}, tmp_path / "checkpoint.pt")
     train_perfusion(settings, tmp_path)
     steps = [row.split(",")[0] for row in (tmp_path / "metrics.csv").read_text().splitlines()]
-    assert steps == ["step", "20", "40", "43"]
+    assert steps == ["step", "2", "4", "5"]
 
 
 def test_a_checkpoint_of_version_0_1_is_continued(tmp_path: Path) -> None:
