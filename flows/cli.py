@@ -13,7 +13,7 @@ import click
 
 from cmr_models.zoo.process_memory import share_one_arena
 from flows.models import models
-from flows.training import pretrain
+from flows.training import pretrain, train
 
 _ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "warning",
@@ -262,51 +262,6 @@ def simulate(output: Path, workers: int, **choice: Any) -> None:
 
 
 @main.command()
-@click.option(
-    "--task",
-    "task_name",
-    required=True,
-    help="segment_sax, segment_lax_4c, aif_detect or perfusion_segment; with --cohort any of CineMA's.",
-)
-@click.option("--settings", "settings_file", type=_FILE, required=True, help="The recipe (infra/training/*.toml).")
-@click.option("--real", type=_FOLDER, help="Real images: a folder with images/*.png and labels/*.png.")
-@click.option("--init", type=_FOLDER, help="A model folder whose weights to begin with.")
-@click.option("--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoints.")
-@click.option("--cohort", type=_FOLDER, help="Train a network of CineMA on the studies of this cohort.")
-@click.option("--table", type=_FILE, help="CSV of what those studies teach: study, split, frames, target.")
-@click.option("--target", default="", help="Column of the class or value to learn.")
-@click.option("--labels", default="", help="Predictions to learn from [default: what is drawn in the studies].")
-def train(
-    task_name: str,
-    settings_file: Path,
-    real: Path | None,
-    init: Path | None,
-    output: Path,
-    cohort: Path | None,
-    table: Path | None,
-    **taught: str,
-) -> None:
-    """Train a network by a recipe; a killed training goes on where it was."""
-    if cohort is not None:
-        from flows.training import run_training
-
-        if table is None:
-            raise click.UsageError("--cohort needs --table")
-        click.echo(f"model: {run_training(task_name, settings_file, cohort, table, output, init, **taught)}")
-        return
-    from tasks.training.perfusion_recipe import TASKS, read_perfusion_recipe, train_perfusion
-    from tasks.training.segmentation_recipe import read_settings as read_recipe
-    from tasks.training.segmentation_recipe import train as train_network
-
-    if task_name in TASKS:
-        click.echo(f"model: {train_perfusion(read_perfusion_recipe(settings_file, task=task_name), output)}")
-        return
-    given = {"real": real, "start_from": init}
-    changes = {name: str(folder) for name, folder in given.items() if folder is not None}
-    click.echo(f"model: {train_network(read_recipe(settings_file, task=task_name, **changes), output)}")
-
-
-@main.command()
 @click.option("--output", type=_FOLDER, default=Path("docs"), show_default=True, help="Folder of the pages.")
 @click.option(
     "--results",
@@ -344,6 +299,7 @@ def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
 
 main.add_command(models)
 main.add_command(pretrain)
+main.add_command(train)
 
 
 def _settings(

@@ -30,7 +30,7 @@ from cmr_models.views.heart_location import HeartCentre
 from cmr_models.views.view_images import ViewImages
 from tasks.inference.segmentation import judgeable
 from tasks.state import store
-from tasks.training.cinema_recipe import Sample
+from tasks.training.cinema_batches import Sample
 from tasks.training.cinema_settings import FinetuningSettings
 from tasks.training.cinema_truth import REFERENCE, Truth, has_truth, truth_file, truth_of
 
@@ -128,7 +128,7 @@ class StudySamples:
         which = [round(phase * len(scan.images)) % len(scan.images) for phase in phases]
         stacks = scan.images[which] if scan.view == "sax" else scan.images[which, :1]
         frames = grid.normalised(grid.apply(stacks, placed))[0]
-        return _fitted(frames[..., start:] if scan.view == "sax" else frames[..., 0], self._size(scan.view))
+        return _fit_size(frames[..., start:] if scan.view == "sax" else frames[..., 0], self._size(scan.view))
 
     def _target_of(
         self, row: Any, truth: Truth | None, frame: int, placed: Mapping[str, Grid], start: int
@@ -144,7 +144,7 @@ class StudySamples:
             assert truth is not None
             labels = truth.values[[frame]] if view == "sax" else truth.values[[frame], :1]
             found = grid.apply_labels(labels, placed[view])[0]
-            return _fitted(found[..., start:] if view == "sax" else found[..., 0], self._size(view)).astype(np.int64)
+            return _fit_size(found[..., start:] if view == "sax" else found[..., 0], self._size(view)).astype(np.int64)
         points = _points(row, len(self.settings.classes)) if truth is None else truth.values[frame]
         return grid.to_network_xy(points, placed[view]).astype(np.float32)
 
@@ -185,7 +185,7 @@ def _scans(study: Path, wanted: tuple[str, ...]) -> dict[str, ViewImages]:
     return {view: judgeable(views, view)[0] for view in wanted if view in views}
 
 
-def _fitted(array: npt.NDArray[Any], size: tuple[int, ...]) -> npt.NDArray[Any]:
+def _fit_size(array: npt.NDArray[Any], size: tuple[int, ...]) -> npt.NDArray[Any]:
     """Padded with zeros at the end of each axis, or its first voxels, to ``size``."""
     lead = array.ndim - len(size)
     part: Any = (..., *(slice(n) for n in size))
