@@ -90,9 +90,9 @@ def _bare_rate(cohort: store.Cohort, study: str) -> float:
     images = view["intensity"].values
     row_mm, col_mm = (float(mm) for mm in view["pixel_mm"].values)
     crops = prepare(images, network.locate(images, (row_mm, col_mm)))
-    network.predict(crops[:64])
+    network.probabilities(crops[:64])
     start = _clock()
-    network.predict(crops)
+    network.probabilities(crops)
     return len(crops) / (_clock() - start)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from cmr_models.zoo.process_memory import share_one_arena
 from flows.models import models
 from flows.training import pretrain, train
+from tasks.execution.process import prepare_process
 
 _ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "warning",
@@ -37,7 +37,7 @@ _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kuber
 @click.version_option(package_name="cmr-cohort")
 def main() -> None:
     """From the raw cardiac MR archive of a biobank to published tables."""
-    share_one_arena()
+    prepare_process()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 

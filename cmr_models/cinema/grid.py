@@ -1,6 +1,6 @@
 """From a view's own grid to the one that CineMA's networks see, and back: 1 x 1 x 10 mm, a box around the heart.
 
-Parameters first (:func:`place`), then applied (:func:`apply`, :func:`normalised`), then inverted (:func:`restore`,
+Parameters first (:func:`place`), then applied (:func:`apply`, :func:`normalise`), then inverted (:func:`restore`,
 :func:`to_study_px`). Network arrays are (x, y, z): x along a row of the image, y down a column, z along the stack.
 
 Reference: Fu et al., Communications Medicine 2026: linear interpolation, voxels aligned at the edges of the image;
@@ -114,7 +114,7 @@ def apply_labels(labels: npt.NDArray[np.integer], grid: Grid) -> npt.NDArray[np.
     return np.ascontiguousarray(labels[:, planes][:, :, rows][:, :, :, cols].transpose(0, 3, 2, 1), np.uint8)
 
 
-def normalised(frames: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+def normalise(frames: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The published intensity rule, each frame on its own.
 
     Args:
@@ -136,8 +136,8 @@ def normalised(frames: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     return np.asarray(stepped * has_contrast[:, None, None, None], np.float32), has_contrast
 
 
-def padded(frames: Array, size: tuple[int, ...]) -> Array:
-    """``(..., x, y, z)`` with zeros at the end of each axis up to ``size``; axes that are larger stay."""
+def pad(frames: Array, size: tuple[int, ...]) -> Array:
+    """``(..., x, y, z)`` with zeros at the end of each axis up to ``size``; larger axes stay as they are."""
     lead = frames.ndim - len(size)
     missing = [(0, max(0, want - have)) for want, have in zip(size, frames.shape[lead:], strict=True)]
     return np.pad(frames, [(0, 0)] * lead + missing) if any(more for _, more in missing) else frames
@@ -148,7 +148,7 @@ def restore(probabilities: Array, grid: Grid, shape: tuple[int, int]) -> npt.NDA
 
     Args:
         probabilities: ``(class, x, y, z)`` on the network's grid, without padding.
-        grid: as placed.
+        grid: of :func:`place`.
         shape: rows and columns of the view.
 
     Returns:

@@ -55,7 +55,7 @@ def locator(view: str) -> Locate | None:
         return None
 
     def locate(images: npt.NDArray[np.generic], pixel_mm: tuple[float, float]) -> tuple[tuple[float, float], float]:
-        placement, score = shared_segmenter("default", _LOCATED_BY[view]).locate_surely(images, pixel_mm)
+        placement, score = shared_segmenter("default", _LOCATED_BY[view]).locate_with_confidence(images, pixel_mm)
         return placement.centre_px, score
 
     return locate

@@ -18,10 +18,11 @@ from cmr_models.cinema.segmentation import CinemaSegmenter, Padding
 from cmr_models.contracts import LABEL_NAMES, prediction
 from cmr_models.reasons import StudyRejected
 from cmr_models.segmentation import Segmenter
+from cmr_models.segmentation.protocol import SegmentationRunner
 from tasks.execution import shards
 from tasks.execution.shards import Unit
 from tasks.execution.stage import done_before, publish, publish_receipt
-from tasks.inference.pipeline import Finished, Job, Stack, Throughput, run_line
+from tasks.inference.pipeline import Finished, Stack, StudyJob, Throughput, run_pipeline
 from tasks.inference.segment_stage import SEGMENT, TASKS, weights_digests
 from tasks.inference.settings import SegmentSettings
 from tasks.inference.study_images import Judged, judgeable, read_views
@@ -31,12 +32,13 @@ from tasks.state.store import model_name
 
 _MAX_HELPERS = 8
 
-AnySegmenter = Segmenter | CinemaSegmenter
+Networks = Mapping[str, SegmentationRunner[Any]]
+"""View -> the network that segments it."""
 
 _log = logging.getLogger("cmr_cohort")
 
 
-def load_networks(settings: SegmentSettings) -> dict[str, AnySegmenter]:
+def load_networks(settings: SegmentSettings) -> dict[str, SegmentationRunner[Any]]:
     """View -> the network that segments it; loaded once a process.
 
     Raises:
@@ -49,17 +51,17 @@ def load_networks(settings: SegmentSettings) -> dict[str, AnySegmenter]:
 
 
 def segment_with(
-    networks: Mapping[str, AnySegmenter],
+    networks: Networks,
     units: Sequence[Unit],
     cohort: store.Cohort,
     settings: SegmentSettings,
 ) -> list[Outcome]:
     """Outcomes of ``units`` by the given network of each view, reading and writing while it computes."""
     paths = {unit["study"]: cohort.prediction(model_name(settings.model), unit["study"]) for unit in units}
-    finished, throughput = run_line(
+    finished, throughput = run_pipeline(
         {unit["study"]: unit for unit in units},
         lambda unit: _read(networks, cohort.study(unit["study"]), paths[unit["study"]], unit),
-        {view: network.answers for view, network in networks.items()},
+        {view: network.predict for view, network in networks.items()},
         lambda job: _write(networks, job, settings.model),
         batch_images=min(network.batch_images(settings.batch_images) for network in networks.values()),
         helpers=_helpers(networks),
@@ -68,7 +70,7 @@ def segment_with(
     return [_outcome(unit, done, paths[unit["study"]], throughput) for unit, done in zip(units, finished, strict=True)]
 
 
-def _helpers(networks: Mapping[str, AnySegmenter]) -> int:
+def _helpers(networks: Networks) -> int:
     """Reader and writer threads: a GPU needs several to keep up with it, a processor is the network's own."""
     on_gpu = any(network.device.type == "cuda" for network in networks.values())
     return max(1, min(_MAX_HELPERS, len(os.sched_getaffinity(0)) // 2)) if on_gpu else 1
@@ -93,11 +95,11 @@ class _Reading:
     views: Mapping[str, _View]
 
 
-def _read(networks: Mapping[str, AnySegmenter], study_path: Path, path: Path, unit: Unit) -> Job:
+def _read(networks: Networks, study_path: Path, path: Path, unit: Unit) -> StudyJob:
     """The crops of one study; no crops, but its outcome, if an earlier run has done it."""
     done = done_before(SEGMENT, unit["study"], path, (unit["key"],))
     if done is not None:
-        return Job(unit["study"], [], done)
+        return StudyJob(unit["study"], [], done)
     stacks, views = [], {}
     for view, (scan, judged) in _scans(study_path, unit["study_key"], tuple(networks)).items():
         crops, placement = networks[view].crops(scan)
@@ -105,7 +107,7 @@ def _read(networks: Mapping[str, AnySegmenter], study_path: Path, path: Path, un
         views[view] = _View(placement, scan.images.shape, judged & placement.judged(scan.images.shape))
     if not any(seen.judged.any() for seen in views.values()):
         raise StudyRejected("image_flat", f"Around the heart, in every image of {', '.join(sorted(views))}.")
-    return Job(unit["study"], stacks, _Reading(unit, path, views))
+    return StudyJob(unit["study"], stacks, _Reading(unit, path, views))
 
 
 def _scans(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[str, Judged]:
@@ -125,7 +127,9 @@ def _scans(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[str,
 
 
 @lru_cache(maxsize=4)
-def _segmenter(model: str, task: str, digest: str, precision: str, padding: Padding = "black") -> AnySegmenter:
+def _segmenter(
+    model: str, task: str, digest: str, precision: str, padding: Padding = "black"
+) -> SegmentationRunner[Any]:
     """Loaded once a process; ``digest`` makes it a new one when the weights have changed."""
     if zoo.card(model, task).preprocessing != "cinema":
         return Segmenter.load(model, task, precision=precision)
@@ -137,7 +141,7 @@ def _segmenter(model: str, task: str, digest: str, precision: str, padding: Padd
 # writer threads
 
 
-def _write(networks: Mapping[str, AnySegmenter], job: Job, model: str) -> Outcome:
+def _write(networks: Networks, job: StudyJob, model: str) -> Outcome:
     if isinstance(job.context, Outcome):
         return job.context
     reading: _Reading = job.context
@@ -157,10 +161,10 @@ def _write(networks: Mapping[str, AnySegmenter], job: Job, model: str) -> Outcom
     return publish(SEGMENT, job.study, reading.path, tree)
 
 
-def _labels(stack: Stack, view: _View, network: AnySegmenter) -> npt.NDArray[np.uint8]:
+def _labels(stack: Stack, view: _View, network: SegmentationRunner[Any]) -> npt.NDArray[np.uint8]:
     if stack.outputs is None or np.isnan(stack.outputs.min()):
         raise StudyRejected("output_not_finite", f"In {stack.view} by {network.card.name}.")
-    labels = network.labels(stack.outputs, view.placement, view.shape)  # type: ignore[arg-type]
+    labels = network.labels(stack.outputs, view.placement, view.shape)
     labels[~view.judged] = 0
     return labels
 

@@ -20,6 +20,7 @@ import xarray as xr
 from numcodecs import Blosc
 
 from cmr_models.contracts import check_published
+from tasks.state.held_setting import HeldSetting
 
 FRAMES_PER_CHUNK: Final = 10
 _LEVEL: Final = 5
@@ -28,7 +29,11 @@ _DATA_TYPES: Final = frozenset(
     ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 )
 
-numcodecs.blosc.use_threads = False  # a worker is one thread; its speed is counted per core
+_blosc_threads = HeldSetting(
+    lambda: numcodecs.blosc.use_threads, lambda use: setattr(numcodecs.blosc, "use_threads", use), False
+)
+"""Blosc uses one thread here: the threads of Blosc order blocks as they finish, and the same tree must give the same
+bytes."""
 
 
 class EncodingError(RuntimeError):
@@ -49,12 +54,13 @@ def encode_tree(tree: xr.DataTree) -> dict[str, bytes]:
     """
     check_published(tree, values=True)
     encoded: dict[str, bytes] = {}
-    for node in tree.subtree:
-        prefix = node.path.strip("/")
-        prefix = f"{prefix}/" if prefix else ""
-        encoded[f"{prefix}zarr.json"] = _json(_group(node.attrs))
-        for name, array in node.to_dataset(inherit=False).variables.items():
-            encoded.update(_encode_array(f"{prefix}{name}/", array))
+    with _blosc_threads.held():
+        for node in tree.subtree:
+            prefix = node.path.strip("/")
+            prefix = f"{prefix}/" if prefix else ""
+            encoded[f"{prefix}zarr.json"] = _json(_group(node.attrs))
+            for name, array in node.to_dataset(inherit=False).variables.items():
+                encoded.update(_encode_array(f"{prefix}{name}/", array))
     return encoded
 
 

@@ -127,7 +127,7 @@ class StudySamples:
         """``(frame, x, y[, z])`` of the network's size."""
         which = [round(phase * len(scan.images)) % len(scan.images) for phase in phases]
         stacks = scan.images[which] if scan.view == "sax" else scan.images[which, :1]
-        frames = grid.normalised(grid.apply(stacks, placed))[0]
+        frames = grid.normalise(grid.apply(stacks, placed))[0]
         return _fit_size(frames[..., start:] if scan.view == "sax" else frames[..., 0], self._size(scan.view))
 
     def _target_of(

@@ -66,7 +66,7 @@ def in_range(
     return np.asarray((values >= known[0]) & (values <= known[-1]))
 
 
-def normalised(series: npt.ArrayLike, proton_density: npt.ArrayLike) -> Floats:
+def divide_by_proton_density(series: npt.ArrayLike, proton_density: npt.ArrayLike) -> Floats:
     """Series over its proton-density image, pixel by pixel.
 
     Args:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom.direct import check_inflated_size, claims_to_be_an_image
 from tasks.sources.dicom.image import BINARY_TAGS, TAGS, Image, check_without_pixels, corrupt
+from tasks.state.held_setting import HeldSetting
 
 _FAULTS: Final = (
     BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError,
@@ -27,19 +28,16 @@ _FAULTS: Final = (
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
 
+_log = logging.getLogger("pydicom")
+_level = HeldSetting(lambda: _log.level, _log.setLevel, logging.CRITICAL)
 
-@contextlib.contextmanager
+
+@contextmanager
 def _silence() -> Iterator[None]:
-    """No warnings and no log of pydicom: its messages quote header values, which may name people."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    """No messages of pydicom, in the log or as warnings: they quote header values, which may name people."""
+    with _level.held(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_with_pydicom(data: bytes) -> list[Image]:

@@ -13,7 +13,7 @@ from published_weights import write_segmenter
 from cmr_models import zoo
 from cmr_models.cinema import grid
 from cmr_models.cinema.network import CinemaNetwork
-from cmr_models.cinema.segmentation import CinemaSegmenter, _joined
+from cmr_models.cinema.segmentation import CinemaSegmenter, average_windows
 from cmr_models.contracts import cine_view
 from cmr_models.nets import build
 from cmr_models.reasons import StudyRejected
@@ -51,7 +51,7 @@ def plane_view(position: list[float], row_dir: list[float], col_dir: list[float]
 
 def _segmented(segmenter: CinemaSegmenter, scan: ViewImages) -> np.ndarray:
     crops, placed = segmenter.crops(scan)
-    return segmenter.labels(segmenter.answers(crops), placed, scan.images.shape)
+    return segmenter.labels(segmenter.predict(crops), placed, scan.images.shape)
 
 
 def test_on_the_networks_own_grid_labels_are_the_argmax_of_the_published_way(sax_model: Path) -> None:
@@ -61,7 +61,7 @@ def test_on_the_networks_own_grid_labels_are_the_argmax_of_the_published_way(sax
     network, _ = zoo.load(sax_model)
     for frame in range(2):
         volume = images[frame].transpose(2, 1, 0)[None].astype(np.float32)  # x, y, z
-        scaled, _ = grid.normalised(volume)
+        scaled, _ = grid.normalise(volume)
         with torch.inference_mode():
             logits = network({"sax": torch.from_numpy(scaled)[None]})["sax"]
         expected = logits[0].argmax(0).numpy().transpose(2, 1, 0)
@@ -74,14 +74,14 @@ def test_any_number_of_slices_gets_labels_of_the_same_shape(sax_model: Path, n_s
     segmenter = CinemaSegmenter.load(sax_model, precision="fp32", device="cpu")
     crops, placed = segmenter.crops(scan)
     assert crops.shape[1:] == (1, 32, 32, min(round(0.9 * n_slices), 4))  # 9 mm apart, for slices of 10 mm
-    labels = segmenter.labels(segmenter.answers(crops), placed, scan.images.shape)
+    labels = segmenter.labels(segmenter.predict(crops), placed, scan.images.shape)
     assert (labels.shape, labels.dtype) == (scan.images.shape, np.uint8)
     assert labels.any()
 
 
 def test_windows_are_averaged_where_they_overlap() -> None:
     windows = np.ones((2, 1, 1, 1, 4)) * np.array([1.0, 3.0])[:, None, None, None, None]
-    assert _joined(windows, (0, 2), 6)[0, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
+    assert average_windows(windows, (0, 2), 6)[0, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
 
 
 def test_a_four_chamber_image_is_answered_slice_by_slice(lax_model: Path) -> None:
@@ -91,8 +91,8 @@ def test_a_four_chamber_image_is_answered_slice_by_slice(lax_model: Path) -> Non
     alone = ViewImages("lax_4c", scan.images[1:2, 1:], (1.0, 1.0))
     segmenter = CinemaSegmenter.load(lax_model, precision="fp32")
     _, placed = segmenter.crops(scan)
-    frames, _ = grid.normalised(grid.apply(alone.images, placed.grid))
-    answer = segmenter.answers(grid.padded(frames[..., 0], (32, 32))[:, None])
+    frames, _ = grid.normalise(grid.apply(alone.images, placed.grid))
+    answer = segmenter.predict(grid.pad(frames[..., 0], (32, 32))[:, None])
     assert np.array_equal(segmenter.labels(answer, placed, (1, 1, 30, 40))[0, 0], labels[1, 1])
 
 
@@ -162,9 +162,9 @@ def test_masked_padding_leaves_out_what_only_fills_up_a_short_stack(sax_model: P
     crops = np.random.default_rng(0).random((2, 1, 32, 32, 4), np.float32)
     crops[0, ..., 2:] = 0  # a stack of two slices
     segmenter = CinemaSegmenter.load(sax_model, precision="fp32")
-    black = segmenter.answers(crops)
+    black = segmenter.predict(crops)
     segmenter.pad("masked")
-    masked = segmenter.answers(crops)
+    masked = segmenter.predict(crops)
     with torch.inference_mode():
         asked = segmenter.network({"sax": torch.from_numpy(crops)}, n_slices=torch.tensor([2, 4]))["sax"]
     np.testing.assert_array_equal(masked, asked.softmax(1).half().numpy())

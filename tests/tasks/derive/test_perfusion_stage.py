@@ -13,7 +13,7 @@ from dicom_factory import written as write_files
 
 from benchmarks.perfusion_stage import write_patient
 from cmr_models.perfusion.phenotypes import PHENOTYPES, QUANTITIES
-from cmr_models.perfusion.wall import counted
+from cmr_models.perfusion.wall import reliable_pixels
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES
 from cmr_models.simulate.planted import CohortSettings as Planted
@@ -98,7 +98,7 @@ def test_the_file_holds_maps_on_the_grid_of_the_series(cohort: Cohort, study: st
     for state in ("rest", "stress"):
         maps = tree[f"perfusion_{state}"]
         assert maps["mbf_ml_min_g"].shape == (1, 96, 96)
-        used = counted(maps["label"].values, maps["segment"].values)  # pixels at a border may not enhance
+        used = reliable_pixels(maps["label"].values, maps["segment"].values)  # pixels at a border may not enhance
         assert np.isfinite(maps["mbf_ml_min_g"].values[used]).mean() > 0.95
     assert tree.attrs["key"] == ledger.entries("perfusion")[study].key
 
