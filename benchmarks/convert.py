@@ -51,13 +51,13 @@ def main() -> None:
 
 def _studies(scratch: Path, n_frames: int) -> dict[str, Path]:
     """One folder of zips a study."""
-    studies = {"simulated_ukb": _simulated(scratch / "simulated_ukb", n_frames)}
+    studies = {"simulated_ukb": _simulate_study(scratch / "simulated_ukb", n_frames)}
     if _REAL.is_dir():
-        studies["dicom_study"] = _zipped(_REAL / "patient1", scratch / "dicom_study")
+        studies["dicom_study"] = _zip_folder(_REAL / "patient1", scratch / "dicom_study")
     return studies
 
 
-def _simulated(folder: Path, n_frames: int) -> Path:
+def _simulate_study(folder: Path, n_frames: int) -> Path:
     from cmr_models.simulate import Heart, ImagingSettings, sample_traits
     from cmr_models.simulate.archive import Packaging, simulate_study, ukb_archives
 
@@ -71,7 +71,7 @@ def _simulated(folder: Path, n_frames: int) -> Path:
     return folder
 
 
-def _zipped(source: Path, folder: Path) -> Path:
+def _zip_folder(source: Path, folder: Path) -> Path:
     folder.mkdir()
     with zipfile.ZipFile(folder / "study.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(source.rglob("*")):
@@ -122,13 +122,13 @@ def _measure_here(folder: Path, repeats: int) -> dict[str, Any]:
             raise RuntimeError(f"{outcome.reason}: {outcome.detail}")
 
     convert()
-    times = [_timed(convert) for _ in range(repeats)]
+    times = [_time(convert) for _ in range(repeats)]
     memory_mb = _peak_mb()
     published = Cohort(scratch / "cohort").study(unit["study"])
     study = load_tree(published)
     zips = sorted(folder.glob("*.zip"))
-    floor = [_timed(lambda: _floor(zips, study)) for _ in range(repeats)]
-    peer = [_timed(lambda: _peer(zips, scratch)) for _ in range(repeats)]
+    floor = [_time(lambda: _floor(zips, study)) for _ in range(repeats)]
+    peer = [_time(lambda: _peer(zips, scratch)) for _ in range(repeats)]
     measured = {
         "cpu_s": {"convert": _cpu(times), "floor": _cpu(floor), "peer": _cpu(peer)},
         "wall_s": {"convert": _wall(times), "floor": _wall(floor), "peer": _wall(peer)},
@@ -147,7 +147,7 @@ def _peak_mb() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def _timed(work: Callable[[], None]) -> tuple[float, float]:
+def _time(work: Callable[[], None]) -> tuple[float, float]:
     """Processor seconds of this process and its children, and wall seconds."""
     before, start = os.times(), time.perf_counter()
     work()

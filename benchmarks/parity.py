@@ -31,14 +31,14 @@ def read_cases(folder: Path = FOLDER) -> tuple[int, dict[str, dict[str, Any]]]:
     return int(manifest["seed"]), dict(manifest["cases"])
 
 
-def draw(seed: int, key: str) -> np.random.Generator:
+def make_generator(seed: int, key: str) -> np.random.Generator:
     """The generator of one weight, input or mask."""
     return np.random.default_rng([seed, zlib.crc32(key.encode())])
 
 
 def weight(seed: int, key: str, shape: tuple[int, ...]) -> torch.Tensor:
     """The value of one floating-point entry of the state dict."""
-    noise = draw(seed, key).standard_normal(shape)
+    noise = make_generator(seed, key).standard_normal(shape)
     if key.endswith("running_var"):
         value = 1 + 0.1 * np.abs(noise)
     elif key.endswith("running_mean"):
@@ -66,14 +66,14 @@ def make_network(seed: int, case: dict[str, Any]) -> torch.nn.Module:
 def make_inputs(seed: int, name: str, case: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The images of a case."""
     return {
-        view: torch.from_numpy(draw(seed, f"{name}/{view}").random(shape).astype(np.float32))
+        view: torch.from_numpy(make_generator(seed, f"{name}/{view}").random(shape).astype(np.float32))
         for view, shape in case["inputs"].items()
     }
 
 
 def make_mask(seed: int, view: str, n_samples: int, n_tokens: int) -> torch.Tensor:
     """The mask of a view: a quarter of the tokens visible (False)."""
-    rng = draw(seed, f"mask/{view}")
+    rng = make_generator(seed, f"mask/{view}")
     mask = np.ones((n_samples, n_tokens), bool)
     for row in mask:
         row[rng.permutation(n_tokens)[: int(n_tokens * 0.25)]] = False

@@ -45,7 +45,7 @@ def main() -> None:
 def compare(folder: Path) -> list[dict[str, Any]]:
     """Phenotypes of the real studies beside their references, printed and returned."""
     settings = CohortSettings(directory=folder, sources=(DATA / "dicom_study/patient1", DATA / "sunnybrook_dicom"))
-    bring_through(settings)
+    run_stages(settings)
     studies = pd.read_parquet(settings.cohort.tables / "studies.parquet")
     print(studies[["participant", "view", "frames", "slices", "row_mm", "slice_mm", "flags"]].to_string(index=False))
     phenotypes = pd.read_parquet(settings.cohort.tables / "phenotypes.parquet").set_index("participant")
@@ -63,7 +63,7 @@ def compare(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def bring_through(settings: CohortSettings) -> None:
+def run_stages(settings: CohortSettings) -> None:
     """Convert, segment and derive without Prefect: the same units, work and tables as the flows have."""
     with open_ledger(settings.cohort.ledger) as ledger:
         for stage in (planning.converted, planning.segmented, planning.derived):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.real_scans import bring_through
+from benchmarks.real_scans import run_stages
 from flows.settings import CohortSettings
 from tasks.simulation import SimulationSettings, write_cohort
 
@@ -42,7 +42,7 @@ def compare(folder: Path, settings: SimulationSettings) -> dict[str, Any]:
     """Mean error, mean absolute error and largest error of each phenotype, over everybody who was measured."""
     for _ in write_cohort(folder, settings, workers=2):
         pass
-    bring_through(CohortSettings(directory=folder / "cohort", sources=(folder / "archive",)))
+    run_stages(CohortSettings(directory=folder / "cohort", sources=(folder / "archive",)))
     found = pd.read_parquet(folder / "cohort/tables/phenotypes.parquet").set_index("participant")
     truth = pd.read_parquet(folder / "truth.parquet").set_index("participant").loc[found.index]
     truth["lvesv_ml"] = truth["lvedv_ml"] * (1 - truth["lvef_pct"] / 100)

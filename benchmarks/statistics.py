@@ -74,10 +74,10 @@ def _cox(repeats: int, *, daily: bool) -> dict[str, float]:
 
     table = cohort(_COX_PEOPLE, _COX_TERMS, daily=daily)
     terms = [f"x{j}" for j in range(_COX_TERMS)]
-    ours, fit = _timed(lambda: fit_cox(table, exit="exit", event="event", covariates=terms), repeats)
-    theirs, other = _timed(lambda: CoxPHFitter().fit(table, "exit", "event"), 1)
+    ours, fit = _time(lambda: fit_cox(table, exit="exit", event="event", covariates=terms), repeats)
+    theirs, other = _time(lambda: CoxPHFitter().fit(table, "exit", "event"), 1)
     apart = float(np.abs(fit.estimates["coef"].to_numpy() - other.params_.to_numpy()).max())
-    return _against(ours, theirs, largest_difference=apart)
+    return _compare_with_peer(ours, theirs, largest_difference=apart)
 
 
 def cox_robust(repeats: int) -> dict[str, float]:
@@ -86,10 +86,10 @@ def cox_robust(repeats: int) -> dict[str, float]:
 
     table = cohort(_ROBUST_PEOPLE, 5, daily=False)
     terms = [f"x{j}" for j in range(5)]
-    ours, fit = _timed(lambda: fit_cox(table, exit="exit", event="event", covariates=terms), repeats)
-    theirs, other = _timed(lambda: CoxPHFitter().fit(table, "exit", "event", robust=True), 1)
+    ours, fit = _time(lambda: fit_cox(table, exit="exit", event="event", covariates=terms), repeats)
+    theirs, other = _time(lambda: CoxPHFitter().fit(table, "exit", "event", robust=True), 1)
     apart = np.abs(fit.estimates["robust_se"].to_numpy() / other.standard_errors_.to_numpy() - 1).max()
-    return _against(ours, theirs, largest_relative_difference=float(apart))
+    return _compare_with_peer(ours, theirs, largest_relative_difference=float(apart))
 
 
 def harrell(repeats: int) -> dict[str, float]:
@@ -98,9 +98,9 @@ def harrell(repeats: int) -> dict[str, float]:
 
     rng = np.random.default_rng(21)
     time_, event, risk = rng.exponential(size=100_000), rng.random(100_000) < 0.5, rng.normal(size=100_000)
-    ours, found = _timed(lambda: concordance(time_, event, risk), repeats)
-    theirs, other = _timed(lambda: concordance_index(time_, -risk, event), 1)
-    return _against(ours, theirs, largest_difference=abs(found.value - other))
+    ours, found = _time(lambda: concordance(time_, event, risk), repeats)
+    theirs, other = _time(lambda: concordance_index(time_, -risk, event), 1)
+    return _compare_with_peer(ours, theirs, largest_difference=abs(found.value - other))
 
 
 def uno(repeats: int) -> dict[str, float]:
@@ -112,9 +112,9 @@ def uno(repeats: int) -> dict[str, float]:
     risk = table["x0"].to_numpy()
     outcome = Surv.from_arrays(table["event"].astype(bool), table["exit"])
     tau = 8 * 365.25
-    ours, found = _timed(lambda: concordance(table["exit"], table["event"], risk, method="uno", tau=tau), repeats)
-    theirs, other = _timed(lambda: concordance_index_ipcw(outcome, outcome, risk, tau=tau), 1)
-    return _against(ours, theirs, largest_difference=abs(found.value - other[0]))
+    ours, found = _time(lambda: concordance(table["exit"], table["event"], risk, method="uno", tau=tau), repeats)
+    theirs, other = _time(lambda: concordance_index_ipcw(outcome, outcome, risk, tau=tau), 1)
+    return _compare_with_peer(ours, theirs, largest_difference=abs(found.value - other[0]))
 
 
 def scan_logistic(repeats: int) -> dict[str, float]:
@@ -125,15 +125,15 @@ def scan_logistic(repeats: int) -> dict[str, float]:
     z = rng.normal(size=(_SCAN_PEOPLE, _SCAN_COVARIATES))
     x = rng.normal(size=(_SCAN_PEOPLE, _SCAN_EXPOSURES)) + 0.3 * z[:, [0]]
     y = np.concatenate([_cases(z, x, rng) for _ in range(_SCAN_OUTCOMES // _DRAWN_AT_ONCE)], axis=1)
-    ours, found = _timed(lambda: scan(x, y, z, family="logistic"), 1)
+    ours, found = _time(lambda: scan(x, y, z, family="logistic"), 1)
     design = np.column_stack([np.ones(_SCAN_PEOPLE), z])
-    theirs, fits = _timed(
+    theirs, fits = _time(
         lambda: [sm.Logit(y[:, j], np.column_stack([design, x[:, j]])).fit(disp=0) for j in range(_PEER_FITS)], 1
     )
     rows = found.set_index(["outcome", "exposure"])["z"]
     wald = [abs(rows[f"y{j + 1}", f"x{j + 1}"] - fit.tvalues[-1]) for j, fit in enumerate(fits)]
     pairs = _SCAN_EXPOSURES * _SCAN_OUTCOMES
-    return _against(ours, theirs * pairs / _PEER_FITS, largest_difference_from_wald_z=max(wald))
+    return _compare_with_peer(ours, theirs * pairs / _PEER_FITS, largest_difference_from_wald_z=max(wald))
 
 
 def _cases(z: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -155,12 +155,12 @@ def scan_cox(repeats: int) -> dict[str, float]:
         f"y{j}": pd.DataFrame({"exit": np.minimum(failing[:, j], censored), "event": failing[:, j] <= censored})
         for j in range(_TIMES_HERE)
     }
-    ours, found = _timed(lambda: scan(x, outcomes, z, family="cox"), 1)
+    ours, found = _time(lambda: scan(x, outcomes, z, family="cox"), 1)
     table = pd.concat([z, x[["x0"]], outcomes["y0"]], axis=1)
-    theirs, fit = _timed(lambda: fit_cox(table, exit="exit", event="event", covariates=[*z, "x0"]), 1)
+    theirs, fit = _time(lambda: fit_cox(table, exit="exit", event="event", covariates=[*z, "x0"]), 1)
     apart = abs(found["z"].iloc[0] - fit.estimates["z"].iloc[-1])
     pairs = _SCAN_EXPOSURES * _SCAN_OUTCOMES
-    return _against(ours * _SCAN_OUTCOMES / _TIMES_HERE, theirs * pairs, difference_from_wald_z=apart)
+    return _compare_with_peer(ours * _SCAN_OUTCOMES / _TIMES_HERE, theirs * pairs, difference_from_wald_z=apart)
 
 
 def forest(repeats: int) -> dict[str, float]:
@@ -174,15 +174,15 @@ def forest(repeats: int) -> dict[str, float]:
     table = cohort(_SCAN_PEOPLE, 20, daily=True)
     x, n = table[[f"x{j}" for j in range(20)]].to_numpy(), _FOREST_PEER
     times = Times(np.full(len(x), -np.inf), table["exit"].to_numpy(), table["event"].to_numpy() == 1)
-    ours, _ = _timed(lambda: LEARNERS["forest"](x, times, np.random.default_rng(0)), 1)
+    ours, _ = _time(lambda: LEARNERS["forest"](x, times, np.random.default_rng(0)), 1)
     months = np.ceil(times.exit[:n] / 30.4)
     outcome = Surv.from_arrays(times.event[:n], months)
     peer = RandomSurvivalForest(n_estimators=10, min_samples_leaf=100, low_memory=True, random_state=0)
-    theirs, _ = _timed(lambda: peer.fit(x[:n], outcome), 1)
-    return _against(ours, theirs * 10, peer_people=n, peer_trees_scaled_to=100)
+    theirs, _ = _time(lambda: peer.fit(x[:n], outcome), 1)
+    return _compare_with_peer(ours, theirs * 10, peer_people=n, peer_trees_scaled_to=100)
 
 
-def _timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+def _time(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     """Processor seconds of the fastest run, and what it returned."""
     seconds: list[float] = []
     for _ in range(repeats):
@@ -194,7 +194,7 @@ def _timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     return min(seconds), found
 
 
-def _against(ours_s: float, theirs_s: float, **more: float) -> dict[str, float]:
+def _compare_with_peer(ours_s: float, theirs_s: float, **more: float) -> dict[str, float]:
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"ours_s": ours_s, "peer_s": theirs_s, "times_faster": theirs_s / ours_s, "peak_mb": peak_mb, **more}
 

@@ -28,7 +28,7 @@ from cmr_models.fairness.audit import audit
 from cmr_models.fairness.metrics import bias, concordance_index, hazard_ratio
 from cmr_models.fairness.standardisation import decompose_gap
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort
-from cmr_models.simulate.measured import measured_phenotypes
+from cmr_models.simulate.measured import measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings, GroupGap
 from cmr_models.survival import fit_cox, fit_fine_gray
 
@@ -108,7 +108,7 @@ def fine_gray(replicates: int, rng: np.random.Generator) -> Rows:
     """
     inside, rejected = [], []
     for _ in range(5 * replicates):
-        table = _competing(1000, 0.5, rng)
+        table = _draw_competing(1000, 0.5, rng)
         terms = fit_fine_gray(table, exit="exit", event="cause", cause=1, covariates=["x", "z"]).estimates
         terms = terms.set_index("term")
         inside.append(abs(terms.loc["x", "coef"] - 0.5) <= _Z95 * terms.loc["x", "se"])
@@ -123,7 +123,7 @@ def false_discoveries(replicates: int, rng: np.random.Generator) -> Rows:
     """Benjamini-Hochberg over a scan: 40 correlated exposures, 10 of them with an effect, 5 binary outcomes."""
     proportions, found = [], []
     for _ in range(replicates):
-        x = np.column_stack([_correlated(2000, 10, rng), _correlated(2000, 30, rng)])
+        x = np.column_stack([_draw_correlated(2000, 10, rng), _draw_correlated(2000, 30, rng)])
         covariates = pd.DataFrame({"age": rng.standard_normal(2000)})
         score = 0.12 * x[:, :10].sum(axis=1) / 2 + 0.3 * covariates["age"].to_numpy()
         y = (rng.random((2000, 5)) < 1 / (1 + np.exp(2 - score[:, None]))).astype(float)
@@ -160,7 +160,7 @@ def fairness_gaps(replicates: int, rng: np.random.Generator) -> Rows:
     for name, by, planted, group in cases:
         present = [_gap(name, by, planted, rng) for _ in range(replicates)]
         absent = [_gap(name, by, None, rng) for _ in range(replicates)]
-        power = float(np.mean([_stated_power(values, errors) for values, errors in [_averaged(present)]]))
+        power = float(np.mean([_stated_power(values, errors) for values, errors in [_average(present)]]))
         caught = [run["p"] <= _LEVEL and group in run["groups"] for run in present]
         rows.append(_power_row(f"{name} by {by}: planted gap found and its group named", caught, power))
         level = [run["p"] <= _LEVEL for run in absent]
@@ -177,9 +177,9 @@ def imputation(replicates: int, rng: np.random.Generator) -> Rows:
     for amount, intercept in (("many gaps", -1.0), ("few gaps", -3.0)):
         found: dict[str, list[tuple[float, float]]] = {"complete cases": [], "multiple imputation": []}
         for _ in range(replicates):
-            table = _with_gaps(800, rng, intercept)
+            table = _draw_with_gaps(800, rng, intercept)
             found["complete cases"].append(_cox(table.dropna(), "x"))
-            found["multiple imputation"].append(_imputed(table, rng))
+            found["multiple imputation"].append(_fit_imputed(table, rng))
         for name, fits in found.items():
             coef, se = np.array(fits).T
             inside = list(np.abs(coef - 0.5) <= _Z95 * se)
@@ -247,7 +247,7 @@ def _fit(model: str, table: pd.DataFrame, exposure: str, sd: float) -> tuple[flo
     return float(terms["coef"].iloc[-1]) * sd, float(terms["se"].iloc[-1]) * sd
 
 
-def _competing(n: int, coef: float, rng: np.random.Generator) -> pd.DataFrame:
+def _draw_competing(n: int, coef: float, rng: np.random.Generator) -> pd.DataFrame:
     """Two causes; the first has a proportional subdistribution hazard (Fine & Gray 1999, section 5)."""
     x, z = rng.standard_normal(n), rng.standard_normal(n)
     ever = 1 - 0.6 ** np.exp(coef * x)
@@ -262,7 +262,7 @@ def _competing(n: int, coef: float, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame({"exit": np.minimum(failing, censored), "cause": cause, "x": x, "z": z})
 
 
-def _correlated(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_correlated(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
     shared = rng.standard_normal((n, 1))
     return np.asarray(np.sqrt(0.3) * shared + np.sqrt(0.7) * rng.standard_normal((n, k)))
 
@@ -285,7 +285,7 @@ def _metric(
     name: str, cohort: SimulatedCohort, settings: CohortSettings, rng: np.random.Generator
 ) -> tuple[Callable[[pd.DataFrame], Any], bool, pd.DataFrame]:
     if name == "ef_bias":
-        measured = measured_phenotypes(cohort.truth, rng, settings)
+        measured = measure_phenotypes(cohort.truth, rng, settings)
         return bias("measured", "lvef_pct"), False, cohort.truth.assign(measured=measured["lvef_pct"])
     data = dict(_by_condition(cohort))["heart_failure"].assign(risk=lambda t: -t["lvef_pct"])
     data = data[data["prevalent"] == 0]
@@ -294,7 +294,7 @@ def _metric(
     return hazard_ratio("risk", "exit_years", "event", entry="entry_years", covariates=["systolic_mmhg"]), True, data
 
 
-def _averaged(runs: Rows) -> tuple[np.ndarray, np.ndarray]:
+def _average(runs: Rows) -> tuple[np.ndarray, np.ndarray]:
     """Mean estimate and root mean squared error of each group over the runs."""
     names = sorted({name for run in runs for name in run["cells"]})
     cells = [np.array([run["cells"][name] for run in runs if name in run["cells"]]) for name in names]
@@ -323,7 +323,7 @@ def _equivalence(replicates: int, rng: np.random.Generator) -> Rows:
     return [none, at]
 
 
-def _with_gaps(n: int, rng: np.random.Generator, intercept: float = -1.0) -> pd.DataFrame:
+def _draw_with_gaps(n: int, rng: np.random.Generator, intercept: float = -1.0) -> pd.DataFrame:
     z = rng.standard_normal(n)
     x = 0.5 * z + rng.standard_normal(n)
     failing = rng.exponential(1 / (0.1 * np.exp(0.5 * x + 0.3 * z)))
@@ -340,7 +340,7 @@ def _cox(table: pd.DataFrame, term: str) -> tuple[float, float]:
     return float(terms.loc[term, "coef"]), float(terms.loc[term, "se"])
 
 
-def _imputed(table: pd.DataFrame, rng: np.random.Generator) -> tuple[float, float]:
+def _fit_imputed(table: pd.DataFrame, rng: np.random.Generator) -> tuple[float, float]:
     table = table.assign(hazard=nelson_aalen(table["exit"], table["event"]))
     columns, products = ["x", "z", "event", "hazard"], [("z", "hazard")]
     fits = [_cox(one, "x") for one in impute(table, columns, rng, n_imputations=10, products=products)]

@@ -84,7 +84,7 @@ def write_person(person: Mapping[str, Any], archive: Path, settings: SimulationS
         return
     rng = np.random.default_rng([settings.seed, int(eid)])
     true: dict[str, Any] = {name: float(person[name]) for name in _TRUE}
-    traits = replace(_typical(person, rng), **true)
+    traits = replace(_draw_traits(person, rng), **true)
     imaging = ImagingSettings(n_frames=settings.frames)
     study = simulate_study(Heart(traits, rng), imaging, rng)
     archives = ukb_archives(study, eid=eid, instance=_VISIT, rng=rng, packaging=Packaging(scout=True))
@@ -94,7 +94,7 @@ def write_person(person: Mapping[str, Any], archive: Path, settings: SimulationS
         publish_bytes(archives[name], archive / name)
 
 
-def _typical(person: Mapping[str, Any], rng: np.random.Generator) -> HeartTraits:
+def _draw_traits(person: Mapping[str, Any], rng: np.random.Generator) -> HeartTraits:
     """What the truth does not tell of a person's heart: its shape and its surroundings."""
     return sample_traits(
         rng,

@@ -51,7 +51,7 @@ def lax(turn_deg: float, number: int, offset_mm: float = 0.0, **settings: Any) -
 def files(series: Iterable[Series], **study: Any) -> list[tuple[str, bytes]]:
     """Name and content of every image of a study."""
     return [
-        (f"{one.number}_{frame}_{k}.dcm", encoded(dataset(one, frame, **study)))
+        (f"{one.number}_{frame}_{k}.dcm", encode(dataset(one, frame, **study)))
         for k, one in enumerate(series)
         for frame in range(one.frames)
         if frame not in one.dropped
@@ -104,14 +104,14 @@ def directions(normal: np.ndarray, turn_deg: float = 0.0) -> tuple[np.ndarray, n
     return row * np.cos(turn) + col * np.sin(turn), col * np.cos(turn) - row * np.sin(turn)
 
 
-def encoded(ds: Dataset) -> bytes:
+def encode(ds: Dataset) -> bytes:
     """A dataset as a file's bytes."""
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def written(folder: Path, content: Iterable[tuple[str, bytes]]) -> Path:
+def write_files(folder: Path, content: Iterable[tuple[str, bytes]]) -> Path:
     """Files put into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in content:
@@ -119,7 +119,7 @@ def written(folder: Path, content: Iterable[tuple[str, bytes]]) -> Path:
     return folder
 
 
-def zipped(path: Path, content: Iterable[tuple[str, bytes]]) -> Path:
+def write_zip(path: Path, content: Iterable[tuple[str, bytes]]) -> Path:
     """Files put into a zip."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -128,6 +128,6 @@ def zipped(path: Path, content: Iterable[tuple[str, bytes]]) -> Path:
     return path
 
 
-def with_header(series: list[Series], **header: Any) -> list[Series]:
+def set_header(series: list[Series], **header: Any) -> list[Series]:
     """The same series with other header values."""
     return [replace(one, header={**one.header, **header}) for one in series]

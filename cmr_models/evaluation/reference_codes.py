@@ -30,7 +30,7 @@ CODES: Mapping[str, Mapping[int, int]] = {
 """Data set -> its code -> ours. Background is 0 in all."""
 
 
-def translated(values: npt.NDArray[Any], data_set: str) -> npt.NDArray[np.uint8]:
+def translate_codes(values: npt.NDArray[Any], data_set: str) -> npt.NDArray[np.uint8]:
     """Codes of a data set as codes of :mod:`cmr_models.contracts`.
 
     Raises:

@@ -86,7 +86,7 @@ class Summariser:
             shares = part[[f"p_{name}" for name in names]].to_numpy(float)
             true = np.array([names.index(t) if t in names else -1 for t in part["true"]])
             known = np.isfinite(shares).all(axis=1) & (true >= 0)
-            counts = _missing(part, known)
+            counts = _count_missing(part, known)
             for measure, of, of_people in _class_measures(shares[known], true[known], names):
                 estimate = resampled(of_people, int(known.sum()), self._rng(), self._n_resamples)
                 about = {"measure": measure, "of": of, "view": "", "phase": "all", "unit": ""}
@@ -107,7 +107,7 @@ class Summariser:
                 pair = people[["first", "second"]].to_numpy(float)
                 known = np.isfinite(pair).all(axis=1)
                 estimate = self._bootstrapped(coefficient_of_variation_pct, pair[known, 0], pair[known, 1])
-                found.append(_row(about, group_by, group, estimate, _missing(people, known)))
+                found.append(_row(about, group_by, group, estimate, _count_missing(people, known)))
         return _table(found)
 
     def _groups(self, rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -121,12 +121,12 @@ class Summariser:
         values = rows["value"].to_numpy(float)
         known = np.isfinite(values)
         estimate = self._bootstrapped(mean_error, values[known], np.zeros(int(known.sum())))
-        return _row(about, group_by, group, estimate, _missing(rows, known), sd=_sd(values[known]))
+        return _row(about, group_by, group, estimate, _count_missing(rows, known), sd=_sd(values[known]))
 
     def _agreement(self, about: dict[str, Any], group_by: str, group: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
         ours, theirs = (rows[name].to_numpy(float) for name in ("predicted", "reference"))
         known = np.isfinite(ours) & np.isfinite(theirs)
-        ours, theirs, counts = ours[known], theirs[known], _missing(rows, known)
+        ours, theirs, counts = ours[known], theirs[known], _count_missing(rows, known)
         measures = dict(_AGREEMENT)
         if str(about["of"]).endswith("ef_pct"):
             measures |= {"class_accuracy": _ef_accuracy, "class_mcc": _ef_matthews}
@@ -162,7 +162,7 @@ def _class_measures(
     yield "auc_macro", "all", lambda people: by_class.macro_area(shares[people], true[people])
     for k, name in enumerate(names):
         for measure, function in _ONE_AGAINST_REST.items():
-            yield measure, name, partial(_of_people, function, shares[:, k], true == k)
+            yield measure, name, partial(_measure_people, function, shares[:, k], true == k)
 
 
 _OneAgainstRest = Callable[[Floats, npt.NDArray[np.bool_]], float]
@@ -173,7 +173,7 @@ _ONE_AGAINST_REST: Final[dict[str, _OneAgainstRest]] = {
 }
 
 
-def _of_people(
+def _measure_people(
     function: _OneAgainstRest, score: Floats, case: npt.NDArray[np.bool_], people: npt.NDArray[np.int64]
 ) -> float:
     return function(score[people], case[people])
@@ -193,7 +193,7 @@ def _ef_matthews(ours: Floats, theirs: Floats) -> float:
     return by_class.matthews(_ef_table(ours, theirs))
 
 
-def _missing(rows: pd.DataFrame, known: npt.NDArray[np.bool_]) -> dict[str, int]:
+def _count_missing(rows: pd.DataFrame, known: npt.NDArray[np.bool_]) -> dict[str, int]:
     reasons = rows["reason"][~known].replace("", "unexplained")
     return {str(reason): int(n) for reason, n in sorted(reasons.value_counts().items())}
 

@@ -201,7 +201,7 @@ class Heart:
         length = (self.apex_z_mm - base_z) / (1 + _CAP)
         endo = self._endo(volumes["lv"], length)
         epi = np.sqrt(endo**2 + self._wall_area * (traits.lv_length_mm / length))
-        inner = _extended(epi)
+        inner = _extend_radius(epi)
         tricuspid = 2.0 + traits.tapse_mm * moved
         excess = self._rv_excess(inner, volumes["rv"], length, (tricuspid - base_z) / length)
         rv = inner + excess
@@ -285,7 +285,7 @@ def _lv_profile(u: FloatArray) -> FloatArray:
     return np.where((u < 0) | (u > 1), 0.0, np.where(u < _WIDEST, above, below))
 
 
-def _extended(epi: FloatArray) -> FloatArray:
+def _extend_radius(epi: FloatArray) -> FloatArray:
     """The LV outer radius, continued above the mitral plane (aortic root) and rounded off beyond the apex."""
     first = int(np.searchsorted(HEIGHTS, 0.0))
     narrowing = np.interp(HEIGHTS[:first], [-0.3, 0.0], [0.62, 0.96])

@@ -18,14 +18,14 @@ from cmr_models.simulate.dicom import (
     Session,
     encode_series,
     flow_series,
-    joined,
+    join_series,
     mapping_series,
     new_uid,
     result_series,
     scout_series,
     series_of_view,
 )
-from cmr_models.simulate.imaging import simulate_view, states_of
+from cmr_models.simulate.imaging import heart_states, simulate_view
 from cmr_models.simulate.settings import ImagingSettings
 
 SAX_FIELD, LAX_FIELD = 20209, 20208
@@ -81,7 +81,7 @@ def simulate_study(
     Returns:
         :func:`cmr_models.contracts.cine_study`, each view as :func:`simulate_view` makes it.
     """
-    states = states_of(heart, settings.n_frames)
+    states = heart_states(heart, settings.n_frames)
     return contracts.cine_study({view: simulate_view(heart, view, settings, rng, states) for view in views})
 
 
@@ -111,7 +111,7 @@ def ukb_archives(
     """
     views = _views(study)
     session = new_session(str(eid), rng)
-    quirks = _decided(packaging, rng)
+    quirks = _decide_quirks(packaging, rng)
     series = {
         SAX_FIELD: _sax_series(views["sax"], quirks, rng) if "sax" in views else [],
         LAX_FIELD: _lax_series(views, quirks, rng),
@@ -119,7 +119,7 @@ def ukb_archives(
     if not any(series.values()):
         raise ValueError(f"the study has none of the views {STUDY_VIEWS}; it has {sorted(views)}")
     return {
-        f"{eid}_{field}_{instance}_0.zip": zipped(packed(session, found, quirks, rng), quirks.compress_level)
+        f"{eid}_{field}_{instance}_0.zip": zipped(pack_files(session, found, quirks, rng), quirks.compress_level)
         for field, found in series.items()
         if found
     }
@@ -137,7 +137,7 @@ def new_session(eid: str, rng: np.random.Generator) -> Session:
     )
 
 
-def packed(session: Session, series: list[Series], packaging: Packaging, rng: np.random.Generator) -> Members:
+def pack_files(session: Session, series: list[Series], packaging: Packaging, rng: np.random.Generator) -> Members:
     """Files of all series, shuffled as in the archives, and the manifest last."""
     rows, files = [], []
     for one in series:
@@ -182,7 +182,7 @@ def _views(study: xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Datase
     return dict(study)
 
 
-def _decided(packaging: Packaging, rng: np.random.Generator) -> Packaging:
+def _decide_quirks(packaging: Packaging, rng: np.random.Generator) -> Packaging:
     """The packaging with nothing left to chance."""
     name, tag = packaging.manifest_name, packaging.spacing_tag
     coin = rng.random(2)
@@ -217,8 +217,8 @@ def _sax_series(view: xr.Dataset, packaging: Packaging, rng: np.random.Generator
     if packaging.mapping:
         extra.append(mapping_series(middle, number=82, rng=rng))
     if packaging.one_series:
-        planes = [joined(planes, "CINE_segmented_SAX", 20, new_uid(rng))]
-    return [_finished(one, packaging) for one in planes + extra]
+        planes = [join_series(planes, "CINE_segmented_SAX", 20, new_uid(rng))]
+    return [_finish_series(one, packaging) for one in planes + extra]
 
 
 def _lax_series(views: Mapping[str, xr.Dataset], packaging: Packaging, rng: np.random.Generator) -> list[Series]:
@@ -229,9 +229,9 @@ def _lax_series(views: Mapping[str, xr.Dataset], packaging: Packaging, rng: np.r
     ]
     if packaging.scout and planes:
         planes = [*scout_series(next(iter(views.values())), number=1, rng=rng), *planes]
-    return [_finished(one, packaging) for one in planes]
+    return [_finish_series(one, packaging) for one in planes]
 
 
-def _finished(series: Series, packaging: Packaging) -> Series:
+def _finish_series(series: Series, packaging: Packaging) -> Series:
     spacing = series.spacing_mm if packaging.spacing_tag else None
     return replace(series, spacing_mm=spacing, private_bytes=int(packaging.private_kb * 1024))

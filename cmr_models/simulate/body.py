@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.ndimage import zoom
 
 from cmr_models.simulate.anatomy import ANGLES, HEIGHTS, Heart
-from cmr_models.simulate.planes import Pose, pose_of
+from cmr_models.simulate.planes import Pose, heart_pose
 from cmr_models.simulate.settings import Contrast
 
 Image = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ class Body:
 
     def __init__(self, heart: Heart, rng: np.random.Generator) -> None:
         traits = heart.traits
-        self.pose: Pose = pose_of(traits)
+        self.pose: Pose = heart_pose(traits)
         self.seed = int(rng.integers(2**63))
         draw = np.random.default_rng(self.seed)
         bmi = traits.weight_kg / (traits.height_cm / 100) ** 2

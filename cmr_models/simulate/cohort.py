@@ -72,7 +72,7 @@ def simulate_cohort(n: int, rng: np.random.Generator, settings: CohortSettings |
     prevalent = _draw_prevalent(truth, rng, settings)
     truth = pd.concat([truth, _event_ages(truth, rng, settings), prevalent.add_prefix("prevalent_")], axis=1)
     outcomes = _observe(truth, prevalent, rng, settings)
-    participants = _with_missing(people, rng, settings.missing_share)
+    participants = _remove_values(people, rng, settings.missing_share)
     return SimulatedCohort(participants, outcomes, truth)
 
 
@@ -285,7 +285,7 @@ def _observe_one(
     )
 
 
-def _with_missing(people: pd.DataFrame, rng: np.random.Generator, share: float) -> pd.DataFrame:
+def _remove_values(people: pd.DataFrame, rng: np.random.Generator, share: float) -> pd.DataFrame:
     people = people.copy()
     pressure = rng.random(len(people)) < share
     people.loc[pressure, ["systolic_mmhg", "diastolic_mmhg"]] = np.nan

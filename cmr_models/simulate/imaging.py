@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from cmr_models import contracts
 from cmr_models.simulate.anatomy import ANGLES, HEIGHTS, Heart, HeartState, tilt_mm
 from cmr_models.simulate.body import Body
-from cmr_models.simulate.planes import Planes, lax_plane, pose_of, sax_planes
+from cmr_models.simulate.planes import Planes, heart_pose, lax_plane, sax_planes
 from cmr_models.simulate.scene import Scene
 from cmr_models.simulate.settings import ImagingSettings
 
@@ -30,7 +30,7 @@ LANDMARKS = (
 )
 
 
-def states_of(heart: Heart, n_frames: int) -> list[HeartState]:
+def heart_states(heart: Heart, n_frames: int) -> list[HeartState]:
     """The heart at the frames of a cine, from end-diastole on."""
     return [heart.state(frame / n_frames) for frame in range(n_frames)]
 
@@ -49,7 +49,7 @@ def simulate_view(
         view: "sax", "lax_2c", "lax_3c" or "lax_4c".
         settings: the scanner.
         rng: chance for the planning and the noise. The body is the heart's own, whatever ``rng``.
-        states: of :func:`states_of`, to share between views.
+        states: of :func:`heart_states`, to share between views.
 
     Returns:
         :func:`cmr_models.contracts.cine_view` with three variables more: ``labels (frame, slice, row, col)``
@@ -63,10 +63,10 @@ def simulate_view(
         raise ValueError(f"view must be one of {LABELLED_VIEWS}, got {view!r}")
     planes = sax_planes(heart, settings, rng) if view == "sax" else lax_plane(heart, view, settings, rng)
     phases = np.arange(settings.n_frames) / settings.n_frames
-    states = states or states_of(heart, settings.n_frames)
+    states = states or heart_states(heart, settings.n_frames)
     signal, labels = _slices(heart, planes, states, view == "lax_4c", settings, rng)
     dataset = contracts.cine_view(
-        stored(signal, settings.scale),
+        quantise(signal, settings.scale),
         time_ms=phases * 60000 / heart.traits.heart_rate_bpm,
         pixel_mm=(settings.pixel_mm, settings.pixel_mm),
         position_mm=planes.position_mm,
@@ -106,7 +106,7 @@ def _slices(
             heart, body, moved, planes.normal[k], planes.thickness_mm, planes.pixel_mm, settings.contrast,
             settings.sub_planes, rng,
         )  # fmt: skip
-        signal[:, k] = scanned([scene.draw(state) for state in states], points, settings, rng)
+        signal[:, k] = acquire([scene.draw(state) for state in states], points, settings, rng)
         for t, state in enumerate(states):
             labels[t, k] = scene.labels(state, atria)
     return signal, labels
@@ -117,7 +117,7 @@ def breath_shift_mm(settings: ImagingSettings, rng: np.random.Generator) -> Floa
     return np.asarray(rng.normal(0, settings.breath_shift_mm, 3) * np.array([0.3, 0.5, 1.0]))
 
 
-def scanned(
+def acquire(
     drawn: list[tuple[Stack, Stack]],
     points_mm: FloatArray,
     settings: ImagingSettings,
@@ -167,7 +167,7 @@ def _add_noise(frames: Stack, sd: float, rng: np.random.Generator) -> None:
     np.hypot(frames, noise, out=frames)
 
 
-def stored(signal: Stack, scale: float) -> npt.NDArray[np.uint16]:
+def quantise(signal: Stack, scale: float) -> npt.NDArray[np.uint16]:
     """As the scanner stores it: 12 bits, rounded."""
     return np.asarray(np.minimum(signal * np.float32(scale) + np.float32(0.5), np.float32(4095)).astype(np.uint16))
 
@@ -176,10 +176,10 @@ def _point_spread(frames: Stack, settings: ImagingSettings) -> Stack:
     blurred: Stack = gaussian_filter(frames, (0, settings.blur_px, settings.blur_px), truncate=3.0)
     if settings.acquired_fraction >= 1:
         return blurred
-    return zero_filled(blurred, settings.acquired_fraction)
+    return zero_fill(blurred, settings.acquired_fraction)
 
 
-def zero_filled(frames: Stack, fraction: float) -> Stack:
+def zero_fill(frames: Stack, fraction: float) -> Stack:
     """Keep the middle of k-space, a share ``fraction`` of each axis: ringing and interpolated pixels."""
     spectrum = scipy.fft.rfft2(frames, axes=(-2, -1))
     rows = np.abs(scipy.fft.fftfreq(frames.shape[-2])) * 2
@@ -226,7 +226,7 @@ def landmarks_mm(heart: Heart, state: HeartState) -> FloatArray:
     inserts = [_on_epicardium(state, angle) for angle in insertion_angles(state)]
     points = np.stack([apex, *ring, *inserts])
     points[:, 2] += tilt_mm(points[:, 0], points[:, 1], heart.traits.base_tilt)
-    return pose_of(heart.traits).to_patient(points)
+    return heart_pose(heart.traits).to_patient(points)
 
 
 def insertion_angles(state: HeartState, height: float = 0.4) -> tuple[float, float]:

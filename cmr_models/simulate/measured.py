@@ -13,7 +13,7 @@ from cmr_models.simulate.planted import INDEXED, CohortSettings, GroupGap
 Floats = npt.NDArray[np.float64]
 
 
-def measured_phenotypes(
+def measure_phenotypes(
     truth: pd.DataFrame, rng: np.random.Generator, settings: CohortSettings | None = None
 ) -> pd.DataFrame:
     """A phenotype table as the imaging pipeline would write it, without images: truth plus measurement error.
@@ -49,7 +49,7 @@ def example_tables(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Phenotypes, participants and outcomes of a simulated cohort: inputs of the statistics."""
     cohort = simulate_cohort(n, rng, settings)
-    return measured_phenotypes(cohort.truth, rng, settings), cohort.participants, cohort.outcomes
+    return measure_phenotypes(cohort.truth, rng, settings), cohort.participants, cohort.outcomes
 
 
 def _add_noise(truth: pd.DataFrame, rng: np.random.Generator, noise_sd: Floats, ef_bias_pct: Floats) -> pd.DataFrame:

@@ -117,8 +117,8 @@ class CohortSettings:
         prevalence_factor: factor on every prevalence.
         gap: a planted difference between groups, or None.
         missing_share: share of missing values in blood pressure, weight, height, smoking and deprivation.
-        failure_share: share of studies without measurable images (used by :func:`measured_phenotypes` only).
-        noise_sd: measurement noise, in SDs of the true phenotype (used by :func:`measured_phenotypes` only).
+        failure_share: share of studies without measurable images (used by :func:`measure_phenotypes` only).
+        noise_sd: measurement noise, in SDs of the true phenotype (used by :func:`measure_phenotypes` only).
         imaging_from, imaging_to: first and last imaging day.
         censoring_date: end of the linked records.
         lost_per_year: hazard of leaving before that.

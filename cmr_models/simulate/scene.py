@@ -177,7 +177,7 @@ class Scene:
         size = float(state.inner.max())
         start, end = np.array([0.8 * size, 0.2 * size, z - 8]), np.array([1.75 * size, -0.3 * size, z + 10])
         near = np.flatnonzero(rv > -1)
-        inside = np.float32(2.4) - _segment_distance(geometry_at(painter.geometry, near), start, end)
+        inside = np.float32(2.4) - _segment_distance(select_points(painter.geometry, near), start, end)
         signal = np.broadcast_to(muscle, rv.shape).flat[near]
         painter.water_at(near, np.minimum(inside, rv.flat[near]), signal)
 
@@ -223,7 +223,7 @@ class _Polar:
         return _Heights(u, lookup(u, self.angle_index))
 
 
-def geometry_at(geometry: _Polar, where: npt.NDArray[np.intp]) -> _Points:
+def select_points(geometry: _Polar, where: npt.NDArray[np.intp]) -> _Points:
     """Cartesian coordinates of some of the points."""
     return _Points(geometry.x.flat[where], geometry.y.flat[where], geometry.z.flat[where])
 

@@ -55,7 +55,7 @@ class ImagingSettings:
     scale: float = 420.0  # stored value of blood
     contrast: Contrast = field(default_factory=Contrast)
 
-    def randomised(self, rng: np.random.Generator) -> ImagingSettings:
+    def randomise(self, rng: np.random.Generator) -> ImagingSettings:
         """Another scanner, another operator: domain randomisation around these settings."""
         pixel_mm = float(np.exp(rng.uniform(np.log(0.8), np.log(2.2))))
         return replace(

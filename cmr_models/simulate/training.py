@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from cmr_models.simulate.anatomy import Heart
 from cmr_models.simulate.body import Body
-from cmr_models.simulate.imaging import scanned, stored
-from cmr_models.simulate.planes import Planes, lax_plane, planned, pose_of, tilted
+from cmr_models.simulate.imaging import acquire, quantise
+from cmr_models.simulate.planes import Planes, heart_pose, lax_plane, plan_planes, tilt
 from cmr_models.simulate.scene import Scene
 from cmr_models.simulate.settings import ImagingSettings
 from cmr_models.simulate.traits import HeartTraits, Sex, sample_traits
@@ -54,7 +54,7 @@ def training_slices(
     images, labels = np.empty((n, *size), np.uint16), np.empty((n, *size), np.uint8)
     pixel_mm = np.empty(n, np.float32)
     for i in range(n):
-        drawn = replace(base.randomised(rng), matrix=size, n_frames=1)
+        drawn = replace(base.randomise(rng), matrix=size, n_frames=1)
         drawn = replace(drawn, pixel_mm=max(drawn.pixel_mm, 150.0 / min(size)), sub_planes=int(rng.integers(1, 4)))
         images[i], labels[i] = _one(Heart(random_traits(rng), rng), view, drawn, rng)
         pixel_mm[i] = drawn.pixel_mm
@@ -100,15 +100,15 @@ def _one(
         heart, body, points, planes.normal[0], planes.thickness_mm, planes.pixel_mm, settings.contrast,
         settings.sub_planes, rng,
     )  # fmt: skip
-    signal = scanned([scene.draw(state)], points, settings, rng)
+    signal = acquire([scene.draw(state)], points, settings, rng)
     scale = float(np.exp(rng.uniform(np.log(80), np.log(1200))))
-    return stored(signal, scale)[0], scene.labels(state, view == "lax_4c")
+    return quantise(signal, scale)[0], scene.labels(state, view == "lax_4c")
 
 
 def _random_sax(heart: Heart, settings: ImagingSettings, rng: np.random.Generator) -> Planes:
     """A short-axis plane at any height: mostly through the ventricles, some above or below."""
-    pose = pose_of(heart.traits)
-    normal = tilted(pose.axes[:, 2], settings.tilt_deg, rng)
+    pose = heart_pose(heart.traits)
+    normal = tilt(pose.axes[:, 2], settings.tilt_deg, rng)
     height = rng.uniform(-0.16, 1.06) * heart.apex_z_mm
     centre = pose.to_patient(np.array([12.0, 0.0, heart.apex_z_mm / 2])) + (height - heart.apex_z_mm / 2) * normal
-    return planned(centre[None], normal, settings, settings.thickness_mm, rng)
+    return plan_planes(centre[None], normal, settings, settings.thickness_mm, rng)

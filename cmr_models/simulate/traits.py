@@ -176,23 +176,25 @@ def sample_traits(
     unknown = sorted(set(disease) - set(DISEASES))
     if unknown:
         raise ValueError(f"unknown diseases {unknown}; known are {sorted(DISEASES)}")
-    healthy = _healthy(rng, sex, age_years, height_cm, weight_kg)
+    healthy = _draw_healthy(rng, sex, age_years, height_cm, weight_kg)
     sick = healthy
     for name in disease:
         sick = _apply(sick, DISEASES[name], severity * rng.uniform(0.6, 1.4))
     return _finish(rng, sick)
 
 
-def _healthy(rng: np.random.Generator, sex: Sex, age_years: float, height_cm: float, weight_kg: float) -> HeartTraits:
+def _draw_healthy(
+    rng: np.random.Generator, sex: Sex, age_years: float, height_cm: float, weight_kg: float
+) -> HeartTraits:
     norm, decades = _NORMS[sex], (age_years - 55) / 10
     size = body_surface_m2(height_cm, weight_kg) / norm.bsa_m2
     shared = rng.normal()  # big hearts are big throughout
-    lvedv = _sized(rng, norm.lvedv_ml, size, shared, 0.85) * (1 - 0.03 * decades)
+    lvedv = _draw_size(rng, norm.lvedv_ml, size, shared, 0.85) * (1 - 0.03 * decades)
     lvef = rng.normal(*norm.lvef_pct)
     rvef = rng.normal(*norm.rvef_pct)
     stroke_ml = lvedv * lvef / 100 * rng.normal(1.0, 0.03)
-    la_max = _sized(rng, norm.la_max_ml, size, shared, 0.4) * (1 + 0.03 * decades)
-    ra_max = _sized(rng, norm.ra_max_ml, size, shared, 0.4)
+    la_max = _draw_size(rng, norm.la_max_ml, size, shared, 0.4) * (1 + 0.03 * decades)
+    ra_max = _draw_size(rng, norm.ra_max_ml, size, shared, 0.4)
     return HeartTraits(
         sex=sex,
         age_years=age_years,
@@ -201,7 +203,7 @@ def _healthy(rng: np.random.Generator, sex: Sex, age_years: float, height_cm: fl
         heart_rate_bpm=float(np.clip(rng.normal(63, 9), 42, 105)),
         lvedv_ml=lvedv,
         lvef_pct=lvef,
-        lvm_g=_sized(rng, norm.lvm_g, size, shared, 0.7) * (1 - 0.01 * decades),
+        lvm_g=_draw_size(rng, norm.lvm_g, size, shared, 0.7) * (1 - 0.01 * decades),
         rvedv_ml=stroke_ml / (rvef / 100),
         rvef_pct=rvef,
         la_max_ml=la_max,
@@ -223,7 +225,9 @@ def _healthy(rng: np.random.Generator, sex: Sex, age_years: float, height_cm: fl
     )
 
 
-def _sized(rng: np.random.Generator, norm: tuple[float, float], size: float, shared: float, loading: float) -> float:
+def _draw_size(
+    rng: np.random.Generator, norm: tuple[float, float], size: float, shared: float, loading: float
+) -> float:
     """A size at this body surface area; its SD is shrunk because body size explains part of it."""
     mean, sd = norm
     z = loading * shared + np.sqrt(1 - loading**2) * rng.normal()
@@ -233,27 +237,27 @@ def _sized(rng: np.random.Generator, norm: tuple[float, float], size: float, sha
 def _apply(traits: HeartTraits, effect: _Effect, severity: float) -> HeartTraits:
     """The same heart with a disease; factors act on the log scale, points linearly."""
 
-    def grown(value: float, factor: float) -> float:
+    def grow(value: float, factor: float) -> float:
         return value * float(factor**severity)
 
     lvef = float(np.clip(traits.lvef_pct + severity * effect.lvef, 12, 82))
     rvef = float(np.clip(traits.rvef_pct + severity * effect.rvef, 15, 75))
-    lvedv = grown(traits.lvedv_ml, effect.lvedv)
+    lvedv = grow(traits.lvedv_ml, effect.lvedv)
     # No shunt: the right heart pumps what the left does.
     rvedv = traits.rvedv_ml * (lvedv * lvef / rvef) / (traits.lvedv_ml * traits.lvef_pct / traits.rvef_pct)
-    la_max = grown(traits.la_max_ml, effect.la)
+    la_max = grow(traits.la_max_ml, effect.la)
     la_ef = np.clip(100 * (1 - traits.la_min_ml / traits.la_max_ml) + severity * effect.la_ef, 12, 80)
     return replace(
         traits,
         lvedv_ml=lvedv,
         lvef_pct=lvef,
-        lvm_g=grown(traits.lvm_g, effect.lvm),
-        rvedv_ml=grown(rvedv, effect.rvedv),
+        lvm_g=grow(traits.lvm_g, effect.lvm),
+        rvedv_ml=grow(rvedv, effect.rvedv),
         rvef_pct=rvef,
         la_max_ml=la_max,
         la_min_ml=la_max * (1 - float(la_ef) / 100),
-        ra_max_ml=grown(traits.ra_max_ml, effect.ra),
-        ra_min_ml=grown(traits.ra_min_ml, effect.ra),
+        ra_max_ml=grow(traits.ra_max_ml, effect.ra),
+        ra_min_ml=grow(traits.ra_min_ml, effect.ra),
         heart_rate_bpm=traits.heart_rate_bpm + severity * effect.heart_rate,
         infarct_depth=float(np.clip(traits.infarct_depth + severity * effect.infarct, 0, 0.65)),
         septal_thickness=traits.septal_thickness + severity * effect.septum,

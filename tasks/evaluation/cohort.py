@@ -17,8 +17,8 @@ from cmr_models.analysis.disclosure.masking import SUPPRESSED
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.summary import Summariser
 from tasks.evaluation import studies
-from tasks.evaluation.references import as_number, group_columns, references
-from tasks.evaluation.release import missing_text, released
+from tasks.evaluation.references import group_columns, parse_number, read_references
+from tasks.evaluation.release import missing_text, release_summary
 from tasks.report.markdown import number
 from tasks.report.markdown import table as markdown
 from tasks.state.disclosure_record import keep_record
@@ -70,24 +70,26 @@ class EvaluateSettings:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """The folder of the results, and their table as released (:func:`tasks.evaluation.release.released`)."""
+class EvaluationResult:
+    """The folder of the results, and their table as released (:func:`tasks.evaluation.release.release_summary`)."""
 
     folder: Path
     summary: pd.DataFrame
 
 
-def evaluate(cohort: Cohort, settings: EvaluateSettings, advance: Advance = lambda _: None) -> Evaluated:
+def evaluate(cohort: Cohort, settings: EvaluateSettings, advance: Advance = lambda _: None) -> EvaluationResult:
     """Measure predictions, and publish ``summary`` (Parquet, CSV, Markdown), ``cases`` and the settings.
 
     Raises:
         FileNotFoundError: if there are no such predictions.
         ValueError: if there is no reference to compare them with, or a column is not there.
     """
-    task, classes = _about(cohort, settings.predictions)
+    task, classes = _read_task(cohort, settings.predictions)
     with open_ledger(cohort.ledger) as ledger:
-        people = references(cohort, ledger, settings.reference, settings.participants, settings.participant_columns)
-    people = _of_split(people, settings.split)
+        people = read_references(
+            cohort, ledger, settings.reference, settings.participants, settings.participant_columns
+        )
+    people = _select_split(people, settings.split)
     by = group_columns(people, settings.group_by)
     summariser = Summariser(people, by, seed=settings.seed, n_resamples=settings.resamples)
     kind = _kind(task)
@@ -109,7 +111,7 @@ def prediction_names(cohort: Cohort) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def folder_of(cohort: Cohort, predictions: str) -> Path:
+def results_folder(cohort: Cohort, predictions: str) -> Path:
     """Where the results for some predictions lie."""
     return cohort.tables / "evaluations" / predictions
 
@@ -117,7 +119,7 @@ def folder_of(cohort: Cohort, predictions: str) -> Path:
 # what is predicted
 
 
-def _about(cohort: Cohort, name: str) -> tuple[str, list[str]]:
+def _read_task(cohort: Cohort, name: str) -> tuple[str, list[str]]:
     """Task and classes of published predictions; labels have the task ``segmentation``."""
     folder = cohort.root / "predictions" / name
     first = next((path for path in sorted(folder.glob("*/*/*.zarr.zip"))), None)
@@ -141,7 +143,7 @@ def _kind(task: str) -> Kind:
     return found[first]
 
 
-def _of_split(people: pd.DataFrame, split: str) -> pd.DataFrame:
+def _select_split(people: pd.DataFrame, split: str) -> pd.DataFrame:
     if not split:
         return people
     if "split" not in people or not (people["split"] == split).any():
@@ -153,7 +155,7 @@ def _of_split(people: pd.DataFrame, split: str) -> pd.DataFrame:
 # cases
 
 
-def _by_study(people: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+def _iterate_studies(people: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
     for study, row in zip(people.index, people.to_dict("records"), strict=True):
         yield str(study), {str(name): value for name, value in row.items()}
 
@@ -163,10 +165,10 @@ def _cases(
 ) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     if kind == "regression":
-        rows = _values(cohort, settings, people, task)
+        rows = _value_rows(cohort, settings, people, task)
     else:
         measure = _STUDY_ROWS[kind]
-        for study, reference in _by_study(people):
+        for study, reference in _iterate_studies(people):
             found = measure(cohort, settings.predictions, study, reference)
             rows += [{"study": study, **row} for row in found]
             advance(1)
@@ -192,7 +194,7 @@ def _target(settings: EvaluateSettings, task: str, people: pd.DataFrame) -> str:
     return target
 
 
-def _table_of(cohort: Cohort, name: str, people: pd.DataFrame) -> pd.DataFrame:
+def _read_predictions(cohort: Cohort, name: str, people: pd.DataFrame) -> pd.DataFrame:
     """What the predict stage wrote, for the people evaluated; a study that it has not seen is ``no_prediction``."""
     path = cohort.tables / "predictions" / f"{name}.parquet"
     if not path.exists():
@@ -202,17 +204,17 @@ def _table_of(cohort: Cohort, name: str, people: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _values(cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame, task: str) -> list[dict[str, Any]]:
+def _value_rows(cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame, task: str) -> list[dict[str, Any]]:
     """One quantity a study. An EF that no table tells is that of the labels."""
     target = _target(settings, task, people)
     column = task.removeprefix("regression_")
-    table = _table_of(cohort, settings.predictions, people)
+    table = _read_predictions(cohort, settings.predictions, people)
     rows = []
-    for study, reference in _by_study(people):
-        known = as_number(reference.get(target))
+    for study, reference in _iterate_studies(people):
+        known = parse_number(reference.get(target))
         if not math.isfinite(known):
             known = studies.label_value(cohort, study, reference, target)
-        ours = as_number(table[column].get(study)) if column in table else math.nan
+        ours = parse_number(table[column].get(study)) if column in table else math.nan
         reason = str(table["reason"].get(study, ""))
         rows.append({"study": study, **cases.value_row(target, _UNITS.get(target, ""), ours, known, reason)})
     return [row for row in rows if math.isfinite(row["reference"])]
@@ -225,9 +227,11 @@ def _class_cases(
     if target not in people or people[target].isna().all():
         raise ValueError(f"no study has the reference {target!r}; there are {sorted(map(str, people.columns))}")
     people = people[people[target].notna()]
-    table = _table_of(cohort, settings.predictions, people)
-    names = {_plain(name): name for name in classes}
-    found = pd.DataFrame({"study": people.index, "true": [names.get(_plain(str(x)), "") for x in people[target]]})
+    table = _read_predictions(cohort, settings.predictions, people)
+    names = {_normalise_class(name): name for name in classes}
+    found = pd.DataFrame(
+        {"study": people.index, "true": [names.get(_normalise_class(str(x)), "") for x in people[target]]}
+    )
     for name in classes:
         column = f"p_{name}"
         found[column] = table[column].to_numpy(float) if column in table else np.nan
@@ -237,7 +241,7 @@ def _class_cases(
     return found
 
 
-def _plain(name: str) -> str:
+def _normalise_class(name: str) -> str:
     """A class by its first word, whatever its letters: F and female are one, SIEMENS and Siemens Healthineers too."""
     word = name.strip().casefold().split(" ")[0]
     return _FIRST_WORDS.get(word, word)
@@ -266,7 +270,7 @@ def _repeat_rows(cohort: Cohort, name: str, scans: pd.DataFrame) -> Iterator[dic
         first, second = (math.nan if isinstance(v, str) else v.get(quantity, math.nan) for v in found)
         about = {"study": scans.index[0], "of": quantity}
         yield {**about, "source": "predicted", "first": first, "second": second, "reason": reason or "view_missing"}
-        pair = [as_number(row.get(quantity)) for row in told]
+        pair = [parse_number(row.get(quantity)) for row in told]
         if all(math.isfinite(value) for value in pair):
             yield {**about, "source": "reference", "first": pair[0], "second": pair[1], "reason": ""}
 
@@ -276,18 +280,18 @@ def _repeat_rows(cohort: Cohort, name: str, scans: pd.DataFrame) -> Iterator[dic
 
 def _publish(
     cohort: Cohort, settings: EvaluateSettings, task: str, summary: pd.DataFrame, case_table: pd.DataFrame
-) -> Evaluated:
-    folder = folder_of(cohort, settings.predictions)
+) -> EvaluationResult:
+    folder = results_folder(cohort, settings.predictions)
     plain = json.dumps({"task": task, **asdict(settings)}, indent=1, sort_keys=True, default=str)
     gate = Gate(GateRules(settings.minimum_cell), digest(plain))
-    summary = released(gate, "summary", summary)
+    summary = release_summary(gate, "summary", summary)
     keep_record(gate, folder)
     publish_table(case_table, folder / "cases.parquet")
     publish_table(summary, folder / "summary.parquet")
     publish_bytes(summary.to_csv(index=False).encode(), folder / "summary.csv")
     publish_bytes(_page(settings, task, summary).encode(), folder / "summary.md")
     publish_bytes(plain.encode(), folder / "settings.json")
-    return Evaluated(folder, summary)
+    return EvaluationResult(folder, summary)
 
 
 def _page(settings: EvaluateSettings, task: str, summary: pd.DataFrame) -> str:
@@ -296,7 +300,7 @@ def _page(settings: EvaluateSettings, task: str, summary: pd.DataFrame) -> str:
         table = summary[summary["group_by"] == by]
         parts += [
             f"\n## {'Overall' if not by else f'By {by}'}\n",
-            markdown(HEAD, shown_rows(table)),
+            markdown(HEAD, format_rows(table)),
         ]
     return "\n".join(parts)
 
@@ -309,7 +313,7 @@ _NOTE: Final = (
 HEAD: Final = ("group", "measure", "of", "view", "phase", "value (95 %)", "unit", "sd", "n", "missing")
 
 
-def shown_rows(summary: pd.DataFrame) -> list[list[str]]:
+def format_rows(summary: pd.DataFrame) -> list[list[str]]:
     """The rows of the summary as text under :data:`HEAD`, for a page or a terminal."""
     rows = []
     for row in summary.to_dict("records"):

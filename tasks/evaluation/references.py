@@ -19,7 +19,7 @@ _AGE_EDGES_YEARS: Final = (55, 65, 75)
 _MOST_GROUPS: Final = 12
 
 
-def references(
+def read_references(
     cohort: Cohort, ledger: Ledger, file: Path | None, people: Path | None, columns: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """Everything known of each converted study, by study.
@@ -40,7 +40,7 @@ def references(
         ValueError: if a table names no study, or one twice.
     """
     rows = [
-        {"study": outcome.study, **_drawn(outcome.summary.get("views", {}))}
+        {"study": outcome.study, **_labelled_views(outcome.summary.get("views", {}))}
         for outcome in ledger.outcomes("convert")
         if outcome.status == "ok"
     ]
@@ -50,11 +50,11 @@ def references(
     told = reference_table.table_path(cohort)
     for source, names in ((people, columns or {}), (told if told.exists() else None, {}), (file, {})):
         if source is not None:
-            table = _joined(table, _read(source, names), source.name)
-    return _with_derived(table)
+            table = _join(table, _read(source, names), source.name)
+    return _add_derived(table)
 
 
-def as_number(value: Any) -> float:
+def parse_number(value: Any) -> float:
     """A cell as a number; NaN where it is none."""
     try:
         return float(value)
@@ -69,7 +69,7 @@ def group_columns(table: pd.DataFrame, chosen: Sequence[str] | None) -> list[str
     return [name for name in _GROUPS if name in table and 2 <= table[name].nunique() <= _MOST_GROUPS]
 
 
-def _drawn(views: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[int]]]:
+def _labelled_views(views: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[int]]]:
     return {
         name: {view: summary[key] for view, summary in views.items() if summary.get(key)}
         for name, key in (("labelled", "labelled_frames"), ("marked", "marked_frames"))
@@ -83,7 +83,7 @@ def _read(source: Path, names: Mapping[str, str]) -> pd.DataFrame:
     return table.astype({name: str for name in ("study", "participant", "visit") if name in table})
 
 
-def _joined(table: pd.DataFrame, more: pd.DataFrame, name: str) -> pd.DataFrame:
+def _join(table: pd.DataFrame, more: pd.DataFrame, name: str) -> pd.DataFrame:
     """``table`` with the columns of ``more`` where it knows the study; what it does not know stays as it was."""
     keys = next((k for k in (["study"], ["participant", "visit"], ["participant"]) if set(k) <= set(more)), None)
     if keys is None:
@@ -99,7 +99,7 @@ def _joined(table: pd.DataFrame, more: pd.DataFrame, name: str) -> pd.DataFrame:
     return result
 
 
-def _with_derived(table: pd.DataFrame) -> pd.DataFrame:
+def _add_derived(table: pd.DataFrame) -> pd.DataFrame:
     table = table.copy()
     if "age_years" in table:
         table["age_band"] = age_band(

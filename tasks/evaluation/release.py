@@ -13,7 +13,7 @@ from cmr_models.analysis.disclosure.masking import masked_counts
 MASKED = "under the minimum"
 
 
-def released(gate: Gate, name: str, summary: pd.DataFrame) -> pd.DataFrame:
+def release_summary(gate: Gate, name: str, summary: pd.DataFrame) -> pd.DataFrame:
     """A copy with ``status`` and ``reason``, small groups masked, and with them enough others of the same grouping.
 
     A group of few studies loses ``n`` and its figures. A group with few studies that miss a value keeps its figures,
@@ -29,7 +29,7 @@ def released(gate: Gate, name: str, summary: pd.DataFrame) -> pd.DataFrame:
     table = gate.table(name, summary.assign(n_excluded=summary["n_missing"].where(grouped)))
     hidden = table["n"].isna()
     table["n_missing"] = table["n_missing"].astype(float).mask(hidden)
-    shown = [_masked_reasons(text, gate.rules.threshold) for text in table["reasons"]]
+    shown = [_mask_reasons(text, gate.rules.threshold) for text in table["reasons"]]
     table["reasons"] = np.where(hidden, "{}", np.array(shown, object))
     return table
 
@@ -42,7 +42,7 @@ def missing_text(n_missing: float, reasons: str) -> str:
     return ", ".join(told) or "0"
 
 
-def _masked_reasons(text: str, minimum: int) -> str:
+def _mask_reasons(text: str, minimum: int) -> str:
     """Counts of reasons, null where they are masked."""
     masked = masked_counts(json.loads(text), minimum)
     return json.dumps({reason: None if np.isnan(n) else int(n) for reason, n in masked.items()}, sort_keys=True)

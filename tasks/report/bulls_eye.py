@@ -53,7 +53,7 @@ def sectors(values: Mapping[int, float], window: tuple[float, float], digits: in
         start, width = _FIRST_DEG[level]
         start += width * ((number - 1) % 6 if level != "apex" else number - 13)
         inner, outer = _RINGS[level]
-        x, y = _at((inner + outer) / 2, start + width / 2)
+        x, y = _point((inner + outer) / 2, start + width / 2)
         shapes.append(
             {
                 "path": _sector_path(inner, outer, start, start + width),
@@ -78,19 +78,19 @@ def scale(window: tuple[float, float], steps: int = 48) -> list[dict[str, Any]]:
     ]
 
 
-def painted(values: npt.NDArray[np.floating], window: tuple[float, float]) -> npt.NDArray[np.uint8]:
+def paint_map(values: npt.NDArray[np.floating], window: tuple[float, float]) -> npt.NDArray[np.uint8]:
     """``(row, col, 3)`` colours of a map; black where it has no value."""
     share = np.clip((np.nan_to_num(values, nan=window[0]) - window[0]) / (window[1] - window[0]), 0, 1)
     return np.asarray(flow_colours()(share)[..., :3] * 255, np.uint8)
 
 
-def _at(radius: float, angle_deg: float) -> tuple[float, float]:
+def _point(radius: float, angle_deg: float) -> tuple[float, float]:
     """Point at an angle counted from the right against the clock, as the AHA draws it."""
     angle = math.radians(angle_deg)
     return round(_CENTRE + radius * math.cos(angle), 2), round(_CENTRE - radius * math.sin(angle), 2)
 
 
 def _sector_path(inner: float, outer: float, start: float, end: float) -> str:
-    (x1, y1), (x2, y2) = _at(outer, start), _at(outer, end)
-    (x3, y3), (x4, y4) = _at(inner, end), _at(inner, start)
+    (x1, y1), (x2, y2) = _point(outer, start), _point(outer, end)
+    (x3, y3), (x4, y4) = _point(inner, end), _point(inner, start)
     return f"M{x1},{y1}A{outer},{outer} 0 0 0 {x2},{y2}L{x3},{y3}A{inner},{inner} 0 0 1 {x4},{y4}Z"

@@ -59,7 +59,7 @@ def spread(values: npt.ArrayLike, edges: npt.ArrayLike, minimum: int) -> Spread 
     known = known[np.isfinite(known)]
     if len(known) < max(minimum, 2):
         return None
-    merged, density = merged_histogram(known, np.asarray(edges, np.float64), minimum)
+    merged, density = merge_bins(known, np.asarray(edges, np.float64), minimum)
     quantiles = tuple(
         float(np.quantile(known, q)) if min(q, 1 - q) * len(known) > minimum - 1e-9 else float("nan")
         for q in _QUANTILES
@@ -67,7 +67,7 @@ def spread(values: npt.ArrayLike, edges: npt.ArrayLike, minimum: int) -> Spread 
     return Spread(len(known), float(known.mean()), float(known.std(ddof=1)), quantiles, merged, density)
 
 
-def merged_histogram(values: Floats, edges: Floats, minimum: int) -> tuple[Floats, Floats]:
+def merge_bins(values: Floats, edges: Floats, minimum: int) -> tuple[Floats, Floats]:
     """Edges and density of bins that hold at least ``minimum`` values each: neighbours are merged from the left."""
     inside = np.clip(values, edges[0], np.nextafter(edges[-1], -np.inf))
     counts, _ = np.histogram(inside, edges)

@@ -115,7 +115,7 @@ def survival(panels: Sequence[tuple[str, str, pd.DataFrame]]) -> bytes | None:
     return draw(paint, 5.2 * columns + 0.2, 3.7 * lines)
 
 
-def by_group(panels: Sequence[tuple[str, pd.DataFrame]], axis_title: str, *, ratio: bool) -> bytes | None:
+def group_comparison(panels: Sequence[tuple[str, pd.DataFrame]], axis_title: str, *, ratio: bool) -> bytes | None:
     """One number by group: a panel a pair, a row a group, the overall value as a dashed line.
 
     Args:

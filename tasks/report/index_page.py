@@ -11,7 +11,7 @@ import pandas as pd
 from cmr_models.phenotypes.quality import RULES
 from tasks.report import flow
 from tasks.report.distributions import FEWEST_BINNED, distribution_figure, distribution_rows
-from tasks.report.estimate_figures import Q_LEVEL, by_group, forest, survival, volcano
+from tasks.report.estimate_figures import Q_LEVEL, forest, group_comparison, survival, volcano
 from tasks.report.naming import band_words, full_name, group_words, reason_words, short_name, words
 from tasks.report.pages import MISSING, clean_text, number
 from tasks.report.selection import gap_rows, group_panels, leading_pairs, survival_panels
@@ -95,7 +95,7 @@ def index_values(tables: ReportTables, settings: ReportSettings) -> tuple[dict[s
         "gaps": _gap_table(tables),
         "group_blocks": groups,
         "quality": _quality_rows(flow.quality_table(counts, minimum), minimum),
-        "shown_of": _shown_of(tables),
+        "shown_of": _row_limits(tables),
         "tables": _table_numbers(),
         "figures": figures.shown,
         "group_figures": [figures.shown[name] for name in figures.shown if name.startswith("group_")],
@@ -204,7 +204,7 @@ def _add_groups(figures: Figures, tables: ReportTables, minimum: int) -> list[di
         }
         panels = group_panels(fairness, model, pairs.get(model, leading))
         named = [(_pair_title(pair, title), rows) for pair, rows in panels]
-        figures.add(f"group_{model}", by_group(named, title, ratio=ratio), _group_caption(model, title))
+        figures.add(f"group_{model}", group_comparison(named, title, ratio=ratio), _group_caption(model, title))
         blocks += [
             {"title": title if name == title else f"{title}: {name}", "rows": _group_rows(rows, minimum)}
             for name, rows in named
@@ -350,7 +350,7 @@ def _quality_rows(rows: list[dict[str, Any]], minimum: int) -> list[dict[str, An
     ]
 
 
-def _shown_of(tables: ReportTables) -> dict[str, str]:
+def _row_limits(tables: ReportTables) -> dict[str, str]:
     limits = {
         "associations": _TABLE_ROWS,
         "hazards": _TABLE_ROWS,

@@ -47,12 +47,12 @@ _UNITS = ("_l_min", "_ml", "_mm", "_g", "_pct", "_bpm", "_m2", "_cm2", "_ml_s", 
 
 def full_name(column: str) -> str:
     """``lvedv_ml_m2`` becomes ``LV end-diastolic volume, indexed``."""
-    return _named(column, _FULL)
+    return _compose_name(column, _FULL)
 
 
 def short_name(column: str) -> str:
     """``lvedv_ml_m2`` becomes ``LV EDV, indexed``."""
-    return _named(column, {**_FULL, **_SHORT})
+    return _compose_name(column, {**_FULL, **_SHORT})
 
 
 def words(name: str) -> str:
@@ -76,17 +76,17 @@ def band_words(text: str) -> str:
     return clean_text(text).replace(">=", "≥")
 
 
-def _named(column: str, names: dict[str, str]) -> str:
+def _compose_name(column: str, names: dict[str, str]) -> str:
     if column == "bsa_m2":
         return names["bsa"]
     indexed = column.endswith("_m2") and column.removesuffix("_m2").endswith(_UNITS)
     stem = column.removesuffix("_m2") if indexed else column
     unit = next((unit for unit in sorted(_UNITS, key=len, reverse=True) if stem.endswith(unit)), "")
     stem = stem.removesuffix(unit)
-    return names.get(stem, _with_chambers(stem)) + (", indexed" if indexed else "")
+    return names.get(stem, _expand_chamber(stem)) + (", indexed" if indexed else "")
 
 
-def _with_chambers(stem: str) -> str:
+def _expand_chamber(stem: str) -> str:
     """``la_area_max`` becomes ``LA area max``."""
     chamber, _, rest = stem.partition("_")
     return f"{chamber.upper()} {words(rest).lower()}" if chamber in ("lv", "rv", "la", "ra") else words(stem)

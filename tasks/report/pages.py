@@ -39,7 +39,7 @@ def render(template: str, *, root: str, **values: Any) -> str:
 
 def script_json(content: Any) -> Markup:
     """``content`` as JSON that is safe inside a script element; NaN and infinities become null."""
-    text = json.dumps(_plain(content), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_json_value(content), separators=(",", ":"), allow_nan=False)
     for character, escape in _IN_SCRIPT.items():
         text = text.replace(character, escape)
     return Markup(text)
@@ -90,7 +90,7 @@ def package_version() -> str:
 
 
 @cache
-def look_digest() -> str:
+def appearance_digest() -> str:
     """Digest of the report's own code, templates and assets: pages made by another version are made again."""
     files = importlib.resources.files(_PACKAGE)
     digest = hashlib.blake2b(digest_size=16)
@@ -115,11 +115,11 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _plain(content: Any) -> Any:
+def _json_value(content: Any) -> Any:
     if isinstance(content, float) and not math.isfinite(content):
         return None
     if isinstance(content, dict):
-        return {str(key): _plain(value) for key, value in content.items()}
+        return {str(key): _json_value(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
+        return [_json_value(value) for value in content]
     return content

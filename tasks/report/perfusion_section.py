@@ -20,7 +20,7 @@ from cmr_models.contracts import LV, MYOCARDIUM
 from cmr_models.reasons import TABLE
 from tasks.derive.perfusion import MODEL, summary_of
 from tasks.report.axis_ticks import nice_ticks
-from tasks.report.bulls_eye import painted, scale, sectors
+from tasks.report.bulls_eye import paint_map, scale, sectors
 from tasks.report.pages import clean_text, number
 from tasks.state.store import Cohort, open_tree
 
@@ -89,10 +89,10 @@ def _map_rows(states: Mapping[str, xr.Dataset], quantity: str) -> dict[str, Any]
 def _map_images(dataset: xr.Dataset, quantity: str, window: tuple[float, float], factor: float) -> list[dict[str, Any]]:
     labels, values = dataset["label"].values, dataset[quantity].values * factor
     names = [_LEVELS[level] for level in levels_of(len(labels))]
-    rows, cols = _window_of(np.asarray(np.isin(labels, (LV, MYOCARDIUM)).max(axis=0), bool))
+    rows, cols = _heart_window(np.asarray(np.isin(labels, (LV, MYOCARDIUM)).max(axis=0), bool))
     return [
         {
-            "image": _png(painted(values[k, rows, cols], window)),
+            "image": _png(paint_map(values[k, rows, cols], window)),
             "outlines": _outlines(labels[k, rows, cols]) if quantity == "mbf_ml_min_g" else [],
             "size": rows.stop - rows.start,
             "title": names[k],
@@ -101,7 +101,7 @@ def _map_images(dataset: xr.Dataset, quantity: str, window: tuple[float, float],
     ]
 
 
-def _window_of(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+def _heart_window(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
     """A square about the heart."""
     rows, cols = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     half = max(int(np.ptp(rows)), int(np.ptp(cols))) // 2 + _MARGIN_PX
@@ -179,7 +179,7 @@ def _curves(state: str, dataset: xr.Dataset) -> dict[str, Any]:
     highest = max((float(curve.max()) for curve in tissue.values()), default=1.0)
     right = nice_ticks(0.0, max(highest, 0.1), 4)
     x_ticks = [tick for tick in nice_ticks(0.0, float(time_s[-1])) if tick <= time_s[-1]]
-    x = _across(time_s, time_s)
+    x = _x(time_s, time_s)
     features = dataset.attrs["aif"]
     marks = [("foot", features["foot_s"]), ("peak", features["peak_s"])]
     lines = [{"name": "aif", "title": "Arterial input", "path": _path(x, blood / ticks[-1])}]
@@ -191,11 +191,11 @@ def _curves(state: str, dataset: xr.Dataset) -> dict[str, Any]:
     return {
         "title": TITLES[state],
         "lines": lines,
-        "left": [{"label": f"{tick:g}", "at": _height(tick / ticks[-1])} for tick in ticks],
-        "right": [{"label": f"{tick:g}", "at": _height(tick / right[-1])} for tick in right],
-        "x_ticks": [{"label": f"{t:g}", "at": float(_across(t, time_s))} for t in x_ticks],
+        "left": [{"label": f"{tick:g}", "at": _y(tick / ticks[-1])} for tick in ticks],
+        "right": [{"label": f"{tick:g}", "at": _y(tick / right[-1])} for tick in right],
+        "x_ticks": [{"label": f"{t:g}", "at": float(_x(t, time_s))} for t in x_ticks],
         "marks": [
-            {"label": label, "at": float(_across(at, time_s))}
+            {"label": label, "at": float(_x(at, time_s))}
             for label, at in marks
             if math.isfinite(at)
         ],
@@ -211,11 +211,11 @@ def _mean(dataset: xr.Dataset, members: Sequence[int]) -> npt.NDArray[np.float64
     return np.asarray(curves[there].mean(axis=0)) if there.any() else np.full(curves.shape[1], np.nan)
 
 
-def _across(at: npt.ArrayLike, time_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _x(at: npt.ArrayLike, time_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.round(_LEFT + np.asarray(at) / time_s[-1] * (_RIGHT - _LEFT), 1))
 
 
-def _height(share: float) -> float:
+def _y(share: float) -> float:
     return round(_BOTTOM - share * (_BOTTOM - _TOP), 1)
 
 

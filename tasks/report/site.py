@@ -19,7 +19,7 @@ from tasks.execution import shards
 from tasks.report import study_list
 from tasks.report.index_page import index_values
 from tasks.report.methods import methods_text
-from tasks.report.pages import asset, look_digest, package_version, page_key, page_name, render
+from tasks.report.pages import appearance_digest, asset, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
 from tasks.report.study_page import render_study_pages
 from tasks.report.tables import (
@@ -87,7 +87,7 @@ def render_report(
     tables = read_tables(cohort, resolved)
     draft = _draft_folder(cohort.reports.with_name("reports.new"))
     rows = study_list.list_rows(tables)
-    pages, rule = _make_study_pages(cohort, resolved, tables, rows, draft, workers, watch or _unwatched)
+    pages, rule = _make_study_pages(cohort, resolved, tables, rows, draft, workers, watch or _no_progress)
     _write_index(cohort, resolved, tables, draft)
     _write_studies(tables, rows, pages, rule, draft)
     _write(draft / _MANIFEST, json.dumps({"key": key, "pages": pages}, sort_keys=True))
@@ -98,7 +98,7 @@ def render_report(
 def is_current(cohort_dir: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the site that is there was made from just these inputs, settings and code."""
     cohort = Cohort(cohort_dir)
-    manifest = _manifest(cohort)
+    manifest = _read_manifest(cohort)
     return manifest.get("key") == report_key(cohort, report_settings(settings))
 
 
@@ -140,7 +140,7 @@ def report_key(cohort: Cohort, settings: ReportSettings) -> str:
         "perfusion": perfusion,
         "files": contents,
         "settings": shown,
-        "look": look_digest(),
+        "look": appearance_digest(),
         "versions": versions(),
     }
     return digest(content)
@@ -163,7 +163,7 @@ def _make_study_pages(
     todo = [unit for unit in units if unit["study"] not in kept]
     made: set[str] = set()
     opened = workers() if len(todo) > _PAGES_WORTH_A_CLUSTER else contextlib.nullcontext()
-    with opened as client, watch(len(todo)) if todo else _unwatched(0) as advance:
+    with opened as client, watch(len(todo)) if todo else _no_progress(0) as advance:
         for outcomes in shards.run(
             render_study_pages, todo, cohort.root, {"model": settings.model}, stage="report", client=client
         ):
@@ -175,7 +175,7 @@ def _make_study_pages(
 
 
 @contextlib.contextmanager
-def _unwatched(_: int) -> Iterator[Callable[[int], None]]:
+def _no_progress(_: int) -> Iterator[Callable[[int], None]]:
     yield lambda _: None
 
 
@@ -194,7 +194,7 @@ def _page_units(
     for row in records(outcomes[outcomes["study"].isin(wanted)]):
         flags, left_out = json.loads(row.pop("flags")), json.loads(row.pop("left_out"))
         ended[row["study"]].append({**row, "flags": flags, "left_out": left_out})
-    curves, perfusion = _curves(cohort, chosen), perfusion_entries(cohort)
+    curves, perfusion = _read_curves(cohort, chosen), perfusion_entries(cohort)
     units = []
     for study in chosen:
         row = measured.get(study, {})
@@ -205,12 +205,12 @@ def _page_units(
             "outcomes": ended[study],
             "perfusion": perfusion.get(study, ("", ""))[1],
         }
-        key = digest({**unit, "look": look_digest(), "model": settings.model, "version": package_version()})
+        key = digest({**unit, "look": appearance_digest(), "model": settings.model, "version": package_version()})
         units.append({**unit, "key": key, "path": str(draft / "studies" / page_name(study))})
     return units
 
 
-def _curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list[float]]]:
+def _read_curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list[float]]]:
     path = cohort.tables / "curves.parquet"
     if not path.exists() or not studies:
         return {}
@@ -294,13 +294,13 @@ def _write_tables(
 def csv_text(frame: pd.DataFrame) -> str:
     """A table as CSV in which no text cell can start a formula in a spreadsheet."""
     text = frame.select_dtypes(exclude=["number", "bool"]).columns
-    safe = frame.assign(**{name: frame[name].map(_not_a_formula) for name in text})
+    safe = frame.assign(**{name: frame[name].map(_escape_formula) for name in text})
     content = io.StringIO()
     safe.to_csv(content, index=False, lineterminator="\n")
     return content.getvalue()
 
 
-def _not_a_formula(value: Any) -> Any:
+def _escape_formula(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
@@ -314,7 +314,7 @@ def _prediction_attributes(cohort: Cohort, settings: ReportSettings, measured: I
     return {}
 
 
-def _manifest(cohort: Cohort) -> dict[str, Any]:
+def _read_manifest(cohort: Cohort) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((cohort.reports / _MANIFEST).read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):

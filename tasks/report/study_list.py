@@ -34,7 +34,7 @@ _OUTLIER_COLUMNS = ("lvedv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvef_pct")
 
 def list_rows(tables: ReportTables) -> pd.DataFrame:
     """One row a study: how it ended, where, why, with which flags, and its main numbers."""
-    ended = _ends(tables.outcomes)
+    ended = _last_stages(tables.outcomes)
     numbers = [name for name, _, digits in COLUMNS if digits is not None]
     phenotypes = tables.phenotypes
     if phenotypes is None:
@@ -46,7 +46,7 @@ def list_rows(tables: ReportTables) -> pd.DataFrame:
         " ".join(dict.fromkeys(filter(None, (reason, *json.loads(found), *broken.split(";")))))
         for reason, found, broken in zip(rows["reason"], rows["flags"], flags, strict=True)
     ]
-    rows["outlying"] = _outlying(rows)
+    rows["outlying"] = _find_outliers(rows)
     return rows
 
 
@@ -97,7 +97,7 @@ def reason_counts(outcomes: pd.DataFrame) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (STAGES.index(row["stage"]), -row["n"], row["code"]))
 
 
-def _ends(outcomes: pd.DataFrame) -> pd.DataFrame:
+def _last_stages(outcomes: pd.DataFrame) -> pd.DataFrame:
     """The last word on every study: the first stage that ended it, else the last one it passed."""
     order = outcomes.assign(
         position=outcomes["stage"].map(STAGES.index), ended=(outcomes["status"] != "ok").astype(int)
@@ -111,7 +111,7 @@ def _ends(outcomes: pd.DataFrame) -> pd.DataFrame:
     return last[["study", "status", "stage", "reason", "flags"]]
 
 
-def _outlying(rows: pd.DataFrame) -> pd.Series:
+def _find_outliers(rows: pd.DataFrame) -> pd.Series:
     outlying = pd.Series(False, index=rows.index)
     for name in _OUTLIER_COLUMNS:
         values = rows[name].astype(float) if name in rows else pd.Series(dtype=float)

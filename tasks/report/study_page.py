@@ -59,7 +59,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
     row, curve = unit["row"], unit["curve"]
     images = _images(cohort, model, unit["study"])
     frames = _frame_count(curve, images.planes)
-    ed, es = _frame_of(row, "ed_frame", frames), _frame_of(row, "es_frame", frames)
+    ed, es = _frame_index(row, "ed_frame", frames), _frame_index(row, "es_frame", frames)
     time_ms = _times(curve, images.time_ms, frames)
     drawn = volume_curve(curve, time_ms, ed, es)
     player = {
@@ -80,7 +80,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         key_name=KEY_NAME,
         key=unit["key"],
         no_images=images.why_none or "the study has no short-axis or 4-chamber view.",
-        outlines=_outlines_shown(images.planes),
+        outlines=_outline_legend(images.planes),
         curve=drawn,
         no_curve="No volume curve: the study was not measured.",
         data_json=script_json(player),
@@ -88,9 +88,9 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         phenotypes=phenotype_rows(row, unit["sex"]),
         reference_note=_reference_note(unit["sex"]),
         no_phenotypes="No phenotype: the study was not measured.",
-        facts=images.facts + _left_out(unit["outcomes"]),
+        facts=images.facts + _excluded_series(unit["outcomes"]),
         perfusion=perfusion_section(cohort, unit["study"]) if unit.get("perfusion") else None,
-        **_verdict(unit["outcomes"]),
+        **_final_status(unit["outcomes"]),
     )
 
 
@@ -134,7 +134,7 @@ def _frame_count(curve: Mapping[str, Sequence[float]], planes: Sequence[dict[str
     return max(counts, default=1)
 
 
-def _frame_of(row: Mapping[str, Any], column: str, frames: int) -> int | None:
+def _frame_index(row: Mapping[str, Any], column: str, frames: int) -> int | None:
     value = row.get(column)
     if value is None or not math.isfinite(value) or not 0 <= value < frames:
         return None
@@ -156,7 +156,7 @@ def _cycle_ms(row: Mapping[str, Any], time_ms: Sequence[float]) -> float:
     return _DEFAULT_CYCLE_MS
 
 
-def _outlines_shown(planes: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _outline_legend(planes: list[dict[str, Any]]) -> list[dict[str, str]]:
     shown = {name for plane in planes for name in plane["outlines"]}
     return [{"name": name, "title": title} for name, title in OUTLINE_TITLES.items() if name in shown]
 
@@ -273,7 +273,7 @@ def _check(stage: str, code: str, detail: str = "") -> dict[str, Any]:
     return {"stage": stage, "code": clean_text(code), "sentence": clean_text(text), "flagged": True}
 
 
-def _verdict(outcomes: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _final_status(outcomes: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Status and sentence of the first stage that ended the study; ok if none did."""
     for outcome in outcomes:
         if outcome["status"] != "ok":
@@ -283,7 +283,7 @@ def _verdict(outcomes: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {"status": "ok", "sentence": ""}
 
 
-def _left_out(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _excluded_series(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Series of the archive that are not part of the study, by reason."""
     counts = Counter(code for outcome in outcomes for code in outcome.get("left_out", ()))
     sentences = {code: TABLE[code].sentence if code in TABLE else code for code in counts}

@@ -17,9 +17,9 @@ from cmr_models.simulate.perfusion.frames import (
     ROW_DIR,
     THICKNESS_MM,
     Frame,
-    PlacedSeries,
-    frames,
-    placed_series,
+    ScannerSeries,
+    list_frames,
+    list_series,
 )
 from cmr_models.simulate.perfusion.series import SimulatedScan
 
@@ -46,20 +46,20 @@ def encode_scan(
         first_number: SeriesNumber of the first series; the others follow.
     """
     files: list[tuple[str, bytes]] = []
-    for placed in placed_series(scan, stress=stress, first_number=first_number):
+    for placed in list_series(scan, stress=stress, first_number=first_number):
         files += encode_series(session, _series(rng, placed, session, start_s), rng)
     return files
 
 
-def _series(rng: np.random.Generator, placed: PlacedSeries, session: Session, start_s: float) -> Series:
+def _series(rng: np.random.Generator, placed: ScannerSeries, session: Session, start_s: float) -> Series:
     one = placed.acquired
     pixel, (rows, cols) = one.acquisition.pixel_mm, one.images.shape[1:3]
-    images, told = frames(one, session.start_s + start_s)
+    images, told = list_frames(one, session.start_s + start_s)
     return Series(
         description=placed.description,
         number=placed.number,
         uid=new_uid(rng),
-        images=_twelve_bits(images),
+        images=_scale_to_12_bits(images),
         position_mm=placed.centre_mm - (cols - 1) / 2 * pixel * ROW_DIR - (rows - 1) / 2 * pixel * COL_DIR,
         row_dir=ROW_DIR,
         col_dir=COL_DIR,
@@ -75,7 +75,7 @@ def _series(rng: np.random.Generator, placed: PlacedSeries, session: Session, st
     )
 
 
-def _twelve_bits(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+def _scale_to_12_bits(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     """Images on one scale."""
     return np.asarray(np.round(images * (_LARGEST / images.max())), np.uint16)
 

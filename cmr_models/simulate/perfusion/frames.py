@@ -26,7 +26,7 @@ _SECONDS_OF_DAY = 86400
 
 
 @dataclass(frozen=True)
-class PlacedSeries:
+class ScannerSeries:
     """One series of a scan.
 
     Attributes:
@@ -69,7 +69,7 @@ class Frame:
     proton_density: bool
 
 
-def placed_series(scan: SimulatedScan, *, stress: bool, first_number: int) -> Iterator[PlacedSeries]:
+def list_series(scan: SimulatedScan, *, stress: bool, first_number: int) -> Iterator[ScannerSeries]:
     """The myocardial series from base to apex, then the arterial input's in the middle of them.
 
     Args:
@@ -80,11 +80,11 @@ def placed_series(scan: SimulatedScan, *, stress: bool, first_number: int) -> It
     state, n = "STRESS" if stress else "REST", len(scan.myocardium)
     for k, (level, one) in enumerate(scan.myocardium.items()):
         place_mm = (k - (n - 1) / 2) * SLICE_SPACING_MM
-        yield PlacedSeries(one, f"{state}_perf_SAX_{level}", first_number + k, k, False, place_mm * _TOWARDS_APEX)
-    yield PlacedSeries(scan.aif, f"{state}_perf_AIF", first_number + n, 0, True, np.zeros(3))
+        yield ScannerSeries(one, f"{state}_perf_SAX_{level}", first_number + k, k, False, place_mm * _TOWARDS_APEX)
+    yield ScannerSeries(scan.aif, f"{state}_perf_AIF", first_number + n, 0, True, np.zeros(3))
 
 
-def frames(one: SimulatedSeries, clock_s: float) -> tuple[npt.NDArray[np.float32], list[Frame]]:
+def list_frames(one: SimulatedSeries, clock_s: float) -> tuple[npt.NDArray[np.float32], list[Frame]]:
     """Images ``(frame, row, col)`` and what holds of each: proton density, then echo by echo.
 
     Args:

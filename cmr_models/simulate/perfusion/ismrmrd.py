@@ -31,9 +31,9 @@ from cmr_models.simulate.perfusion.frames import (
     ROW_DIR,
     THICKNESS_MM,
     Frame,
-    PlacedSeries,
-    frames,
-    placed_series,
+    ScannerSeries,
+    list_frames,
+    list_series,
 )
 from cmr_models.simulate.perfusion.series import SimulatedScan, SimulatedSeries
 
@@ -67,18 +67,18 @@ def write_ismrmrd(
     """
     if not scan.myocardium:
         raise ValueError("a dual-sequence scan needs at least one myocardial series, got none")
-    ismrmrd = _package()
+    ismrmrd = _import_ismrmrd()
     content = io.BytesIO()  # whole or not at all
     with ismrmrd.Dataset(content) as dataset:
         dataset.write_xml_header(_header(ismrmrd.xsd, scan, session).toXML())
-        for placed in placed_series(scan, stress=stress, first_number=first_number):
+        for placed in list_series(scan, stress=stress, first_number=first_number):
             for group, image in _images(ismrmrd, placed, session.start_s + start_s):
                 dataset.append_image(group, image)
     with file.open("xb") as target:
         target.write(content.getbuffer())
 
 
-def _package() -> Any:
+def _import_ismrmrd() -> Any:
     try:
         import ismrmrd
     except ImportError as error:
@@ -88,23 +88,23 @@ def _package() -> Any:
     return ismrmrd
 
 
-def _images(ismrmrd: Any, placed: PlacedSeries, clock_s: float) -> Iterator[tuple[str, Any]]:
+def _images(ismrmrd: Any, placed: ScannerSeries, clock_s: float) -> Iterator[tuple[str, Any]]:
     """Group and image of each frame of a series."""
-    pixels, told = frames(placed.acquired, clock_s)
+    pixels, told = list_frames(placed.acquired, clock_s)
     for k, (image, frame) in enumerate(zip(pixels, told, strict=True)):
         made = ismrmrd.Image.from_array(
             np.ascontiguousarray(image, np.float32),
             transpose=False,
             image_index=k + 1,
             image_type=ismrmrd.IMTYPE_MAGNITUDE,
-            **_place(placed),
+            **_geometry(placed),
             **_counters(placed, frame),
         )
         made.meta = _attributes(placed, frame)
         yield _SEQUENCES[placed.arterial] + "_proton_density" * frame.proton_density, made
 
 
-def _place(placed: PlacedSeries) -> dict[str, tuple[float, ...]]:
+def _geometry(placed: ScannerSeries) -> dict[str, tuple[float, ...]]:
     return {
         "field_of_view": _field_of_view_mm(placed.acquired),
         "position": tuple(placed.centre_mm),
@@ -114,7 +114,7 @@ def _place(placed: PlacedSeries) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _counters(placed: PlacedSeries, frame: Frame) -> dict[str, int]:
+def _counters(placed: ScannerSeries, frame: Frame) -> dict[str, int]:
     return {
         "set": int(placed.arterial),
         "slice": placed.slice,
@@ -125,7 +125,7 @@ def _counters(placed: PlacedSeries, frame: Frame) -> dict[str, int]:
     }
 
 
-def _attributes(placed: PlacedSeries, frame: Frame) -> dict[str, Any]:
+def _attributes(placed: ScannerSeries, frame: Frame) -> dict[str, Any]:
     return {
         "DataRole": "Image",
         "SeriesDescription": placed.description,

@@ -25,7 +25,7 @@ def breathing_mm(rng: np.random.Generator, time_s: Floats, amplitude_mm: float) 
     return np.asarray(path[:, None] * np.array([np.sin(direction), np.cos(direction)]), np.float64)
 
 
-def moved(images: npt.NDArray[np.float32], shift_px: Floats, weight: Floats) -> npt.NDArray[np.float32]:
+def displace(images: npt.NDArray[np.float32], shift_px: Floats, weight: Floats) -> npt.NDArray[np.float32]:
     """Each frame of ``images (frame, row, col)`` displaced by ``weight (row, col)`` times its shift, bilinearly."""
     rows, cols = np.nonzero(weight.max(1) > 0)[0], np.nonzero(weight.max(0) > 0)[0]
     part = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]

@@ -51,7 +51,7 @@ class Anatomy:
     seed: int
 
 
-def drawn_anatomy(rng: np.random.Generator, level: str, *, any_orientation: bool = True) -> Anatomy:
+def draw_anatomy(rng: np.random.Generator, level: str, *, any_orientation: bool = True) -> Anatomy:
     """A random chest; upright or, for training, any quarter turn, tilt and mirror image."""
     size = {"base": 1.0, "mid": 0.92, "apex": 0.68}[level]
     endo, wall = size * rng.uniform(17.0, 29.0), rng.uniform(6.5, 12.5)
@@ -75,7 +75,7 @@ def drawn_anatomy(rng: np.random.Generator, level: str, *, any_orientation: bool
         papillary=np.column_stack(
             [share * np.cos(around), share * np.sin(around), rng.uniform(0.13, 0.25, n_papillary)]
         ),
-        organs=_drawn_organs(rng, float(epi)),
+        organs=_draw_organs(rng, float(epi)),
         body_mm=(
             float(rng.normal(25, 12)),
             float(rng.uniform(10, 45)),
@@ -86,7 +86,7 @@ def drawn_anatomy(rng: np.random.Generator, level: str, *, any_orientation: bool
     )
 
 
-def _drawn_organs(rng: np.random.Generator, epi: float) -> tuple[tuple[str, float, float, float, float], ...]:
+def _draw_organs(rng: np.random.Generator, epi: float) -> tuple[tuple[str, float, float, float, float], ...]:
     """Liver, spleen and stomach below, aorta behind, atria and pulmonary artery where the plane meets them."""
     found = [
         ("liver", -rng.uniform(30, 90), epi + rng.uniform(25, 60), rng.uniform(50, 90), rng.uniform(20, 45), 0.6),
@@ -121,7 +121,7 @@ class Scene:
     insertions_px: Floats
 
 
-def rendered(anatomy: Anatomy, rows: int, cols: int, pixel_mm: float) -> Scene:
+def render_scene(anatomy: Anatomy, rows: int, cols: int, pixel_mm: float) -> Scene:
     """The slice on a grid of ``rows`` by ``cols`` square pixels."""
     x, y = _heart_frame(anatomy, rows, cols, pixel_mm)
     angle, radius = np.arctan2(y, x), np.hypot(x, y * anatomy.squeeze)
@@ -143,7 +143,7 @@ def rendered(anatomy: Anatomy, rows: int, cols: int, pixel_mm: float) -> Scene:
     for px, py, size in anatomy.papillary * anatomy.endo_mm:
         layers.append(("myocardium", cavity * inside(np.hypot(x - px, y - py) - size)))
     return Scene(
-        share=_painted(layers),
+        share=_composite(layers),
         label=_labels(cavity, wall, right),
         segment=_segments(anatomy, x, y),
         depth=depth,
@@ -188,7 +188,7 @@ def _texture(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     return np.asarray(noise / noise.std(), np.float64)
 
 
-def _painted(layers: list[tuple[str, Floats]]) -> dict[str, Floats]:
+def _composite(layers: list[tuple[str, Floats]]) -> dict[str, Floats]:
     """Shares of what is seen when later layers cover earlier ones."""
     share: dict[str, Floats] = {}
     for name, cover in layers:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from cmr_models.simulate.perfusion.curves import GRID_S, Bolus, blood_curves, drawn_bolus, organ_curve
-from cmr_models.simulate.perfusion.motion import breathing_mm, moved
-from cmr_models.simulate.perfusion.scene import LEVELS, Anatomy, Scene, drawn_anatomy, rendered
+from cmr_models.simulate.perfusion.curves import GRID_S, Bolus, blood_curves, draw_bolus, organ_curve
+from cmr_models.simulate.perfusion.motion import breathing_mm, displace
+from cmr_models.simulate.perfusion.scene import LEVELS, Anatomy, Scene, draw_anatomy, render_scene
 from cmr_models.simulate.perfusion.signal import (
     AIF,
     BLOOD_T1_MS,
@@ -30,7 +30,7 @@ from cmr_models.simulate.perfusion.signal import (
     echo_decay,
     signal,
 )
-from cmr_models.simulate.perfusion.tissue import Tissue, drawn_tissue, tissue_curves
+from cmr_models.simulate.perfusion.tissue import Tissue, draw_tissue, tissue_curves
 
 Floats = npt.NDArray[np.float64]
 
@@ -152,25 +152,25 @@ def simulated_scan(
     unknown = [level for level in levels if level not in LEVELS]
     if unknown:
         raise ValueError(f"unknown levels {unknown}; known are {LEVELS}")
-    patient = drawn_patient(rng, frames, stress=stress, territory=territory)
-    mid = drawn_anatomy(rng, "mid", any_orientation=False)
+    patient = draw_patient(rng, frames, stress=stress, territory=territory)
+    mid = draw_anatomy(rng, "mid", any_orientation=False)
     shift = breathing_mm(rng, patient.time_s, breathing)
     series = {}
     for level in levels:
-        own = drawn_anatomy(rng, level, any_orientation=False)
+        own = draw_anatomy(rng, level, any_orientation=False)
         anatomy = replace(own, centre_mm=mid.centre_mm, rotation_rad=mid.rotation_rad, body_mm=mid.body_mm)
-        series[level] = acquired(rng, patient, _on_grid(anatomy, myocardium), myocardium, shift)
-    return SimulatedScan(patient, acquired(rng, patient, _on_grid(mid, aif), aif, shift), series)
+        series[level] = acquire(rng, patient, _render(anatomy, myocardium), myocardium, shift)
+    return SimulatedScan(patient, acquire(rng, patient, _render(mid, aif), aif, shift), series)
 
 
-def drawn_patient(rng: np.random.Generator, frames: int, *, stress: bool, territory: str | None = None) -> Patient:
+def draw_patient(rng: np.random.Generator, frames: int, *, stress: bool, territory: str | None = None) -> Patient:
     """Blood, tissue and heart beats of one injection; see :func:`simulated_scan`."""
     if frames < 20:
         raise ValueError(f"a first pass needs at least 20 frames, got {frames}")
     time_s = _beats(rng, frames, stress=stress)
-    bolus = drawn_bolus(rng, stress=stress, latest_s=max(4.0, min(0.5 * time_s[-1] - 8, 45.0)))
+    bolus = draw_bolus(rng, stress=stress, latest_s=max(4.0, min(0.5 * time_s[-1] - 8, 45.0)))
     blood = blood_curves(bolus, time_s[-1] + 1)
-    tissue = drawn_tissue(rng, stress=stress, territory=territory)
+    tissue = draw_tissue(rng, stress=stress, territory=territory)
     organs = {
         "liver": organ_curve(blood["aorta"], rng.uniform(6, 14), rng.uniform(15, 50), rng.uniform(0.15, 0.4)),
         "spleen": organ_curve(blood["aorta"], rng.uniform(1, 4), rng.uniform(5, 15), rng.uniform(0.25, 0.5)),
@@ -179,7 +179,7 @@ def drawn_patient(rng: np.random.Generator, frames: int, *, stress: bool, territ
     return Patient(blood, tissue, tissue_curves(tissue, blood["lv"]), organs, time_s, bolus)
 
 
-def acquired(
+def acquire(
     rng: np.random.Generator, patient: Patient, scene: Scene, acquisition: Acquisition, shift_mm: Floats
 ) -> SimulatedSeries:
     """The series that a sequence makes of a scene; arguments as the attributes of :class:`SimulatedSeries`."""
@@ -190,14 +190,16 @@ def acquired(
     noise = _noise_sd(patient, acquisition)
     shift_px = shift_mm / acquisition.pixel_mm
     echoes = [
-        _imaged(
+        _make_images(
             rng, share, magnetisation * _decay(readout, concentration, echo), scene, shift_px, coil, noise, acquisition
         )
         for echo in readout.echo_ms
     ]
     before = density * signal(readout.proton_density, 0.0, t1, t2) * echo_decay(0.0, readout.echo_ms[0])
     quiet = np.repeat(before[:, None], acquisition.pd_frames, axis=1)
-    pd = _imaged(rng, share, quiet, scene, np.tile(shift_px[:1], (acquisition.pd_frames, 1)), coil, noise, acquisition)
+    pd = _make_images(
+        rng, share, quiet, scene, np.tile(shift_px[:1], (acquisition.pd_frames, 1)), coil, noise, acquisition
+    )
     return SimulatedSeries(np.stack(echoes), pd, patient.time_s - patient.time_s[0], scene, shift_mm, acquisition)
 
 
@@ -206,8 +208,8 @@ def _decay(readout: Readout, concentration: Floats, echo_ms: float) -> Floats:
     return np.ones_like(concentration) if readout.kind == "ssfp" else echo_decay(concentration, echo_ms)
 
 
-def _on_grid(anatomy: Anatomy, acquisition: Acquisition) -> Scene:
-    return rendered(anatomy, acquisition.rows, acquisition.cols, acquisition.pixel_mm)
+def _render(anatomy: Anatomy, acquisition: Acquisition) -> Scene:
+    return render_scene(anatomy, acquisition.rows, acquisition.cols, acquisition.pixel_mm)
 
 
 def _beats(rng: np.random.Generator, frames: int, *, stress: bool) -> Floats:
@@ -238,7 +240,7 @@ def _compartments(patient: Patient, scene: Scene) -> tuple[Floats, Floats, Float
     return np.stack([share for share, _, _ in rows]), curves, t1, t2, density
 
 
-def _imaged(
+def _make_images(
     rng: np.random.Generator,
     share: Floats,
     magnetisation: Floats,
@@ -251,7 +253,7 @@ def _imaged(
     """(row, col, frame) magnitude: moved by breathing, weighted by the coil, blurred, with Rician noise."""
     spread = gaussian_filter(share.astype(np.float32), (0, acquisition.blur_px, acquisition.blur_px))
     flat = magnetisation.T.astype(np.float32) @ spread.reshape(len(share), -1)
-    images = moved(flat.reshape(-1, *share.shape[1:]), shift_px, scene.heart) * coil.astype(np.float32)
+    images = displace(flat.reshape(-1, *share.shape[1:]), shift_px, scene.heart) * coil.astype(np.float32)
     channels = rng.standard_normal((2, *images.shape), np.float32) * np.float32(noise)
     return np.ascontiguousarray(np.moveaxis(np.sqrt((images + channels[0]) ** 2 + channels[1] ** 2), 0, -1))
 

@@ -76,7 +76,7 @@ def echo_decay(concentration: npt.ArrayLike, echo_ms: float, r2star: npt.ArrayLi
     return np.asarray(np.exp(-echo_ms / 1000 * rate), np.float64)
 
 
-def _saturated(readout: Readout, rate1: Floats) -> Floats:
+def _saturation_recovery(readout: Readout, rate1: Floats) -> Floats:
     if np.isinf(readout.saturation_ms):
         return np.ones_like(rate1)
     return np.asarray(1 - np.exp(-readout.saturation_ms * rate1), np.float64)
@@ -87,14 +87,14 @@ def _flash(readout: Readout, rate1: Floats) -> Floats:
     angle, recovery = np.deg2rad(readout.flip_deg), np.exp(-readout.tr_ms * rate1)
     kept = np.cos(angle) * recovery
     steady = (1 - recovery) / (1 - kept)
-    now = steady + (_saturated(readout, rate1) - steady) * kept**readout.pulses
+    now = steady + (_saturation_recovery(readout, rate1) - steady) * kept**readout.pulses
     return np.asarray(now * np.sin(angle), np.float64)
 
 
 def _ssfp(readout: Readout, rate1: Floats, rate2: Floats) -> Floats:
     """On-resonance Bloch recursion with alternating phase, after :data:`RUN_UP` pulses that rise to the flip angle."""
     e1, e2 = np.exp(-readout.tr_ms * rate1), np.exp(-readout.tr_ms * rate2)
-    along, across = _saturated(readout, rate1), np.zeros_like(rate1)
+    along, across = _saturation_recovery(readout, rate1), np.zeros_like(rate1)
     echo = across
     for k in range(1, RUN_UP + readout.pulses + 2):
         angle = np.deg2rad(readout.flip_deg) * min(1.0, k / (RUN_UP + 1))

@@ -44,7 +44,7 @@ class Tissue:
     hematocrit: float = 0.42
 
 
-def drawn_tissue(rng: np.random.Generator, *, stress: bool, territory: str | None = None) -> Tissue:
+def draw_tissue(rng: np.random.Generator, *, stress: bool, territory: str | None = None) -> Tissue:
     """Flow of 0.5 to 1.2 at rest, 1.6 to 3.6 mL/min/g at stress; less where the artery is narrow.
 
     Ranges: Kellman 2017, Brown 2018 and the working ranges of the MATLAB reference's tables.

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.simulate.perfusion.motion import breathing_mm
-from cmr_models.simulate.perfusion.scene import LEVELS, Scene, drawn_anatomy, rendered
-from cmr_models.simulate.perfusion.series import Acquisition, SimulatedSeries, acquired, drawn_patient
+from cmr_models.simulate.perfusion.scene import LEVELS, Scene, draw_anatomy, render_scene
+from cmr_models.simulate.perfusion.series import Acquisition, SimulatedSeries, acquire, draw_patient
 from cmr_models.simulate.perfusion.signal import AIF, MYOCARDIUM_FLASH, MYOCARDIUM_SSFP, Readout
 from cmr_models.simulate.perfusion.tissue import TERRITORIES
 
@@ -34,7 +34,7 @@ def aif_training_series(rng: np.random.Generator) -> tuple[SimulatedSeries, npt.
         coil=float(rng.uniform(0, 2.2)),
         pd_frames=1,
     )
-    series = _acquired(
+    series = _draw_series(
         rng, acquisition, str(rng.choice(LEVELS, p=(0.55, 0.35, 0.1))), rng.uniform(0, 8), int(rng.integers(30, 171))
     )
     return series, aif_mask(series.scene)
@@ -69,15 +69,15 @@ def myocardial_training_series(
         pd_frames=1,
     )
     residual = float(rng.choice([0.0, 0.7, 1.5]))
-    series = _acquired(rng, acquisition, str(rng.choice(LEVELS)), residual, int(rng.integers(35, 91)))
+    series = _draw_series(rng, acquisition, str(rng.choice(LEVELS)), residual, int(rng.integers(35, 91)))
     return series, series.scene.label
 
 
-def _acquired(
+def _draw_series(
     rng: np.random.Generator, acquisition: Acquisition, level: str, breathing: float, frames: int
 ) -> SimulatedSeries:
     stress = bool(rng.random() < 0.5)
     territory = str(rng.choice(list(TERRITORIES))) if rng.random() < 0.4 else None
-    patient = drawn_patient(rng, frames, stress=stress, territory=territory)
-    scene = rendered(drawn_anatomy(rng, level), acquisition.rows, acquisition.cols, acquisition.pixel_mm)
-    return acquired(rng, patient, scene, acquisition, breathing_mm(rng, patient.time_s, breathing))
+    patient = draw_patient(rng, frames, stress=stress, territory=territory)
+    scene = render_scene(draw_anatomy(rng, level), acquisition.rows, acquisition.cols, acquisition.pixel_mm)
+    return acquire(rng, patient, scene, acquisition, breathing_mm(rng, patient.time_s, breathing))

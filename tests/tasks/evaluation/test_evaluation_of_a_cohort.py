@@ -17,8 +17,8 @@ from cmr_models.evaluation.summary import Summariser
 from flows.cli import main
 from tasks.convert import reference_table
 from tasks.evaluation.cohort import EvaluateSettings, evaluate
-from tasks.evaluation.references import references
-from tasks.evaluation.release import released
+from tasks.evaluation.references import read_references
+from tasks.evaluation.release import release_summary
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
@@ -161,7 +161,7 @@ def _groups(sizes: dict[str, int], missing: dict[str, int]) -> pd.DataFrame:
     rows = pd.DataFrame({"study": people.index, "value": np.where(known, 0.5, np.nan), "reason": "image_flat"})
     rows = rows.assign(measure="dice", of="lv", view="sax", phase="all", unit="")
     summary = Summariser(people, ["sex"], n_resamples=_RESAMPLES).cases(rows)
-    return released(Gate(GateRules()), "summary", summary).set_index("group")
+    return release_summary(Gate(GateRules()), "summary", summary).set_index("group")
 
 
 def test_a_small_group_is_masked_and_cannot_be_had_by_subtraction() -> None:
@@ -382,7 +382,9 @@ def test_references_of_several_sources_are_joined_the_later_first(cohort: Cohort
     (tmp_path / "people.csv").write_text("eid,visit,sex,age_years,height_cm,weight_kg\np0,1,male,70,200,100\n")
     (tmp_path / "values.csv").write_text("study,sex\np1-1,female\n")
     with open_ledger(cohort.ledger) as ledger:
-        table = references(cohort, ledger, tmp_path / "values.csv", tmp_path / "people.csv", {"participant": "eid"})
+        table = read_references(
+            cohort, ledger, tmp_path / "values.csv", tmp_path / "people.csv", {"participant": "eid"}
+        )
     assert table["sex"].tolist() == ["female", "female", "female", "male"]
     assert table["age_band"].tolist() == ["65-74", "unknown", "unknown", "unknown"]
     assert table["bmi_kg_m2"].iloc[0] == pytest.approx(25)

@@ -14,7 +14,7 @@ from report_cohort import FRAMES, Texts, estimates, write_cohort
 from cmr_models.analysis.disclosure.masking import masked_counts
 from tasks.derive.phenotype_tables import write_tables
 from tasks.report import is_current, render_report
-from tasks.report.distributions import merged_histogram, spread
+from tasks.report.distributions import merge_bins, spread
 from tasks.report.drawing import draw
 from tasks.report.estimate_figures import volcano
 from tasks.report.flow import cohort_flow
@@ -45,7 +45,7 @@ def made(tmp_path_factory):
 def test_every_bin_holds_at_least_the_minimum_and_none_is_lost():
     rng = np.random.default_rng(1)
     values = rng.normal(100, 20, 203)
-    edges, density = merged_histogram(values, np.arange(0, 210, 7.0), 5)
+    edges, density = merge_bins(values, np.arange(0, 210, 7.0), 5)
     counts = density * np.diff(edges) * len(values)
     assert counts.sum() == pytest.approx(203)
     assert counts.min() >= 5 - 1e-9
@@ -58,7 +58,7 @@ def test_the_edges_of_bins_do_not_tell_the_smallest_or_largest_value():
     values = rng.normal(100, 20, 203)
     extreme = np.r_[values[:-2], 3.0, 500.0]
     for sample in (values, extreme):
-        edges, _ = merged_histogram(sample, grid, 5)
+        edges, _ = merge_bins(sample, grid, 5)
         assert edges[0] == grid[0]
         assert edges[-1] == grid[-1]
 
