@@ -269,11 +269,11 @@ class _Painter:
         self.water -= cover * self.water
 
     def water_mean(self) -> Image:
-        """Averaged through the slice."""
+        """Water signal, averaged through the slice."""
         return self.water if self.water.ndim == 2 else self.water.mean(axis=0)
 
     def fat_mean(self) -> Image:
-        """Averaged through the slice."""
+        """Fat signal, averaged through the slice."""
         return self.fat if self.fat.ndim == 2 else self.fat.mean(axis=0)
 
 
