@@ -1,4 +1,4 @@
-"""A simulated study packaged as UK Biobank packages it: a zip a field, flat files, a quirky manifest."""
+"""A simulated study packaged as UK Biobank does: one zip for each field, no folders, and an irregular manifest."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Members = list[tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Packaging:
-    """The quirks of one archive.
+    """The irregularities of one archive.
 
     Attributes:
         manifest_name: "manifest.csv", the misspelling "manifest.cvs", or "" for none.
@@ -52,10 +52,10 @@ class Packaging:
         inline_result: add the scanner's inline analysis of the middle plane.
         flow: add a velocity series.
         mapping: add a T1 map.
-        repeat_slice: plane acquired a second time, by a later series.
+        repeat_slice: index of a plane that is acquired a second time, in a later series.
         one_series: all short-axis planes in a single series.
-        private_kb: private block in each file; Siemens body MRI carries about 92.
-        compress_level: of deflate.
+        private_kb: size of the private block in each file; about 92 in body MRI by Siemens.
+        compress_level: level of deflate.
     """
 
     manifest_name: str | None = None
@@ -93,14 +93,14 @@ def ukb_archives(
     rng: np.random.Generator,
     packaging: Packaging = Packaging(),
 ) -> dict[str, bytes]:
-    """The archives of one visit.
+    """Package one visit as archives.
 
     Args:
         study: views by name; "sax" and the long-axis views are packaged.
-        eid: participant.
-        instance: imaging visit, 2 the first.
-        rng: UIDs, date, and the quirks that ``packaging`` leaves to chance.
-        packaging: the quirks.
+        eid: identifier of the participant.
+        instance: number of the imaging visit; 2 is the first.
+        rng: source of UIDs, date, and the irregularities that ``packaging`` leaves to chance.
+        packaging: the irregularities.
 
     Returns:
         Content by file name: ``<eid>_20209_<instance>_0.zip`` (short axis) and
@@ -126,7 +126,7 @@ def ukb_archives(
 
 
 def new_session(eid: str, rng: np.random.Generator) -> Session:
-    """A visit between 2014 and 2020, in working hours."""
+    """Draw a visit between 2014 and 2020, in working hours."""
     day = date(2014, 5, 1) + timedelta(days=int(rng.integers(0, 2100)))
     return Session(
         participant=eid,
@@ -138,7 +138,7 @@ def new_session(eid: str, rng: np.random.Generator) -> Session:
 
 
 def pack_files(session: Session, series: list[Series], packaging: Packaging, rng: np.random.Generator) -> Members:
-    """Files of all series, shuffled as in the archives, and the manifest last."""
+    """Files of all series in random order, as in the archives, then the manifest."""
     rows, files = [], []
     for one in series:
         for name, content in encode_series(session, one, rng):
@@ -152,7 +152,7 @@ def pack_files(session: Session, series: list[Series], packaging: Packaging, rng
 
 
 def manifest(session: Session, rows: list[tuple[str, str, str]]) -> bytes:
-    """The manifest: a misspelt column, and a date whose unquoted comma shifts the columns after it."""
+    """The manifest. One column is misspelt, and the comma in the date is not quoted, which shifts later columns."""
     day = f"{_MONTHS[int(session.date[4:6]) - 1]} {int(session.date[6:])}, {session.date[:4]}"
     lines = ["filename,patientid,studyid,seriesid,date,modality,series discription"]
     lines += [f"{name},{session.participant},{session.study_uid},{uid},{day},MR,{text}" for name, uid, text in rows]
@@ -160,7 +160,7 @@ def manifest(session: Session, rows: list[tuple[str, str, str]]) -> bytes:
 
 
 def zipped(members: Members, compress_level: int = 1) -> bytes:
-    """A zip of the members, in order; the same members give the same bytes."""
+    """Pack members into a zip, in order; the same members give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members:
@@ -171,7 +171,7 @@ def zipped(members: Members, compress_level: int = 1) -> bytes:
 
 
 def unzipped(content: bytes) -> Members:
-    """Members of an archive, in order."""
+    """Read the members of a zip, in order."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return [(info.filename, archive.read(info)) for info in archive.infolist()]
 
@@ -183,7 +183,7 @@ def _views(study: xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Datase
 
 
 def _decide_quirks(packaging: Packaging, rng: np.random.Generator) -> Packaging:
-    """The packaging with nothing left to chance."""
+    """Draw what the packaging leaves to chance."""
     name, tag = packaging.manifest_name, packaging.spacing_tag
     coin = rng.random(2)
     return replace(

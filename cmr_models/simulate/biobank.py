@@ -1,4 +1,4 @@
-"""A simulated cohort as UK Biobank would export it: fields, instances, arrays, codings, placeholder dates."""
+"""A simulated cohort as a UK Biobank export: fields with instances and arrays, coded values, dates of records."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def ukb_table(
     censoring_date: str,
     style: Literal["main", "rap"] = "main",
 ) -> pd.DataFrame:
-    """One row a participant, columns named as the main dataset (``53-2.0``) or the platform (``p53_i2``) names them.
+    """One row for each participant; columns are named as in the main dataset (``53-2.0``) or the platform (``p53_i2``).
 
-    Prevalent disease lies up to ten years before the visit, incident disease on the days of the outcome table; every
-    record stands both in its own date field and among the hospital diagnoses, cancer in its register, deaths with
-    their cause. Birth is in the middle of a month.
+    Prevalent disease begins up to ten years before the visit, incident disease on the day that the outcome table says.
+    Every disease has its own date field and is among the hospital diagnoses; cancer is in the register, a death has
+    its cause. Only year and month of birth are given.
 
     Args:
-        cohort: of :func:`cmr_models.simulate.cohort.simulate_cohort`.
+        cohort: from :func:`cmr_models.simulate.cohort.simulate_cohort`.
         rng: source of the days before the visit and of the order of the diagnoses.
-        censoring_date: end of the records, as the cohort was simulated.
+        censoring_date: end of the records; the date with which the cohort was simulated.
         style: of the column names.
     """
     people = cohort.participants
@@ -81,7 +81,7 @@ def ukb_table(
 
 
 def _first_record(rows: pd.DataFrame, visit: Days, rng: np.random.Generator) -> Days:
-    """Day of the first record: before the visit if prevalent, at the event if incident."""
+    """Day of the first record: before the visit if the disease is prevalent, at the event if it is incident."""
     after = _follow_up(rows)
     before = rng.integers(1, 3650, len(rows)).astype("timedelta64[D]")
     prevalent, event = rows["prevalent"].to_numpy() == 1, rows["event"].to_numpy() == 1
@@ -107,11 +107,11 @@ def _death_and_loss(rows: pd.DataFrame, visit: Days, last: np.datetime64) -> dic
 
 
 def _hospital(dates: Mapping[str, Days], rng: np.random.Generator) -> dict[tuple[int, int, int], object]:
-    """Codes and their dates at the same array index, in no order of time."""
+    """Diagnoses and their dates at the same array index, not sorted by date."""
     n = len(next(iter(dates.values())))
     codes = np.full((n, _ARRAYS), None, object)
     days = np.full((n, _ARRAYS), np.datetime64("NaT", "D"))
-    codes[:, 0], days[:, 0] = "Z961", np.datetime64("2001-05-05", "D")  # everybody's: nobody's outcome
+    codes[:, 0], days[:, 0] = "Z961", np.datetime64("2001-05-05", "D")  # everybody has it, and no outcome uses it
     for k, (name, (_, code)) in enumerate(RECORDED.items(), start=1):
         there = ~np.isnat(dates[name])
         codes[there, k], days[there, k] = code, dates[name][there]

@@ -1,4 +1,4 @@
-"""DICOM files as a Siemens 1.5 T scanner writes cines: one image a file, explicit little endian."""
+"""Cine DICOM files as a 1.5 T scanner by Siemens writes them: one image in each file, explicit little endian."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Session:
-    """What all files of one visit share."""
+    """What is common to all files of one visit."""
 
     participant: str
     study_uid: str
@@ -86,7 +86,7 @@ def new_uid(rng: np.random.Generator) -> str:
 def series_of_view(
     view: xr.Dataset, k: int, *, description: str, number: int, start_s: float, rng: np.random.Generator
 ) -> Series:
-    """Plane ``k`` of a cine view as a series."""
+    """Make a series of plane ``k`` of a cine view."""
     spacing = float(view.attrs["slice_mm"])
     return Series(
         description=description,
@@ -108,7 +108,7 @@ def series_of_view(
 def encode_series(session: Session, series: Series, rng: np.random.Generator) -> list[tuple[str, bytes]]:
     """File name and content of every image of a series, in order.
 
-    What the files share is encoded once; tags are written by pydicom in both cases.
+    Tags that are the same in all files are encoded once. pydicom writes every tag.
     """
     shared = _header(session, series)
     correct_ambiguous_vr(shared, True)
@@ -123,7 +123,7 @@ def encode_series(session: Session, series: Series, rng: np.random.Generator) ->
 
 
 def _frame_header(series: Series, frame: int, position_mm: FloatArray, uid: str) -> Dataset:
-    """The tags that differ from frame to frame."""
+    """The tags that differ between frames."""
     image = series.images[frame]
     own = Dataset()
     own.BitsAllocated, own.PixelRepresentation = 16, 0
@@ -166,7 +166,7 @@ def _preamble(uid: str) -> bytes:
 
 
 def scout_series(view: xr.Dataset, *, number: int, rng: np.random.Generator) -> Iterator[Series]:
-    """A localiser: three orthogonal single images under one series, cut from the view's own noise level."""
+    """A localiser: three orthogonal single images with the same series UID."""
     uid = new_uid(rng)
     axes = np.eye(3)
     image = np.abs(rng.normal(0, 12, (1, 128, 128))) + 90 * _disc(128)
@@ -190,7 +190,7 @@ def scout_series(view: xr.Dataset, *, number: int, rng: np.random.Generator) -> 
 
 
 def result_series(template: Series, *, number: int, rng: np.random.Generator) -> Series:
-    """What the scanner's inline analysis leaves: the same plane again with contours burnt in."""
+    """The result of the scanner's inline analysis: the same plane again, with contours drawn into the pixels."""
     images = template.images.copy()
     rows, cols = images.shape[1] // 2, images.shape[2] // 2
     images[:, rows - 20 : rows + 20, cols] = 4095
@@ -233,7 +233,7 @@ def mapping_series(template: Series, *, number: int, rng: np.random.Generator) -
 
 
 def _header(session: Session, series: Series) -> Dataset:
-    """Everything that the files of a series share."""
+    """The tags that are the same in all files of a series."""
     header = Dataset()
     rows, cols = series.images.shape[1:]
     values: dict[str, Any] = {
@@ -265,7 +265,7 @@ def _header(session: Session, series: Series) -> Dataset:
 
 
 def _identity(session: Session, series: Series) -> dict[str, Any]:
-    taken = clock_time(session.start_s + series.start_s)
+    acquired = clock_time(session.start_s + series.start_s)
     return {
         "SpecificCharacterSet": "ISO_IR 100",
         "ImageType": list(series.image_type),
@@ -276,8 +276,8 @@ def _identity(session: Session, series: Series) -> dict[str, Any]:
         "ContentDate": session.date,
         "StudyTime": clock_time(session.start_s),
         "SeriesTime": clock_time(session.start_s + series.start_s + 9),
-        "AcquisitionTime": taken,
-        "ContentTime": taken,
+        "AcquisitionTime": acquired,
+        "ContentTime": acquired,
         "AccessionNumber": "",
         "Modality": "MR",
         "Manufacturer": "SIEMENS",
@@ -332,7 +332,7 @@ def _sequence(series: Series) -> dict[str, Any]:
 
 
 def _add_private(header: Dataset, series: Series) -> None:
-    """Stand-ins for the vendor's private blocks: dull to read, but of the size that real files carry."""
+    """Add a private block as large as in real files; it holds only repeated text."""
     if series.private_bytes <= 0:
         return
     block = header.private_block(0x0029, "SIMULATED CSA HEADER", create=True)
@@ -341,7 +341,7 @@ def _add_private(header: Dataset, series: Series) -> None:
 
 
 def join_series(series: Sequence[Series], description: str, number: int, uid: str) -> Series:
-    """Several planes of one cine under a single series, plane after plane."""
+    """Join the planes of one cine into a single series, plane after plane."""
     first = series[0]
     n_frames = len(first.images)
     return replace(
@@ -362,6 +362,7 @@ def _decimal_string(value: float) -> str:
 
 
 def clock_time(seconds: float) -> str:
+    """A DICOM time (HHMMSS.FFFFFF) from seconds since midnight."""
     minutes, rest = divmod(seconds % 86400, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{int(hours):02d}{int(minutes):02d}{rest:09.6f}"

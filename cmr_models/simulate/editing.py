@@ -1,4 +1,4 @@
-"""Opening the DICOM files of an archive, changing them, and closing it again."""
+"""Edit the DICOM files in an archive: open it, change images or members, and close it again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sax_name(archives: Mapping[str, bytes]) -> str:
 
 
 def change_bytes(archives: Archives, change: Callable[[bytes], bytes]) -> Archives:
-    """Change the short-axis archive as a file."""
+    """Change the bytes of the short-axis archive."""
     name = sax_name(archives)
     return archives | {name: change(archives[name])}
 
@@ -59,7 +59,7 @@ def change_every_image(archives: Archives, change: ChangeImage) -> Archives:
 
 
 def change_plane(archives: Archives, rng: Rng, change: ChangeImage) -> Archives:
-    """Change the images of one plane of the short-axis archive; ``change`` also gets the frame."""
+    """Change the images of one plane of the short-axis archive; ``change`` is also given the frame."""
 
     def edit(members: Members, rng: Rng) -> Members:
         frames = {name: frame for frame, name in enumerate(choose_plane(members, rng))}
@@ -69,14 +69,14 @@ def change_plane(archives: Archives, rng: Rng, change: ChangeImage) -> Archives:
 
 
 def change_one_file(members: Members, rng: Rng, change: Callable[[bytes], bytes]) -> Members:
-    """Change one image, as a file."""
+    """Change the bytes of one image, chosen at random."""
     images = [k for k, (name, _) in enumerate(members) if is_image(name)]
     chosen = images[int(rng.integers(len(images)))]
     return [(name, change(data) if k == chosen else data) for k, (name, data) in enumerate(members)]
 
 
 def planes_in_order(members: Members) -> list[list[str]]:
-    """File names of the cine planes, from the base on; the frames of each in order."""
+    """File names of the cine planes from the base to the apex; frames are in order."""
     found: dict[str, list[tuple[int, str]]] = defaultdict(list)
     at: dict[str, float] = {}
     for name, data in members:
@@ -93,32 +93,32 @@ def planes_in_order(members: Members) -> list[list[str]]:
 
 
 def choose_plane(members: Members, rng: Rng) -> list[str]:
-    """The files of a plane in the middle third of the stack."""
+    """Choose a plane in the middle third of the stack; returns its file names."""
     stack = planes_in_order(members)
     return stack[int(rng.integers(len(stack) // 3, max(len(stack) // 3 + 1, 2 * len(stack) // 3)))]
 
 
 def read_image(data: bytes) -> FileDataset:
-    """One DICOM image."""
+    """Read one DICOM image."""
     return dcmread(io.BytesIO(data))
 
 
 def encode_image(image: FileDataset) -> bytes:
-    """The image as a file."""
+    """Encode an image as a DICOM file."""
     buffer = io.BytesIO()
     dcmwrite(buffer, image, enforce_file_format=True)
     return buffer.getvalue()
 
 
 def renew_uids(image: FileDataset, series_uid: str, rng: Rng) -> FileDataset:
-    """The same image as another instance of another series."""
+    """Give an image a new instance UID and the series UID ``series_uid``."""
     image.SeriesInstanceUID = series_uid
     image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(new_uid(rng))
     return image
 
 
 def break_position(data: bytes) -> bytes:
-    """The file with a position that is not a number; pydicom would not write it."""
+    """Set the position in a file to NaN. The bytes are edited, because pydicom refuses to write NaN."""
     found = _POSITION.search(data)
     if found is None:
         raise ValueError("the file has no ImagePositionPatient (0020,0032)")
@@ -132,7 +132,7 @@ def is_image(name: str) -> bool:
 
 
 def central_offsets(content: bytes) -> list[tuple[zipfile.ZipInfo, int]]:
-    """Each member and where its entry of the central directory begins."""
+    """Each member and the offset of its entry in the central directory."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members, at = archive.infolist(), archive.start_dir
     offsets = []

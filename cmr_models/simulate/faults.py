@@ -1,7 +1,7 @@
-"""What goes wrong with archives: one function a fault, and the reason code or flag that each must end in.
+"""Faults of archives: one function for each fault, and the reason code or flag that the pipeline must give.
 
 A fault takes archives by file name, as :func:`cmr_models.simulate.ukb_archives` makes them, and returns
-damaged ones. Unless it says otherwise it damages the short-axis archive.
+damaged ones. Where nothing else is said, it damages the short-axis archive.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Fault(NamedTuple):
     """A way to damage a study.
 
     Attributes:
-        apply: archives to archives.
-        expected: reason code of :mod:`cmr_models.reasons` in which the study must end, or its flag; ""
-            where the study must come out as if nothing had happened.
+        apply: function from archives to damaged archives.
+        expected: reason code or flag (:mod:`cmr_models.reasons`) that the study must get; "" where the fault must
+            not change the result.
         kind: "quarantined", "excluded" or "flag", or "ok" for ``expected=""``.
     """
 
@@ -54,12 +54,12 @@ class Fault(NamedTuple):
 
 
 def truncate_zip(archives: Archives, rng: Rng) -> Archives:
-    """The download stopped between 20 and 90 % of the file."""
+    """Truncate the file at 20 to 90 % of its length, as a stopped download does."""
     return change_bytes(archives, lambda content: content[: int(len(content) * rng.uniform(0.2, 0.9))])
 
 
 def break_crc(archives: Archives, rng: Rng) -> Archives:
-    """One member's content does not match its checksum."""
+    """Write a wrong checksum for one member."""
 
     def damage(content: bytes) -> bytes:
         found = central_offsets(content)
@@ -72,31 +72,31 @@ def break_crc(archives: Archives, rng: Rng) -> Archives:
 
 
 def replace_with_zip_bomb(archives: Archives, rng: Rng) -> Archives:
-    """A thousand times larger inside than outside."""
+    """Replace the archive with one that becomes a thousand times larger when it is inflated."""
     del rng
     members = [(f"{k}.dcm", bytes(16 * 2**20)) for k in range(4)]
     return archives | {sax_name(archives): zipped(members, compress_level=9)}
 
 
 def escape_folder(archives: Archives, rng: Rng) -> Archives:
-    """A member would be written outside the folder."""
+    """Name a member so that it would be written outside the folder."""
     return change_members(archives, rng, lambda members, _: [("../../outside.dcm", members[0][1]), *members[1:]])
 
 
 def make_name_absolute(archives: Archives, rng: Rng) -> Archives:
-    """A member has an absolute path."""
+    """Give a member an absolute path."""
     return change_members(archives, rng, lambda members, _: [("/outside.dcm", members[0][1]), *members[1:]])
 
 
 def duplicate_name(archives: Archives, rng: Rng) -> Archives:
-    """Two members have one name."""
+    """Give two members the same name."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # zipfile warns of what is wanted here
+        warnings.simplefilter("ignore", UserWarning)  # zipfile warns about the duplicate name
         return change_members(archives, rng, lambda members, _: [*members, (members[0][0], members[1][1])])
 
 
 def mark_encrypted(archives: Archives, rng: Rng) -> Archives:
-    """Every member is marked as password protected."""
+    """Mark every member as protected by a password."""
     del rng
 
     def damage(content: bytes) -> bytes:
@@ -110,19 +110,19 @@ def mark_encrypted(archives: Archives, rng: Rng) -> Archives:
 
 
 def empty_zip(archives: Archives, rng: Rng) -> Archives:
-    """Archives without members; a study is empty only if all of its archives are."""
+    """Remove all members of all archives; a study is empty only if all of its archives are."""
     del rng
     return dict.fromkeys(archives, zipped([]))
 
 
 def replace_with_text(archives: Archives, rng: Rng) -> Archives:
-    """Archives of text files only."""
+    """Replace all images with text files."""
     del rng
     return dict.fromkeys(archives, zipped([("readme.txt", b"no images here\n"), ("manifest.csv", b"filename\n")]))
 
 
 def relabel_as_flow(archives: Archives, rng: Rng) -> Archives:
-    """Every series is a velocity series: the wrong field was put in the archives."""
+    """Label every series as a velocity series, as if the archives held the wrong field."""
     del rng
 
     def relabel(image: FileDataset, frame: int) -> FileDataset:
@@ -135,7 +135,7 @@ def relabel_as_flow(archives: Archives, rng: Rng) -> Archives:
 
 
 def relabel_as_mapping(archives: Archives, rng: Rng) -> Archives:
-    """Every series is a T1 map."""
+    """Label every series as a T1 map."""
     del rng
 
     def relabel(image: FileDataset, frame: int) -> FileDataset:
@@ -147,7 +147,7 @@ def relabel_as_mapping(archives: Archives, rng: Rng) -> Archives:
 
 
 def truncate_dicom(archives: Archives, rng: Rng) -> Archives:
-    """One DICOM file ends in the middle of its pixels."""
+    """Truncate one DICOM file in the middle of its pixels."""
 
     def cut(members: Members, rng: Rng) -> Members:
         return change_one_file(members, rng, lambda data: data[: int(len(data) * rng.uniform(0.4, 0.9))])
@@ -156,7 +156,7 @@ def truncate_dicom(archives: Archives, rng: Rng) -> Archives:
 
 
 def corrupt_pixels(archives: Archives, rng: Rng) -> Archives:
-    """One file claims a compressed transfer syntax over bytes that no decoder reads."""
+    """Give one file a compressed transfer syntax and bytes that no decoder can read."""
 
     def garble(data: bytes) -> bytes:
         image = read_image(data)
@@ -170,7 +170,7 @@ def corrupt_pixels(archives: Archives, rng: Rng) -> Archives:
 
 
 def remove_orientation(archives: Archives, rng: Rng) -> Archives:
-    """No file of a plane has an orientation."""
+    """Remove the orientation from all files of a plane."""
 
     def remove(image: FileDataset, frame: int) -> FileDataset:
         del image.ImageOrientationPatient
@@ -180,7 +180,7 @@ def remove_orientation(archives: Archives, rng: Rng) -> Archives:
 
 
 def break_positions(archives: Archives, rng: Rng) -> Archives:
-    """The positions of a plane are not numbers."""
+    """Set the positions of a plane to NaN."""
 
     def damage(members: Members, rng: Rng) -> Members:
         plane = set(choose_plane(members, rng))
@@ -190,7 +190,7 @@ def break_positions(archives: Archives, rng: Rng) -> Archives:
 
 
 def mix_patients(archives: Archives, rng: Rng) -> Archives:
-    """One series belongs to somebody else."""
+    """Give one series the identifier of another person."""
     other = str(int(rng.integers(5_000_000, 6_000_000)))
 
     def rename(image: FileDataset, frame: int) -> FileDataset:
@@ -201,7 +201,7 @@ def mix_patients(archives: Archives, rng: Rng) -> Archives:
 
 
 def remove_half_of_frames(archives: Archives, rng: Rng) -> Archives:
-    """Half of the frames of every plane are not there."""
+    """Remove every second frame of every plane."""
 
     def thin(members: Members, rng: Rng) -> Members:
         gone = {name for files in planes_in_order(members) for name in files[1::2]}
@@ -211,7 +211,7 @@ def remove_half_of_frames(archives: Archives, rng: Rng) -> Archives:
 
 
 def remove_one_frame(archives: Archives, rng: Rng) -> Archives:
-    """One frame of one plane is not there."""
+    """Remove one frame of one plane."""
 
     def thin(members: Members, rng: Rng) -> Members:
         files = choose_plane(members, rng)
@@ -222,7 +222,7 @@ def remove_one_frame(archives: Archives, rng: Rng) -> Archives:
 
 
 def remove_slice(archives: Archives, rng: Rng) -> Archives:
-    """A plane in the middle of the stack was not sent."""
+    """Remove a plane in the middle of the stack."""
 
     def remove(members: Members, rng: Rng) -> Members:
         stack = planes_in_order(members)
@@ -233,7 +233,7 @@ def remove_slice(archives: Archives, rng: Rng) -> Archives:
 
 
 def repeat_series(archives: Archives, rng: Rng) -> Archives:
-    """A plane was acquired twice; the later series replaces the earlier one."""
+    """Acquire a plane twice; the later series replaces the earlier one."""
 
     def repeat(members: Members, rng: Rng) -> Members:
         uid, contents = new_uid(rng), dict(members)
@@ -249,7 +249,7 @@ def repeat_series(archives: Archives, rng: Rng) -> Archives:
 
 
 def shrink_matrix(archives: Archives, rng: Rng) -> Archives:
-    """One plane has a smaller matrix about the same centre."""
+    """Crop the matrix of one plane about its centre."""
 
     def crop(image: FileDataset, frame: int) -> FileDataset:
         pixels = image.pixel_array
@@ -267,7 +267,7 @@ def shrink_matrix(archives: Archives, rng: Rng) -> Archives:
 
 
 def make_trigger_irregular(archives: Archives, rng: Rng) -> Archives:
-    """An arrhythmia: the delays of a plane are uneven."""
+    """Make the trigger delays of a plane uneven, as an arrhythmia does."""
     late_ms = float(rng.uniform(60, 90))
 
     def delay(image: FileDataset, frame: int) -> FileDataset:
@@ -279,7 +279,7 @@ def make_trigger_irregular(archives: Archives, rng: Rng) -> Archives:
 
 
 def rotate_slice(archives: Archives, rng: Rng) -> Archives:
-    """One plane is tilted 4 degrees against the stack, about its middle."""
+    """Rotate one plane by 4 degrees against the stack, about its centre."""
     angle = np.deg2rad(4.0)
 
     def turn(image: FileDataset, frame: int) -> FileDataset:
@@ -295,12 +295,12 @@ def rotate_slice(archives: Archives, rng: Rng) -> Archives:
 
 
 def remove_manifest(archives: Archives, rng: Rng) -> Archives:
-    """No manifest: the headers say everything, so nothing may change."""
+    """Remove the manifest. The headers say everything, so the result must not change."""
     return change_members(archives, rng, lambda members, _: [m for m in members if is_image(m[0])])
 
 
 def falsify_manifest(archives: Archives, rng: Rng) -> Archives:
-    """The manifest lists files that are not there."""
+    """Write a manifest that lists files that do not exist."""
 
     def rewrite(members: Members, rng: Rng) -> Members:
         columns = b"filename,patientid,studyid,seriesid,date,modality,series discription\n"
@@ -311,7 +311,7 @@ def falsify_manifest(archives: Archives, rng: Rng) -> Archives:
 
 
 def merge_series(archives: Archives, rng: Rng) -> Archives:
-    """All planes share one series, as a few early sites sent them."""
+    """Give all planes the same series, as a few early sites did."""
 
     def merge(members: Members, rng: Rng) -> Members:
         uid, contents, out = new_uid(rng), dict(members), []
@@ -329,7 +329,7 @@ def merge_series(archives: Archives, rng: Rng) -> Archives:
 
 
 def corrupt_nifti(archives: Archives, rng: Rng) -> Archives:
-    """Any NIfTI file, cut off or with a header of noise; for folders of NIfTI instead of archives."""
+    """Overwrite the header of NIfTI files with noise and truncate them; for folders of NIfTI instead of archives."""
     return {
         name: rng.bytes(352) + content[352 : len(content) // 3] if ".nii" in name else content
         for name, content in archives.items()

@@ -1,4 +1,4 @@
-"""Independent random images with labels, for training a segmentation network."""
+"""Independent random images with labels for training a segmentation network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DISEASES: Sequence[tuple[str, ...]] = (
     ("heart_failure", "myocardial_infarction"),
 )
 _DISEASE_SHARES = (0.30, 0.08, 0.12, 0.20, 0.08, 0.08, 0.08, 0.06)
-_VIGOROUS_PCT, _HYPERDYNAMIC_SHARE = 58.0, 0.4  # ventricles that all but close are rare in life, and hardest to draw
+_VIGOROUS_PCT, _HYPERDYNAMIC_SHARE = 58.0, 0.4  # ventricles that almost close are rare, and hardest to segment
 
 
 def training_slices(
@@ -38,11 +38,11 @@ def training_slices(
     *,
     settings: ImagingSettings | None = None,
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Random hearts, planes, phases and scanners; one image each, the whole field of view.
+    """Draw images of random hearts, planes, phases and scanners, each with the whole field of view.
 
     Args:
-        rng: source of chance.
-        n: images.
+        rng: source of all randomness.
+        n: number of images.
         view: "sax" (from above the base to beyond the apex), "lax_2c", "lax_3c" or "lax_4c".
         size: rows and columns.
         settings: the protocol to randomise around; UK Biobank's by default.
@@ -62,7 +62,7 @@ def training_slices(
 
 
 def random_traits(rng: np.random.Generator) -> HeartTraits:
-    """Any adult, healthy or ill, more ill ones than a biobank has."""
+    """Draw the traits of an adult; disease is more frequent than in a biobank."""
     sex: Sex = "F" if rng.random() < 0.5 else "M"
     height = rng.normal(163 if sex == "F" else 176, 7)
     bmi = float(np.clip(rng.normal(27, 5), 17, 45))
@@ -106,7 +106,7 @@ def _one(
 
 
 def _random_sax(heart: Heart, settings: ImagingSettings, rng: np.random.Generator) -> Planes:
-    """A short-axis plane at any height: mostly through the ventricles, some above or below."""
+    """Draw a short-axis plane at any height, mostly through the ventricles, sometimes above or below them."""
     pose = heart_pose(heart.traits)
     normal = tilt(pose.axes[:, 2], settings.tilt_deg, rng)
     height = rng.uniform(-0.16, 1.06) * heart.apex_z_mm

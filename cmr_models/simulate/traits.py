@@ -1,4 +1,4 @@
-"""Whose heart it is: volumes, function and shape of one simulated person, drawn from published ranges."""
+"""Volumes, function and shape of the heart of one simulated person, drawn from published ranges."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Sex = Literal["F", "M"]
 
 @dataclass(frozen=True)
 class HeartTraits:
-    """One heart. Volumes are exact targets: the heart built from them has them.
+    """One heart. The heart that is built from these traits has exactly these volumes.
 
-    ``lv_slenderness`` and the three ``vigour`` factors are relative to what size and ejection fraction let
-    expect, so that traits with other volumes (``dataclasses.replace``) stay a plausible heart.
+    ``lv_slenderness`` and the three ``vigour`` factors are relative to the values expected from size and ejection
+    fraction, so that the heart stays plausible when the volumes are changed (``dataclasses.replace``).
     """
 
     sex: Sex = "M"
@@ -66,22 +66,22 @@ class HeartTraits:
 
     @property
     def lv_length_mm(self) -> float:
-        """Length of the LV cavity at end-diastole: a larger heart is also rounder."""
+        """Length of the LV cavity at end-diastole (mm). A larger heart is also rounder."""
         return float(92 * (self.lvedv_ml / 150) ** 0.36 * self.lv_slenderness)
 
     @property
     def mapse_mm(self) -> float:
-        """Descent of the mitral plane; about 13 mm in health, in proportion to the ejection fraction."""
+        """Descent of the mitral plane (mm): about 13 in health, proportional to the ejection fraction."""
         return float(np.clip(13.5 * self.lvef_pct / 60 * self.mapse_vigour, 2.5, 19))
 
     @property
     def tapse_mm(self) -> float:
-        """Descent of the tricuspid plane; about 20 mm in health."""
+        """Descent of the tricuspid plane (mm): about 20 in health."""
         return float(np.clip(20 * self.rvef_pct / 56 * self.tapse_vigour, 5, 28))
 
     @property
     def torsion_deg(self) -> float:
-        """Rotation of the apex against the base; about 15 degrees in health."""
+        """Rotation of the apex against the base (degrees): about 15 in health."""
         return float(np.clip(15 * self.lvef_pct / 60 * self.torsion_vigour, 1, 28))
 
     @property
@@ -91,7 +91,7 @@ class HeartTraits:
 
 
 class _Norm(NamedTuple):
-    """Mean and SD of a healthy person of this sex, and the body surface area at which the mean holds."""
+    """Mean and SD in healthy people of one sex, and the body surface area to which the means belong."""
 
     bsa_m2: float
     lvedv_ml: tuple[float, float]
@@ -113,7 +113,7 @@ _NORMS: Mapping[str, _Norm] = {
 
 
 class _Effect(NamedTuple):
-    """What a disease does to a heart of typical severity: factors on sizes, points on fractions."""
+    """Typical effect of a disease: factors on sizes, additive points on fractions."""
 
     lvedv: float = 1.0
     lvef: float = 0.0
@@ -151,22 +151,22 @@ def sample_traits(
     disease: Sequence[str] = (),
     severity: float = 1.0,
 ) -> HeartTraits:
-    """Draw a heart given who carries it.
+    """Draw the heart of a person.
 
     Args:
-        rng: source of chance.
+        rng: source of all randomness.
         sex: "F" or "M".
         age_years: volumes fall 3 % and mass 1 % a decade from 55, atria grow 3 %.
         height_cm: with ``weight_kg`` sets the body surface area, to which the sizes are proportional.
-        weight_kg: as above; also how fat the chest wall and the pericardium are.
+        weight_kg: as above; it also determines the fat of the chest wall and around the heart.
         disease: names of :data:`DISEASES`.
         severity: 0 no effect, 1 the typical effect of each disease.
 
     Returns:
-        Traits, each inside what a living heart can have.
+        Traits, each within the range of living hearts.
 
     Raises:
-        ValueError: an unknown sex or disease.
+        ValueError: for an unknown sex or disease.
 
     Reference:
         Petersen 2017 and Kawel-Boehm 2020 as in ``_NORMS``; ageing after Petersen 2017, table 5.
@@ -228,14 +228,14 @@ def _draw_healthy(
 def _draw_size(
     rng: np.random.Generator, norm: tuple[float, float], size: float, shared: float, loading: float
 ) -> float:
-    """A size at this body surface area; its SD is shrunk because body size explains part of it."""
+    """Draw a size at this body surface area; the SD is reduced because body size explains part of it."""
     mean, sd = norm
     z = loading * shared + np.sqrt(1 - loading**2) * rng.normal()
     return float(mean * size * np.exp(0.8 * sd / mean * z))
 
 
 def _apply(traits: HeartTraits, effect: _Effect, severity: float) -> HeartTraits:
-    """The same heart with a disease; factors act on the log scale, points linearly."""
+    """Add a disease to a heart; ``severity`` acts on factors as a power and on points as a multiple."""
 
     def grow(value: float, factor: float) -> float:
         return value * float(factor**severity)
@@ -265,7 +265,7 @@ def _apply(traits: HeartTraits, effect: _Effect, severity: float) -> HeartTraits
 
 
 def _finish(rng: np.random.Generator, traits: HeartTraits) -> HeartTraits:
-    """Bounds, and how long the heart is and how it moves for its size and function."""
+    """Limit the traits to plausible values, and draw length and motion relative to size and function."""
     lvedv = float(np.clip(traits.lvedv_ml, 55, 420))
     lvef = float(np.clip(traits.lvef_pct, 12, 82))
     rvef = float(np.clip(traits.rvef_pct, 15, 75))

@@ -1,4 +1,4 @@
-"""Names that readers know: phenotypes in full for tables, short for axes; other columns as words."""
+"""Names as readers know them: phenotypes in full for tables and short for axes, other columns as words."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ _FULL = {
     "lax_4c_mapse": "MAPSE, 4-chamber",
     "lax_2c_axis_shortening": "Long-axis shortening, 2-chamber",
     "lax_4c_axis_shortening": "Long-axis shortening, 4-chamber",
+    "lv_mass_to_volume": "LV mass-to-volume ratio",
+    "lv_peak_ejection": "LV peak ejection rate",
+    "lv_peak_filling": "LV peak filling rate",
+    "la_area_max": "LA maximum area",
+    "la_area_min": "LA minimum area",
+    "ra_area_max": "RA maximum area",
+    "ra_area_min": "RA minimum area",
     "mbf_rest": "Myocardial blood flow at rest",
     "mbf_stress": "Myocardial blood flow at stress",
     "mpr": "Myocardial perfusion reserve",
@@ -61,8 +68,13 @@ def words(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def lower_first(name: str) -> str:
+    """A name inside a sentence: ``Heart rate`` becomes ``heart rate``, ``LV EDV`` stays."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
 def reason_words(reason: str) -> str:
-    """Why a number is not there, in a few words."""
+    """Why a number is missing, in a few words."""
     return _REASONS.get(reason, words(reason).lower())
 
 

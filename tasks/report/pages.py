@@ -1,4 +1,4 @@
-"""From values to pages: templates with escaping on, JSON that cannot end its script, names that are safe as files."""
+"""Pages from values: templates with escaping, JSON that is safe inside a script, names that are safe as file names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-# Nothing from a network, no inline script, no form; data blocks (application/json) are never run.
+# Nothing is loaded from a network; no inline script, no form. Data blocks (application/json) are never executed.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 )
 MISSING = "–"
-KEY_NAME = "cmr-cohort-key"  # the meta element by which a page says what it was made from
+KEY_NAME = "cmr-cohort-key"  # name of the meta element that holds the key of the page's inputs
 
 _PACKAGE = "tasks.report"
 _HEAD_BYTES = 4096
@@ -32,7 +32,7 @@ _IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028
 
 
 def render(template: str, *, root: str, **values: Any) -> str:
-    """The page made from ``template``; ``root`` is the way back to the report's folder (``""`` or ``"../"``)."""
+    """Render a page from ``template``; ``root`` is the relative path to the report's folder (``""`` or ``"../"``)."""
     page = _environment().get_template(template)
     return page.render(policy=POLICY, root=root, version=package_version(), **values)
 
@@ -51,14 +51,14 @@ def clean_text(value: object) -> str:
 
 
 def page_name(study: str) -> str:
-    """File name of a study's page: the id itself where that is a plain name, else a digest of it."""
+    """File name of a study's page: the id itself if it is a plain name, otherwise a digest of it."""
     if _SAFE_NAME.fullmatch(study) and study != "index":
         return f"{study}.html"
     return f"study-{hashlib.blake2b(study.encode('utf-8', 'replace'), digest_size=12).hexdigest()}.html"
 
 
 def page_key(path: Path) -> str | None:
-    """The key that a published page carries in its head; None if it carries none or is not there."""
+    """The key in the head of a published page; None if the page has no key or does not exist."""
     try:
         with path.open("rb") as file:
             found = _KEY.search(file.read(_HEAD_BYTES))
@@ -91,7 +91,7 @@ def package_version() -> str:
 
 @cache
 def appearance_digest() -> str:
-    """Digest of the report's own code, templates and assets: pages made by another version are made again."""
+    """Digest of the code, templates and assets of the report. When it changes, all pages are made again."""
     files = importlib.resources.files(_PACKAGE)
     digest = hashlib.blake2b(digest_size=16)
     for folder in (files, files / "templates", files / "assets"):

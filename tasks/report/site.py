@@ -1,4 +1,4 @@
-"""The report of a cohort: one static site, made beside the old one and put in its place whole."""
+"""The report of a cohort: a static site that is made beside the old one and then replaces it as a whole."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _ASSETS = ("report.css", "study.js", "studies.js")
-_MANIFEST = "studies/manifest.json"  # beside the individual-level pages: it names studies
-_PAGES_WORTH_A_CLUSTER = 100  # a page takes a third of a second, a local cluster some seconds to start
+_MANIFEST = "studies/manifest.json"  # in the folder of the individual-level pages, because it names studies
+_PAGES_WORTH_A_CLUSTER = 100  # a page takes a third of a second, and a local cluster starts in some seconds
 _HOLDS = {
-    "associations": "Prevalent disease on each phenotype: odds ratios per SD and per unit",
+    "associations": "Prevalent disease and each phenotype: odds ratios per SD and per unit",
     "hazards": "Incident disease and death: hazard ratios per SD and per unit",
     "discrimination": "Harrell and Uno concordance with intervals",
     "survival_curves": "Kaplan-Meier curves by quartile with numbers at risk",
-    "fairness": "Every number again by group, and the largest gaps",
+    "fairness": "Every number by group, and the largest gaps",
     "distributions": "Phenotypes by sex beside published ranges",
     "quality": "Studies flagged by each rule",
     "phenotypes_dictionary": "Data dictionary: definition, unit, inputs and UK Biobank field of every column",
@@ -65,17 +65,17 @@ def render_report(
     workers: Workers = contextlib.nullcontext,
     watch: Watch | None = None,
 ) -> Path:
-    """Make ``reports/`` of a cohort: ``index.html`` to publish, ``studies/`` for the site's own eyes.
+    """Make ``reports/`` of a cohort: ``index.html`` to publish, ``studies/`` for internal use only.
 
-    The site is made in ``reports.new`` and takes the old one's place by renaming, so that no half-made page is ever
-    visible. Pages of studies whose data and look are unchanged are carried over, from the old site or from a draft that
-    was killed; those of removed studies are gone.
+    The site is made in ``reports.new`` and replaces the old one by renaming, so that no unfinished page is ever
+    visible. Pages of studies that have not changed are kept, from the old site or from the draft of a killed run.
+    Pages of removed studies are not.
 
     Args:
         cohort_dir: the cohort's folder.
         settings: the run's resolved settings as plain values; see :func:`tasks.report.tables.report_settings`.
-        workers: opens a Dask client for many study pages; few, or all without it, are made in this process.
-        watch: opens what shows progress, given how many study pages there are to make; it is told of each number more.
+        workers: opens a Dask client for many study pages; without it, or for few pages, this process makes them.
+        watch: opens a display of progress for a number of study pages; it is called with the number of new pages.
 
     Returns:
         Path of ``index.html``.
@@ -96,18 +96,18 @@ def render_report(
 
 
 def is_current(cohort_dir: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the site that is there was made from just these inputs, settings and code."""
+    """Whether the present site was made from exactly these inputs, settings and code."""
     cohort = Cohort(cohort_dir)
     manifest = _read_manifest(cohort)
     return manifest.get("key") == report_key(cohort, report_settings(settings))
 
 
 def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
-    """The methods paragraphs of what a cohort holds now; no row of a study is read.
+    """The methods paragraphs for the present state of a cohort; no row of a study is read.
 
     Args:
         cohort_dir: the cohort's folder.
-        settings: as of :func:`render_report`.
+        settings: as in :func:`render_report`.
     """
     cohort, resolved = Cohort(cohort_dir), report_settings(settings)
     with open_ledger(cohort.ledger) as ledger:
@@ -124,7 +124,7 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
 
 
 def report_key(cohort: Cohort, settings: ReportSettings) -> str:
-    """Digest of all that the report shows: the ledger, the estimates, the participants, settings, code and versions."""
+    """Digest of everything that the report depends on: ledger, estimates, participants, settings, code and versions."""
     entries: list[Any] = []
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
@@ -155,7 +155,7 @@ def _make_study_pages(
     workers: Workers,
     watch: Watch,
 ) -> tuple[dict[str, str], str]:
-    """Carry over or make the page of every chosen study. Returns study -> key of its page, and the rule of choice."""
+    """Keep or make the page of every chosen study; returns study -> key of its page, and how studies were chosen."""
     chosen, rule = study_list.studies_with_page(rows, settings.study_pages_max)
     units = _page_units(cohort, settings, tables, chosen, draft)
     _drop_other_pages(draft / "studies", units)
@@ -182,7 +182,7 @@ def _no_progress(_: int) -> Iterator[Callable[[int], None]]:
 def _page_units(
     cohort: Cohort, settings: ReportSettings, tables: ReportTables, chosen: list[str], draft: Path
 ) -> list[shards.Unit]:
-    """What each page is made from, with the key that says whether it changed."""
+    """The inputs of each page, with a key that changes when they change."""
     wanted = set(chosen)
     phenotypes, outcomes = tables.phenotypes, tables.outcomes
     measured = (
@@ -223,7 +223,7 @@ def _read_curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list
 
 
 def _drop_other_pages(folder: Path, units: list[shards.Unit]) -> None:
-    """Of what a killed draft holds, only the pages that are wanted just so stay."""
+    """Remove pages from the draft of a killed run, except those with the right key."""
     wanted = {Path(unit["path"]).name: unit["key"] for unit in units}
     for path in folder.iterdir():
         if path.name not in wanted or page_key(path) != wanted[path.name]:
@@ -231,7 +231,7 @@ def _drop_other_pages(folder: Path, units: list[shards.Unit]) -> None:
 
 
 def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
-    """Put the page that is there into the draft, as a second name of the same file where the file system has those."""
+    """Put an unchanged page into the draft, as a hard link where the file system has them; returns whether it did."""
     new = Path(unit["path"])
     old = cohort.reports / "studies" / new.name
     if page_key(old) != unit["key"]:
@@ -274,7 +274,7 @@ def _write_studies(tables: ReportTables, rows: pd.DataFrame, pages: Mapping[str,
 def _write_tables(
     cohort: Cohort, tables: ReportTables, values: Mapping[str, Any], folder: Path
 ) -> list[dict[str, Any]]:
-    """CSV files of the masked tables; returns name, what it holds and how many rows."""
+    """Write the masked tables as CSV; returns name, content and number of rows of each."""
     frames = {name: tables.estimates[name] for name in ESTIMATES if name in tables.estimates}
     for name, columns in (
         ("distributions", ()),
@@ -305,7 +305,7 @@ def _escape_formula(value: Any) -> Any:
 
 
 def _prediction_attributes(cohort: Cohort, settings: ReportSettings, measured: Iterable[str]) -> dict[str, Any]:
-    """Attributes of the first measured study's prediction: model and digest; empty if nothing was measured."""
+    """Attributes of the first measured study's prediction file: model and digest; empty if nothing was measured."""
     for study in islice(measured, 1):
         path = cohort.prediction(settings.model, str(study))
         if path.exists():
@@ -323,7 +323,7 @@ def _read_manifest(cohort: Cohort) -> dict[str, Any]:
 
 
 def _draft_folder(folder: Path) -> Path:
-    """The folder of the draft, empty but for study pages that a killed run had finished."""
+    """The folder of the draft, with nothing but the study pages that a killed run had finished."""
     (folder / "studies").mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.name != "studies":
@@ -337,7 +337,7 @@ def _write(path: Path, content: str | bytes) -> None:
 
 
 def _swap(cohort: Cohort) -> None:
-    """The draft becomes the report; what was there goes."""
+    """Replace the report by the draft."""
     new, old = cohort.reports.with_name("reports.new"), cohort.reports.with_name("reports.old")
     shutil.rmtree(old, ignore_errors=True)
     if cohort.reports.exists():
@@ -347,7 +347,7 @@ def _swap(cohort: Cohort) -> None:
 
 
 def _finish_interrupted_swap(cohort: Cohort) -> None:
-    """After a kill between the two renames the old report is put back."""
+    """Put the old report back if a run was killed between the two renames."""
     old = cohort.reports.with_name("reports.old")
     if old.exists() and not cohort.reports.exists():
         old.rename(cohort.reports)

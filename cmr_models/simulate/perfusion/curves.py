@@ -1,4 +1,4 @@
-"""The blood of a first pass: a bolus through the right heart, the lungs, the left heart, and round again."""
+"""Contrast agent in the blood during a first pass: right heart, lungs, left heart, recirculation."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Bolus:
         arrival_s: when contrast reaches the right ventricle.
         injection_s: time constant of the bolus in the right heart (gamma variate).
         shape: exponent of the gamma variate.
-        lung_s: mean transit from the right to the left ventricle.
-        lung_sd_s: its spread.
-        peak: of the left ventricle's first pass, blood, mmol/L.
-        recirculation: share of the bolus that comes round again.
-        recirculation_s: how long after.
-        tail: share of the peak that the well-mixed blood keeps.
+        lung_s: mean transit time from the right to the left ventricle.
+        lung_sd_s: standard deviation of the transit time.
+        peak: concentration at the peak of the first pass in the left ventricle, mmol/L of blood.
+        recirculation: fraction of the bolus that recirculates.
+        recirculation_s: mean time of recirculation.
+        tail: concentration after complete mixing, as a fraction of the peak.
     """
 
     arrival_s: float
@@ -41,7 +41,7 @@ class Bolus:
 
 
 def draw_bolus(rng: np.random.Generator, *, stress: bool, latest_s: float) -> Bolus:
-    """A bolus that reaches the right ventricle no later than ``latest_s``.
+    """Draw a bolus that reaches the right ventricle no later than ``latest_s``.
 
     Peaks of 3.5 +- 1.2 (stress) and 4.4 +- 1.2 mmol/L (rest): Kellman et al., JCMR 2017;19:43. The left ventricle
     follows the right by 3 to 9 s, sooner at stress.
@@ -95,27 +95,27 @@ def grid_s(n: int) -> Floats:
 
 
 def organ_curve(aorta: Floats, delay_s: float, mean_s: float, volume: float) -> Floats:
-    """Concentration of an organ that fills and empties as one compartment."""
+    """Concentration in an organ that behaves as one compartment."""
     time_s = grid_s(aorta.size)
     filled = np.asarray(np.convolve(aorta, _decay(time_s, mean_s))[: aorta.size], np.float64)
     return np.asarray(volume * _delay(filled, delay_s, time_s), np.float64)
 
 
 def _gamma_variate(since_s: Floats, shape: float, scale_s: float) -> Floats:
-    """Peak 1 at ``shape * scale_s`` (Thompson et al., Circ Res 1964;14:502)."""
+    """Gamma variate with a peak of 1 at ``shape * scale_s`` (Thompson et al., Circ Res 1964;14:502)."""
     x = np.maximum(since_s, 0) / (shape * scale_s)
     return np.asarray(x**shape * np.exp(shape * (1 - x)), np.float64)
 
 
 def _disperse(curve: Floats, mean_s: float, sd_s: float, time_s: Floats) -> Floats:
-    """After a transit with a lagged-normal-like density: gamma distributed about its mean."""
+    """The curve after a transit whose times are gamma distributed with this mean and SD."""
     order = (mean_s / sd_s) ** 2
     density = _gamma_variate(time_s, max(order - 1, 0.01), mean_s / order)
     return np.asarray(np.convolve(curve, density / density.sum())[: curve.size], np.float64)
 
 
 def _accumulate(left: Floats, time_s: Floats) -> Floats:
-    """What has passed so far, leaving slowly by the kidneys and into the interstitium."""
+    """Fraction of the bolus that has passed and is still in the blood; kidneys and interstitium remove it slowly."""
     filled = np.cumsum(left) / left.sum()
     since = np.maximum(time_s - time_s[int(np.argmax(left))], 0)
     return np.asarray(filled * np.exp(-since / 300.0), np.float64)

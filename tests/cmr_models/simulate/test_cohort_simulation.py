@@ -121,7 +121,7 @@ def test_a_planted_measurement_gap_is_in_the_measurement_and_not_in_the_truth() 
         (9, CohortSettings(hazard_ratios={"gout": {}}), "unknown condition 'gout'"),
         (9, CohortSettings(hazard_ratios={"death": {"strain": 2.0}}), "unknown phenotype 'strain'"),
         (9, CohortSettings(odds_ratios={"cancer": {"lvm_g": 0.0}}), "must be positive, got 0"),
-        (9, CohortSettings(gap=GroupGap("town", "x")), "a gap is by sex"),
+        (9, CohortSettings(gap=GroupGap("town", "x")), "a gap must be by sex"),
     ],
 )
 def test_impossible_settings_are_refused(n: int, settings: CohortSettings, message: str) -> None:

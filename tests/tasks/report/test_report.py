@@ -388,7 +388,7 @@ def test_names_are_those_that_readers_know():
     assert full_name("lax_2c_mapse_mm") == "MAPSE, 2-chamber"
     assert full_name("lvedv_ml_m2") == "LV end-diastolic volume, indexed"
     assert short_name("lvef_pct") == "LV EF"
-    assert short_name("la_area_max_cm2") == "LA area max"
+    assert short_name("la_area_max_cm2") == "LA maximum area"
     assert full_name("bsa_m2") == "Body surface area"
     assert band_words(">=75 - <55") == "≥75 - <55"
 
