@@ -1,4 +1,4 @@
-"""What a prediction of one study is worth against its reference: rows of measures, each with a value or a reason.
+"""Comparison of the outputs for one study with its reference, as rows; each row has a value or a reason.
 
 A row has ``measure``, ``of`` (structure, quantity or landmark), ``view``, ``phase`` (``ed``, ``es`` or ``all``),
 ``unit``, and either ``value``, or ``predicted`` and ``reference``; ``reason`` says why they are missing.
@@ -35,14 +35,14 @@ STRUCTURES: Final[Mapping[str, tuple[int, ...]]] = {
     "no_reflow": (NO_REFLOW,),
     "oedema": (EDEMA,),
 }
-"""Structure -> its codes; the myocardium is the whole wall, whatever is the matter with it."""
+"""Structure -> its codes; the myocardium is the whole wall, with scar, no-reflow and oedema."""
 
 _HEART: Final = ("rv", "myocardium", "lv")
 LANDMARKS: Final = ("hinge_1", "hinge_2", "apex")
 
 
 def measure_row(measure: str, of: str, unit: str, *, view: str = "", phase: str = "all", **content: Any) -> Row:
-    """One row; missing content is NaN."""
+    """Make one row; missing content is NaN."""
     empty = {"value": math.nan, "predicted": math.nan, "reference": math.nan, "reason": ""}
     return {"measure": measure, "of": of, "view": view, "phase": phase, "unit": unit, **empty, **content}
 
@@ -53,10 +53,10 @@ def overlap_rows(
     """Dice, intersection over union and Hausdorff distance of each structure: by phase, and the mean of all frames.
 
     Args:
-        predicted: ``(frame, slice, row, col)``.
-        judged: ``(frame, slice)``; a labelled frame without any judged image is missing.
+        predicted: labels ``(frame, slice, row, col)``.
+        judged: ``(frame, slice)``, images that were segmented; a labelled frame without such an image is missing.
         view: with ``labels`` and ``labelled``.
-        name: of the view.
+        name: name of the view.
         phases: frame -> ``ed`` or ``es``.
     """
     reference = np.asarray(view["labels"].values, np.uint8)
@@ -82,10 +82,10 @@ def volume_rows(
     """Volumes, EF and mass of prediction and reference in the frames that were labelled.
 
     Args:
-        predicted: ``(frame, slice, row, col)``.
-        judged: ``(frame, slice)``.
+        predicted: labels ``(frame, slice, row, col)``.
+        judged: ``(frame, slice)``, images that were segmented.
         view: the short axis, with ``labels`` and ``labelled``.
-        frames: ``ed_frame`` and ``es_frame``, where known; of a frame that nobody labelled there is no row.
+        frames: ``ed_frame`` and ``es_frame``, where known; a frame without labels gives no row.
     """
     theirs = label_quantities(view, frames)
     labelled = view["labelled"].values.astype(bool)
@@ -99,7 +99,7 @@ def volume_rows(
 
 
 def label_quantities(view: xr.Dataset, frames: Mapping[str, int]) -> dict[str, float | Missing]:
-    """Volumes, EF and mass of the labels alone; arguments as :func:`volume_rows`."""
+    """Volumes, EF and mass of the reference labels alone; arguments as in :func:`volume_rows`."""
     reference = np.asarray(view["labels"].values, np.uint8)
     return _volumes(_merge_wall(reference), view, view["labelled"].values.astype(bool), frames)
 
@@ -110,11 +110,11 @@ def landmark_rows(
     pixel_mm: tuple[float, float],
     view: str,
 ) -> list[Row]:
-    """Distance of each landmark, and the function of the long axis, in the frames that were marked.
+    """Distance of each landmark, and the long-axis function, in the frames with marked landmarks.
 
     Args:
         predicted_px: ``(frame, point, 2)`` (row, col); NaN where missing.
-        reference_px: alike; frames that nobody marked are NaN.
+        reference_px: of the same shape; NaN in frames without marks.
         pixel_mm: row and column spacing.
         view: name of the view.
     """
@@ -136,7 +136,7 @@ def landmark_rows(
 
 
 def value_row(quantity: str, unit: str, predicted: float, reference: float, reason: str = "", view: str = "") -> Row:
-    """A quantity that was predicted as a number, against a number."""
+    """Compare a predicted number with a reference."""
     why = reason or ("" if math.isfinite(reference) else "reference_missing")
     return measure_row("agreement", quantity, unit, view=view, predicted=predicted, reference=reference, reason=why)
 
@@ -147,7 +147,7 @@ _OVERLAPS: Final = {"dice": "", "iou": "", "hd95": "mm"}
 
 
 def _select_structures(reference: Labels) -> dict[str, tuple[int, ...]]:
-    """The three of every heart, and those others that somebody drew."""
+    """The three structures of every heart, and the others that the reference has."""
     present = set(np.unique(reference).tolist())
     return {name: codes for name, codes in STRUCTURES.items() if name in _HEART or present & set(codes)}
 
@@ -155,14 +155,14 @@ def _select_structures(reference: Labels) -> dict[str, tuple[int, ...]]:
 def _spacing_mm(view: xr.Dataset) -> tuple[float, float, float]:
     row_mm, col_mm = (float(mm) for mm in view["pixel_mm"].values)
     slice_mm = float(view.attrs["slice_mm"])
-    return (slice_mm if math.isfinite(slice_mm) else 1.0, row_mm, col_mm)  # of one plane it does not matter
+    return (slice_mm if math.isfinite(slice_mm) else 1.0, row_mm, col_mm)  # for a single plane it does not matter
 
 
 _Mask = npt.NDArray[np.bool_]
 
 
 def _masks(predicted: Labels, reference: Labels, codes: tuple[int, ...], judged: _Mask) -> tuple[_Mask, _Mask, _Mask]:
-    """The structure in both, without the slices that the model did not see, and which these are."""
+    """Masks of a structure in both, 0 in slices that the model did not segment; and which slices it segmented."""
     seen = judged[:, None, None]
     return np.isin(predicted, codes) & seen, np.isin(reference, codes) & seen, judged
 
@@ -192,7 +192,7 @@ def _phase_rows(
 
 
 def _mean_known(values: Sequence[float | Missing], measure: str, of: str, unit: str, view: str, phase: str) -> Row:
-    """The mean of what is known; the first reason where nothing is."""
+    """The mean of the known values; the first reason where no value is known."""
     known = [value for value in values if not isinstance(value, Missing)]
     if known:
         return measure_row(measure, of, unit, view=view, phase=phase, value=float(np.mean(known)))
@@ -254,7 +254,7 @@ def _fraction(edv: float | Missing, esv: float | Missing) -> float | Missing:
 def _pair_rows(
     units: Mapping[str, str], ours: Mapping[str, float | Missing], theirs: Mapping[str, float | Missing], view: str = ""
 ) -> Iterator[Row]:
-    """Predicted and reference of each quantity that the reference has."""
+    """Compare each quantity that the reference has."""
     for quantity, unit in units.items():
         known, found = theirs[quantity], ours[quantity]
         if not isinstance(known, Missing):

@@ -28,15 +28,15 @@ def intersection_over_union(predicted: Mask, reference: Mask) -> float:
 def hausdorff_95_mm(predicted: Mask, reference: Mask, spacing_mm: Sequence[float]) -> float:
     """The larger of the two 95th percentiles of distances between surfaces.
 
-    The percentile is of each direction on its own, then the larger is taken, as MONAI does.
+    The percentile is computed for each direction, then the larger one is taken, as in MONAI.
 
     Args:
-        predicted: of any number of axes.
-        reference: of the same shape.
-        spacing_mm: of each axis.
+        predicted: mask with any number of axes.
+        reference: mask of the same shape.
+        spacing_mm: spacing along each axis.
 
     Returns:
-        mm; NaN where either lacks the structure, as there is then no distance.
+        Distance in mm; NaN if either mask is empty.
     """
     _check_shapes(predicted, reference)
     if not predicted.any() or not reference.any():
@@ -51,13 +51,13 @@ def hausdorff_95_mm(predicted: Mask, reference: Mask, spacing_mm: Sequence[float
 
 
 def _bounding_box(mask: Mask) -> tuple[slice, ...]:
-    """The box of a mask and one voxel more, which is all that its distances depend on."""
+    """Bounding box of a mask with a margin of one voxel; the distances do not depend on anything outside."""
     (box,) = ndimage.find_objects(mask.astype(np.uint8))
     return tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
 
 
 def _surface(mask: Mask) -> Mask:
-    """Voxels of the mask with a neighbour (by a face) outside it; beyond the image is outside."""
+    """Voxels of the mask that share a face with a voxel outside it; beyond the image is outside."""
     return np.asarray(mask & ~ndimage.binary_erosion(mask), bool)
 
 

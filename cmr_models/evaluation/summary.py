@@ -1,6 +1,6 @@
-"""Measures of many studies -> one table: overall and by group, each with an interval, a number, and what is missing.
+"""Summary of many studies as one table, overall and by group, with intervals, numbers of studies and missing values.
 
-Every study that has a reference counts, in ``n`` or in ``n_missing``; a missing value is never zero.
+Every study that has a reference is counted, in ``n`` or in ``n_missing``; a missing value is never zero.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ EF_EDGES_PCT: Final = (40.0, 55.0)
 """Reduced up to 40 %, borderline up to 55 %, normal above: Fu et al., Communications Medicine 2026."""
 _EF_CLASSES: Final = len(EF_EDGES_PCT) + 1
 FIXED: Final = 0.9
-"""The specificity at which sensitivity is given, and the other way round."""
+"""The specificity at which sensitivity is given, and the sensitivity at which specificity is given."""
 
 
 class Summariser:
-    """The same groups and the same resampling for every measure.
+    """Summarises measures with the same groups and the same resampling for all.
 
     Attributes:
-        people: index ``study``; columns to group by.
-        group_by: those that are used.
+        people: index ``study``; columns by which people can be grouped.
+        group_by: the columns that are used.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Summariser:
         self._seed, self._n_resamples = seed, n_resamples
 
     def cases(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Mean of measures that each study has of its own; MAE, RMSE and bias of quantities with a reference.
+        """Mean of measures with a value in each study; MAE, RMSE and bias of quantities with a reference.
 
         Args:
-            rows: of :mod:`cmr_models.evaluation.cases`, with ``study``.
+            rows: from :mod:`cmr_models.evaluation.cases`, with ``study``.
         """
         found = []
         for key, part in rows.groupby(_KEYS, sort=False):
@@ -75,11 +75,11 @@ class Summariser:
         return _table(found)
 
     def classes(self, table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        """Accuracy, F1, MCC, area, and sensitivity at a fixed specificity and back.
+        """Accuracy, F1, MCC, area under the curve, sensitivity at a fixed specificity, and the reverse.
 
         Args:
             table: ``study``, ``true`` (class by name; missing where unknown), ``p_<class>``, ``reason``.
-            names: the model's classes.
+            names: classes of the model.
         """
         found: list[dict[str, Any]] = []
         for group_by, group, part in self._groups(table):
@@ -94,11 +94,11 @@ class Summariser:
         return _table(found)
 
     def repeats(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Coefficient of variation of scan and rescan.
+        """Coefficient of variation of repeated acquisitions.
 
         Args:
             table: ``study``, ``of``, ``source`` ("predicted" or "reference"), ``first``, ``second``, ``reason``;
-                a row a person and quantity.
+                one row for each person and quantity.
         """
         found = []
         for (of, source), part in table.groupby(["of", "source"], sort=False):
@@ -143,14 +143,14 @@ class Summariser:
         return bootstrapped(measure, a, b, self._rng(), self._n_resamples)
 
     def _rng(self) -> np.random.Generator:
-        """The same for every row, so that no row's interval depends on which others there are."""
+        """The same generator for every row, so that an interval does not depend on the other rows."""
         return np.random.default_rng(self._seed)
 
 
 def _class_measures(
     shares: Floats, true: npt.NDArray[np.int64], names: Sequence[str]
 ) -> Iterator[tuple[str, str, Callable[[npt.NDArray[np.int64]], float]]]:
-    """(measure, of, measure of the people with the given indices)."""
+    """Each measure as (measure, of, function of the indices of people)."""
     predicted = shares.argmax(axis=1) if len(shares) else np.zeros(0, np.int64)
 
     def table(people: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -180,7 +180,7 @@ def _measure_people(
 
 
 def _ef_table(ours: Floats, theirs: Floats) -> npt.NDArray[np.int64]:
-    """Classes of EF, the upper edge within: 40 % is reduced."""
+    """Confusion matrix of EF classes; the upper limit belongs to a class: 40 % is reduced."""
     predicted, true = (np.searchsorted(EF_EDGES_PCT, values, "left") for values in (ours, theirs))
     return by_class.confusion(predicted, true, _EF_CLASSES)
 

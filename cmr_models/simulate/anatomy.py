@@ -135,7 +135,7 @@ class Heart:
 
     @cached_property
     def _rv_crescent(self) -> tuple[FloatArray, FloatArray]:
-        """Excess of the outer RV radius over the LV epicardium, relative to the latter; weight of the outflow by angle."""
+        """Excess of the outer RV radius over the LV epicardium, relative to it; weight of the outflow by angle."""
         a, b, c, d, e, f, g = self._rv_shape
         turn = np.deg2rad(self.traits.rv_swing_deg) + np.interp(HEIGHTS, [-0.3, 0.0, 0.3], [-0.75, -0.2, 0.0])
         angle = np.angle(np.exp(1j * (ANGLES[None, :] - turn[:, None])))

@@ -197,7 +197,7 @@ def test_a_split_and_chosen_groups_are_kept_to_and_unknown_ones_refused(cohort: 
     summary = _evaluated(cohort, split="test", group_by=())
     assert set(summary["group_by"]) == {""}
     assert _one(summary, measure="dice", of="lv")["n"] == 2
-    with pytest.raises(ValueError, match="no study is of the split 'validation'"):
+    with pytest.raises(ValueError, match="no study belongs to the split 'validation'"):
         _evaluated(cohort, split="validation")
     with pytest.raises(ValueError, match="no column"):
         _evaluated(cohort, group_by=("colour",))
