@@ -55,7 +55,7 @@ class Summariser:
     ) -> None:
         unknown = sorted(set(group_by) - set(people))
         if unknown:
-            raise ValueError(f"no column {unknown} to group by; there are {sorted(map(str, people.columns))}")
+            raise ValueError(f"no column {unknown} to group by; columns are {sorted(map(str, people.columns))}")
         self.people, self.group_by = people, tuple(group_by)
         self._seed, self._n_resamples = seed, n_resamples
 

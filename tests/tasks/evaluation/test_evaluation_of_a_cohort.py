@@ -201,7 +201,7 @@ def test_a_split_and_chosen_groups_are_kept_to_and_unknown_ones_refused(cohort: 
         _evaluated(cohort, split="validation")
     with pytest.raises(ValueError, match="no column"):
         _evaluated(cohort, group_by=("colour",))
-    with pytest.raises(FileNotFoundError, match=r"there are \['net'\]"):
+    with pytest.raises(FileNotFoundError, match=r"only \['net'\]"):
         _evaluated(cohort, predictions="other")
 
 
