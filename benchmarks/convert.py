@@ -1,9 +1,9 @@
-"""How fast conversion is: against `unzip` + `dcm2niix -z y`, and against inflating and Blosc-encoding alone.
+"""Speed of conversion, compared with `unzip` + `dcm2niix -z y`, and with inflating and Blosc-encoding alone.
 
     python -m benchmarks.convert [--studies FOLDER] [--repeats 3] [--out benchmarks/results/convert.json]
 
-Every study is converted by all three ways, in one run, on one thread; the table shows processor seconds (user
-and system, all processes) and their ratios. Real scans are taken from ``CMR_TEST_DATA`` where they are.
+Every study is converted in all three ways, in one run, on one thread. The table shows processor seconds (user
+and system, all processes) and their ratios. Real images are taken from ``CMR_TEST_DATA`` if it exists.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _studies(scratch: Path, n_frames: int) -> dict[str, Path]:
-    """One folder of zips a study."""
+    """Name of each study and its folder of zips."""
     studies = {"simulated_ukb": _simulate_study(scratch / "simulated_ukb", n_frames)}
     if _REAL.is_dir():
         studies["dicom_study"] = _zip_folder(_REAL / "patient1", scratch / "dicom_study")
@@ -107,7 +107,7 @@ def _ratios(measured: dict[str, Any]) -> dict[str, float]:
 
 
 def _measure_here(folder: Path, repeats: int) -> dict[str, Any]:
-    """All three ways, ``repeats`` times after one warm-up; medians. Peak memory is that of this process."""
+    """Measure all three ways ``repeats`` times after a warm-up; returns medians and the peak memory of this process."""
     from tasks.convert.conversion import convert_study
     from tasks.sources import inventory
     from tasks.state.store import Cohort, load_tree
@@ -142,13 +142,13 @@ def _measure_here(folder: Path, repeats: int) -> dict[str, Any]:
 
 
 def _peak_mb() -> float:
-    """Peak resident memory of this program (``ru_maxrss`` would count the process that started it)."""
+    """Peak resident memory of this process (``ru_maxrss`` would include the process that started it)."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def _time(work: Callable[[], None]) -> tuple[float, float]:
-    """Processor seconds of this process and its children, and wall seconds."""
+    """Run ``work``; returns processor seconds of this process and its children, and wall seconds."""
     before, start = os.times(), time.perf_counter()
     work()
     after = os.times()
@@ -164,7 +164,7 @@ def _wall(times: list[tuple[float, float]]) -> float:
 
 
 def _floor(zips: list[Path], study: xr.DataTree) -> None:
-    """What no converter can do without: inflate every member, and encode the pixels that are kept."""
+    """The work that every converter must do: inflate every member, and encode the pixels that are kept."""
     from numcodecs import Blosc
 
     for path in zips:
@@ -190,7 +190,7 @@ def _peer(zips: list[Path], scratch: Path) -> None:
 
 
 def _nifti_bytes(folder: Path, study: xr.DataTree) -> int:
-    """Size of the ``.nii.gz`` files of the series that the published study holds."""
+    """Size of the ``.nii.gz`` files of the series that are in the published study."""
     kept = {number for view in study.children.values() for number in view.attrs["series_numbers"]}
     return sum(p.stat().st_size for p in folder.glob("*.nii.gz") if int(p.name.split("_")[0]) in kept)
 

@@ -1,10 +1,10 @@
-"""Real studies through the whole pipeline, beside what experts and guide points say of them.
+"""Phenotypes of real studies from the whole pipeline, compared with expert contours and guide points.
 
     python -m benchmarks.real_scans [--cohort DIR]
 
-Runs convert, segment and derive on `dicom_study/patient1` and `sunnybrook_dicom` under ``CMR_TEST_DATA``, unchanged,
-and prints views and phenotypes beside the reference. Both Sunnybrook patients (SC-HF-I-1, SC-HF-I-2) are among the
-training patients of the default network.
+Runs convert, segment and derive on `dicom_study/patient1` and `sunnybrook_dicom` under ``CMR_TEST_DATA`` and prints
+views and phenotypes beside the reference. Both Sunnybrook patients (SC-HF-I-1, SC-HF-I-2) are among the training
+patients of the default network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REFERENCES: dict[str, dict[str, float]] = {
     "SCD0000201": {"lvedv_ml": 242, "lvesv_ml": 180, "lvef_pct": 25},
     "patient1": {"lvef_pct": 68, "es_frame": 9},
 }
-"""Volumes and EF of the expert contours (Sunnybrook); EF and end-systolic frame of the guide points (patient1)."""
+"""Volumes and EF from expert contours (Sunnybrook); EF and end-systolic frame from guide points (patient1)."""
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def compare(folder: Path) -> list[dict[str, Any]]:
-    """Phenotypes of the real studies beside their references, printed and returned."""
+    """Compute phenotypes of the real studies; prints and returns them beside their references."""
     settings = CohortSettings(directory=folder, sources=(DATA / "dicom_study/patient1", DATA / "sunnybrook_dicom"))
     run_stages(settings)
     studies = pd.read_parquet(settings.cohort.tables / "studies.parquet")
@@ -64,7 +64,7 @@ def compare(folder: Path) -> list[dict[str, Any]]:
 
 
 def run_stages(settings: CohortSettings) -> None:
-    """Convert, segment and derive without Prefect: the same units, work and tables as the flows have."""
+    """Convert, segment and derive without Prefect, with the same units, work and tables as in the flows."""
     with open_ledger(settings.cohort.ledger) as ledger:
         for stage in (planning.converted, planning.segmented, planning.derived):
             work = stage(settings, ledger)

@@ -1,10 +1,10 @@
-"""How fast the statistics are, against the named peer on the same data in the same run.
+"""Speed of the statistics, compared with the named peer on the same data in the same run.
 
     python -m benchmarks.statistics [--repeats 3] [--only NAME ...] [--out benchmarks/results/statistics.json]
 
-Everything runs on one thread and the table shows processor seconds, so that a busy machine changes little; the
-best of the repeats for ours, one run of the peer. A peer that would take hours is timed on a sample of the work
-and scaled.
+Everything runs on one thread, and the table shows processor seconds, so that a busy machine changes little. Ours is
+the fastest of the repeats, the peer runs once. A peer that would take hours is timed on a sample of the work, and the
+time is scaled.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def cohort(n: int, terms: int, *, daily: bool) -> pd.DataFrame:
-    """Ten years of follow-up with 3 % events; times in days or without ties."""
+    """People with ten years of follow-up and 3 % events; times in whole days, or without ties."""
     rng = np.random.default_rng(20)
     table = pd.DataFrame(rng.normal(size=(n, terms)), columns=[f"x{j}" for j in range(terms)])
     hazard = 0.0032 * np.exp(0.3 * table["x0"] - 0.2 * table["x1"])
@@ -60,12 +60,12 @@ def cohort(n: int, terms: int, *, daily: bool) -> pd.DataFrame:
 
 
 def cox_distinct(repeats: int) -> dict[str, float]:
-    """Cox against lifelines, no ties."""
+    """Cox model against lifelines, without ties."""
     return _cox(repeats, daily=False)
 
 
 def cox_daily(repeats: int) -> dict[str, float]:
-    """Cox against lifelines, ties by day."""
+    """Cox model against lifelines, with ties (times in days)."""
     return _cox(repeats, daily=True)
 
 
@@ -81,7 +81,7 @@ def _cox(repeats: int, *, daily: bool) -> dict[str, float]:
 
 
 def cox_robust(repeats: int) -> dict[str, float]:
-    """Cox with the sandwich against lifelines, no ties."""
+    """Cox model with robust standard errors against lifelines, without ties."""
     from lifelines import CoxPHFitter
 
     table = cohort(_ROBUST_PEOPLE, 5, daily=False)
@@ -93,7 +93,7 @@ def cox_robust(repeats: int) -> dict[str, float]:
 
 
 def harrell(repeats: int) -> dict[str, float]:
-    """Harrell's index with its error against lifelines' index without one; half the people have the event."""
+    """Harrell's C with its standard error against that of lifelines without; half of the people have the event."""
     from lifelines.utils import concordance_index
 
     rng = np.random.default_rng(21)
@@ -104,7 +104,7 @@ def harrell(repeats: int) -> dict[str, float]:
 
 
 def uno(repeats: int) -> dict[str, float]:
-    """Uno's index with its error against scikit-survival's index without one; 3 % events."""
+    """Uno's C with its standard error against that of scikit-survival without; 3 % of the people have the event."""
     from sksurv.metrics import concordance_index_ipcw
     from sksurv.util import Surv
 
@@ -118,7 +118,7 @@ def uno(repeats: int) -> dict[str, float]:
 
 
 def scan_logistic(repeats: int) -> dict[str, float]:
-    """The whole phenome scan against a loop of statsmodels fits, scaled."""
+    """The whole phenome scan against a loop of statsmodels fits, whose time is scaled."""
     import statsmodels.api as sm
 
     rng = np.random.default_rng(22)
@@ -137,7 +137,7 @@ def scan_logistic(repeats: int) -> dict[str, float]:
 
 
 def _cases(z: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``(people, some)`` outcomes of 0.3 to 10 % of the people."""
+    """Outcomes ``(person, outcome)`` of 0.3 to 10 % of the people."""
     share = rng.uniform(0.003, 0.1, _DRAWN_AT_ONCE)
     intercept = np.log(share / (1 - share))
     chance = 1 / (1 + np.exp(-(intercept + 0.3 * z[:, [0]] + 0.02 * x[:, [0]])))
@@ -145,7 +145,7 @@ def _cases(z: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 
 def scan_cox(repeats: int) -> dict[str, float]:
-    """The Cox scan on a few outcomes of 3 % events, scaled, against a loop of our own Cox fits, scaled."""
+    """The Cox scan on a few outcomes with 3 % events against a loop of our own Cox fits; both times are scaled."""
     rng = np.random.default_rng(23)
     z = pd.DataFrame(rng.normal(size=(_SCAN_PEOPLE, _SCAN_COVARIATES))).add_prefix("z")
     x = pd.DataFrame(rng.normal(size=(_SCAN_PEOPLE, _SCAN_EXPOSURES))).add_prefix("x")
@@ -164,7 +164,7 @@ def scan_cox(repeats: int) -> dict[str, float]:
 
 
 def forest(repeats: int) -> dict[str, float]:
-    """A forest of relative risks at cohort size; scikit-survival's on a fourteenth of the people, not scaled."""
+    """A survival forest on a full cohort; that of scikit-survival on a fourteenth of the people, not scaled for it."""
     from sksurv.ensemble import RandomSurvivalForest
     from sksurv.util import Surv
 
@@ -183,7 +183,7 @@ def forest(repeats: int) -> dict[str, float]:
 
 
 def _time(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """Processor seconds of the fastest run, and what it returned."""
+    """Run ``work`` several times; returns processor seconds of the fastest run, and the result."""
     seconds: list[float] = []
     for _ in range(repeats):
         start = time.process_time()

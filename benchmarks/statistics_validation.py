@@ -1,10 +1,10 @@
-"""Whether the statistics find again what was planted: coverage, type I error, false discoveries, power, level.
+"""Whether the statistics recover planted effects: coverage, type I error, false discoveries, power, level.
 
     python -m benchmarks.statistics_validation [--replicates 400] [--people 70000] [--only NAME ...] [--out FILE]
 
-One simulated cohort of full size, and many small ones of each key model. Every share comes with its number of
-replicates, so that its own chance error is plain. Results are written after each experiment, so that a stopped run
-goes on with ``--only``.
+One simulated cohort of full size, and many small ones for each important model. Every proportion is given with its
+number of replicates, so that its sampling error is known. Results are written after each experiment; a stopped run can
+be continued with ``--only``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LEVEL, _Q = 0.05, 0.05
 
 
 def main() -> None:
-    """Run the experiments, print what each found, write the results."""
+    """Run the experiments, print their results and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--people", type=int, default=70_000, help="size of the one large cohort")
@@ -83,7 +83,7 @@ def large_cohort(people: int, rng: np.random.Generator) -> Rows:
 
 
 def ratios(replicates: int, rng: np.random.Generator) -> Rows:
-    """Coverage of planted ratios and type I error of absent ones (cancer), 3,000 people each."""
+    """Coverage of planted ratios and type I error where there is none (cancer), 3,000 people each."""
     inside: dict[str, list[bool]] = {}
     rejected: dict[str, list[bool]] = {}
     for _ in range(replicates):
@@ -104,7 +104,8 @@ def ratios(replicates: int, rng: np.random.Generator) -> Rows:
 def fine_gray(replicates: int, rng: np.random.Generator) -> Rows:
     """Coverage of a planted subdistribution hazard ratio, 1,000 people each, independent censoring.
 
-    One coefficient a cohort, so five times as many cohorts: the chance error must be under the band that is judged.
+    A cohort gives only one coefficient, so there are five times as many cohorts: the sampling error must be smaller
+    than the accepted range.
     """
     inside, rejected = [], []
     for _ in range(5 * replicates):
@@ -143,11 +144,11 @@ def false_discoveries(replicates: int, rng: np.random.Generator) -> Rows:
 
 
 def fairness_gaps(replicates: int, rng: np.random.Generator) -> Rows:
-    """A planted gap is found with the stated power, an absent one at the stated level, equivalence not claimed for it.
+    """Power for a planted gap, level without a gap, and level of the claim of equivalence.
 
-    The gaps: one point of ejection fraction in one of six groups (3 % of people), a phenotype that predicts nothing in
-    women (concordance, hazard ratio). Stated power: the noncentral chi-squared of the homogeneity test at the mean
-    standard errors of the planted runs.
+    The gaps are one point of ejection fraction in one of six groups (3 % of people), and a phenotype that predicts
+    nothing in women (concordance, hazard ratio). The expected power is that of the homogeneity test (noncentral
+    chi-squared) at the mean standard errors of the runs with a gap.
     """
     error = GroupGap("ethnicity", "black", ef_bias_pct=1.0)
     blind = GroupGap("sex", "female", effect_factor=0.0)
@@ -171,7 +172,7 @@ def fairness_gaps(replicates: int, rng: np.random.Generator) -> Rows:
 def imputation(replicates: int, rng: np.random.Generator) -> Rows:
     """Cox with a covariate missing at random given the outcome and another covariate, 800 people each.
 
-    Many of them lack it (about 45 %, of those with the event more than half), or few (about 12 %).
+    It is missing in many people (about 45 %, more than half of those with the event) or in few (about 12 %).
     """
     rows: Rows = []
     for amount, intercept in (("many gaps", -1.0), ("few gaps", -3.0)):
@@ -209,7 +210,7 @@ def decomposition(replicates: int, rng: np.random.Generator) -> Rows:
 
 
 def participation(replicates: int, rng: np.random.Generator) -> Rows:
-    """Mean of a trait in everybody from those who took part, with and without weights, 4,000 people each."""
+    """Mean of a trait in everybody, estimated from participants with and without weights, 4,000 people each."""
     raw, weighted = [], []
     for _ in range(replicates):
         age, ill = rng.standard_normal(4000), (rng.random(4000) < 0.3).astype(float)
@@ -237,7 +238,7 @@ def _by_condition(cohort: SimulatedCohort) -> Iterator[tuple[str, pd.DataFrame]]
 
 
 def _fit(model: str, table: pd.DataFrame, exposure: str, sd: float) -> tuple[float, float]:
-    """Log ratio per SD and its error."""
+    """Log ratio per SD and its standard error."""
     if model == "logistic":
         terms = fit_logistic(table, outcome="prevalent", covariates=["age_years", *_ADJUSTED, exposure]).estimates
     else:
@@ -271,7 +272,9 @@ def _gap(name: str, by: str, planted: GroupGap | None, rng: np.random.Generator)
     settings = CohortSettings(missing_share=0.0, hazard_factor=4.0, noise_sd=0.4, failure_share=0.0, gap=planted)
     cohort = simulate_cohort(4000, rng, settings)
     metric, ratio, data = _metric(name, cohort, settings, rng)
-    if planted is None:  # permuted labels: no gap of any kind, not even through another spread of the phenotype
+    if (
+        planted is None
+    ):  # with permuted labels there is no gap of any kind, not even because the phenotype varies more in a group
         data = data.assign(**{by: rng.permutation(data[by].to_numpy())})
     table = audit({name: metric}, data, [by], rng, ratios=[name] if ratio else [])
     gap = table[table["group"] == "max_gap"].iloc[0]
@@ -295,7 +298,7 @@ def _metric(
 
 
 def _average(runs: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Mean estimate and root mean squared error of each group over the runs."""
+    """Mean estimate and root mean square of the standard errors of each group over the runs."""
     names = sorted({name for run in runs for name in run["cells"]})
     cells = [np.array([run["cells"][name] for run in runs if name in run["cells"]]) for name in names]
     return np.array([c[:, 0].mean() for c in cells]), np.array([np.sqrt((c[:, 1] ** 2).mean()) for c in cells])
@@ -309,7 +312,7 @@ def _stated_power(values: np.ndarray, errors: np.ndarray) -> float:
 
 
 def _equivalence(replicates: int, rng: np.random.Generator) -> Rows:
-    """Two one-sided tests: at a true gap of the margin itself they may claim equivalence in 5 % of runs."""
+    """Two one-sided tests; where the true gap equals the margin, they may claim equivalence in 5 % of the runs."""
     claimed: dict[str, list[bool]] = {"no gap": [], "a gap of the margin": []}
     for _ in range(replicates):
         for name, shift in (("no gap", 0.0), ("a gap of the margin", 1.0)):
@@ -359,7 +362,7 @@ def _share_row(what: str, found: list[bool], expected: float, low: float | None,
 
 
 def _power_row(what: str, found: list[bool], stated: float) -> dict[str, Any]:
-    """Met where the share found is the stated power within three of its errors, or above."""
+    """Met where the proportion found is at least the expected power less three standard errors."""
     error = np.sqrt(stated * (1 - stated) / len(found))
     return _share_row(what, found, stated, float(max(stated - 3 * error - 0.02, 0)), 1.0)
 

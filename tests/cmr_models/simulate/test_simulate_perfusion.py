@@ -65,11 +65,11 @@ def test_a_balanced_train_without_contrast_nears_its_steady_state() -> None:
 
 
 def test_the_short_saturation_keeps_the_peak_of_the_input_nearly_linear_where_the_long_one_does_not() -> None:
-    def kept(readout: Readout) -> float:
+    def kept_share(readout: Readout) -> float:
         low, high = signal(readout, [0.05, 5.0], 1700.0, 220.0) - signal(readout, 0.0, 1700.0, 220.0)
         return float(high / low / 100)
 
-    assert kept(AIF) > 0.6 > 0.4 > kept(replace(AIF, saturation_ms=90.0))
+    assert kept_share(AIF) > 0.6 > 0.4 > kept_share(replace(AIF, saturation_ms=90.0))
 
 
 def test_the_two_echoes_give_back_the_decay_between_them() -> None:
