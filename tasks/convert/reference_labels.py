@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import with_reference
-from cmr_models.evaluation.reference_codes import translated
+from cmr_models.evaluation.reference_codes import translate_codes
 from cmr_models.reasons import StudyRejected
 from tasks.convert.nifti import Volume, read_volume
 from tasks.sources.nifti_names import parse_name
@@ -111,7 +111,7 @@ def _read(content: bytes, max_bytes: int) -> Volume:
 
 def _translate(values: npt.NDArray[Any], data_set: str) -> npt.NDArray[np.uint8]:
     try:
-        return translated(values, data_set)
+        return translate_codes(values, data_set)
     except ValueError as error:
         raise _Fault("label_class_unknown", str(error)) from None
 

@@ -1,4 +1,4 @@
-"""Perfusion in the publishable summary: how many studies have it, and flow and reserve over them."""
+"""Perfusion on the page to publish: number of studies with perfusion, and their flow and reserve."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def perfusion_entries(cohort: Cohort) -> dict[str, tuple[str, str]]:
 
 
 def perfusion_summary(cohort: Cohort, minimum: int) -> dict[str, Any] | None:
-    """Values of the index page's section; None if no study has a first-pass series.
+    """Values of the section of the index page; None if no study has a first-pass series.
 
     Args:
         cohort: the cohort.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from dicom_factory import files, sax, written
+from dicom_factory import files, sax, write_files
 from prefect import flow
 
 import tasks.stages
@@ -33,7 +33,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_stage_of_the_page_is_run_counted_and_shown(tmp_path: Path, stage: Any, prefect_server: None) -> None:
-    written(tmp_path / "archive", files(sax()))
+    write_files(tmp_path / "archive", files(sax()))
     settings = CohortSettings(directory=tmp_path / "cohort", sources=(tmp_path / "archive",))
 
     @flow

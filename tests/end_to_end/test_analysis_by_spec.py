@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from cmr_models.simulate.biobank import ukb_table
 from cmr_models.simulate.cohort import simulate_cohort
-from cmr_models.simulate.measured import example_tables, measured_phenotypes
+from cmr_models.simulate.measured import example_tables, measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings
 from flows.cli import main
 from tasks.analysis.by_spec import TABLES, run_spec
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = ukb_table(cohort, rng, censoring_date=_PLANTED.censoring_date, style="rap")
     table.loc[:6, "p131354"] = "1900-01-01"
     table.to_csv(root / "ukb.csv", index=False)
-    phenotypes = measured_phenotypes(cohort.truth, rng, _PLANTED)
+    phenotypes = measure_phenotypes(cohort.truth, rng, _PLANTED)
     phenotypes["lvef_by_hand"] = cohort.truth["lvef_pct"].where(phenotypes["status"] == "ok")
     phenotypes["dice"] = (0.9 + 0.02 * rng.standard_normal(len(phenotypes))).clip(0, 1)
     (root / "cohort/tables/predictions").mkdir(parents=True)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
-from cmr_models.simulate.measured import measured_phenotypes
+from cmr_models.simulate.measured import measure_phenotypes
 from tasks.analysis.by_settings import UserFiles, risk
 from tasks.analysis.settings import AnalysisSettings
 
@@ -24,7 +24,7 @@ def larger(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished, folder)
     path = folder / "cohort/tables/phenotypes.parquet"
     imaged = pd.read_parquet(path)
-    measured = measured_phenotypes(pd.read_parquet(folder / "truth.parquet"), np.random.default_rng(0))
+    measured = measure_phenotypes(pd.read_parquet(folder / "truth.parquet"), np.random.default_rng(0))
     measured["visit"] = measured["visit"].astype(str)
     pd.concat([imaged, measured[~measured["study"].isin(imaged["study"])]], ignore_index=True).to_parquet(path)
     files = UserFiles(folder / "participants.csv", folder / "outcomes.csv")

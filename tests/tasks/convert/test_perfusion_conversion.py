@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_factory import AXIS, Series, dataset, encoded, files, sax, written
+from dicom_factory import AXIS, Series, dataset, encode, files, sax, write_files
 
 from tasks.convert.cine import study_views
 from tasks.convert.convert_stage import convert_shard, planned_units, study_key, unread_perfusion
@@ -33,7 +33,7 @@ def _images(series: list[Series], *, seconds: float = 1.0, first_pd: int = 0) ->
             ds.AcquisitionTime = f"1000{seconds * frame:09.6f}"
             if frame < first_pd:
                 ds.FlipAngle, ds.InversionTime = "5", "0"
-            found += read_images(encoded(ds))
+            found += read_images(encode(ds))
     return found
 
 
@@ -90,7 +90,7 @@ def test_a_cine_beside_perfusion_is_what_it_is_without() -> None:
 
 
 def test_a_study_without_perfusion_keeps_the_key_of_the_converter_before(tmp_path: Path) -> None:
-    archive = written(tmp_path / "archive", files(sax(6)))
+    archive = write_files(tmp_path / "archive", files(sax(6)))
     (outcome,) = convert_shard(planned_units(inventory([archive]).units, {}), str(tmp_path / "c"), {})
     digest = load_tree(Cohort(tmp_path / "c").study(outcome.study)).attrs["source_digest"]
     assert outcome.key == study_key(digest, ConvertSettings())
@@ -124,7 +124,7 @@ def test_beats_after_midnight_follow_those_before() -> None:
     for frame, clock in enumerate(("235958.0", "235959.0", "000000.0", "000001.0")):
         ds = dataset(replace(_slice(), frames=4), frame)
         ds.TriggerTime, ds.AcquisitionTime = "120", clock
-        images += read_images(encoded(ds))
+        images += read_images(encode(ds))
     found = beat_times(images[::-1], float("nan"))
     np.testing.assert_allclose(np.diff(found.time_ms), 1000.0)
     assert found.order.tolist() == [3, 2, 1, 0]

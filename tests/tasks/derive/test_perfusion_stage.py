@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from dicom_factory import files, lax, sax
-from dicom_factory import written as write_files
+from dicom_factory import files, lax, sax, write_files
 
 from benchmarks.perfusion_stage import write_patient
 from cmr_models.perfusion.phenotypes import PHENOTYPES, QUANTITIES

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
-from dicom_factory import files, sax, written
+from dicom_factory import files, sax, write_files
 
 from flows import planning
 from flows.settings import CohortSettings
@@ -20,9 +20,9 @@ from tasks.state.store import Cohort, receipt_path
 
 def test_a_withdrawn_name_is_found_under_every_spelling_of_a_study(tmp_path: Path) -> None:
     for folder in ("one/001", "two/001"):
-        written(tmp_path / folder, [("001_SA_ED.nii.gz", b"")])
-    written(tmp_path / "odd", files(sax(1), patient="A B/1"))
-    written(tmp_path / "other", files(sax(1), patient="0011", study_uid="1.2.9"))
+        write_files(tmp_path / folder, [("001_SA_ED.nii.gz", b"")])
+    write_files(tmp_path / "odd", files(sax(1), patient="A B/1"))
+    write_files(tmp_path / "other", files(sax(1), patient="0011", study_uid="1.2.9"))
     (tmp_path / "withdrawn.csv").write_text('"001"\nA B/1,2020\n\n')
     withdrawn = read_withdrawn(tmp_path / "withdrawn.csv")
     participants = [unit["participant"] for unit in inventory([tmp_path]).units]
@@ -35,9 +35,9 @@ def _cohort_of(root: Path, studies: list[str]) -> Cohort:
     cohort = Cohort(root / "cohort")
     for study in studies:
         for path in (cohort.study(study), cohort.prediction("default", study), cohort.prediction("sex-x", study)):
-            written(path.parent, [(path.name, b""), (receipt_path(path).name, b"")])
+            write_files(path.parent, [(path.name, b""), (receipt_path(path).name, b"")])
         for report in ("reports", "reports.new"):
-            written(cohort.root / report / "studies", [(page_name(study), b"")])
+            write_files(cohort.root / report / "studies", [(page_name(study), b"")])
     rows = pd.DataFrame({"study": studies, "value": 1.0})
     for name in ("phenotypes", "predictions/sex-x", "evaluations/default/cases"):
         publish_table(rows, cohort.tables / f"{name}.parquet", "key")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cmr_models.contracts import EDEMA, LV, MYOCARDIUM, NO_REFLOW, RV, SCAR, with_reference
-from cmr_models.evaluation.reference_codes import CODES, translated
+from cmr_models.evaluation.reference_codes import CODES, translate_codes
 from flows import planning
 from flows.settings import CohortSettings
 from tasks.convert import reference_table
@@ -426,11 +426,11 @@ def test_hostile_tables_tell_nothing(tmp_path: Path, content: bytes) -> None:
 def test_codes_are_translated_or_refused(data_set: str, values: list[int]) -> None:
     given_codes = np.array(values)
     if set(values) <= {0, *CODES[data_set]}:
-        ours = translated(given_codes, data_set)
+        ours = translate_codes(given_codes, data_set)
         assert ours.tolist() == [0 if v == 0 else CODES[data_set][v] for v in values]
     else:
-        with pytest.raises(ValueError, match="are none of"):
-            translated(given_codes, data_set)
+        with pytest.raises(ValueError, match="unknown label codes"):
+            translate_codes(given_codes, data_set)
 
 
 @settings(deadline=None)
