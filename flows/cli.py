@@ -13,6 +13,7 @@ import click
 
 from cmr_models.zoo.process_memory import share_one_arena
 from flows.models import models
+from flows.templates import Recipe, show_templates
 from flows.training import pretrain
 
 _ENVIRONMENT = {
@@ -267,7 +268,13 @@ def simulate(output: Path, workers: int, **choice: Any) -> None:
     required=True,
     help="segment_sax, segment_lax_4c, aif_detect or perfusion_segment; with --cohort any of CineMA's.",
 )
-@click.option("--settings", "settings_file", type=_FILE, required=True, help="The recipe (infra/training/*.toml).")
+@click.option(
+    "--settings",
+    "settings_file",
+    type=Recipe(),
+    required=True,
+    help="The recipe: a file, or a name that `cmr-cohort templates` lists.",
+)
 @click.option("--real", type=_FOLDER, help="Real images: a folder with images/*.png and labels/*.png.")
 @click.option("--init", type=_FOLDER, help="A model folder whose weights to begin with.")
 @click.option("--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoints.")
@@ -343,6 +350,7 @@ def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
 
 main.add_command(models)
 main.add_command(pretrain)
+main.add_command(show_templates)
 
 
 def _settings(

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import click
 
+from flows.templates import Recipe
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--settings", "recipe", type=_FILE, required=True, help="The recipe; its task is `pretrain`.")
+@click.option(
+    "--settings",
+    "recipe",
+    type=Recipe(),
+    required=True,
+    help="The recipe, of task `pretrain`: a file, or a name such as cinema_pretrain.",
+)
 @click.option("--cohort", type=_FOLDER, required=True, help="The cohort's folder.")
 @click.option("--table", type=_FILE, required=True, help="CSV: study, split.")
 @click.option("--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoints.")
