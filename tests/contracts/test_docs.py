@@ -204,6 +204,18 @@ def test_every_file_of_ours_that_a_page_names_is_there(path: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists() and not name.startswith(coming)] == []
 
 
+def test_moved_modules_are_where_the_page_says() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \|$", (ROOT / "docs/moved_modules.md").read_text(), re.MULTILINE)
+    assert len(rows) > 150
+    assert [new for _, new in rows if not _is_module(new)] == []
+    assert [old for old, _ in rows if _is_module(old)] == []
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
 # the whole
 
 
