@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from flows.models import models
+from flows.templates import show_templates
 from flows.training import pretrain, train
 from tasks.execution.process import prepare_process
 
@@ -300,6 +301,7 @@ def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
 main.add_command(models)
 main.add_command(pretrain)
 main.add_command(train)
+main.add_command(show_templates)
 
 
 def _settings(

@@ -11,10 +11,12 @@ from tasks.state.ledger import Ledger
 
 def overview(ledger: Ledger) -> Iterator[str]:
     """A line for every stage x status x reason, with the sentence of the reason."""
-    yield f"{'stage':<10}{'status':<13}{'studies':>8}  reason"
-    for stage, status, reason, n in sorted(ledger.counts(), key=_order):
+    counts = sorted(ledger.counts(), key=_order)
+    width = max([len("segment "), *(len(stage) for stage, *_ in counts)]) + 2
+    yield f"{'stage':<{width}}{'status':<13}{'studies':>8}  reason"
+    for stage, status, reason, n in counts:
         sentence = f"{reason}: {TABLE[reason].sentence}" if reason in TABLE else reason
-        yield f"{stage:<10}{status:<13}{n:>8}  {sentence}".rstrip()
+        yield f"{stage:<{width}}{status:<13}{n:>8}  {sentence}".rstrip()
 
 
 def _order(count: tuple[str, str, str, int]) -> tuple[int, str, str, str]:
