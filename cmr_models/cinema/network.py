@@ -15,7 +15,7 @@ from cmr_models import zoo
 from cmr_models.cinema import grid, placement
 from cmr_models.cinema.grid import Grid
 from cmr_models.nets.convunetr import ConvUNetR, UpPath
-from cmr_models.nets.cpu_kernels import take_shorter_ways
+from cmr_models.nets.cpu_kernels import use_cpu_kernels
 from cmr_models.nets.vit import ChannelNorm
 from cmr_models.views.heart_location import Middle
 from cmr_models.views.view_images import Scan
@@ -38,7 +38,7 @@ class CinemaNetwork(PlacedNetwork):
         self.network.to(self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
-            take_shorter_ways(self.network)
+            use_cpu_kernels(self.network)
         self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
         if self._casts and self.precision != torch.float32:
             lower_precision(self.network, self.precision, exact_end=self.device.type == "cpu")
