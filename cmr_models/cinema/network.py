@@ -15,7 +15,7 @@ from cmr_models import zoo
 from cmr_models.cinema import grid, placement
 from cmr_models.cinema.grid import Grid
 from cmr_models.nets.convunetr import ConvUNetR, UpPath
-from cmr_models.nets.cpu_kernels import take_shorter_ways
+from cmr_models.nets.cpu_kernels import use_cpu_kernels
 from cmr_models.nets.vit import ChannelNorm
 from cmr_models.views.heart_location import HeartCentre
 from cmr_models.views.view_images import ViewImages
@@ -37,7 +37,7 @@ class CinemaNetwork(NetworkRunner):
         super().__init__(network, card, device, precision)
         self.network.to(self.device)
         if self.device.type == "cpu":
-            take_shorter_ways(self.network)
+            use_cpu_kernels(self.network)
         self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
         if self._casts and self.precision != torch.float32:
             lower_precision(self.network, self.precision, exact_end=self.device.type == "cpu")

@@ -23,12 +23,10 @@ from cmr_models.training.schedules import cosine_after_warmup
 from cmr_models.zoo import ModelCard, transfer
 from tasks.training import loop
 from tasks.training.cards import make_card
-from tasks.training.cinema_batches import Batches, Sample, Samples, batch_order, kept_indices
+from tasks.training.cinema_batches import Batches, Samples
 from tasks.training.cinema_objectives import batch_loss, network_config, predict_samples, score
 from tasks.training.cinema_settings import FinetuningSettings
 from tasks.training.recipes import identity
-
-__all__ = ["CinemaRecipe", "Sample", "Samples", "batch_order", "finetune", "kept_indices"]
 
 
 def finetune(
