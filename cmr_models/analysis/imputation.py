@@ -18,6 +18,7 @@ from scipy import stats
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import design_columns, independent_columns
+from cmr_models.survival.checks import check_order
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -63,8 +64,7 @@ def nelson_aalen(exit: npt.ArrayLike, event: npt.ArrayLike, entry: npt.ArrayLike
     entries = np.full(len(times), -np.inf) if entry is None else np.asarray(entry, np.float64)
     if not times.shape == events.shape == entries.shape:
         raise ValueError(f"exit, event and entry must have one length, got {len(times)}, {len(events)}, {len(entries)}")
-    if not (times > entries).all():
-        raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")
+    check_order(times, entries)
     distinct, counts = np.unique(times[events == 1], return_counts=True)
     left = np.searchsorted(np.sort(times), distinct, "left")
     come = np.searchsorted(np.sort(entries), distinct, "left")

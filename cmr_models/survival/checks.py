@@ -37,3 +37,22 @@ def refuse_negative(exit: Floats) -> None:
     below = int((exit < 0).sum())
     if below:
         raise ValueError(f"{below} times are negative; give entry if the clock does not start at observation")
+
+
+def check_order(exit: Floats, entry: Floats | None, names: tuple[str, str] = ("exit", "entry")) -> None:
+    """Everybody must leave after entering; without ``entry``, at no negative time.
+
+    Args:
+        exit: ``(n,)`` finite times.
+        entry: ``(n,)``; None: everybody is there from the start.
+        names: of both, for the message.
+
+    Raises:
+        ValueError: somebody leaves at or before they enter; a negative time without entry.
+    """
+    if entry is None:
+        refuse_negative(exit)
+        return
+    wrong = int((~(exit > entry)).sum())
+    if wrong:
+        raise ValueError(f"{wrong} rows leave at or before they enter; {names[0]} must be after {names[1]}")

@@ -21,7 +21,7 @@ from cmr_models.estimates.design_matrix import (
     standard_columns,
     term_table,
 )
-from cmr_models.survival.checks import refuse_negative
+from cmr_models.survival.checks import check_order
 from cmr_models.survival.newton import Maximum, maximise
 from cmr_models.survival.partial_likelihood import PartialLikelihood
 from cmr_models.survival.risk_sets import Ties, make_risk_sets
@@ -204,12 +204,8 @@ def _check_rows(
     exits, events = times[exit], times[event]
     if not ((events == 0) | (events == 1)).all():
         raise ValueError(f"{event} must be 0 or 1; code competing causes as censored for this model")
-    if entry is None:
-        refuse_negative(exits)
+    check_order(exits, None if entry is None else times[entry], (exit, entry or ""))
     entries = np.full(len(table), -np.inf) if entry is None else times[entry]
-    late = int((exits <= entries).sum())
-    if late:
-        raise ValueError(f"{late} rows leave at or before they enter; {exit} must be after {entry or 0}")
     weight = numbers(table[weights], weights) if weights else np.ones(len(table))
     if not (np.isfinite(weight) & (weight > 0)).all():
         raise ValueError(f"{weights} must be finite and over 0; drop rows without weight first")

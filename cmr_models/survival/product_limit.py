@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from cmr_models.estimates.design_matrix import numbers
-from cmr_models.survival.checks import check_events, refuse_negative
+from cmr_models.survival.checks import check_events, check_order
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -87,10 +87,7 @@ def kaplan_meier(exit: npt.ArrayLike, event: npt.ArrayLike, entry: npt.ArrayLike
         raise ValueError(f"exit, event and entry must be vectors of one length over 0, got {times.shape}")
     if not np.isfinite(times).all() or np.isnan(entries).any():
         raise ValueError("exit and entry must be finite; drop rows with missing times first")
-    if entry is None:
-        refuse_negative(times)
-    if (times <= entries).any():
-        raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")
+    check_order(times, None if entry is None else entries)
     distinct, deaths = np.unique(times[events], return_counts=True)
     at_risk = np.searchsorted(np.sort(entries), distinct, "left") - np.searchsorted(np.sort(times), distinct, "left")
     survival = np.cumprod(1 - deaths / at_risk)
