@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from dicom_factory import files, lax, sax, written, zipped
 
-from tasks import sources
 from tasks.convert.conversion import convert_study
-from tasks.sources import inventory, safe_id
+from tasks.sources import inventory, listing, safe_id
 from tasks.state.ledger import open_ledger
 
 
@@ -104,7 +103,7 @@ def test_studies_of_one_name_never_replace_each_other(tmp_path: Path) -> None:
 def test_headers_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, files(sax(2)))
     first = inventory([tmp_path])
-    monkeypatch.setattr(sources, "_beginnings", lambda found: pytest.fail("a known header was read again"))
+    monkeypatch.setattr(listing, "_beginnings", lambda found: pytest.fail("a known header was read again"))
     again = inventory([tmp_path], {file.path: file for file in first.files})
     assert again == first
 
