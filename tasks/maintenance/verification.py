@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from cmr_models.reasons import StudyRejected
 from tasks.convert import conversion
 from tasks.derive import perfusion
 from tasks.inference import prediction, segmentation
@@ -118,7 +119,11 @@ def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callab
 
 
 def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
-    """The outcome that a file stands for; None if it is damaged."""
+    """The outcome that a file stands for; None if it is damaged or breaks its contract.
+
+    Raises:
+        StudyRejected: ``newer_version`` if a newer version of the package wrote it.
+    """
     if file.path.name.endswith(_RECEIPT):
         return _from_receipt(file)
     if published_key(file.path) is None or not _is_whole(file.path):
@@ -127,7 +132,12 @@ def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
     known = {} if recorded is None else recorded.summary.get("file", recorded.summary)
     if known.get("digest", published.digest) != published.digest:
         return None
-    return _SUMMARIES.get(file.stage, _from_predict)(file, published._asdict())
+    try:
+        return _SUMMARIES.get(file.stage, _from_predict)(file, published._asdict())
+    except StudyRejected as rejected:
+        if rejected.reason != "contract_broken":
+            raise
+        return None
 
 
 def _is_whole(path: Path) -> bool:
