@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from cmr_models.reasons import StudyRejected
 from tasks.execution.stage import receipt_status
 from tasks.stages import STAGES, stage_named
 from tasks.state.ledger import Ledger, Outcome, open_ledger
@@ -95,7 +96,11 @@ def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callab
 
 
 def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
-    """The outcome that a file stands for; None if it is damaged."""
+    """The outcome that a file stands for; None if it is damaged or breaks its contract.
+
+    Raises:
+        StudyRejected: ``newer_version`` if a newer version of the package wrote it.
+    """
     if file.path.name.endswith(_RECEIPT):
         return _from_receipt(file)
     if published_key(file.path) is None or not _is_whole(file.path):
@@ -104,7 +109,12 @@ def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
     known = {} if recorded is None else recorded.summary.get("file", recorded.summary)
     if known.get("digest", published.digest) != published.digest:
         return None
-    return _from_file(file, published)
+    try:
+        return _from_file(file, published)
+    except StudyRejected as rejected:
+        if rejected.reason != "contract_broken":
+            raise
+        return None
 
 
 def _is_whole(path: Path) -> bool:

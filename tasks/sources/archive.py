@@ -51,7 +51,7 @@ def read_members(path: Path, limits: Limits = Limits()) -> Iterator[tuple[str, b
         OSError: if the file itself cannot be read.
     """
     with path.open("rb") as file:
-        for member in _checked_members(file, limits):
+        for member in _list_members(file, limits):
             yield member.filename, _inflate(_read_packed(file, member), member)
 
 
@@ -63,7 +63,7 @@ def read_beginnings(path: Path, n_bytes: int, limits: Limits) -> Iterator[bytes]
         OSError: if the file itself cannot be read.
     """
     with path.open("rb") as file:
-        for member in _checked_members(file, limits):
+        for member in _list_members(file, limits):
             yield _beginning(_read_packed(file, member), member, n_bytes)
 
 
@@ -83,13 +83,13 @@ def _beginning(packed: bytes, member: zipfile.ZipInfo, n_bytes: int) -> bytes:
     return packed[:n_bytes] if member.compress_type == zipfile.ZIP_STORED else b""
 
 
-def _checked_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
+def _list_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
     members = _members(file)
     _check_sizes(members, os.fstat(file.fileno()).st_size, limits)
     _check_names(members)
     if any(member.flag_bits & _ENCRYPTED for member in members):
         raise StudyRejected("zip_encrypted")
-    return [member for member in members if _is_wanted(member)]
+    return [member for member in members if _is_regular(member)]
 
 
 def _members(file: BinaryIO) -> list[zipfile.ZipInfo]:
@@ -138,7 +138,7 @@ def _is_hostile(name: str) -> bool:
     return ".." in name.split("/")
 
 
-def _is_wanted(member: zipfile.ZipInfo) -> bool:
+def _is_regular(member: zipfile.ZipInfo) -> bool:
     mode = member.external_attr >> 16
     if member.is_dir() or stat.S_ISLNK(mode):
         return False
