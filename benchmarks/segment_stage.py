@@ -22,6 +22,7 @@ import torch
 from cmr_models.segmentation import Segmenter, prepare
 from cmr_models.simulate import Heart, ImagingSettings, sample_traits, simulate_study
 from tasks.derive.derive_stage import derive_chunk, derive_units
+from tasks.execution.process import prepare_process
 from tasks.inference.segment_stage import segment_chunk, segment_units, weights_digests
 from tasks.state import store
 from tasks.state.ledger import Entry
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "segment_stage.json")
     arguments = parser.parse_args()
+    prepare_process()
     with tempfile.TemporaryDirectory() as folder:
         results = measure(store.Cohort(Path(folder)), arguments.studies, arguments.frames)
     print(json.dumps(results, indent=1))

@@ -38,7 +38,7 @@ def detect(
     n_classes: int = 3,
     device: str = "auto",
 ) -> Mask:
-    """Where the left and the right ventricle's blood is.
+    """Find the blood of the left and the right ventricle.
 
     Args:
         series: (row, col, frame) magnitudes of the first echo, at least 12 frames; 30 to 170 were tried.

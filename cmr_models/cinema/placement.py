@@ -1,4 +1,4 @@
-"""Where the box of a network lies in a scan: around the heart, the same for training and for inference."""
+"""Placement of a network's box in a view: around the heart, the same for training and for inference."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def around_heart(
 
 
 def locator(view: str) -> Locate | None:
-    """The embedded network's view of where the heart is; None for views that it does not know."""
+    """A function that finds the heart with the embedded network; None for views that it does not know."""
     if view not in _LOCATED_BY:
         return None
 
     def locate(images: npt.NDArray[np.generic], pixel_mm: tuple[float, float]) -> tuple[tuple[float, float], float]:
-        placement, score = shared_segmenter("default", _LOCATED_BY[view]).locate_with_confidence(images, pixel_mm)
-        return placement.centre_px, score
+        window, confidence = shared_segmenter("default", _LOCATED_BY[view]).locate_with_confidence(images, pixel_mm)
+        return window.centre_px, confidence
 
     return locate

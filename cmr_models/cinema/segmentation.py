@@ -26,7 +26,7 @@ _GPU_SHARE = 4  # a volume takes the memory of many images
 
 
 class VolumePlacement(NamedTuple):
-    """Where the network's volumes lie in a view.
+    """Position of the network's volumes in a view.
 
     Attributes:
         grid: the network's voxels in the view.

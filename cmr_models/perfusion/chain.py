@@ -31,7 +31,7 @@ from cmr_models.perfusion.motion import (
     ventricle_motion,
 )
 from cmr_models.perfusion.phenotypes import QUANTITIES
-from cmr_models.perfusion.series import GRID_S, FirstPass, still
+from cmr_models.perfusion.series import GRID_S, FirstPass, mean_image
 from cmr_models.perfusion.wall import inner_wall, mask_flow_at_bound, reliable_pixels
 from cmr_models.reasons import StudyRejected
 
@@ -160,7 +160,7 @@ def _label_as_cine(series: FirstPass, row_mm: float, slice_mm: float) -> Labels:
 
 
 def _density(views: Mapping[str, xr.Dataset], role: str) -> npt.NDArray[np.float32] | None:
-    return still(views[role]) if role in views else None
+    return mean_image(views[role]) if role in views else None
 
 
 # arterial input

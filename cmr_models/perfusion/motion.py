@@ -117,7 +117,7 @@ def input_motion(views: Mapping[str, xr.Dataset], motion: Motion, limits: set[st
 
 
 def _offset_s(view: xr.Dataset, reference: xr.Dataset) -> float:
-    """How much later a series began than the reference; 0 where their clocks cannot be compared."""
+    """Seconds by which a series began later than the reference; 0 where their clocks cannot be compared."""
     if view.attrs.get("timed_by") != reference.attrs.get("timed_by"):
         return 0.0
     late = (view.attrs.get("start_ms", np.nan) - reference.attrs.get("start_ms", np.nan)) / 1000

@@ -1,4 +1,4 @@
-"""Motion correction of a first-pass series: each frame is registered to what a low-rank model says it should show.
+"""Motion correction of a first-pass series: each frame is registered to its image in a low-rank model of the series.
 
 Passing contrast changes the image far more than breathing moves it, so frames cannot be registered to one another.
 The model of rank one explains the passage through the chambers, not the motion; as frames come into line its rank is
@@ -82,7 +82,7 @@ def _finish_correction(frames: Floats, weight: Floats, shift: Floats, *, deforma
 
 
 def offset_of(image: npt.ArrayLike, corrected: npt.ArrayLike) -> Floats:
-    """How far the heart in an image of another contrast, as proton density, is from where a corrected series has it.
+    """Offset of the heart in an image of another contrast, as proton density, from its position in a corrected series.
 
     Args:
         image: (row, col).
@@ -164,7 +164,7 @@ def _place_first_frames(frames: Floats, shift: Floats, weight: Floats) -> Floats
 
 
 def _frames_before(frames: Floats, weight: Floats) -> int:
-    """How many frames come before the first in which a tenth of the heart has changed."""
+    """Number of frames before the first in which a tenth of the heart has changed."""
     first = np.median(frames[:4], axis=0)
     change = np.abs(gaussian_filter(frames, (0, 2, 2)) - first)[:, weight > 0.5]
     course = np.quantile(change, 0.9, axis=1)

@@ -88,7 +88,7 @@ def common_grid(views: Sequence[tuple[xr.Dataset, float]]) -> npt.NDArray[np.flo
     return _every_half_second(max(start for start, _ in bounds), min(end for _, end in bounds))
 
 
-def still(view: xr.Dataset) -> Signal:
+def mean_image(view: xr.Dataset) -> Signal:
     """Mean of the frames of a view that does not change, such as proton density: ``(slice, row, col)``."""
     mean = view["intensity"].where(view["frame_valid"]).mean("frame").values
     return _to_scanner_scale(mean.astype(np.float32), view)

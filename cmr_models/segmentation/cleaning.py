@@ -1,4 +1,4 @@
-"""Which connected pieces of a segmentation can be the heart: one left ventricle an image, near the others."""
+"""Cleaning of labels: in each image one left ventricle, near those of the other images, without islands or holes."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _median_centre(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | Non
 def _chain_slices(
     pool: npt.NDArray[np.bool_], wall_px: npt.NDArray[np.int64], centre: npt.NDArray[np.float64], reach_px: float
 ) -> npt.NDArray[np.bool_]:
-    """``(frame, slice, row, col)``: the pieces of ``pool`` that hang together from slice to slice.
+    """``(frame, slice, row, col)``: the pieces of ``pool`` that are connected from slice to slice.
 
     They start in the slice with most wall: a full stomach can be larger than any ventricle, but has none.
     """
@@ -185,7 +185,7 @@ def _largest_touching(mask: npt.NDArray[np.bool_], footprint: npt.NDArray[np.boo
 
 
 def _inside_next_lv(lv: npt.NDArray[np.bool_], n_frames: int) -> npt.NDArray[np.bool_]:
-    """Where a neighbouring slice of the same frame has left ventricle, by two pixels from its border."""
+    """Pixels that lie in the left ventricle of a neighbouring slice of the same frame, two pixels or more inside it."""
     core = ndimage.binary_erosion(lv, _IN_PLANE, iterations=2).reshape(n_frames, -1, *lv.shape[1:])
     beside = np.zeros_like(core)
     beside[:, 1:] |= core[:, :-1]

@@ -1,6 +1,4 @@
-"""From an image to what a network sees, and back: square crops at a fixed pixel size, and standardised
-intensity.
-"""
+"""Square crops at a fixed pixel size with standardised intensity, for a network; and the way back to the image."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ _CLIP_SD = 3.0
 
 @dataclass(frozen=True)
 class CropWindow:
-    """Where the crop of a stack lies: the same for all its frames and slices.
+    """Position of the crops of a stack, the same for all its frames and slices.
 
     ``centre_px`` is (row, col) in the image; ``step_px`` the image pixels from one crop pixel to the next,
     (row, col).

@@ -1,4 +1,4 @@
-"""Where the heart lies and how large it is, from class probabilities over whole images."""
+"""Position and size of the heart, from class probabilities over whole images."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def locate_heart(
 
     Args:
         probabilities: ``(image, class, row, col)`` over ``view``.
-        view: the whole image as it was seen.
+        view: of :func:`coarse_view`.
         pixel_mm: pixel size of the image, known or supposed.
         card: the model's card: its pixel size and crop size.
         known_mm: whether ``pixel_mm`` is known; if not, the crop is scaled so that the left ventricle has
             the usual size.
 
     Returns:
-        The window and a confidence from 0 to 1.
+        The window of the crops, and a confidence from 0 to 1.
     """
     step_mm = view.step_px[0] * pixel_mm[0]
     heart = 1 - probabilities[:, 0]
@@ -83,7 +83,7 @@ def locate_heart(
 
 
 def _central(size: int) -> npt.NDArray[np.float64]:
-    """How likely the heart is where, before looking: technicians put it near the middle of the image."""
+    """Prior weight of each place: operators put the heart near the middle of the image."""
     offset = (np.arange(size) - (size - 1) / 2) / (_CENTRAL_SD * size)
     one_axis = np.exp(-0.5 * offset**2)
     return np.asarray(one_axis[:, None] * one_axis[None])

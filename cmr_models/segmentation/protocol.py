@@ -1,4 +1,4 @@
-"""What every runner of a segmentation network offers, whether the network takes 2-D images or volumes."""
+"""The protocol of all runners of segmentation networks, for 2-D images and for volumes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CropPosition(Protocol):
-    """Where the crops of a view lie in its images."""
+    """Position of the crops of a view in its images."""
 
     def judged(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
         """``(frame, slice)``: False where the network was given nothing to see, of ``shape`` (frame, slice, ...)."""
@@ -44,12 +44,12 @@ class SegmentationRunner(Protocol[PositionT]):
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
+        """The device that the network runs on."""
         ...
 
     @property
     def precision(self) -> torch.dtype:
-        """What the network computes in."""
+        """The precision that the network computes in."""
         ...
 
     def batch_images(self, requested: int) -> int:

@@ -1,4 +1,4 @@
-"""Where the ventricles are: labels for short-axis and 4-chamber cines by a trained 2-D network.
+"""Labels of the ventricles in short-axis and 4-chamber cines by a trained 2-D network.
 
 A study goes through four steps, so that a pipeline can fill batches from several studies:
 :meth:`Segmenter.locate` finds the heart in a few whole images, :func:`prepare` cuts one crop an image,
@@ -34,7 +34,7 @@ _FEW_IMAGES = 3
 _SMOOTHED_FROM_FRAMES = 20  # with fewer, neighbours are too far apart: the smallest volume would grow
 _FRAME_WEIGHTS = (0.1, 0.8)
 _CLASS_WEIGHTS = {RV: 1.5, LV: 0.7}
-"""How much more a pixel in doubt counts as this class. The network draws the small pools of end-systole too large; with
+"""Factors on the probabilities of classes. The network draws the small pools of end-systole too large; with
 0.7 the error of EF on unseen Sunnybrook patients (two folds of five) is 0.7 points smaller than with 1.5 at the same
 overlap, and overlap with the references of two other hospitals no smaller (`docs/adr/012-class-weights.md`)."""
 
@@ -74,7 +74,7 @@ class Segmenter(NetworkRunner):
         return result
 
     def locate(self, images: npt.NDArray[np.generic], pixel_mm: PixelSize) -> CropWindow:
-        """Where the crops of a study must lie, from a few whole images spread over slices and frames.
+        """Find the window of a study's crops in a few whole images, spread over slices and frames.
 
         Args:
             images: ``(frame, slice, row, col)``.

@@ -1,4 +1,13 @@
-"""Networks with weights: embedded, in folders, or published; each with its model card."""
+"""Networks with weights: embedded in the package, in a folder, or published; each has a model card.
+
+- ``library``: :func:`load`, :func:`card`, :func:`save`, :func:`add` and :func:`available`.
+- ``model_card``: :class:`ModelCard`, and its text.
+- ``runner``: a network with its card, device and precision; all runners derive from ``NetworkRunner``.
+- ``weights_file``: safetensors files, read with checks.
+- ``published``: weights in a folder laid out like CineMA's hub.
+- ``weight_transfer``: :func:`transfer` of weights to another network.
+- ``process_memory``: whether the process keeps the memory that it frees.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a process that works on a cohort is set to, once, at its entrance: the command line, a Dask worker, a run here.
+"""Settings of a process that works on a cohort, made once where it starts: by the command line, or in a Dask worker.
 
 No module changes the process when it is imported, and no class when it is constructed. Without these settings every
-function gives the same results; networks run slower on a processor.
+function gives the same results, but networks are slower on a processor.
 """
 
 from __future__ import annotations

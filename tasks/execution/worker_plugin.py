@@ -1,4 +1,4 @@
-"""What each Dask worker does when it starts, or when a client that asks for it connects."""
+"""The plugin that prepares the process of every Dask worker."""
 
 from __future__ import annotations
 

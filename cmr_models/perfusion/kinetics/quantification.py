@@ -107,7 +107,7 @@ def quantify(
     curves, status = _triage(series, arrival, baseline_frames(arrival))
     request = _request(series, curves, status == codes.OK, arrival, dt_s, hematocrit, device)
     fitted = MODELS[model](request) if request.chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
-    status[request.chosen] = _verdict(request.curves, fitted, _clipped(series, request.chosen))
+    status[request.chosen] = _classify(request.curves, fitted, _find_clipped(series, request.chosen))
     attributes = {
         "model": model,
         "dt_s": dt_s,
@@ -149,14 +149,14 @@ def baseline_frames(foot: int) -> slice:
     return slice(min(_BASELINE_START, max(0, foot - 2)), max(1, foot))
 
 
-def _clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which of the chosen pixels stay at the highest value of the whole series for several frames: (n,)."""
+def _find_clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(n,) True for chosen pixels that stay at the highest value of the whole series for several frames."""
     highest = np.max(series.tissue, where=np.isfinite(series.tissue), initial=-np.inf)
     frames: npt.NDArray[np.int64] = np.count_nonzero(series.tissue[chosen] >= highest - 1e-9, axis=-1)
     return np.asarray(frames >= _CLIPPED_FRAMES, bool)
 
 
-def _verdict(curves: Floats, fitted: Fitted, clipped: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def _classify(curves: Floats, fitted: Fitted, clipped: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     status = np.full(len(curves), codes.OK, np.uint8)
     status[fitted.residual > 0.25 * curves.max(1, initial=0)] = codes.POOR_FIT
     status[~fitted.converged.astype(bool)] = codes.NOT_CONVERGED

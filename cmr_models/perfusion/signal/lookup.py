@@ -60,7 +60,7 @@ def concentration(
 def in_range(
     ratio: npt.ArrayLike, sequence: Sequence, relaxation: Relaxation, *, highest_mmol_l: float = 10.0
 ) -> npt.NDArray[np.bool_]:
-    """Whether a signal ratio lies within the table."""
+    """True where a signal ratio lies within the table."""
     known = table(sequence, relaxation, highest_mmol_l)[1]
     values = np.asarray(ratio, np.float64)
     return np.asarray((values >= known[0]) & (values <= known[-1]))

@@ -1,4 +1,4 @@
-"""CineMA's segmenter: the same answer as the bare network, on the study's own grid, however long the stack."""
+"""CineMA's segmenter: the same labels as the bare network, on the study's own grid, however long the stack."""
 
 import copy
 from dataclasses import replace
@@ -84,7 +84,7 @@ def test_windows_are_averaged_where_they_overlap() -> None:
     assert average_windows(windows, (0, 2), 6)[0, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
 
 
-def test_a_four_chamber_image_is_answered_slice_by_slice(lax_model: Path) -> None:
+def test_a_four_chamber_image_is_segmented_slice_by_slice(lax_model: Path) -> None:
     scan = ViewImages("lax_4c", _images(3, 2, 30, 40), (1.0, 1.0), (0.0, 9.0))
     labels = _segmented(CinemaSegmenter.load(lax_model, precision="fp32"), scan)
     assert labels.shape == scan.images.shape

@@ -173,6 +173,14 @@ def test_a_mask_of_another_grid_is_an_error_and_not_a_number(coarse: SimulatedSc
         measure(coarse_views, labels=_labels(coarse), aif_mask=np.ones((3, 3), bool))
 
 
+def test_networks_and_fit_run_on_the_device_that_is_asked_for(coarse: SimulatedScan, coarse_views: Views) -> None:
+    one_sequence = {role: view for role, view in coarse_views.items() if not role.startswith("_aif")}
+    by_network = (coarse_views, {}), (coarse_views, {"labels": _labels(coarse)})
+    for views, given in (*by_network, (one_sequence, {"labels": _labels(coarse)})):
+        with pytest.raises(RuntimeError, match="nowhere"):
+            measure(views, device="nowhere", **given)
+
+
 def test_an_input_that_ends_early_shortens_the_analysis(coarse_views: Views) -> None:
     short = coarse_views["_aif"].isel(frame=slice(0, 40))
     grid = common_grid([(coarse_views[""], 0.0), (short, 0.0)])
