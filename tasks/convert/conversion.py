@@ -19,7 +19,8 @@ from tasks.convert.landmark_images import landmark_views
 from tasks.convert.nifti import nifti_views
 from tasks.convert.reference_labels import with_labels
 from tasks.convert.settings import ConvertSettings
-from tasks.execution.stage import done_before, publish_or_reject
+from tasks.execution.shards import Unit
+from tasks.execution.stage import done_before, each_study, publish_or_reject
 from tasks.sources.archive import n_nested, read_members
 from tasks.sources.dicom import Image, read_images
 from tasks.sources.manifest import disagrees, is_manifest
@@ -28,6 +29,11 @@ from tasks.state import store
 from tasks.state.ledger import Outcome
 
 _HASH_BLOCK = 4 * 2**20
+
+
+def convert_shard(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
+    """Every study of a shard, one after the other: the work of one Dask task."""
+    return each_study(convert_study, CONVERT.name, units, cohort, settings)
 
 
 def convert_study(unit: Mapping[str, Any], cohort: str, settings: Mapping[str, Any]) -> Outcome:

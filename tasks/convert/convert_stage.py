@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from tasks.convert import reference_table, study_table
 from tasks.convert.settings import ConvertSettings
 from tasks.execution import plan
 from tasks.execution.shards import Unit
-from tasks.execution.stage import Planned, Planning, Stage, StageTable, each_study
+from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
 from tasks.sources import SourceUnit, inventory
 from tasks.sources.withdrawn import has_withdrawn, newly_withdrawn, read_withdrawn
 from tasks.state import store
-from tasks.state.ledger import Ledger, Outcome
+from tasks.state.ledger import Ledger
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -89,18 +89,12 @@ def unread_perfusion(ledger: Ledger) -> frozenset[str]:
     return frozenset(ledger.with_series_left_out(CONVERT.name, UNREAD))
 
 
-def convert_shard(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
-    """Every study of a shard, one after the other: the work of one Dask task."""
-    from tasks.convert.conversion import convert_study
-
-    return each_study(convert_study, CONVERT.name, units, cohort, settings)
-
-
 def summary_of(study: xr.DataTree) -> dict[str, Any]:
     """Small plain values of a converted study for the tables: its views and what was left out."""
     views = {name: _view_summary(node.to_dataset()) for name, node in study.children.items()}
     lists = {name: list(study.attrs.get(name, [])) for name in ("excluded", "flags")}
-    reference = {name: study.attrs[name] for name in ("facts", "reference_faults") if name in study.attrs}
+    names = [name for name in ("facts", "reference_faults") if name in study.attrs]
+    reference: dict[str, Any] = {name: study.attrs[name] for name in names}
     return {"source_digest": study.attrs["source_digest"], "views": views, **lists, **reference}
 
 
@@ -143,7 +137,7 @@ CONVERT = Stage(
     name="convert",
     title="Converted from the archive",
     version=VERSION,
-    work=convert_shard,
+    work=EntryPoint("tasks.convert.conversion:convert_shard"),
     settings=ConvertSettings,
     units=convert_units,
     summary=summary_of,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,17 @@ from cmr_models.phenotypes.study import Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks.derive.derive_stage import DERIVE, BodySize
 from tasks.execution.shards import Unit
+from tasks.execution.stage import each_study
 from tasks.state.ledger import Outcome
 from tasks.state.store import Cohort, open_tree, published_key
 
 VIEWS = ("sax", "lax_4c")
 _DECIMALS = 4
+
+
+def derive_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
+    """Outcomes of ``units``, with phenotypes, verdicts and curves as their summaries. Runs on any worker."""
+    return each_study(derive_study, DERIVE.name, units, cohort, settings)
 
 
 def derive_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:

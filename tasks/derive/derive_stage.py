@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from cmr_models.phenotypes.study import LANDMARK_VIEWS
 from tasks.derive import phenotype_tables
 from tasks.execution.shards import Unit
-from tasks.execution.stage import Planned, Planning, Stage, StageTable, each_study
+from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
 from tasks.inference.predict_stage import PREDICT, measured_landmarks, model_of
 from tasks.inference.segment_stage import SEGMENT, measured_model
-from tasks.state.ledger import Entry, Ledger, Outcome
+from tasks.state.ledger import Entry, Ledger
 from tasks.state.store import digest
 from tasks.state.user_tables import read_user_table
 
@@ -125,19 +125,12 @@ def _numbers(table: pd.DataFrame, column: str) -> list[float]:
     return [float(x) for x in pd.to_numeric(table[column], errors="coerce")]
 
 
-def derive_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
-    """Outcomes of ``units``, with phenotypes, verdicts and curves as their summaries. Runs on any worker."""
-    from tasks.derive.derivation import derive_study
-
-    return each_study(derive_study, DERIVE.name, units, cohort, settings)
-
-
 DERIVE = Stage(
     name="derive",
     title="Measured",
     version=VERSION,
     upstream=SEGMENT,
-    work=derive_chunk,
+    work=EntryPoint("tasks.derive.derivation:derive_chunk"),
     units=plan_derivation,
     tables=(StageTable(phenotype_tables.write_tables, phenotype_tables.are_current),),
 )

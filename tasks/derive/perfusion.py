@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,21 @@ import numpy as np
 import xarray as xr
 
 from cmr_models.contracts import LABEL_NAMES, PERFUSION_ROLES, PERFUSION_STATES
-from cmr_models.perfusion.chain import VERSION as CHAIN_VERSION
 from cmr_models.perfusion.chain import measure, models
 from cmr_models.perfusion.phenotypes import State, StateResult, phenotypes
 from cmr_models.reasons import Missing, StudyRejected
 from tasks.derive.perfusion_stage import MODEL, PERFUSION, VIEW_PREFIX
 from tasks.execution.shards import Unit
-from tasks.execution.stage import done_before, publish_or_reject
+from tasks.execution.stage import done_before, each_study, publish_or_reject
 from tasks.state import store
 from tasks.state.ledger import Outcome
 
 _DECIMALS = 5
+
+
+def perfusion_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
+    """Outcomes of ``units``, with numbers and segments as their summaries: the work of one Dask task."""
+    return each_study(measure_study, PERFUSION.name, units, cohort, settings)
 
 
 def measure_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
@@ -79,7 +83,7 @@ def _measured(states: Mapping[str, Mapping[str, xr.Dataset]], unit: Unit) -> xr.
         key=unit["key"],
         study_key=unit["study_key"],
         model=MODEL,
-        chain_version=CHAIN_VERSION,
+        chain_version=PERFUSION.version,
         weights=models(),
         classes={str(code): LABEL_NAMES[code] for code in range(4)},
         summary=json.dumps(_summary(results, maps, rejected), sort_keys=True),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive import perfusion_tables
-from tasks.execution.shards import Unit
-from tasks.execution.stage import Planned, Planning, Stage, StageTable, each_study, entries_ok
+from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable, entries_ok
 from tasks.state import store
 from tasks.state.ledger import Outcome
 from tasks.state.store import Cohort
 
 if TYPE_CHECKING:
     import xarray as xr
+
+VERSION = 3
+"""Raise when the same series would give other numbers: every perfusion study is then measured again."""
 
 MODEL = "perfusion"
 """Folder of the published files beside those of the segmentation models."""
@@ -45,16 +47,9 @@ def plan_perfusion(stage: Stage, planning: Planning) -> Planned:
 
 def perfusion_key(study_key: str) -> str:
     """Key of a perfusion file: of which study, by which code and weights."""
-    from cmr_models.perfusion.chain import VERSION, models  # brings torch
+    from cmr_models.perfusion.chain import models  # brings torch
 
     return store.digest({"study": study_key, "version": VERSION, "models": models()})
-
-
-def perfusion_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
-    """Outcomes of ``units``, with numbers and segments as their summaries: the work of one Dask task."""
-    from tasks.derive.perfusion import measure_study
-
-    return each_study(measure_study, PERFUSION.name, units, cohort, settings)
 
 
 def summary_of(tree: xr.DataTree) -> dict[str, Any]:
@@ -70,9 +65,9 @@ def _folder(cohort: Cohort, _model: str) -> Mapping[str, Path]:
 PERFUSION = Stage(
     name="perfusion",
     title="Perfusion measured",
-    version=1,
+    version=VERSION,
     upstream=CONVERT,
-    work=perfusion_chunk,
+    work=EntryPoint("tasks.derive.perfusion:perfusion_chunk"),
     units=plan_perfusion,
     summary=summary_of,
     folders=_folder,

@@ -1,4 +1,4 @@
-"""The pages of the documentation that are tables of the code, as Markdown: they cannot disagree with it."""
+"""The pages of the documentation that are tables of the code: they cannot disagree with it."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def pages(settings: type[BaseModel], results: Path) -> dict[str, str]:
         "reason_codes.md": reason_codes(),
         "reference_ranges.md": reference_ranges(),
         "settings.md": settings_page(settings),
+        "settings.schema.json": json.dumps(settings.model_json_schema(), indent=2) + "\n",
         "measured.md": measurements(results),
         "validation_statistics.md": validation_page(results),
     }
@@ -142,6 +143,10 @@ def settings_page(settings: type[BaseModel]) -> str:
         "One `cohort.toml`; paths are relative to the file, unknown keys are refused. An environment variable overrides"
         " the file, two underscores between section and name: `CMR_COHORT_COMPUTE__PROFILE=slurm`. The"
         " resolved settings of every run are saved under `runs/`.\n"
+    )
+    intro += (
+        "\n[settings.schema.json](settings.schema.json) is the same as a JSON schema, with which an editor checks and"
+        " completes a `cohort.toml`.\n"
     )
     parts = [intro, "## Top level\n", _settings_table(schema, settings, leave_out=sections)]
     for name, definition in sections.items():

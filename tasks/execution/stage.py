@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,6 +88,21 @@ class StageTable:
 
 
 @dataclass(frozen=True)
+class EntryPoint:
+    """A function by its name, ``package.module:function``, that is imported when it is called.
+
+    So the driver plans stages without loading their networks, and a worker gets a name and not an object.
+    """
+
+    name: str
+
+    def __call__(self, units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
+        module, _, function = self.name.partition(":")
+        outcomes: list[Outcome] = getattr(import_module(module), function)(units, cohort, settings)
+        return outcomes
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step over all studies.
 
@@ -94,8 +110,8 @@ class Stage:
         name: in the ledger, in messages and as a section of ``cohort.toml``.
         title: as the cohort flow of the report shows the studies that went through.
         version: part of every key; raise it when the same input would give another result.
-        work: ``work(units, cohort, settings) -> outcomes`` of a chunk of studies: a module-level function, or a
-            ``partial`` of one, that a Dask worker can import.
+        work: ``work(units, cohort, settings) -> outcomes`` of a chunk of studies, for a Dask worker: an
+            :class:`EntryPoint`, a module-level function, or a ``partial`` of one.
         upstream: the stage whose results it takes; None for the first.
         settings: the model of its settings.
         units: plans it; :func:`upstream_units` if None.

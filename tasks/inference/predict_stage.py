@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cmr_models import zoo
 from tasks.convert.convert_stage import CONVERT
 from tasks.execution.shards import Unit
-from tasks.execution.stage import Planned, Planning, Stage, StageTable, each_study, entries_ok
+from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable, entries_ok
 from tasks.inference import prediction_table
 from tasks.inference.settings import PredictSettings
 from tasks.state import store
@@ -92,13 +92,6 @@ def phases_of(outcomes: Iterable[Outcome]) -> dict[str, Phases]:
     return found
 
 
-def predict_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
-    """Outcomes of ``units``: the work of one Dask task. The network is loaded once a process."""
-    from tasks.inference.prediction import predict_study
-
-    return each_study(predict_study, PredictSettings(**settings).stage, units, cohort, settings)
-
-
 def summary_of(tree: xr.DataTree) -> dict[str, Any]:
     """The values that go into the table, and why others are missing."""
     return dict(tree.attrs["summary"])
@@ -147,7 +140,7 @@ PREDICT = Stage(
     title="Read by another network",
     version=VERSION,
     upstream=CONVERT,
-    work=predict_chunk,
+    work=EntryPoint("tasks.inference.prediction:predict_chunk"),
     settings=PredictSettings,
     units=plan_prediction,
     summary=summary_of,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +21,17 @@ from cmr_models.reasons import Missing, StudyRejected
 from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.model_card import ModelCard
 from tasks.execution.shards import Unit
-from tasks.execution.stage import done_before, publish_or_reject
+from tasks.execution.stage import done_before, each_study, publish_or_reject
 from tasks.inference.predict_stage import EVERY_FRAME, PREDICT
 from tasks.inference.settings import PredictSettings
 from tasks.inference.study_images import judgeable, read_views
 from tasks.state import store
 from tasks.state.ledger import Outcome
+
+
+def predict_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
+    """Outcomes of ``units``: the work of one Dask task. The network is loaded once a process."""
+    return each_study(predict_study, PredictSettings(**settings).stage, units, cohort, settings)
 
 
 def predict_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:

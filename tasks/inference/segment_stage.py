@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmr_models import zoo
 from tasks.convert.convert_stage import CONVERT
 from tasks.execution.shards import Unit
-from tasks.execution.stage import Planned, Planning, Stage, entries_ok
+from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, entries_ok
 from tasks.inference.settings import SegmentSettings
 from tasks.state import store
-from tasks.state.ledger import Entry, Ledger, Outcome
+from tasks.state.ledger import Entry, Ledger
 from tasks.state.store import Cohort, model_name
 
 if TYPE_CHECKING:
@@ -81,14 +81,6 @@ def measured_model(ledger: Ledger, named: str = "") -> str:
     return model_name(named or ledger.last_model(SEGMENT.name) or SegmentSettings().model)
 
 
-def segment_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
-    """Outcomes of ``units``: the work of one Dask task. Networks are loaded once a process."""
-    from tasks.inference.segmentation import load_networks, segment_with
-
-    resolved = SegmentSettings(**settings)
-    return segment_with(load_networks(resolved), units, Cohort(Path(cohort)), resolved)
-
-
 def summary_of(tree: xr.DataTree) -> dict[str, Any]:
     """What the ledger keeps of a prediction: whose labels they are, and how many images of each view were judged."""
     judged = {view: node.to_dataset()["judged"].values for view, node in tree.children.items()}
@@ -105,7 +97,7 @@ SEGMENT = Stage(
     title="Segmented",
     version=VERSION,
     upstream=CONVERT,
-    work=segment_chunk,
+    work=EntryPoint("tasks.inference.segmentation:segment_chunk"),
     settings=SegmentSettings,
     units=plan_segmentation,
     summary=summary_of,

@@ -38,6 +38,12 @@ Networks = Mapping[str, SegmentationRunner[Any]]
 _log = logging.getLogger("cmr_cohort")
 
 
+def segment_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
+    """Outcomes of ``units``: the work of one Dask task. Networks are loaded once a process."""
+    resolved = SegmentSettings(**settings)
+    return segment_with(load_networks(resolved), units, store.Cohort(Path(cohort)), resolved)
+
+
 def load_networks(settings: SegmentSettings) -> dict[str, SegmentationRunner[Any]]:
     """View -> the network that segments it; loaded once a process.
 

@@ -28,7 +28,7 @@ from cmr_models.cinema.outputs import Phases
 from cmr_models.cinema.placement import around_heart, scan_middle
 from cmr_models.views.heart_location import HeartCentre
 from cmr_models.views.view_images import ViewImages
-from tasks.inference.segmentation import judgeable
+from tasks.inference.study_images import judgeable
 from tasks.state import store
 from tasks.training.cinema_batches import Sample
 from tasks.training.cinema_settings import FinetuningSettings

@@ -19,11 +19,14 @@ from cmr_models.segmentation import segment_sax
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
 from flows.cli import main
 from flows.settings import CohortSettings, read_settings
-from tasks.convert.convert_stage import convert_shard, planned_units
-from tasks.derive.derive_stage import derive_chunk, derive_units
+from tasks.convert.conversion import convert_shard
+from tasks.convert.convert_stage import planned_units
+from tasks.derive.derivation import derive_chunk
+from tasks.derive.derive_stage import derive_units
 from tasks.derive.phenotype_tables import write_tables
 from tasks.documentation.pages import pages, toml
-from tasks.inference.segment_stage import segment_chunk, segment_units
+from tasks.inference.segment_stage import segment_units
+from tasks.inference.segmentation import segment_chunk
 from tasks.report.markdown import table
 from tasks.sources import inventory
 from tasks.state.ledger import Entry, open_ledger

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATTERNS = {"convert": "studies/*/*/*.zarr.zip", "segment": "predictions/*/*/*/*.zarr.zip"}
 N_MEASURABLE = 7
 MOMENTS = (
-    ("calling", "tasks.derive.derivation.derive_study", 4),  # in the middle of the studies
+    ("calling", "tasks.derive.derivation.derive_chunk", 4),  # in the middle of the studies
     ("publishing", "phenotypes.parquet", 1),  # between the tables of derive
     ("publishing", "associations.parquet", 1),
     ("publishing", "survival_curves.parquet", 1),  # in the middle of the tables of risk

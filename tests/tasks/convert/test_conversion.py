@@ -14,8 +14,8 @@ from dicom_factory import Series, files, lax, pixels, sax, set_header, write_fil
 
 from cmr_models.contracts import check_view
 from tasks.convert import conversion
-from tasks.convert.conversion import convert_study
-from tasks.convert.convert_stage import convert_shard, planned_units
+from tasks.convert.conversion import convert_shard, convert_study
+from tasks.convert.convert_stage import planned_units
 from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
 from tasks.sources.archive import Limits

@@ -8,7 +8,8 @@ import pytest
 from dicom_factory import AXIS, Series, dataset, encode, files, sax, write_files
 
 from tasks.convert.cine import study_views
-from tasks.convert.convert_stage import convert_shard, planned_units, study_key, unread_perfusion
+from tasks.convert.conversion import convert_shard
+from tasks.convert.convert_stage import planned_units, study_key, unread_perfusion
 from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
 from tasks.sources.dicom import Image, read_images

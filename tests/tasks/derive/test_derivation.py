@@ -11,7 +11,8 @@ import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_study, cine_view, prediction
 from cmr_models.phenotypes import PHENOTYPES
-from tasks.derive.derive_stage import DERIVE, BodySize, derive_chunk, derive_units, landmark_sources, read_body_sizes
+from tasks.derive.derivation import derive_chunk
+from tasks.derive.derive_stage import DERIVE, BodySize, derive_units, landmark_sources, read_body_sizes
 from tasks.derive.phenotype_tables import curve_table, dictionary_csv, write_tables
 from tasks.execution import shards
 from tasks.execution.plan import units_to_do

@@ -21,7 +21,8 @@ from flows.settings import CohortSettings
 from tasks.analysis.by_settings import UserFiles, associate, estimates_key, risk
 from tasks.analysis.settings import AnalysisSettings
 from tasks.convert.convert_stage import CONVERT
-from tasks.derive.perfusion_stage import PERFUSION, perfusion_chunk
+from tasks.derive.perfusion import perfusion_chunk
+from tasks.derive.perfusion_stage import PERFUSION
 from tasks.derive.perfusion_tables import are_current, dictionary_csv, perfusion_path, with_perfusion
 from tasks.execution.stage import run_in_process
 from tasks.report.perfusion_section import WINDOWS, perfusion_section

@@ -19,8 +19,10 @@ from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
 from flows.cli import main
 from tasks.inference import prediction
-from tasks.inference.predict_stage import predict_chunk, predict_units
-from tasks.inference.segment_stage import segment_chunk, segment_units
+from tasks.inference.predict_stage import predict_units
+from tasks.inference.prediction import predict_chunk
+from tasks.inference.segment_stage import segment_units
+from tasks.inference.segmentation import segment_chunk
 from tasks.state import store
 from tasks.state.ledger import Entry
 from tasks.state.store import Cohort

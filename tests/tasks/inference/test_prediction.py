@@ -16,7 +16,8 @@ from cmr_models.contracts import cine_study, cine_view
 from cmr_models.views.view_images import ViewImages
 from flows.cli import main
 from tasks.inference import prediction
-from tasks.inference.predict_stage import phases_of, predict_chunk, predict_units
+from tasks.inference.predict_stage import phases_of, predict_units
+from tasks.inference.prediction import predict_chunk
 from tasks.inference.prediction_table import table_path, write_table
 from tasks.inference.settings import PredictSettings
 from tasks.state import store

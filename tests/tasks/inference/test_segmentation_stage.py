@@ -13,8 +13,8 @@ from cmr_models.contracts import cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.segmentation import Segmenter
 from tasks.execution import shards
-from tasks.inference.segment_stage import SEGMENT, segment_chunk, segment_units
-from tasks.inference.segmentation import segment_with
+from tasks.inference.segment_stage import SEGMENT, segment_units
+from tasks.inference.segmentation import segment_chunk, segment_with
 from tasks.inference.settings import SegmentSettings
 from tasks.inference.study_images import _bridge_gaps
 from tasks.state import store

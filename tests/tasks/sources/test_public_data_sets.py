@@ -19,7 +19,8 @@ from cmr_models.evaluation.reference_codes import CODES, translate_codes
 from flows import planning
 from flows.settings import CohortSettings
 from tasks.convert import reference_table
-from tasks.convert.convert_stage import CONVERT, convert_shard, planned_units
+from tasks.convert.conversion import convert_shard
+from tasks.convert.convert_stage import CONVERT, planned_units
 from tasks.inference.study_images import read_views
 from tasks.sources import inventory
 from tasks.sources.public_facts import facts_of
