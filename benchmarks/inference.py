@@ -38,11 +38,14 @@ from cmr_models.cinema.segmentation import CinemaSegmenter
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.nets.vit import ChannelNorm
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.process_memory import give_back_freed_memory, keep_freed_memory, share_one_arena
-from tasks.inference.segmentation import SegmentSettings, model_name, segment_units, segment_with
+from tasks.inference.segment_stage import segment_units
+from tasks.inference.segmentation import segment_with
+from tasks.inference.settings import SegmentSettings
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome
+from tasks.state.store import model_name
 from tasks.state.zarr_encoding import encode_tree
 
 _CUDA = torch.cuda.is_available()
@@ -267,8 +270,8 @@ def _noise(seed: int, n_frames: int, n_slices: int) -> np.ndarray:
     return np.asarray((255 * grid.normalise(noise.astype(np.float32))[0]).round().astype(np.uint16))
 
 
-def _scan(frames: np.ndarray) -> Scan:
-    return Scan("sax", frames, (1.0, 1.0), tuple(10.0 * np.arange(frames.shape[1])))
+def _scan(frames: np.ndarray) -> ViewImages:
+    return ViewImages("sax", frames, (1.0, 1.0), tuple(10.0 * np.arange(frames.shape[1])))
 
 
 def _flop(model: Path) -> int:

@@ -37,8 +37,9 @@ from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
 from cmr_models.simulate.perfusion.curves import grid_s
 from flows import planning
 from flows.settings import CohortSettings
+from tasks.convert.convert_stage import CONVERT
 from tasks.derive.perfusion import perfusion_series
-from tasks.execution import plan
+from tasks.execution.stage import run_in_process
 from tasks.state.ledger import open_ledger
 from tasks.state.store import Cohort
 
@@ -102,10 +103,8 @@ def _scan_and_views(number: int, seed: int, state: str, **scans: Any) -> tuple[S
                 kept = scan
         settings = CohortSettings(directory=Path(scratch) / "cohort", sources=(folder,))
         with open_ledger(settings.cohort.ledger) as ledger:
-            work = planning.converted(settings, ledger)
-            units = plan.todo(work.units, ledger.entries(work.stage))
-            ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
-            ((study, entry),) = ledger.entries(work.stage).items()
+            run_in_process(planning.plan(CONVERT, settings, ledger), ledger, settings.cohort)
+            ((study, entry),) = ledger.entries(CONVERT.name).items()
         return kept, perfusion_series(Cohort(settings.directory).study(study), entry.key)[state]
 
 

@@ -21,9 +21,11 @@ import torch
 
 from cmr_models.segmentation import Segmenter, prepare
 from cmr_models.simulate import Heart, ImagingSettings, sample_traits, simulate_study
-from tasks.derive.derivation import derive_chunk, derive_units
+from tasks.derive.derivation import derive_chunk
+from tasks.derive.derive_stage import derive_units
 from tasks.execution.process import prepare_process
-from tasks.inference.segmentation import segment_chunk, segment_units, weights_digests
+from tasks.inference.segment_stage import segment_units, weights_digests
+from tasks.inference.segmentation import segment_chunk
 from tasks.state import store
 from tasks.state.ledger import Entry
 from tasks.state.zarr_encoding import encode_tree

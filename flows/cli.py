@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from flows.models import models
-from flows.training import pretrain
+from flows.templates import show_templates
+from flows.training import pretrain, train
 from tasks.execution.process import prepare_process
 
 _ENVIRONMENT = {
@@ -57,7 +58,7 @@ def run(config: Path, profile: str | None) -> None:
     _check_model(settings)
     with _one_at_a_time(), hold(settings.cohort):
         if planning.count(settings) == 0:
-            say("nothing to do: every study, table and page is as wanted")
+            say("nothing to do: every study, table and page is current")
         else:
             from flows.cohort import cohort
             from flows.server import bind_server
@@ -153,7 +154,7 @@ def derive(**choice: Any) -> None:
 @_PROFILE
 def perfusion(**choice: Any) -> None:
     """First-pass perfusion, where there is any: flow maps, AHA segments, reserve."""
-    from flows.perfusion import perfusion as flow
+    from flows.cohort import perfusion as flow
 
     with _recorded(**choice) as settings:
         flow(settings)
@@ -226,14 +227,15 @@ def status(**choice: Any) -> None:
 @_CONFIG
 def verify(**choice: Any) -> None:
     """Read every published file again, and rebuild the ledger from the files."""
-    from flows.planning import measured_model
+    from flows.planning import named_model
     from flows.progress import stage_progress
+    from tasks.inference.segment_stage import measured_model
     from tasks.maintenance.verification import published_files, verify_files
     from tasks.state.ledger import open_ledger
 
     with _recorded(has_flow=False, **choice) as settings:
         with open_ledger(settings.cohort.ledger) as ledger:
-            files = published_files(settings.cohort, measured_model(settings, ledger))
+            files = published_files(settings.cohort, measured_model(ledger, named_model(settings)))
         with stage_progress("verify", len(files)) as advance:
             found = verify_files(settings.cohort, files, advance)
     for line in found.lines():
@@ -258,51 +260,6 @@ def simulate(output: Path, workers: int, **choice: Any) -> None:
     with stage_progress("simulate", settings.people if settings.imaged is None else settings.imaged) as advance:
         for n in write_cohort(output, settings, workers=workers):
             advance(n)
-
-
-@main.command()
-@click.option(
-    "--task",
-    "task_name",
-    required=True,
-    help="segment_sax, segment_lax_4c, aif_detect or perfusion_segment; with --cohort any of CineMA's.",
-)
-@click.option("--settings", "settings_file", type=_FILE, required=True, help="The recipe (infra/training/*.toml).")
-@click.option("--real", type=_FOLDER, help="Real images: a folder with images/*.png and labels/*.png.")
-@click.option("--init", type=_FOLDER, help="A model folder whose weights to begin with.")
-@click.option("--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoints.")
-@click.option("--cohort", type=_FOLDER, help="Train a network of CineMA on the studies of this cohort.")
-@click.option("--table", type=_FILE, help="CSV of what those studies teach: study, split, frames, target.")
-@click.option("--target", default="", help="Column of the class or value to learn.")
-@click.option("--labels", default="", help="Predictions to learn from [default: what is drawn in the studies].")
-def train(
-    task_name: str,
-    settings_file: Path,
-    real: Path | None,
-    init: Path | None,
-    output: Path,
-    cohort: Path | None,
-    table: Path | None,
-    **taught: str,
-) -> None:
-    """Train a network by a recipe; a killed training goes on where it was."""
-    if cohort is not None:
-        from flows.training import run_training
-
-        if table is None:
-            raise click.UsageError("--cohort needs --table")
-        click.echo(f"model: {run_training(task_name, settings_file, cohort, table, output, init, **taught)}")
-        return
-    from tasks.training.perfusion_recipe import TASKS, read_perfusion_recipe, train_perfusion
-    from tasks.training.segmentation_recipe import read_settings as read_recipe
-    from tasks.training.segmentation_recipe import train as train_network
-
-    if task_name in TASKS:
-        click.echo(f"model: {train_perfusion(read_perfusion_recipe(settings_file, task=task_name), output)}")
-        return
-    given = {"real": real, "start_from": init}
-    changes = {name: str(folder) for name, folder in given.items() if folder is not None}
-    click.echo(f"model: {train_network(read_recipe(settings_file, task=task_name, **changes), output)}")
 
 
 @main.command()
@@ -343,6 +300,8 @@ def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
 
 main.add_command(models)
 main.add_command(pretrain)
+main.add_command(train)
+main.add_command(show_templates)
 
 
 def _settings(
@@ -378,7 +337,7 @@ def _settings(
 
 def _check_model(settings: Any) -> None:
     """A model that is not there, or is for no view of a cine, as the command's own message."""
-    from tasks.inference.segmentation import weights_digests
+    from tasks.inference.segment_stage import weights_digests
 
     try:
         weights_digests(settings.segment.model)

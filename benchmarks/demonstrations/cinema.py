@@ -23,7 +23,9 @@ from benchmarks.demonstrations.hearts import DISEASES, LANDMARKS, PIXEL_MM, SIZE
 from cmr_models import zoo
 from cmr_models.evaluation import bootstrapped, classes, dice, landmark_distance_mm, mean_absolute_error
 from cmr_models.training.cinema_augmentation import SampleAugmentation
-from tasks.training.cinema_recipe import Sample, finetune, kept_indices, predicted
+from tasks.training.cinema_batches import Sample, kept_indices
+from tasks.training.cinema_objectives import predict_samples
+from tasks.training.cinema_recipe import finetune
 from tasks.training.cinema_settings import FinetuningSettings
 
 PRETRAINED, SCRATCH = "CineMA, pretrained", "CineMA, from scratch"
@@ -183,7 +185,7 @@ def _trained(
     if not seconds.exists():  # of a training that was killed and went on, the time is not known
         seconds.write_text(f"{time.process_time() - started:.1f}" if whole else "nan")
     network, card = zoo.load(folder)
-    answers, target = predicted(
+    answers, target = predict_samples(
         network, settings, TaskSamples(hearts["test"], task), card.target or {"mean": 0.0, "sd": 1.0}
     )
     n = sum(value.numel() for value in network.parameters())

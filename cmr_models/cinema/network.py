@@ -15,10 +15,10 @@ from cmr_models import zoo
 from cmr_models.cinema import grid, placement
 from cmr_models.cinema.grid import Grid
 from cmr_models.nets.convunetr import ConvUNetR, UpPath
-from cmr_models.nets.cpu_kernels import take_shorter_ways
+from cmr_models.nets.cpu_kernels import use_cpu_kernels
 from cmr_models.nets.vit import ChannelNorm
-from cmr_models.views.heart_location import Middle
-from cmr_models.views.view_images import Scan
+from cmr_models.views.heart_location import HeartCentre
+from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.runner import NetworkRunner
 
 _LEAVES = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.LayerNorm)
@@ -37,7 +37,7 @@ class CinemaNetwork(NetworkRunner):
         super().__init__(network, card, device, precision)
         self.network.to(self.device)
         if self.device.type == "cpu":
-            take_shorter_ways(self.network)
+            use_cpu_kernels(self.network)
         self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
         if self._casts and self.precision != torch.float32:
             lower_precision(self.network, self.precision, exact_end=self.device.type == "cpu")
@@ -53,7 +53,7 @@ class CinemaNetwork(NetworkRunner):
             return tuple(self.card.config.get("sax_size", (self.card.size, self.card.size, grid.SAX_SIZE[2])))
         return tuple(self.card.config.get("lax_size", (self.card.size, self.card.size)))
 
-    def place(self, scan: Scan) -> tuple[Grid, Middle]:
+    def place(self, scan: ViewImages) -> tuple[Grid, HeartCentre]:
         """The grid around the heart, and how the heart was found.
 
         Raises:

@@ -22,7 +22,7 @@ from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.nets.heatmap import published_coordinates, soft_argmax
 from cmr_models.nets.windows import window_starts
 from cmr_models.reasons import StudyRejected
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 
 Images = dict[str, npt.NDArray[np.float32]]
 Tokens = Literal["mean", "all"]
@@ -71,13 +71,15 @@ class Features:
     tokens: Mapping[str, npt.NDArray[np.float32]]
 
 
-def class_probabilities(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) -> npt.NDArray[np.float64]:
+def class_probabilities(
+    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases
+) -> npt.NDArray[np.float64]:
     """``(class,)`` probabilities, which sum to 1."""
     outputs = [_run(network, images)["out"].softmax(1) for images in _two_phase_windows(network, scans, phases)]
     return np.asarray(torch.stack(outputs).mean(0)[0].double().numpy())
 
 
-def quantity(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) -> float:
+def quantity(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases) -> float:
     """The regressed quantity in its own unit: standardised output x sd + mean of the card.
 
     Raises:
@@ -90,7 +92,9 @@ def quantity(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) 
     return float(torch.stack(outputs).mean()) * target["sd"] + target["mean"]
 
 
-def features(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases, tokens: Tokens = "mean") -> Features:
+def features(
+    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases, tokens: Tokens = "mean"
+) -> Features:
     """Features of both phases by the autoencoder's encoder; of windows of a long stack, the mean.
 
     Raises:
@@ -101,7 +105,7 @@ def features(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases, 
     return Features(cls, {view: np.concatenate([phase[view] for phase in by_phase]) for view in by_phase[0]})
 
 
-def landmarks(network: CinemaNetwork, scan: Scan) -> Landmarks:
+def landmarks(network: CinemaNetwork, scan: ViewImages) -> Landmarks:
     """Landmarks of every frame of the first slice of a long-axis view.
 
     Args:
@@ -147,20 +151,20 @@ def _decode(network: CinemaNetwork, view: str, batch: Array) -> tuple[Tensor, Te
     return exact, exact.trunc(), torch.full(exact.shape[:2], torch.nan)
 
 
-def _frames(scan: Scan, box: Grid, which: slice | list[int]) -> tuple[Array, npt.NDArray[np.bool_]]:
+def _frames(scan: ViewImages, box: Grid, which: slice | list[int]) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The chosen frames of a scan, scaled, ``(frame, x, y, z)``, and which have contrast; of a long axis one slice."""
     images = scan.images[which] if scan.view == "sax" else scan.images[which, :1]
     return grid.normalise(grid.apply(images, box))
 
 
-def _two_phase_windows(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) -> list[Images]:
+def _two_phase_windows(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases) -> list[Images]:
     """End-diastole and end-systole as the two channels of each view: one batch of one a window."""
     views = {view: _phase_frames(network, scan, phases) for view, scan in scans.items()}
     return _windows(network, {view: frames[None] for view, frames in views.items()})
 
 
 def _features_of(
-    network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases, index: int, tokens: Tokens
+    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases, index: int, tokens: Tokens
 ) -> dict[str, npt.NDArray[np.float32]]:
     """``cls (1, 1, channel)`` and the tokens of each view at one phase."""
     views = {view: _phase_frames(network, scan, phases)[index] for view, scan in scans.items()}
@@ -172,7 +176,7 @@ def _features_of(
     return {name: np.asarray(torch.stack([one[name] for one in kept]).mean(0).numpy()) for name in kept[0]}
 
 
-def _phase_frames(network: CinemaNetwork, scan: Scan, phases: Phases) -> Array:
+def _phase_frames(network: CinemaNetwork, scan: ViewImages, phases: Phases) -> Array:
     """``(2, x, y[, z])`` padded to the model, deeper where the stack is.
 
     Raises:

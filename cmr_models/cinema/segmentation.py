@@ -17,7 +17,7 @@ from cmr_models.cinema import grid
 from cmr_models.cinema.grid import Grid
 from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.nets.windows import window_starts
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 
 Padding = Literal["black", "masked"]
 
@@ -72,7 +72,7 @@ class CinemaSegmenter(CinemaNetwork):
         """Volumes in one forward pass; a processor gains nothing from more than one."""
         return max(1, requested // _GPU_SHARE) if self.device.type == "cuda" else 1
 
-    def crops(self, scan: Scan) -> tuple[npt.NDArray[np.float32], VolumePlacement]:
+    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], VolumePlacement]:
         """The network's inputs, and where they lie: ``(frame x window, 1, x, y, z)``, or ``(frame x slice, 1, x, y)``.
 
         On a GPU, where studies share a batch, a short stack is filled up to the network's depth here. Elsewhere the

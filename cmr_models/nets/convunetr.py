@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmr_models.nets.cpu_kernels import activated, first_slices, further, pointwise, shortcut_beside, smallest_alike
+from cmr_models.nets.cpu_kernels import add_shortcut, add_slices, equivalent_size, norm_gelu, pointwise, take_slices
 from cmr_models.nets.multi_view import crop_to, prepare, real_slices, real_tokens
-from cmr_models.nets.vit import ChannelNorm, Encoder, TokenConfig, Tokeniser, conv, in_full, init_weights, run
+from cmr_models.nets.vit import ChannelNorm, Encoder, TokenConfig, Tokeniser, conv, init_weights, run, run_in_float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class ConvUNetRConfig(TokenConfig):
 class ResidualConv(nn.Module):
     """Norm, GELU, 3 x 3 (x 3) convolution, twice, beside an identity (1 x 1 if channels change)."""
 
-    shorter = False
+    cpu_kernels = False
 
     def __init__(self, n_in: int, n_out: int, n_dims: int, dropout: float) -> None:
         super().__init__()
@@ -60,26 +60,26 @@ class ResidualConv(nn.Module):
 
         ``real`` (B, 1, 1, 1, Z) is 0 at slices to leave out.
         """
-        if self.shorter and x.shape[1] == 1 and real is None:
-            return self._of_one_channel(x)
-        return self.shortcut(first_slices(x, depth)) + self._inner(x, real, depth)  # type: ignore[no-any-return]
+        if self.cpu_kernels and x.shape[1] == 1 and real is None:
+            return self._run_one_channel(x)
+        return self.shortcut(take_slices(x, depth)) + self._inner(x, real, depth)  # type: ignore[no-any-return]
 
     def _inner(self, x: Tensor, real: Tensor | None, depth: int | None = None) -> Tensor:
         """A convolution sees one slice beyond those that it answers for, so each may leave one more to the last."""
-        x = first_slices(x, further(depth, 2))
-        inner = first_slices(self.conv1(_masked(self._activated(self.norm1, x, self.conv1), real)), further(depth, 1))
-        inner = self.dropout(self._activated(self.norm2, inner, self.conv2))
-        return first_slices(self.conv2(_masked(inner, real)), depth)
+        x = take_slices(x, add_slices(depth, 2))
+        inner = take_slices(self.conv1(_mask(self._norm_gelu(self.norm1, x, self.conv1), real)), add_slices(depth, 1))
+        inner = self.dropout(self._norm_gelu(self.norm2, inner, self.conv2))
+        return take_slices(self.conv2(_mask(inner, real)), depth)
 
-    def _activated(self, norm: ChannelNorm, x: Tensor, convolution: nn.Module) -> Tensor:
-        if self.shorter:
-            return activated(norm, x, convolution.weight.dtype)  # type: ignore[arg-type]
+    def _norm_gelu(self, norm: ChannelNorm, x: Tensor, convolution: nn.Module) -> Tensor:
+        if self.cpu_kernels:
+            return norm_gelu(norm, x, convolution.weight.dtype)  # type: ignore[arg-type]
         return F.gelu(norm(x))
 
-    def _of_one_channel(self, image: Tensor) -> Tensor:
+    def _run_one_channel(self, image: Tensor) -> Tensor:
         """A norm over one channel leaves a constant, whatever the image: its convolutions are run on a small one."""
-        constant = image.new_zeros(1, 1, *smallest_alike(image.shape[2:]))
-        return shortcut_beside(self.shortcut, image, self._inner(constant, None))
+        constant = image.new_zeros(1, 1, *equivalent_size(image.shape[2:]))
+        return add_shortcut(self.shortcut, image, self._inner(constant, None))
 
 
 class UpBlock(nn.Module):
@@ -94,18 +94,18 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None, real: Tensor | None, depth: int | None = None) -> Tensor:
         """(B, C, X, Y[, Z]) to (B, C', pX, pY[, pZ]), or its first ``depth`` slices where pZ is Z."""
-        seen = further(depth, 2 * len(self.conv))
-        x = self.up(first_slices(x, seen))
-        x = x if skip is None else x + first_slices(skip, seen)
+        seen = add_slices(depth, 2 * len(self.conv))
+        x = self.up(take_slices(x, seen))
+        x = x if skip is None else x + take_slices(skip, seen)
         for left, block in zip(reversed(range(len(self.conv))), self.conv, strict=True):
-            x = block(x, real, further(depth, 2 * left))
+            x = block(x, real, add_slices(depth, 2 * left))
         return x
 
 
 class UpPath(nn.Module):
     """From the coarsest map to full resolution."""
 
-    shorter = False
+    cpu_kernels = False
 
     def __init__(self, config: ConvUNetRConfig, view: str) -> None:
         super().__init__()
@@ -125,10 +125,10 @@ class UpPath(nn.Module):
 
         Where only the first ``depth`` slices are wanted, no step answers for more than the later ones see.
         """
-        if not self.shorter or not self.keeps_slices:
+        if not self.cpu_kernels or not self.keeps_slices:
             depth = None
         for left, block, skip in zip(reversed(range(len(self.blocks))), self.blocks, skips, strict=True):
-            seen = further(depth, 4 * left)  # two residual blocks a step, two convolutions each
+            seen = add_slices(depth, 4 * left)  # two residual blocks a step, two convolutions each
             x = run(block, x, skip, real, seen, save_memory=self.grad_ckpt)
         return x
 
@@ -136,7 +136,7 @@ class UpPath(nn.Module):
 class ConvUNetR(nn.Module):
     """Any non-empty subset of the views to logits at the resolution of each image."""
 
-    shorter = False
+    cpu_kernels = False
 
     def __init__(self, config: ConvUNetRConfig) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class ConvUNetR(nn.Module):
         *coarse, x = [run(block, level, real, save_memory=save) for block, level in pairs]
         x = self.decoder_dict[view](x, [*reversed(coarse), None, fine], real, depth)  # nothing joins at 1/2
         head = self.pred_head_dict[view]
-        return pointwise(head, x) if self.shorter else in_full(head, x)
+        return pointwise(head, x) if self.cpu_kernels else run_in_float32(head, x)
 
 
 def _image_block(config: ConvUNetRConfig, view: str) -> ResidualConv:
@@ -219,5 +219,5 @@ def _slices(image: Tensor, n_slices: Tensor | None) -> Tensor | None:
     return None if n_slices is None else real_slices(n_slices, image.shape[-1], image.device)
 
 
-def _masked(x: Tensor, real: Tensor | None) -> Tensor:
+def _mask(x: Tensor, real: Tensor | None) -> Tensor:
     return x if real is None else x * real[..., : x.shape[-1]].to(x.dtype)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cmr_models.nets.multi_view import prepare, real_tokens
-from cmr_models.nets.vit import Encoder, Fusion, TokenConfig, Tokeniser, in_full, init_weights
+from cmr_models.nets.vit import Encoder, Fusion, TokenConfig, Tokeniser, init_weights, run_in_float32
 
 POOLS = ("all", "patch", "cls")
 
@@ -69,9 +69,9 @@ class ConvViT(nn.Module):
             for view, tokens in zip(images, encoded, strict=True):
                 fused = self.enc_fusion_dict[view](tokens, embedded[view][1])  # (B, N, D)
                 pooled = _mean(fused, None if real is None else real[view])
-                readouts.append(in_full(self.pred_head_dict[view], pooled))
+                readouts.append(run_in_float32(self.pred_head_dict[view], pooled))
         if self.config.pool != "patch":
-            readouts.append(in_full(self.pred_head_dict["cls"], cls[:, 0]))
+            readouts.append(run_in_float32(self.pred_head_dict["cls"], cls[:, 0]))
         return torch.stack(readouts).mean(0)
 
 

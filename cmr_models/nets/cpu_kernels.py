@@ -1,7 +1,7 @@
-"""The same numbers by a shorter way, for a processor: what torch's kernels do slowly there, or need not do at all.
+"""Faster ways to the same numbers on a CPU: for operations that torch's own kernels do slowly there, or needlessly.
 
-A part of a network that knows such a way has a switch ``shorter``, off as built: the network then computes as
-published. A runner turns it on by :func:`take_shorter_ways`. No way is for training.
+A part of a network that has such a way has a switch ``cpu_kernels``, off as built: then it computes as published.
+:func:`use_cpu_kernels` turns the switches on, for inference only: these ways have no gradients.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _CACHED = 2**18  # numbers
 _REACH = 2  # voxels that two 3 x 3 x 3 convolutions see beyond their own
 
 
-def take_shorter_ways(network: nn.Module) -> None:
-    """Turn the switches of ``network`` on."""
+def use_cpu_kernels(network: nn.Module) -> None:
+    """Turn on the switches ``cpu_kernels`` of all parts of ``network``."""
     for module in network.modules():
-        if hasattr(module, "shorter"):
-            setattr(module, "shorter", True)  # noqa: B010 - typed as a module or tensor otherwise
+        if hasattr(module, "cpu_kernels"):
+            setattr(module, "cpu_kernels", True)  # noqa: B010 - typed as a module or tensor otherwise
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, attend: Tensor | None) -> Tensor:
-    """Scaled dot-product attention, in bfloat16 on a processor without AMX as two matrix products a head.
+    """Scaled dot-product attention, for bfloat16 on a CPU without AMX as two matrix products a head.
 
     There torch's fused kernel multiplies at a fifth of the speed of a matrix product: 180 against 70 ms, measured, for
-    12 heads of 2305 tokens. Elsewhere, and in a compiled graph, the fused kernel it is.
+    12 heads of 2305 tokens. Elsewhere, and in a compiled graph, the fused kernel is used.
 
     Args:
         query: (B, h, N, d).
@@ -73,11 +73,11 @@ def pointwise(layer: nn.Module, x: Tensor) -> Tensor:
     return F.linear(x.movedim(1, -1).to(weight.dtype), weight.flatten(1), bias).movedim(-1, 1)
 
 
-def activated(norm: nn.LayerNorm, x: Tensor, precision: torch.dtype) -> Tensor:
+def norm_gelu(norm: nn.LayerNorm, x: Tensor, precision: torch.dtype) -> Tensor:
     """GELU of a norm over the channels of (B, C, X, Y[, Z]), channels-last and in ``precision``.
 
-    It goes through parts that stay in the cache, each in the precision of the norm's weights: whole maps in float32 go
-    to memory and back three times.
+    It works on parts that fit into the cache, each in the precision of the norm's weights. Whole maps in float32 would
+    go to memory and back three times.
     """
     voxels = x.movedim(1, -1)  # (B, X, Y[, Z], C)
     answer = torch.empty(voxels.shape, dtype=precision, device=x.device)
@@ -88,34 +88,34 @@ def activated(norm: nn.LayerNorm, x: Tensor, precision: torch.dtype) -> Tensor:
     return answer.movedim(-1, 1)
 
 
-def first_slices(x: Tensor, depth: int | None) -> Tensor:
+def take_slices(x: Tensor, depth: int | None) -> Tensor:
     """The first ``depth`` slices of (B, C, X, Y, Z), all if there are fewer or it is None."""
     return x if depth is None else x[..., :depth]
 
 
-def further(depth: int | None, n_slices: int) -> int | None:
-    """``depth`` and ``n_slices`` more; None, which stands for all, stays."""
+def add_slices(depth: int | None, n_slices: int) -> int | None:
+    """``depth`` plus ``n_slices``; None, which stands for all slices, stays None."""
     return None if depth is None else depth + n_slices
 
 
-def smallest_alike(size: Sequence[int]) -> list[int]:
-    """Voxels along each axis that show all that two 3 x 3 x 3 convolutions make of a constant image of ``size``."""
+def equivalent_size(size: Sequence[int]) -> list[int]:
+    """The smallest size on which two 3 x 3 x 3 convolutions of a constant give all values that ``size`` has."""
     return [min(length, 2 * _REACH + 1) for length in size]
 
 
-def shortcut_beside(shortcut: nn.Module, image: Tensor, inner: Tensor) -> Tensor:
-    """``shortcut(image)`` plus what two convolutions made of a constant image: it differs near the edges alone.
+def add_shortcut(shortcut: nn.Module, image: Tensor, inner: Tensor) -> Tensor:
+    """``shortcut(image)`` plus the result of two convolutions of a constant image, which varies only near the edges.
 
     Args:
         shortcut: 1 x 1 (x 1) convolution from one channel to C.
         image: (B, 1, X, Y[, Z]).
-        inner: (1, C, x, y[, z]) of a constant image of :func:`smallest_alike` size.
+        inner: (1, C, x, y[, z]) of a constant image of :func:`equivalent_size` size.
 
     Returns:
         (B, C, X, Y[, Z]) in the precision of the shortcut, channels-last.
     """
     weight, bias = _weights(shortcut)
-    rows, *others = (_places(length) for length in image.shape[2:])
+    rows, *others = (_equivalent_voxels(length) for length in image.shape[2:])
     planes = inner[0].movedim(0, -1)  # (x, y[, z], C)
     for axis, places in enumerate(others, start=1):
         planes = planes.index_select(axis, torch.tensor(places, device=image.device))
@@ -128,8 +128,8 @@ def shortcut_beside(shortcut: nn.Module, image: Tensor, inner: Tensor) -> Tensor
     return sums.reshape(len(image), *image.shape[2:], -1).movedim(-1, 1)
 
 
-def _places(length: int) -> list[int]:
-    """Where along :func:`smallest_alike` each of ``length`` voxels finds its like: the inner ones in the middle."""
+def _equivalent_voxels(length: int) -> list[int]:
+    """For each of ``length`` voxels, the voxel of the smallest image with its value: for inner ones the middle one."""
     small = min(length, 2 * _REACH + 1)
     return [min(i, max(_REACH, i - length + small)) for i in range(length)]
 

@@ -116,7 +116,7 @@ class InvertedResidual(nn.Module):
         inner = n_in * stage.expansion
         self.expand = _unit(n_in, inner, kernel=1) if stage.expansion > 1 else nn.Identity()
         self.depthwise = _unit(inner, inner, kernel=stage.kernel, stride=stride, groups=inner)
-        self.project = nn.Sequential(nn.Conv2d(inner, stage.width, 1, bias=False), _normalised(stage.width))
+        self.project = nn.Sequential(nn.Conv2d(inner, stage.width, 1, bias=False), _batch_norm(stage.width))
         self.keeps_shape = stride == 1 and n_in == stage.width
 
     def forward(self, x: Tensor) -> Tensor:
@@ -176,10 +176,10 @@ def _unit(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1) 
     where a strided layer samples and not what it finds.
     """
     convolution = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(convolution, _normalised(n_out), nn.ReLU6())
+    return nn.Sequential(convolution, _batch_norm(n_out), nn.ReLU6())
 
 
-def _normalised(width: int) -> nn.BatchNorm2d:
+def _batch_norm(width: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(width, eps=_EPSILON, momentum=_MOMENTUM)
 
 

@@ -85,7 +85,7 @@ def _check_image(view: str, image: Tensor, size: tuple[int, ...], in_chans: int)
     if any(have > most for have, most in zip(image.shape[2:], size, strict=True)):
         raise ValueError(
             f"{view} is {tuple(image.shape[2:])}, larger than the model's {size}; crop it, or use "
-            "cmr_models.nets.windows.in_windows"
+            "cmr_models.nets.windows.run_in_windows"
         )
 
 

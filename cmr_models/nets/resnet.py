@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmr_models.nets.vit import in_full, run
+from cmr_models.nets.vit import run, run_in_float32
 
 LAYERS: Mapping[int, tuple[int, ...]] = {
     18: (2, 2, 2, 2),
@@ -120,7 +120,7 @@ class ResNet(nn.Module):
         x = pool(x, 3, stride=2, padding=1)
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = run(layer, x, save_memory=self.config.grad_ckpt)
-        return in_full(self.fc, x.flatten(2).mean(2))
+        return run_in_float32(self.fc, x.flatten(2).mean(2))
 
     def _only_image(self, images: Mapping[str, Tensor]) -> Tensor:
         if len(images) != 1:

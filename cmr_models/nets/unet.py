@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmr_models.nets.vit import conv, in_full, run
+from cmr_models.nets.vit import conv, run, run_in_float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ class UNet(nn.Module):
         for view, image in images.items():
             _check(view, image, self.config)
         maps = {view: self.decoder(self.encoder(image)) for view, image in images.items()}
-        return {view: in_full(self.out_conv, x) for view, x in maps.items()}
+        return {view: run_in_float32(self.out_conv, x) for view, x in maps.items()}
 
 
 def _steps(levels: nn.ModuleList) -> Iterator[nn.Module]:

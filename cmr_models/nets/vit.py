@@ -244,7 +244,7 @@ class Fusion(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention of queries to a context, which is the queries themselves or another sequence."""
 
-    shorter = False
+    cpu_kernels = False
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ class Attention(nn.Module):
         """(B, N, D) and (B, M, D) to (B, N, D); ``attend`` (B, 1, 1, M) is False at tokens to leave out."""
         q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, h, N, D/h)
         k, v = self.kv(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, h, M, D/h) each
-        mixed = (attention if self.shorter else F.scaled_dot_product_attention)(q, k, v, attend)
+        mixed = (attention if self.cpu_kernels else F.scaled_dot_product_attention)(q, k, v, attend)
         return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -387,7 +387,7 @@ def init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def in_full(head: nn.Module, x: Tensor) -> Tensor:
+def run_in_float32(head: nn.Module, x: Tensor) -> Tensor:
     """``head(x)`` in float32 even under autocast: rounding the last sum to bfloat16 would cost the most."""
     with torch.autocast(device_type=x.device.type, enabled=False):
         return head(x.float())  # type: ignore[no-any-return]

@@ -21,7 +21,7 @@ COMBINE: Mapping[str, tuple[Transform, Transform]] = {  # (to what is averaged, 
 }
 
 
-def in_windows(
+def run_in_windows(
     net: nn.Module,
     images: Mapping[str, Tensor],
     *,

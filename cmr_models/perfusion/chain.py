@@ -35,9 +35,6 @@ from cmr_models.perfusion.series import GRID_S, FirstPass, mean_image
 from cmr_models.perfusion.wall import inner_wall, mask_flow_at_bound, reliable_pixels
 from cmr_models.reasons import StudyRejected
 
-VERSION = 3
-"""Raise when the same series would give other numbers: every perfusion study is then measured again."""
-
 _MARGIN_MM = 8.0
 _COUNTED = (OK, AT_BOUND)
 """Status of pixels that count in segments: at a bound it is mostly the permeability that is not known, not the flow."""

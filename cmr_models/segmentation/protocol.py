@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ class SegmentationRunner(Protocol[PositionT]):
         """Crops in one forward pass, where the settings request ``requested``."""
         ...
 
-    def crops(self, scan: Scan) -> tuple[npt.NDArray[np.float32], PositionT]:
+    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], PositionT]:
         """The network's inputs ``(n, 1, ...)`` for the images of one view, and where they lie."""
         ...
 

@@ -24,7 +24,7 @@ from cmr_models.contracts import LV, RV
 from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
 from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
 from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.runner import NetworkRunner
 
 PixelSize = float | tuple[float, float] | None
@@ -102,7 +102,7 @@ class Segmenter(NetworkRunner):
         """Crops in one forward pass: as many as requested."""
         return requested
 
-    def crops(self, scan: Scan) -> tuple[npt.NDArray[np.float32], CropWindow]:
+    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], CropWindow]:
         """The network's input ``(frame * slice, 1, size, size)``, one crop an image, and where the crops lie."""
         window = self.locate(scan.images, scan.pixel_mm)
         return prepare(scan.images, window).numpy(), window

@@ -1,4 +1,4 @@
-"""Random views and scanners for training: parameters are drawn first, then applied to a batch.
+"""Random geometry and scanners for training: parameters are drawn first, then applied to a batch.
 
 Geometry: any rotation, mirror images, pixel size, shift, shear and smooth deformation, in one resampling.
 Intensity: gamma, random tone curve, coil shading, blur, noise, and low spatial frequencies exchanged between
@@ -23,8 +23,8 @@ _Strength = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly to vary. Lengths in mm, angles in degrees; ``*_sd`` are standard deviations,
-    ``*_chance`` probabilities.
+    """How strongly to vary. Lengths in mm, angles in degrees; ``*_sd`` are standard deviations, ``*_chance``
+    probabilities.
     """
 
     pixel_mm: float = 1.4
@@ -46,16 +46,20 @@ class Augmentation:
     noise_sd: float = 0.15
     spectrum_chance: float = 0.3
 
-    def scaled(self, strength: float) -> Augmentation:
+    def scale(self, strength: float) -> Augmentation:
         """The same variation ``strength`` times as strong: standard deviations and chances, not the pixel sizes."""
         varied = [name for name in vars(self) if "_sd" in name or name.endswith("_chance")]
         return replace(self, **{name: strength * getattr(self, name) for name in varied})
 
 
 @dataclass(frozen=True)
-class Views:
-    """Drawn geometry of a batch: ``centre_px (n, 2)``, ``matrix (n, 2, 2)`` (image pixels a crop pixel),
-    ``bend_px``.
+class Geometry:
+    """The geometry of the crops of a batch.
+
+    Attributes:
+        centre_px: (n, 2), row and column of the image in the middle of the crop.
+        matrix: (n, 2, 2), image pixels for one crop pixel.
+        bend_px: (n, 2, 5, 5), a smooth deformation on a coarse lattice.
     """
 
     centre_px: npt.NDArray[np.float64]
@@ -63,13 +67,13 @@ class Views:
     bend_px: npt.NDArray[np.float64]
 
 
-def drawn_views(
+def draw_geometry(
     rng: np.random.Generator,
     settings: Augmentation,
     heart_px: npt.NDArray[np.float64],
     pixel_mm: npt.NDArray[np.float64],
     shape: tuple[int, int],
-) -> Views:
+) -> Geometry:
     """Random geometry for ``n`` images.
 
     Args:
@@ -86,25 +90,33 @@ def drawn_views(
     centre = heart_px + rng.normal(0, settings.shift_sd_mm, (n, 2)) / pixel_mm[:, None]
     anywhere = (rng.random(n) < settings.anywhere_chance) | np.isnan(heart_px).any(1)
     centre = np.where(anywhere[:, None], rng.uniform(0.2, 0.8, (n, 2)) * np.array(shape), centre)
-    matrix = _turned(rng, settings, n) * (target_mm / pixel_mm)[:, None, None]
+    matrix = _draw_matrices(rng, settings, n) * (target_mm / pixel_mm)[:, None, None]
     bend = rng.normal(0, settings.deformation_sd_mm, (n, 2, _LATTICE, _LATTICE)) / pixel_mm[:, None, None, None]
-    return Views(centre, matrix, bend)
+    return Geometry(centre, matrix, bend)
 
 
-def viewed(images: Tensor, views: Views, size: int, mode: str = "bilinear") -> Tensor:
-    """Crops ``(n, channel, size, size)`` of ``images (n, channel, row, col)`` seen with ``views``; zero
-    outside.
+def crop_images(images: Tensor, geometry: Geometry, size: int, mode: str = "bilinear") -> Tensor:
+    """Crops of images, in one resampling; zero outside.
+
+    Args:
+        images: (n, channel, row, col).
+        geometry: of the ``n`` crops.
+        size: rows and columns of a crop.
+        mode: "bilinear" or "nearest".
+
+    Returns:
+        (n, channel, size, size).
     """
-    return F.grid_sample(images, _grid(views, images.shape[-2:], size), mode=mode, align_corners=True)
+    return F.grid_sample(images, _grid(geometry, images.shape[-2:], size), mode=mode, align_corners=True)
 
 
-def rescanned(
+def vary_scanner(
     rng: np.random.Generator,
     settings: Augmentation,
     crops: Tensor,
     strength: npt.NDArray[np.float64] | None = None,
 ) -> Tensor:
-    """Crops as other scanners would show them, standardised.
+    """Crops as other scanners could have shown them, standardised.
 
     Args:
         rng: source of chance.
@@ -116,15 +128,15 @@ def rescanned(
         Crops of the same shape.
     """
     strength = np.ones(len(crops)) if strength is None else strength
-    x = _unit(standardise(crops))
-    x = _curved(rng, settings, x, strength)
-    x = _shaded(rng, settings, x, strength)
-    x = _spectrum_mixed(rng, settings, x, strength)
-    x = _blurred(rng, settings, x, strength)
-    return standardise(_noisy(rng, settings, x, strength))
+    x = _scale_to_unit(standardise(crops))
+    x = _change_tone(rng, settings, x, strength)
+    x = _shade(rng, settings, x, strength)
+    x = _mix_spectra(rng, settings, x, strength)
+    x = _blur(rng, settings, x, strength)
+    return standardise(_add_noise(rng, settings, x, strength))
 
 
-def _turned(rng: np.random.Generator, settings: Augmentation, n: int) -> npt.NDArray[np.float64]:
+def _draw_matrices(rng: np.random.Generator, settings: Augmentation, n: int) -> npt.NDArray[np.float64]:
     any_angle = rng.random(n) < settings.any_rotation_chance
     small = rng.normal(0, np.deg2rad(settings.small_rotation_sd_deg), n)
     angle = np.where(any_angle, rng.uniform(-np.pi, np.pi, n), small)
@@ -134,24 +146,24 @@ def _turned(rng: np.random.Generator, settings: Augmentation, n: int) -> npt.NDA
     return np.asarray(shear @ rotation.reshape(n, 2, 2))
 
 
-def _grid(views: Views, shape: tuple[int, ...], size: int) -> Tensor:
+def _grid(geometry: Geometry, shape: tuple[int, ...], size: int) -> Tensor:
     axis = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
     offset = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(1, -1, 2)  # (1, S*S, (row, col))
-    matrix = torch.from_numpy(views.matrix).float()
-    centre = torch.from_numpy(views.centre_px).float()
-    bend = F.interpolate(torch.from_numpy(views.bend_px).float(), (size, size), mode="bicubic", align_corners=True)
+    matrix = torch.from_numpy(geometry.matrix).float()
+    centre = torch.from_numpy(geometry.centre_px).float()
+    bend = F.interpolate(torch.from_numpy(geometry.bend_px).float(), (size, size), mode="bicubic", align_corners=True)
     position = offset @ matrix.transpose(1, 2) + centre[:, None]
     position = position.view(-1, size, size, 2) + bend.permute(0, 2, 3, 1)
     extent = torch.tensor([shape[0] - 1, shape[1] - 1], dtype=torch.float32)
     return (2 * position / extent - 1).flip(-1)  # grid_sample wants (col, row)
 
 
-def _unit(x: Tensor) -> Tensor:
+def _scale_to_unit(x: Tensor) -> Tensor:
     low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     return (x - low) / (high - low).clamp(min=1e-6)
 
 
-def _curved(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
+def _change_tone(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
     """Gamma, and for some images a random increasing tone curve."""
     n = len(x)
     gamma = torch.from_numpy(np.exp(rng.normal(0, settings.gamma_log_sd, n) * strength)).float().view(n, 1, 1, 1)
@@ -167,13 +179,13 @@ def _curved(rng: np.random.Generator, settings: Augmentation, x: Tensor, strengt
     return (low + (high - low) * (position - below)).view_as(x)
 
 
-def _shaded(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
+def _shade(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
     drawn = rng.normal(0, settings.shading_sd, (len(x), 1, 4, 4)) * strength[:, None, None, None]
     field = torch.from_numpy(drawn).float()
     return x * torch.exp(F.interpolate(field, x.shape[-2:], mode="bicubic", align_corners=True))
 
 
-def _spectrum_mixed(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
+def _mix_spectra(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
     """Amplitudes of low spatial frequencies taken partly from another image of the batch; phases kept.
 
     Reference: Yang & Soatto, FDA: Fourier domain adaptation for semantic segmentation, CVPR 2020.
@@ -195,7 +207,7 @@ def _spectrum_mixed(rng: np.random.Generator, settings: Augmentation, x: Tensor,
     return result
 
 
-def _blurred(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
+def _blur(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
     chosen = np.flatnonzero(rng.random(len(x)) < settings.blur_chance * strength)
     if chosen.size == 0:
         return x
@@ -206,7 +218,7 @@ def _blurred(rng: np.random.Generator, settings: Augmentation, x: Tensor, streng
     return result
 
 
-def _noisy(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
+def _add_noise(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength: _Strength) -> Tensor:
     sd = np.abs(rng.normal(0, settings.noise_sd, len(x))) * (rng.random(len(x)) < settings.noise_chance * strength)
     scale = torch.from_numpy(sd).float().view(-1, 1, 1, 1) * x.std(dim=(-2, -1), keepdim=True)
     noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))

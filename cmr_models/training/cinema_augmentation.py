@@ -46,8 +46,11 @@ class SampleAugmentation:
 
 
 @dataclass(frozen=True)
-class DrawnSample:
-    """What is done to one sample; the defaults do nothing."""
+class SampleChange:
+    """What the augmentation does to one sample; the defaults change nothing.
+
+    ``hole`` is where the hole lies along x, y, z, from 0 to 1; ``hole_share`` is its width, as a part of the image.
+    """
 
     gamma: float = 1.0
     noise_sd: float = 0.0
@@ -55,17 +58,17 @@ class DrawnSample:
     rotation_deg: float = 0.0
     translation: tuple[float, float] = (0.0, 0.0)
     scale: float = 1.0
-    hole: tuple[float, float, float] | None = None  # place along x, y, z as shares
+    hole: tuple[float, float, float] | None = None
     hole_share: float = 0.0
 
 
-def drawn_sample(rng: np.random.Generator, ranges: SampleAugmentation) -> DrawnSample:
-    """Parameters of one sample."""
+def draw_change(rng: np.random.Generator, ranges: SampleAugmentation) -> SampleChange:
+    """The change of one sample: each operation with its chance, each parameter in its range."""
     use = rng.random(6) < ranges.chance
     gamma, noise, turn = rng.uniform(*ranges.gamma), rng.uniform(0, ranges.noise_sd), rng.uniform(-1, 1)
     shift, scale, hole = rng.uniform(-1, 1, 2), rng.uniform(-1, 1), rng.random(3)
     seed = int(rng.integers(2**31))
-    return DrawnSample(
+    return SampleChange(
         gamma=float(gamma) if use[0] else 1.0,
         noise_sd=float(noise) if use[1] else 0.0,
         noise_seed=seed,
@@ -79,22 +82,22 @@ def drawn_sample(rng: np.random.Generator, ranges: SampleAugmentation) -> DrawnS
     )
 
 
-def augmented(image: Tensor, drawn: DrawnSample) -> Tensor:
-    """``(C, x, y[, z])`` in 0..1 changed as drawn, again from 0 to 1."""
-    image = image.clamp(0, 1) ** drawn.gamma
-    if drawn.noise_sd:
-        generator = torch.Generator().manual_seed(drawn.noise_seed)
-        image = image + drawn.noise_sd * torch.randn(image.shape, generator=generator)
-    moved = moved_image(_rescaled(image), drawn)
-    return _with_hole(moved, drawn) if drawn.hole is not None else moved
+def augment(image: Tensor, change: SampleChange) -> Tensor:
+    """``(C, x, y[, z])`` in 0..1 with the change applied, again from 0 to 1."""
+    image = image.clamp(0, 1) ** change.gamma
+    if change.noise_sd:
+        generator = torch.Generator().manual_seed(change.noise_seed)
+        image = image + change.noise_sd * torch.randn(image.shape, generator=generator)
+    moved = move_image(_rescale(image), change)
+    return _cut_hole(moved, change) if change.hole is not None else moved
 
 
-def moved_image(image: Tensor, drawn: DrawnSample, mode: str = "bilinear") -> Tensor:
+def move_image(image: Tensor, change: SampleChange, mode: str = "bilinear") -> Tensor:
     """``(C, x, y[, z])`` turned, scaled and shifted in the plane; zero where nothing was imaged."""
-    if drawn.rotation_deg == 0 and drawn.scale == 1 and drawn.translation == (0.0, 0.0):
+    if change.rotation_deg == 0 and change.scale == 1 and change.translation == (0.0, 0.0):
         return image
     planes = image.flatten(3).movedim(-1, 1).flatten(0, 1)[None] if image.ndim == 4 else image[None]
-    matrix, shift = _to_source(drawn, image.shape[1], image.shape[2])
+    matrix, shift = _to_source(change, image.shape[1], image.shape[2])
     theta = torch.cat([matrix, shift[:, None]], 1)[None]
     # grid_sample speaks of the last axis first, so that (y, x) of an array (x, y) is its (x, y)
     grid = F.affine_grid(theta, [1, 1, image.shape[1], image.shape[2]], align_corners=False)
@@ -102,14 +105,14 @@ def moved_image(image: Tensor, drawn: DrawnSample, mode: str = "bilinear") -> Te
     return sampled.unflatten(0, (image.shape[0], image.shape[3])).movedim(1, -1) if image.ndim == 4 else sampled  # type: ignore[no-untyped-call]
 
 
-def moved_labels(labels: Tensor, drawn: DrawnSample) -> Tensor:
+def move_labels(labels: Tensor, change: SampleChange) -> Tensor:
     """Labels ``(x, y[, z])`` moved with their image; 0 where nothing was imaged."""
-    return moved_image(labels[None].float(), drawn, "nearest")[0].to(labels.dtype)
+    return move_image(labels[None].float(), change, "nearest")[0].to(labels.dtype)
 
 
-def moved_points(points_px: Tensor, drawn: DrawnSample, size: tuple[int, int]) -> Tensor:
+def move_points(points_px: Tensor, change: SampleChange, size: tuple[int, int]) -> Tensor:
     """Points ``(landmark, 2)`` (x, y) in pixels moved with their image."""
-    matrix, shift = _to_source(drawn, *size)
+    matrix, shift = _to_source(change, *size)
     extent = torch.tensor([size[1], size[0]], dtype=torch.float32)
     source = (2 * points_px.flip(-1).float() + 1) / extent - 1  # (y, x), -1 to 1 edge to edge
     target = torch.linalg.solve(matrix, (source - shift).T).T
@@ -117,21 +120,21 @@ def moved_points(points_px: Tensor, drawn: DrawnSample, size: tuple[int, int]) -
     return moved
 
 
-def _to_source(drawn: DrawnSample, width: int, height: int) -> tuple[Tensor, Tensor]:
+def _to_source(change: SampleChange, width: int, height: int) -> tuple[Tensor, Tensor]:
     """Matrix and shift from where a pixel is afterwards to where it was, both in (y, x) from -1 to 1."""
-    angle = math.radians(drawn.rotation_deg)
-    cos, sin = math.cos(angle) / drawn.scale, math.sin(angle) / drawn.scale
+    angle = math.radians(change.rotation_deg)
+    cos, sin = math.cos(angle) / change.scale, math.sin(angle) / change.scale
     stretch = width / height
     matrix = torch.tensor([[cos, -sin * stretch], [sin / stretch, cos]], dtype=torch.float32)
-    moved = torch.tensor([2 * drawn.translation[1], 2 * drawn.translation[0]])
+    moved = torch.tensor([2 * change.translation[1], 2 * change.translation[0]])
     return matrix, -matrix @ moved
 
 
-def _with_hole(image: Tensor, drawn: DrawnSample) -> Tensor:
-    assert drawn.hole is not None
+def _cut_hole(image: Tensor, change: SampleChange) -> Tensor:
+    assert change.hole is not None
     place = [slice(None)]
-    for axis, (n, share) in enumerate(zip(image.shape[1:], drawn.hole, strict=False)):
-        width = max(1, round(drawn.hole_share * n)) if axis < 2 else min(2, n)
+    for axis, (n, share) in enumerate(zip(image.shape[1:], change.hole, strict=False)):
+        width = max(1, round(change.hole_share * n)) if axis < 2 else min(2, n)
         start = int(share * (n - width + 1))
         place.append(slice(start, start + width))
     image = image.clone()
@@ -139,6 +142,6 @@ def _with_hole(image: Tensor, drawn: DrawnSample) -> Tensor:
     return image
 
 
-def _rescaled(image: Tensor) -> Tensor:
+def _rescale(image: Tensor) -> Tensor:
     low, high = image.min(), image.max()
     return (image - low) / (high - low) if high > low else torch.zeros_like(image)

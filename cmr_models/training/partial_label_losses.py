@@ -1,9 +1,7 @@
 """Losses for partial labels: each pixel says which classes are possible, one of them or several.
 
-The possible classes of a pixel are a bit set: bit ``c`` is set where class ``c`` may be true. A fully
-labelled pixel
-has one bit, an unlabelled one has all; an image with only the left ventricle drawn has ``{LV}`` inside the
-contour and
+The possible classes of a pixel are a bit set: bit ``c`` is set where class ``c`` may be true. A fully labelled pixel
+has one bit, an unlabelled one has all; an image with only the left ventricle drawn has ``{LV}`` inside the contour and
 everything else outside.
 """
 
@@ -64,21 +62,21 @@ def partial_dice(logits: Tensor, possible: Tensor, smooth: float = 5.0) -> Tenso
     return (loss * counted).sum() / counted.sum().clamp(min=1)
 
 
-def narrowed(possible: Tensor, probability: Tensor, confidence: float) -> Tensor:
-    """Bit sets narrowed to the class that a teacher is sure of, where several are possible.
+def narrow(possible: Tensor, probability: Tensor, confidence: float) -> Tensor:
+    """Reduce bit sets with several classes to the one that a teacher gives with confidence.
 
     Args:
         possible: ``(batch, row, col)`` bit sets.
         probability: ``(batch, class, row, col)`` of the teacher.
-        confidence: the share of the possible classes' probability that the best must have.
+        confidence: the best class must have more than this part of the probability of all possible classes.
 
     Returns:
         Bit sets of the same shape: subsets of ``possible``.
     """
     within = probability * _allowed(probability, possible)
     best, winner = within.max(dim=1)
-    sure = best > confidence * within.sum(dim=1)
-    return torch.where(sure, torch.ones_like(possible) << winner, possible)
+    confident = best > confidence * within.sum(dim=1)
+    return torch.where(confident, torch.ones_like(possible) << winner, possible)
 
 
 def _allowed(logits: Tensor, possible: Tensor) -> Tensor:

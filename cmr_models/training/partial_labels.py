@@ -16,13 +16,11 @@ _FAR_RV_MM = 100.0
 def lv_only_possible(lv: npt.NDArray[np.bool_], pixel_mm: float) -> npt.NDArray[np.uint8]:
     """Bit sets of possible classes (:mod:`cmr_models.training.partial_label_losses`) from the left-ventricular pool.
 
-    Inside the contour: LV. Elsewhere not LV, and by the distance from the contour: nearer than the thinnest
-    septum not RV;
-    farther than the thickest wall not myocardium; farther than the widest right ventricle only background.
+    Inside the contour: LV. Outside it not LV, and by the distance from the contour: nearer than the thinnest septum not
+    RV; farther than the thickest wall not myocardium; farther than the widest right ventricle only background.
 
     Args:
-        lv: ``(row, col)`` the drawn pool; empty where none was drawn in an image that has been read
-            completely.
+        lv: ``(row, col)``, the drawn pool; empty if a reader saw no pool in the whole image.
         pixel_mm: pixel size; a rough one will do.
 
     Returns:

@@ -1,12 +1,12 @@
-"""The learning rate over a training: a linear warm-up from zero, then half a cosine down to a floor."""
+"""The learning rate over a training: a linear warm-up, and half a cosine down to a floor."""
 
 from __future__ import annotations
 
 import math
 
 
-def learning_rate(step: int, *, peak: float, floor: float, warmup_steps: int, total_steps: int) -> float:
-    """The rate of optimiser step ``step``, counted from 0.
+def cosine_after_warmup(step: int, *, peak: float, floor: float, warmup_steps: int, total_steps: int) -> float:
+    """The rate of optimiser step ``step``, counted from 0; the cosine begins where the warm-up ends.
 
     Args:
         step: 0 .. ``total_steps``.
@@ -26,5 +26,22 @@ def learning_rate(step: int, *, peak: float, floor: float, warmup_steps: int, to
         raise ValueError(f"step {step} is outside the training of {total_steps} steps")
     if step < warmup_steps:
         return peak * step / warmup_steps
-    done = (step - warmup_steps) / (total_steps - warmup_steps)
-    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * done))
+    return floor + (peak - floor) * _half_cosine((step - warmup_steps) / (total_steps - warmup_steps))
+
+
+def cosine_with_warmup(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> float:
+    """The rate of optimiser step ``step``, counted from 0; the cosine begins at step 0, the warm-up multiplies it.
+
+    Args:
+        step: from 0.
+        peak: the rate without warm-up at step 0.
+        warmup_steps: steps of the warm-up, of which the first has the factor 1 / ``warmup_steps``; 0 for none.
+        total_steps: where the rate reaches 0; it stays there.
+    """
+    warmup = min(1.0, (step + 1) / max(1, warmup_steps))
+    return peak * (warmup * _half_cosine(min(1.0, step / max(1, total_steps))))
+
+
+def _half_cosine(done: float) -> float:
+    """From 1 where ``done`` is 0 to 0 where it is 1."""
+    return 0.5 * (1 + math.cos(math.pi * done))

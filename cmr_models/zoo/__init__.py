@@ -15,8 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmr_models.zoo.library import CARD_FILE, HUB_PREFIX, WEIGHTS_FILE, add, available, card, load, save
+    from cmr_models.zoo.library import CARD_FILE, WEIGHTS_FILE, add, available, card, load, save
     from cmr_models.zoo.model_card import ModelCard, card_text
+    from cmr_models.zoo.published import HUB_PREFIX
     from cmr_models.zoo.weight_transfer import Transferred, transfer
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
 
 _HOMES = {
     "CARD_FILE": "library",
-    "HUB_PREFIX": "library",
+    "HUB_PREFIX": "published",
     "ModelCard": "model_card",
     "Transferred": "weight_transfer",
     "WEIGHTS_FILE": "library",

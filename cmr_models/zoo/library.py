@@ -21,14 +21,12 @@ from torch import nn
 
 from cmr_models.nets import build
 from cmr_models.zoo.model_card import ModelCard, card_text, parse_card
-from cmr_models.zoo.published import PublishedModel, hub_cache, published_card, published_models
+from cmr_models.zoo.published import HUB_PREFIX, PublishedModel, hub_cache, published_card, published_models
 from cmr_models.zoo.weights_file import check_fit, load_strictly, read_weights
 
 _SHIPPED = Path(__file__).parents[1] / "weights"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.toml"
-HUB_PREFIX = "hub:"
-"""``hub:segmentation/acdc_sax`` is that folder of the published repository in the hub's local cache."""
 
 
 def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tuple[nn.Module, ModelCard]:

@@ -1,4 +1,4 @@
-"""What every training leaves in its folder on the way: a checkpoint under one name, and a row of figures at a time."""
+"""The files of a training in progress: one checkpoint, and a table of metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHECKPOINT, _METRICS = "checkpoint.pt", "metrics.csv"
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any], settings: Any) -> None:
-    """Publish ``state`` as the folder's only checkpoint; ``settings`` are what decides the weights."""
+    """Replace the folder's checkpoint by ``state``, with the ``settings`` that decide the weights."""
     temporary = folder / f".{_CHECKPOINT}.new"
     torch.save({**state, "settings": settings}, temporary)
     os.replace(temporary, folder / _CHECKPOINT)
@@ -31,7 +31,7 @@ def load_checkpoint(folder: Path, settings: Any, device: torch.device | str = "c
         return None
     state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
     if state["settings"] != settings:
-        raise ValueError(f"{file} was made with other settings; give another output folder or delete it")
+        raise ValueError(f"{file} was made with other settings; give another output folder or delete the file")
     return state
 
 
@@ -47,13 +47,15 @@ def append_metrics(folder: Path, row: Mapping[str, float]) -> None:
 
 
 def drop_metrics_after(folder: Path, step: int) -> None:
-    """Rows logged after the checkpoint of ``step`` come again; drop them. The file goes if none is left."""
+    """Drop the rows after ``step``, the step of the checkpoint: they will be written again. No empty table is left."""
     file = folder / _METRICS
     if not file.exists():
         return
     header, *rows = file.read_bytes().splitlines(keepends=True)
     kept = [row for row in rows if float(row.split(b",")[0]) <= step]
-    if kept:
-        file.write_bytes(b"".join([header, *kept]))
-    else:
+    if not kept:
         file.unlink()
+    elif len(kept) < len(rows):
+        temporary = folder / f".{_METRICS}.new"
+        temporary.write_bytes(b"".join([header, *kept]))
+        os.replace(temporary, file)

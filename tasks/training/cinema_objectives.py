@@ -22,6 +22,7 @@ from cmr_models.training.task_losses import (
     heatmap_loss,
     segmentation_loss,
 )
+from tasks.training.cinema_batches import Samples
 from tasks.training.cinema_settings import FinetuningSettings
 
 Images = Mapping[str, Tensor]
@@ -44,56 +45,73 @@ def network_config(settings: FinetuningSettings, n_frames: int) -> dict[str, Any
     return config
 
 
-def loss_of(network: nn.Module, settings: FinetuningSettings, images: Images, target: Tensor, seed: int) -> Tensor:
+def batch_loss(network: nn.Module, settings: FinetuningSettings, images: Images, target: Tensor, seed: int) -> Tensor:
     """The loss of a batch; ``seed`` draws the masks of pretraining."""
     if settings.family == "pretrain":
         return network(images, generator=torch.Generator().manual_seed(seed))[0]
-    answer, view = network(images), settings.views[0]
+    output, view = network(images), settings.views[0]
     match settings.family:
         case "segmentation":
-            return segmentation_loss(answer[view], target)
+            return segmentation_loss(output[view], target)
         case "classification":
-            return classification_loss(answer, target)
+            return classification_loss(output, target)
         case "regression":
-            return nn.functional.mse_loss(answer[:, 0].float(), target.float())
+            return nn.functional.mse_loss(output[:, 0].float(), target.float())
         case "landmark_heatmap":
-            return heatmap_loss(answer[view], gaussian_heatmaps(target, _plane(images[view])))
+            return heatmap_loss(output[view], gaussian_heatmaps(target, _plane(images[view])))
         case _:
-            return coordinate_loss(_points(answer.float(), images[view]), target)
+            return coordinate_loss(_points(output.float(), images[view]), target)
 
 
-def answered(network: nn.Module, settings: FinetuningSettings, images: Images) -> npt.NDArray[np.generic]:
+def predict(network: nn.Module, settings: FinetuningSettings, images: Images) -> npt.NDArray[np.generic]:
     """Labels, class probabilities, standardised values, or landmarks (B, n, 2) in pixels."""
-    answer, view = network(images), settings.views[0]
+    output, view = network(images), settings.views[0]
     match settings.family:
         case "segmentation":
-            found = answer[view].argmax(1)
+            found = output[view].argmax(1)
         case "classification":
-            found = answer.float().softmax(1)
+            found = output.float().softmax(1)
         case "regression":
-            found = answer[:, 0].float()
+            found = output[:, 0].float()
         case "landmark_heatmap":
-            found = soft_argmax(answer[view].float().sigmoid()).unflatten(1, (-1, 2))  # type: ignore[no-untyped-call]
+            found = soft_argmax(output[view].float().sigmoid()).unflatten(1, (-1, 2))  # type: ignore[no-untyped-call]
         case _:
-            found = _points(answer.float(), images[view])
+            found = _points(output.float(), images[view])
     return found.cpu().numpy()
 
 
-def score(family: str, answers: npt.NDArray[Any], target: npt.NDArray[Any]) -> float:
+def predict_samples(
+    network: nn.Module, settings: FinetuningSettings, samples: Samples, scaling: Mapping[str, float]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Outputs and targets of all samples, values in their own unit; the network is left in evaluation mode."""
+    network.eval()
+    device = next(network.parameters()).device
+    outputs, targets = [], []
+    with torch.inference_mode():
+        for index in range(len(samples)):
+            images, target = samples.sample(index, np.random.default_rng(index))
+            batch = {view: torch.from_numpy(image)[None].to(device) for view, image in images.items()}
+            outputs.append(predict(network, settings, batch)[0])
+            targets.append(target)
+    found = np.stack(outputs)
+    return (found * scaling["sd"] + scaling["mean"] if settings.family == "regression" else found), np.stack(targets)
+
+
+def score(family: str, outputs: npt.NDArray[Any], target: npt.NDArray[Any]) -> float:
     """The measure that early stopping watches, higher is better; NaN where it is not defined.
 
     Mean Dice, MCC, minus the mean absolute error, minus the mean distance in pixels.
     """
     if family == "segmentation":
         labels = range(1, int(target.max()) + 1)
-        overlaps = [dice(a == k, t == k) for a, t in zip(answers, target, strict=True) for k in labels]
+        overlaps = [dice(a == k, t == k) for a, t in zip(outputs, target, strict=True) for k in labels]
         known = [value for value in overlaps if np.isfinite(value)]
         return float(np.mean(known)) if known else float("nan")
     if family == "classification":
-        return classes.matthews(classes.confusion(answers.argmax(1), target.astype(int), answers.shape[1]))
+        return classes.matthews(classes.confusion(outputs.argmax(1), target.astype(int), outputs.shape[1]))
     if family == "regression":
-        return -mean_absolute_error(answers, target)
-    return -float(np.linalg.norm(answers - target, axis=-1).mean())
+        return -mean_absolute_error(outputs, target)
+    return -float(np.linalg.norm(outputs - target, axis=-1).mean())
 
 
 def _n_outputs(settings: FinetuningSettings) -> int:
@@ -109,6 +127,6 @@ def _plane(image: Tensor) -> tuple[int, int]:
 
 
 def _points(fractions: Tensor, image: Tensor) -> Tensor:
-    """Landmarks (B, n, 2) in pixels from shares of width and height (B, 2 n)."""
+    """Landmarks (B, n, 2) in pixels from fractions of width and height (B, 2 n)."""
     pairs: Tensor = fractions.unflatten(1, (-1, 2))  # type: ignore[no-untyped-call]
     return pairs * torch.tensor(_plane(image), dtype=torch.float32, device=fractions.device)

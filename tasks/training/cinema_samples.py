@@ -26,11 +26,11 @@ from cmr_models.cinema import grid
 from cmr_models.cinema.grid import Grid
 from cmr_models.cinema.outputs import Phases
 from cmr_models.cinema.placement import around_heart, scan_middle
-from cmr_models.views.heart_location import Middle
-from cmr_models.views.view_images import Scan
-from tasks.inference.segmentation import judgeable
+from cmr_models.views.heart_location import HeartCentre
+from cmr_models.views.view_images import ViewImages
+from tasks.inference.study_images import judgeable
 from tasks.state import store
-from tasks.training.cinema_recipe import Sample
+from tasks.training.cinema_batches import Sample
 from tasks.training.cinema_settings import FinetuningSettings
 from tasks.training.cinema_truth import REFERENCE, Truth, has_truth, truth_file, truth_of
 
@@ -63,7 +63,7 @@ class StudySamples:
         self.cohort, self.table, self.settings = cohort, table.reset_index(drop=True), settings
         self.target, self.labels = target, labels
         self.stored = _stored(table, settings)
-        self._middles: dict[tuple[str, str], Middle] = {}
+        self._middles: dict[tuple[str, str], HeartCentre] = {}
         self._check_truth()
 
     def __len__(self) -> int:
@@ -91,7 +91,9 @@ class StudySamples:
         file = truth_file(self.cohort, self.labels, row["study"])
         return truth_of(file, self.settings.views[0], self.stored)
 
-    def _phases(self, row: Any, frame: int, scans: Mapping[str, Scan], rng: np.random.Generator) -> tuple[float, ...]:
+    def _phases(
+        self, row: Any, frame: int, scans: Mapping[str, ViewImages], rng: np.random.Generator
+    ) -> tuple[float, ...]:
         """The looked-at moments as shares of the cycle."""
         n_frames = len(next(iter(scans.values())).images)
         if self.settings.family == "pretrain":
@@ -101,10 +103,10 @@ class StudySamples:
             return (phases.ed, phases.es)
         return (frame / n_frames,)
 
-    def _place(self, study: str, scan: Scan) -> Grid:
+    def _place(self, study: str, scan: ViewImages) -> Grid:
         return around_heart(scan, self._size(scan.view), self.settings.pixel_mm, partial(self._middle, study))[0]
 
-    def _middle(self, study: str, scan: Scan) -> Middle:
+    def _middle(self, study: str, scan: ViewImages) -> HeartCentre:
         """Found once: the network that finds it costs more than all else that is done to a sample."""
         if (study, scan.view) not in self._middles:
             self._middles[study, scan.view] = scan_middle(scan)
@@ -121,12 +123,12 @@ class StudySamples:
             return 0
         return int(rng.integers(max(0, placed["sax"].shape[2] - self._size("sax")[2]) + 1))
 
-    def _images(self, scan: Scan, placed: Grid, phases: tuple[float, ...], start: int) -> npt.NDArray[np.float32]:
+    def _images(self, scan: ViewImages, placed: Grid, phases: tuple[float, ...], start: int) -> npt.NDArray[np.float32]:
         """``(frame, x, y[, z])`` of the network's size."""
         which = [round(phase * len(scan.images)) % len(scan.images) for phase in phases]
         stacks = scan.images[which] if scan.view == "sax" else scan.images[which, :1]
         frames = grid.normalise(grid.apply(stacks, placed))[0]
-        return _fitted(frames[..., start:] if scan.view == "sax" else frames[..., 0], self._size(scan.view))
+        return _fit_size(frames[..., start:] if scan.view == "sax" else frames[..., 0], self._size(scan.view))
 
     def _target_of(
         self, row: Any, truth: Truth | None, frame: int, placed: Mapping[str, Grid], start: int
@@ -142,7 +144,7 @@ class StudySamples:
             assert truth is not None
             labels = truth.values[[frame]] if view == "sax" else truth.values[[frame], :1]
             found = grid.apply_labels(labels, placed[view])[0]
-            return _fitted(found[..., start:] if view == "sax" else found[..., 0], self._size(view)).astype(np.int64)
+            return _fit_size(found[..., start:] if view == "sax" else found[..., 0], self._size(view)).astype(np.int64)
         points = _points(row, len(self.settings.classes)) if truth is None else truth.values[frame]
         return grid.to_network_xy(points, placed[view]).astype(np.float32)
 
@@ -176,14 +178,14 @@ def read_table(file: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @lru_cache(maxsize=8)
-def _scans(study: Path, wanted: tuple[str, ...]) -> dict[str, Scan]:
+def _scans(study: Path, wanted: tuple[str, ...]) -> dict[str, ViewImages]:
     with store.open_tree(study) as tree:
         views = {str(name): node.to_dataset() for name, node in tree.children.items()}
         views = {n: (v if n in wanted else v.drop_vars("intensity")).load() for n, v in views.items()}
     return {view: judgeable(views, view)[0] for view in wanted if view in views}
 
 
-def _fitted(array: npt.NDArray[Any], size: tuple[int, ...]) -> npt.NDArray[Any]:
+def _fit_size(array: npt.NDArray[Any], size: tuple[int, ...]) -> npt.NDArray[Any]:
     """Padded with zeros at the end of each axis, or its first voxels, to ``size``."""
     lead = array.ndim - len(size)
     part: Any = (..., *(slice(n) for n in size))

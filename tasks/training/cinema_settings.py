@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from cmr_models.training.cinema_augmentation import SampleAugmentation
-from tasks.training.recipes import check_known, plain, tuples
+from tasks.training.recipes import MACHINE
 
 FAMILIES = ("segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate", "pretrain")
-_MACHINE = ("device", "threads", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,8 @@ class FinetuningSettings:
         weight_decay: of matrices; vectors have none.
         layer_decay: applied only where pretrained weights begin.
         clip: largest norm of the gradient.
-        evaluate_every: steps between looks at the validation samples.
-        patience: looks without an improvement of ``min_delta`` before it stops; 0 never stops.
+        evaluate_every: steps between validations.
+        patience: validations without an improvement of ``min_delta`` before it stops; 0 never stops.
         min_delta: of the validation measure.
         low_precision: bfloat16 where the device has it.
         device: "auto", "cpu", "cuda".
@@ -69,9 +66,9 @@ class FinetuningSettings:
     patience: int = 5
     min_delta: float = 1e-4
     low_precision: bool = True
-    device: str = "auto"
-    threads: int = 0
-    tensorboard: bool = False
+    device: str = field(default="auto", metadata=MACHINE)
+    threads: int = field(default=0, metadata=MACHINE)
+    tensorboard: bool = field(default=False, metadata=MACHINE)
     augmentation: SampleAugmentation = field(default_factory=SampleAugmentation)
 
     def __post_init__(self) -> None:
@@ -86,7 +83,7 @@ class FinetuningSettings:
 
     @property
     def family(self) -> str:
-        """What kind of answer is learned.
+        """What kind of output is learned.
 
         Raises:
             ValueError: for a task that belongs to none.
@@ -97,22 +94,3 @@ class FinetuningSettings:
         if not known:
             raise ValueError(f"unknown task {self.task!r}; it must begin with segment_ or one of {FAMILIES[1:]}")
         return known[0]
-
-    def identity(self) -> dict[str, Any]:
-        """The settings that decide the weights, as plain values."""
-        values = {key: value for key, value in asdict(self).items() if key not in _MACHINE}
-        return {key: plain(value) for key, value in values.items()}
-
-
-def read_finetuning(file: Path, **changes: Any) -> FinetuningSettings:
-    """Settings from a TOML file with tables ``[config]``, ``[augmentation]`` and ``[data]`` (``proportion``).
-
-    Raises:
-        ValueError: for a key that is no setting.
-    """
-    values: dict[str, Any] = tomllib.loads(file.read_text())
-    data, ranges = values.pop("data", {}), values.pop("augmentation", {})
-    values |= {key: value for key, value in (data | changes).items() if value is not None}
-    check_known(values, FinetuningSettings, file.name)
-    check_known(ranges, SampleAugmentation, file.name)
-    return replace(FinetuningSettings(**tuples(values)), augmentation=SampleAugmentation(**tuples(ranges)))

@@ -1,31 +1,72 @@
-"""Recipes of trainings: settings in TOML, of which every key must be known, and their plain values."""
+"""Recipes: the settings of a training in a TOML file, read into one frozen dataclass and kept as plain values."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Settings = TypeVar("Settings", bound=DataclassInstance)
+else:
+    Settings = TypeVar("Settings")
+
+MACHINE: Mapping[str, Any] = {"machine": True}
+"""Metadata of a field that says where or how to run, and does not decide the weights."""
 
 
-def check_known(values: Mapping[str, Any], settings: type, file: str) -> None:
-    """Refuse keys that are no field of the dataclass ``settings``.
+def read_recipe(file: Path, settings: type[Settings], **changes: Any) -> Settings:
+    """The settings in a TOML file.
+
+    A field whose default is a dataclass is a table of its own, such as ``[augmentation]``. The entries of ``[data]``
+    are settings like any other.
+
+    Args:
+        file: the recipe.
+        settings: the frozen dataclass to fill.
+        **changes: settings that replace those of the file.
 
     Raises:
-        ValueError: naming them, the file and what is known.
+        ValueError: if the file is not valid TOML, a key is not a setting, or a value is outside its range.
     """
+    try:
+        values: dict[str, Any] = tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file.name} is not valid TOML: {error}") from error
+    values |= values.pop("data", {})
+    return _fill(settings, values | changes, file.name)
+
+
+def identity(settings: DataclassInstance) -> dict[str, Any]:
+    """The settings that decide the weights, as plain values; fields marked as :data:`MACHINE` are left out."""
+    machine = {item.name for item in fields(settings) if item.metadata.get("machine")}
+    return {key: _plain(value) for key, value in asdict(settings).items() if key not in machine}
+
+
+def _fill(settings: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
+    """``settings`` with the values of a TOML table: lists become tuples, tables of dataclasses are filled too."""
+    nested = {item.name: item.default_factory for item in fields(settings) if is_dataclass(item.default_factory)}
     known = [item.name for item in fields(settings)]
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise ValueError(f"{file}: unknown settings {unknown}; known are {known}")
+        raise ValueError(f"{where}: unknown settings {unknown}; known are {known}")
+    filled = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    for key in nested.keys() & values.keys():
+        filled[key] = _fill(cast("type[DataclassInstance]", nested[key]), values[key], where)
+    try:
+        return settings(**filled)
+    except TypeError as error:
+        raise ValueError(f"{where} lacks a setting: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
-def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """TOML's lists as the tuples that frozen settings hold."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-
-
-def plain(value: Any) -> Any:
-    """Settings as a card and a checkpoint hold them: mappings, lists and values."""
+def _plain(value: Any) -> Any:
+    """Mappings, lists and values, as TOML and a checkpoint hold them."""
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -44,7 +44,7 @@ class ImagePool:
         """Whether these are images of patients."""
         return any(self.patient)
 
-    def of(self, chosen: npt.NDArray[np.bool_]) -> ImagePool:
+    def select(self, chosen: npt.NDArray[np.bool_]) -> ImagePool:
         """The images where ``chosen`` is True."""
         patient = tuple(name for name, keep in zip(self.patient, chosen, strict=True) if keep)
         return replace(
@@ -57,7 +57,7 @@ class ImagePool:
         )
 
 
-def endocardium_loosened(pool: ImagePool) -> ImagePool:
+def loosen_endocardium(pool: ImagePool) -> ImagePool:
     """The pool with the endocardial border left open by one pixel to either side: left ventricle or myocardium.
 
     Readers differ in how much of the trabeculated layer they draw into the pool, and a simulation cannot know; where
@@ -70,7 +70,7 @@ def endocardium_loosened(pool: ImagePool) -> ImagePool:
     return replace(pool, possible=np.where(inner | outer, lv | myocardium, pool.possible).astype(np.uint8))
 
 
-def small_pools_first(pool: ImagePool, emphasis: float) -> npt.NDArray[np.float64]:
+def sampling_probability(pool: ImagePool, emphasis: float) -> npt.NDArray[np.float64]:
     """Chance of each image to be drawn: proportional to its left-ventricular area to the power ``-emphasis``.
 
     Within a factor of two of the median image, so that no image is drawn all the time. Errors of the small pools of

@@ -1,28 +1,15 @@
-"""The settings of a training: everything that decides the weights, and how to run it."""
+"""Settings of the training of the 2-D segmentation networks."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cmr_models.training.augmentation import Augmentation
-from tasks.training.recipes import check_known, plain, tuples
+from tasks.training.recipes import MACHINE
 
-_MACHINE = frozenset(
-    (
-        "real",
-        "simulated_cache",
-        "simulation_workers",
-        "start_from",
-        "device",
-        "threads",
-        "log_every",
-        "checkpoint_every_s",
-    )
-)
+TASKS = ("segment_sax", "segment_lax_4c")
 
 
 @dataclass(frozen=True)
@@ -34,8 +21,8 @@ class TrainingSettings:
     weights begin. ``start_share`` of them is kept in the result, ``start_share * begun + (1 - start_share) *
     trained``, which holds what the new images do not show (Wortsman et al. 2022, Robust fine-tuning of zero-shot
     models, arXiv 2109.01903). ``real_excluded`` names patients to leave out, as their drawings are wrong.
-    ``loose_endocardium``: see :func:`tasks.training.segmentation_data.endocardium_loosened`; ``small_pool_emphasis``,
-    of real images: :func:`tasks.training.segmentation_data.small_pools_first`. ``real_strength``: how strongly real
+    ``loose_endocardium``: see :func:`tasks.training.segmentation_data.loosen_endocardium`; ``small_pool_emphasis``,
+    of real images: :func:`tasks.training.segmentation_data.sampling_probability`. ``real_strength``: how strongly real
     images are varied, relative to ``augmentation``, which simulated ones need. ``teacher``: what names the classes
     that real drawings leave open, the running mean of the weights, those that the training began with, or the mean
     answer of both, which a running mean that drifts does not decide alone. ``encoder``: published weights that an
@@ -51,15 +38,15 @@ class TrainingSettings:
     size: int = 128
     n_simulated: int = 3000
     simulation_seed: int = 1
-    simulated_cache: str = ""
-    simulation_workers: int = 2
-    real: str = ""
+    simulated_cache: str = field(default="", metadata=MACHINE)
+    simulation_workers: int = field(default=2, metadata=MACHINE)
+    real: str = field(default="", metadata=MACHINE)
     real_name: str = ""
     real_pixel_mm: float = 1.32
     real_excluded: tuple[str, ...] = ()
     fold: int = -1
     n_folds: int = 5
-    start_from: str = ""
+    start_from: str = field(default="", metadata=MACHINE)
     start_share: float = 0.0
     steps: int = 4000
     simulated_steps: int = 1500
@@ -75,45 +62,28 @@ class TrainingSettings:
     weight_decay: float = 1e-3
     warmup_steps: int = 100
     mean_decay: float = 0.995
-    device: str = "auto"
+    device: str = field(default="auto", metadata=MACHINE)
     low_precision: bool = True
-    threads: int = 0
-    log_every: int = 25
-    checkpoint_every_s: float = 60.0
+    threads: int = field(default=0, metadata=MACHINE)
+    log_every: int = field(default=25, metadata=MACHINE)
+    checkpoint_every_s: float = field(default=60.0, metadata=MACHINE)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"unknown task {self.task!r}; tasks are {TASKS}")
+        for name in ("start_share", "real_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+        if not self.start_from:
+            self._check_start()
+        if self.encoder and (self.kind != "efficient_unet2d" or self.start_from):
+            raise ValueError(
+                "published encoder weights are for a new 'efficient_unet2d', without start_from (`--init`)"
+            )
 
-def read_settings(file: Path, **changes: Any) -> TrainingSettings:
-    """Settings from a TOML file; ``changes`` go over it.
-
-    Raises:
-        ValueError: for a key that is no setting.
-    """
-    values: dict[str, Any] = tomllib.loads(file.read_text()) | changes
-    augmentation = values.pop("augmentation", {})
-    check_known(values, TrainingSettings, file.name)
-    check_known(augmentation, Augmentation, file.name)
-    return TrainingSettings(**tuples(values), augmentation=Augmentation(**tuples(augmentation)))
-
-
-def checked(settings: TrainingSettings) -> TrainingSettings:
-    """The settings, if they make sense together.
-
-    Raises:
-        ValueError: if a share of nothing is to be kept, or a share is none; if an encoder does not suit the network.
-    """
-    for name in ("start_share", "real_share"):
-        if not 0 <= getattr(settings, name) <= 1:
-            raise ValueError(f"{name} must be from 0 to 1, got {getattr(settings, name)}")
-    if settings.start_share and not settings.start_from:
-        raise ValueError("start_share keeps a part of the weights of start_from (`--init`), which is not given")
-    if settings.encoder and (settings.kind != "efficient_unet2d" or settings.start_from):
-        raise ValueError("published encoder weights are for a new 'efficient_unet2d', without start_from (`--init`)")
-    if settings.teacher != "mean" and not settings.start_from:
-        raise ValueError("the teacher is to be start_from (`--init`), which is not given")
-    return settings
-
-
-def identity(settings: TrainingSettings) -> dict[str, Any]:
-    """The settings that decide the weights as plain values: no paths, no machine."""
-    return {key: value for key, value in plain(asdict(settings)).items() if key not in _MACHINE}
+    def _check_start(self) -> None:
+        if self.start_share:
+            raise ValueError("start_share keeps a part of the weights of start_from; give them (`--init`)")
+        if self.teacher != "mean":
+            raise ValueError(f"the teacher {self.teacher!r} is the network start_from; give it (`--init`)")

@@ -1,4 +1,4 @@
-"""Figures of a training for TensorBoard, where that is installed; nothing is imported before it is asked for."""
+"""The metrics of a training for TensorBoard, which is optional and imported only when a recipe asks for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def open_board(folder: Path, step: int) -> Any:
-    """A writer to ``folder``; what an earlier run wrote of later steps than ``step`` is not shown any more.
+    """A writer to ``folder``; values that an earlier run wrote after ``step`` are hidden.
 
     Raises:
         ModuleNotFoundError: if TensorBoard is not installed.

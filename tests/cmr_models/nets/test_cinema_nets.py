@@ -10,7 +10,7 @@ from cmr_models.nets import build
 from cmr_models.nets.heatmap import published_coordinates, soft_argmax
 from cmr_models.nets.resnet import _conv
 from cmr_models.nets.vit import patchify
-from cmr_models.nets.windows import in_windows, window_starts
+from cmr_models.nets.windows import run_in_windows, window_starts
 
 SMALL: dict[str, Any] = {"size": "tiny", "sax_size": [32, 32, 4], "lax_size": [32, 32], "enc_conv_chans": [8, 16]}
 SAX, FOUR_CHAMBER = (2, 1, 32, 32, 4), (2, 1, 32, 32)
@@ -221,7 +221,7 @@ def test_windows_average_probabilities_where_they_overlap() -> None:
             return {"sax": logits}
 
     image = torch.rand(1, 1, 2, 2, 6)
-    answer = in_windows(ByWindow(), {"sax": image}, view="sax", window=(2, 2, 4), combine="softmax")
+    answer = run_in_windows(ByWindow(), {"sax": image}, view="sax", window=(2, 2, 4), combine="softmax")
     assert isinstance(answer, dict)
     first_class = answer["sax"].exp()[0, 0, 0, 0]
     torch.testing.assert_close(first_class, torch.tensor([1.0, 1.0, 0.5, 0.5, 0.0, 0.0]), atol=1e-6, rtol=0)
@@ -229,14 +229,14 @@ def test_windows_average_probabilities_where_they_overlap() -> None:
 
 def test_a_stack_that_fits_is_not_cut_and_a_longer_one_is_answered_whole() -> None:
     net, images = _segmenter(views=["sax"]), _images("sax")
-    whole = in_windows(net, images, view="sax", window=(32, 32, 4), combine="softmax")
+    whole = run_in_windows(net, images, view="sax", window=(32, 32, 4), combine="softmax")
     assert isinstance(whole, dict)
     torch.testing.assert_close(whole["sax"], net(images)["sax"], rtol=0, atol=0)
     longer = {"sax": torch.cat([images["sax"], images["sax"]], dim=-1)[..., :7]}
-    cut = in_windows(net, longer, view="sax", window=(32, 32, 4), combine="softmax")
+    cut = run_in_windows(net, longer, view="sax", window=(32, 32, 4), combine="softmax")
     assert isinstance(cut, dict)
     torch.testing.assert_close(cut["sax"].exp().sum(1), torch.ones(2, 32, 32, 7))
-    scalar = in_windows(_regressor(), longer, view="sax", window=(32, 32, 4), combine="mean")
+    scalar = run_in_windows(_regressor(), longer, view="sax", window=(32, 32, 4), combine="mean")
     assert isinstance(scalar, Tensor)
     assert scalar.shape == (2, 3)
 
@@ -262,7 +262,7 @@ def test_residual_networks_of_every_depth_answer(kind: str, shape: tuple[int, ..
         ({"lax_3c": torch.rand(FOUR_CHAMBER)}, "need at least one of the views .*'lax_3c'"),
         ({"sax": torch.rand(FOUR_CHAMBER)}, r"sax must be \(batch, 1, x, y, z\), got \(2, 1, 32, 32\)"),
         ({"sax": torch.rand(2, 3, 32, 32, 4)}, r"sax must be \(batch, 1, x, y, z\)"),
-        ({"sax": torch.rand(2, 1, 32, 32, 40)}, r"larger than the model's \(32, 32, 4\).*in_windows"),
+        ({"sax": torch.rand(2, 1, 32, 32, 40)}, r"larger than the model's \(32, 32, 4\).*run_in_windows"),
         ({"lax_4c": torch.rand(1, 1, 4096, 4096)}, "larger than the model's"),
         ({"lax_4c": torch.zeros(2, 1, 32, 32, dtype=torch.uint8)}, "lax_4c must be floating point"),
         ({"sax": torch.rand(SAX), "lax_4c": torch.rand(1, 1, 32, 32)}, "views differ in batch size"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cmr_models.training.partial_label_losses import narrowed, partial_cross_entropy, partial_dice, possible_classes
+from cmr_models.training.partial_label_losses import narrow, partial_cross_entropy, partial_dice, possible_classes
 
 
 def test_with_one_possible_class_a_pixel_it_is_the_cross_entropy() -> None:
@@ -48,7 +48,7 @@ def test_dice_ignores_what_undecided_pixels_are_called() -> None:
 def test_a_sure_teacher_narrows_only_within_what_is_possible() -> None:
     possible = torch.tensor([[[0b0110, 0b0110, 0b0111]]])
     probability = torch.tensor([[0.9, 0.0, 0.4], [0.09, 0.5, 0.3], [0.01, 0.5, 0.3], [0.0, 0.0, 0.0]])
-    result = narrowed(possible, probability.view(1, 4, 1, 3), confidence=0.8)
+    result = narrow(possible, probability.view(1, 4, 1, 3), confidence=0.8)
     assert result.tolist() == [[[0b0010, 0b0110, 0b0111]]]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from test_finetuning import BASE, Discs
+from test_cinema_recipe import BASE, Discs
 
 from cmr_models import zoo
 from tasks.training.cinema_recipe import finetune

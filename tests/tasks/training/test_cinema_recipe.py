@@ -13,9 +13,11 @@ import torch
 from cmr_models import zoo
 from cmr_models.nets import build
 from cmr_models.training.cinema_augmentation import SampleAugmentation
+from tasks.training.cinema_batches import Sample, batch_order, kept_indices
 from tasks.training.cinema_objectives import network_config
-from tasks.training.cinema_recipe import Sample, _order, finetune, kept_indices
-from tasks.training.cinema_settings import FAMILIES, FinetuningSettings, read_finetuning
+from tasks.training.cinema_recipe import finetune
+from tasks.training.cinema_settings import FAMILIES, FinetuningSettings
+from tasks.training.recipes import read_recipe
 
 CONFIG = {"size": "tiny", "sax_size": [32, 32, 2], "lax_size": [32, 32], "enc_conv_chans": [8, 8], "drop_path": 0.1}
 BASE = FinetuningSettings(
@@ -128,18 +130,18 @@ def test_a_proportion_keeps_that_share_and_a_smaller_one_lies_within_it() -> Non
 
 
 def test_every_epoch_shows_every_sample_once_even_where_batches_straddle_it() -> None:
-    shown = np.concatenate([_order(np.arange(10), step, 4, 0) for step in range(5)])
+    shown = np.concatenate([batch_order(np.arange(10), step, 4, 0) for step in range(5)])
     assert sorted(shown[:10]) == sorted(shown[10:]) == list(range(10))
 
 
 def test_settings_of_a_file_are_read_and_unknown_ones_named(tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
     file.write_text('task = "regression_ef"\n[data]\nproportion = 0.5\n[augmentation]\ngamma = [0.8, 1.2]\n')
-    settings = read_finetuning(file, seed=2)
+    settings = read_recipe(file, FinetuningSettings, seed=2)
     assert (settings.proportion, settings.seed, settings.augmentation.gamma) == (0.5, 2, (0.8, 1.2))
     file.write_text('task = "regression_ef"\nepochs = 3\n')
     with pytest.raises(ValueError, match="epochs"):
-        read_finetuning(file)
+        read_recipe(file, FinetuningSettings)
 
 
 RECIPES = sorted((Path(__file__).parents[3] / "infra" / "training").glob("cinema_*.toml"))
@@ -147,7 +149,7 @@ RECIPES = sorted((Path(__file__).parents[3] / "infra" / "training").glob("cinema
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_a_recipe_describes_a_network_of_the_published_size(file: Path) -> None:
-    settings = read_finetuning(file)
+    settings = read_recipe(file, FinetuningSettings)
     assert file.stem == f"cinema_{settings.task}"
     n_frames = 2 if settings.family in ("classification", "regression") else 1
     with torch.device("meta"):
@@ -158,7 +160,7 @@ def test_a_recipe_describes_a_network_of_the_published_size(file: Path) -> None:
 
 
 def test_every_kind_of_task_has_a_recipe() -> None:
-    assert {read_finetuning(file).family for file in RECIPES} == set(FAMILIES)
+    assert {read_recipe(file, FinetuningSettings).family for file in RECIPES} == set(FAMILIES)
 
 
 def test_tensorboard_gets_the_figures_that_the_file_gets(tmp_path: Path) -> None:

@@ -11,13 +11,16 @@ import pytest
 import torch
 
 from cmr_models.zoo import load
-from tasks.training.perfusion_recipe import TASKS, PerfusionTraining, read_perfusion_recipe, train_perfusion
+from tasks.training import perfusion_recipe
+from tasks.training.perfusion_recipe import Example, train_perfusion
+from tasks.training.perfusion_settings import TASKS, PerfusionTraining
+from tasks.training.recipes import read_recipe
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = [task for task in TASKS if (ROOT / "cmr_models" / "weights" / f"{task}.toml").exists()]
 TINY = PerfusionTraining(
     task="aif_detect", config={"widths": [4, 8, 8], "blocks": [1, 1, 1], "head_width": 4}, bins=12, pool=6, fresh=1,
-    batch=3, steps=4,
+    batch=3, steps=4, device="cpu",
 )  # fmt: skip
 
 
@@ -31,24 +34,54 @@ def test_training_leaves_a_model_that_loads(task: str, classes: int, tmp_path: P
     assert card.training_settings["steps"] == 2
 
 
-def test_a_training_that_stopped_ends_where_an_unbroken_one_does(tmp_path: Path) -> None:
-    whole = load(train_perfusion(TINY, tmp_path / "whole"), "aif_detect")[0]
-    stopped = tmp_path / "stopped"
+def test_a_killed_training_that_resumes_leaves_the_same_weights_and_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perfusion_recipe, "_LOG_EVERY", 2)
+    settings = replace(TINY, steps=7, checkpoint_every_s=0.0)
+    whole = train_perfusion(settings, tmp_path / "whole")
+    simulate = perfusion_recipe.simulate_example
 
-    class _Killed(Exception):
-        pass
+    def killed(recipe: PerfusionTraining, i: int) -> Example:
+        if i == recipe.pool + 4:  # in step 5, after the rows of steps 2 and 4
+            raise KeyboardInterrupt
+        return simulate(recipe, i)
 
-    def die(*_: object) -> None:
-        raise _Killed
+    with monkeypatch.context() as patch:
+        patch.setattr(perfusion_recipe, "simulate_example", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_perfusion(settings, tmp_path / "resumed")
+    resumed = train_perfusion(settings, tmp_path / "resumed")
+    for name in ("model.safetensors", "card.toml", "metrics.csv"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
 
-    train = pytest.MonkeyPatch()
-    train.setattr("tasks.training.perfusion_recipe.save", die)
-    with pytest.raises(_Killed):
-        train_perfusion(TINY, stopped)
-    train.undo()
-    resumed = load(train_perfusion(TINY, stopped), "aif_detect")[0]
-    for one, two in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
-        assert torch.equal(one, two)
+
+def test_metrics_have_a_header_and_one_row_a_step_also_after_a_resume_from_an_older_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perfusion_recipe, "_LOG_EVERY", 2)
+    settings = replace(TINY, steps=5)
+    train_perfusion(settings, tmp_path)
+    header, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert header == "step,loss"
+    assert [row.split(",")[0] for row in rows] == ["2", "4", "5"]
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save({**state, "step": 3}, tmp_path / "checkpoint.pt")
+    train_perfusion(settings, tmp_path)
+    steps = [row.split(",")[0] for row in (tmp_path / "metrics.csv").read_text().splitlines()]
+    assert steps == ["step", "2", "4", "5"]
+
+
+def test_a_checkpoint_of_version_0_1_is_continued(tmp_path: Path) -> None:
+    train_perfusion(TINY, tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert sorted(state) == ["mean", "network", "optimiser", "settings", "step"]
+    assert state["settings"] == (
+        "PerfusionTraining(task='aif_detect', name='default', seed=1, kind='unet2d', config={'widths': [4, 8, 8], "
+        "'blocks': [1, 1, 1], 'head_width': 4}, bins=12, size=64, pixel_mm=0.0, n_classes=3, pool=6, fresh=1, batch=3, "
+        "steps=4, learning_rate=0.003, horizon=0, weight_decay=0.001, mean_decay=0.98, class_weight=(1.0, 3.0, 2.0), "
+        "checkpoint_every_s=60.0)"
+    )
 
 
 def test_other_settings_do_not_continue_a_training(tmp_path: Path) -> None:
@@ -59,7 +92,7 @@ def test_other_settings_do_not_continue_a_training(tmp_path: Path) -> None:
 
 def test_the_recipes_in_the_repository_are_those_of_the_embedded_weights() -> None:
     for task in SHIPPED:
-        recipe = read_perfusion_recipe(ROOT / "infra" / "training" / f"{task}.toml")
+        recipe = read_recipe(ROOT / "infra" / "training" / f"{task}.toml", PerfusionTraining)
         settings = load("default", task)[1].training_settings
         assert {key: settings[key] for key in ("steps", "batch", "fresh", "pool", "seed", "bins")} == {
             key: getattr(recipe, key) for key in ("steps", "batch", "fresh", "pool", "seed", "bins")
@@ -69,7 +102,7 @@ def test_the_recipes_in_the_repository_are_those_of_the_embedded_weights() -> No
 def test_an_unknown_entry_of_a_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text('task = "aif_detect"\nstepz = 3\n')
     with pytest.raises(ValueError, match=r"unknown settings \['stepz'\]"):
-        read_perfusion_recipe(tmp_path / "x.toml")
+        read_recipe(tmp_path / "x.toml", PerfusionTraining)
 
 
 def test_the_benchmark_runs(tmp_path: Path) -> None:

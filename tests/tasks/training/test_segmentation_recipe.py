@@ -1,5 +1,6 @@
 """The training recipe on a few tiny steps: reproducible, resumable, and honest about its data."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,17 +11,20 @@ from matplotlib.image import imsave
 
 from cmr_models import zoo
 from cmr_models.training.partial_labels import lv_only_possible
-from tasks.training import segmentation_recipe
+from tasks.training.loop import take_step
 from tasks.training.published_encoder import efficientnet_lite0
+from tasks.training.recipes import read_recipe
+from tasks.training.segmentation_batches import TrainingImages, draw_crops, split_real_images
 from tasks.training.segmentation_data import (
     ImagePool,
-    endocardium_loosened,
     fold_patients,
+    loosen_endocardium,
     real_pool,
+    sampling_probability,
     simulated_pool,
-    small_pools_first,
 )
-from tasks.training.segmentation_recipe import read_settings, train
+from tasks.training.segmentation_recipe import SegmentationRecipe
+from tasks.training.segmentation_recipe import train_segmentation as train
 from tasks.training.segmentation_settings import TrainingSettings
 
 _RECIPES = Path(__file__).parents[3] / "infra" / "training"
@@ -74,26 +78,26 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(zoo.load(folder)[0].state_dict())
 
 
-def test_a_killed_training_that_resumes_ends_with_the_same_weights(
+def test_a_killed_training_that_resumes_leaves_the_same_weights_and_metrics(
     cache: Path, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = _settings(cache, real)
-    straight = train(settings, tmp_path / "straight")
-    advance = segmentation_recipe._Run.advance
+    settings = replace(_settings(cache, real), checkpoint_every_s=0.0, fold=0, n_folds=3)
+    whole = train(settings, tmp_path / "whole")
+    losses = SegmentationRecipe.losses
 
-    def killed(run: segmentation_recipe._Run, *pools: object) -> dict[str, float]:
-        if run.step == 4:
-            run.checkpoint()
+    def killed(recipe: SegmentationRecipe, step: int) -> Mapping[str, torch.Tensor]:
+        if step == 5:
             raise KeyboardInterrupt
-        return advance(run, *pools)  # type: ignore[arg-type]
+        return losses(recipe, step)
 
-    monkeypatch.setattr(segmentation_recipe._Run, "advance", killed)
+    monkeypatch.setattr(SegmentationRecipe, "losses", killed)
     with pytest.raises(KeyboardInterrupt):
         train(settings, tmp_path / "resumed")
     monkeypatch.undo()
+    assert torch.load(tmp_path / "resumed" / "checkpoint.pt", weights_only=True)["step"] == 5
     resumed = train(settings, tmp_path / "resumed")
-    for name, weight in _weights(straight).items():
-        assert torch.equal(weight, _weights(resumed)[name]), name
+    for name in ("model.safetensors", "metrics.csv"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_a_checkpoint_of_other_settings_is_refused(cache: Path, tmp_path: Path) -> None:
@@ -151,12 +155,14 @@ def test_the_weights_begun_with_can_name_what_drawings_leave_open(cache: Path, r
     first = train(_settings(cache), tmp_path / "first")
     later = replace(_settings(cache, real), start_from=str(first), simulated_steps=0, teacher_from=0)
     begun = {name: value.float() for name, value in _weights(first).items()}
+    images = TrainingImages(simulated_pool(cache, "sax", 50, seed=3), real_pool(real, 1.32))
     for teacher, n_kept in {"mean": 0, "begun": 1, "both": 1}.items():
-        run = segmentation_recipe._Run(replace(later, teacher=teacher), tmp_path)
-        for _ in range(3):
-            run.advance(simulated_pool(cache, "sax", 50, seed=3), real_pool(real, 1.32))
+        recipe = SegmentationRecipe(replace(later, teacher=teacher), images)
+        for step in range(3):
+            take_step(recipe, step)
         kept = [
-            all(torch.equal(value, begun[name]) for name, value in guide.state_dict().items()) for guide in run.guides
+            all(torch.equal(value, begun[name]) for name, value in network.state_dict().items())
+            for network in recipe.teachers
         ]
         assert (sum(kept), len(kept)) == (n_kept, 1 + (teacher == "both"))
     with pytest.raises(ValueError, match="--init"):
@@ -166,15 +172,16 @@ def test_the_weights_begun_with_can_name_what_drawings_leave_open(cache: Path, r
 def test_real_images_can_be_varied_less_than_simulated_ones(cache: Path, real: Path, tmp_path: Path) -> None:
     settings = replace(_settings(cache, real), real_strength=0.0, real_share=1.0, simulated_steps=0)
     pool = real_pool(real, settings.real_pixel_mm)
-    views = [
-        segmentation_recipe._drawn(np.random.default_rng(k), settings, pool.of(np.arange(6) == 0), 1)[0] for k in (1, 2)
-    ]
+    views = [draw_crops(np.random.default_rng(k), settings, pool.select(np.arange(6) == 0), 1)[0] for k in (1, 2)]
     assert torch.equal(*views)
     varied = replace(settings, real_strength=1.0)
-    views = [
-        segmentation_recipe._drawn(np.random.default_rng(k), varied, pool.of(np.arange(6) == 0), 1)[0] for k in (1, 2)
-    ]
+    views = [draw_crops(np.random.default_rng(k), varied, pool.select(np.arange(6) == 0), 1)[0] for k in (1, 2)]
     assert not torch.equal(*views)
+
+
+def test_a_task_without_a_recipe_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown task 'segment_lung'"):
+        TrainingSettings(task="segment_lung")  # type: ignore[arg-type]
 
 
 def test_simulated_images_do_not_depend_on_how_many_are_made(tmp_path: Path) -> None:
@@ -191,7 +198,7 @@ def test_every_patient_is_held_out_in_exactly_one_fold() -> None:
 def test_leaving_out_a_patient_moves_no_other_into_another_fold(real: Path) -> None:
     def held_out(excluded: tuple[str, ...]) -> set[str]:
         settings = TrainingSettings(real=str(real), fold=1, n_folds=2, real_excluded=excluded)
-        used, out = segmentation_recipe._real_images(settings)
+        used, out = split_real_images(settings)
         assert used is not None
         assert out is not None
         assert not set(used.patient) & (set(out.patient) | set(excluded))
@@ -222,7 +229,7 @@ def _one_heart(cavity: slice) -> ImagePool:
 
 
 def test_a_loosened_endocardium_is_open_by_one_pixel_to_either_side() -> None:
-    possible = endocardium_loosened(_one_heart(slice(4, 7))).possible[0]
+    possible = loosen_endocardium(_one_heart(slice(4, 7))).possible[0]
     middle_row = [0b0001, 0b0100, 0b0100, 0b1100, 0b1100, 0b1000, 0b1100, 0b1100, 0b0100, 0b0100, 0b0001]
     assert possible[5].tolist() == middle_row
 
@@ -230,7 +237,7 @@ def test_a_loosened_endocardium_is_open_by_one_pixel_to_either_side() -> None:
 def test_small_pools_are_drawn_more_often_within_bounds() -> None:
     hearts = [_one_heart(slice(4, 7)), _one_heart(slice(3, 8)), _one_heart(slice(5, 6)), _one_heart(slice(2, 9))]
     pool = replace(hearts[0], possible=np.concatenate([heart.possible for heart in hearts]))
-    chance = small_pools_first(pool, 0.5)  # areas 9, 25, 1 and 49; the median is 17
+    chance = sampling_probability(pool, 0.5)  # areas 9, 25, 1 and 49; the median is 17
     expected = np.array([np.sqrt(17 / 9), np.sqrt(17 / 25), 2.0, np.sqrt(17 / 49)])
     assert np.allclose(chance, expected / expected.sum())
 
@@ -242,11 +249,11 @@ def test_real_images_need_a_folder_with_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["segment_sax_simulated.toml", "segment_sax.toml", "segment_lax_4c.toml"])
 def test_the_recipes_in_the_repository_are_readable(name: str) -> None:
-    assert name.startswith(read_settings(_RECIPES / name).task)
+    assert name.startswith(read_recipe(_RECIPES / name, TrainingSettings).task)
 
 
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "odd.toml"
     file.write_text("stepps = 3\n")
     with pytest.raises(ValueError, match=r"unknown settings \['stepps'\]"):
-        read_settings(file)
+        read_recipe(file, TrainingSettings)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from cmr_models.cinema.network import lower_precision
 from cmr_models.nets import build
-from cmr_models.nets.cpu_kernels import activated, attention, attention_by_products, pointwise, take_shorter_ways
+from cmr_models.nets.cpu_kernels import attention, attention_by_products, norm_gelu, pointwise, use_cpu_kernels
 from cmr_models.nets.vit import ChannelNorm
 
 SMALL: dict[str, Any] = {"size": "tiny", "sax_size": [32, 32, 16], "lax_size": [32, 32], "enc_conv_chans": [8, 16]}
@@ -23,7 +23,7 @@ def _both_ways(kind: str, **config: Any) -> tuple[nn.Module, nn.Module]:
         for parameter in plain.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     short.load_state_dict(plain.state_dict())
-    take_shorter_ways(short)
+    use_cpu_kernels(short)
     return plain, short
 
 
@@ -87,8 +87,8 @@ def test_a_norm_and_gelu_in_parts_are_those_of_the_whole(layout: torch.memory_fo
     x = torch.randn(1, 32, 40, 30, 8).contiguous(memory_format=layout)  # more than one part
     with torch.inference_mode():
         wanted = F.gelu(norm(x))
-        torch.testing.assert_close(activated(norm, x, torch.float32), wanted)
-        found = activated(norm, x, torch.bfloat16)
+        torch.testing.assert_close(norm_gelu(norm, x, torch.float32), wanted)
+        found = norm_gelu(norm, x, torch.bfloat16)
     torch.testing.assert_close(found, wanted.bfloat16())
 
 
