@@ -75,7 +75,7 @@ def class_probabilities(
     network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases
 ) -> npt.NDArray[np.float64]:
     """``(class,)`` probabilities, which sum to 1."""
-    outputs = [_run(network, images)["out"].softmax(1) for images in _two_phase_windows(network, scans, phases)]
+    outputs = [_run(network, images)["out"].softmax(1) for images in two_phase_windows(network, scans, phases)]
     return np.asarray(torch.stack(outputs).mean(0)[0].double().numpy())
 
 
@@ -88,7 +88,7 @@ def quantity(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Ph
     target = network.card.target
     if not {"mean", "sd"} <= set(target):
         raise ValueError(f"the card of {network.card.name} lacks target.mean and target.sd; add them")
-    outputs = [_run(network, images)["out"][0, 0] for images in _two_phase_windows(network, scans, phases)]
+    outputs = [_run(network, images)["out"][0, 0] for images in two_phase_windows(network, scans, phases)]
     return float(torch.stack(outputs).mean()) * target["sd"] + target["mean"]
 
 
@@ -157,7 +157,7 @@ def _frames(scan: ViewImages, box: Grid, which: slice | list[int]) -> tuple[Arra
     return grid.normalise(grid.apply(images, box))
 
 
-def _two_phase_windows(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases) -> list[Images]:
+def two_phase_windows(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases) -> list[Images]:
     """End-diastole and end-systole as the two channels of each view: one batch of one a window."""
     views = {view: _phase_frames(network, scan, phases) for view, scan in scans.items()}
     return _windows(network, {view: frames[None] for view, frames in views.items()})

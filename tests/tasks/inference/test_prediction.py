@@ -11,11 +11,10 @@ from published_weights import write_repository
 
 from cmr_models import zoo
 from cmr_models.cinema.network import CinemaNetwork
-from cmr_models.cinema.outputs import Phases, landmarks
+from cmr_models.cinema.outputs import Phases, landmarks, two_phase_windows
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.views.view_images import ViewImages
 from flows.cli import main
-from tasks.inference import prediction
 from tasks.inference.predict_stage import phases_of, predict_units
 from tasks.inference.prediction import predict_chunk
 from tasks.inference.prediction_table import table_path, write_table
@@ -115,7 +114,7 @@ def test_a_quantity_is_in_its_own_unit(cohort: Cohort, hub: Path) -> None:
     network = CinemaNetwork.load(settings["model"], precision="fp32")
     tree = store.load_tree(cohort.study("full-2"))
     scan = ViewImages("sax", tree["sax"]["intensity"].values, (1.5, 1.2), (0.0, 9.0, 18.0, 27.0))
-    (window,) = prediction.outputs._two_phase_windows(network, {"sax": scan}, PHASES)
+    (window,) = two_phase_windows(network, {"sax": scan}, PHASES)
     assert window["sax"].shape == (1, 2, 32, 32, 4)
     assert value == pytest.approx(27.7 + 10.85 * float(network.run(window)["out"]), rel=1e-4)
     table = pd.read_parquet(table_path(cohort, PredictSettings(**settings)))
