@@ -19,7 +19,7 @@ def test_the_page_tells_what_was_measured(written) -> None:
     results = json.loads(page.results_file(ROOT, written.NAME).read_text())
     begin, end = page.marks(written.NAME)
     section = (ROOT / page.PAGE).read_text().split(begin)[1].split(end)[0]
-    assert section.strip() == written.rendered(results).strip()
+    assert section.strip() == written.render_table(results).strip()
     assert (ROOT / "docs" / "images" / f"demonstration_{written.NAME}.png").stat().st_size > 10_000
 
 
