@@ -112,7 +112,7 @@ def run(work: Path, root: Path, *, quick: bool = False) -> None:
     for task in TASKS:
         for proportion in PROPORTIONS:
             found = {arm: _train(task, arm, proportion, extent, hearts, init, work) for arm in arms(task)}
-            rows += _rows(task, proportion, found, np.random.default_rng(0))
+            rows += compare_networks(task, proportion, found, np.random.default_rng(0))
             print(json.dumps(rows[-len(found) :], indent=1), flush=True)
     cinema_page.write({"extent": asdict(extent), "rows": rows}, root)
 
@@ -157,7 +157,7 @@ def pretrain(hearts: Hearts, steps: int, folder: Path) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class _Outputs:
+class Outputs:
     """The outputs of a trained network on the test hearts, and its size and time."""
 
     outputs: npt.NDArray[Any]
@@ -169,7 +169,7 @@ class _Outputs:
 def _train(
     task: str, arm: str, proportion: float, extent: Extent, hearts: Mapping[str, Hearts], init: dict[str, Tensor],
     work: Path,
-) -> _Outputs:  # fmt: skip
+) -> Outputs:  # fmt: skip
     kind, config = arms(task)[arm]
     settings = FinetuningSettings(
         task=task, name=arm, kind=kind, pixel_mm=PIXEL_MM, config=config, steps=extent.steps[task], warmup_steps=10,
@@ -187,7 +187,7 @@ def _train(
         network, settings, TaskSamples(hearts["test"], task), card.target or {"mean": 0.0, "sd": 1.0}
     )
     n = sum(value.numel() for value in network.parameters())
-    return _Outputs(outputs, target, n, float(seconds.read_text()))
+    return Outputs(outputs, target, n, float(seconds.read_text()))
 
 
 def _common() -> dict[str, Any]:
@@ -197,11 +197,11 @@ def _common() -> dict[str, Any]:
 # figures
 
 
-def _rows(
-    task: str, proportion: float, found: Mapping[str, _Outputs], rng: np.random.Generator
+def compare_networks(
+    task: str, proportion: float, found: Mapping[str, Outputs], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """The figure of each network with its interval, and how much better than the rival it is, over the same people."""
-    measures = {arm: _measure(task, one.outputs, one.target) for arm, one in found.items()}
+    measures = {arm: person_measure(task, one.outputs, one.target) for arm, one in found.items()}
     rival = measures[next(reversed(measures))]
     sign = 1 if FIGURES[task].higher_is_better else -1
     rows = []
@@ -251,7 +251,7 @@ FIGURES = {
 Measure = Callable[[npt.NDArray[np.intp]], float]
 
 
-def _measure(task: str, outputs: npt.NDArray[Any], target: npt.NDArray[Any]) -> Measure:
+def person_measure(task: str, outputs: npt.NDArray[Any], target: npt.NDArray[Any]) -> Measure:
     """The figure of chosen people, as a function of who they are."""
     if task == "regression_ef":
         return lambda people: mean_absolute_error(outputs[people], target[people])
