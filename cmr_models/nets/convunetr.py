@@ -65,7 +65,7 @@ class ResidualConv(nn.Module):
         return self.shortcut(take_slices(x, depth)) + self._inner(x, real, depth)  # type: ignore[no-any-return]
 
     def _inner(self, x: Tensor, real: Tensor | None, depth: int | None = None) -> Tensor:
-        """A convolution needs one slice beyond those that it computes; the slices that no later one needs are dropped."""
+        """A convolution needs one slice beyond those that it computes; slices that no later one needs are cut."""
         x = take_slices(x, add_slices(depth, 2))
         inner = take_slices(self.conv1(_mask(self._norm_gelu(self.norm1, x, self.conv1), real)), add_slices(depth, 1))
         inner = self.dropout(self._norm_gelu(self.norm2, inner, self.conv2))
