@@ -19,9 +19,11 @@ test: $(VENV)/.installed ## all tests
 test-quick: $(VENV)/.installed ## without the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.installed ## style, and whether every dependency is declared and used
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deptry flows tasks cmr_models
+	$(BIN)/deptry tests benchmarks --exclude nothing --ignore DEP002,DEP004
 
 types: $(VENV)/.installed
 	$(BIN)/mypy

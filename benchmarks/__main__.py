@@ -1,4 +1,4 @@
-"""`make bench`: every measurement, one after the other, each in a process of its own.
+"""`make bench`: run all benchmarks one after the other, each in its own process.
 
 python -m benchmarks [NAME ...]
 """
@@ -25,7 +25,7 @@ BENCHMARKS = (
 
 
 def main(names: list[str]) -> int:
-    """Run the named benchmarks, or all; the number of those that failed."""
+    """Run the named benchmarks, or all; returns the number of those that failed."""
     failed = 0
     for name in names or BENCHMARKS:
         print(f"== {name}", flush=True)

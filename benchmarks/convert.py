@@ -1,9 +1,9 @@
-"""How fast conversion is: against `unzip` + `dcm2niix -z y`, and against inflating and Blosc-encoding alone.
+"""Speed of conversion, compared with `unzip` + `dcm2niix -z y`, and with inflating and Blosc-encoding alone.
 
     python -m benchmarks.convert [--studies FOLDER] [--repeats 3] [--out benchmarks/results/convert.json]
 
-Every study is converted by all three ways, in one run, on one thread; the table shows processor seconds (user
-and system, all processes) and their ratios. Real scans are taken from ``CMR_TEST_DATA`` where they are.
+Every study is converted in all three ways, in one run, on one thread. The table shows processor seconds (user
+and system, all processes) and their ratios. Real images are taken from ``CMR_TEST_DATA`` if it exists.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def main() -> None:
 
 
 def _studies(scratch: Path, n_frames: int) -> dict[str, Path]:
-    """One folder of zips a study."""
-    studies = {"simulated_ukb": _simulated(scratch / "simulated_ukb", n_frames)}
+    """Name of each study and its folder of zips."""
+    studies = {"simulated_ukb": _simulate_study(scratch / "simulated_ukb", n_frames)}
     if _REAL.is_dir():
-        studies["dicom_study"] = _zipped(_REAL / "patient1", scratch / "dicom_study")
+        studies["dicom_study"] = _zip_folder(_REAL / "patient1", scratch / "dicom_study")
     return studies
 
 
-def _simulated(folder: Path, n_frames: int) -> Path:
+def _simulate_study(folder: Path, n_frames: int) -> Path:
     from cmr_models.simulate import Heart, ImagingSettings, sample_traits
     from cmr_models.simulate.archive import Packaging, simulate_study, ukb_archives
 
@@ -71,7 +71,7 @@ def _simulated(folder: Path, n_frames: int) -> Path:
     return folder
 
 
-def _zipped(source: Path, folder: Path) -> Path:
+def _zip_folder(source: Path, folder: Path) -> Path:
     folder.mkdir()
     with zipfile.ZipFile(folder / "study.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(source.rglob("*")):
@@ -107,7 +107,7 @@ def _ratios(measured: dict[str, Any]) -> dict[str, float]:
 
 
 def _measure_here(folder: Path, repeats: int) -> dict[str, Any]:
-    """All three ways, ``repeats`` times after one warm-up; medians. Peak memory is that of this process."""
+    """Measure all three ways ``repeats`` times after a warm-up; returns medians and the peak memory of this process."""
     from tasks.convert.conversion import convert_study
     from tasks.sources import inventory
     from tasks.state.store import Cohort, load_tree
@@ -122,13 +122,13 @@ def _measure_here(folder: Path, repeats: int) -> dict[str, Any]:
             raise RuntimeError(f"{outcome.reason}: {outcome.detail}")
 
     convert()
-    times = [_timed(convert) for _ in range(repeats)]
+    times = [_time(convert) for _ in range(repeats)]
     memory_mb = _peak_mb()
     published = Cohort(scratch / "cohort").study(unit["study"])
     study = load_tree(published)
     zips = sorted(folder.glob("*.zip"))
-    floor = [_timed(lambda: _floor(zips, study)) for _ in range(repeats)]
-    peer = [_timed(lambda: _peer(zips, scratch)) for _ in range(repeats)]
+    floor = [_time(lambda: _floor(zips, study)) for _ in range(repeats)]
+    peer = [_time(lambda: _peer(zips, scratch)) for _ in range(repeats)]
     measured = {
         "cpu_s": {"convert": _cpu(times), "floor": _cpu(floor), "peer": _cpu(peer)},
         "wall_s": {"convert": _wall(times), "floor": _wall(floor), "peer": _wall(peer)},
@@ -142,13 +142,13 @@ def _measure_here(folder: Path, repeats: int) -> dict[str, Any]:
 
 
 def _peak_mb() -> float:
-    """Peak resident memory of this program (``ru_maxrss`` would count the process that started it)."""
+    """Peak resident memory of this process (``ru_maxrss`` would include the process that started it)."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def _timed(work: Callable[[], None]) -> tuple[float, float]:
-    """Processor seconds of this process and its children, and wall seconds."""
+def _time(work: Callable[[], None]) -> tuple[float, float]:
+    """Run ``work``; returns processor seconds of this process and its children, and wall seconds."""
     before, start = os.times(), time.perf_counter()
     work()
     after = os.times()
@@ -164,7 +164,7 @@ def _wall(times: list[tuple[float, float]]) -> float:
 
 
 def _floor(zips: list[Path], study: xr.DataTree) -> None:
-    """What no converter can do without: inflate every member, and encode the pixels that are kept."""
+    """The work that every converter must do: inflate every member, and encode the pixels that are kept."""
     from numcodecs import Blosc
 
     for path in zips:
@@ -190,7 +190,7 @@ def _peer(zips: list[Path], scratch: Path) -> None:
 
 
 def _nifti_bytes(folder: Path, study: xr.DataTree) -> int:
-    """Size of the ``.nii.gz`` files of the series that the published study holds."""
+    """Size of the ``.nii.gz`` files of the series that are in the published study."""
     kept = {number for view in study.children.values() for number in view.attrs["series_numbers"]}
     return sum(p.stat().st_size for p in folder.glob("*.nii.gz") if int(p.name.split("_")[0]) in kept)
 

@@ -38,11 +38,14 @@ from cmr_models.cinema.segmentation import CinemaSegmenter
 from cmr_models.contracts import cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.nets.vit import ChannelNorm
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.process_memory import give_back_freed_memory, keep_freed_memory, share_one_arena
-from tasks.inference.segmentation import SegmentSettings, model_name, segment_units, segment_with
+from tasks.inference.segment_stage import segment_units
+from tasks.inference.segmentation import segment_with
+from tasks.inference.settings import SegmentSettings
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome
+from tasks.state.store import model_name
 from tasks.state.zarr_encoding import encode_tree
 
 _CUDA = torch.cuda.is_available()
@@ -136,8 +139,8 @@ def _in_turns(
         give_back_freed_memory()
         peer_s = min(best.peer_s, _seconds(lambda: published.labels(first)))
         keep_freed_memory()
-        network.answers(crops[:1])  # warm
-        bare_s = min(best.bare_s, _seconds(lambda: [network.answers(part) for part in parts]))
+        network.predict(crops[:1])  # warm
+        bare_s = min(best.bare_s, _seconds(lambda: [network.predict(part) for part in parts]))
         stage_s, idle_share = _stage(cohort, units, network, model)
         best = _Taken(peer_s, bare_s, *min((best.stage_s, best.idle_share), (stage_s, idle_share)))
     return best
@@ -217,7 +220,7 @@ def _agreement(published: _Published, network: CinemaSegmenter, frames: np.ndarr
     """Share of voxels of the first frame that both label the same."""
     theirs = published.labels(frames[:1])[0].transpose(2, 1, 0)
     crops, placed = network.crops(_scan(frames[:1]))
-    ours = network.labels(network.answers(crops), placed, frames[:1].shape)  # type: ignore[arg-type]
+    ours = network.labels(network.predict(crops), placed, frames[:1].shape)  # type: ignore[arg-type]
     return float((ours[0] == theirs).mean())
 
 
@@ -264,11 +267,11 @@ def _noise(seed: int, n_frames: int, n_slices: int) -> np.ndarray:
     row, col = np.mgrid[:192, :192]
     disc = 120.0 * ((row - 96) ** 2 + (col - 90) ** 2 < 45**2)
     noise = rng.random((n_frames, n_slices, 192, 192)) * 80 + disc
-    return np.asarray((255 * grid.normalised(noise.astype(np.float32))[0]).round().astype(np.uint16))
+    return np.asarray((255 * grid.normalise(noise.astype(np.float32))[0]).round().astype(np.uint16))
 
 
-def _scan(frames: np.ndarray) -> Scan:
-    return Scan("sax", frames, (1.0, 1.0), tuple(10.0 * np.arange(frames.shape[1])))
+def _scan(frames: np.ndarray) -> ViewImages:
+    return ViewImages("sax", frames, (1.0, 1.0), tuple(10.0 * np.arange(frames.shape[1])))
 
 
 def _flop(model: Path) -> int:

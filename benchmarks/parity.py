@@ -1,8 +1,9 @@
-"""Are our networks the published ones? Weights and inputs from a seed, outputs against recorded ones.
+"""Compare the networks with the published ones: weights and inputs from a seed, outputs against recorded outputs.
 
     python -m benchmarks.parity [--folder FOLDER] [--out benchmarks/results/parity.json] [CASE ...]
 
-FOLDER holds ``manifest.json`` and one ``.npz`` a case; it is CMR_PARITY, or ``shared/parity`` beside the checkout.
+FOLDER contains ``manifest.json`` and one ``.npz`` for each case; it is CMR_PARITY, or ``shared/parity`` beside the
+checkout.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ def read_cases(folder: Path = FOLDER) -> tuple[int, dict[str, dict[str, Any]]]:
     return int(manifest["seed"]), dict(manifest["cases"])
 
 
-def draw(seed: int, key: str) -> np.random.Generator:
-    """The generator of one weight, input or mask."""
+def make_generator(seed: int, key: str) -> np.random.Generator:
+    """The random generator of one weight, input or mask."""
     return np.random.default_rng([seed, zlib.crc32(key.encode())])
 
 
 def weight(seed: int, key: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """The value of one floating-point entry of the state dict."""
-    noise = draw(seed, key).standard_normal(shape)
+    """The value of one floating-point entry in the state dict."""
+    noise = make_generator(seed, key).standard_normal(shape)
     if key.endswith("running_var"):
         value = 1 + 0.1 * np.abs(noise)
     elif key.endswith("running_mean"):
@@ -66,14 +67,14 @@ def make_network(seed: int, case: dict[str, Any]) -> torch.nn.Module:
 def make_inputs(seed: int, name: str, case: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The images of a case."""
     return {
-        view: torch.from_numpy(draw(seed, f"{name}/{view}").random(shape).astype(np.float32))
+        view: torch.from_numpy(make_generator(seed, f"{name}/{view}").random(shape).astype(np.float32))
         for view, shape in case["inputs"].items()
     }
 
 
 def make_mask(seed: int, view: str, n_samples: int, n_tokens: int) -> torch.Tensor:
     """The mask of a view: a quarter of the tokens visible (False)."""
-    rng = draw(seed, f"mask/{view}")
+    rng = make_generator(seed, f"mask/{view}")
     mask = np.ones((n_samples, n_tokens), bool)
     for row in mask:
         row[rng.permutation(n_tokens)[: int(n_tokens * 0.25)]] = False
@@ -81,7 +82,7 @@ def make_mask(seed: int, view: str, n_samples: int, n_tokens: int) -> torch.Tens
 
 
 def outputs(net: Any, seed: int, name: str, case: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """What the network returns, by the names of the manifest."""
+    """Outputs of the network, by their names in the manifest."""
     images = make_inputs(seed, name, case)
     with torch.inference_mode():
         if case["method"] == "features":
@@ -96,21 +97,21 @@ def outputs(net: Any, seed: int, name: str, case: dict[str, Any]) -> dict[str, t
 
 
 def excess(ours: dict[str, torch.Tensor], folder: Path, name: str, case: dict[str, Any]) -> dict[str, float]:
-    """The largest |a - b| / (1e-4 + 1e-4 |b|) of each output: at most 1 is parity."""
+    """The largest |a - b| / (1e-4 + 1e-4 |b|) of each output; a value of at most 1 is parity."""
     if set(ours) != set(case["outputs"]):
-        raise ValueError(f"{name} must return {sorted(case['outputs'])}, returns {sorted(ours)}")
+        raise ValueError(f"{name} must return {sorted(case['outputs'])}, got {sorted(ours)}")
     recorded = np.load(folder / f"{name}.npz")
     worst: dict[str, float] = {}
     for key, about in case["outputs"].items():
         if list(ours[key].shape or (1,)) != about["shape"]:
-            raise ValueError(f"{name}: {key} must be {about['shape']}, is {tuple(ours[key].shape)}")
+            raise ValueError(f"{name}: {key} must have shape {about['shape']}, got {tuple(ours[key].shape)}")
         a, b = ours[key].float().numpy().ravel()[:: about["step"]], recorded[key].ravel()
         worst[key] = float((np.abs(a - b) / (ABSOLUTE + RELATIVE * np.abs(b))).max())
     return worst
 
 
 def main() -> None:
-    """Print one line a case; exit 1 unless all agree."""
+    """Print one line for each case; exit with 1 unless all agree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("cases", nargs="*")
     parser.add_argument("--folder", type=Path, default=FOLDER)

@@ -29,7 +29,7 @@ from cmr_models.aif.curve_features import foot_index
 from cmr_models.perfusion import MODELS, quantify
 from cmr_models.perfusion.kinetics.btex_fit import Settings
 from cmr_models.perfusion.kinetics.btex_maps import btex_maps
-from cmr_models.perfusion.kinetics.nonlocal_means import alike_mean
+from cmr_models.perfusion.kinetics.nonlocal_means import nonlocal_mean
 from cmr_models.perfusion.kinetics.quantification import baseline_frames
 
 Floats = npt.NDArray[np.float64]
@@ -134,8 +134,8 @@ def stress_sensitivity() -> Rows:
     """
     rows = Rows()
     for name, hearts in _stress_hearts().items():
-        found = {key: [_fitted(one, settings) for one in hearts] for key, settings in _SETTINGS.items()}
-        found |= {f"window_{s}s": [_fitted(one, Settings(), s) for one in hearts] for s in (12, 20)}
+        found = {key: [_fit_from_dictionary(one, settings) for one in hearts] for key, settings in _SETTINGS.items()}
+        found |= {f"window_{s}s": [_fit_from_dictionary(one, Settings(), s) for one in hearts] for s in (12, 20)}
         for key, flows in found.items():
             against = _against_truth(hearts, flows)
             rows |= {f"{name}_{key}_{figure}": against[figure] for figure in _SENSITIVE if figure in against}
@@ -203,17 +203,17 @@ def _fast_real_input(rng: np.random.Generator) -> tuple[Floats, Floats]:
     return np.arange(aif.size) * DT_S * rng.uniform(0.75, 1.0), aif * rng.uniform(2.5, 4.5) / aif.max()
 
 
-def _fitted(one: Heart, settings: Settings, window_s: float = _INF) -> Floats:
+def _fit_from_dictionary(one: Heart, settings: Settings, window_s: float = _INF) -> Floats:
     """Map of flow as ``quantify`` makes it, with other settings; ``window_s`` ends the fit after the foot."""
     foot = foot_index(one.aif, DT_S)
     before = baseline_frames(foot)
     kept = slice(max(0, foot - 3), min(one.aif.size, int(min(window_s, 1e3) / DT_S) + foot))
     image = (one.image - one.image[..., before].mean(-1, keepdims=True))[..., kept]
     own = not np.isfinite(settings.prior_sd[0])  # every pixel on its own
-    alike = None if own else alike_mean(image, one.ring)[one.ring]
+    means = None if own else nonlocal_mean(image, one.ring)[one.ring]
     aif = (one.aif - one.aif[before].mean())[kept]
     flow = np.full(one.ring.shape, np.nan)
-    found = btex_maps(image[one.ring], aif, DT_S, 0.42, "cpu", settings, alike=alike)
+    found = btex_maps(image[one.ring], aif, DT_S, 0.42, "cpu", settings, means=means)
     flow[one.ring] = found.values["mbf_ml_min_g"]
     return flow
 

@@ -25,7 +25,7 @@ from cmr_models.aif import detect, features
 from cmr_models.perfusion.registration import correct
 from cmr_models.perfusion.segmentation import segment
 from cmr_models.simulate.perfusion import simulated_scan
-from cmr_models.simulate.perfusion.motion import moved
+from cmr_models.simulate.perfusion.motion import displace
 from cmr_models.simulate.perfusion.training import aif_training_series, myocardial_training_series
 
 DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "perfusion"
@@ -169,10 +169,10 @@ def _frame_dice(series: Any, displacement: Array) -> list[float]:
     wall = (series.scene.label == 2).astype(np.float32)
     frames = displacement.shape[-1]
     shift_px = series.shift_mm / series.acquisition.pixel_mm
-    there = moved(np.repeat(wall[None], frames, axis=0), shift_px, series.scene.heart)
+    there = displace(np.repeat(wall[None], frames, axis=0), shift_px, series.scene.heart)
     inside = series.scene.label > 1
     back = -displacement[:, inside].mean(axis=1).T
-    here = moved(there, back, np.ones_like(wall))
+    here = displace(there, back, np.ones_like(wall))
     return [float(np.mean([_dice(frame > 0.5, wall > 0.5) for frame in here]))]
 
 

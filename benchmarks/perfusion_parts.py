@@ -32,13 +32,14 @@ from cmr_models.perfusion import quantify
 from cmr_models.perfusion.chain import measure
 from cmr_models.perfusion.registration import correct_together, offset_of
 from cmr_models.perfusion.series import GRID_S
-from cmr_models.perfusion.wall import counted, surely_wall
+from cmr_models.perfusion.wall import inner_wall, reliable_pixels
 from cmr_models.simulate.perfusion import SimulatedScan, SimulatedSeries
 from cmr_models.simulate.perfusion.curves import grid_s
 from flows import planning
 from flows.settings import CohortSettings
+from tasks.convert.convert_stage import CONVERT
 from tasks.derive.perfusion import perfusion_series
-from tasks.execution import plan
+from tasks.execution.stage import run_in_process
 from tasks.state.ledger import open_ledger
 from tasks.state.store import Cohort
 
@@ -85,8 +86,8 @@ def _patient(number: int, seed: int, state: str) -> tuple[SimulatedScan, list[tu
         median = rows[rows["layer"] == "all"].set_index("segment")["median"].reindex(range(1, 17)).to_numpy(float)
         ratios.append((part, median / true))
     rng = np.random.default_rng(seed)
-    ratios.append(("curves", _fitted(quiet, _NOISE_MMOL_L, rng) / true))
-    ratios.append(("no_noise", _fitted(quiet, 0.0, rng) / true))
+    ratios.append(("curves", _fit_from_dictionary(quiet, _NOISE_MMOL_L, rng) / true))
+    ratios.append(("no_noise", _fit_from_dictionary(quiet, 0.0, rng) / true))
     return scan, ratios
 
 
@@ -102,14 +103,12 @@ def _scan_and_views(number: int, seed: int, state: str, **scans: Any) -> tuple[S
                 kept = scan
         settings = CohortSettings(directory=Path(scratch) / "cohort", sources=(folder,))
         with open_ledger(settings.cohort.ledger) as ledger:
-            work = planning.converted(settings, ledger)
-            units = plan.todo(work.units, ledger.entries(work.stage))
-            ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
-            ((study, entry),) = ledger.entries(work.stage).items()
+            run_in_process(planning.plan(CONVERT, settings, ledger), ledger, settings.cohort)
+            ((study, entry),) = ledger.entries(CONVERT.name).items()
         return kept, perfusion_series(Cohort(settings.directory).study(study), entry.key)[state]
 
 
-def _fitted(scan: SimulatedScan, noise: float, rng: np.random.Generator) -> Floats:
+def _fit_from_dictionary(scan: SimulatedScan, noise: float, rng: np.random.Generator) -> Floats:
     """Median flow of the 16 segments from true curves, as the beats sample them."""
     patient = scan.patient
     grid = np.arange(patient.time_s[0], patient.time_s[-1], GRID_S)
@@ -125,8 +124,8 @@ def _fitted(scan: SimulatedScan, noise: float, rng: np.random.Generator) -> Floa
         wall = scene.label == 2
         curves = tissue[scene.segment.astype(int) - 1, (scene.depth > 0.5).astype(int)]
         curves = curves + rng.normal(0, noise, curves.shape)
-        maps = quantify(curves, blood, GRID_S, foot=foot, mask=wall, wall=surely_wall(wall))["mbf_ml_min_g"].values
-        used = counted(scene.label[None], scene.segment[None])[0] & np.isfinite(maps)
+        maps = quantify(curves, blood, GRID_S, foot=foot, mask=wall, wall=inner_wall(wall))["mbf_ml_min_g"].values
+        used = reliable_pixels(scene.label[None], scene.segment[None])[0] & np.isfinite(maps)
         for segment in np.unique(scene.segment[used]):
             flow[segment - 1] = np.median(maps[used & (scene.segment == segment)])
     return flow

@@ -25,7 +25,9 @@ from cmr_models.simulate.perfusion import SimulatedScan, simulated_scan
 from cmr_models.simulate.perfusion.dicom import encode_scan
 from flows import planning
 from flows.settings import CohortSettings
-from tasks.execution import plan
+from tasks.convert.convert_stage import CONVERT
+from tasks.derive.perfusion_stage import PERFUSION
+from tasks.execution.stage import run_in_process
 from tasks.state.ledger import open_ledger
 
 NARROW = (None, "LAD", None, "RCA", "LAD", "LCx")
@@ -52,11 +54,8 @@ def compare(folder: Path, n_patients: int, seed: int) -> dict[str, Any]:
     )
     settings = CohortSettings(directory=folder / "cohort", sources=(folder / "archive",))
     with open_ledger(settings.cohort.ledger) as ledger:
-        for stage in (planning.converted, planning.perfused):
-            work = stage(settings, ledger)
-            units = plan.todo(work.units, ledger.entries(work.stage))
-            ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
-            work.write_tables()
+        for stage in (CONVERT, PERFUSION):
+            run_in_process(planning.plan(stage, settings, ledger), ledger, settings.cohort)
         ended = [(entry.status, entry.reason) for entry in ledger.entries("perfusion").values()]
     segments = pd.read_parquet(settings.cohort.tables / "perfusion_segments.parquet")
     flow = segments[(segments["quantity"] == "mbf_ml_min_g") & (segments["layer"] == "all")]

@@ -1,10 +1,10 @@
-"""Real studies through the whole pipeline, beside what experts and guide points say of them.
+"""Phenotypes of real studies from the whole pipeline, compared with expert contours and guide points.
 
     python -m benchmarks.real_scans [--cohort DIR]
 
-Runs convert, segment and derive on `dicom_study/patient1` and `sunnybrook_dicom` under ``CMR_TEST_DATA``, unchanged,
-and prints views and phenotypes beside the reference. Both Sunnybrook patients (SC-HF-I-1, SC-HF-I-2) are among the
-training patients of the default network.
+Runs convert, segment and derive on `dicom_study/patient1` and `sunnybrook_dicom` under ``CMR_TEST_DATA`` and prints
+views and phenotypes beside the reference. Both Sunnybrook patients (SC-HF-I-1, SC-HF-I-2) are among the training
+patients of the default network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ import pandas as pd
 from benchmarks.segmentation import DATA
 from flows import planning
 from flows.settings import CohortSettings
-from tasks.execution import plan
+from tasks.convert.convert_stage import CONVERT
+from tasks.derive.derive_stage import DERIVE
+from tasks.execution.stage import run_in_process
+from tasks.inference.segment_stage import SEGMENT
 from tasks.state.ledger import open_ledger
 
 REFERENCES: dict[str, dict[str, float]] = {
@@ -28,7 +31,7 @@ REFERENCES: dict[str, dict[str, float]] = {
     "SCD0000201": {"lvedv_ml": 242, "lvesv_ml": 180, "lvef_pct": 25},
     "patient1": {"lvef_pct": 68, "es_frame": 9},
 }
-"""Volumes and EF of the expert contours (Sunnybrook); EF and end-systolic frame of the guide points (patient1)."""
+"""Volumes and EF from expert contours (Sunnybrook); EF and end-systolic frame from guide points (patient1)."""
 
 
 def main() -> None:
@@ -43,9 +46,9 @@ def main() -> None:
 
 
 def compare(folder: Path) -> list[dict[str, Any]]:
-    """Phenotypes of the real studies beside their references, printed and returned."""
+    """Compute phenotypes of the real studies; prints and returns them beside their references."""
     settings = CohortSettings(directory=folder, sources=(DATA / "dicom_study/patient1", DATA / "sunnybrook_dicom"))
-    bring_through(settings)
+    run_stages(settings)
     studies = pd.read_parquet(settings.cohort.tables / "studies.parquet")
     print(studies[["participant", "view", "frames", "slices", "row_mm", "slice_mm", "flags"]].to_string(index=False))
     phenotypes = pd.read_parquet(settings.cohort.tables / "phenotypes.parquet").set_index("participant")
@@ -63,14 +66,11 @@ def compare(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def bring_through(settings: CohortSettings) -> None:
-    """Convert, segment and derive without Prefect: the same units, work and tables as the flows have."""
+def run_stages(settings: CohortSettings) -> None:
+    """Convert, segment and derive without Prefect, with the same units, work and tables as in the flows."""
     with open_ledger(settings.cohort.ledger) as ledger:
-        for stage in (planning.converted, planning.segmented, planning.derived):
-            work = stage(settings, ledger)
-            units = plan.todo(work.units, ledger.entries(work.stage))
-            ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
-            work.write_tables()
+        for stage in (CONVERT, SEGMENT, DERIVE):
+            run_in_process(planning.plan(stage, settings, ledger), ledger, settings.cohort)
 
 
 if __name__ == "__main__":

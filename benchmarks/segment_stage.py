@@ -21,8 +21,11 @@ import torch
 
 from cmr_models.segmentation import Segmenter, prepare
 from cmr_models.simulate import Heart, ImagingSettings, sample_traits, simulate_study
-from tasks.derive.derivation import derive_chunk, derive_units
-from tasks.inference.segmentation import segment_chunk, segment_units, weights_digests
+from tasks.derive.derivation import derive_chunk
+from tasks.derive.derive_stage import derive_units
+from tasks.execution.process import prepare_process
+from tasks.inference.segment_stage import segment_units, weights_digests
+from tasks.inference.segmentation import segment_chunk
 from tasks.state import store
 from tasks.state.ledger import Entry
 from tasks.state.zarr_encoding import encode_tree
@@ -37,6 +40,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "segment_stage.json")
     arguments = parser.parse_args()
+    prepare_process()
     with tempfile.TemporaryDirectory() as folder:
         results = measure(store.Cohort(Path(folder)), arguments.studies, arguments.frames)
     print(json.dumps(results, indent=1))
@@ -90,9 +94,9 @@ def _bare_rate(cohort: store.Cohort, study: str) -> float:
     images = view["intensity"].values
     row_mm, col_mm = (float(mm) for mm in view["pixel_mm"].values)
     crops = prepare(images, network.locate(images, (row_mm, col_mm)))
-    network.predict(crops[:64])
+    network.probabilities(crops[:64])
     start = _clock()
-    network.predict(crops)
+    network.probabilities(crops)
     return len(crops) / (_clock() - start)
 
 

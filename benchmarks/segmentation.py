@@ -31,6 +31,7 @@ from scipy.spatial import ConvexHull
 from cmr_models import zoo
 from cmr_models.contracts import LV, MYOCARDIUM, RV
 from cmr_models.segmentation import segment_sax
+from tasks.execution.process import prepare_process
 from tasks.training.segmentation_data import fold_patients
 
 Array = npt.NDArray[Any]
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=50, help="frames of the study that is timed")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "segmentation.json")
     arguments = parser.parse_args()
+    prepare_process()
     results: dict[str, Any] = {"speed": speed(arguments.model, arguments.frames)}
     if DATA.is_dir():
         results["cross_validation"] = cross_validation(dict(item.split("=", 1) for item in arguments.folds))

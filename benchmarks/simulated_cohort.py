@@ -1,9 +1,9 @@
-"""What the whole pipeline measures of simulated hearts, beside the truth that was put in.
+"""Phenotypes of simulated hearts from the whole pipeline, compared with the truth.
 
     python -m benchmarks.simulated_cohort [--people 14] [--frames 25] [--seed 4711]
 
-Simulates people of a seed that nothing was tuned on, packs them as UK Biobank does, converts, segments and derives, and
-compares every person. Give another seed for hearts that nobody has seen yet.
+Simulates people with a seed on which nothing was tuned, packages them as UK Biobank does, converts, segments and
+derives, and compares every person. Give another seed to get new hearts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.real_scans import bring_through
+from benchmarks.real_scans import run_stages
 from flows.settings import CohortSettings
 from tasks.simulation import SimulationSettings, write_cohort
 
@@ -39,10 +39,10 @@ def main() -> None:
 
 
 def compare(folder: Path, settings: SimulationSettings) -> dict[str, Any]:
-    """Mean error, mean absolute error and largest error of each phenotype, over everybody who was measured."""
+    """Mean error, mean absolute error and largest error of each phenotype, over all measured people."""
     for _ in write_cohort(folder, settings, workers=2):
         pass
-    bring_through(CohortSettings(directory=folder / "cohort", sources=(folder / "archive",)))
+    run_stages(CohortSettings(directory=folder / "cohort", sources=(folder / "archive",)))
     found = pd.read_parquet(folder / "cohort/tables/phenotypes.parquet").set_index("participant")
     truth = pd.read_parquet(folder / "truth.parquet").set_index("participant").loc[found.index]
     truth["lvesv_ml"] = truth["lvedv_ml"] * (1 - truth["lvef_pct"] / 100)

@@ -1,10 +1,10 @@
-"""How fast the statistics are, against the named peer on the same data in the same run.
+"""Speed of the statistics, compared with the named peer on the same data in the same run.
 
     python -m benchmarks.statistics [--repeats 3] [--only NAME ...] [--out benchmarks/results/statistics.json]
 
-Everything runs on one thread and the table shows processor seconds, so that a busy machine changes little; the
-best of the repeats for ours, one run of the peer. A peer that would take hours is timed on a sample of the work
-and scaled.
+Everything runs on one thread, and the table shows processor seconds, so that a busy machine changes little. Ours is
+the fastest of the repeats, the peer runs once. A peer that would take hours is timed on a sample of the work, and the
+time is scaled.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def cohort(n: int, terms: int, *, daily: bool) -> pd.DataFrame:
-    """Ten years of follow-up with 3 % events; times in days or without ties."""
+    """People with ten years of follow-up and 3 % events; times in whole days, or without ties."""
     rng = np.random.default_rng(20)
     table = pd.DataFrame(rng.normal(size=(n, terms)), columns=[f"x{j}" for j in range(terms)])
     hazard = 0.0032 * np.exp(0.3 * table["x0"] - 0.2 * table["x1"])
@@ -60,12 +60,12 @@ def cohort(n: int, terms: int, *, daily: bool) -> pd.DataFrame:
 
 
 def cox_distinct(repeats: int) -> dict[str, float]:
-    """Cox against lifelines, no ties."""
+    """Cox model against lifelines, without ties."""
     return _cox(repeats, daily=False)
 
 
 def cox_daily(repeats: int) -> dict[str, float]:
-    """Cox against lifelines, ties by day."""
+    """Cox model against lifelines, with ties (times in days)."""
     return _cox(repeats, daily=True)
 
 
@@ -74,37 +74,37 @@ def _cox(repeats: int, *, daily: bool) -> dict[str, float]:
 
     table = cohort(_COX_PEOPLE, _COX_TERMS, daily=daily)
     terms = [f"x{j}" for j in range(_COX_TERMS)]
-    ours, fit = _timed(lambda: fit_cox(table, exit="exit", event="event", covariates=terms), repeats)
-    theirs, other = _timed(lambda: CoxPHFitter().fit(table, "exit", "event"), 1)
+    ours, fit = _time(lambda: fit_cox(table, exit="exit", event="event", covariates=terms), repeats)
+    theirs, other = _time(lambda: CoxPHFitter().fit(table, "exit", "event"), 1)
     apart = float(np.abs(fit.estimates["coef"].to_numpy() - other.params_.to_numpy()).max())
-    return _against(ours, theirs, largest_difference=apart)
+    return _compare_with_peer(ours, theirs, largest_difference=apart)
 
 
 def cox_robust(repeats: int) -> dict[str, float]:
-    """Cox with the sandwich against lifelines, no ties."""
+    """Cox model with robust standard errors against lifelines, without ties."""
     from lifelines import CoxPHFitter
 
     table = cohort(_ROBUST_PEOPLE, 5, daily=False)
     terms = [f"x{j}" for j in range(5)]
-    ours, fit = _timed(lambda: fit_cox(table, exit="exit", event="event", covariates=terms), repeats)
-    theirs, other = _timed(lambda: CoxPHFitter().fit(table, "exit", "event", robust=True), 1)
+    ours, fit = _time(lambda: fit_cox(table, exit="exit", event="event", covariates=terms), repeats)
+    theirs, other = _time(lambda: CoxPHFitter().fit(table, "exit", "event", robust=True), 1)
     apart = np.abs(fit.estimates["robust_se"].to_numpy() / other.standard_errors_.to_numpy() - 1).max()
-    return _against(ours, theirs, largest_relative_difference=float(apart))
+    return _compare_with_peer(ours, theirs, largest_relative_difference=float(apart))
 
 
 def harrell(repeats: int) -> dict[str, float]:
-    """Harrell's index with its error against lifelines' index without one; half the people have the event."""
+    """Harrell's C with its standard error against that of lifelines without; half of the people have the event."""
     from lifelines.utils import concordance_index
 
     rng = np.random.default_rng(21)
     time_, event, risk = rng.exponential(size=100_000), rng.random(100_000) < 0.5, rng.normal(size=100_000)
-    ours, found = _timed(lambda: concordance(time_, event, risk), repeats)
-    theirs, other = _timed(lambda: concordance_index(time_, -risk, event), 1)
-    return _against(ours, theirs, largest_difference=abs(found.value - other))
+    ours, found = _time(lambda: concordance(time_, event, risk), repeats)
+    theirs, other = _time(lambda: concordance_index(time_, -risk, event), 1)
+    return _compare_with_peer(ours, theirs, largest_difference=abs(found.value - other))
 
 
 def uno(repeats: int) -> dict[str, float]:
-    """Uno's index with its error against scikit-survival's index without one; 3 % events."""
+    """Uno's C with its standard error against that of scikit-survival without; 3 % of the people have the event."""
     from sksurv.metrics import concordance_index_ipcw
     from sksurv.util import Surv
 
@@ -112,32 +112,32 @@ def uno(repeats: int) -> dict[str, float]:
     risk = table["x0"].to_numpy()
     outcome = Surv.from_arrays(table["event"].astype(bool), table["exit"])
     tau = 8 * 365.25
-    ours, found = _timed(lambda: concordance(table["exit"], table["event"], risk, method="uno", tau=tau), repeats)
-    theirs, other = _timed(lambda: concordance_index_ipcw(outcome, outcome, risk, tau=tau), 1)
-    return _against(ours, theirs, largest_difference=abs(found.value - other[0]))
+    ours, found = _time(lambda: concordance(table["exit"], table["event"], risk, method="uno", tau=tau), repeats)
+    theirs, other = _time(lambda: concordance_index_ipcw(outcome, outcome, risk, tau=tau), 1)
+    return _compare_with_peer(ours, theirs, largest_difference=abs(found.value - other[0]))
 
 
 def scan_logistic(repeats: int) -> dict[str, float]:
-    """The whole phenome scan against a loop of statsmodels fits, scaled."""
+    """The whole phenome scan against a loop of statsmodels fits, whose time is scaled."""
     import statsmodels.api as sm
 
     rng = np.random.default_rng(22)
     z = rng.normal(size=(_SCAN_PEOPLE, _SCAN_COVARIATES))
     x = rng.normal(size=(_SCAN_PEOPLE, _SCAN_EXPOSURES)) + 0.3 * z[:, [0]]
     y = np.concatenate([_cases(z, x, rng) for _ in range(_SCAN_OUTCOMES // _DRAWN_AT_ONCE)], axis=1)
-    ours, found = _timed(lambda: scan(x, y, z, family="logistic"), 1)
+    ours, found = _time(lambda: scan(x, y, z, family="logistic"), 1)
     design = np.column_stack([np.ones(_SCAN_PEOPLE), z])
-    theirs, fits = _timed(
+    theirs, fits = _time(
         lambda: [sm.Logit(y[:, j], np.column_stack([design, x[:, j]])).fit(disp=0) for j in range(_PEER_FITS)], 1
     )
     rows = found.set_index(["outcome", "exposure"])["z"]
     wald = [abs(rows[f"y{j + 1}", f"x{j + 1}"] - fit.tvalues[-1]) for j, fit in enumerate(fits)]
     pairs = _SCAN_EXPOSURES * _SCAN_OUTCOMES
-    return _against(ours, theirs * pairs / _PEER_FITS, largest_difference_from_wald_z=max(wald))
+    return _compare_with_peer(ours, theirs * pairs / _PEER_FITS, largest_difference_from_wald_z=max(wald))
 
 
 def _cases(z: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``(people, some)`` outcomes of 0.3 to 10 % of the people."""
+    """Outcomes ``(person, outcome)`` of 0.3 to 10 % of the people."""
     share = rng.uniform(0.003, 0.1, _DRAWN_AT_ONCE)
     intercept = np.log(share / (1 - share))
     chance = 1 / (1 + np.exp(-(intercept + 0.3 * z[:, [0]] + 0.02 * x[:, [0]])))
@@ -145,7 +145,7 @@ def _cases(z: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 
 def scan_cox(repeats: int) -> dict[str, float]:
-    """The Cox scan on a few outcomes of 3 % events, scaled, against a loop of our own Cox fits, scaled."""
+    """The Cox scan on a few outcomes with 3 % events against a loop of our own Cox fits; both times are scaled."""
     rng = np.random.default_rng(23)
     z = pd.DataFrame(rng.normal(size=(_SCAN_PEOPLE, _SCAN_COVARIATES))).add_prefix("z")
     x = pd.DataFrame(rng.normal(size=(_SCAN_PEOPLE, _SCAN_EXPOSURES))).add_prefix("x")
@@ -155,16 +155,16 @@ def scan_cox(repeats: int) -> dict[str, float]:
         f"y{j}": pd.DataFrame({"exit": np.minimum(failing[:, j], censored), "event": failing[:, j] <= censored})
         for j in range(_TIMES_HERE)
     }
-    ours, found = _timed(lambda: scan(x, outcomes, z, family="cox"), 1)
+    ours, found = _time(lambda: scan(x, outcomes, z, family="cox"), 1)
     table = pd.concat([z, x[["x0"]], outcomes["y0"]], axis=1)
-    theirs, fit = _timed(lambda: fit_cox(table, exit="exit", event="event", covariates=[*z, "x0"]), 1)
+    theirs, fit = _time(lambda: fit_cox(table, exit="exit", event="event", covariates=[*z, "x0"]), 1)
     apart = abs(found["z"].iloc[0] - fit.estimates["z"].iloc[-1])
     pairs = _SCAN_EXPOSURES * _SCAN_OUTCOMES
-    return _against(ours * _SCAN_OUTCOMES / _TIMES_HERE, theirs * pairs, difference_from_wald_z=apart)
+    return _compare_with_peer(ours * _SCAN_OUTCOMES / _TIMES_HERE, theirs * pairs, difference_from_wald_z=apart)
 
 
 def forest(repeats: int) -> dict[str, float]:
-    """A forest of relative risks at cohort size; scikit-survival's on a fourteenth of the people, not scaled."""
+    """A survival forest on a full cohort; that of scikit-survival on a fourteenth of the people, not scaled for it."""
     from sksurv.ensemble import RandomSurvivalForest
     from sksurv.util import Surv
 
@@ -174,16 +174,16 @@ def forest(repeats: int) -> dict[str, float]:
     table = cohort(_SCAN_PEOPLE, 20, daily=True)
     x, n = table[[f"x{j}" for j in range(20)]].to_numpy(), _FOREST_PEER
     times = Times(np.full(len(x), -np.inf), table["exit"].to_numpy(), table["event"].to_numpy() == 1)
-    ours, _ = _timed(lambda: LEARNERS["forest"](x, times, np.random.default_rng(0)), 1)
+    ours, _ = _time(lambda: LEARNERS["forest"](x, times, np.random.default_rng(0)), 1)
     months = np.ceil(times.exit[:n] / 30.4)
     outcome = Surv.from_arrays(times.event[:n], months)
     peer = RandomSurvivalForest(n_estimators=10, min_samples_leaf=100, low_memory=True, random_state=0)
-    theirs, _ = _timed(lambda: peer.fit(x[:n], outcome), 1)
-    return _against(ours, theirs * 10, peer_people=n, peer_trees_scaled_to=100)
+    theirs, _ = _time(lambda: peer.fit(x[:n], outcome), 1)
+    return _compare_with_peer(ours, theirs * 10, peer_people=n, peer_trees_scaled_to=100)
 
 
-def _timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """Processor seconds of the fastest run, and what it returned."""
+def _time(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+    """Run ``work`` several times; returns processor seconds of the fastest run, and the result."""
     seconds: list[float] = []
     for _ in range(repeats):
         start = time.process_time()
@@ -194,7 +194,7 @@ def _timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     return min(seconds), found
 
 
-def _against(ours_s: float, theirs_s: float, **more: float) -> dict[str, float]:
+def _compare_with_peer(ours_s: float, theirs_s: float, **more: float) -> dict[str, float]:
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"ours_s": ours_s, "peer_s": theirs_s, "times_faster": theirs_s / ours_s, "peak_mb": peak_mb, **more}
 

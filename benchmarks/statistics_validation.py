@@ -1,10 +1,10 @@
-"""Whether the statistics find again what was planted: coverage, type I error, false discoveries, power, level.
+"""Whether the statistics recover planted effects: coverage, type I error, false discoveries, power, level.
 
     python -m benchmarks.statistics_validation [--replicates 400] [--people 70000] [--only NAME ...] [--out FILE]
 
-One simulated cohort of full size, and many small ones of each key model. Every share comes with its number of
-replicates, so that its own chance error is plain. Results are written after each experiment, so that a stopped run
-goes on with ``--only``.
+One simulated cohort of full size, and many small ones for each important model. Every proportion is given with its
+number of replicates, so that its sampling error is known. Results are written after each experiment; a stopped run can
+be continued with ``--only``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cmr_models.fairness.audit import audit
 from cmr_models.fairness.metrics import bias, concordance_index, hazard_ratio
 from cmr_models.fairness.standardisation import decompose_gap
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort
-from cmr_models.simulate.measured import measured_phenotypes
+from cmr_models.simulate.measured import measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings, GroupGap
 from cmr_models.survival import fit_cox, fit_fine_gray
 
@@ -41,7 +41,7 @@ _LEVEL, _Q = 0.05, 0.05
 
 
 def main() -> None:
-    """Run the experiments, print what each found, write the results."""
+    """Run the experiments, print their results and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--people", type=int, default=70_000, help="size of the one large cohort")
@@ -83,7 +83,7 @@ def large_cohort(people: int, rng: np.random.Generator) -> Rows:
 
 
 def ratios(replicates: int, rng: np.random.Generator) -> Rows:
-    """Coverage of planted ratios and type I error of absent ones (cancer), 3,000 people each."""
+    """Coverage of planted ratios and type I error where there is none (cancer), 3,000 people each."""
     inside: dict[str, list[bool]] = {}
     rejected: dict[str, list[bool]] = {}
     for _ in range(replicates):
@@ -104,11 +104,12 @@ def ratios(replicates: int, rng: np.random.Generator) -> Rows:
 def fine_gray(replicates: int, rng: np.random.Generator) -> Rows:
     """Coverage of a planted subdistribution hazard ratio, 1,000 people each, independent censoring.
 
-    One coefficient a cohort, so five times as many cohorts: the chance error must be under the band that is judged.
+    A cohort gives only one coefficient, so there are five times as many cohorts: the sampling error must be smaller
+    than the accepted range.
     """
     inside, rejected = [], []
     for _ in range(5 * replicates):
-        table = _competing(1000, 0.5, rng)
+        table = _draw_competing(1000, 0.5, rng)
         terms = fit_fine_gray(table, exit="exit", event="cause", cause=1, covariates=["x", "z"]).estimates
         terms = terms.set_index("term")
         inside.append(abs(terms.loc["x", "coef"] - 0.5) <= _Z95 * terms.loc["x", "se"])
@@ -123,7 +124,7 @@ def false_discoveries(replicates: int, rng: np.random.Generator) -> Rows:
     """Benjamini-Hochberg over a scan: 40 correlated exposures, 10 of them with an effect, 5 binary outcomes."""
     proportions, found = [], []
     for _ in range(replicates):
-        x = np.column_stack([_correlated(2000, 10, rng), _correlated(2000, 30, rng)])
+        x = np.column_stack([_draw_correlated(2000, 10, rng), _draw_correlated(2000, 30, rng)])
         covariates = pd.DataFrame({"age": rng.standard_normal(2000)})
         score = 0.12 * x[:, :10].sum(axis=1) / 2 + 0.3 * covariates["age"].to_numpy()
         y = (rng.random((2000, 5)) < 1 / (1 + np.exp(2 - score[:, None]))).astype(float)
@@ -143,11 +144,11 @@ def false_discoveries(replicates: int, rng: np.random.Generator) -> Rows:
 
 
 def fairness_gaps(replicates: int, rng: np.random.Generator) -> Rows:
-    """A planted gap is found with the stated power, an absent one at the stated level, equivalence not claimed for it.
+    """Power for a planted gap, level without a gap, and level of the claim of equivalence.
 
-    The gaps: one point of ejection fraction in one of six groups (3 % of people), a phenotype that predicts nothing in
-    women (concordance, hazard ratio). Stated power: the noncentral chi-squared of the homogeneity test at the mean
-    standard errors of the planted runs.
+    The gaps are one point of ejection fraction in one of six groups (3 % of people), and a phenotype that predicts
+    nothing in women (concordance, hazard ratio). The expected power is that of the homogeneity test (noncentral
+    chi-squared) at the mean standard errors of the runs with a gap.
     """
     error = GroupGap("ethnicity", "black", ef_bias_pct=1.0)
     blind = GroupGap("sex", "female", effect_factor=0.0)
@@ -160,7 +161,7 @@ def fairness_gaps(replicates: int, rng: np.random.Generator) -> Rows:
     for name, by, planted, group in cases:
         present = [_gap(name, by, planted, rng) for _ in range(replicates)]
         absent = [_gap(name, by, None, rng) for _ in range(replicates)]
-        power = float(np.mean([_stated_power(values, errors) for values, errors in [_averaged(present)]]))
+        power = float(np.mean([_stated_power(values, errors) for values, errors in [_average(present)]]))
         caught = [run["p"] <= _LEVEL and group in run["groups"] for run in present]
         rows.append(_power_row(f"{name} by {by}: planted gap found and its group named", caught, power))
         level = [run["p"] <= _LEVEL for run in absent]
@@ -171,15 +172,15 @@ def fairness_gaps(replicates: int, rng: np.random.Generator) -> Rows:
 def imputation(replicates: int, rng: np.random.Generator) -> Rows:
     """Cox with a covariate missing at random given the outcome and another covariate, 800 people each.
 
-    Many of them lack it (about 45 %, of those with the event more than half), or few (about 12 %).
+    It is missing in many people (about 45 %, more than half of those with the event) or in few (about 12 %).
     """
     rows: Rows = []
     for amount, intercept in (("many gaps", -1.0), ("few gaps", -3.0)):
         found: dict[str, list[tuple[float, float]]] = {"complete cases": [], "multiple imputation": []}
         for _ in range(replicates):
-            table = _with_gaps(800, rng, intercept)
+            table = _draw_with_gaps(800, rng, intercept)
             found["complete cases"].append(_cox(table.dropna(), "x"))
-            found["multiple imputation"].append(_imputed(table, rng))
+            found["multiple imputation"].append(_fit_imputed(table, rng))
         for name, fits in found.items():
             coef, se = np.array(fits).T
             inside = list(np.abs(coef - 0.5) <= _Z95 * se)
@@ -209,7 +210,7 @@ def decomposition(replicates: int, rng: np.random.Generator) -> Rows:
 
 
 def participation(replicates: int, rng: np.random.Generator) -> Rows:
-    """Mean of a trait in everybody from those who took part, with and without weights, 4,000 people each."""
+    """Mean of a trait in everybody, estimated from participants with and without weights, 4,000 people each."""
     raw, weighted = [], []
     for _ in range(replicates):
         age, ill = rng.standard_normal(4000), (rng.random(4000) < 0.3).astype(float)
@@ -237,7 +238,7 @@ def _by_condition(cohort: SimulatedCohort) -> Iterator[tuple[str, pd.DataFrame]]
 
 
 def _fit(model: str, table: pd.DataFrame, exposure: str, sd: float) -> tuple[float, float]:
-    """Log ratio per SD and its error."""
+    """Log ratio per SD and its standard error."""
     if model == "logistic":
         terms = fit_logistic(table, outcome="prevalent", covariates=["age_years", *_ADJUSTED, exposure]).estimates
     else:
@@ -247,7 +248,7 @@ def _fit(model: str, table: pd.DataFrame, exposure: str, sd: float) -> tuple[flo
     return float(terms["coef"].iloc[-1]) * sd, float(terms["se"].iloc[-1]) * sd
 
 
-def _competing(n: int, coef: float, rng: np.random.Generator) -> pd.DataFrame:
+def _draw_competing(n: int, coef: float, rng: np.random.Generator) -> pd.DataFrame:
     """Two causes; the first has a proportional subdistribution hazard (Fine & Gray 1999, section 5)."""
     x, z = rng.standard_normal(n), rng.standard_normal(n)
     ever = 1 - 0.6 ** np.exp(coef * x)
@@ -262,7 +263,7 @@ def _competing(n: int, coef: float, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame({"exit": np.minimum(failing, censored), "cause": cause, "x": x, "z": z})
 
 
-def _correlated(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_correlated(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
     shared = rng.standard_normal((n, 1))
     return np.asarray(np.sqrt(0.3) * shared + np.sqrt(0.7) * rng.standard_normal((n, k)))
 
@@ -271,7 +272,9 @@ def _gap(name: str, by: str, planted: GroupGap | None, rng: np.random.Generator)
     settings = CohortSettings(missing_share=0.0, hazard_factor=4.0, noise_sd=0.4, failure_share=0.0, gap=planted)
     cohort = simulate_cohort(4000, rng, settings)
     metric, ratio, data = _metric(name, cohort, settings, rng)
-    if planted is None:  # permuted labels: no gap of any kind, not even through another spread of the phenotype
+    if (
+        planted is None
+    ):  # with permuted labels there is no gap of any kind, not even because the phenotype varies more in a group
         data = data.assign(**{by: rng.permutation(data[by].to_numpy())})
     table = audit({name: metric}, data, [by], rng, ratios=[name] if ratio else [])
     gap = table[table["group"] == "max_gap"].iloc[0]
@@ -285,7 +288,7 @@ def _metric(
     name: str, cohort: SimulatedCohort, settings: CohortSettings, rng: np.random.Generator
 ) -> tuple[Callable[[pd.DataFrame], Any], bool, pd.DataFrame]:
     if name == "ef_bias":
-        measured = measured_phenotypes(cohort.truth, rng, settings)
+        measured = measure_phenotypes(cohort.truth, rng, settings)
         return bias("measured", "lvef_pct"), False, cohort.truth.assign(measured=measured["lvef_pct"])
     data = dict(_by_condition(cohort))["heart_failure"].assign(risk=lambda t: -t["lvef_pct"])
     data = data[data["prevalent"] == 0]
@@ -294,8 +297,8 @@ def _metric(
     return hazard_ratio("risk", "exit_years", "event", entry="entry_years", covariates=["systolic_mmhg"]), True, data
 
 
-def _averaged(runs: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Mean estimate and root mean squared error of each group over the runs."""
+def _average(runs: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Mean estimate and root mean square of the standard errors of each group over the runs."""
     names = sorted({name for run in runs for name in run["cells"]})
     cells = [np.array([run["cells"][name] for run in runs if name in run["cells"]]) for name in names]
     return np.array([c[:, 0].mean() for c in cells]), np.array([np.sqrt((c[:, 1] ** 2).mean()) for c in cells])
@@ -309,7 +312,7 @@ def _stated_power(values: np.ndarray, errors: np.ndarray) -> float:
 
 
 def _equivalence(replicates: int, rng: np.random.Generator) -> Rows:
-    """Two one-sided tests: at a true gap of the margin itself they may claim equivalence in 5 % of runs."""
+    """Two one-sided tests; where the true gap equals the margin, they may claim equivalence in 5 % of the runs."""
     claimed: dict[str, list[bool]] = {"no gap": [], "a gap of the margin": []}
     for _ in range(replicates):
         for name, shift in (("no gap", 0.0), ("a gap of the margin", 1.0)):
@@ -323,7 +326,7 @@ def _equivalence(replicates: int, rng: np.random.Generator) -> Rows:
     return [none, at]
 
 
-def _with_gaps(n: int, rng: np.random.Generator, intercept: float = -1.0) -> pd.DataFrame:
+def _draw_with_gaps(n: int, rng: np.random.Generator, intercept: float = -1.0) -> pd.DataFrame:
     z = rng.standard_normal(n)
     x = 0.5 * z + rng.standard_normal(n)
     failing = rng.exponential(1 / (0.1 * np.exp(0.5 * x + 0.3 * z)))
@@ -340,7 +343,7 @@ def _cox(table: pd.DataFrame, term: str) -> tuple[float, float]:
     return float(terms.loc[term, "coef"]), float(terms.loc[term, "se"])
 
 
-def _imputed(table: pd.DataFrame, rng: np.random.Generator) -> tuple[float, float]:
+def _fit_imputed(table: pd.DataFrame, rng: np.random.Generator) -> tuple[float, float]:
     table = table.assign(hazard=nelson_aalen(table["exit"], table["event"]))
     columns, products = ["x", "z", "event", "hazard"], [("z", "hazard")]
     fits = [_cox(one, "x") for one in impute(table, columns, rng, n_imputations=10, products=products)]
@@ -359,7 +362,7 @@ def _share_row(what: str, found: list[bool], expected: float, low: float | None,
 
 
 def _power_row(what: str, found: list[bool], stated: float) -> dict[str, Any]:
-    """Met where the share found is the stated power within three of its errors, or above."""
+    """Met where the proportion found is at least the expected power less three standard errors."""
     error = np.sqrt(stated * (1 - stated) / len(found))
     return _share_row(what, found, stated, float(max(stated - 3 * error - 0.02, 0)), 1.0)
 

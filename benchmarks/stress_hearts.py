@@ -19,7 +19,7 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
 
 from cmr_models.perfusion.kinetics import btex
-from cmr_models.simulate.perfusion.curves import blood_curves, drawn_bolus
+from cmr_models.simulate.perfusion.curves import blood_curves, draw_bolus
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -110,7 +110,7 @@ def _blood(rng: np.random.Generator, fine_s: Floats, aif: tuple[Floats, Floats] 
         left = CubicSpline(*aif, extrapolate=False)(fine_s)
         left = np.where(np.isnan(left), aif[1][-1], left)
     else:
-        curves = blood_curves(drawn_bolus(rng, stress=True, latest_s=5.0), SECONDS + 4)
+        curves = blood_curves(draw_bolus(rng, stress=True, latest_s=5.0), SECONDS + 4)
         left = CubicSpline(np.arange(curves["lv"].size) * 0.5, curves["lv"])(fine_s)
     lead = round(4.0 / _FINE_S)
     return left, np.concatenate([left[lead:], np.full(lead, left[-1])]) * 1.2

@@ -24,7 +24,12 @@ _TABLE: tuple[Reason, ...] = (
     # convert: the whole study
     Reason("zip_corrupt", "convert", "quarantined", "The archive is truncated or fails its checksum."),
     Reason("zip_bomb", "convert", "quarantined", "The archive would inflate beyond the permitted size or ratio."),
-    Reason("zip_hostile_name", "convert", "quarantined", "A member name is absolute, climbs out or is repeated."),
+    Reason(
+        "zip_hostile_name",
+        "convert",
+        "quarantined",
+        "The name of a member is absolute, leaves the archive or is repeated.",
+    ),
     Reason("zip_encrypted", "convert", "quarantined", "The archive is password protected."),
     Reason("zip_method", "convert", "quarantined", "A member is packed by a method other than deflate."),
     Reason(
@@ -50,7 +55,7 @@ _TABLE: tuple[Reason, ...] = (
         "nifti_unsupported",
         "convert",
         "quarantined",
-        "The NIfTI file holds no volume, or series of volumes, of real numbers.",
+        "The NIfTI file does not hold a volume, or a series of volumes, of real numbers.",
     ),
     Reason("pickle_refused", "convert", "quarantined", "Pickle files can run code and are not read."),
     Reason(
@@ -65,7 +70,10 @@ _TABLE: tuple[Reason, ...] = (
     Reason("series_result", "convert", "excluded", "Result of inline analysis or secondary capture."),
     Reason("series_not_cine", "convert", "excluded", "Not a cine: too few frames in the cycle."),
     Reason(
-        "series_perfusion", "convert", "excluded", "First-pass perfusion series, by a version that did not read them."
+        "series_perfusion",
+        "convert",
+        "excluded",
+        "First-pass perfusion series, left out by a version that did not read them.",
     ),
     Reason("series_short_run", "convert", "excluded", "Images over several beats, too few for a first pass."),
     Reason("series_repeated", "convert", "excluded", "Another series of the same plane is more complete or later."),
@@ -73,12 +81,14 @@ _TABLE: tuple[Reason, ...] = (
         "series_parallel",
         "convert",
         "excluded",
-        "The plane lies beside a known view, nearly parallel; another series shows that view better.",
+        "The plane is nearly parallel to a known view, which another series shows better.",
     ),
     Reason("series_unknown_view", "convert", "excluded", "The plane matches none of the known views."),
     # convert: flags
     Reason("slice_gap", "convert", "flag", "Planes are not evenly spaced along the normal within 5 %."),
-    Reason("slice_repeated", "convert", "flag", "Two planes of the stack share a position; the better was kept."),
+    Reason(
+        "slice_repeated", "convert", "flag", "Two planes of the stack have the same position; the better one was kept."
+    ),
     Reason(
         "matrix_mixed",
         "convert",
@@ -86,12 +96,12 @@ _TABLE: tuple[Reason, ...] = (
         "Planes differ in matrix size; they were cropped or padded to the majority.",
     ),
     Reason("frame_missing", "convert", "flag", "Single frames are missing and masked."),
-    Reason("frames_mixed", "convert", "flag", "Planes differ in frames a cycle; the nearest phases were taken."),
+    Reason("frames_mixed", "convert", "flag", "Planes differ in the number of frames; the nearest phases were taken."),
     Reason("trigger_irregular", "convert", "flag", "Trigger times are not evenly spaced or not monotonic."),
     Reason("slice_rotated", "convert", "flag", "A plane's orientation differs from the stack's."),
-    Reason("pixel_not_finite", "convert", "flag", "Some pixels are no finite number; they were stored as zero."),
+    Reason("pixel_not_finite", "convert", "flag", "Some pixels are not finite numbers; they were stored as zero."),
     Reason("slices_few", "convert", "flag", "Fewer than six short-axis planes."),
-    Reason("manifest_mismatch", "convert", "flag", "The manifest lists other files than the archive holds."),
+    Reason("manifest_mismatch", "convert", "flag", "The manifest and the archive do not list the same files."),
     # convert: flags of the references of public data sets
     Reason("label_missing", "convert", "flag", "The data set has no label file for the view."),
     Reason("label_corrupt", "convert", "flag", "A label file cannot be read; its labels were left out."),
@@ -104,15 +114,13 @@ _TABLE: tuple[Reason, ...] = (
         "flag",
         "Labels hold codes that the data set does not define; they were left out.",
     ),
-    Reason(
-        "label_frame_unmatched", "convert", "flag", "The frame that was labelled is not among the frames of the cine."
-    ),
+    Reason("label_frame_unmatched", "convert", "flag", "The labelled frame is not among the frames of the cine."),
     Reason("facts_missing", "convert", "flag", "The data set's table has no row for the case, or cannot be read."),
     Reason(
         "geometry_assumed",
         "convert",
         "flag",
-        "The files tell no pixel size or position; the data set's usual ones stand.",
+        "The files do not state pixel size and position; the usual values of the data set are used.",
     ),
     # segment
     Reason("image_flat", "segment", "quarantined", "The image has no contrast."),
@@ -122,12 +130,14 @@ _TABLE: tuple[Reason, ...] = (
         "output_not_finite",
         "segment",
         "quarantined",
-        "The network's answer is no number: weights and images do not go together.",
+        "The output of the network is not finite: the weights do not fit the images.",
     ),
-    Reason("planes_coincide", "segment", "quarantined", "Two short-axis planes share a place along the stack."),
+    Reason(
+        "planes_coincide", "segment", "quarantined", "Two short-axis planes have the same position along the stack."
+    ),
     # derive
     Reason("lv_empty", "derive", "quarantined", "No left ventricle was found in any frame."),
-    Reason("no_prediction", "derive", "quarantined", "No segmentation is there to measure."),
+    Reason("no_prediction", "derive", "quarantined", "There is no segmentation to measure."),
     Reason("single_plane", "derive", "quarantined", "The short-axis planes do not span a volume."),
     Reason("frames_masked", "derive", "quarantined", "No frame of the short axis is complete."),
     Reason("edv_implausible", "derive", "quarantined", "LV end-diastolic volume outside 30 to 500 mL."),
@@ -142,12 +152,18 @@ _TABLE: tuple[Reason, ...] = (
     Reason("heart_rate_implausible", "derive", "flag", "Heart rate outside 30 to 150 beats a minute."),
     Reason("class_small", "derive", "flag", "A short-axis class has fewer than 10 pixels at end-diastole."),
     Reason("lv_slices_few", "derive", "flag", "Fewer than six planes hold LV and myocardium at end-diastole."),
-    Reason("lv_slices_gap", "derive", "flag", "Between two planes with LV and myocardium lies one without."),
+    Reason("lv_slices_gap", "derive", "flag", "A plane without LV and myocardium lies between two planes with them."),
     Reason(
-        "mid_slice_incomplete", "derive", "flag", "LV wall or RV has under 10 connected pixels in the middle plane."
+        "mid_slice_incomplete",
+        "derive",
+        "flag",
+        "LV with wall, or RV, has fewer than 10 connected pixels in the middle plane.",
     ),
     Reason(
-        "base_inconsistent", "derive", "flag", "At end-systole the LV reaches planes that it does not at end-diastole."
+        "base_inconsistent",
+        "derive",
+        "flag",
+        "At end-systole the LV reaches planes that it does not reach at end-diastole.",
     ),
     Reason(
         "lax_class_small", "derive", "flag", "A four-chamber class has fewer than 10 connected pixels at end-diastole."
@@ -157,29 +173,31 @@ _TABLE: tuple[Reason, ...] = (
     Reason("atrium_jumps", "derive", "flag", "An atrium's area halves or doubles from one frame to the next."),
     # derive: why a number is NaN
     Reason("view_missing", "derive", "missing", "The view that it is measured in is missing."),
-    Reason("single_frame", "derive", "missing", "Only one frame: there is no end-systole."),
+    Reason("single_frame", "derive", "missing", "There is only one frame, so there is no end-systole."),
     Reason("few_frames", "derive", "missing", "Too few frames to follow the change in volume."),
     Reason("time_unknown", "derive", "missing", "The times of the frames are unknown or do not increase."),
     Reason("myocardium_empty", "derive", "missing", "No myocardium was found."),
     Reason("rv_empty", "derive", "missing", "No right ventricle was found."),
     Reason("la_empty", "derive", "missing", "No left atrium was found."),
     Reason("ra_empty", "derive", "missing", "No right atrium was found."),
-    Reason("heart_rate_unknown", "derive", "missing", "The scan does not tell the heart rate."),
+    Reason("heart_rate_unknown", "derive", "missing", "The files do not state the heart rate."),
     Reason("body_size_unknown", "derive", "missing", "Height or weight is unknown."),
     Reason(
         "body_size_implausible",
         "derive",
         "missing",
-        "Height is not within 100 to 250 cm or weight within 25 to 350 kg.",
+        "Height is not within 100 to 250 cm, or weight is not within 25 to 350 kg.",
     ),
-    Reason("landmarks_unpredicted", "derive", "missing", "No landmarks of the view were predicted."),
+    Reason("landmarks_unpredicted", "derive", "missing", "No landmarks were predicted in the view."),
     Reason("undefined", "derive", "missing", "The divisor is zero."),
     # predict
     Reason("phases_unknown", "predict", "quarantined", "End-diastole or end-systole is not known."),
-    Reason("landmarks_missing", "predict", "missing", "In no frame are all landmarks there."),
+    Reason("landmarks_missing", "predict", "missing", "No frame has all landmarks."),
     # evaluate
     Reason("structure_absent", "evaluate", "missing", "Neither the prediction nor the reference has the structure."),
-    Reason("structure_in_one", "evaluate", "missing", "Only one of the two has the structure: there is no distance."),
+    Reason(
+        "structure_in_one", "evaluate", "missing", "Only one of the two has the structure, so there is no distance."
+    ),
     Reason("frame_unjudged", "evaluate", "missing", "The model saw no image in the frame that has a reference."),
     Reason("grid_differs", "evaluate", "missing", "Prediction and reference lie on different grids."),
     Reason("class_unknown", "evaluate", "missing", "The reference is a class that the model does not know."),
@@ -187,55 +205,65 @@ _TABLE: tuple[Reason, ...] = (
     # perfusion: the whole study
     Reason("no_perfusion", "perfusion", "absent", "No first-pass perfusion series was acquired."),
     Reason("perfusion_few_frames", "perfusion", "quarantined", "The series has too few frames to follow a bolus."),
-    Reason("perfusion_time_unknown", "perfusion", "quarantined", "The times of the frames cannot be had from headers."),
-    Reason("perfusion_clipped", "perfusion", "quarantined", "The series reaches the largest storable value."),
+    Reason("perfusion_time_unknown", "perfusion", "quarantined", "The headers do not give the times of the frames."),
+    Reason("perfusion_clipped", "perfusion", "quarantined", "The series reaches the largest value that can be stored."),
     Reason("perfusion_no_bolus", "perfusion", "quarantined", "No contrast agent arrives in the left ventricle."),
     Reason("perfusion_no_heart", "perfusion", "quarantined", "No slice shows a closed wall around a left ventricle."),
     # perfusion: flags
-    Reason("perfusion_no_pd", "perfusion", "flag", "No proton-density frames: signal is scaled by its baseline."),
+    Reason(
+        "perfusion_no_pd", "perfusion", "flag", "There are no proton-density frames: signal is scaled by its baseline."
+    ),
     Reason(
         "aif_single_sequence",
         "perfusion",
         "flag",
-        "No arterial-input series: the input is from the myocardial one, where it saturates; flow reads too high.",
-    ),
-    Reason("sequence_assumed", "perfusion", "flag", "Saturation delay or flip angle is not in the headers; assumed."),
-    Reason(
-        "aif_fallback", "perfusion", "flag", "The network found no left ventricle; the input is the model-free one."
+        "The input was measured in the myocardial series, where it saturates: flow is too high.",
     ),
     Reason(
-        "labels_by_cine_network", "perfusion", "flag", "No perfusion network is installed: the cine network drew it."
+        "sequence_assumed",
+        "perfusion",
+        "flag",
+        "The headers do not state saturation delay or flip angle; it is assumed.",
     ),
-    Reason("level_assumed", "perfusion", "flag", "One slice only: it is taken as mid-ventricular."),
+    Reason("aif_fallback", "perfusion", "flag", "The network found no left ventricle; the input was found without it."),
+    Reason(
+        "labels_by_cine_network",
+        "perfusion",
+        "flag",
+        "No perfusion network is installed: the cine network segmented the heart.",
+    ),
+    Reason("level_assumed", "perfusion", "flag", "There is only one slice; it is taken as mid-ventricular."),
     # perfusion: one slice, one number
     Reason("wall_open", "perfusion", "missing", "The wall is not closed around the pool in this slice."),
-    Reason("segment_empty", "perfusion", "missing", "No slice of the level, or too few pixels with a fitted flow."),
-    Reason("state_missing", "perfusion", "missing", "No series at rest, or none at stress."),
+    Reason("segment_empty", "perfusion", "missing", "The level has no slice, or too few pixels with a fitted flow."),
+    Reason("state_missing", "perfusion", "missing", "There is no series at rest, or none at stress."),
     # perfusion: the arterial input
     Reason("aif_no_bolus", "perfusion", "missing", "The arterial input shows no bolus."),
     Reason(
         "segment_flow_at_bound",
         "perfusion",
         "flag",
-        "The flow of a segment stands at the highest that the fit allows: the segment is missing.",
+        "The flow of a segment is at the upper limit of the fit: the segment is left out.",
     ),
     Reason(
         "aif_moved",
         "perfusion",
         "flag",
-        "The heart moves by over half a pixel of the input series, whose clock or plane is another: not corrected.",
+        "The heart moves by over half a pixel in the input series; its clock or plane differs, so this is not corrected.",
     ),
     Reason("aif_noisy", "perfusion", "flag", "The arterial input peaks below three times the noise before arrival."),
     Reason("aif_peak_low", "perfusion", "flag", "The arterial input peaks below 1 mmol/L."),
     Reason("aif_peak_high", "perfusion", "flag", "The arterial input peaks above 10 mmol/L."),
     # any stage
     Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
-    Reason("unexpected_error", "any", "quarantined", "An unforeseen fault; it is tried again in the next run."),
+    Reason("contract_broken", "any", "quarantined", "A published file does not hold what its contract says."),
+    Reason("newer_version", "any", "quarantined", "A newer version of cmr-cohort wrote a published file; update it."),
+    Reason("unexpected_error", "any", "quarantined", "An unexpected error; the study is tried again in the next run."),
     Reason(
         "worker_lost",
         "any",
         "quarantined",
-        "The worker died while it worked on this study alone; tried again in the next run.",
+        "The worker died while it worked on this study alone; the study is tried again.",
     ),
     Reason("source_removed", "any", "absent", "Its source files are no longer in the archive."),
     Reason("withdrawn", "any", "absent", "The participant withdrew."),
@@ -245,12 +273,22 @@ _TABLE: tuple[Reason, ...] = (
 TABLE = {reason.code: reason for reason in _TABLE}
 
 
-TRANSIENT = frozenset({"unexpected_error", "worker_lost", "out_of_memory", "file_unreadable", "no_prediction"})
-"""Reasons that a later run may not meet again: such studies are tried anew."""
+TRANSIENT = frozenset(
+    {
+        "contract_broken",
+        "file_unreadable",
+        "newer_version",
+        "no_prediction",
+        "out_of_memory",
+        "unexpected_error",
+        "worker_lost",
+    }
+)
+"""Reasons that a later run may not meet again: such studies are tried again."""
 
 
 class Missing(NamedTuple):
-    """Stands where a value could not be had; ``reason`` is a code of :data:`TABLE`."""
+    """Stands in place of a value that is missing; ``reason`` is a code of :data:`TABLE`."""
 
     reason: str
 

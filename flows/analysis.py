@@ -8,20 +8,20 @@ from prefect import flow
 
 from flows.progress import say
 from flows.stages import run_table
-from tasks.analysis.by_spec import Stage, run_spec
+from tasks.analysis.by_spec import Part, run_spec
 
 
 @flow(name="analysis", validate_parameters=False)
-def analysis(stage: Stage, spec: Path, cohort_dir: Path) -> Path:
-    """One stage of the spec; returns the folder of its results."""
+def analysis(part: Part, spec: Path, cohort_dir: Path) -> Path:
+    """One part of the spec; returns the folder of its results."""
     found: list[Path] = []
 
     def make() -> str:
-        result = run_spec(stage, spec, cohort_dir)
+        result = run_spec(part, spec, cohort_dir)
         found.append(result["folder"])
         tables = "; ".join(f"{name}: {sum(rows.values())} rows" for name, rows in result["counts"].items())
         departed = f"; {result['departures']} departures from the registered spec" if result["departures"] else ""
         return f"{result['status']} {tables}{departed}"
 
-    say(f"{stage}: {run_table(stage, make)}")
+    say(f"{part}: {run_table(part, make)}")
     return found[0]

@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
-from cmr_models.zoo.process_memory import share_one_arena
 from flows.models import models
+from flows.templates import show_templates
 from flows.training import pretrain, train
+from tasks.execution.process import prepare_process
 
 _ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "warning",
@@ -37,7 +38,7 @@ _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kuber
 @click.version_option(package_name="cmr-cohort")
 def main() -> None:
     """From the raw cardiac MR archive of a biobank to published tables."""
-    share_one_arena()
+    prepare_process()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
@@ -57,7 +58,7 @@ def run(config: Path, profile: str | None) -> None:
     _check_model(settings)
     with _one_at_a_time(), hold(settings.cohort):
         if planning.count(settings) == 0:
-            say("nothing to do: every study, table and page is as wanted")
+            say("nothing to do: every study, table and page is current")
         else:
             from flows.cohort import cohort
             from flows.server import bind_server
@@ -153,7 +154,7 @@ def derive(**choice: Any) -> None:
 @_PROFILE
 def perfusion(**choice: Any) -> None:
     """First-pass perfusion, where there is any: flow maps, AHA segments, reserve."""
-    from flows.perfusion import perfusion as flow
+    from flows.cohort import perfusion as flow
 
     with _recorded(**choice) as settings:
         flow(settings)
@@ -226,14 +227,15 @@ def status(**choice: Any) -> None:
 @_CONFIG
 def verify(**choice: Any) -> None:
     """Read every published file again, and rebuild the ledger from the files."""
-    from flows.planning import measured_model
+    from flows.planning import named_model
     from flows.progress import stage_progress
+    from tasks.inference.segment_stage import measured_model
     from tasks.maintenance.verification import published_files, verify_files
     from tasks.state.ledger import open_ledger
 
     with _recorded(has_flow=False, **choice) as settings:
         with open_ledger(settings.cohort.ledger) as ledger:
-            files = published_files(settings.cohort, measured_model(settings, ledger))
+            files = published_files(settings.cohort, measured_model(ledger, named_model(settings)))
         with stage_progress("verify", len(files)) as advance:
             found = verify_files(settings.cohort, files, advance)
     for line in found.lines():
@@ -299,6 +301,7 @@ def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
 main.add_command(models)
 main.add_command(pretrain)
 main.add_command(train)
+main.add_command(show_templates)
 
 
 def _settings(
@@ -334,7 +337,7 @@ def _settings(
 
 def _check_model(settings: Any) -> None:
     """A model that is not there, or is for no view of a cine, as the command's own message."""
-    from tasks.inference.segmentation import weights_digests
+    from tasks.inference.segment_stage import weights_digests
 
     try:
         weights_digests(settings.segment.model)

@@ -15,10 +15,15 @@ from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import planning
-from flows.perfusion import perfusion
 from flows.run_record import recorded
 from flows.settings import CohortSettings, read_settings
 from flows.stages import bring_through, make
+from tasks.convert.convert_stage import CONVERT
+from tasks.derive.derive_stage import DERIVE
+from tasks.derive.perfusion_stage import PERFUSION
+from tasks.execution.stage import Stage
+from tasks.inference.segment_stage import SEGMENT
+from tasks.maintenance.withdrawal import withdraw, withdrawn_studies
 from tasks.state.ledger import open_ledger
 
 SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
@@ -38,36 +43,48 @@ def cohort(config: str | Path, profile: str | None = None) -> int:
 def convert(settings: CohortSettings, *, whole_archive: bool = True) -> int:
     """Raw archive -> studies. ``whole_archive``: what is not in the sources any more leaves the cohort."""
     with open_ledger(settings.cohort.ledger) as ledger:
-        return bring_through(planning.converted(settings, ledger, whole_archive), settings, ledger)
+        work = planning.plan(CONVERT, settings, ledger, whole_archive=whole_archive)
+        withdraw(settings.cohort, ledger, withdrawn_studies(work.planned))
+        return bring_through(work, settings, ledger)
 
 
 @flow(name="segment", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def segment(settings: CohortSettings) -> int:
     """Studies -> predictions."""
-    with open_ledger(settings.cohort.ledger) as ledger:
-        return bring_through(planning.segmented(settings, ledger), settings, ledger)
+    return run_stage(SEGMENT, settings)
 
 
 @flow(name="derive", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def derive(settings: CohortSettings) -> int:
     """Predictions -> phenotypes."""
-    with open_ledger(settings.cohort.ledger) as ledger:
-        return bring_through(planning.derived(settings, ledger), settings, ledger)
+    return run_stage(DERIVE, settings)
+
+
+@flow(name="perfusion", validate_parameters=False)
+def perfusion(settings: CohortSettings) -> int:
+    """First-pass series of every study -> flow maps, AHA segments, phenotypes."""
+    return run_stage(PERFUSION, settings)
 
 
 @flow(name="associate", validate_parameters=False)
 def associate(settings: CohortSettings) -> int:
     """Phenotypes x prevalent disease -> estimates."""
-    return make(planning.associations(settings))
+    return make(planning.plan_associate(settings))
 
 
 @flow(name="risk", validate_parameters=False)
 def risk(settings: CohortSettings) -> int:
     """Phenotypes x incident disease and death -> estimates."""
-    return make(planning.hazards(settings))
+    return make(planning.plan_risk(settings))
 
 
 @flow(name="report", validate_parameters=False)
 def report(settings: CohortSettings) -> int:
     """Tables -> one static site."""
-    return make(planning.site(settings))
+    return make(planning.plan_report(settings))
+
+
+def run_stage(stage: Stage, settings: CohortSettings) -> int:
+    """Bring every study through ``stage``, within a flow. Returns how much there was to do."""
+    with open_ledger(settings.cohort.ledger) as ledger:
+        return bring_through(planning.plan(stage, settings, ledger), settings, ledger)

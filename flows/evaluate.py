@@ -45,8 +45,8 @@ def run_command(settings: CohortSettings, **choice: Any) -> Path:
 
 def _name(predictions: str | None, model: str | None, task: str | None) -> str:
     """The folder of the predictions: as given, or that of a model (and task, if it does not segment)."""
-    from tasks.inference.prediction import PredictSettings
-    from tasks.inference.segmentation import model_name
+    from tasks.inference.settings import PredictSettings
+    from tasks.state.store import model_name
 
     if predictions:
         return predictions
@@ -58,13 +58,13 @@ def _name(predictions: str | None, model: str | None, task: str | None) -> str:
 
 
 def _print(summary: Any) -> None:
-    from tasks.evaluation.cohort import HEAD, shown_rows
+    from tasks.evaluation.cohort import HEAD, format_rows
 
     overall = summary[summary["group_by"] == ""]
     table = Table(title="All studies; by group in the published tables", box=box.SIMPLE)
     for name in HEAD[1:]:
         table.add_column(name, no_wrap=True)
-    for row in shown_rows(overall):
+    for row in format_rows(overall):
         table.add_row(*row[1:])
     terminal = Console()
     (terminal if terminal.is_terminal else Console(width=_WIDTH)).print(table)

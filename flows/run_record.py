@@ -24,4 +24,6 @@ def recorded(settings: CohortSettings, command: str) -> Iterator[None]:
         with open_ledger(settings.cohort.ledger) as ledger:
             names = ("stage", "status", "reason", "studies")
             run.write("counts.json", [dict(zip(names, row, strict=True)) for row in ledger.counts()])
-        run.write_text("methods.txt", "\n\n".join(methods_of(settings.directory, planning.shown(settings))) + "\n")
+        run.write_text(
+            "methods.txt", "\n\n".join(methods_of(settings.directory, planning.report_settings(settings))) + "\n"
+        )

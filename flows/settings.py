@@ -6,9 +6,8 @@ Paths in the file are relative to the file. Environment variables override it: `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,94 +15,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from tasks.analysis.settings import AnalysisSettings
+from tasks.convert.settings import ConvertSettings
+from tasks.execution.settings import ComputeSettings
+from tasks.inference.settings import SegmentSettings
+from tasks.report.settings import ReportSettings
 from tasks.state.store import Cohort
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ConvertSettings(_Section):
-    """Which studies are kept."""
-
-    frames_missing_max: float = Field(
-        default=0.2, ge=0, le=1, description="share of missing frames that quarantines a study"
-    )
-    max_inflated_mb: int = Field(
-        default=4096,
-        gt=0,
-        description="an archive that inflates beyond this is refused, as is one member beyond an eighth of it",
-    )
-    removed_max: float = Field(
-        default=0.2, ge=0, le=1, description="a larger share of studies without source stops the run"
-    )
-
-
-class SegmentSettings(_Section):
-    """Which network, in which precision."""
-
-    model: str = Field(default="default", min_length=1, description="name in the zoo, or a folder with weights")
-    batch_images: int = Field(default=64, gt=0, description="images a forward pass")
-    precision: str = Field(
-        default="auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the device has it"
-    )
-    padding: Literal["black", "masked"] = Field(
-        default="black", description="of stacks shorter than CineMA's input: black slices, as published, or left out"
-    )
-
-
-class ComputeSettings(_Section):
-    """Where the work runs; it changes no result."""
-
-    profile: str = Field(
-        default="in-process", description="in-process, local, cuda, slurm, kubernetes or a scheduler address"
-    )
-    workers: int | None = Field(
-        default=None,
-        gt=0,
-        description="worker processes, GPUs or jobs; by default one a core or GPU, or one job",
-    )
-    studies_per_shard: int = Field(default=200, gt=0, description="studies a Prefect task")
-    studies_per_chunk: int = Field(default=4, gt=0, description="studies a Dask task")
-    cluster: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the Dask cluster")
-
-    @property
-    def cluster_settings(self) -> dict[str, Any]:
-        """What :func:`tasks.execution.cluster.open_client` takes beside the profile."""
-        return {"workers": self.workers, **self.cluster}
-
-
-class AnalysisSettings(_Section):
-    """What is tested, for whom it is repeated, and how small a published cell may be.
-
-    The names and defaults are those of :class:`cmr_models.analysis.people.AnalysisSpec`; what is not given has its
-    default there.
-    """
-
-    phenotypes: tuple[str, ...] | None = None
-    conditions: tuple[str, ...] | None = None
-    covariates: tuple[str, ...] | None = None
-    strata: tuple[str, ...] | None = None
-    families: dict[str, tuple[str, ...]] | None = None
-    group_by: tuple[str, ...] | None = None
-    margins: dict[str, float] | None = None
-    minimum_cell: int = Field(default=5, ge=1)
-    minimum_events: int | None = Field(default=None, ge=1)
-    age_edges_years: tuple[float, ...] | None = None
-    curve_groups: int | None = Field(default=None, ge=2, le=10, description="quantile groups of the survival curves")
-    curve_step_years: float | None = Field(default=None, gt=0)
-    horizon_years: float | None = Field(default=None, gt=0)
-    permutations: int | None = Field(default=None, ge=1)
-    seed: int | None = None
-    participant_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
-    outcome_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
-
-
-class ReportSettings(_Section):
-    """What the site shows."""
-
-    title: str = Field(default="Cardiac MR cohort", description="heading of the report")
-    study_pages_max: int = Field(default=2000, ge=0, description="at most so many studies get a page of their own")
 
 
 class CohortSettings(BaseSettings):

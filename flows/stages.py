@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,54 +13,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import resolve_futures_to_results
 
 from flows.progress import Advance, say, stage_progress
-from flows.settings import CohortSettings, ComputeSettings
+from flows.settings import CohortSettings
 from tasks.execution import plan, shards
 from tasks.execution.cluster import open_client
-from tasks.execution.shards import Unit, Work
-from tasks.state.ledger import Entry, Ledger, Outcome
+from tasks.execution.settings import ComputeSettings
+from tasks.execution.shards import Unit
+from tasks.execution.stage import StageWork
+from tasks.state.ledger import Entry, Ledger
 from tasks.state.store import Cohort
 
 _log = logging.getLogger("cmr_cohort")
-
-
-@dataclass(frozen=True)
-class StageWork:
-    """What a stage should have made of every study, and how it makes it.
-
-    Attributes:
-        stage: its name in the ledger.
-        work: does one chunk of studies.
-        units: every study that the stage should make something of, with the key wanted.
-        settings: plain values for ``work``.
-        upstream: how studies stand at the stage before; those that ended there end here.
-        settled: outcomes that need no work, such as that of a study without the modality.
-        removed: studies in the ledger that are to leave the cohort, with the reason.
-        write_tables: publishes the stage's tables from the ledger.
-        tables_are_current: whether what is published was made from the ledger as it is.
-    """
-
-    stage: str
-    work: Work
-    units: Sequence[Unit]
-    settings: Mapping[str, Any]
-    write_tables: Callable[[], object]
-    tables_are_current: Callable[[], bool]
-    upstream: Mapping[str, Entry] = field(default_factory=dict)
-    settled: Sequence[Outcome] = ()
-    removed: Mapping[str, str] = field(default_factory=dict)
-
-    def waiting(self, ledger: Ledger) -> tuple[list[Unit], list[Outcome]]:
-        """Units to work on, and outcomes to write down without any work."""
-        entries = ledger.entries(self.stage)
-        passed = plan.passed_on(self.stage, self.upstream, entries)
-        left = [Outcome(study, self.stage, "retired", reason) for study, reason in self.removed.items()]
-        settled = plan.news(self.settled, entries)
-        return plan.todo(self.units, entries), passed + settled + left
-
-    def count(self, ledger: Ledger) -> int:
-        """How much there is to do; 0 if all is as wanted."""
-        units, outcomes = self.waiting(ledger)
-        return len(units) + len(outcomes) + (not self.tables_are_current())
 
 
 @dataclass(frozen=True)
@@ -81,20 +43,20 @@ class TableWork:
 
 
 def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> int:
-    """Bring every study that is not as wanted through a stage, and account for all. Returns how much was to do."""
+    """Bring every study that is not current through a stage, and account for all. Returns how much there was to do."""
+    name, cohort = work.stage.name, settings.cohort
     units, outcomes = work.waiting(ledger)
     ledger.record(outcomes)
     if units:
-        _work_through(work, units, settings, ledger)
-    entries = ledger.entries(work.stage)
-    plan.check_balance(work.stage, [*(unit["study"] for unit in work.units), *work.upstream], entries)
+        _run_shards(work, units, settings, ledger)
+    entries = work.check_balance(ledger)
     n_done = len(units) + len(outcomes)
-    outdated = not work.tables_are_current()
+    outdated = not work.tables_are_current(ledger, cohort)
     if outdated:
-        work.write_tables()
+        work.write_tables(ledger, cohort)
     if n_done or outdated:
-        say(f"{work.stage}: {_summary(entries)}")
-    _log.info("%s: %d studies to do, %d written down", work.stage, len(units), len(outcomes))
+        say(f"{name}: {_summary(entries)}")
+    _log.info("%s: %d studies to do, %d recorded without work", name, len(units), len(outcomes))
     return n_done + outdated
 
 
@@ -124,22 +86,22 @@ def run_table(stage: str, work: Callable[[], str]) -> str:
     return work()
 
 
-def _work_through(work: StageWork, units: Sequence[Unit], settings: CohortSettings, ledger: Ledger) -> None:
+def _run_shards(work: StageWork, units: Sequence[Unit], settings: CohortSettings, ledger: Ledger) -> None:
     compute = settings.compute
     with (
         open_client(compute.profile, compute.cluster_settings) as client,
-        stage_progress(work.stage, len(units)) as advance,
+        stage_progress(work.stage.name, len(units)) as advance,
     ):
-        on_shard = partial(_one_shard, work, settings.cohort, client, compute, ledger, advance)
+        on_shard = partial(_run_one_shard, work, settings.cohort, client, compute, ledger, advance)
         parts = list(_split(units, compute.studies_per_shard))
         if client is None:
             for part in parts:
-                run_shard(work.stage, on_shard, part)
+                run_shard(work.stage.name, on_shard, part)
         else:
-            resolve_futures_to_results([run_shard.submit(work.stage, on_shard, part) for part in parts])
+            resolve_futures_to_results([run_shard.submit(work.stage.name, on_shard, part) for part in parts])
 
 
-def _one_shard(
+def _run_one_shard(
     work: StageWork,
     cohort: Cohort,
     client: Any,
@@ -149,11 +111,11 @@ def _one_shard(
     shard: Sequence[Unit],
 ) -> None:
     finished = shards.run(
-        work.work,
-        plan.todo(shard, ledger.entries(work.stage)),
+        work.stage.work,
+        plan.units_to_do(shard, ledger.entries(work.stage.name)),
         cohort.root,
         dict(work.settings),
-        stage=work.stage,
+        stage=work.stage.name,
         client=client,
         studies_per_chunk=compute.studies_per_chunk,
     )

@@ -8,13 +8,21 @@ from typing import Any
 
 import click
 
+from flows.templates import Recipe
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _OUTPUT = click.option("--output", type=_FOLDER, required=True, help="Folder of weights, card, metrics and checkpoint.")
 
 
 @click.command()
-@click.option("--settings", "recipe", type=_FILE, required=True, help="The recipe; its task is `pretrain`.")
+@click.option(
+    "--settings",
+    "recipe",
+    type=Recipe(),
+    required=True,
+    help="The recipe, of task `pretrain`: a file, or a name such as cinema_pretrain.",
+)
 @click.option("--cohort", type=_FOLDER, required=True, help="The cohort's folder.")
 @click.option("--table", type=_FILE, required=True, help="CSV: study, split.")
 @_OUTPUT
@@ -29,7 +37,12 @@ def pretrain(recipe: Path, cohort: Path, table: Path, output: Path) -> None:
     required=True,
     help="segment_sax, segment_lax_4c, aif_detect or perfusion_segment; with --cohort any of CineMA's.",
 )
-@click.option("--settings", "recipe", type=_FILE, help="The recipe (infra/training/*.toml).  [required]")
+@click.option(
+    "--settings",
+    "recipe",
+    type=Recipe(),
+    help="The recipe: a file, or a name that `cmr-cohort templates` lists.  [required]",
+)
 @click.option("--real", type=_FOLDER, help="Real images: a folder with images/*.png and labels/*.png.")
 @click.option("--init", type=_FOLDER, help="A model folder whose weights to begin with.")
 @_OUTPUT
@@ -111,4 +124,4 @@ def _refuse_others(given: Mapping[str, Any], known: tuple[str, ...], when: str) 
 
 def _example(task: str, options: Mapping[str, Any]) -> str:
     prefix = "cinema_" if options["cohort"] is not None else ""
-    return f"infra/training/{prefix}{task}.toml"
+    return f"{prefix}{task}"

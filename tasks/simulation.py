@@ -1,4 +1,4 @@
-"""A simulated cohort on disk: archives as UK Biobank packages them, tables, settings, and the truth beside them."""
+"""Write a simulated cohort to disk: archives like those of UK Biobank, tables, settings and the truth."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEMO_FAULTS = (
     "single_frame_missing",
     "irregular_trigger",
 )
-"""Faults of the demonstration: the archives of the last people are spoilt, one kind each."""
+"""Faults of the demonstration; each is put into the archives of one of the last people."""
 
 _VISIT = 2
 _TRUE = ("lvedv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvef_pct", "heart_rate_bpm", "height_cm", "weight_kg")
@@ -37,15 +37,15 @@ _TRUE = ("lvedv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvef_pct", "heart_rate_bp
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """How large and how realistic.
+    """Size and content of a simulated cohort.
 
     Attributes:
-        people: people in the tables.
-        imaged: people with images, the first ones; None for everybody.
-        frames: frames a heart cycle.
-        faults: names in :data:`cmr_models.simulate.faults.FAULTS`, one spoilt archive each.
-        cohort: what is planted.
-        seed: of all randomness.
+        people: number of people in the tables.
+        imaged: number of people with images, the first ones; None for everybody.
+        frames: frames in each heart cycle.
+        faults: names in :data:`cmr_models.simulate.faults.FAULTS`; each damages the archives of one person.
+        cohort: planted effects.
+        seed: random seed.
     """
 
     people: int = 48
@@ -59,14 +59,14 @@ class SimulationSettings:
 def write_cohort(output: Path, settings: SimulationSettings, *, workers: int = 1) -> Iterator[int]:
     """Write ``archive/``, the tables of people and outcomes, ``cohort.toml`` and ``truth.parquet`` under ``output``.
 
-    Archives that are there already are left as they are. Yields the number of people done, as they are done.
+    Existing archives are kept. Yields 1 after each person.
 
     Raises:
         ValueError: if there are more faults than people with images.
     """
     imaged = settings.people if settings.imaged is None else settings.imaged
     if len(settings.faults) > imaged:
-        raise ValueError(f"{len(settings.faults)} faults need as many people with images, there are {imaged}")
+        raise ValueError(f"{len(settings.faults)} faults need as many people with images, but there are only {imaged}")
     tables = simulate_cohort(settings.people, np.random.default_rng(settings.seed), settings.cohort)
     archive = output / "archive"
     archive.mkdir(parents=True, exist_ok=True)
@@ -78,13 +78,13 @@ def write_cohort(output: Path, settings: SimulationSettings, *, workers: int = 1
 
 
 def write_person(person: Mapping[str, Any], archive: Path, settings: SimulationSettings) -> None:
-    """One person's archives, unless they are there."""
+    """Write the archives of one person, unless they exist."""
     eid = str(person["participant"])
     if (archive / f"{eid}_{SAX_FIELD}_{_VISIT}_0.zip").exists():  # written last
         return
     rng = np.random.default_rng([settings.seed, int(eid)])
     true: dict[str, Any] = {name: float(person[name]) for name in _TRUE}
-    traits = replace(_typical(person, rng), **true)
+    traits = replace(_draw_traits(person, rng), **true)
     imaging = ImagingSettings(n_frames=settings.frames)
     study = simulate_study(Heart(traits, rng), imaging, rng)
     archives = ukb_archives(study, eid=eid, instance=_VISIT, rng=rng, packaging=Packaging(scout=True))
@@ -94,8 +94,8 @@ def write_person(person: Mapping[str, Any], archive: Path, settings: SimulationS
         publish_bytes(archives[name], archive / name)
 
 
-def _typical(person: Mapping[str, Any], rng: np.random.Generator) -> HeartTraits:
-    """What the truth does not tell of a person's heart: its shape and its surroundings."""
+def _draw_traits(person: Mapping[str, Any], rng: np.random.Generator) -> HeartTraits:
+    """Draw the traits of a person that the truth does not contain, such as the shape of the heart."""
     return sample_traits(
         rng,
         sex="M" if person["sex"] == "male" else "F",
@@ -143,6 +143,6 @@ def _cohort_toml(workers: int) -> dict[str, Any]:
         "participants": "participants.csv",
         "outcomes": "outcomes.csv",
         "compute": {"profile": "local", "workers": max(workers, 1)},
-        "analysis": {"covariates": ["sex"], "minimum_events": 8, "curve_groups": 2},  # few people: few of everything
+        "analysis": {"covariates": ["sex"], "minimum_events": 8, "curve_groups": 2},  # limits for few people
         "report": {"title": "Simulated demonstration cohort"},
     }

@@ -1,4 +1,4 @@
-"""Shared fixtures: where the real scans lie."""
+"""Shared fixtures: the folder of the real images."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ _DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real scans; tests that need it are skipped where it is absent."""
+    """The folder of real images; tests that need it are skipped where it does not exist."""
     if not _DATA.is_dir():
-        pytest.skip(f"no real scans at {_DATA.name}; set CMR_TEST_DATA to their folder")
+        pytest.skip(f"there are no real images in {_DATA.name}; set CMR_TEST_DATA to their folder")
     return _DATA

@@ -1,4 +1,4 @@
-"""Small DICOM studies for tests: planes anywhere, any header, any fault."""
+"""Small DICOM studies for tests, with any planes, header values and faults."""
 
 import io
 import zipfile
@@ -17,7 +17,7 @@ AXIS = np.array([0.6, -0.6, -0.52915026])
 
 @dataclass(frozen=True)
 class Series:
-    """One plane over the cycle, 24 x 20 pixels of 8 mm."""
+    """One plane over the heart cycle, 24 x 20 pixels of 8 mm."""
 
     number: int = 1
     normal: np.ndarray = field(default_factory=lambda: AXIS)
@@ -33,13 +33,13 @@ class Series:
 
 
 def sax(n: int = 8, spacing: float = 10.0, **settings: Any) -> list[Series]:
-    """A short-axis stack, base first, one series a plane."""
+    """A short-axis stack, base first, with one series for each plane."""
     heights = (np.arange(n) - n // 2) * spacing
     return [Series(number=10 + k, centre=h * AXIS, **settings) for k, h in enumerate(heights)]
 
 
 def lax(turn_deg: float, number: int, offset_mm: float = 0.0, **settings: Any) -> Series:
-    """A long-axis plane turned around the axis from the patient's left."""
+    """A long-axis plane, rotated about the axis, starting from the left of the patient."""
     left = np.array([1.0, 0, 0]) - AXIS[0] * AXIS
     left /= np.linalg.norm(left)
     up = np.cross(AXIS, left)
@@ -51,7 +51,7 @@ def lax(turn_deg: float, number: int, offset_mm: float = 0.0, **settings: Any) -
 def files(series: Iterable[Series], **study: Any) -> list[tuple[str, bytes]]:
     """Name and content of every image of a study."""
     return [
-        (f"{one.number}_{frame}_{k}.dcm", encoded(dataset(one, frame, **study)))
+        (f"{one.number}_{frame}_{k}.dcm", encode(dataset(one, frame, **study)))
         for k, one in enumerate(series)
         for frame in range(one.frames)
         if frame not in one.dropped
@@ -59,7 +59,7 @@ def files(series: Iterable[Series], **study: Any) -> list[tuple[str, bytes]]:
 
 
 def dataset(one: Series, frame: int = 0, patient: str = "P1", study_uid: str = "1.2.3") -> FileDataset:
-    """One image as pydicom has it."""
+    """One image as a pydicom dataset."""
     row, col = directions(one.normal, one.turn_deg)
     corner = one.centre - one.pixel_mm * (row * (one.shape[1] - 1) + col * (one.shape[0] - 1)) / 2
     meta = FileMetaDataset()
@@ -89,7 +89,7 @@ def dataset(one: Series, frame: int = 0, patient: str = "P1", study_uid: str = "
 
 
 def pixels(one: Series, frame: int) -> np.ndarray:
-    """What lies in an image: its own numbers, so that a misplaced one shows."""
+    """Pixels of an image; every image differs, so that a test notices a misplaced one."""
     rng = np.random.default_rng([one.number, frame])
     return rng.integers(0, 4000, one.shape, dtype=np.uint16)
 
@@ -104,23 +104,23 @@ def directions(normal: np.ndarray, turn_deg: float = 0.0) -> tuple[np.ndarray, n
     return row * np.cos(turn) + col * np.sin(turn), col * np.cos(turn) - row * np.sin(turn)
 
 
-def encoded(ds: Dataset) -> bytes:
-    """A dataset as a file's bytes."""
+def encode(ds: Dataset) -> bytes:
+    """Encode a dataset as the bytes of a file."""
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def written(folder: Path, content: Iterable[tuple[str, bytes]]) -> Path:
-    """Files put into a folder."""
+def write_files(folder: Path, content: Iterable[tuple[str, bytes]]) -> Path:
+    """Write files into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in content:
         (folder / name).write_bytes(data)
     return folder
 
 
-def zipped(path: Path, content: Iterable[tuple[str, bytes]]) -> Path:
-    """Files put into a zip."""
+def write_zip(path: Path, content: Iterable[tuple[str, bytes]]) -> Path:
+    """Write files into a zip."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content:
@@ -128,6 +128,6 @@ def zipped(path: Path, content: Iterable[tuple[str, bytes]]) -> Path:
     return path
 
 
-def with_header(series: list[Series], **header: Any) -> list[Series]:
-    """The same series with other header values."""
+def set_header(series: list[Series], **header: Any) -> list[Series]:
+    """Set header values of series."""
     return [replace(one, header={**one.header, **header}) for one in series]

@@ -1,4 +1,4 @@
-"""A folder laid out like the published CineMA repository, with tiny random weights."""
+"""A folder with the layout of the published CineMA repository, with tiny random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ _DECODER: dict[str, Any] = {
 
 
 def write_repository(folder: Path) -> Path:
-    """One model of every task, two seeds of one; returns ``folder``."""
+    """Write one model for every task, and one of them with two seeds; returns ``folder``."""
     write_pretrained(folder)
     write_segmenter(folder, "acdc_sax", "sax", seeds=(0, 1))
     write_segmenter(folder, "mnms2_lax_4c", "lax_4c")

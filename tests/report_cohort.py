@@ -1,4 +1,4 @@
-"""A small cohort on disk for tests of the report: phantom hearts, a ledger, tables and estimates, with chosen texts."""
+"""A small cohort on disk for tests of the report: phantom hearts, a ledger, tables and estimates, with given texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRAMES, SLICES, SIDE = 8, 6, 64
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts that come from outside and end up on pages."""
+    """Texts from outside that are shown on pages."""
 
     study: str = "1000012-2"
     title: str = "A cohort"
@@ -35,7 +35,7 @@ class Texts:
 
 
 def phantom(rng: np.random.Generator) -> tuple[xr.DataTree, dict[str, npt.NDArray[np.uint8]]]:
-    """Concentric discs that contract, beside a crescent; short axis and 4-chamber, with their labels."""
+    """Concentric discs that contract, and a crescent beside them; short axis and 4-chamber view with labels."""
     row, col = np.mgrid[:SIDE, :SIDE] - SIDE / 2
     radius = np.hypot(row, col)
     labels = {
@@ -78,9 +78,9 @@ def _view(label: npt.NDArray[np.uint8], rng: np.random.Generator) -> xr.Dataset:
 
 
 def write_cohort(root: Path, *, people: int = 40, images: int = 2, texts: Texts = Texts()) -> dict[str, Any]:
-    """A cohort under ``root``; returns the resolved settings of its report.
+    """Write a cohort under ``root``; returns the resolved settings of its report.
 
-    The first study is called ``texts.study``. The last five were quarantined at conversion, each differently but two.
+    The first study is called ``texts.study``. The last five were quarantined at conversion, for four different reasons.
     """
     cohort = Cohort(root / "cohort")
     rng = np.random.default_rng(3)
@@ -147,7 +147,7 @@ def _participants(studies: list[str]) -> pd.DataFrame:
 
 
 def estimates(texts: Texts) -> dict[str, pd.DataFrame]:
-    """One table of each kind, as the statistics stages write them: gated, failed fits as rows."""
+    """One table of each kind as the statistics stages write them: masked, with failed fits as rows."""
     ratios = [
         {
             "exposure": name,

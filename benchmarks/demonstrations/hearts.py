@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.cinema.grid import normalised
+from cmr_models.cinema.grid import normalise
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, sample_traits, simulate_view
 
 DISEASES = ("healthy", "dilated", "hypertrophic")
@@ -63,9 +63,9 @@ def image_heart(traits: HeartTraits, rng: np.random.Generator) -> dict[str, npt.
     from_corner = lax["landmark_mm"].sel(landmark=list(LANDMARKS)).values - lax["position_mm"].values[0]
     axes = np.stack([lax["row_dir"].values[0], lax["col_dir"].values[0]])  # x is along the row
     return {
-        "sax": normalised(sax["intensity"].values.transpose(0, 3, 2, 1).astype(np.float32))[0],
+        "sax": normalise(sax["intensity"].values.transpose(0, 3, 2, 1).astype(np.float32))[0],
         "labels": sax["labels"].values.transpose(0, 3, 2, 1),
-        "lax_4c": normalised(lax["intensity"].values.transpose(0, 3, 2, 1).astype(np.float32))[0][..., 0],
+        "lax_4c": normalise(lax["intensity"].values.transpose(0, 3, 2, 1).astype(np.float32))[0][..., 0],
         "points_px": (from_corner @ axes.T / PIXEL_MM).astype(np.float32),
     }
 

@@ -29,7 +29,7 @@ from cmr_models.fairness import disaggregate, max_gap
 from cmr_models.fairness.metrics import Metric, area_under_curve, concordance_index
 from cmr_models.prediction import person_folds, validate_nested
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort
-from cmr_models.simulate.measured import measured_phenotypes
+from cmr_models.simulate.measured import measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings
 from cmr_models.survival import fit_cox
 
@@ -107,7 +107,7 @@ def _agreement(seen: pd.DataFrame) -> dict[str, float]:
 
 def _measure(cohort: SimulatedCohort, people: pd.DataFrame) -> pd.DataFrame:
     """Everybody, with phenotypes measured with error in place of the true ones."""
-    measured = measured_phenotypes(cohort.truth, np.random.default_rng(13), settings()).drop(columns="visit")
+    measured = measure_phenotypes(cohort.truth, np.random.default_rng(13), settings()).drop(columns="visit")
     return people.drop(columns=[c for c in measured if c in people and c != "participant"]).merge(measured)
 
 

@@ -1,4 +1,10 @@
-"""The arterial input function: where its blood is, its curve's features and gates."""
+"""The arterial input function (AIF) of a perfusion study.
+
+- ``detection``: :func:`detect`, the blood of the ventricles in an input series.
+- ``curve_features``: :func:`features` of an input curve, and the gates that it fails (:func:`failed_gates`).
+- ``network_input``: the frames of a series as channels of one image.
+- ``series_runner``: the runner of a network with that input.
+"""
 
 from __future__ import annotations
 

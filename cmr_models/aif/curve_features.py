@@ -35,7 +35,7 @@ def features(curve: npt.ArrayLike, dt_s: float) -> dict[str, float]:
     Reference:
         Xue et al. 2020, doi:10.1002/mrm.28291 (the five features).
     """
-    curve = checked(curve, dt_s)
+    curve = check_curve(curve, dt_s)
     peak = _peak_index(curve, dt_s)
     foot = _foot_frame(curve, peak, dt_s)
     if np.isnan(foot):
@@ -62,7 +62,7 @@ def failed_gates(curve: npt.ArrayLike, dt_s: float) -> tuple[str, ...]:
     Raises:
         ValueError: as :func:`features`.
     """
-    curve = checked(curve, dt_s)
+    curve = check_curve(curve, dt_s)
     found = features(curve, dt_s)
     if np.isnan(found["foot_s"]):
         return ("aif_no_bolus",)
@@ -84,7 +84,7 @@ def foot_index(curve: npt.ArrayLike, dt_s: float) -> int:
     return int(foot_s / dt_s)
 
 
-def checked(curve: npt.ArrayLike, dt_s: float) -> Floats:
+def check_curve(curve: npt.ArrayLike, dt_s: float) -> Floats:
     """The curve as float64, or a ValueError that says what is wrong with it."""
     values = np.asarray(curve, np.float64)
     if values.ndim != 1 or values.size < _FEWEST_FRAMES:

@@ -1,4 +1,4 @@
-"""The ventricles' blood in an arterial-input series: by the network, or openly by a rule without one.
+"""The ventricles' blood in an arterial-input series: by the network, or by a rule that needs none.
 
 Reference: Xue et al., Automated detection of left ventricle in arterial input function images for inline perfusion
 mapping using deep learning, MRM 2020;84:2788 (arXiv 1910.07122).
@@ -6,16 +6,22 @@ mapping using deep learning, MRM 2020;84:2788 (arXiv 1910.07122).
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import Tensor
 
-from cmr_models.aif.network_input import LAST_FRAME, channels, checked_series, class_weights, fitted, resized, unfitted
-from cmr_models.zoo import ModelCard, load
+from cmr_models.aif.network_input import (
+    LAST_FRAME,
+    channels,
+    check_series,
+    class_weights,
+    pad_or_cut,
+    resize,
+    undo_pad_or_cut,
+)
+from cmr_models.aif.series_runner import shared_runner
 
 Mask = npt.NDArray[np.uint8]
 METHODS = ("network", "rule")
@@ -24,8 +30,15 @@ METHODS = ("network", "rule")
 _NATIVE_SIDES = (52, 64)
 
 
-def detect(series: npt.ArrayLike, *, method: str = "network", model: str = "default", n_classes: int = 3) -> Mask:
-    """Where the left and the right ventricle's blood is.
+def detect(
+    series: npt.ArrayLike,
+    *,
+    method: str = "network",
+    model: str = "default",
+    n_classes: int = 3,
+    device: str = "auto",
+) -> Mask:
+    """Find the blood of the left and the right ventricle.
 
     Args:
         series: (row, col, frame) magnitudes of the first echo, at least 12 frames; 30 to 170 were tried.
@@ -35,6 +48,7 @@ def detect(series: npt.ArrayLike, *, method: str = "network", model: str = "defa
         n_classes: 3, or 2 for background and LV alone. The two are the three with the RV taken for background, whatever
             the method: a network that never learned the RV mistakes it for the LV more often (0.82 against 0.87 Dice
             in the paper), so none ships. A recipe with ``n_classes = 2`` trains one.
+        device: of torch, for the network; "auto" is the GPU if there is one.
 
     Returns:
         (row, col) uint8: 0 background, 1 LV, 2 RV. All zero, or without LV, if none was found; a network of two
@@ -47,21 +61,21 @@ def detect(series: npt.ArrayLike, *, method: str = "network", model: str = "defa
         raise ValueError(f"unknown method {method!r}; known are {METHODS}")
     if n_classes not in (2, 3):
         raise ValueError(f"n_classes is {n_classes}; it must be 2 or 3")
-    values = checked_series(series)
-    mask = _by_rule(values) if method == "rule" else _by_network(values, model)
+    values = check_series(series)
+    mask = _by_rule(values) if method == "rule" else _by_network(values, model, device)
     return mask if n_classes == 3 else np.asarray(mask == 1, np.uint8)
 
 
 def aif_input(series: npt.NDArray[np.float32], bins: int, size: int) -> Tensor:
-    """What the network sees of ``series (row, col, frame)``: ``(bins + 1, size, size)``."""
+    """The network's input ``(bins + 1, size, size)`` for ``series (row, col, frame)``."""
     image = channels(series[..., :LAST_FRAME], bins)
-    return fitted(resized(image, *_grid(series.shape[0], series.shape[1], size)), size)
+    return pad_or_cut(resize(image, *_grid(series.shape[0], series.shape[1], size)), size)
 
 
 def aif_target(mask: Mask, size: int) -> Tensor:
     """``mask (row, col)`` on the network's grid, ``(size, size)`` int64."""
     shares = torch.stack([torch.from_numpy(mask == k).float() for k in (1, 2)])
-    shares = fitted(resized(shares, *_grid(mask.shape[0], mask.shape[1], size)), size)
+    shares = pad_or_cut(resize(shares, *_grid(mask.shape[0], mask.shape[1], size)), size)
     return torch.where(shares.amax(0) > 0.5, shares.argmax(0) + 1, 0)
 
 
@@ -74,33 +88,25 @@ def _grid(rows: int, cols: int, size: int) -> tuple[int, int]:
     return max(1, round(rows * scale)), max(1, round(cols * scale))
 
 
-@cache
-def _network(model: str) -> tuple[nn.Module, ModelCard]:
-    network, model_card = load(model, "aif_detect")
-    return network.to(memory_format=torch.channels_last), model_card  # type: ignore[call-overload]
-
-
-def _by_network(series: npt.NDArray[np.float32], model: str) -> Mask:
-    network, model_card = _network(model)
+def _by_network(series: npt.NDArray[np.float32], model: str, device: str) -> Mask:
+    runner = shared_runner(model, "aif_detect", device)
     rows, cols = series.shape[:2]
-    image = aif_input(series, int(model_card.config["in_channels"]) - 1, model_card.size)
-    with torch.inference_mode():
-        share = network(image[None].contiguous(memory_format=torch.channels_last)).softmax(1)[0]
-    share = resized(unfitted(share, *_grid(rows, cols, model_card.size)), rows, cols)
-    share = share / class_weights(model_card)[:, None, None]
-    winner = share.argmax(0).numpy()
+    probability = runner.probabilities(aif_input(series, runner.bins, runner.card.size))
+    probability = resize(undo_pad_or_cut(probability, *_grid(rows, cols, runner.card.size)), rows, cols)
+    probability = probability / class_weights(runner.card)[:, None, None]
+    winner = probability.argmax(0).numpy()
     mask = np.zeros((rows, cols), np.uint8)
-    for chamber in range(share.shape[0] - 1, 0, -1):
-        mask[_likeliest_part(winner == chamber, share[chamber].numpy())] = chamber
+    for chamber in range(probability.shape[0] - 1, 0, -1):
+        mask[_likeliest_part(winner == chamber, probability[chamber].numpy())] = chamber
     return mask
 
 
-def _likeliest_part(found: npt.NDArray[np.bool_], share: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _likeliest_part(found: npt.NDArray[np.bool_], probability: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """The connected part with the most probability."""
     parts, n = ndimage.label(found)
     if n <= 1:
         return found
-    weights = ndimage.sum_labels(share, parts, np.arange(1, n + 1))
+    weights = ndimage.sum_labels(probability, parts, np.arange(1, n + 1))
     return np.asarray(parts == 1 + int(np.argmax(weights)), np.bool_)
 
 

@@ -1,4 +1,4 @@
-"""What the perfusion networks see: the frames of a series, pooled in time, as channels, and the still image.
+"""Input of the perfusion networks: the frames of a series, pooled in time, as channels, and the still image.
 
 Frames as channels: Xue et al., arXiv 1910.07122 and 1911.00625. Pooling whole series of any length to a fixed number of
 bins, instead of cutting a number of frames, keeps the bolus in view wherever it comes.
@@ -14,15 +14,15 @@ from torch.nn import functional as F
 
 from cmr_models.zoo import ModelCard
 
-# What comes later than this many frames of an input series is not looked at; bolus and first pass come before.
+# Later frames of an input series are not used; the bolus and its first pass come before.
 LAST_FRAME = 128
 
 
-def checked_series(series: npt.ArrayLike, least_frames: int = 12) -> npt.NDArray[np.float32]:
+def check_series(series: npt.ArrayLike, least_frames: int = 12) -> npt.NDArray[np.float32]:
     """``series (row, col, frame)`` as float32.
 
     Raises:
-        ValueError: if it is no such series, too short, not finite, or does not change.
+        ValueError: if it does not have these axes, is too short, not finite, or does not change.
     """
     values = np.asarray(series)
     if values.ndim != 3:
@@ -57,21 +57,21 @@ def channels(series: npt.NDArray[np.float32], bins: int) -> Tensor:
     return both.reshape(-1, *series.shape[:2])
 
 
-def fitted(image: Tensor, size: int) -> Tensor:
+def pad_or_cut(image: Tensor, size: int) -> Tensor:
     """``image (channel, row, col)`` padded with zeros, or cut, about its middle to ``size`` rows and columns."""
     rows, cols = image.shape[1:]
     top, left = (size - rows) // 2, (size - cols) // 2
     return F.pad(image, (left, size - cols - left, top, size - rows - top))
 
 
-def unfitted(image: Tensor, rows: int, cols: int) -> Tensor:
-    """The inverse of :func:`fitted`, with zeros where it cut."""
+def undo_pad_or_cut(image: Tensor, rows: int, cols: int) -> Tensor:
+    """The inverse of :func:`pad_or_cut`, with zeros where it cut."""
     size = image.shape[-1]
     top, left = (size - rows) // 2, (size - cols) // 2
     return F.pad(image, (-left, cols - size + left, -top, rows - size + top))
 
 
-def resized(image: Tensor, rows: int, cols: int) -> Tensor:
+def resize(image: Tensor, rows: int, cols: int) -> Tensor:
     """``image (channel, row, col)`` on another number of rows and columns over the same field of view."""
     if image.shape[1:] == (rows, cols):
         return image

@@ -1,4 +1,4 @@
-"""How well phenotypes tell disease, by group and intersection: area, sensitivity, calibration, who against whom."""
+"""How well phenotypes discriminate disease, by group: area, sensitivity, calibration, pairs of groups."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis.people import AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.contracts import DEATH
 from cmr_models.estimates import NotEstimableError, tidy, unit_of
 from cmr_models.estimates.groups import INTERSECTION
-from cmr_models.fairness.audit import MAX_GAP, audit
+from cmr_models.fairness import GAP_COLUMNS, MAX_GAP
+from cmr_models.fairness.audit import audit
 from cmr_models.fairness.group_concordance import group_concordance
 from cmr_models.fairness.metrics import (
     Metric,
@@ -26,7 +28,6 @@ from cmr_models.fairness.metrics import (
 from cmr_models.fairness.standardisation import decompose_gap, standardisation_weights
 from cmr_models.survival import CoxFit, baseline_hazard, fit_cox
 
-GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimable")
 _MEASURES = {
     "auc": "area_under_curve",
     "sensitivity": "proportion",
@@ -87,7 +88,7 @@ def measurement_audit(
         found = audit({"mean_quality": mean_of(column)}, data, by, rng, permutations=permutations)
         rows += _tidy_rows(found, column, "", {"mean_quality": "mean"}, spec)
     for exposure in spec.phenotypes:
-        rows += _standardised(complete_rows(people, (exposure,)), exposure, spec, rng)
+        rows += _standardise(complete_rows(people, (exposure,)), exposure, spec, rng)
     return tidy(rows, extra=(*GAP_COLUMNS, "loa_low", "loa_high", "loa_se", "mean_absolute_error"))
 
 
@@ -99,14 +100,14 @@ def pair_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec) 
             table = complete_rows(at_risk_rows(analysis_outcome(people, outcomes, condition)), (exposure,))
             for name in spec.group_by:
                 if INTERSECTION not in name and len(table):
-                    rows += _pairs_of(table, exposure, condition, name, spec)
+                    rows += _compare_pairs(table, exposure, condition, name, spec)
     return tidy(rows, extra=("n_pairs",))
 
 
 def decomposition_rows(
     people: pd.DataFrame, spec: AnalysisSpec, blocks: Mapping[str, Sequence[str]], values: Sequence[str]
 ) -> pd.DataFrame:
-    """The gap of each value between the largest group and every other, taken apart; model ``decomposition``."""
+    """The gap of each value between the largest group and every other, decomposed; model ``decomposition``."""
     rng = np.random.default_rng([spec.seed, 3])
     rows: list[dict[str, Any]] = []
     for value in values:
@@ -114,7 +115,7 @@ def decomposition_rows(
             used = {block: [c for c in columns if c not in (name, value)] for block, columns in blocks.items()}
             used = {block: columns for block, columns in used.items() if columns}
             data = complete_rows(people, (value, *(c for columns in used.values() for c in columns)))
-            rows += _taken_apart(data, value, name, used, rng)
+            rows += _decompose(data, value, name, used, rng)
     return tidy(rows, extra=("component", "share"))
 
 
@@ -188,7 +189,7 @@ def _calibration(table: pd.DataFrame, exposure: str, spec: AnalysisSpec) -> tupl
     return data.assign(expected=expected), {"calibration": events_over_expected("event", "expected")}
 
 
-def _standardised(
+def _standardise(
     data: pd.DataFrame, exposure: str, spec: AnalysisSpec, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Means at the age and sex of everybody; where groups have no common cells, every group says so."""
@@ -210,7 +211,7 @@ def _standardised(
     return rows
 
 
-def _pairs_of(
+def _compare_pairs(
     table: pd.DataFrame, exposure: str, condition: str, name: str, spec: AnalysisSpec
 ) -> list[dict[str, Any]]:
     group = table[f"group {name}"].to_numpy(object)
@@ -229,7 +230,7 @@ def _pairs_of(
     return rows
 
 
-def _taken_apart(
+def _decompose(
     data: pd.DataFrame, value: str, name: str, blocks: Mapping[str, Sequence[str]], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     column = f"group {name}"

@@ -1,4 +1,4 @@
-"""The fairness table: every estimate by group, through the disclosure gate, then the gaps in what is left."""
+"""The fairness table: every estimate by group, with small cells masked, then the gaps between the groups left."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.disclosure.masking import mask_small_cells
-from cmr_models.analysis.people import AnalysisSpec, complete_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import complete_rows
 from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows, with_q
-from cmr_models.estimates import NotEstimableError, failed, tidy, unit_of, wald
+from cmr_models.estimates import NotEstimableError, tidy, unit_of, wald
 from cmr_models.estimates.design_matrix import design_columns, independent_columns
 from cmr_models.estimates.groups import INTERSECTION
 from cmr_models.estimates.proportions import wilson_interval
-from cmr_models.fairness import Gap, disaggregated_rows, equivalence_p, max_gap, permutation_gaps
-
-GAP_COLUMNS = ("gap_groups", "null_q95", "margin", "equivalence_p", "not_estimable")
-MAX_GAP = "max_gap"
+from cmr_models.fairness import GAP_COLUMNS, MAX_GAP, Gap, disaggregated_rows, gap_row, permutation_gaps
 
 _RATIOS = ("odds_ratio", "hazard_ratio")
 _WITHOUT_GAPS = ("harrell_adjusted", "uno_adjusted")
@@ -39,7 +37,7 @@ def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSp
     Returns:
         Estimates with the columns of :data:`GAP_COLUMNS`. Gaps compare only groups that are published.
     """
-    measured = _with_adjusted(people[people["measured"]], spec)
+    measured = _add_adjusted(people[people["measured"]], spec)
     by_group = pd.concat(
         [
             association_rows(people, outcomes, spec, by=spec.group_by),
@@ -56,18 +54,18 @@ def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSp
     table = table.reindex(columns=[*masked.columns, *GAP_COLUMNS])
     for name in ("gap_groups", "not_estimable"):
         table[name] = table[name].fillna("").astype(object)
+    return with_q_of_gaps(table, "fairness/")
+
+
+def with_q_of_gaps(table: pd.DataFrame, prefix: str = "") -> pd.DataFrame:
+    """``table`` with ``q`` of its gaps, within model and grouping: estimates of single groups are not tested."""
     gap = table["group"] == MAX_GAP
-    family = ("fairness/" + table["model"] + "/" + table["group_by"]).where(gap, "")
-    return _gaps_only_q(with_q(table, family))
+    tested = with_q(table, (prefix + table["model"] + "/" + table["group_by"]).where(gap, ""))
+    tested.loc[~gap, "q"] = np.nan
+    return tested
 
 
-def _gaps_only_q(table: pd.DataFrame) -> pd.DataFrame:
-    """Estimates of single groups are described, not tested: only gaps keep a q."""
-    table.loc[table["group"] != MAX_GAP, "q"] = np.nan
-    return table
-
-
-def _with_adjusted(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
+def _add_adjusted(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     """``measured`` with phenotypes at common age, sex and body size, and at common age and body size alone."""
     columns: dict[str, pd.Series] = {}
     for exposure in spec.phenotypes:
@@ -109,11 +107,11 @@ def _mean_rows(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
                 by = [f"group {group_by}"] if group_by else []
                 data = measured.loc[measured[column].notna(), [column, *by]]
                 found = disaggregated_rows(partial(_mean, column=column), data, by, overall=not by)
-                rows += [{**_short(row), **about, "model": model} for row in found]
+                rows += [{**_shorten_grouping(row), **about, "model": model} for row in found]
     return tidy(rows)
 
 
-def _short(row: dict[str, Any]) -> dict[str, Any]:
+def _shorten_grouping(row: dict[str, Any]) -> dict[str, Any]:
     """``row`` with the name of the grouping instead of its column."""
     return {**row, "group_by": row["group_by"].removeprefix("group ")}
 
@@ -122,14 +120,14 @@ def _mean(rows: pd.DataFrame, *, column: str) -> dict[str, float]:
     values = rows[column].to_numpy(float)
     if len(values) < 2:
         raise NotEstimableError("too_few_people")
-    return _untested(wald(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), ratio=False))
+    return _drop_test(wald(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), ratio=False))
 
 
 def _pass_rows(people: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     columns = [f"group {name}" for name in spec.group_by]
     found = disaggregated_rows(_pass_share, people[["measured", *columns]], columns, events="measured")
     about = {"scale": "absolute", "model": "qc_pass", "measure": "proportion"}
-    return tidy([{**_short(row), **about} for row in found])
+    return tidy([{**_shorten_grouping(row), **about} for row in found])
 
 
 def _pass_share(rows: pd.DataFrame) -> dict[str, float]:
@@ -143,14 +141,14 @@ def _pass_share(rows: pd.DataFrame) -> dict[str, float]:
     return {"estimate": share, "se": se, "ci_low": low, "ci_high": high}
 
 
-def _untested(values: dict[str, float]) -> dict[str, float]:
+def _drop_test(values: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name not in ("z", "minus_log10_p")}
 
 
 def _gap_rows(masked: pd.DataFrame, people: pd.DataFrame, measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     rng = np.random.default_rng(spec.seed)
     groups = masked[(masked["group_by"] != "overall") & ~masked["model"].isin(_WITHOUT_GAPS)]
-    by_means = _permuted(groups, people, measured, spec, rng)
+    by_means = _permute_labels(groups, people, measured, spec, rng)
     records = [
         _gap_row(dict(zip(_KEYS, key, strict=True)), rows, by_means, spec, rng)
         for key, rows in groups.groupby(_KEYS, sort=False)
@@ -165,40 +163,21 @@ def _gap_row(
     spec: AnalysisSpec,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    ok = rows["status"] == "ok"
-    ratio = rows["measure"].isin(_RATIOS).any()
-    values = rows["estimate"].to_numpy(float)
-    values = np.log(values) if ratio else values
-    values, errors = np.where(ok, values, np.nan), rows["se"].to_numpy(float)
-    row = {
-        **about,
-        "measure": "gap",
-        "group": MAX_GAP,
-        "n": float(rows.loc[ok, "n"].sum(skipna=False)) if ok.any() else np.nan,
-        "not_estimable": "; ".join(rows.loc[~ok, "group"]),
-    }
-    key = (about["model"], about["exposure"], about["group_by"])
-    try:
-        gap = by_means[key] if key in by_means else max_gap(list(rows["group"]), values, errors, rng)
-        if not np.isfinite(gap.value):
-            raise NotEstimableError("too_few_groups")
-    except NotEstimableError as error:
-        return {**row, **failed(error.reason)}
+    of_groups = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+    gap = by_means.get((about["model"], about["exposure"], about["group_by"]))
     margin = spec.margin_of(about["model"], about["exposure"])
-    row["margin"] = margin
-    if np.isfinite(margin) and (np.isfinite(values) & (errors > 0)).sum() >= 2:
-        row["equivalence_p"] = equivalence_p(values, errors, margin)
+    ratio = any(row["measure"] in _RATIOS for row in of_groups)
+    found = gap_row(of_groups, rng, ratio=ratio, margin=margin, find=None if gap is None else lambda: gap)
     return {
-        **row,
-        "estimate": gap.value,
-        "minus_log10_p": gap.minus_log10_p,
-        "gap_groups": f"{gap.high} - {gap.low}",
-        "null_q95": gap.null_q95,
-        "status": "ok",
+        **about,
+        **found,
+        "measure": "gap",
+        "margin": margin if found["status"] == "ok" else np.nan,
+        "not_estimable": "; ".join(row["group"] for row in of_groups if row["status"] != "ok"),
     }
 
 
-def _permuted(
+def _permute_labels(
     groups: pd.DataFrame,
     people: pd.DataFrame,
     measured: pd.DataFrame,
@@ -210,15 +189,15 @@ def _permuted(
     for group_by in spec.group_by:
         for model in ("mean", "adjusted_mean"):
             columns = {exposure: _mean_column(model, exposure, group_by) for exposure in spec.phenotypes}
-            found = _permuted_columns(groups, measured, model, group_by, columns, spec, rng)
+            found = _permute_columns(groups, measured, model, group_by, columns, spec, rng)
             gaps.update({(model, exposure, group_by): gap for exposure, gap in found.items()})
         shares = people.assign(passed=people["measured"].astype(float))
-        found = _permuted_columns(groups, shares, "qc_pass", group_by, {"": "passed"}, spec, rng)
+        found = _permute_columns(groups, shares, "qc_pass", group_by, {"": "passed"}, spec, rng)
         gaps["qc_pass", "", group_by] = found[""]
     return gaps
 
 
-def _permuted_columns(
+def _permute_columns(
     groups: pd.DataFrame,
     data: pd.DataFrame,
     model: str,

@@ -18,6 +18,7 @@ from scipy import stats
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import design_columns, independent_columns
+from cmr_models.survival.checks import check_order
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -63,8 +64,7 @@ def nelson_aalen(exit: npt.ArrayLike, event: npt.ArrayLike, entry: npt.ArrayLike
     entries = np.full(len(times), -np.inf) if entry is None else np.asarray(entry, np.float64)
     if not times.shape == events.shape == entries.shape:
         raise ValueError(f"exit, event and entry must have one length, got {len(times)}, {len(events)}, {len(entries)}")
-    if not (times > entries).all():
-        raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")
+    check_order(times, entries)
     distinct, counts = np.unique(times[events == 1], return_counts=True)
     left = np.searchsorted(np.sort(times), distinct, "left")
     come = np.searchsorted(np.sort(entries), distinct, "left")
@@ -116,7 +116,7 @@ def impute(
             raise NotEstimableError("too_few_people", f"{name} has {int((~missing).sum())} values to learn from")
     in_turn = sorted(gaps, key=lambda name: int(gaps[name].sum()))
     plan = _Plan(list(columns), list(products), in_turn, gaps, n_cycles)
-    return [_completed(table, plan, rng) for _ in range(n_imputations)]
+    return [_complete(table, plan, rng) for _ in range(n_imputations)]
 
 
 def pool(estimate: npt.ArrayLike, se: npt.ArrayLike, *, df_complete: float = np.inf) -> Pooled:
@@ -159,7 +159,7 @@ class _Plan(NamedTuple):
     n_cycles: int
 
 
-def _completed(table: pd.DataFrame, plan: _Plan, rng: np.random.Generator) -> pd.DataFrame:
+def _complete(table: pd.DataFrame, plan: _Plan, rng: np.random.Generator) -> pd.DataFrame:
     """One completed table; gaps begin as values drawn from the column."""
     filled = table.copy()
     for name in plan.in_turn:
@@ -189,10 +189,10 @@ def _draw(column: pd.Series, missing: Bools, design: Floats, rng: np.random.Gene
     known = column[~missing].to_numpy()
     weight = rng.exponential(size=len(known))
     is_number = pd.api.types.is_numeric_dtype(column) and len(np.unique(known)) > 2
-    return (_matched if is_number else _labelled)(known, weight, design[~missing], design[missing], rng)
+    return (_match_donors if is_number else _draw_labels)(known, weight, design[~missing], design[missing], rng)
 
 
-def _matched(
+def _match_donors(
     known: npt.NDArray[np.generic], weight: Floats, observed: Floats, wanted: Floats, rng: np.random.Generator
 ) -> npt.NDArray[np.generic]:
     """A value of one of the people whose expectation is nearest to the drawn one (type 1 matching).
@@ -219,7 +219,7 @@ def _matched(
     return np.asarray(known[np.take_along_axis(donors, chosen[:, None], axis=1)[:, 0]])
 
 
-def _labelled(
+def _draw_labels(
     known: npt.NDArray[np.generic], weight: Floats, observed: Floats, wanted: Floats, rng: np.random.Generator
 ) -> npt.NDArray[np.generic]:
     """Labels drawn from their probabilities; a weak ridge keeps separated levels finite."""

@@ -1,4 +1,4 @@
-"""Nested models of each outcome as tables: how well each set predicts, is calibrated, and would serve decisions."""
+"""Nested risk prediction models of each outcome as tables: discrimination, calibration and net benefit of each set."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def predict_outcomes(
 
     Only people with every predictor of every set are used, so that the sets are compared on the same people.
     """
-    return [_predicted(people, outcomes, condition, plan) for condition in conditions]
+    return [_predict(people, outcomes, condition, plan) for condition in conditions]
 
 
-def _predicted(people: pd.DataFrame, outcomes: pd.DataFrame, condition: str, plan: PredictionPlan) -> Predicted:
+def _predict(people: pd.DataFrame, outcomes: pd.DataFrame, condition: str, plan: PredictionPlan) -> Predicted:
     columns = [*dict.fromkeys(name for names in plan.steps.values() for name in names), *plan.features]
     columns += [plan.fold_by] if plan.fold_by else []
     table = complete_rows(at_risk_rows(analysis_outcome(people, outcomes, condition)), columns).reset_index(drop=True)
@@ -122,7 +122,7 @@ def prediction_rows(predicted: Sequence[Predicted], plan: PredictionPlan) -> pd.
     rows: list[dict[str, Any]] = []
     for one in predicted:
         if one.validated is None:
-            rows += [_without(one, name, "concordance", plan) for name in plan.names]
+            rows += [_failed_row(one, name, "concordance", plan) for name in plan.names]
             continue
         rng = np.random.default_rng([plan.seed, 6, *one.outcome.encode()])
         about = {"outcome": one.outcome, "learner": plan.learner}
@@ -135,13 +135,13 @@ def calibration_rows(predicted: Sequence[Predicted], plan: PredictionPlan) -> pd
     rows: list[dict[str, Any]] = []
     for one, name in _each(predicted, plan):
         if one.validated is None:
-            rows.append(_without(one, name, "proportion_by_tenth", plan))
+            rows.append(_failed_row(one, name, "proportion_by_tenth", plan))
             continue
         v = one.validated
         try:
             tenths = calibration(v.exit, v.event, v.risk[name], v.horizon).deciles
         except NotEstimableError as error:
-            rows.append({**_without(one, name, "proportion_by_tenth", plan), **failed(error.reason)})
+            rows.append({**_failed_row(one, name, "proportion_by_tenth", plan), **failed(error.reason)})
             continue
         about = {"exposure": name, "outcome": one.outcome, "model": plan.learner, "measure": "proportion_by_tenth"}
         about |= {"scale": "absolute", "group_by": "tenth"}
@@ -187,7 +187,7 @@ def _each(predicted: Sequence[Predicted], plan: PredictionPlan) -> Iterator[tupl
             yield one, name
 
 
-def _without(one: Predicted, name: str, measure: str, plan: PredictionPlan) -> dict[str, Any]:
+def _failed_row(one: Predicted, name: str, measure: str, plan: PredictionPlan) -> dict[str, Any]:
     about = {"exposure": name, "outcome": one.outcome, "model": plan.learner, "measure": measure, "scale": "absolute"}
     counts = {"n": one.n, "n_events": one.n_events}
     return {**about, **counts, "group_by": "overall", "group": "all", **failed(one.reason)}

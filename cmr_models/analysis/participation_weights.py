@@ -1,4 +1,4 @@
-"""Who took part: weights by which those who did stand for those who could have."""
+"""Weights by which the people who took part represent all who were invited."""
 
 from __future__ import annotations
 

@@ -1,85 +1,17 @@
-"""From phenotypes, participants and outcomes to the rows that a model is fitted on; what is to be fitted."""
+"""From phenotypes, participants and outcomes to the rows that a model is fitted on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from cmr_models.contracts import CONDITIONS
+from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.estimates.groups import INTERSECTION, intersection, with_groups
-
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "left_ventricle": ("lvedv_ml", "lvesv_ml", "lvsv_ml", "lvef_pct", "lvm_g"),
-    "right_ventricle": ("rvedv_ml", "rvesv_ml", "rvsv_ml", "rvef_pct"),
-    "rate_and_output": ("lvco_l_min", "heart_rate_bpm"),
-}
-
-# Gaps that would not change a decision: 2 points of ejection fraction, 0.05 of concordance, 2 % of studies, a ratio
-# of 1.25 between two hazard or odds ratios (the bound used for bioequivalence).
-MARGINS: Mapping[str, float] = {
-    "adjusted_mean/lvef_pct": 2.0,
-    "adjusted_mean/rvef_pct": 2.0,
-    "harrell_phenotype": 0.05,
-    "qc_pass": 0.02,
-    "cox_age": 0.2231,
-    "logistic": 0.2231,
-}
 
 OUTCOME_COLUMNS = ("prevalent", "event", "entry_years", "exit_years", "follow_up_years")
 _REQUIRED_OUTCOMES = ("participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event", "cause")
-
-
-@dataclass(frozen=True)
-class AnalysisSpec:
-    """What is estimated; every estimate carries the digest of this.
-
-    Attributes:
-        phenotypes: exposures, columns of the phenotype table.
-        conditions: outcomes, values of ``condition`` in the outcome table.
-        covariates: columns of the participants in every model. Age is added where time is not age.
-        strata: columns whose combinations have baseline hazards of their own (models of time to event).
-        families: name -> phenotypes whose tests are corrected together; the rest are the family ``other``.
-        group_by: columns by which every estimate is given again; ``age_band`` and ``bmi_class`` are derived;
-            ``sex x age_band`` is the intersection of two.
-        age_edges_years: lower edges of the age bands from the second on.
-        margins: ``model`` or ``model/phenotype`` -> the largest gap between groups that does not matter.
-        curve_groups: phenotype quantile groups of the survival curves.
-        curve_step_years: distance of the times at which curves are published.
-        horizon_years: events later than this do not count in Uno's concordance.
-        minimum_cell: the smallest number that may be published.
-        minimum_events: fewer cases, events or people without are not modelled.
-        minimum_events_per_term: nor are models with fewer of them a term.
-        permutations: label permutations of the gaps between means.
-        seed: of everything random.
-    """
-
-    phenotypes: tuple[str, ...] = tuple(name for names in FAMILIES.values() for name in names)
-    conditions: tuple[str, ...] = CONDITIONS
-    covariates: tuple[str, ...] = ("sex", "height_cm", "weight_kg", "systolic_mmhg", "smoking", "deprivation")
-    strata: tuple[str, ...] = ()
-    families: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: FAMILIES)
-    group_by: tuple[str, ...] = ("sex", "age_band", "bmi_class", "ethnicity", "centre")
-    age_edges_years: tuple[float, ...] = (55.0, 65.0, 75.0)
-    margins: Mapping[str, float] = field(default_factory=lambda: MARGINS)
-    curve_groups: int = 4
-    curve_step_years: float = 0.5
-    horizon_years: float = 5.0
-    minimum_cell: int = 5
-    minimum_events: int = 10
-    minimum_events_per_term: float = 3.0
-    permutations: int = 499
-    seed: int = 0
-
-    def margin_of(self, model: str, phenotype: str) -> float:
-        """The stated margin of equivalence; NaN if none is."""
-        return self.margins.get(f"{model}/{phenotype}", self.margins.get(model, float("nan")))
-
-    def family_of(self, phenotype: str) -> str:
-        """The declared family of a phenotype."""
-        return next((name for name, members in self.families.items() if phenotype in members), "other")
 
 
 def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
@@ -129,7 +61,7 @@ def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: st
     People without a row for the condition are left out.
 
     Raises:
-        ValueError: missing columns, repeated rows, flags other than 0 and 1, ages that are no numbers.
+        ValueError: missing columns, repeated rows, flags other than 0 and 1, ages that are not numbers.
     """
     _require(outcomes, _REQUIRED_OUTCOMES, "outcomes")
     rows = _with_keys(outcomes[outcomes["condition"] == condition])
@@ -167,13 +99,13 @@ def _with_keys(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(table: pd.DataFrame, name: str, what: str) -> pd.Series:
-    """A column as numbers; empty cells are missing, anything else that is no number is an error."""
+    """A column as numbers; empty cells are missing, any other text is an error."""
     numbers = pd.to_numeric(table[name], errors="coerce").astype(float)
     n_text = int((numbers.isna() & table[name].notna()).sum())
     if n_text:
         unit = name.rpartition("_")[2]
         raise ValueError(
-            f"{what}: {n_text} of {len(table)} values of {name} are no numbers ({unit});"
+            f"{what}: {n_text} of {len(table)} values of {name} are not numbers ({unit});"
             " correct them or leave them empty"
         )
     return numbers

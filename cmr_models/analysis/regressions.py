@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.analysis.people import OUTCOME_COLUMNS, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import OUTCOME_COLUMNS, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.association import fit_logistic
 from cmr_models.association.multiplicity import benjamini_hochberg
 from cmr_models.contracts import DEATH
@@ -53,7 +54,7 @@ def association_rows(
     rows: list[_Row] = []
     for pair in _pairs(people, outcomes, conditions, spec, prevalent=True):
         metric = partial(_odds_ratio, pair=pair, spec=spec)
-        rows += _scaled(_by_group(metric, pair, by, "prevalent"), pair, "logistic", "odds_ratio")
+        rows += _give_both_scales(_disaggregate(metric, pair, by, "prevalent"), pair, "logistic", "odds_ratio")
     return tidy(rows, extra=("n_excluded",))
 
 
@@ -68,7 +69,7 @@ def hazard_rows(
     rows: list[_Row] = []
     for pair in _pairs(people, outcomes, spec.conditions, spec, prevalent=False):
         metric = partial(_hazard_ratio, pair=pair, spec=spec)
-        rows += _scaled(_by_group(metric, pair, by, "event"), pair, "cox_age", "hazard_ratio")
+        rows += _give_both_scales(_disaggregate(metric, pair, by, "event"), pair, "cox_age", "hazard_ratio")
     return tidy(rows, extra=("n_excluded",))
 
 
@@ -79,8 +80,8 @@ def discrimination_rows(
     *,
     by: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Concordance of each phenotype with each condition, overall and in the groups ``by``; models as in
-    ``tasks.analysis.by_settings``.
+    """Concordance of each phenotype with each condition, overall and in the groups ``by``; model names as in
+    ``docs/statistics.md``.
 
     ``harrell_phenotype`` takes the direction of the overall hazard ratio, so that a group in which the phenotype points
     the other way shows as under one half. The ``adjusted`` models are apparent, tested on the people they were fitted
@@ -88,15 +89,15 @@ def discrimination_rows(
     """
     rows: list[_Row] = []
     models = {
-        "harrell_adjusted": (_harrell_adjusted, _age_scale_score),
-        "uno_adjusted": (_uno_adjusted, _follow_up_score),
+        "harrell_adjusted": (_harrell_of_score, _age_scale_score),
+        "uno_adjusted": (_uno_of_score, _follow_up_score),
     }
     for pair in _pairs(people, outcomes, spec.conditions, spec, prevalent=False):
         alone = partial(_harrell_phenotype, pair=pair, sign=_direction(pair, spec), spec=spec)
-        rows += _labelled(_by_group(alone, pair, by, "event"), pair, "harrell_phenotype", "concordance")
+        rows += _label(_disaggregate(alone, pair, by, "event"), pair, "harrell_phenotype", "concordance")
         for name, (index, fitted) in models.items():
             metric = partial(index, spec=spec, score=functools.cache(partial(fitted, pair, spec)))
-            rows += _labelled(_by_group(metric, pair, by, "event"), pair, name, "concordance")
+            rows += _label(_disaggregate(metric, pair, by, "event"), pair, name, "concordance")
     return tidy(rows, extra=("n_excluded",))
 
 
@@ -109,6 +110,7 @@ def with_q(table: pd.DataFrame, family: pd.Series) -> pd.DataFrame:
         chosen = tested & (table["family"] == name)
         table.loc[chosen, "q"] = benjamini_hochberg(table.loc[chosen, "minus_log10_p"].to_numpy(float))
     same = ["exposure", "outcome", "model", "group_by", "group"]
+    same += [name for name in ("covariate_set",) if name in table]
     per_sd = table[tested].drop_duplicates(same).set_index(same)["q"]
     per_unit = table["scale"] == "per_unit"
     if per_unit.any():
@@ -145,7 +147,7 @@ def _pairs(
             yield _Pair(exposure, condition, rows, covariates, sd, left_out)
 
 
-def _by_group(
+def _disaggregate(
     metric: Callable[[pd.DataFrame], Mapping[str, Any]], pair: _Pair, by: Sequence[str], events: str
 ) -> list[_Row]:
     rows = disaggregated_rows(metric, pair.rows, [f"group {name}" for name in by], events=events)
@@ -159,7 +161,7 @@ def _by_group(
     return rows
 
 
-def _labelled(rows: list[_Row], pair: _Pair, model: str, measure: str) -> list[_Row]:
+def _label(rows: list[_Row], pair: _Pair, model: str, measure: str) -> list[_Row]:
     about = {
         "exposure": pair.exposure,
         "unit": unit_of(pair.exposure),
@@ -171,9 +173,9 @@ def _labelled(rows: list[_Row], pair: _Pair, model: str, measure: str) -> list[_
     return [{**row, **about} for row in rows]
 
 
-def _scaled(rows: list[_Row], pair: _Pair, model: str, measure: str) -> list[_Row]:
+def _give_both_scales(rows: list[_Row], pair: _Pair, model: str, measure: str) -> list[_Row]:
     """The same estimates per SD and per unit of the exposure."""
-    per_sd = [{**row, "scale": "per_sd"} for row in _labelled(rows, pair, model, measure)]
+    per_sd = [{**row, "scale": "per_sd"} for row in _label(rows, pair, model, measure)]
     return per_sd + [{**row, "scale": "per_unit", **_per_unit(row, pair.sd)} for row in per_sd]
 
 
@@ -265,14 +267,14 @@ def _follow_up_score(pair: _Pair, spec: AnalysisSpec) -> pd.Series:
     return pd.Series(fit.linear_predictor, pair.rows.index)
 
 
-def _harrell_adjusted(rows: pd.DataFrame, *, spec: AnalysisSpec, score: Callable[[], pd.Series]) -> dict[str, float]:
+def _harrell_of_score(rows: pd.DataFrame, *, spec: AnalysisSpec, score: Callable[[], pd.Series]) -> dict[str, float]:
     _check_counts(rows, "event", spec)
     exit_, entry, strata = rows["exit_years"], rows["entry_years"], _strata(rows, spec)
     index = concordance(exit_, rows["event"], score()[rows.index], entry=entry, strata=strata)
     return wald_concordance(index.value, index.se)
 
 
-def _uno_adjusted(rows: pd.DataFrame, *, spec: AnalysisSpec, score: Callable[[], pd.Series]) -> dict[str, float]:
+def _uno_of_score(rows: pd.DataFrame, *, spec: AnalysisSpec, score: Callable[[], pd.Series]) -> dict[str, float]:
     _check_counts(rows, "event", spec)
     times, tau, strata = rows["follow_up_years"], spec.horizon_years, _strata(rows, spec)
     index = concordance(times, rows["event"], score()[rows.index], method="uno", tau=tau, strata=strata)

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.imputation import impute, nelson_aalen, pool
+from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.participation_weights import raked_weights
-from cmr_models.analysis.people import OUTCOME_COLUMNS, AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.people import OUTCOME_COLUMNS, analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.estimates import NotEstimableError, failed, minus_log10_p_t, tidy, unit_of, wald
 from cmr_models.survival import CoxFit, fit_cox
 
@@ -45,12 +46,12 @@ def imputed_hazards(
         try:
             filled = impute(table, columns, rng, products=products, **counts)
         except NotEstimableError as error:
-            rows += [_failed(name, condition, "cox_age_imputed", table, error) for name in spec.phenotypes]
+            rows += [_failed_row(name, condition, "cox_age_imputed", table, error) for name in spec.phenotypes]
             continue
         for exposure in spec.phenotypes:
             complete = complete_rows(table, (*spec.strata, *spec.covariates))
-            rows.append(_single(complete, exposure, condition, "cox_age_complete", spec))
-            rows.append(_pooled(filled, table, exposure, condition, spec))
+            rows.append(_fit_row(complete, exposure, condition, "cox_age_complete", spec))
+            rows.append(_pool_fits(filled, table, exposure, condition, spec))
     return tidy(rows, extra=("n_excluded", "fraction_missing"))
 
 
@@ -69,7 +70,7 @@ def weighted_hazards(
         table = _at_risk(weighted, outcomes, condition, spec, "weight")
         table = complete_rows(table, (*spec.strata, *spec.covariates))
         rows += [
-            _single(table, name, condition, "cox_age_weighted", spec, weights="weight") for name in spec.phenotypes
+            _fit_row(table, name, condition, "cox_age_weighted", spec, weights="weight") for name in spec.phenotypes
         ]
     return tidy(rows, extra=("n_excluded",))
 
@@ -122,7 +123,7 @@ def _about(exposure: str, condition: str, model: str, table: pd.DataFrame) -> di
     }
 
 
-def _single(
+def _fit_row(
     table: pd.DataFrame, exposure: str, condition: str, model: str, spec: AnalysisSpec, weights: str | None = None
 ) -> dict[str, Any]:
     about = _about(exposure, condition, model, table)
@@ -134,7 +135,7 @@ def _single(
     return {**about, **wald(float(term["coef"]), se, ratio=True, scale=float(table[exposure].std(ddof=1)))}
 
 
-def _pooled(
+def _pool_fits(
     filled: list[pd.DataFrame], table: pd.DataFrame, exposure: str, condition: str, spec: AnalysisSpec
 ) -> dict[str, Any]:
     about = _about(exposure, condition, "cox_age_imputed", table)
@@ -153,5 +154,7 @@ def _pooled(
     return {**about, **values, "minus_log10_p": significance, "fraction_missing": pooled.fraction_missing}
 
 
-def _failed(exposure: str, condition: str, model: str, table: pd.DataFrame, error: NotEstimableError) -> dict[str, Any]:
+def _failed_row(
+    exposure: str, condition: str, model: str, table: pd.DataFrame, error: NotEstimableError
+) -> dict[str, Any]:
     return {**_about(exposure, condition, model, table), **failed(error.reason)}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cmr_models.analysis.people import AnalysisSpec
+from cmr_models.analysis.model_spec import AnalysisSpec
 
 Register = Literal["inpatient", "death", "cancer"]
 Nation = Literal["england", "scotland", "wales"]
@@ -17,6 +17,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 _CODE = re.compile(r"^[A-Z]\d\d(\.?\d{1,2})?$|^[A-Z]\d\d-[A-Z]\d\d$")
 # What of a spec says where files lie, not what is estimated.
 _PLACES = ("tables", "registered")
+# Keys that came later: they are part of the digest only where they are set, so that older specs keep theirs.
+_LATER = ("curves", "minimum_events_per_term")
+
+_DEFAULTS = AnalysisSpec()
 
 
 class _Part(BaseModel):
@@ -53,7 +57,7 @@ class Source(_Part):
     def _are_icd10(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
         wrong = [code for code in codes if not _CODE.match(code)]
         if wrong:
-            raise ValueError(f"{wrong} are no ICD-10 codes; write I50, I50.1 or a range I20-I25")
+            raise ValueError(f"{wrong} are not ICD-10 codes; write I50, I50.1 or a range I20-I25")
         return codes
 
     @model_validator(mode="after")
@@ -100,7 +104,7 @@ class Dates(_Part):
 
 
 class Windows(_Part):
-    """What counts as there before, and what as new.
+    """Which records count as prevalent, and which as incident.
 
     A record up to ``prevalent_until_days`` after the visit is prevalent (it takes days to be coded). Follow-up begins
     ``incident_from_days`` after the visit; those with a record, a death or an end in between are neither.
@@ -161,20 +165,27 @@ class Agreement(_Part):
 class Fairness(_Part):
     """Groups, intersections, margins and metrics of the audit."""
 
-    group_by: tuple[str, ...] = ("sex", "age_band", "bmi_class", "ethnicity", "centre")
+    group_by: tuple[str, ...] = _DEFAULTS.group_by
     intersections: tuple[tuple[str, ...], ...] = ()
     margins: dict[str, float] = {}
     agreement: tuple[Agreement, ...] = ()
     quality: tuple[str, ...] = Field(default=(), description="columns of which the mean is audited (Dice)")
     specificity: float = Field(default=0.9, gt=0, lt=1)
-    horizon_years: float = Field(default=5.0, gt=0)
-    permutations: int = Field(default=199, ge=19)
+    horizon_years: float = Field(default=_DEFAULTS.horizon_years, gt=0)
+    permutations: int = Field(default=199, ge=1)
     decompose: dict[str, tuple[str, ...]] = Field(default={}, description="block -> covariates of a gap of means")
-    age_edges_years: tuple[float, ...] = (55.0, 65.0, 75.0)
+    age_edges_years: tuple[float, ...] = _DEFAULTS.age_edges_years
+
+
+class Curves(_Part):
+    """Survival curves: by how many quantile groups of a phenotype, published at which distance."""
+
+    groups: int = Field(default=_DEFAULTS.curve_groups, ge=2, le=10)
+    step_years: float = Field(default=_DEFAULTS.curve_step_years, gt=0)
 
 
 class Missing(_Part):
-    """Missing covariates: complete cases are always there; imputation stands beside them."""
+    """Missing covariates: complete cases are always analysed; imputation is added to them."""
 
     imputations: int = Field(default=0, ge=0, description="completed tables; 0: complete cases only")
     cycles: int = Field(default=5, ge=1)
@@ -220,7 +231,7 @@ class Features(_Part):
 class Disclosure(_Part):
     """The gate: the smallest number that may be published, and the base to which counts are rounded."""
 
-    threshold: int = Field(default=5, ge=1)
+    threshold: int = Field(default=_DEFAULTS.minimum_cell, ge=1)
     base: int | None = Field(default=None, ge=2)
 
 
@@ -265,13 +276,15 @@ class StudySpec(_Part):
     primary: str
     strata: tuple[str, ...] = ()
     families: dict[str, tuple[str, ...]] = {}
+    curves: Curves = Curves()
     fairness: Fairness = Fairness()
     missing: Missing = Missing()
     participation: Participation = Participation()
     prediction: Prediction = Prediction()
     features: Features = Features()
     disclosure: Disclosure = Disclosure()
-    minimum_events: int = Field(default=10, ge=1)
+    minimum_events: int = Field(default=_DEFAULTS.minimum_events, ge=1)
+    minimum_events_per_term: float = Field(default=_DEFAULTS.minimum_events_per_term, ge=0)
     seed: int = 0
     registered: str = Field(default="", description="the spec as it was registered, to list departures from")
     departures: tuple[Departure, ...] = ()
@@ -292,13 +305,13 @@ class StudySpec(_Part):
             raise ValueError("tables of another cohort need `conditions` and no `outcomes`")
         lost = sorted({name for members in self.families.values() for name in members} - set(exposures))
         if lost:
-            raise ValueError(f"families name {lost}, which are no exposures")
+            raise ValueError(f"families name {lost}, which are not exposures")
         unknown = sorted({rule.prevalent for rule in self.exclusions if rule.prevalent} - set(outcomes))
         if unknown:
-            raise ValueError(f"exclusions name {unknown}, which are no outcomes")
+            raise ValueError(f"exclusions name {unknown}, which are not outcomes")
         lost = sorted(set(self.prediction.outcomes) - set(outcomes))
         if lost:
-            raise ValueError(f"prediction names {lost}, which are no outcomes")
+            raise ValueError(f"prediction names {lost}, which are not outcomes")
         self._registers_end()
         return self
 
@@ -315,7 +328,8 @@ class StudySpec(_Part):
 
     def content(self) -> dict[str, Any]:
         """What is estimated, as plain values, without the places of files and the account of departures."""
-        values: dict[str, Any] = self.model_dump(mode="json", exclude={*_PLACES, "departures"})
+        unset = {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
+        values: dict[str, Any] = self.model_dump(mode="json", exclude={*_PLACES, *unset, "departures"})
         return {**values, "columns": self.tables.columns, "source": "ukb" if self.tables.ukb else "tables"}
 
     def models(self, covariates: tuple[str, ...]) -> AnalysisSpec:
@@ -330,9 +344,12 @@ class StudySpec(_Part):
             group_by=groups,
             age_edges_years=self.fairness.age_edges_years,
             margins=self.fairness.margins,
+            curve_groups=self.curves.groups,
+            curve_step_years=self.curves.step_years,
             horizon_years=self.fairness.horizon_years,
             minimum_cell=self.disclosure.threshold,
             minimum_events=self.minimum_events,
+            minimum_events_per_term=self.minimum_events_per_term,
             permutations=self.fairness.permutations,
             seed=self.seed,
         )
@@ -355,7 +372,7 @@ def departures(used: StudySpec, registered: StudySpec) -> list[dict[str, str]]:
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:
-    """Path -> plain value; lists of named parts by their names, so that an order is no departure."""
+    """Path -> plain value; lists of named parts by their names, so that another order is not a departure."""
     if isinstance(value, dict):
         parts = {str(key): item for key, item in value.items()}
     elif isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):

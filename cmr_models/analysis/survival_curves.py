@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.analysis.disclosure.masking import SUPPRESSED, mask_curve, round_counts
-from cmr_models.analysis.people import AnalysisSpec, analysis_outcome, at_risk_rows, complete_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.estimates import failed, tidy, unit_of
 from cmr_models.estimates.groups import quantile_group
 from cmr_models.survival import kaplan_meier

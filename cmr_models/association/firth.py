@@ -199,7 +199,7 @@ def _maximise(design: Floats, cases: Floats, start: Floats, free: Bools) -> _Poi
     separation it closes in too slowly, and the full curvature takes over.
     """
     coef = start.astype(float)
-    now = _penalised(design, cases, coef)
+    now = _penalised_slope(design, cases, coef)
     for step_number in range(_MAX_STEPS):
         if not free.any() or np.abs(now.score[free]).max() < _GRADIENT * len(cases) ** 0.5:
             return _Point(coef, now.value, np.asarray(np.linalg.inv(now.information), np.float64))
@@ -240,13 +240,13 @@ def _step(design: Floats, now: _Slope, free: Bools, *, exact: bool) -> Floats:
 def _climb(design: Floats, cases: Floats, coef: Floats, step: Floats, value: float) -> tuple[Floats, _Slope] | None:
     for halving in range(_MAX_HALVINGS):
         following = coef + step / 2**halving
-        after = _penalised(design, cases, following)
+        after = _penalised_slope(design, cases, following)
         if after.value >= value - 1e-12 * (abs(value) + 1):
             return following, after
     return None
 
 
-def _penalised(design: Floats, cases: Floats, coef: Floats) -> _Slope:
+def _penalised_slope(design: Floats, cases: Floats, coef: Floats) -> _Slope:
     eta = design @ coef
     chance = 1 / (1 + np.exp(-np.clip(eta, -700, 700)))
     weight = np.exp(-np.abs(eta)) / (1 + np.exp(-np.abs(eta))) ** 2

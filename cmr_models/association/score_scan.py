@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.association.score_block import COLUMNS, Block, Design, block_table, expit, gram_matrices, inverses
 from cmr_models.association.score_scan_cox import CoxScores, check_times, score_times
-from cmr_models.estimates import minus_log10_p, minus_log10_p_t
 from cmr_models.estimates.design_matrix import check_sizes, numbers
 
 Floats = npt.NDArray[np.float64]
@@ -24,14 +23,9 @@ _ROWS_PER_CHUNK = 2048
 _MAX_STEPS = 30
 _TOLERANCE = 1e-10
 _MAX_STEP_OF_ETA = 4.0
-_SINGULAR = 1e-9
 # Of the largest value, and of a column's SD: what rounding leaves of a constant, and of a combination of columns.
 _CONSTANT = 1e-12
 _DEPENDENT = 1e-8
-# Information of an exposure per SD below which its coefficient is infinite, as in `covariates.is_infinite`.
-_NO_INFORMATION = 1 / 144
-# Share of the sum of squares that is left to rounding.
-_EXACT = 1e-13
 
 
 def scan(exposures: Table, outcomes: Table | Times, covariates: Table | None, *, family: Family) -> pd.DataFrame:
@@ -70,16 +64,13 @@ def scan(exposures: Table, outcomes: Table | Times, covariates: Table | None, *,
     if len(z) != n:
         raise ValueError(f"exposures and covariates must have as many rows, got {n} and {len(z)}")
     design = _make_design(x, z)
-    tables = [_block_table(design, block, x_names, names) for names, block in _blocks(outcomes, design, family)]
+    tables = [block_table(design, block, x_names, names) for names, block in _blocks(outcomes, design, family)]
     if not tables or not x_names:
-        return pd.DataFrame(columns=list(_COLUMNS))
-    return pd.concat(tables, ignore_index=True)[list(_COLUMNS)]
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
 
 
-_COLUMNS = ("exposure", "outcome", "n", "n_cases", "coef", "se", "z", "minus_log10_p", "status", "reason")
-
-
-def _blocks(outcomes: Table | Times, design: _Design, family: Family) -> Iterator[tuple[list[str], _Block]]:
+def _blocks(outcomes: Table | Times, design: Design, family: Family) -> Iterator[tuple[list[str], Block]]:
     """Names and tests of some outcomes at a time."""
     if family == "cox":
         for name, frame in check_times(outcomes, len(design.x)).items():
@@ -89,54 +80,6 @@ def _blocks(outcomes: Table | Times, design: _Design, family: Family) -> Iterato
         raise ValueError(f"outcomes of the {family!r} family must be a table, got a mapping")
     for names, y in _outcome_blocks(outcomes, len(design.x), family):
         yield names, _fit_block(y, design, family)
-
-
-@dataclass(frozen=True)
-class _Design:
-    """Exposures free of the covariates, and orthonormal covariates.
-
-    Attributes:
-        x: ``(n, e)`` exposures less their regression on the covariates, of unit spread.
-        spread: ``(e,)`` SD of that rest; NaN where there is none.
-        constant: ``(e,)`` whether the exposure itself does not vary.
-        q: ``(n, k)`` orthonormal covariates with the intercept, times the root of n.
-        pairs: ``(n, k (k + 1) / 2)`` products of two columns of ``q``.
-    """
-
-    x: Floats
-    spread: Floats
-    constant: npt.NDArray[np.bool_]
-    q: Floats
-    pairs: Floats
-
-    @property
-    def upper(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Which columns of ``q`` each of ``pairs`` multiplies."""
-        return np.triu_indices(self.q.shape[1])
-
-
-class _Block(NamedTuple):
-    """Tests of ``b`` outcomes in standard units: score, its variance, and what the linear family adds.
-
-    Attributes:
-        score, variance: ``(e, b)``.
-        apart: ``(e, b)`` whether the exposure says something that the covariates do not.
-        n, n_cases: ``(b,)``.
-        df: ``(b,)`` residual degrees of freedom; infinite if logistic.
-        rest: ``(b,)`` residual sum of squares under the null; NaN if logistic.
-        scale: ``(b,)`` of the outcome.
-        reason: ``(b,)`` why an outcome has no test; empty where it has.
-    """
-
-    score: Floats
-    variance: Floats
-    apart: npt.NDArray[np.bool_]
-    n: Floats
-    n_cases: Floats
-    df: Floats
-    rest: Floats
-    scale: Floats
-    reason: npt.NDArray[np.object_]
 
 
 def _complete(table: Table, role: str, prefix: str) -> tuple[list[str], Floats]:
@@ -181,7 +124,7 @@ def _outcome_blocks(outcomes: Table, n: int, family: Family) -> Iterator[tuple[l
         yield names[chosen], values
 
 
-def _make_design(x: Floats, z: Floats) -> _Design:
+def _make_design(x: Floats, z: Floats) -> Design:
     q = _orthonormal(z)
     x_centred = x - x.mean(axis=0)
     size = np.sqrt((x_centred**2).mean(axis=0))
@@ -191,7 +134,7 @@ def _make_design(x: Floats, z: Floats) -> _Design:
     apart = ~constant & (spread > _DEPENDENT * size)
     unit = np.divide(rest, spread, out=np.zeros_like(rest), where=apart)
     first, second = np.triu_indices(q.shape[1])
-    return _Design(unit, np.where(apart, spread, np.nan), constant, q, q[:, first] * q[:, second])
+    return Design(unit, np.where(apart, spread, np.nan), constant, q, q[:, first] * q[:, second])
 
 
 def _orthonormal(z: Floats) -> Floats:
@@ -205,13 +148,13 @@ def _orthonormal(z: Floats) -> Floats:
     return np.column_stack([np.ones(n), left[:, kept] * np.sqrt(n)])
 
 
-def _fit_block(y: Floats, design: _Design, family: Family) -> _Block:
+def _fit_block(y: Floats, design: Design, family: Family) -> Block:
     present = ~np.isnan(y)
     n = present.sum(axis=0).astype(float)
     return _linear(y, present, n, design) if family == "linear" else _logistic(y, present, n, design)
 
 
-def _linear(y: Floats, present: npt.NDArray[np.bool_], n: Floats, design: _Design) -> _Block:
+def _linear(y: Floats, present: npt.NDArray[np.bool_], n: Floats, design: Design) -> Block:
     mask = present.astype(float)
     count = np.maximum(n, 1)
     centred = np.where(present, y - np.where(present, y, 0).sum(axis=0) / count, 0.0)
@@ -220,7 +163,7 @@ def _linear(y: Floats, present: npt.NDArray[np.bool_], n: Floats, design: _Desig
     varies = scale > _CONSTANT * np.maximum(largest, np.finfo(float).tiny)
     scale = np.where(varies, scale, 1.0)
     centred = centred / scale
-    inverse, rank = _inverse(_gram(mask, design))
+    inverse, rank = inverses(gram_matrices(mask, design))
     coef = np.einsum("bij,jb->ib", inverse, design.q.T @ centred)
     residual = mask * (centred - design.q @ coef)
     variance, apart = _variance(mask, inverse, design)
@@ -228,28 +171,28 @@ def _linear(y: Floats, present: npt.NDArray[np.bool_], n: Floats, design: _Desig
     reason = np.where(n == 0, "no_data", np.where(df < 1, "too_few_people", np.where(varies, "", "constant_exposure")))
     rest = (residual**2).sum(axis=0)
     nothing = np.full(len(n), np.nan)
-    return _Block(design.x.T @ residual, variance, apart, n, nothing, df, rest, scale, reason.astype(object))
+    return Block(design.x.T @ residual, variance, apart, n, nothing, df, rest, scale, reason.astype(object))
 
 
-def _logistic(y: Floats, present: npt.NDArray[np.bool_], n: Floats, design: _Design) -> _Block:
+def _logistic(y: Floats, present: npt.NDArray[np.bool_], n: Floats, design: Design) -> Block:
     mask, cases = present.astype(float), np.where(present, y, 0.0)
     n_cases = cases.sum(axis=0)
     reason = np.where(n_cases == 0, "too_few_cases", np.where(n_cases == n, "too_few_controls", "")).astype(object)
     reason[n == 0] = "no_data"
     coef, converged = _null_models(cases, mask, n, n_cases, design, reason == "")
     reason[(reason == "") & ~converged] = "not_converged"
-    chance = _expit(design.q @ coef)
+    chance = expit(design.q @ coef)
     weight = mask * chance * (1 - chance)
-    inverse, _ = _inverse(_gram(weight, design))
+    inverse, _ = inverses(gram_matrices(weight, design))
     variance, apart = _variance(weight, inverse, design)
     score = design.x.T @ (cases - mask * chance)
     unlimited, nothing = np.full(len(n), np.inf), np.full(len(n), np.nan)
-    return _Block(score, variance, apart, n, n_cases, unlimited, nothing, np.ones(len(n)), reason)
+    return Block(score, variance, apart, n, n_cases, unlimited, nothing, np.ones(len(n)), reason)
 
 
-def _cox(found: CoxScores) -> _Block:
+def _cox(found: CoxScores) -> Block:
     one = np.ones(1)
-    return _Block(
+    return Block(
         score=found.score[:, None],
         variance=found.variance[:, None],
         apart=found.apart[:, None],
@@ -263,7 +206,7 @@ def _cox(found: CoxScores) -> _Block:
 
 
 def _null_models(
-    cases: Floats, mask: Floats, n: Floats, n_cases: Floats, design: _Design, wanted: npt.NDArray[np.bool_]
+    cases: Floats, mask: Floats, n: Floats, n_cases: Floats, design: Design, wanted: npt.NDArray[np.bool_]
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """``(k, b)`` coefficients of the covariates alone, by Newton's method for all outcomes at once."""
     coef = np.zeros((design.q.shape[1], len(n)))
@@ -274,37 +217,16 @@ def _null_models(
         active = np.flatnonzero(wanted & ~converged)
         if not len(active):
             break
-        chance = _expit(design.q @ coef[:, active])
+        chance = expit(design.q @ coef[:, active])
         gradient = design.q.T @ (cases[:, active] - mask[:, active] * chance)
-        inverse, _ = _inverse(_gram(mask[:, active] * chance * (1 - chance), design))
+        inverse, _ = inverses(gram_matrices(mask[:, active] * chance * (1 - chance), design))
         step = np.einsum("bij,jb->ib", inverse, gradient)
         converged[active] = np.einsum("ib,ib->b", step, gradient) < _TOLERANCE
         coef[:, active] += step * np.minimum(1, _MAX_STEP_OF_ETA / np.maximum(np.abs(step).max(axis=0), 1e-300))
     return coef, converged
 
 
-def _expit(eta: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(eta, -700, 700))), np.float64)
-
-
-def _gram(weight: Floats, design: _Design) -> Floats:
-    """``(b, k, k)`` of ``q' diag(weight) q`` for each outcome."""
-    k = design.q.shape[1]
-    gram = np.empty((weight.shape[1], k, k))
-    first, second = design.upper
-    gram[:, first, second] = gram[:, second, first] = weight.T @ design.pairs
-    return gram
-
-
-def _inverse(gram: Floats) -> tuple[Floats, Floats]:
-    """``(b, k, k)`` inverses, blind to directions that do not vary, and ``(b,)`` ranks."""
-    values, vectors = np.linalg.eigh(gram)
-    kept = values > _SINGULAR * np.maximum(values.max(axis=1, keepdims=True), np.finfo(float).tiny)
-    inverted = np.divide(1.0, values, out=np.zeros_like(values), where=kept)
-    return (vectors * inverted[:, None, :]) @ vectors.transpose(0, 2, 1), kept.sum(axis=1).astype(float)
-
-
-def _variance(weight: Floats, inverse: Floats, design: _Design) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _variance(weight: Floats, inverse: Floats, design: Design) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """``(e, b)`` of ``x'Wx - x'Wq (q'Wq)⁻¹ q'Wx``, and whether it is more than rounding."""
     k, b, e = design.q.shape[1], weight.shape[1], design.x.shape[1]
     own, crossed = np.zeros((e, b)), np.zeros((e, k * b))
@@ -317,37 +239,3 @@ def _variance(weight: Floats, inverse: Floats, design: _Design) -> tuple[Floats,
     explained = np.einsum("eib,bij,ejb->eb", crossed, inverse, crossed, optimize=True)
     variance = own - explained
     return variance, variance > _DEPENDENT * own
-
-
-def _block_table(design: _Design, block: _Block, x_names: list[str], y_names: list[str]) -> pd.DataFrame:
-    apart = block.apart & ~np.isnan(design.spread)[:, None]
-    ok = apart & (block.reason == "")
-    variance = np.where(ok, block.variance, np.nan)
-    coef = block.score / variance
-    noise = np.where(np.isinf(block.df), 1.0, np.maximum(block.rest - block.score * coef, 0) / block.df)
-    exact = np.isfinite(block.df) & (noise * block.df <= _EXACT * block.rest)
-    separated = np.isinf(block.df) & (variance < _NO_INFORMATION)
-    ok &= ~exact & ~separated
-    coef, noise = np.where(ok, coef, np.nan), np.where(ok, noise, np.nan)
-    se = np.sqrt(noise / variance)
-    z = np.divide(coef, se, out=np.full_like(coef, np.nan), where=se > 0)
-    evidence = minus_log10_p(z) if np.isinf(block.df).all() else minus_log10_p_t(z, np.maximum(block.df, 1))
-    unit = block.scale / design.spread[:, None]
-    why = np.where(design.constant, "constant_exposure", "collinear").astype(object)[:, None]
-    why = np.where(~apart, why, np.where(exact, "exact_fit", np.where(separated, "separation", "")))
-    reason = np.where(block.reason != "", block.reason, why)
-    e, b = ok.shape
-    return pd.DataFrame(
-        {
-            "exposure": np.tile(np.array(x_names, object), b),
-            "outcome": np.repeat(np.array(y_names, object), e),
-            "n": np.repeat(block.n, e),
-            "n_cases": np.repeat(block.n_cases, e),
-            "coef": (coef * unit).T.ravel(),
-            "se": (se * unit).T.ravel(),
-            "z": z.T.ravel(),
-            "minus_log10_p": evidence.T.ravel(),
-            "status": np.where(reason == "", "ok", "failed").T.ravel(),
-            "reason": reason.T.ravel(),
-        }
-    )

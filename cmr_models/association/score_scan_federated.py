@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.association.score_scan import _Block, _block_table, _Design, _expit, _gram, _inverse
+from cmr_models.association.score_block import Block, Design, block_table, expit, gram_matrices, inverses
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,25 +69,26 @@ class Site:
     def null(self, frame: Frame, coef: Floats) -> Sums:
         """Gradient ``(k, o)`` and information ``(o, k, k)`` of the logistic null models at ``coef (k, o)``."""
         design, mask, y = self._design(frame)
-        chance = _expit(design.q @ coef)
-        return Sums((design.q.T @ (y - mask * chance), _gram(mask * chance * (1 - chance), design)))
+        chance = expit(design.q @ coef)
+        return Sums((design.q.T @ (y - mask * chance), gram_matrices(mask * chance * (1 - chance), design)))
 
     def scores(self, frame: Frame, coef: Floats | None) -> Sums:
         """Of exposures at the null: ``x'r, x²'w (e, o)``, ``x'wq (e, k, o)``, ``q'wq``, ``q'y``; w is 1 if linear."""
         design, mask, y = self._design(frame)
         weight, residual = mask, y
         if coef is not None:
-            chance = _expit(design.q @ coef)
+            chance = expit(design.q @ coef)
             weight, residual = mask * chance * (1 - chance), y - mask * chance
         crossed = np.einsum("ne,nk,no->eko", design.x, design.q, weight, optimize=True)
-        products = design.x.T @ residual, (design.x**2).T @ weight, crossed, _gram(weight, design), design.q.T @ y
+        gram = gram_matrices(weight, design)
+        products = design.x.T @ residual, (design.x**2).T @ weight, crossed, gram, design.q.T @ y
         return Sums(products)
 
-    def _design(self, frame: Frame) -> tuple[_Design, Floats, Floats]:
+    def _design(self, frame: Frame) -> tuple[Design, Floats, Floats]:
         q = np.column_stack([np.ones(len(self.z)), (self.z - frame.z_mean) / frame.z_sd])
         first, second = np.triu_indices(q.shape[1])
         x = (self.x - frame.x_mean) / frame.x_sd
-        design = _Design(x, frame.x_sd, frame.constant, q, q[:, first] * q[:, second])
+        design = Design(x, frame.x_sd, frame.constant, q, q[:, first] * q[:, second])
         return design, (~np.isnan(self.y)).astype(float), np.nan_to_num(self.y)
 
 
@@ -115,7 +116,7 @@ def federated_scan(
     block = _linear(sites, frame, n, total, squares) if family == "linear" else _logistic(sites, frame, n, total)
     nothing = np.zeros((0, len(x_names)))
     spread = np.where(frame.constant, np.nan, frame.x_sd)
-    return _block_table(_Design(nothing, spread, frame.constant, nothing, nothing), block, list(x_names), list(y_names))
+    return block_table(Design(nothing, spread, frame.constant, nothing, nothing), block, list(x_names), list(y_names))
 
 
 def _add(answers: Sequence[Sums]) -> tuple[Floats, ...]:
@@ -131,7 +132,7 @@ def _frame(sites: Sequence[Site]) -> Frame:
     return Frame(x_mean, np.where(constant, 1.0, x_sd), z_mean, np.where(flat, 1.0, z_sd), constant)
 
 
-def _logistic(sites: Sequence[Site], frame: Frame, n: Floats, cases: Floats) -> _Block:
+def _logistic(sites: Sequence[Site], frame: Frame, n: Floats, cases: Floats) -> Block:
     reason = np.where(
         n == 0, "no_data", np.where(cases == 0, "too_few_cases", np.where(cases == n, "too_few_controls", ""))
     )
@@ -141,7 +142,7 @@ def _logistic(sites: Sequence[Site], frame: Frame, n: Floats, cases: Floats) -> 
     converged = reason != ""
     for _ in range(_MAX_STEPS):
         gradient, information = _add([site.null(frame, coef) for site in sites])
-        step = np.einsum("bij,jb->ib", _inverse(information)[0], gradient)
+        step = np.einsum("bij,jb->ib", inverses(information)[0], gradient)
         converged = converged | (np.einsum("ib,ib->b", step, gradient) < _TOLERANCE)
         if converged.all():
             break
@@ -149,15 +150,15 @@ def _logistic(sites: Sequence[Site], frame: Frame, n: Floats, cases: Floats) -> 
         coef = coef + np.where(converged, 0, step * np.minimum(1, _MAX_STEP / size))
     reason = np.where((reason == "") & ~converged, "not_converged", reason)
     score, own, crossed, gram, _ = _add([site.scores(frame, coef) for site in sites])
-    variance = own - np.einsum("eib,bij,ejb->eb", crossed, _inverse(gram)[0], crossed, optimize=True)
+    variance = own - np.einsum("eib,bij,ejb->eb", crossed, inverses(gram)[0], crossed, optimize=True)
     unlimited, nothing = np.full(len(n), np.inf), np.full(len(n), np.nan)
     apart = variance > _ROUNDING * own
-    return _Block(score, variance, apart, n, cases, unlimited, nothing, np.ones(len(n)), reason.astype(object))
+    return Block(score, variance, apart, n, cases, unlimited, nothing, np.ones(len(n)), reason.astype(object))
 
 
-def _linear(sites: Sequence[Site], frame: Frame, n: Floats, total: Floats, squares: Floats) -> _Block:
+def _linear(sites: Sequence[Site], frame: Frame, n: Floats, total: Floats, squares: Floats) -> Block:
     product, own, crossed, gram, q_y = _add([site.scores(frame, None) for site in sites])
-    inverse, rank = _inverse(gram)
+    inverse, rank = inverses(gram)
     coef = np.einsum("bij,jb->ib", inverse, q_y)
     variance = own - np.einsum("eib,bij,ejb->eb", crossed, inverse, crossed, optimize=True)
     rest = squares - (coef * q_y).sum(axis=0)
@@ -166,4 +167,4 @@ def _linear(sites: Sequence[Site], frame: Frame, n: Floats, total: Floats, squar
     reason = np.where(n == 0, "no_data", np.where(df < 1, "too_few_people", np.where(varies, "", "constant_exposure")))
     score = product - np.einsum("ekb,kb->eb", crossed, coef)
     nothing, apart = np.full(len(n), np.nan), variance > _ROUNDING * own
-    return _Block(score, variance, apart, n, nothing, df, rest, np.ones(len(n)), reason.astype(object))
+    return Block(score, variance, apart, n, nothing, df, rest, np.ones(len(n)), reason.astype(object))

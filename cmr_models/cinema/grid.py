@@ -1,6 +1,6 @@
 """From a view's own grid to the one that CineMA's networks see, and back: 1 x 1 x 10 mm, a box around the heart.
 
-Parameters first (:func:`place`), then applied (:func:`apply`, :func:`normalised`), then inverted (:func:`restore`,
+Parameters first (:func:`place`), then applied (:func:`apply`, :func:`normalise`), then inverted (:func:`restore`,
 :func:`to_study_px`). Network arrays are (x, y, z): x along a row of the image, y down a column, z along the stack.
 
 Reference: Fu et al., Communications Medicine 2026: linear interpolation, voxels aligned at the edges of the image;
@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the network's voxels lie in a view.
+    """Position of the network's voxels in a view.
 
     Attributes:
         start: first column and row of the box, in pixels of the whole image at the network's spacing.
@@ -97,7 +97,7 @@ def apply(images: npt.NDArray[np.generic], grid: Grid) -> Array:
     row_mm, col_mm = grid.pixel_mm
     cols = _weights(grid.start[0], grid.size[0], grid.spacing_mm / col_mm, images.shape[3])
     rows = _weights(grid.start[1], grid.size[1], grid.spacing_mm / row_mm, images.shape[2])
-    along = _between(grid.plane_mm, grid.offset_mm)  # (z, slice)
+    along = _interpolation_weights(grid.plane_mm, grid.offset_mm)  # (z, slice)
     sampled = np.empty((images.shape[0], *grid.shape), np.float32)
     for frame, stack in enumerate(images):
         in_plane = np.stack([rows @ np.asarray(plane, np.float32) @ cols.T for plane in stack])  # (slice, y, x)
@@ -110,11 +110,11 @@ def apply_labels(labels: npt.NDArray[np.integer], grid: Grid) -> npt.NDArray[np.
     row_mm, col_mm = grid.pixel_mm
     cols = _nearest(grid.start[0], grid.size[0], grid.spacing_mm / col_mm, labels.shape[3])
     rows = _nearest(grid.start[1], grid.size[1], grid.spacing_mm / row_mm, labels.shape[2])
-    planes = _between(grid.plane_mm, grid.offset_mm).argmax(axis=1)
+    planes = _interpolation_weights(grid.plane_mm, grid.offset_mm).argmax(axis=1)
     return np.ascontiguousarray(labels[:, planes][:, :, rows][:, :, :, cols].transpose(0, 3, 2, 1), np.uint8)
 
 
-def normalised(frames: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+def normalise(frames: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The published intensity rule, each frame on its own.
 
     Args:
@@ -136,8 +136,8 @@ def normalised(frames: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     return np.asarray(stepped * has_contrast[:, None, None, None], np.float32), has_contrast
 
 
-def padded(frames: Array, size: tuple[int, ...]) -> Array:
-    """``(..., x, y, z)`` with zeros at the end of each axis up to ``size``; axes that are larger stay."""
+def pad(frames: Array, size: tuple[int, ...]) -> Array:
+    """``(..., x, y, z)`` with zeros at the end of each axis up to ``size``; larger axes stay as they are."""
     lead = frames.ndim - len(size)
     missing = [(0, max(0, want - have)) for want, have in zip(size, frames.shape[lead:], strict=True)]
     return np.pad(frames, [(0, 0)] * lead + missing) if any(more for _, more in missing) else frames
@@ -148,7 +148,7 @@ def restore(probabilities: Array, grid: Grid, shape: tuple[int, int]) -> npt.NDA
 
     Args:
         probabilities: ``(class, x, y, z)`` on the network's grid, without padding.
-        grid: as placed.
+        grid: of :func:`place`.
         shape: rows and columns of the view.
 
     Returns:
@@ -167,7 +167,7 @@ def sample_back(values: Array, grid: Grid, shape: tuple[int, int]) -> tuple[Arra
     row_mm, col_mm = grid.pixel_mm
     row, rows = _back(grid.start[1], grid.size[1], row_mm / grid.spacing_mm, shape[0])
     col, cols = _back(grid.start[0], grid.size[0], col_mm / grid.spacing_mm, shape[1])
-    along = _between(grid.offset_mm, grid.plane_mm)  # (slice, z)
+    along = _interpolation_weights(grid.offset_mm, grid.plane_mm)  # (slice, z)
     in_plane = rows @ np.moveaxis(values, (1, 2, 3), (3, 2, 1)) @ cols.T  # (channel, z, row, col)
     return np.asarray(np.moveaxis(np.tensordot(along, in_plane, (1, 1)), 0, 1), np.float32), (row, col)
 
@@ -226,12 +226,12 @@ def _linear(position: npt.NDArray[np.floating], n: int) -> Array:
     return np.asarray(np.clip(1 - np.abs(inside[:, None] - np.arange(n)), 0, None), np.float32)
 
 
-def _between(wanted_mm: tuple[float, ...], given_mm: tuple[float, ...]) -> Array:
-    """``(wanted, given)`` weights of linear interpolation between the two nearest places, clamped at the ends."""
-    order = np.argsort(given_mm)
-    places = np.asarray(given_mm)[order]
-    position = np.interp(wanted_mm, places, np.arange(len(places)))
-    weights = np.zeros((len(wanted_mm), len(places)), np.float32)
+def _interpolation_weights(target_mm: tuple[float, ...], source_mm: tuple[float, ...]) -> Array:
+    """``(target, source)`` weights of linear interpolation between the two nearest places, clamped at the ends."""
+    order = np.argsort(source_mm)
+    places = np.asarray(source_mm)[order]
+    position = np.interp(target_mm, places, np.arange(len(places)))
+    weights = np.zeros((len(target_mm), len(places)), np.float32)
     weights[:, order] = _linear(position, len(places))
     return weights
 

@@ -1,4 +1,4 @@
-"""One of CineMA's networks ready to run: placed, in the right precision and memory layout, fed and read in numpy."""
+"""One of CineMA's networks ready to run: on its device, in its precision and memory layout, with numpy in and out."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ from cmr_models.cinema.grid import Grid
 from cmr_models.nets.convunetr import ConvUNetR, UpPath
 from cmr_models.nets.cpu_kernels import use_cpu_kernels
 from cmr_models.nets.vit import ChannelNorm
-from cmr_models.views.heart_location import Middle
-from cmr_models.views.view_images import Scan
-from cmr_models.zoo.process_memory import keep_freed_memory
-from cmr_models.zoo.runner import PlacedNetwork
+from cmr_models.views.heart_location import HeartCentre
+from cmr_models.views.view_images import ViewImages
+from cmr_models.zoo.runner import NetworkRunner
 
 _LEAVES = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.LayerNorm)
 _FULL_PRECISION = re.compile(r"pred_head_dict\..*|dec_image_conv_block_dict\.\w+\.(conv1|shortcut)")
 
 
-class CinemaNetwork(PlacedNetwork):
+class CinemaNetwork(NetworkRunner):
     """A network of :mod:`cmr_models.nets` that takes a dict of view to (batch, channel, x, y[, z]).
 
     In bfloat16 the network is bfloat16 but for the parts of :func:`lower_precision`; convolutions run channels-last.
-    On a processor the process keeps the memory that it has freed (:mod:`cmr_models.zoo.process_memory`).
+    On a processor it is faster in a process that keeps the memory that it has freed; the user of this class sets that
+    (:func:`cmr_models.zoo.process_memory.keep_freed_memory`).
     """
 
     def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
         super().__init__(network, card, device, precision)
         self.network.to(self.device)
         if self.device.type == "cpu":
-            keep_freed_memory()
             use_cpu_kernels(self.network)
         self._casts = card.kind in ("ConvUNetR", "ConvViT", "CineMA")  # the others run under autocast
         if self._casts and self.precision != torch.float32:
@@ -54,7 +53,7 @@ class CinemaNetwork(PlacedNetwork):
             return tuple(self.card.config.get("sax_size", (self.card.size, self.card.size, grid.SAX_SIZE[2])))
         return tuple(self.card.config.get("lax_size", (self.card.size, self.card.size)))
 
-    def place(self, scan: Scan) -> tuple[Grid, Middle]:
+    def place(self, scan: ViewImages) -> tuple[Grid, HeartCentre]:
         """The grid around the heart, and how the heart was found.
 
         Raises:
@@ -65,24 +64,24 @@ class CinemaNetwork(PlacedNetwork):
     def run(
         self, images: Mapping[str, npt.NDArray[np.float32]], method: str = "forward", n_slices: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Answers in float32 on the CPU, by name; a single tensor is called "out".
+        """Outputs in float32 on the CPU, by name; a single tensor is called "out".
 
         Args:
             images: view to ``(batch, channel, x, y[, z])``.
             method: of the network ("features" of the autoencoder).
             n_slices: ``(batch,)`` short-axis slices that are no padding; None lets padding be black image.
         """
-        placed = {view: self._placed(image) for view, image in images.items()}
+        inputs = {view: self._to_device(image) for view, image in images.items()}
         autocast = torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=not self._casts and self.precision == torch.bfloat16
         )
         with torch.inference_mode(), autocast:
             run = getattr(self.network, method)
-            answer: Any = run(placed) if n_slices is None else run(placed, n_slices=n_slices)
-        named = answer if isinstance(answer, dict) else {"out": answer}
+            output: Any = run(inputs) if n_slices is None else run(inputs, n_slices=n_slices)
+        named = output if isinstance(output, dict) else {"out": output}
         return {name: value.float().cpu() for name, value in named.items()}
 
-    def _placed(self, image: npt.NDArray[np.float32]) -> Tensor:
+    def _to_device(self, image: npt.NDArray[np.float32]) -> Tensor:
         layout = torch.channels_last_3d if image.ndim == 5 else torch.channels_last
         return torch.from_numpy(image).to(self.device).contiguous(memory_format=layout)
 

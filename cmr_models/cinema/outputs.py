@@ -1,8 +1,8 @@
-"""What CineMA's networks say of a study, other than labels: classes, quantities, landmarks, features.
+"""Outputs of CineMA's networks for a study, other than labels: classes, quantities, landmarks, features.
 
-Classes, quantities and features look at end-diastole and end-systole, landmarks at every frame. A view that a
-study lacks is left out. Stacks longer than the network's are answered by windows, averaged as published: classes
-as probabilities, quantities as they are (Fu et al., Communications Medicine 2026).
+Classes, quantities and features are of end-diastole and end-systole, landmarks of every frame. A view that a study
+lacks is left out. A stack that is longer than the network's input is cut into windows, whose outputs are averaged as
+published: classes as probabilities, quantities as they are (Fu et al., Communications Medicine 2026).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.nets.heatmap import published_coordinates, soft_argmax
 from cmr_models.nets.windows import window_starts
 from cmr_models.reasons import StudyRejected
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 
 Images = dict[str, npt.NDArray[np.float32]]
 Tokens = Literal["mean", "all"]
@@ -71,13 +71,15 @@ class Features:
     tokens: Mapping[str, npt.NDArray[np.float32]]
 
 
-def class_probabilities(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) -> npt.NDArray[np.float64]:
+def class_probabilities(
+    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases
+) -> npt.NDArray[np.float64]:
     """``(class,)`` probabilities, which sum to 1."""
-    answers = [_answer(network, images)["out"].softmax(1) for images in _two_phase_windows(network, scans, phases)]
-    return np.asarray(torch.stack(answers).mean(0)[0].double().numpy())
+    outputs = [_run(network, images)["out"].softmax(1) for images in _two_phase_windows(network, scans, phases)]
+    return np.asarray(torch.stack(outputs).mean(0)[0].double().numpy())
 
 
-def quantity(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) -> float:
+def quantity(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases) -> float:
     """The regressed quantity in its own unit: standardised output x sd + mean of the card.
 
     Raises:
@@ -86,11 +88,13 @@ def quantity(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) 
     target = network.card.target
     if not {"mean", "sd"} <= set(target):
         raise ValueError(f"the card of {network.card.name} lacks target.mean and target.sd; add them")
-    answers = [_answer(network, images)["out"][0, 0] for images in _two_phase_windows(network, scans, phases)]
-    return float(torch.stack(answers).mean()) * target["sd"] + target["mean"]
+    outputs = [_run(network, images)["out"][0, 0] for images in _two_phase_windows(network, scans, phases)]
+    return float(torch.stack(outputs).mean()) * target["sd"] + target["mean"]
 
 
-def features(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases, tokens: Tokens = "mean") -> Features:
+def features(
+    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases, tokens: Tokens = "mean"
+) -> Features:
     """Features of both phases by the autoencoder's encoder; of windows of a long stack, the mean.
 
     Raises:
@@ -101,89 +105,89 @@ def features(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases, 
     return Features(cls, {view: np.concatenate([phase[view] for phase in by_phase]) for view in by_phase[0]})
 
 
-def landmarks(network: CinemaNetwork, scan: Scan) -> Landmarks:
+def landmarks(network: CinemaNetwork, scan: ViewImages) -> Landmarks:
     """Landmarks of every frame of the first slice of a long-axis view.
 
     Args:
         network: of the family landmark_heatmap or landmark_coordinate.
         scan: a view of the network.
     """
-    placed, _ = network.place(scan)
-    frames, has_contrast = _frames(scan, placed, slice(None))
-    inputs = grid.padded(frames[..., 0], network.size(scan.view))[:, None]
+    box, _ = network.place(scan)
+    frames, has_contrast = _frames(scan, box, slice(None))
+    inputs = grid.pad(frames[..., 0], network.size(scan.view))[:, None]
     parts = [
-        _decoded(network, scan.view, inputs[i : i + _FRAMES_AT_ONCE]) for i in range(0, len(inputs), _FRAMES_AT_ONCE)
+        _decode(network, scan.view, inputs[i : i + _FRAMES_AT_ONCE]) for i in range(0, len(inputs), _FRAMES_AT_ONCE)
     ]
     exact, whole, peaks = (torch.cat(part).double().numpy() for part in zip(*parts, strict=True))
     missing = ~has_contrast
-    px, published = (grid.to_study_px(xy, placed) for xy in (exact, whole))
+    px, published = (grid.to_study_px(xy, box) for xy in (exact, whole))
     for values in (px, published, peaks):
         values[missing] = np.nan
     return Landmarks(px, published, peaks)
 
 
-def _answer(network: CinemaNetwork, images: Images, method: str = "forward") -> dict[str, Tensor]:
-    """The network's answer, which is a number everywhere.
+def _run(network: CinemaNetwork, images: Images, method: str = "forward") -> dict[str, Tensor]:
+    """The outputs of the network by name, finite everywhere.
 
     Raises:
-        StudyRejected: ``output_not_finite`` if it is not.
+        StudyRejected: ``output_not_finite`` if a value is not finite.
     """
-    answer = network.run(images, method)
-    broken = sorted(name for name, value in answer.items() if not value.isfinite().all())
+    outputs = network.run(images, method)
+    broken = sorted(name for name, value in outputs.items() if not value.isfinite().all())
     if broken:
         raise StudyRejected("output_not_finite", f"In {', '.join(broken)} of {network.card.name}.")
-    return answer
+    return outputs
 
 
-def _decoded(network: CinemaNetwork, view: str, batch: Array) -> tuple[Tensor, Tensor, Tensor]:
+def _decode(network: CinemaNetwork, view: str, batch: Array) -> tuple[Tensor, Tensor, Tensor]:
     """Sub-pixel and published (x, y) of ``(frame, point, 2)``, and confidence ``(frame, point)``."""
-    answer = _answer(network, {view: batch})
+    outputs = _run(network, {view: batch})
     if network.card.family == "landmark_heatmap":
-        heatmaps = answer[view].sigmoid()
+        heatmaps = outputs[view].sigmoid()
         exact, whole = soft_argmax(heatmaps), published_coordinates(heatmaps).float()
         return exact.unflatten(1, (-1, 2)), whole.unflatten(1, (-1, 2)), heatmaps.flatten(2).amax(-1)  # type: ignore[no-untyped-call]
     x, y = network.size(view)
-    exact = answer["out"].unflatten(1, (-1, 2)) * torch.tensor([x, y], dtype=torch.float32)  # type: ignore[no-untyped-call]
+    exact = outputs["out"].unflatten(1, (-1, 2)) * torch.tensor([x, y], dtype=torch.float32)  # type: ignore[no-untyped-call]
     return exact, exact.trunc(), torch.full(exact.shape[:2], torch.nan)
 
 
-def _frames(scan: Scan, placed: Grid, which: slice | list[int]) -> tuple[Array, npt.NDArray[np.bool_]]:
+def _frames(scan: ViewImages, box: Grid, which: slice | list[int]) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The chosen frames of a scan, scaled, ``(frame, x, y, z)``, and which have contrast; of a long axis one slice."""
     images = scan.images[which] if scan.view == "sax" else scan.images[which, :1]
-    return grid.normalised(grid.apply(images, placed))
+    return grid.normalise(grid.apply(images, box))
 
 
-def _two_phase_windows(network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases) -> list[Images]:
+def _two_phase_windows(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases) -> list[Images]:
     """End-diastole and end-systole as the two channels of each view: one batch of one a window."""
     views = {view: _phase_frames(network, scan, phases) for view, scan in scans.items()}
     return _windows(network, {view: frames[None] for view, frames in views.items()})
 
 
 def _features_of(
-    network: CinemaNetwork, scans: Mapping[str, Scan], phases: Phases, index: int, tokens: Tokens
+    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases, index: int, tokens: Tokens
 ) -> dict[str, npt.NDArray[np.float32]]:
     """``cls (1, 1, channel)`` and the tokens of each view at one phase."""
     views = {view: _phase_frames(network, scan, phases)[index] for view, scan in scans.items()}
     windows = _windows(network, {view: frame[None, None] for view, frame in views.items()})
     if tokens == "all" and len(windows) > 1:
         raise ValueError(f"all tokens of a stack of {len(windows)} windows have no common grid; ask for their mean")
-    found = [_answer(network, images, "features") for images in windows]
+    found = [_run(network, images, "features") for images in windows]
     kept = [{name: v if name == "cls" or tokens == "all" else v.mean(1) for name, v in one.items()} for one in found]
     return {name: np.asarray(torch.stack([one[name] for one in kept]).mean(0).numpy()) for name in kept[0]}
 
 
-def _phase_frames(network: CinemaNetwork, scan: Scan, phases: Phases) -> Array:
+def _phase_frames(network: CinemaNetwork, scan: ViewImages, phases: Phases) -> Array:
     """``(2, x, y[, z])`` padded to the model, deeper where the stack is.
 
     Raises:
         StudyRejected: ``image_flat`` if a frame has no contrast in the box around the heart.
     """
-    placed, _ = network.place(scan)
+    box, _ = network.place(scan)
     which = phases.frames(len(scan.images))
-    frames, has_contrast = _frames(scan, placed, which)
+    frames, has_contrast = _frames(scan, box, which)
     if not has_contrast.all():
         raise StudyRejected("image_flat", f"Frame {which[int(np.argmin(has_contrast))]} of {scan.view}.")
-    return grid.padded(frames if scan.view == "sax" else frames[..., 0], network.size(scan.view))
+    return grid.pad(frames if scan.view == "sax" else frames[..., 0], network.size(scan.view))
 
 
 def _windows(network: CinemaNetwork, images: Images) -> list[Images]:

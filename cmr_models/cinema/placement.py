@@ -1,4 +1,4 @@
-"""Where the box of a network lies in a scan: around the heart, the same for training and for inference."""
+"""Placement of a network's box in a view: around the heart, the same for training and for inference."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from cmr_models.cinema import grid
 from cmr_models.cinema.grid import Grid
 from cmr_models.reasons import StudyRejected
 from cmr_models.segmentation import shared_segmenter
-from cmr_models.views.heart_location import Locate, Middle, heart_middle
-from cmr_models.views.view_images import Scan
+from cmr_models.views.heart_location import HeartCentre, Locate, find_heart_centre
+from cmr_models.views.view_images import ViewImages
 
 _LOCATED_BY = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
 _MIN_GAP_MM = 0.1
 
-FindMiddle = Callable[[Scan], Middle]
+FindMiddle = Callable[[ViewImages], HeartCentre]
 
 
-def scan_middle(scan: Scan) -> Middle:
+def scan_middle(scan: ViewImages) -> HeartCentre:
     """The middle of the heart, by the embedded network where it knows the view."""
-    return heart_middle(scan.images, scan.pixel_mm, scan.crossing_px, locator(scan.view))
+    return find_heart_centre(scan.images, scan.pixel_mm, scan.crossing_px, locator(scan.view))
 
 
 def around_heart(
-    scan: Scan, size: tuple[int, ...], pixel_mm: float, find: FindMiddle = scan_middle
-) -> tuple[Grid, Middle]:
+    scan: ViewImages, size: tuple[int, ...], pixel_mm: float, find: FindMiddle = scan_middle
+) -> tuple[Grid, HeartCentre]:
     """The grid of ``size`` (x, y ...) voxels around the heart, and how the heart was found.
 
     Args:
@@ -50,12 +50,12 @@ def around_heart(
 
 
 def locator(view: str) -> Locate | None:
-    """The embedded network's view of where the heart is; None for views that it does not know."""
+    """A function that finds the heart with the embedded network; None for views that it does not know."""
     if view not in _LOCATED_BY:
         return None
 
     def locate(images: npt.NDArray[np.generic], pixel_mm: tuple[float, float]) -> tuple[tuple[float, float], float]:
-        placement, score = shared_segmenter("default", _LOCATED_BY[view]).locate_surely(images, pixel_mm)
-        return placement.centre_px, score
+        window, confidence = shared_segmenter("default", _LOCATED_BY[view]).locate_with_confidence(images, pixel_mm)
+        return window.centre_px, confidence
 
     return locate

@@ -1,7 +1,8 @@
 """Labels by CineMA's segmentation networks: volumes of the short axis, images of the four-chamber view.
 
-As published each frame stands alone and nothing is cleaned up afterwards; stacks longer than the network's are
-answered by windows that overlap by half, their probabilities averaged (Fu et al., Communications Medicine 2026).
+As published, each frame stands alone and the labels are not cleaned. A stack that is longer than the network's input
+is cut into windows that overlap by half, and their probabilities are averaged (Fu et al., Communications Medicine
+2026).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cmr_models.cinema import grid
 from cmr_models.cinema.grid import Grid
 from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.nets.windows import window_starts
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 
 Padding = Literal["black", "masked"]
 
@@ -24,8 +25,8 @@ _OVERLAP = 0.5
 _GPU_SHARE = 4  # a volume takes the memory of many images
 
 
-class Placed(NamedTuple):
-    """Where the volumes of a scan lie.
+class VolumePlacement(NamedTuple):
+    """Position of the network's volumes in a view.
 
     Attributes:
         grid: the network's voxels in the view.
@@ -40,7 +41,7 @@ class Placed(NamedTuple):
     has_contrast: npt.NDArray[np.bool_]
 
     def judged(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-        """``(frame, slice)``: False where the network was shown nothing, of ``shape`` (frame, slice, ...)."""
+        """``(frame, slice)``: False where the network was given nothing to see, of ``shape`` (frame, slice, ...)."""
         if self.depth == 0:
             return self.has_contrast.reshape(shape[:2])
         return np.repeat(self.has_contrast[:, None], shape[1], axis=1)
@@ -51,12 +52,12 @@ class Placed(NamedTuple):
 
 
 class CinemaSegmenter(CinemaNetwork):
-    """A segmentation network, with the steps that a runner takes: :meth:`crops`, :meth:`answers`, :meth:`labels`."""
+    """A segmentation network in three steps: :meth:`crops`, :meth:`predict`, :meth:`labels`."""
 
     padding: Padding = "black"
 
     def pad(self, padding: Padding) -> None:
-        """Choose what the network makes of slices that only fill up a short stack; long-axis views have none.
+        """Choose how the network treats the slices that fill up a short stack; long-axis views have none.
 
         Raises:
             ValueError: for an unknown choice, or "masked" of a network that cannot leave slices out.
@@ -67,53 +68,53 @@ class CinemaSegmenter(CinemaNetwork):
             raise ValueError(f"{self.card.name} is a {self.card.kind}; only ConvUNetR can leave padding out")
         self.padding = padding
 
-    def batch_images(self, wanted: int) -> int:
-        """How many volumes to a forward pass; a processor gains nothing from more than one."""
-        return max(1, wanted // _GPU_SHARE) if self.device.type == "cuda" else 1
+    def batch_images(self, requested: int) -> int:
+        """Volumes in one forward pass; a processor gains nothing from more than one."""
+        return max(1, requested // _GPU_SHARE) if self.device.type == "cuda" else 1
 
-    def crops(self, scan: Scan) -> tuple[npt.NDArray[np.float32], Placed]:
-        """What the network is given of a scan: ``(frame x window, 1, x, y, z)``, or ``(frame x slice, 1, x, y)``.
+    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], VolumePlacement]:
+        """The network's inputs, and where they lie: ``(frame x window, 1, x, y, z)``, or ``(frame x slice, 1, x, y)``.
 
-        A short stack is filled up to the network's depth on a GPU, where studies share a batch; elsewhere the network
-        does that, and knows which slices nobody asks for.
+        On a GPU, where studies share a batch, a short stack is filled up to the network's depth here. Elsewhere the
+        network does that, and leaves out what it computes only for those slices.
         """
-        placed, _ = self.place(scan)
+        box, _ = self.place(scan)
         size = self.size(scan.view)
         if scan.view != "sax":
             flat = scan.images.reshape(-1, 1, *scan.images.shape[2:])
-            frames, has_contrast = grid.normalised(grid.apply(flat, placed))
-            return grid.padded(frames[..., 0], size)[:, None], Placed(placed, (0,), 0, has_contrast)
-        frames, has_contrast = grid.normalised(grid.apply(scan.images, placed))
+            frames, has_contrast = grid.normalise(grid.apply(flat, box))
+            return grid.pad(frames[..., 0], size)[:, None], VolumePlacement(box, (0,), 0, has_contrast)
+        frames, has_contrast = grid.normalise(grid.apply(scan.images, box))
         starts = tuple(window_starts(frames.shape[3], size[2], _OVERLAP))
         depth = size[2] if self.device.type == "cuda" else min(frames.shape[3], size[2])
-        windows = np.stack([grid.padded(frames[..., s : s + depth], (*size[:2], depth)) for s in starts], axis=1)
-        return windows.reshape(-1, 1, *size[:2], depth), Placed(placed, starts, size[2], has_contrast)
+        windows = np.stack([grid.pad(frames[..., s : s + depth], (*size[:2], depth)) for s in starts], axis=1)
+        return windows.reshape(-1, 1, *size[:2], depth), VolumePlacement(box, starts, size[2], has_contrast)
 
-    def answers(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    def predict(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
         """Class probabilities ``(n, class, x, y[, z])``, in half precision to keep whole studies in memory."""
         masked = self.padding == "masked" and crops.ndim == 5
-        answer = self.run({self.card.views[0]: crops}, n_slices=_n_imaged(crops) if masked else None)
-        logits = answer.get(self.card.views[0], answer.get("out"))
+        outputs = self.run({self.card.views[0]: crops}, n_slices=_n_imaged(crops) if masked else None)
+        logits = outputs.get(self.card.views[0], outputs.get("out"))
         if logits is None:
-            raise ValueError(f"{self.card.name} answers {sorted(answer)}, not {self.card.views[0]!r}")
+            raise ValueError(f"{self.card.name} has the outputs {sorted(outputs)}, not {self.card.views[0]!r}")
         return np.asarray(logits.softmax(1).half().numpy())
 
     def labels(
-        self, answers: npt.NDArray[Any], placed: Placed, shape: tuple[int, int, int, int]
+        self, outputs: npt.NDArray[Any], position: VolumePlacement, shape: tuple[int, int, int, int]
     ) -> npt.NDArray[np.uint8]:
-        """Labels ``(frame, slice, row, col)`` on the study's own grid, from the answers to :meth:`crops`."""
+        """Labels ``(frame, slice, row, col)`` on the study's own grid, from the outputs of all :meth:`crops`."""
         n_frames, n_slices, *image = shape
         labels = np.zeros(shape, np.uint8)
-        x, y, n_planes = placed.grid.shape
-        if placed.depth == 0:
-            for i, answer in enumerate(answers):
-                volume = answer[:, :x, :y, None].astype(np.float32)
-                labels[divmod(i, n_slices)] = grid.restore(volume, placed.grid, (image[0], image[1]))[0]
+        x, y, n_planes = position.grid.shape
+        if position.depth == 0:
+            for i, output in enumerate(outputs):
+                volume = output[:, :x, :y, None].astype(np.float32)
+                labels[divmod(i, n_slices)] = grid.restore(volume, position.grid, (image[0], image[1]))[0]
             return labels
-        by_frame = answers.reshape(n_frames, len(placed.starts), *answers.shape[1:])
+        by_frame = outputs.reshape(n_frames, len(position.starts), *outputs.shape[1:])
         for frame, windows in enumerate(by_frame):
-            volume = _joined(windows[:, :, :x, :y], placed.starts, n_planes)
-            labels[frame] = grid.restore(volume, placed.grid, (image[0], image[1]))
+            volume = average_windows(windows[:, :, :x, :y], position.starts, n_planes)
+            labels[frame] = grid.restore(volume, position.grid, (image[0], image[1]))
         return labels
 
 
@@ -124,7 +125,7 @@ def _n_imaged(volumes: npt.NDArray[np.float32]) -> torch.Tensor:
     return torch.from_numpy(np.where(imaged.any(axis=1), last, 1))
 
 
-def _joined(windows: npt.NDArray[Any], starts: tuple[int, ...], n_planes: int) -> npt.NDArray[np.float32]:
+def average_windows(windows: npt.NDArray[Any], starts: tuple[int, ...], n_planes: int) -> npt.NDArray[np.float32]:
     """``(window, class, x, y, z)`` to their mean over windows, ``(class, x, y, n_planes)``."""
     total = np.zeros((*windows.shape[1:4], n_planes), np.float32)
     count = np.zeros(n_planes, np.float32)

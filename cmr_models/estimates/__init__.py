@@ -1,4 +1,12 @@
-"""The tidy table of estimates, and what every estimate needs: designs, groups, proportions."""
+"""The tidy table of estimates, and what every estimate needs.
+
+- ``tidy``, ``COLUMNS``: rows as a table with fixed columns; ``failed``, ``NotEstimableError``, ``NOT_ESTIMABLE``: a row
+  without a number, and why.
+- ``wald``, ``wald_concordance``, ``bootstrap_interval``: estimate, interval and test of one number;
+  ``minus_log10_p`` and its kin: significance that does not underflow.
+
+Columns of a regression are in ``estimates.design_matrix``, groups of people in ``estimates.groups``.
+"""
 
 from cmr_models.estimates.table import (
     COLUMNS,

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 _CONSTANT = 1e-12
 # Of a column's SD: R's `coxph` calls a column dependent at this to the square (`toler.chol`).
 _DEPENDENT = 1.3e-6
-# Of the mean: an SD over this is no rounding of a constant.
+# Of the mean: an SD over this is not the rounding of a constant.
 _VARIES = 1e-9
 _FAR_FROM_SINGULAR = 1e-4
 _ROWS_PER_CHUNK = 2048
@@ -85,7 +85,7 @@ def numbers(values: npt.ArrayLike | pd.DataFrame | pd.Series, role: str) -> Floa
     """``values`` as floating-point numbers, missing ones NaN; the values themselves are in no message.
 
     Raises:
-        ValueError: dates, text that is no number, or complex numbers.
+        ValueError: dates, text that is not a number, or complex numbers.
     """
     given = values if isinstance(values, pd.DataFrame | pd.Series | pd.Index) else np.asarray(values)
     kinds = given.dtypes if isinstance(given, pd.DataFrame) else [given.dtype]
@@ -111,7 +111,7 @@ def complete_design(table: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFr
 
 
 def check_sizes(values: Floats, names: Sequence[str], role: str) -> None:
-    """Refuse missing values, and units in which the square of a value is no floating-point number.
+    """Refuse missing values, and units in which the square of a value overflows.
 
     Raises:
         ValueError: a column of ``values (n, p)`` has a missing or infinite value, one over 1e100, or none over 1e-100
@@ -178,13 +178,13 @@ class Standard(NamedTuple):
 def standard_columns(values: Floats, groups: npt.NDArray[np.intp] | None = None) -> Standard:
     """Those columns of ``values (n, p)``, finite, that :func:`independent_columns` keeps, in standard units."""
     kept = np.ones(values.shape[1], bool)
-    columns, centre, products = _centred(values)
+    columns, centre, products = _centre_columns(values)
     spread = np.sqrt(np.diag(products) / len(values))
     # What varies by more than rounding, and is far from dependent, needs no closer look.
     plain = groups is None and bool((spread > _VARIES * np.abs(centre)).all()) and bool((spread > 0).all())
     if not plain or not _are_far_from_dependent(products):
         kept = independent_columns(values, groups)
-        columns, centre, products = _centred(values[:, kept])
+        columns, centre, products = _centre_columns(values[:, kept])
         spread = np.sqrt(np.diag(products) / len(values))
     columns /= spread
     basis = None if _are_far_from_dependent(products) else orthogonal_basis(columns)
@@ -194,13 +194,13 @@ def standard_columns(values: Floats, groups: npt.NDArray[np.intp] | None = None)
 
 def standardise(values: Floats) -> tuple[Floats, Floats]:
     """Columns centred and of unit SD, and their SDs; none may be constant."""
-    columns, _, products = _centred(values)
+    columns, _, products = _centre_columns(values)
     spread = np.sqrt(np.diag(products) / len(values))
     columns /= spread
     return columns, np.asarray(spread, np.float64)
 
 
-def _centred(values: Floats) -> tuple[Floats, Floats, Floats]:
+def _centre_columns(values: Floats) -> tuple[Floats, Floats, Floats]:
     """Columns less their means, each person's side by side in memory; the means; the sums of products."""
     centre, k = values.mean(axis=0), values.shape[1]
     columns, products = np.empty(values.shape), np.zeros((k, k))

@@ -10,33 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special, stats
 
+from cmr_models.contracts.tables import ESTIMATE_COLUMNS
+
 Floats = npt.NDArray[np.float64]
 
-COLUMNS = (
-    "exposure",
-    "unit",
-    "scale",
-    "outcome",
-    "model",
-    "measure",
-    "group_by",
-    "group",
-    "n",
-    "n_events",
-    "estimate",
-    "se",
-    "ci_low",
-    "ci_high",
-    "z",
-    "minus_log10_p",
-    "q",
-    "family",
-    "status",
-    "reason",
-    "spec_digest",
-)
+COLUMNS = tuple(column.name for column in ESTIMATE_COLUMNS)
 VALUE_COLUMNS = ("estimate", "se", "ci_low", "ci_high", "z", "minus_log10_p", "q")
-TEXT_COLUMNS = tuple(name for name in COLUMNS if name not in ("n", "n_events", *VALUE_COLUMNS))
+TEXT_COLUMNS = tuple(column.name for column in ESTIMATE_COLUMNS if column.kind == "text")
 
 NOT_ESTIMABLE: Mapping[str, str] = {
     "too_few_cases": "Fewer cases or events than the minimum.",

@@ -1,4 +1,9 @@
-"""Measures of networks against a reference: pure functions of arrays, missing stays missing."""
+"""How well the outputs of networks agree with a reference: functions of arrays, in which missing values stay missing.
+
+``overlap`` compares labels (Dice, Hausdorff distance), ``agreement`` numbers (errors with bootstrap intervals),
+``classes`` predicted classes. ``cases`` measures one study, ``summary`` many studies, overall and by group.
+``reference_codes`` translates the label codes of public data sets.
+"""
 
 from cmr_models.evaluation.agreement import (
     Estimate,

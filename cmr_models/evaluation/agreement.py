@@ -1,4 +1,4 @@
-"""How well numbers agree with a reference, or with their repeat: errors with bootstrap intervals, variation, limits."""
+"""Agreement of numbers with a reference or with a repeated measurement: errors and variation, bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
-    """A figure with its 95 % interval; NaN where fewer than two pairs are known."""
+    """A value with its 95 % interval; the interval is NaN where fewer than two pairs are known."""
 
     value: float
     ci_low: float
@@ -21,26 +21,27 @@ class Estimate(NamedTuple):
 
 
 def mean_absolute_error(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> float:
-    """Mean of the sizes of the errors, over pairs where both are known; NaN if there is none."""
+    """Mean absolute error over pairs in which both values are known; NaN if there is no such pair."""
     error = _errors(predicted, reference)
     return float(np.abs(error).mean()) if error.size else float("nan")
 
 
 def root_mean_square_error(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> float:
-    """Root of the mean squared error, over pairs where both are known; NaN if there is none."""
+    """Root mean square error over pairs in which both values are known; NaN if there is no such pair."""
     error = _errors(predicted, reference)
     return float(np.sqrt((error**2).mean())) if error.size else float("nan")
 
 
 def mean_error(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> float:
-    """Mean of predicted less reference (bias), over pairs where both are known; NaN if there is none."""
+    """Bias: mean of predicted minus reference over pairs in which both are known; NaN if there is no such pair."""
     error = _errors(predicted, reference)
     return float(error.mean()) if error.size else float("nan")
 
 
 def coefficient_of_variation_pct(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Within-subject coefficient of variation of scan and rescan, in per cent: root of the mean of
-    ``(difference ** 2 / 2) / mean ** 2``; NaN without a pair.
+    """Within-subject coefficient of variation of two repeated measurements, in per cent.
+
+    It is the root of the mean of ``(difference ** 2 / 2) / mean ** 2``; NaN without a pair.
 
     Reference: Bland & Altman, Measurement error proportional to the mean, BMJ 1996.
     """
@@ -58,17 +59,17 @@ def bootstrapped(
     rng: np.random.Generator,
     n_resamples: int = 1000,
 ) -> Estimate:
-    """``measure`` of the known pairs with the percentile interval over resampled people.
+    """Bootstrap a measure of pairs in which both values are known; the interval is the percentile interval.
 
     Args:
-        measure: of predicted and reference values.
+        measure: function of predicted and reference values.
         predicted: ``(person,)``.
         reference: ``(person,)``.
         rng: source of the resampling.
         n_resamples: at least 100.
 
     Raises:
-        ValueError: for fewer resamples, which cannot give a 95 % interval.
+        ValueError: for fewer than 100 resamples, which are too few for a 95 % interval.
 
     Reference: Efron & Tibshirani, An introduction to the bootstrap, 1993.
     """
@@ -79,16 +80,17 @@ def bootstrapped(
 def resampled(
     measure: Callable[[npt.NDArray[np.int64]], float], n: int, rng: np.random.Generator, n_resamples: int = 1000
 ) -> Estimate:
-    """``measure`` of people 0 .. ``n`` - 1, with the percentile interval over people drawn again with replacement.
+    """Bootstrap a measure of people: draw them with replacement; the interval is the percentile interval.
 
     Args:
-        measure: of the indices of people; resamples in which it is NaN (no case drawn, say) do not count.
+        measure: function of the indices of people, 0 to ``n`` - 1; resamples in which it is NaN (for example without a
+            case) do not count.
         n: number of people.
         rng: source of the resampling.
         n_resamples: at least 100.
 
     Raises:
-        ValueError: as :func:`bootstrapped`.
+        ValueError: as in :func:`bootstrapped`.
     """
     if n_resamples < 100:
         raise ValueError(f"{n_resamples} resamples are too few for a 95 % interval; give at least 100")
@@ -117,6 +119,6 @@ def _errors(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> Floats:
 def _pairs(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"need two equally long rows of numbers, got shapes {a.shape} and {b.shape}")
+        raise ValueError(f"need two arrays of numbers of the same length, got shapes {a.shape} and {b.shape}")
     known = np.isfinite(a) & np.isfinite(b)
     return a[known], b[known]

@@ -1,4 +1,4 @@
-"""What a prediction of one study is worth against its reference: rows of measures, each with a value or a reason.
+"""Comparison of the outputs for one study with its reference, as rows; each row has a value or a reason.
 
 A row has ``measure``, ``of`` (structure, quantity or landmark), ``view``, ``phase`` (``ed``, ``es`` or ``all``),
 ``unit``, and either ``value``, or ``predicted`` and ``reference``; ``reason`` says why they are missing.
@@ -35,14 +35,14 @@ STRUCTURES: Final[Mapping[str, tuple[int, ...]]] = {
     "no_reflow": (NO_REFLOW,),
     "oedema": (EDEMA,),
 }
-"""Structure -> its codes; the myocardium is the whole wall, whatever is the matter with it."""
+"""Structure -> its codes; the myocardium is the whole wall, with scar, no-reflow and oedema."""
 
 _HEART: Final = ("rv", "myocardium", "lv")
 LANDMARKS: Final = ("hinge_1", "hinge_2", "apex")
 
 
-def row(measure: str, of: str, unit: str, *, view: str = "", phase: str = "all", **content: Any) -> Row:
-    """One row; missing content is NaN."""
+def measure_row(measure: str, of: str, unit: str, *, view: str = "", phase: str = "all", **content: Any) -> Row:
+    """Make one row; missing content is NaN."""
     empty = {"value": math.nan, "predicted": math.nan, "reference": math.nan, "reason": ""}
     return {"measure": measure, "of": of, "view": view, "phase": phase, "unit": unit, **empty, **content}
 
@@ -53,18 +53,18 @@ def overlap_rows(
     """Dice, intersection over union and Hausdorff distance of each structure: by phase, and the mean of all frames.
 
     Args:
-        predicted: ``(frame, slice, row, col)``.
-        judged: ``(frame, slice)``; a labelled frame without any judged image is missing.
+        predicted: labels ``(frame, slice, row, col)``.
+        judged: ``(frame, slice)``, images that were segmented; a labelled frame without such an image is missing.
         view: with ``labels`` and ``labelled``.
-        name: of the view.
+        name: name of the view.
         phases: frame -> ``ed`` or ``es``.
     """
     reference = np.asarray(view["labels"].values, np.uint8)
     if predicted.shape != reference.shape:
-        return [row(m, s, u, view=name, reason="grid_differs") for m, u in _OVERLAPS.items() for s in _HEART]
+        return [measure_row(m, s, u, view=name, reason="grid_differs") for m, u in _OVERLAPS.items() for s in _HEART]
     spacing_mm = _spacing_mm(view)
     rows: list[Row] = []
-    for structure, codes in _drawn(reference).items():
+    for structure, codes in _select_structures(reference).items():
         frames = np.flatnonzero(view["labelled"].values)
         by_frame = {
             int(frame): _overlap(*_masks(predicted[frame], reference[frame], codes, judged[frame]), spacing_mm)
@@ -72,7 +72,7 @@ def overlap_rows(
         }
         for measure, unit in _OVERLAPS.items():
             found = {frame: values[measure] for frame, values in by_frame.items()}
-            rows += _by_phase(found, phases, measure, structure, unit, name)
+            rows += _phase_rows(found, phases, measure, structure, unit, name)
     return rows
 
 
@@ -82,10 +82,10 @@ def volume_rows(
     """Volumes, EF and mass of prediction and reference in the frames that were labelled.
 
     Args:
-        predicted: ``(frame, slice, row, col)``.
-        judged: ``(frame, slice)``.
+        predicted: labels ``(frame, slice, row, col)``.
+        judged: ``(frame, slice)``, images that were segmented.
         view: the short axis, with ``labels`` and ``labelled``.
-        frames: ``ed_frame`` and ``es_frame``, where known; of a frame that nobody labelled there is no row.
+        frames: ``ed_frame`` and ``es_frame``, where known; a frame without labels gives no row.
     """
     theirs = label_quantities(view, frames)
     labelled = view["labelled"].values.astype(bool)
@@ -95,13 +95,13 @@ def volume_rows(
     else:
         seen = view.assign(frame_valid=view["frame_valid"] & judged)
         ours = _volumes(predicted, seen, labelled, frames)
-    return list(_pairs(_QUANTITIES, ours, theirs))
+    return list(_pair_rows(_QUANTITIES, ours, theirs))
 
 
 def label_quantities(view: xr.Dataset, frames: Mapping[str, int]) -> dict[str, float | Missing]:
-    """Volumes, EF and mass of the labels alone; arguments as :func:`volume_rows`."""
+    """Volumes, EF and mass of the reference labels alone; arguments as in :func:`volume_rows`."""
     reference = np.asarray(view["labels"].values, np.uint8)
-    return _volumes(_whole_wall(reference), view, view["labelled"].values.astype(bool), frames)
+    return _volumes(_merge_wall(reference), view, view["labelled"].values.astype(bool), frames)
 
 
 def landmark_rows(
@@ -110,17 +110,17 @@ def landmark_rows(
     pixel_mm: tuple[float, float],
     view: str,
 ) -> list[Row]:
-    """Distance of each landmark, and the function of the long axis, in the frames that were marked.
+    """Distance of each landmark, and the long-axis function, in the frames with marked landmarks.
 
     Args:
         predicted_px: ``(frame, point, 2)`` (row, col); NaN where missing.
-        reference_px: alike; frames that nobody marked are NaN.
+        reference_px: of the same shape; NaN in frames without marks.
         pixel_mm: row and column spacing.
         view: name of the view.
     """
     names = _landmark_names(reference_px.shape[1])
     if predicted_px.shape != reference_px.shape:
-        return [row("landmark_distance", n, "mm", view=view, reason="grid_differs") for n in (*names, "mean")]
+        return [measure_row("landmark_distance", n, "mm", view=view, reason="grid_differs") for n in (*names, "mean")]
     marked = np.isfinite(reference_px).all(axis=(1, 2))
     distance = landmark_distance_mm(predicted_px[marked], reference_px[marked], pixel_mm)
     rows = [
@@ -132,13 +132,13 @@ def landmark_rows(
         return rows
     ours = long_axis_function(predicted_px[marked], pixel_mm)
     theirs = long_axis_function(reference_px[marked], pixel_mm)
-    return rows + list(_pairs({"mapse_mm": "mm", "axis_shortening_pct": "%"}, ours, theirs, view))
+    return rows + list(_pair_rows({"mapse_mm": "mm", "axis_shortening_pct": "%"}, ours, theirs, view))
 
 
 def value_row(quantity: str, unit: str, predicted: float, reference: float, reason: str = "", view: str = "") -> Row:
-    """A quantity that was predicted as a number, against a number."""
+    """Compare a predicted number with a reference."""
     why = reason or ("" if math.isfinite(reference) else "reference_missing")
-    return row("agreement", quantity, unit, view=view, predicted=predicted, reference=reference, reason=why)
+    return measure_row("agreement", quantity, unit, view=view, predicted=predicted, reference=reference, reason=why)
 
 
 # overlap of one frame
@@ -146,8 +146,8 @@ def value_row(quantity: str, unit: str, predicted: float, reference: float, reas
 _OVERLAPS: Final = {"dice": "", "iou": "", "hd95": "mm"}
 
 
-def _drawn(reference: Labels) -> dict[str, tuple[int, ...]]:
-    """The three of every heart, and those others that somebody drew."""
+def _select_structures(reference: Labels) -> dict[str, tuple[int, ...]]:
+    """The three structures of every heart, and the others that the reference has."""
     present = set(np.unique(reference).tolist())
     return {name: codes for name, codes in STRUCTURES.items() if name in _HEART or present & set(codes)}
 
@@ -155,14 +155,14 @@ def _drawn(reference: Labels) -> dict[str, tuple[int, ...]]:
 def _spacing_mm(view: xr.Dataset) -> tuple[float, float, float]:
     row_mm, col_mm = (float(mm) for mm in view["pixel_mm"].values)
     slice_mm = float(view.attrs["slice_mm"])
-    return (slice_mm if math.isfinite(slice_mm) else 1.0, row_mm, col_mm)  # of one plane it does not matter
+    return (slice_mm if math.isfinite(slice_mm) else 1.0, row_mm, col_mm)  # for a single plane it does not matter
 
 
 _Mask = npt.NDArray[np.bool_]
 
 
 def _masks(predicted: Labels, reference: Labels, codes: tuple[int, ...], judged: _Mask) -> tuple[_Mask, _Mask, _Mask]:
-    """The structure in both, without the slices that the model did not see, and which these are."""
+    """Masks of a structure in both, 0 in slices that the model did not segment; and which slices it segmented."""
     seen = judged[:, None, None]
     return np.isin(predicted, codes) & seen, np.isin(reference, codes) & seen, judged
 
@@ -182,26 +182,28 @@ def _overlap(
     }
 
 
-def _by_phase(
+def _phase_rows(
     found: Mapping[int, float | Missing], phases: Mapping[int, str], measure: str, structure: str, unit: str, view: str
 ) -> Iterator[Row]:
-    yield _mean_of(list(found.values()), measure, structure, unit, view, "all")
+    yield _mean_known(list(found.values()), measure, structure, unit, view, "all")
     for frame, phase in phases.items():
         if frame in found:
-            yield _mean_of([found[frame]], measure, structure, unit, view, phase)
+            yield _mean_known([found[frame]], measure, structure, unit, view, phase)
 
 
-def _mean_of(values: Sequence[float | Missing], measure: str, of: str, unit: str, view: str, phase: str) -> Row:
-    """The mean of what is known; the first reason where nothing is."""
+def _mean_known(values: Sequence[float | Missing], measure: str, of: str, unit: str, view: str, phase: str) -> Row:
+    """The mean of the known values; the first reason where no value is known."""
     known = [value for value in values if not isinstance(value, Missing)]
     if known:
-        return row(measure, of, unit, view=view, phase=phase, value=float(np.mean(known)))
+        return measure_row(measure, of, unit, view=view, phase=phase, value=float(np.mean(known)))
     reasons = [value.reason for value in values if isinstance(value, Missing)] or ["reference_missing"]
-    return row(measure, of, unit, view=view, phase=phase, reason=reasons[0])
+    return measure_row(measure, of, unit, view=view, phase=phase, reason=reasons[0])
 
 
 def _mean_row(values: npt.NDArray[np.float64], measure: str, of: str, unit: str, view: str, reason: str) -> Row:
-    return _mean_of([float(v) if math.isfinite(v) else Missing(reason) for v in values], measure, of, unit, view, "all")
+    return _mean_known(
+        [float(v) if math.isfinite(v) else Missing(reason) for v in values], measure, of, unit, view, "all"
+    )
 
 
 # volumes
@@ -212,7 +214,7 @@ _QUANTITIES: Final = {
 }  # fmt: skip
 
 
-def _whole_wall(reference: Labels) -> Labels:
+def _merge_wall(reference: Labels) -> Labels:
     return np.where(np.isin(reference, STRUCTURES["myocardium"]), np.uint8(MYOCARDIUM), reference)
 
 
@@ -223,21 +225,21 @@ def _volumes(
         curves = volume_curves(label, view)
     except StudyRejected as rejected:
         return dict.fromkeys(_QUANTITIES, Missing(rejected.reason))
-    at = {phase: _labelled_frame(frames.get(f"{phase}_frame"), labelled) for phase in ("ed", "es")}
+    at = {phase: _frame_if_labelled(frames.get(f"{phase}_frame"), labelled) for phase in ("ed", "es")}
     found: dict[str, float | Missing] = {}
     for chamber in ("lv", "rv"):
-        edv, esv = (_at(curves[f"{chamber}_ml"].values, at[phase]) for phase in ("ed", "es"))
+        edv, esv = (_value_at(curves[f"{chamber}_ml"].values, at[phase]) for phase in ("ed", "es"))
         found |= {f"{chamber}edv_ml": edv, f"{chamber}esv_ml": esv, f"{chamber}ef_pct": _fraction(edv, esv)}
-    wall_ml = _at(curves["myocardium_ml"].values, at["ed"])
+    wall_ml = _value_at(curves["myocardium_ml"].values, at["ed"])
     found["lvm_g"] = wall_ml if isinstance(wall_ml, Missing) else wall_ml * MYOCARDIAL_DENSITY_G_ML
     return found
 
 
-def _labelled_frame(frame: int | None, labelled: npt.NDArray[np.bool_]) -> int | None:
+def _frame_if_labelled(frame: int | None, labelled: npt.NDArray[np.bool_]) -> int | None:
     return frame if frame is not None and frame < len(labelled) and labelled[frame] else None
 
 
-def _at(curve: npt.NDArray[np.float64], frame: int | None) -> float | Missing:
+def _value_at(curve: npt.NDArray[np.float64], frame: int | None) -> float | Missing:
     if frame is None:
         return Missing("reference_missing")
     return float(curve[frame]) if math.isfinite(curve[frame]) else Missing("frame_unjudged")
@@ -249,10 +251,10 @@ def _fraction(edv: float | Missing, esv: float | Missing) -> float | Missing:
     return 100.0 * (edv - esv) / edv if edv > 0 else Missing("undefined")
 
 
-def _pairs(
+def _pair_rows(
     units: Mapping[str, str], ours: Mapping[str, float | Missing], theirs: Mapping[str, float | Missing], view: str = ""
 ) -> Iterator[Row]:
-    """Predicted and reference of each quantity that the reference has."""
+    """Compare each quantity that the reference has."""
     for quantity, unit in units.items():
         known, found = theirs[quantity], ours[quantity]
         if not isinstance(known, Missing):

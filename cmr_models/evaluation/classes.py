@@ -1,4 +1,4 @@
-"""How well classes are told: accuracy, F1, MCC, areas, sensitivity at a fixed specificity and back."""
+"""Quality of classification: accuracy, F1, MCC, area under the curve, sensitivity at fixed specificity and reverse."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Floats = npt.NDArray[np.float64]
 
 
 def confusion(predicted: Ints, true: Ints, n_classes: int) -> npt.NDArray[np.int64]:
-    """Counts ``(true class, predicted class)``.
+    """Confusion matrix: counts ``(true class, predicted class)``.
 
     Raises:
-        ValueError: if lengths differ, or a class is outside 0 .. ``n_classes`` - 1.
+        ValueError: if lengths differ, or a class is outside 0 to ``n_classes`` - 1.
     """
     both = np.stack([true, predicted])  # raises for unequal lengths
     if both.size and (both.min() < 0 or both.max() >= n_classes):
@@ -25,12 +25,12 @@ def confusion(predicted: Ints, true: Ints, n_classes: int) -> npt.NDArray[np.int
 
 
 def accuracy(table: npt.NDArray[np.int64]) -> float:
-    """Share of people given their class; NaN for nobody. It is also the micro-averaged F1."""
+    """Proportion of people in the right class, which is also the micro-averaged F1; NaN without people."""
     return float(np.trace(table) / table.sum()) if table.sum() else float("nan")
 
 
 def macro_f1(table: npt.NDArray[np.int64]) -> float:
-    """Mean F1 of the classes that occur in truth or prediction; NaN for nobody."""
+    """Mean F1 of the classes that occur in truth or prediction; NaN without people."""
     total = table.sum(0) + table.sum(1)
     occurring = total > 0
     return float((2 * np.diag(table)[occurring] / total[occurring]).mean()) if occurring.any() else float("nan")
@@ -48,7 +48,7 @@ def matthews(table: npt.NDArray[np.int64]) -> float:
 
 
 def area_under_curve(score: Floats, is_case: npt.NDArray[np.bool_]) -> float:
-    """Share of pairs of case and control that ``score`` orders rightly, ties half; NaN without either."""
+    """Proportion of pairs of case and control that ``score`` orders correctly, ties half; NaN without both."""
     cases = int(is_case.sum())
     controls = len(is_case) - cases
     if not cases or not controls:
@@ -57,26 +57,26 @@ def area_under_curve(score: Floats, is_case: npt.NDArray[np.bool_]) -> float:
 
 
 def macro_area(probabilities: Floats, true: Ints) -> float:
-    """Mean area of each class against the rest, of classes that some have and some lack; NaN if there is none."""
+    """Mean area under the curve of each class against the others; NaN if no class has both cases and controls."""
     areas = [area_under_curve(probabilities[:, k], true == k) for k in range(probabilities.shape[1])]
     known = [area for area in areas if np.isfinite(area)]
     return float(np.mean(known)) if known else float("nan")
 
 
 def sensitivity_at_specificity(score: Floats, is_case: npt.NDArray[np.bool_], specificity: float) -> float:
-    """The best sensitivity at any threshold with at least ``specificity``; NaN without cases or controls."""
+    """The highest sensitivity of thresholds with at least ``specificity``; NaN without cases or controls."""
     found, spared = _thresholds(score, is_case)
     return float(found[spared >= specificity].max()) if found.size else float("nan")
 
 
 def specificity_at_sensitivity(score: Floats, is_case: npt.NDArray[np.bool_], sensitivity: float) -> float:
-    """The best specificity at any threshold with at least ``sensitivity``; NaN without cases or controls."""
+    """The highest specificity of thresholds with at least ``sensitivity``; NaN without cases or controls."""
     found, spared = _thresholds(score, is_case)
     return float(spared[found >= sensitivity].max()) if found.size else float("nan")
 
 
 def _thresholds(score: Floats, is_case: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Sensitivity and specificity of "score >= t" for every t that differs, and for none called ill."""
+    """Sensitivity and specificity of "score >= t" for every distinct score t, and for a threshold above all scores."""
     cases, controls = np.sort(score[is_case]), np.sort(score[~is_case])
     if not cases.size or not controls.size:
         return np.empty(0), np.empty(0)

@@ -1,6 +1,6 @@
-"""Measures of many studies -> one table: overall and by group, each with an interval, a number, and what is missing.
+"""Summary of many studies as one table, overall and by group, with intervals, numbers of studies and missing values.
 
-Every study that has a reference counts, in ``n`` or in ``n_missing``; a missing value is never zero.
+Every study that has a reference is counted, in ``n`` or in ``n_missing``; a missing value is never zero.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ EF_EDGES_PCT: Final = (40.0, 55.0)
 """Reduced up to 40 %, borderline up to 55 %, normal above: Fu et al., Communications Medicine 2026."""
 _EF_CLASSES: Final = len(EF_EDGES_PCT) + 1
 FIXED: Final = 0.9
-"""The specificity at which sensitivity is given, and the other way round."""
+"""The specificity at which sensitivity is given, and the sensitivity at which specificity is given."""
 
 
 class Summariser:
-    """The same groups and the same resampling for every measure.
+    """Summarises measures with the same groups and the same resampling for all.
 
     Attributes:
-        people: index ``study``; columns to group by.
-        group_by: those that are used.
+        people: index ``study``; columns by which people can be grouped.
+        group_by: the columns that are used.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Summariser:
     ) -> None:
         unknown = sorted(set(group_by) - set(people))
         if unknown:
-            raise ValueError(f"no column {unknown} to group by; there are {sorted(map(str, people.columns))}")
+            raise ValueError(f"no column {unknown} to group by; columns are {sorted(map(str, people.columns))}")
         self.people, self.group_by = people, tuple(group_by)
         self._seed, self._n_resamples = seed, n_resamples
 
     def cases(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Mean of measures that each study has of its own; MAE, RMSE and bias of quantities with a reference.
+        """Mean of measures with a value in each study; MAE, RMSE and bias of quantities with a reference.
 
         Args:
-            rows: of :mod:`cmr_models.evaluation.cases`, with ``study``.
+            rows: from :mod:`cmr_models.evaluation.cases`, with ``study``.
         """
         found = []
         for key, part in rows.groupby(_KEYS, sort=False):
@@ -75,18 +75,18 @@ class Summariser:
         return _table(found)
 
     def classes(self, table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        """Accuracy, F1, MCC, area, and sensitivity at a fixed specificity and back.
+        """Accuracy, F1, MCC, area under the curve, sensitivity at a fixed specificity, and the reverse.
 
         Args:
             table: ``study``, ``true`` (class by name; missing where unknown), ``p_<class>``, ``reason``.
-            names: the model's classes.
+            names: classes of the model.
         """
         found: list[dict[str, Any]] = []
         for group_by, group, part in self._groups(table):
             shares = part[[f"p_{name}" for name in names]].to_numpy(float)
             true = np.array([names.index(t) if t in names else -1 for t in part["true"]])
             known = np.isfinite(shares).all(axis=1) & (true >= 0)
-            counts = _missing(part, known)
+            counts = _count_missing(part, known)
             for measure, of, of_people in _class_measures(shares[known], true[known], names):
                 estimate = resampled(of_people, int(known.sum()), self._rng(), self._n_resamples)
                 about = {"measure": measure, "of": of, "view": "", "phase": "all", "unit": ""}
@@ -94,11 +94,11 @@ class Summariser:
         return _table(found)
 
     def repeats(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Coefficient of variation of scan and rescan.
+        """Coefficient of variation of repeated acquisitions.
 
         Args:
             table: ``study``, ``of``, ``source`` ("predicted" or "reference"), ``first``, ``second``, ``reason``;
-                a row a person and quantity.
+                one row for each person and quantity.
         """
         found = []
         for (of, source), part in table.groupby(["of", "source"], sort=False):
@@ -107,7 +107,7 @@ class Summariser:
                 pair = people[["first", "second"]].to_numpy(float)
                 known = np.isfinite(pair).all(axis=1)
                 estimate = self._bootstrapped(coefficient_of_variation_pct, pair[known, 0], pair[known, 1])
-                found.append(_row(about, group_by, group, estimate, _missing(people, known)))
+                found.append(_row(about, group_by, group, estimate, _count_missing(people, known)))
         return _table(found)
 
     def _groups(self, rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -121,12 +121,12 @@ class Summariser:
         values = rows["value"].to_numpy(float)
         known = np.isfinite(values)
         estimate = self._bootstrapped(mean_error, values[known], np.zeros(int(known.sum())))
-        return _row(about, group_by, group, estimate, _missing(rows, known), sd=_sd(values[known]))
+        return _row(about, group_by, group, estimate, _count_missing(rows, known), sd=_sd(values[known]))
 
     def _agreement(self, about: dict[str, Any], group_by: str, group: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
         ours, theirs = (rows[name].to_numpy(float) for name in ("predicted", "reference"))
         known = np.isfinite(ours) & np.isfinite(theirs)
-        ours, theirs, counts = ours[known], theirs[known], _missing(rows, known)
+        ours, theirs, counts = ours[known], theirs[known], _count_missing(rows, known)
         measures = dict(_AGREEMENT)
         if str(about["of"]).endswith("ef_pct"):
             measures |= {"class_accuracy": _ef_accuracy, "class_mcc": _ef_matthews}
@@ -143,14 +143,14 @@ class Summariser:
         return bootstrapped(measure, a, b, self._rng(), self._n_resamples)
 
     def _rng(self) -> np.random.Generator:
-        """The same for every row, so that no row's interval depends on which others there are."""
+        """The same generator for every row, so that an interval does not depend on the other rows."""
         return np.random.default_rng(self._seed)
 
 
 def _class_measures(
     shares: Floats, true: npt.NDArray[np.int64], names: Sequence[str]
 ) -> Iterator[tuple[str, str, Callable[[npt.NDArray[np.int64]], float]]]:
-    """(measure, of, measure of the people with the given indices)."""
+    """Each measure as (measure, of, function of the indices of people)."""
     predicted = shares.argmax(axis=1) if len(shares) else np.zeros(0, np.int64)
 
     def table(people: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -162,7 +162,7 @@ def _class_measures(
     yield "auc_macro", "all", lambda people: by_class.macro_area(shares[people], true[people])
     for k, name in enumerate(names):
         for measure, function in _ONE_AGAINST_REST.items():
-            yield measure, name, partial(_of_people, function, shares[:, k], true == k)
+            yield measure, name, partial(_measure_people, function, shares[:, k], true == k)
 
 
 _OneAgainstRest = Callable[[Floats, npt.NDArray[np.bool_]], float]
@@ -173,14 +173,14 @@ _ONE_AGAINST_REST: Final[dict[str, _OneAgainstRest]] = {
 }
 
 
-def _of_people(
+def _measure_people(
     function: _OneAgainstRest, score: Floats, case: npt.NDArray[np.bool_], people: npt.NDArray[np.int64]
 ) -> float:
     return function(score[people], case[people])
 
 
 def _ef_table(ours: Floats, theirs: Floats) -> npt.NDArray[np.int64]:
-    """Classes of EF, the upper edge within: 40 % is reduced."""
+    """Confusion matrix of EF classes; the upper limit belongs to a class: 40 % is reduced."""
     predicted, true = (np.searchsorted(EF_EDGES_PCT, values, "left") for values in (ours, theirs))
     return by_class.confusion(predicted, true, _EF_CLASSES)
 
@@ -193,7 +193,7 @@ def _ef_matthews(ours: Floats, theirs: Floats) -> float:
     return by_class.matthews(_ef_table(ours, theirs))
 
 
-def _missing(rows: pd.DataFrame, known: npt.NDArray[np.bool_]) -> dict[str, int]:
+def _count_missing(rows: pd.DataFrame, known: npt.NDArray[np.bool_]) -> dict[str, int]:
     reasons = rows["reason"][~known].replace("", "unexplained")
     return {str(reason): int(n) for reason, n in sorted(reasons.value_counts().items())}
 

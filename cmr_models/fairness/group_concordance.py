@@ -8,7 +8,7 @@ import pandas as pd
 
 from cmr_models.estimates.design_matrix import numbers
 from cmr_models.estimates.groups import labels
-from cmr_models.survival.checks import check_events
+from cmr_models.survival.checks import check_events, check_order
 from cmr_models.survival.ordered_pairs import sum_pairs
 
 Floats = npt.NDArray[np.float64]
@@ -70,8 +70,8 @@ def _check(
         raise ValueError(f"exit, event, risk, group and entry must have one length, got {sorted(lengths)}")
     if not (np.isfinite(times).all() and np.isfinite(scores).all()):
         raise ValueError("exit and risk must be finite; drop rows with missing values first")
-    if starts is not None and not (times > starts).all():
-        raise ValueError(f"{int((~(times > starts)).sum())} rows leave at or before they enter")
+    if starts is not None:
+        check_order(times, starts)
     return times, events, scores, names, starts
 
 

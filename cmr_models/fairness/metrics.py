@@ -229,7 +229,7 @@ def bootstrapped(statistic: Statistic, rng: np.random.Generator, *, n: int = 200
         value = statistic(rows)
         codes = np.zeros(len(rows), int) if within is None else pd.factorize(rows[within])[0]
         parts = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-        found = [_resampled(statistic, rows, parts, rng) for _ in range(n)]
+        found = [_resample(statistic, rows, parts, rng) for _ in range(n)]
         known = np.array([one for one in found if np.isfinite(one)])
         if len(known) < 0.9 * n:
             raise NotEstimableError("too_few_people", f"{n - len(known)} of {n} resamples have no number")
@@ -240,7 +240,7 @@ def bootstrapped(statistic: Statistic, rng: np.random.Generator, *, n: int = 200
     return metric
 
 
-def _resampled(
+def _resample(
     statistic: Statistic, rows: pd.DataFrame, parts: Sequence[npt.NDArray[np.intp]], rng: np.random.Generator
 ) -> float:
     drawn = np.concatenate([rng.choice(part, len(part)) for part in parts])

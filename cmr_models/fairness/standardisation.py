@@ -102,7 +102,7 @@ def decompose_gap(
     """
     two = _two_groups(data, value, group, pair, blocks)
     found = _components(two, two.first)
-    drawn = np.array([_resampled(two, rng) for _ in range(n_bootstrap)])
+    drawn = np.array([_resample(two, rng) for _ in range(n_bootstrap)])
     low, high = bootstrap_interval(drawn)
     columns: dict[str, Any] = {"component": [*blocks, REST, TOTAL], "estimate": found, "se": drawn.std(axis=0, ddof=1)}
     share = found / found[-1] if found[-1] else np.full(len(found), np.nan)
@@ -167,7 +167,7 @@ def _components(two: _TwoGroups, first: npt.NDArray[np.bool_]) -> Floats:
     return np.concatenate([by_block, [total - by_block.sum(), total]])
 
 
-def _resampled(two: _TwoGroups, rng: np.random.Generator) -> Floats:
+def _resample(two: _TwoGroups, rng: np.random.Generator) -> Floats:
     sides = (np.flatnonzero(two.first), np.flatnonzero(~two.first))
     rows = np.concatenate([rng.choice(side, len(side)) for side in sides])
     first = np.arange(len(rows)) < len(sides[0])

@@ -1,8 +1,8 @@
 """One state of a perfusion study, from its series to maps and AHA segments.
 
 Series -> even time grid -> motion correction -> arterial input -> contrast agent in mmol/L -> flow, pixel by pixel ->
-segmentation -> AHA-16. Each limitation that the numbers have (no input series, no proton density ...) is a reason code
-beside them, never a silent fall-back.
+segmentation -> AHA-16. Each limitation of the numbers (no input series, no proton density ...) is a reason code beside
+them.
 """
 
 from __future__ import annotations
@@ -23,20 +23,17 @@ from cmr_models.perfusion.kinetics.checks import LOWEST_AIF
 from cmr_models.perfusion.kinetics.status import AT_BOUND, OK
 from cmr_models.perfusion.motion import (
     Motion,
-    corrected,
+    align_input,
+    correct_motion,
     density_on,
     input_motion,
     shared_grid,
-    still_input,
     ventricle_motion,
 )
 from cmr_models.perfusion.phenotypes import QUANTITIES
-from cmr_models.perfusion.series import GRID_S, FirstPass, still
-from cmr_models.perfusion.wall import blank_bounded_flow, counted, surely_wall
+from cmr_models.perfusion.series import GRID_S, FirstPass, mean_image
+from cmr_models.perfusion.wall import inner_wall, mask_flow_at_bound, reliable_pixels
 from cmr_models.reasons import StudyRejected
-
-VERSION = 3
-"""Raise when the same series would give other numbers: every perfusion study is then measured again."""
 
 _MARGIN_MM = 8.0
 _COUNTED = (OK, AT_BOUND)
@@ -76,7 +73,7 @@ def models() -> dict[str, str]:
 
 
 def _segmenter_task() -> str:
-    """The perfusion network where its weights are installed, else the short-axis cine network, which is flagged."""
+    """The perfusion network where its weights are installed, else the short-axis cine network, with a reason code."""
     from cmr_models import zoo
 
     try:
@@ -86,7 +83,13 @@ def _segmenter_task() -> str:
     return "perfusion_segment"
 
 
-def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, aif_mask: Mask | None = None) -> Measured:
+def measure(
+    views: Mapping[str, xr.Dataset],
+    *,
+    labels: Labels | None = None,
+    aif_mask: Mask | None = None,
+    device: str = "auto",
+) -> Measured:
     """Maps and segments of one state.
 
     Args:
@@ -94,6 +97,7 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
             and ``_aif_pd`` those of the arterial input; only the first must be there.
         labels: ``(slice, row, col)`` 1 RV, 2 myocardium, 3 LV, to use instead of the network's.
         aif_mask: ``(row, col)`` of the input series, to use instead of the network's.
+        device: of torch, for the networks and the fit; "auto" is the GPU if there is one.
 
     Raises:
         StudyRejected: why the state cannot be measured.
@@ -101,20 +105,20 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
     if "" not in views:
         raise StudyRejected("perfusion_few_frames", "There is an input series, but none of the myocardium.")
     limits: set[str] = set()
-    heart, paths = corrected(views[""], shared_grid(views))
-    given = _labelled(heart, views[""], limits) if labels is None else np.asarray(labels, np.uint8)
+    heart, paths = correct_motion(views[""], shared_grid(views))
+    given = _label(heart, views[""], limits, device) if labels is None else np.asarray(labels, np.uint8)
     plane = _pool_slice(given)
     motion = ventricle_motion(paths[plane], given[plane], views[""]["pixel_mm"].values)
-    blood, mask = _input(views, heart, given, aif_mask, motion, limits)
-    features = _gated(blood, limits)
+    blood, mask = _input(views, heart, given, aif_mask, motion, limits, device)
+    features = _check_input(blood, limits)
     found = _segments(given, views[""], limits)
     density = density_on(heart, _density(views, "_pd"))
     tissue = tissue_contrast(heart.signal, density, views[""].attrs, _baseline_frames(features))
     limits |= tissue.limits
-    maps = _maps(tissue, blood, given, views[""], features)
-    usable = np.isin(maps["status"].values, _COUNTED) & counted(given, found.segment)
+    maps = _maps(tissue, blood, given, views[""], features, device)
+    usable = np.isin(maps["status"].values, _COUNTED) & reliable_pixels(given, found.segment)
     tables = {name: aha.statistics(maps[name].values.astype(float), found, usable=usable) for name in QUANTITIES}
-    if blank_bounded_flow(tables):
+    if mask_flow_at_bound(tables):
         limits.add("segment_flow_at_bound")
     curves = _segment_curves(tissue, found)
     dataset = _dataset(maps, given, found, mask, heart, blood, curves)
@@ -132,17 +136,17 @@ def measure(views: Mapping[str, xr.Dataset], *, labels: Labels | None = None, ai
 # series
 
 
-def _labelled(series: FirstPass, view: xr.Dataset, limits: set[str]) -> Labels:
+def _label(series: FirstPass, view: xr.Dataset, limits: set[str], device: str) -> Labels:
     row_mm, _ = (float(mm) for mm in view["pixel_mm"].values)
     if _segmenter_task() == "segment_sax":
         limits.add("labels_by_cine_network")
-        return _labelled_as_cine(series, row_mm, float(view.attrs["slice_mm"]))
+        return _label_as_cine(series, row_mm, float(view.attrs["slice_mm"]))
     from cmr_models.perfusion.segmentation import segment
 
-    return np.stack([np.asarray(segment(plane, GRID_S, row_mm), np.uint8) for plane in series.signal])
+    return np.stack([np.asarray(segment(plane, GRID_S, row_mm, device=device), np.uint8) for plane in series.signal])
 
 
-def _labelled_as_cine(series: FirstPass, row_mm: float, slice_mm: float) -> Labels:
+def _label_as_cine(series: FirstPass, row_mm: float, slice_mm: float) -> Labels:
     """Labels of the mean of the second half of the series, when both pools are brighter than the wall, as in a cine."""
     from cmr_models.segmentation import segment_sax
 
@@ -153,7 +157,7 @@ def _labelled_as_cine(series: FirstPass, row_mm: float, slice_mm: float) -> Labe
 
 
 def _density(views: Mapping[str, xr.Dataset], role: str) -> npt.NDArray[np.float32] | None:
-    return still(views[role]) if role in views else None
+    return mean_image(views[role]) if role in views else None
 
 
 # arterial input
@@ -166,16 +170,17 @@ def _input(
     given: Mask | None,
     motion: Motion,
     limits: set[str],
+    device: str,
 ) -> tuple[npt.NDArray[np.float64], Mask]:
     """Arterial input in mmol/L on the heart's time grid, and where it was taken."""
     if "_aif" not in views:
         return _input_of_one_sequence(views, heart, labels, given, limits)
     view, second = views["_aif"], views.get("_aif_echo2")
     held = input_motion(views, motion, limits)
-    series, echo2 = (None if v is None else still_input(v, views[""], heart, held) for v in (view, second))
+    series, echo2 = (None if v is None else align_input(v, views[""], heart, held) for v in (view, second))
     if series is None:
         raise StudyRejected("perfusion_few_frames", "There is a second echo of the input, but no first.")
-    mask = _detected(series, limits) if given is None else given
+    mask = _detect_blood(series, limits, device) if given is None else given
     density = _density(views, "_aif_pd")
     pd = None if density is None else density[0]
     second_attributes = {} if second is None else second.attrs
@@ -198,11 +203,11 @@ def _input_of_one_sequence(
     return contrast.values, mask
 
 
-def _detected(series: npt.NDArray[np.float32], limits: set[str]) -> Mask:
-    """The left ventricle's blood by the network; by the rule without one, openly, where it finds none."""
+def _detect_blood(series: npt.NDArray[np.float32], limits: set[str], device: str) -> Mask:
+    """The left ventricle's blood by the network; where it finds none, by the rule, with a reason code."""
     from cmr_models.aif import detect
 
-    mask = np.asarray(detect(series)) == 1
+    mask = np.asarray(detect(series, device=device)) == 1
     if not mask.any():
         limits.add("aif_fallback")
         mask = np.asarray(detect(series, method="rule")) == 1
@@ -225,11 +230,11 @@ def _pool(labels: Labels) -> Mask:
     return np.asarray(inside if inside.sum() >= _FEWEST_INPUT_PIXELS else pool)
 
 
-def _gated(blood: npt.NDArray[np.float64], limits: set[str]) -> dict[str, float]:
-    """Features of the input; its failed gates are limitations, but that a bolus must be there.
+def _check_input(blood: npt.NDArray[np.float64], limits: set[str]) -> dict[str, float]:
+    """Features of the input; gates that it fails become limitations.
 
     Raises:
-        StudyRejected: ``perfusion_no_bolus``.
+        StudyRejected: ``perfusion_no_bolus`` if there is no bolus.
     """
     from cmr_models.aif import failed_gates, features
 
@@ -270,6 +275,7 @@ def _maps(
     labels: Labels,
     view: xr.Dataset,
     features: Mapping[str, float],
+    device: str,
 ) -> dict[str, xr.DataArray]:
     """Maps of the region around the heart, NaN outside."""
     from cmr_models.perfusion import quantify
@@ -283,8 +289,9 @@ def _maps(
         curves = tissue.values[k, rows, cols]
         wall = np.isin(labels[k, rows, cols], (MYOCARDIUM, LV))
         near = ndimage.binary_dilation(wall, iterations=margin)
-        sure = surely_wall(labels[k] == MYOCARDIUM)[rows, cols]
-        fitted = quantify(curves, blood, GRID_S, foot=_baseline_frames(features), mask=near, wall=sure)
+        inner = inner_wall(labels[k] == MYOCARDIUM)[rows, cols]
+        foot = _baseline_frames(features)
+        fitted = quantify(curves, blood, GRID_S, foot=foot, mask=near, wall=inner, device=device)
         for name in out:
             out[name][k, rows, cols] = fitted[name].values
     return {name: xr.DataArray(values, dims=("slice", "row", "col")) for name, values in out.items()}

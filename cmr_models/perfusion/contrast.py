@@ -23,7 +23,7 @@ from cmr_models.perfusion.signal.gadolinium import (
     signal,
 )
 from cmr_models.perfusion.signal.lookup import concentration
-from cmr_models.perfusion.signal.t2star import corrected
+from cmr_models.perfusion.signal.t2star import correct_t2star
 
 Attributes = Mapping[str, Any]
 Mask = npt.NDArray[np.bool_]
@@ -74,11 +74,11 @@ def blood_contrast(
     sequence, limits = sequence_of(attributes, is_input_series=is_input_series, density=density is not None)
     blood = _at_field(BLOOD, attributes)
     mask = brighter_half(first_echo, density, mask)
-    curve = _mean(first_echo, density, mask)
+    curve = _mean_ratio(first_echo, density, mask)
     echoes = [float(a.get("echo_time_ms", math.nan)) for a in (attributes, second_attributes)]
     if second_echo is not None and 0 <= echoes[0] < echoes[1]:
-        late = _mean(second_echo, density, mask)
-        curve = corrected(curve, late, echoes[0], echoes[1], smooth_frames=_SMOOTH_ECHOES_FRAMES)
+        late = _mean_ratio(second_echo, density, mask)
+        curve = correct_t2star(curve, late, echoes[0], echoes[1], smooth_frames=_SMOOTH_ECHOES_FRAMES)
     ratio = curve if density is not None else _over_baseline(curve, sequence, blood)
     ratio = ratio * _density_readout(sequence, blood)
     return Contrast(concentration(ratio, sequence, blood, highest_mmol_l=_BLOOD_TO_MMOL_L), limits)
@@ -122,32 +122,32 @@ def tissue_contrast(
     wall = _at_field(MYOCARDIUM, attributes)
     if density is None:
         baseline = series[..., :baseline_frames].mean(axis=-1, dtype=np.float64)
-        ratio = _divided(series, baseline) * float(signal(0.0, sequence, wall))
+        ratio = _divide(series, baseline) * float(signal(0.0, sequence, wall))
     else:
-        ratio = _divided(series, density) * _density_readout(sequence, wall)
+        ratio = _divide(series, density) * _density_readout(sequence, wall)
     return Contrast(concentration(ratio, sequence, wall, highest_mmol_l=_TISSUE_TO_MMOL_L), limits)
 
 
 def sequence_of(attributes: Attributes, *, is_input_series: bool, density: bool) -> tuple[Sequence, frozenset[str]]:
-    """The sequence that a view's headers describe, and codes of what they leave open.
+    """The sequence that a view's headers describe, and reason codes of what had to be assumed.
 
-    Saturation delay, flip angle and TR are the headers'. Lines and acceleration are not in standard headers: those of
-    the protocol are taken. A scan whose delay is missing, or whose TR is not that of a single pulse, is taken for the
-    protocol's as well, and says so.
+    Saturation delay, flip angle and TR are the headers'. Standard headers do not hold lines and acceleration; those
+    of the protocol are taken. So are a delay that is missing and a TR that is not that of a single pulse, with a reason
+    code.
 
     Reference: Kellman et al. 2017, doi:10.1186/s12968-017-0355-5 (the protocol).
     """
     is_ssfp = "tfi" in str(attributes.get("sequence_name", "")) or float(attributes.get("flip_angle_deg", 0)) > 35
     protocol = ARTERIAL_FLASH if is_input_series else MYOCARDIAL_SSFP if is_ssfp else MYOCARDIAL_FLASH
-    told = {
+    stated = {
         "td_ms": float(attributes.get("inversion_ms", math.nan)),
         "flip_deg": float(attributes.get("flip_angle_deg", math.nan)),
         "tr_ms": float(attributes.get("repetition_time_ms", math.nan)),
     }
-    known: dict[str, Any] = {name: value for name, value in told.items() if math.isfinite(value) and value > 0}
+    known: dict[str, Any] = {name: value for name, value in stated.items() if math.isfinite(value) and value > 0}
     if known.get("tr_ms", 0.0) > _LONGEST_TR_MS:
         del known["tr_ms"]  # of a whole beat or shot, not between pulses
-    limits = {"sequence_assumed"} if len(known) < len(told) else set[str]()
+    limits = {"sequence_assumed"} if len(known) < len(stated) else set[str]()
     return replace(protocol, **known), frozenset(limits | (set() if density else {"perfusion_no_pd"}))
 
 
@@ -166,7 +166,7 @@ def _at_field(table: Mapping[float, Relaxation], attributes: Attributes) -> Rela
     return table[3.0 if field_t > _STRONG_FIELD_T else 1.5]
 
 
-def _mean(
+def _mean_ratio(
     series: npt.NDArray[np.float32], density: npt.NDArray[np.float32] | None, mask: Mask
 ) -> npt.NDArray[np.float64]:
     return np.asarray(_ratio(series, density, mask).mean(axis=0))
@@ -189,6 +189,6 @@ def _over_baseline(curve: npt.NDArray[np.float64], sequence: Sequence, blood: Re
     return np.asarray(curve / baseline * own)
 
 
-def _divided(series: npt.NDArray[np.float32], divisor: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _divide(series: npt.NDArray[np.float32], divisor: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     floor = max(_BASELINE_SHARE * float(np.quantile(divisor, 0.99)), float(np.finfo(np.float32).tiny))
     return np.asarray(series / np.maximum(divisor, floor)[..., None], np.float64)

@@ -1,4 +1,4 @@
-"""How the heart moves in a perfusion study, and its series held still.
+"""Motion of the heart in a perfusion study, and its correction.
 
 The myocardial series is registered, beat by beat and all slices together; the series of the arterial input, whose
 images are too coarse for that, is moved as the ventricle in it was found to move.
@@ -24,7 +24,7 @@ _PARALLEL = 0.98  # cosine between directions of images that count as parallel
 
 
 class Path(NamedTuple):
-    """How one slice of the heart moves: ``displacement (2, row, col, beat)`` in pixels at ``time_s (beat,)``."""
+    """Motion of one slice of the heart: ``displacement (2, row, col, beat)`` in pixels at ``time_s (beat,)``."""
 
     displacement: Floats
     time_s: npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ class Path(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """How the left ventricle moves: ``mm (2, beat)`` by row and column at ``time_s (beat,)``."""
+    """Motion of the left ventricle: ``mm (2, beat)`` by row and column at ``time_s (beat,)``."""
 
     mm: npt.NDArray[np.float64]
     time_s: npt.NDArray[np.float64]
@@ -44,15 +44,15 @@ class Motion(NamedTuple):
 def shared_grid(views: Mapping[str, xr.Dataset]) -> npt.NDArray[np.float64] | None:
     """Times that the myocardial and the input series have in common: either may begin later or end earlier.
 
-    Series without times are left to :func:`first_pass`, which says so; None if no series has any.
+    None if no series has times; :func:`first_pass` then rejects the study.
     """
     series = [views[role] for role in ("", "_aif", "_aif_echo2") if role in views]
     timed = [(view, _offset_s(view, views[""])) for view in series if np.isfinite(view["acquired_ms"].values).any()]
     return common_grid(timed) if timed else None
 
 
-def corrected(view: xr.Dataset, grid_s: npt.NDArray[np.float64] | None) -> tuple[FirstPass, list[Path]]:
-    """The series without breathing on an even grid, and how each slice moved. Beats are corrected as they were read."""
+def correct_motion(view: xr.Dataset, grid_s: npt.NDArray[np.float64] | None) -> tuple[FirstPass, list[Path]]:
+    """The series without breathing on an even time grid, and the motion of each slice."""
     from cmr_models.perfusion.registration import correct, correct_together
 
     paths: list[Path] = []
@@ -67,41 +67,43 @@ def corrected(view: xr.Dataset, grid_s: npt.NDArray[np.float64] | None) -> tuple
 
 
 def ventricle_motion(path: Path, labels: Labels, pixel_mm: npt.NDArray[np.float64]) -> Motion:
-    """How the left ventricle, labelled in ``labels (row, col)`` of a slice, moves as that slice does."""
+    """Motion of the left ventricle, which ``labels (row, col)`` of a slice show, by the motion of that slice."""
     inside = np.isin(labels, (MYOCARDIUM, LV))
     return Motion(path.mean_mm(inside if inside.any() else np.ones_like(inside), pixel_mm), path.time_s)
 
 
 def density_on(heart: FirstPass, density: Floats | None) -> Floats | None:
-    """Proton density ``(slice, row, col)`` where the corrected series has the heart: it was read in other breaths."""
-    from cmr_models.perfusion.registration import offset_of, shifted
+    """Proton density ``(slice, row, col)`` moved to where the corrected series has the heart."""
+    from cmr_models.perfusion.registration import offset_of, shift_frames
 
     if density is None:
         return None
     planes = zip(density, heart.signal, strict=True)
-    return np.stack([shifted(image[..., None], offset_of(image, plane)[:, None])[..., 0] for image, plane in planes])
+    return np.stack(
+        [shift_frames(image[..., None], offset_of(image, plane)[:, None])[..., 0] for image, plane in planes]
+    )
 
 
-def still_input(view: xr.Dataset, reference: xr.Dataset, heart: FirstPass, motion: Motion) -> npt.NDArray[np.float32]:
-    """An input series ``(row, col, frame)`` on the heart's time grid, with the heart held still."""
-    from cmr_models.perfusion.registration import shifted
+def align_input(view: xr.Dataset, reference: xr.Dataset, heart: FirstPass, motion: Motion) -> npt.NDArray[np.float32]:
+    """An input series ``(row, col, frame)`` on the heart's time grid, without the heart's motion."""
+    from cmr_models.perfusion.registration import shift_frames
 
     pixel_mm = view["pixel_mm"].values
 
     def steady(beats: Sequence[Floats], times: Sequence[npt.NDArray[np.float64]]) -> list[Floats]:
         paths_px = [[np.interp(t, motion.time_s, motion.mm[k]) / pixel_mm[k] for k in (0, 1)] for t in times]
-        return [shifted(plane, path) for plane, path in zip(beats, paths_px, strict=True)]
+        return [shift_frames(plane, path) for plane, path in zip(beats, paths_px, strict=True)]
 
     still_view = first_pass(view, heart.time_s, _offset_s(view, reference), steady=steady)
     return np.asarray(still_view.signal[0], np.float32)
 
 
 def input_motion(views: Mapping[str, xr.Dataset], motion: Motion, limits: set[str]) -> Motion:
-    """The heart's motion as it holds for the input series.
+    """The heart's motion in the input series.
 
-    The input's own images are too coarse, and change too much, to be registered; it is read in the same beats as the
-    wall, so the heart is where the myocardial series has it. Where clocks or planes disagree it is left as it is, which
-    is flagged if the heart moves by more than half a pixel.
+    The input's own images are too coarse, and change too much, to be registered. It is acquired in the same beats as
+    the wall, so the heart is where the myocardial series has it. Where clocks or planes disagree the input is not
+    corrected; a reason code says so if the heart moves by more than half a pixel.
     """
     view, reference = views["_aif"], views[""]
     same_clock = view.attrs.get("timed_by") == reference.attrs.get("timed_by")
@@ -115,7 +117,7 @@ def input_motion(views: Mapping[str, xr.Dataset], motion: Motion, limits: set[st
 
 
 def _offset_s(view: xr.Dataset, reference: xr.Dataset) -> float:
-    """How much later a series began than the reference; 0 where their clocks cannot be compared."""
+    """Seconds by which a series began later than the reference; 0 where their clocks cannot be compared."""
     if view.attrs.get("timed_by") != reference.attrs.get("timed_by"):
         return 0.0
     late = (view.attrs.get("start_ms", np.nan) - reference.attrs.get("start_ms", np.nan)) / 1000

@@ -1,4 +1,4 @@
-"""What of a perfusion study goes into the tables: flow at rest and stress, by artery, and the reserve."""
+"""Numbers of a perfusion study for the tables: flow at rest and stress, by artery, and the reserve."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PerfusionPhenotype(NamedTuple):
 
     @property
     def valid(self) -> tuple[float, float]:
-        """What can be a heart's at all."""
+        """Lowest and highest value that a heart can have."""
         return _RANGES[self.unit]
 
 
@@ -46,7 +46,7 @@ Value = float | Missing
 
 
 class StateResult(NamedTuple):
-    """One state of a study, measured.
+    """Measurements of one state of a study.
 
     Attributes:
         segments: map -> rows of :func:`cmr_models.aha.statistics`.
@@ -58,7 +58,7 @@ class StateResult(NamedTuple):
 
 
 def phenotypes(results: Mapping[State, StateResult | Missing]) -> dict[str, Value]:
-    """Every number of :data:`PHENOTYPES`, or why it is missing.
+    """Every number of :data:`PHENOTYPES`, or the reason why it is missing.
 
     Args:
         results: state -> its result, or the reason why it has none; states that were not acquired are left out.
@@ -68,25 +68,25 @@ def phenotypes(results: Mapping[State, StateResult | Missing]) -> dict[str, Valu
     values: dict[str, Value] = {}
     for state in STATES:
         found = results.get(state, Missing("state_missing"))
-        values |= _blank(state, found) if isinstance(found, Missing) else _of_state(state, found)
+        values |= _all_missing(state, found) if isinstance(found, Missing) else _of_state(state, found)
     values |= _reserves(results, values)
     return {row.name: values[row.name] for row in PHENOTYPES}
 
 
-def _blank(state: State, why: Missing) -> dict[str, Value]:
+def _all_missing(state: State, why: Missing) -> dict[str, Value]:
     return {row.name: why for row in PHENOTYPES if f"_{state}_" in row.name}
 
 
 def _of_state(state: State, found: StateResult) -> dict[str, Value]:
-    flow = _whole(found.segments[FLOW])
+    flow = _whole_wall(found.segments[FLOW])
     values: dict[str, Value] = {
-        _named(quantity, state): _pooled(_whole(rows)) for quantity, rows in found.segments.items()
+        _phenotype_name(quantity, state): _pool_segments(_whole_wall(rows)) for quantity, rows in found.segments.items()
     }
     for artery, members in TERRITORIES.items():
-        values[f"mbf_{state}_{artery}_ml_min_g"] = _pooled(flow[flow.index.isin(members)])
-    values[f"mbf_{state}_lowest_ml_min_g"] = _known(float(flow["median"].min()), "segment_empty")
+        values[f"mbf_{state}_{artery}_ml_min_g"] = _pool_segments(flow[flow.index.isin(members)])
+    values[f"mbf_{state}_lowest_ml_min_g"] = _value_or_missing(float(flow["median"].min()), "segment_empty")
     values[f"mbf_{state}_endo_epi_ratio"] = _endo_over_epi(found.segments[FLOW])
-    values[f"aif_{state}_peak_mmol_l"] = _known(found.aif["peak_value"], "aif_no_bolus")
+    values[f"aif_{state}_peak_mmol_l"] = _value_or_missing(found.aif["peak_value"], "aif_no_bolus")
     return values
 
 
@@ -98,7 +98,7 @@ def _reserves(results: Mapping[State, StateResult | Missing], values: Mapping[st
 
 def segment_reserve(rest: pd.DataFrame, stress: pd.DataFrame) -> pd.Series:
     """Reserve of each segment, whole wall, from the rows of :func:`cmr_models.aha.statistics` of both flow maps."""
-    ratio = _whole(stress)["median"] / _whole(rest)["median"].where(lambda flow: flow > 0)
+    ratio = _whole_wall(stress)["median"] / _whole_wall(rest)["median"].where(lambda flow: flow > 0)
     return pd.Series(ratio, name="mpr")
 
 
@@ -108,19 +108,19 @@ def _lowest_reserve(results: Mapping[State, StateResult | Missing]) -> Value:
         return rest
     if isinstance(stress, Missing):
         return stress
-    return _known(float(segment_reserve(rest.segments[FLOW], stress.segments[FLOW]).min()), "segment_empty")
+    return _value_or_missing(float(segment_reserve(rest.segments[FLOW], stress.segments[FLOW]).min()), "segment_empty")
 
 
-def _named(quantity: str, state: str) -> str:
+def _phenotype_name(quantity: str, state: str) -> str:
     name, _, unit = quantity.partition("_")
     return f"{name}_{state}_{unit}"
 
 
-def _whole(rows: pd.DataFrame) -> pd.DataFrame:
+def _whole_wall(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["layer"] == "all"].set_index("segment")
 
 
-def _pooled(rows: pd.DataFrame) -> Value:
+def _pool_segments(rows: pd.DataFrame) -> Value:
     """Mean over segments of their medians, by pixels: outlying fits of single pixels do not move it."""
     known = rows[np.isfinite(rows["median"])]
     if known.empty:
@@ -143,7 +143,7 @@ def _ratio(stress: Value, rest: Value) -> Value:
     return stress / rest if rest > 0 else Missing("undefined")
 
 
-def _known(value: float, reason: str) -> Value:
+def _value_or_missing(value: float, reason: str) -> Value:
     return value if np.isfinite(value) else Missing(reason)
 
 
@@ -152,7 +152,7 @@ def _rows() -> Iterator[PerfusionPhenotype]:
     how = "mean over segments of the median of their pixels, by pixels"
     for state, when in said.items():
         for quantity, (unit, meaning) in QUANTITIES.items():
-            yield PerfusionPhenotype(_named(quantity, state), unit, f"{meaning.capitalize()} {when}: {how}")
+            yield PerfusionPhenotype(_phenotype_name(quantity, state), unit, f"{meaning.capitalize()} {when}: {how}")
         for artery, name in _ARTERIES.items():
             text = f"Myocardial blood flow {when} in the segments of the {name} artery"
             yield PerfusionPhenotype(f"mbf_{state}_{artery}_ml_min_g", "mL/min/g", text, "Cerqueira et al. 2002")

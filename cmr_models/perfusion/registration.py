@@ -1,4 +1,4 @@
-"""Motion correction of a first-pass series: each frame is registered to what a low-rank model says it should show.
+"""Motion correction of a first-pass series: each frame is registered to its image in a low-rank model of the series.
 
 Passing contrast changes the image far more than breathing moves it, so frames cannot be registered to one another.
 The model of rank one explains the passage through the chambers, not the motion; as frames come into line its rank is
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from cmr_models.aif.network_input import checked_series
+from cmr_models.aif.network_input import check_series
 
 Floats = npt.NDArray[np.float32]
 
@@ -62,52 +62,52 @@ def correct_together(planes: Sequence[npt.ArrayLike], *, deformable: bool = True
     Raises:
         ValueError: as :func:`correct`, or if the numbers of frames differ.
     """
-    slices = [np.ascontiguousarray(np.moveaxis(checked_series(plane), 2, 0)) for plane in planes]
+    slices = [np.ascontiguousarray(np.moveaxis(check_series(plane), 2, 0)) for plane in planes]
     if len({len(frames) for frames in slices}) > 1:
         raise ValueError(f"slices of the same beats have as many frames, got {[len(frames) for frames in slices]}")
     weights = [_heart(frames) for frames in slices]
-    shifts = _shifts(slices, weights)
-    return [_placed(*one, deformable=deformable) for one in zip(slices, weights, shifts, strict=True)]
+    shifts = _estimate_shifts(slices, weights)
+    return [_finish_correction(*one, deformable=deformable) for one in zip(slices, weights, shifts, strict=True)]
 
 
-def _placed(frames: Floats, weight: Floats, shift: Floats, *, deformable: bool) -> tuple[Floats, Floats]:
+def _finish_correction(frames: Floats, weight: Floats, shift: Floats, *, deformable: bool) -> tuple[Floats, Floats]:
     """Corrected series and displacement, frames last, from the shift of the heart ``(frame, 2)``."""
-    shift = _with_first_frames(frames, shift, weight)
+    shift = _place_first_frames(frames, shift, weight)
     displacement = np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)).astype(np.float32)
     if deformable:
-        displacement = _field(frames, displacement, weight)
+        displacement = _refine_field(frames, displacement, weight)
     displacement -= displacement.mean(axis=1, keepdims=True)
-    corrected = _sampled(frames, displacement, order=3)  # the linear one mixes blood into the wall
+    corrected = _sample(frames, displacement, order=3)  # the linear one mixes blood into the wall
     return np.moveaxis(corrected, 0, 2), np.moveaxis(displacement, 1, 3)
 
 
 def offset_of(image: npt.ArrayLike, corrected: npt.ArrayLike) -> Floats:
-    """How far the heart in an image of another contrast, as proton density, is from where a corrected series has it.
+    """Offset of the heart in an image of another contrast, as proton density, from its position in a corrected series.
 
     Args:
         image: (row, col).
         corrected: (row, col, frame), of the same grid.
 
     Returns:
-        ``(2,)`` pixels, by row and column: :func:`shifted` by it brings the image onto the series.
+        ``(2,)`` pixels, by row and column: :func:`shift_frames` by it brings the image onto the series.
 
     Raises:
         ValueError: if ``corrected`` is not a series of at least 12 frames that change, or of another grid.
     """
-    frames = np.ascontiguousarray(np.moveaxis(checked_series(corrected), 2, 0))
+    frames = np.ascontiguousarray(np.moveaxis(check_series(corrected), 2, 0))
     still = np.asarray(image, np.float32)
     if still.shape != frames.shape[1:]:
         raise ValueError(f"the image is {still.shape}, the series {frames.shape[1:]}; use one grid")
     weight = _heart(frames)
     smooth = gaussian_filter(frames, (0, 1.0, 1.0))
-    return _offset(gaussian_filter(still, 1.0), _span(smooth, weight, _STILL_RANKS["density"]), weight)
+    return _best_offset(gaussian_filter(still, 1.0), _principal_images(smooth, weight, _STILL_RANKS["density"]), weight)
 
 
-def shifted(series: npt.ArrayLike, shift_px: npt.ArrayLike) -> Floats:
+def shift_frames(series: npt.ArrayLike, shift_px: npt.ArrayLike) -> Floats:
     """Each frame of ``series (row, col, frame)`` at its places plus ``shift_px (2, frame)``, by row and column."""
     frames = np.ascontiguousarray(np.moveaxis(np.asarray(series, np.float32), 2, 0))
     shift = np.asarray(shift_px, np.float32)[:, :, None, None]
-    return np.moveaxis(_sampled(frames, np.broadcast_to(shift, (2, *frames.shape)), order=3), 0, 2)
+    return np.moveaxis(_sample(frames, np.broadcast_to(shift, (2, *frames.shape)), order=3), 0, 2)
 
 
 def _heart(frames: Floats) -> Floats:
@@ -118,23 +118,23 @@ def _heart(frames: Floats) -> Floats:
     return np.asarray(np.clip(near / (0.5 * near.max()), 0, 1), np.float32)
 
 
-def _shifts(slices: list[Floats], weights: list[Floats]) -> list[Floats]:
+def _estimate_shifts(slices: list[Floats], weights: list[Floats]) -> list[Floats]:
     """(frame, 2) pixels by which the heart is off in each slice, by registration to models of growing rank."""
     shared = np.zeros((len(slices[0]), 2), np.float32)
     for rank, sigma in zip(_RANKS, _SMOOTHING_PX, strict=True):
-        terms = [_terms(f, shared, w, rank, sigma) for f, w in zip(slices, weights, strict=True)]
-        shared = _stepped(shared, np.sum(terms, axis=0, dtype=np.float32))
+        terms = [_motion_equations(f, shared, w, rank, sigma) for f, w in zip(slices, weights, strict=True)]
+        shared = _step(shared, np.sum(terms, axis=0, dtype=np.float32))
     own = [shared.copy() for _ in slices]
     for _ in range(_OWN_ROUNDS if len(slices) > 1 else 0):
         parts = zip(slices, own, weights, strict=True)
-        own = [_stepped(s, _terms(f, s, w, _OWN_RANK, _SMOOTHING_PX[-1])) for f, s, w in parts]
+        own = [_step(s, _motion_equations(f, s, w, _OWN_RANK, _SMOOTHING_PX[-1])) for f, s, w in parts]
     return own
 
 
-def _terms(frames: Floats, shift: Floats, weight: Floats, rank: int, sigma: float) -> Floats:
+def _motion_equations(frames: Floats, shift: Floats, weight: Floats, rank: int, sigma: float) -> Floats:
     """(5, frame) sums over a slice of its frames' equations of motion, in units of what the model leaves."""
     smooth = gaussian_filter(frames, (0, sigma, sigma))
-    moved = _sampled(smooth, np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)))
+    moved = _sample(smooth, np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)))
     model = _low_rank(moved, weight, rank)
     down, along = np.gradient(model, axis=1), np.gradient(model, axis=2)
     left = model - moved
@@ -143,28 +143,28 @@ def _terms(frames: Floats, shift: Floats, weight: Floats, rank: int, sigma: floa
     return np.stack([np.einsum("frc,frc,rc->f", a / scale, b / scale, weight) for a, b in pairs])
 
 
-def _stepped(shift: Floats, terms: Floats) -> Floats:
+def _step(shift: Floats, terms: Floats) -> Floats:
     """``shift (frame, 2)`` after the step that the equations ask for, to first order; its median stays 0."""
     dd, da, aa, dl, al = terms
-    step = np.stack(_solved(dd, da, aa, dl, al, np.full(len(shift), 1e-6, np.float32)), axis=1)
+    step = np.stack(_solve(dd, da, aa, dl, al, np.full(len(shift), 1e-6, np.float32)), axis=1)
     taken = shift + np.clip(step, -_STEP_PX, _STEP_PX)
     return np.asarray(taken - np.median(taken, axis=0), np.float32)
 
 
-def _with_first_frames(frames: Floats, shift: Floats, weight: Floats) -> Floats:
+def _place_first_frames(frames: Floats, shift: Floats, weight: Floats) -> Floats:
     """``shift (frame, 2)`` with the frames before the bolus put where the later ones explain their mean best."""
     n = _frames_before(frames, weight)
     if n < 2 or len(frames) - n < _LEAST_LATER:
         return shift
     smooth = gaussian_filter(frames, (0, 1.0, 1.0))
-    moved = _sampled(smooth, np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)))
-    span = _span(moved[n:], weight, _STILL_RANKS["before"])
-    shift[:n] += _offset(moved[:n].mean(axis=0), span, weight)
+    moved = _sample(smooth, np.broadcast_to(shift.T[:, :, None, None], (2, *frames.shape)))
+    span = _principal_images(moved[n:], weight, _STILL_RANKS["before"])
+    shift[:n] += _best_offset(moved[:n].mean(axis=0), span, weight)
     return np.asarray(shift - np.median(shift, axis=0), np.float32)
 
 
 def _frames_before(frames: Floats, weight: Floats) -> int:
-    """How many frames come before the first in which a tenth of the heart has changed."""
+    """Number of frames before the first in which a tenth of the heart has changed."""
     first = np.median(frames[:4], axis=0)
     change = np.abs(gaussian_filter(frames, (0, 2, 2)) - first)[:, weight > 0.5]
     course = np.quantile(change, 0.9, axis=1)
@@ -172,7 +172,7 @@ def _frames_before(frames: Floats, weight: Floats) -> int:
     return int(np.argmax(course > usual + _ARRIVED * (course.max() - usual)))
 
 
-def _span(frames: Floats, weight: Floats, rank: int) -> Floats:
+def _principal_images(frames: Floats, weight: Floats, rank: int) -> Floats:
     """(rank, row * col) images, orthonormal under ``weight``, whose mixtures come nearest to the frames."""
     weighted = frames.reshape(len(frames), -1) * np.sqrt(weight).ravel()
     _, modes = np.linalg.eigh(weighted @ weighted.T)
@@ -180,21 +180,21 @@ def _span(frames: Floats, weight: Floats, rank: int) -> Floats:
     return np.asarray(images / np.maximum(np.linalg.norm(images, axis=1, keepdims=True), 1e-20), np.float32)
 
 
-def _offset(image: Floats, span: Floats, weight: Floats) -> Floats:
+def _best_offset(image: Floats, span: Floats, weight: Floats) -> Floats:
     """(2,) pixels by which ``image (row, col)`` is off: least of what no mixture explains, to a share of a pixel."""
     reach = max(2, round(_REACH * max(image.shape)))
     steps = np.arange(-reach, reach + 1, dtype=np.float32)
     places = np.stack(np.meshgrid(steps, steps, indexing="ij")).reshape(2, -1)
-    unexplained = _unexplained(image, places, span, weight)
+    unexplained = _unexplained_energy(image, places, span, weight)
     best = places[:, int(np.argmin(unexplained))]
     near = np.stack(np.meshgrid(*[np.arange(-0.75, 0.76, 0.25, dtype=np.float32)] * 2, indexing="ij")).reshape(2, -1)
     finer = best[:, None] + near
-    return np.asarray(finer[:, int(np.argmin(_unexplained(image, finer, span, weight)))], np.float32)
+    return np.asarray(finer[:, int(np.argmin(_unexplained_energy(image, finer, span, weight)))], np.float32)
 
 
-def _unexplained(image: Floats, places: Floats, span: Floats, weight: Floats) -> Floats:
+def _unexplained_energy(image: Floats, places: Floats, span: Floats, weight: Floats) -> Floats:
     """(place,) share of the image's weighted energy that lies outside the span when it is moved by each place."""
-    there = _sampled(
+    there = _sample(
         np.broadcast_to(image, (places.shape[1], *image.shape)),
         np.broadcast_to(places[:, :, None, None], (2, places.shape[1], *image.shape)),
     )
@@ -203,7 +203,7 @@ def _unexplained(image: Floats, places: Floats, span: Floats, weight: Floats) ->
     return np.asarray(1 - ((weighted @ span.T) ** 2).sum(axis=1) / np.maximum(energy, 1e-20), np.float32)
 
 
-def _solved(dd: Floats, da: Floats, aa: Floats, dl: Floats, al: Floats, ridge: Floats) -> tuple[Floats, Floats]:
+def _solve(dd: Floats, da: Floats, aa: Floats, dl: Floats, al: Floats, ridge: Floats) -> tuple[Floats, Floats]:
     """Solution of symmetric systems of two equations, with ``ridge`` times their mean diagonal added."""
     lift = np.asarray(ridge * (dd + aa) / 2 + 1e-20, np.float32)
     dd, aa = dd + lift, aa + lift
@@ -222,24 +222,24 @@ def _low_rank(moved: Floats, weight: Floats, rank: int) -> Floats:
     return np.asarray((course @ (course.T @ deviation) + mean).reshape(moved.shape), np.float32)
 
 
-def _field(frames: Floats, displacement: Floats, weight: Floats) -> Floats:
+def _refine_field(frames: Floats, displacement: Floats, weight: Floats) -> Floats:
     """``displacement (2, frame, row, col)`` refined by local steps, smoothed over a tenth of the image."""
     reach = 0.05 * max(frames.shape[1:])
     smooth = gaussian_filter(frames, (0, 1.0, 1.0))
     for rank in _FIELD_RANKS:
-        moved = _sampled(smooth, displacement)
+        moved = _sample(smooth, displacement)
         model = _low_rank(moved, weight, rank)
         down, along = np.gradient(model, axis=1), np.gradient(model, axis=2)
         left = model - moved
         products = (down * down, down * along, along * along, down * left, along * left)
         local = [gaussian_filter(product, (0, reach, reach)) for product in products]
         ridge = 0.3 * (local[0] + local[2]).mean(axis=(1, 2), keepdims=True) / np.maximum(local[0] + local[2], 1e-20)
-        step = np.stack(_solved(local[0], local[1], local[2], local[3], local[4], np.asarray(ridge, np.float32)))
+        step = np.stack(_solve(local[0], local[1], local[2], local[3], local[4], np.asarray(ridge, np.float32)))
         displacement = displacement + gaussian_filter(np.clip(step, -1, 1) * weight, (0, 0, reach / 2, reach / 2))
     return np.asarray(displacement, np.float32)
 
 
-def _sampled(frames: Floats, displacement: Floats, order: int = 1) -> Floats:
+def _sample(frames: Floats, displacement: Floats, order: int = 1) -> Floats:
     """Each frame at its places plus ``displacement (2, frame, row, col)``, by splines of an order."""
     rows, cols = frames.shape[1:]
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij")).astype(np.float32)

@@ -6,23 +6,23 @@ Radiology: AI 2020;2(6):e200009 (arXiv 1911.00625).
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from cmr_models.aif.network_input import channels, checked_series, class_weights, resized
-from cmr_models.zoo import ModelCard, load
+from cmr_models.aif.network_input import channels, check_series, class_weights, resize
+from cmr_models.aif.series_runner import shared_runner
 
 # Later than this the tissue only washes out.
 _LAST_S = 60.0
 
 
-def segment(series: npt.ArrayLike, dt_s: float, pixel_mm: float, *, model: str = "default") -> npt.NDArray[np.uint8]:
+def segment(
+    series: npt.ArrayLike, dt_s: float, pixel_mm: float, *, model: str = "default", device: str = "auto"
+) -> npt.NDArray[np.uint8]:
     """Labels of one slice.
 
     Args:
@@ -30,6 +30,7 @@ def segment(series: npt.ArrayLike, dt_s: float, pixel_mm: float, *, model: str =
         dt_s: mean interval of the frames, s.
         pixel_mm: of the square pixels.
         model: "default" for the network that ships with the package, or a folder made by training.
+        device: of torch; "auto" is the GPU if there is one.
 
     Returns:
         (row, col) uint8: 0 background, 1 RV, 2 myocardium, 3 LV.
@@ -38,26 +39,20 @@ def segment(series: npt.ArrayLike, dt_s: float, pixel_mm: float, *, model: str =
         ValueError: if ``series`` is not a series of at least 12 frames that change, or an interval or pixel size is not
             in a plausible range.
     """
-    values = checked_series(series)
+    values = check_series(series)
     if not 0.1 <= dt_s <= 5.0:
         raise ValueError(f"dt_s is the interval between frames, 0.1 to 5 s, got {dt_s}; milliseconds?")
     if not 0.3 <= pixel_mm <= 6.0:
         raise ValueError(f"pixel_mm must be 0.3 to 6 mm, got {pixel_mm}")
-    network, model_card = _network(model)
+    runner = shared_runner(model, "perfusion_segment", device)
     rows, cols = values.shape[:2]
-    scale = pixel_mm / model_card.pixel_mm
-    small = resized(torch.from_numpy(values).permute(2, 0, 1), max(8, round(rows * scale)), max(8, round(cols * scale)))
-    image, corner = heart_crop(
-        np.ascontiguousarray(small.permute(1, 2, 0).numpy()),
-        dt_s,
-        int(model_card.config["in_channels"]) - 1,
-        model_card.size,
-    )
-    with torch.inference_mode():
-        share = network(image[None].contiguous(memory_format=torch.channels_last)).softmax(1)[0]
-    share = share / class_weights(model_card)[:, None, None]
-    whole = _placed(share, corner, small.shape[1], small.shape[2])
-    return _cleaned(resized(whole, rows, cols).argmax(0).numpy().astype(np.uint8))
+    scale = pixel_mm / runner.card.pixel_mm
+    small = resize(torch.from_numpy(values).permute(2, 0, 1), max(8, round(rows * scale)), max(8, round(cols * scale)))
+    frames = np.ascontiguousarray(small.permute(1, 2, 0).numpy())
+    image, corner = heart_crop(frames, dt_s, runner.bins, runner.card.size)
+    probability = runner.probabilities(image) / class_weights(runner.card)[:, None, None]
+    whole = _paste(probability, corner, small.shape[1], small.shape[2])
+    return _keep_largest_parts(resize(whole, rows, cols).argmax(0).numpy().astype(np.uint8))
 
 
 def heart_crop(
@@ -87,28 +82,22 @@ def _enhancing_middle(rise: Tensor) -> tuple[float, float]:
     return float(rows.float().median()), float(cols.float().median())
 
 
-def _placed(share: Tensor, corner: tuple[int, int], rows: int, cols: int) -> Tensor:
+def _paste(probability: Tensor, corner: tuple[int, int], rows: int, cols: int) -> Tensor:
     """The crop's probabilities ``(class, size, size)`` on the whole image; background elsewhere."""
-    size = share.shape[-1]
-    whole = torch.zeros(share.shape[0], rows + 2 * size, cols + 2 * size)
+    size = probability.shape[-1]
+    whole = torch.zeros(probability.shape[0], rows + 2 * size, cols + 2 * size)
     whole[0] = 1
     top, left = corner[0] + size, corner[1] + size
-    whole[:, top : top + size, left : left + size] = share
+    whole[:, top : top + size, left : left + size] = probability
     return whole[:, size : size + rows, size : size + cols]
 
 
-@cache
-def _network(model: str) -> tuple[nn.Module, ModelCard]:
-    network, model_card = load(model, "perfusion_segment")
-    return network.to(memory_format=torch.channels_last), model_card  # type: ignore[call-overload]
-
-
-def _cleaned(label: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The largest connected part of each class."""
-    cleaned = np.zeros_like(label)
+def _keep_largest_parts(label: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The largest connected part of each class, of equal ones the first."""
+    kept = np.zeros_like(label)
     for value in (1, 2, 3):
         parts, n = ndimage.label(label == value)
         if n:
             largest = 1 + int(np.argmax(ndimage.sum_labels(np.ones_like(parts), parts, np.arange(1, n + 1))))
-            cleaned[parts == largest] = value
-    return cleaned
+            kept[parts == largest] = value
+    return kept

@@ -74,8 +74,8 @@ def first_pass(
     times = [acquired[valid[:, k], k] for k in range(stored.shape[1])]
     if steady is not None:
         beats = list(steady(beats, times))
-    slices = [_resampled(np.moveaxis(b, -1, 0), t, grid) for b, t in zip(beats, times, strict=True)]
-    return FirstPass(_scaled(np.stack(slices), view), grid)
+    slices = [_interpolate_in_time(np.moveaxis(b, -1, 0), t, grid) for b, t in zip(beats, times, strict=True)]
+    return FirstPass(_to_scanner_scale(np.stack(slices), view), grid)
 
 
 def common_grid(views: Sequence[tuple[xr.Dataset, float]]) -> npt.NDArray[np.float64]:
@@ -88,13 +88,13 @@ def common_grid(views: Sequence[tuple[xr.Dataset, float]]) -> npt.NDArray[np.flo
     return _every_half_second(max(start for start, _ in bounds), min(end for _, end in bounds))
 
 
-def still(view: xr.Dataset) -> Signal:
+def mean_image(view: xr.Dataset) -> Signal:
     """Mean of the frames of a view that does not change, such as proton density: ``(slice, row, col)``."""
     mean = view["intensity"].where(view["frame_valid"]).mean("frame").values
-    return _scaled(mean.astype(np.float32), view)
+    return _to_scanner_scale(mean.astype(np.float32), view)
 
 
-def _scaled(values: npt.NDArray[np.float32], view: xr.Dataset) -> Signal:
+def _to_scanner_scale(values: npt.NDArray[np.float32], view: xr.Dataset) -> Signal:
     """Stored values as the scanner's."""
     attributes = view.attrs
     scanner = values * attributes.get("intensity_scale", 1) + attributes.get("intensity_offset", 0)
@@ -126,7 +126,7 @@ def _every_half_second(start: float, end: float) -> npt.NDArray[np.float64]:
     return np.asarray(start + GRID_S * np.arange(n), np.float64)
 
 
-def _resampled(
+def _interpolate_in_time(
     images: Signal, time_s: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
     """``(row, col, frame)`` on ``grid`` from ``(beat, row, col)``, linear in time, held at the ends."""

@@ -1,4 +1,4 @@
-"""What of the wall a perfusion measurement may rest on: away from blood and fat, and off the bounds of the fit."""
+"""Pixels of the wall that a perfusion measurement can use: away from blood and fat, and off the bounds of the fit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AT_BOUND = 0.995  # of the highest flow
 _STATISTICS = ["mean", "median", "sd", "min", "max"]
 
 
-def surely_wall(wall: Mask) -> Mask:
+def inner_wall(wall: Mask) -> Mask:
     """The innermost pixels of the wall ``(row, col)``: as far from blood and fat as leaves 30 of them, or all."""
     depth = ndimage.distance_transform_edt(wall)
     for deeper in _DEPTHS_PX:
@@ -32,10 +32,10 @@ def surely_wall(wall: Mask) -> Mask:
     return wall
 
 
-def counted(labels: Labels, segment: npt.NDArray[np.uint8]) -> Mask:
-    """Wall pixels whose flow counts, ``(slice, row, col)``: those at a border show blood or fat as well.
+def reliable_pixels(labels: Labels, segment: npt.NDArray[np.uint8]) -> Mask:
+    """Wall pixels whose flow is used, ``(slice, row, col)``: those at a border show blood or fat as well.
 
-    A segment that keeps fewer than 5 pixels so, as in a thin wall, counts all that do not touch the pool.
+    A segment that would keep fewer than 5 pixels, as in a thin wall, uses all that do not touch the pool.
     """
     wall = labels == MYOCARDIUM
     inner = np.stack([ndimage.distance_transform_edt(plane) > 1 for plane in wall])
@@ -45,13 +45,16 @@ def counted(labels: Labels, segment: npt.NDArray[np.uint8]) -> Mask:
     return np.asarray(np.where(thin, wall & ~beside_pool, inner), bool)
 
 
-def blank_bounded_flow(tables: Mapping[str, pd.DataFrame]) -> bool:
-    """Make the segments whose median flow stands at the fit's highest missing, in every table; whether there was one.
+def mask_flow_at_bound(tables: Mapping[str, pd.DataFrame]) -> bool:
+    """Set segments whose median flow is the highest that the fit allows to missing, in every table.
 
-    Half of their pixels are then only known to flow faster than the fit allows: that is no measurement.
+    Half of their pixels, or more, then have a flow above that bound, and the median is not known.
 
     Args:
         tables: quantity -> rows of :func:`cmr_models.aha.statistics`, in one order; changed in place.
+
+    Returns:
+        Whether there was such a segment.
     """
     bounded = (tables["mbf_ml_min_g"]["median"] >= _AT_BOUND * HIGHEST_FLOW_ML_MIN_G).to_numpy()
     for table in tables.values():

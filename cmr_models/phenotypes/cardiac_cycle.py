@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-# A cine has so many frames that single-frame noise can be told from the cycle.
+# From so many frames on, the noise of single frames can be distinguished from the cycle.
 MIN_FRAMES_SMOOTHED = 10
 # Gaussian of one fortieth of the cycle: 1.25 frames of 50.
 _SMOOTHING_CYCLES = 0.025

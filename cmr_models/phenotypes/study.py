@@ -12,18 +12,15 @@ import xarray as xr
 
 from cmr_models.phenotypes import quality
 from cmr_models.phenotypes.cardiac_cycle import find_cycle
-from cmr_models.phenotypes.table import Value, evaluate
+from cmr_models.phenotypes.measurements import MEASUREMENTS
+from cmr_models.phenotypes.phenotype import Value
+from cmr_models.phenotypes.table import evaluate
 from cmr_models.phenotypes.volumes import area_curves, volume_curves
 from cmr_models.reasons import Missing, StudyRejected
 from cmr_models.views.geometry import plane_offset_mm
 
 Labels = npt.NDArray[np.uint8]
 
-_SAX_MEASUREMENTS = (
-    "cycle_ed", "cycle_es", "cycle_ed_at_start", "scan_heart_rate_bpm",
-    "time_ms", "lv_ml", "myocardium_ml", "rv_ml", "sax_ed", "sax_es",
-)  # fmt: skip
-_LAX_MEASUREMENTS = ("la_cm2", "ra_cm2", "lax_4c", "lax_4c_ed")
 LANDMARK_VIEWS = ("lax_2c", "lax_4c")
 
 
@@ -86,7 +83,7 @@ def derive(
     if broken and broken[0].quarantines:
         code = broken[0].code
         withheld: dict[str, Value] = {name: Missing(code) for name in phenotypes}
-        return Derived("quarantined", code, _found(broken[0], phenotypes), withheld, verdicts, reasons, curves)
+        return Derived("quarantined", code, _describe(broken[0], phenotypes), withheld, verdicts, reasons, curves)
     return Derived("ok", "", "", phenotypes, verdicts, reasons, curves)
 
 
@@ -98,16 +95,12 @@ def measure(
     weight_kg: float,
     landmark_mm: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> dict[str, Any]:
-    """What the phenotypes and the quality rules start from, by name; :class:`Missing` where not there."""
-    measured: dict[str, Any] = {
-        "body_height_cm": _known(height_cm, "body_size_unknown"),
-        "body_weight_kg": _known(weight_kg, "body_size_unknown"),
-        **{name: Missing("view_missing") for name in (*_SAX_MEASUREMENTS, *_LAX_MEASUREMENTS)},
-        **{
-            f"{view}_landmark_mm": (landmark_mm or {}).get(view, Missing("landmarks_unpredicted"))
-            for view in LANDMARK_VIEWS
-        },
-    }
+    """The measurements of one study: every name of :data:`MEASUREMENTS`; :class:`Missing` where there is no value."""
+    measured: dict[str, Any] = {row.name: Missing(row.missing) for row in MEASUREMENTS}
+    measured["body_height_cm"] = _value_or_missing(height_cm, "body_size_unknown")
+    measured["body_weight_kg"] = _value_or_missing(weight_kg, "body_size_unknown")
+    known_landmarks = landmark_mm or {}
+    measured |= {f"{view}_landmark_mm": known_landmarks[view] for view in LANDMARK_VIEWS if view in known_landmarks}
     if "sax" in labels:
         measured |= _measure_sax(labels["sax"], views["sax"])
     if "lax_4c" in labels:
@@ -129,11 +122,11 @@ def _measure_sax(label: Labels, view: xr.Dataset) -> dict[str, Any]:
         "cycle_ed": cycle.ed_frame,
         "cycle_es": es_frame,
         "cycle_ed_at_start": cycle.ed_at_cycle_start,
-        "scan_heart_rate_bpm": _known(float(view.attrs["heart_rate_bpm"]), "heart_rate_unknown"),
+        "scan_heart_rate_bpm": _value_or_missing(float(view.attrs["heart_rate_bpm"]), "heart_rate_unknown"),
         "time_ms": curves["time_ms"].values,
         "lv_ml": lv_ml,
-        "myocardium_ml": _present(curves["myocardium_ml"].values, "myocardium_empty"),
-        "rv_ml": _present(curves["rv_ml"].values, "rv_empty"),
+        "myocardium_ml": _curve_or_missing(curves["myocardium_ml"].values, "myocardium_empty"),
+        "rv_ml": _curve_or_missing(curves["rv_ml"].values, "rv_empty"),
         "sax_ed": stacked[cycle.ed_frame],
         "sax_es": es_frame if isinstance(es_frame, Missing) else stacked[es_frame],
     }
@@ -147,8 +140,8 @@ def _measure_lax_4c(label: Labels, view: xr.Dataset, ed_phase: float | Missing) 
     else:
         frame_ed = label[round(ed_phase * label.shape[0]) % label.shape[0], 0]
     return {
-        "la_cm2": _present(curves["la_cm2"].values, "la_empty"),
-        "ra_cm2": _present(curves["ra_cm2"].values, "ra_empty"),
+        "la_cm2": _curve_or_missing(curves["la_cm2"].values, "la_empty"),
+        "ra_cm2": _curve_or_missing(curves["ra_cm2"].values, "ra_empty"),
         "lax_4c": label[view["frame_valid"].values[:, 0], 0],
         "lax_4c_ed": frame_ed,
     }
@@ -160,11 +153,11 @@ def _phase(measured: Mapping[str, Any]) -> float | Missing:
     return ed_frame if isinstance(ed_frame, Missing) else ed_frame / measured["lv_ml"].size
 
 
-def _known(value: float, reason: str) -> float | Missing:
+def _value_or_missing(value: float, reason: str) -> float | Missing:
     return float(value) if math.isfinite(value) else Missing(reason)
 
 
-def _present(curve: npt.NDArray[np.float64], reason: str) -> npt.NDArray[np.float64] | Missing:
+def _curve_or_missing(curve: npt.NDArray[np.float64], reason: str) -> npt.NDArray[np.float64] | Missing:
     return curve if np.nansum(curve) > 0 else Missing(reason)
 
 
@@ -177,5 +170,5 @@ def _curves(measured: Mapping[str, Any]) -> xr.Dataset | None:
     return xr.Dataset({name: ("frame", values) for name, values in columns.items()})
 
 
-def _found(rule: quality.Rule, phenotypes: Mapping[str, Value]) -> str:
+def _describe(rule: quality.Rule, phenotypes: Mapping[str, Value]) -> str:
     return ", ".join(f"{name} {phenotypes[name]:.4g}" for name in rule.inputs)

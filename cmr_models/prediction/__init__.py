@@ -1,4 +1,11 @@
-"""Predicting who will have the event: models, validation and what each set of predictors adds."""
+"""Risk prediction models: who will have the event, how well that is predicted, what each set of predictors adds.
+
+- ``LEARNERS``, ``Learner``: ways to fit a model; ``person_folds``, ``group_folds``: who is tested by whom.
+- ``validate_nested``, ``validation_rows``: sets of predictors, each added to the last, tested on people left out.
+- ``bootstrap_optimism``: how much better a model looks on its own people, by Harrell's bootstrap (from Python only).
+- ``calibration``, ``d_calibration``, ``decision_curve``, ``time_auc``: measures of one model at a horizon.
+- ``compare_concordance``, ``compare_auc``, ``compare_brier``: two models on the same people.
+"""
 
 from cmr_models.prediction.calibration_curve import Calibration, calibration, d_calibration
 from cmr_models.prediction.compare import Comparison, compare_auc, compare_brier, compare_concordance

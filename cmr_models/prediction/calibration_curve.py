@@ -101,7 +101,7 @@ def _calibration(
     fit = fit_cox(frame, exit="t", event="d", covariates=["lp"])
     smooth = _smooth(frame, horizon)
     apart = np.abs(smooth - predicted)
-    drawn = _resampled_ici(frame, predicted, horizon, *bootstrap)
+    drawn = _resample_ici(frame, predicted, horizon, *bootstrap)
     ici, ici_se = float(apart.mean()), float(drawn.std(ddof=1)) if len(drawn) > 1 else float("nan")
     order = np.argsort(predicted, kind="stable")
     return Calibration(
@@ -156,7 +156,7 @@ def _error_of(alive: float, low: float, high: float) -> float:
     return float(alive * abs(np.log(alive)) * (inner[0] - inner[1]) / (2 * _Z95)) if 0 < alive < 1 else float("nan")
 
 
-def _resampled_ici(
+def _resample_ici(
     frame: pd.DataFrame, predicted: Floats, horizon: float, rng: np.random.Generator | None, count: int
 ) -> Floats:
     """``(count or fewer,)`` of people drawn anew; none without ``rng``.

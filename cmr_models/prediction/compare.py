@@ -50,7 +50,7 @@ def compare_concordance(
         Therneau & Watson 2017, the paired comparison of R's ``survival::concordance``.
     """
     a, b = (concordance(exit, event, risk, entry=entry, method=method, tau=tau) for risk in (first, second))
-    return _paired(a.value, b.value, a.influence - b.influence)
+    return _compare_paired(a.value, b.value, a.influence - b.influence)
 
 
 def compare_auc(
@@ -58,7 +58,7 @@ def compare_auc(
 ) -> Comparison:
     """Difference of :func:`cmr_models.prediction.time_auc` of two risks."""
     a, b = (time_auc(exit, event, risk, horizon) for risk in (first, second))
-    return _paired(a.auc, b.auc, a.influence - b.influence)
+    return _compare_paired(a.auc, b.auc, a.influence - b.influence)
 
 
 def compare_brier(
@@ -77,10 +77,10 @@ def compare_brier(
     weight = brier_weights(times, events, np.array([horizon]), censoring_curve(times, events))[:, 0]
     losses = [weight * (dead - risk) ** 2 for risk in (a, b)]
     apart = losses[0] - losses[1]
-    return _paired(float(losses[0].mean()), float(losses[1].mean()), (apart - apart.mean()) / len(apart))
+    return _compare_paired(float(losses[0].mean()), float(losses[1].mean()), (apart - apart.mean()) / len(apart))
 
 
-def _paired(first: float, second: float, influence: Floats) -> Comparison:
+def _compare_paired(first: float, second: float, influence: Floats) -> Comparison:
     se = float(np.sqrt((influence**2).sum()))
     # Two predictions that rank everybody alike differ by rounding alone.
     se = se if se > 1e-12 else 0.0

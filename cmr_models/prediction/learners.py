@@ -107,7 +107,7 @@ def fit_boosting(x: Floats, times: Times, rng: np.random.Generator) -> Fitted:
             random_state=int(rng.integers(2**31)),
         )
 
-    return _calibrated(model, x, times, rng)
+    return _calibrate(model, x, times, rng)
 
 
 def fit_forest(x: Floats, times: Times, rng: np.random.Generator) -> Fitted:
@@ -129,7 +129,7 @@ def fit_forest(x: Floats, times: Times, rng: np.random.Generator) -> Fitted:
             random_state=int(rng.integers(2**31)),
         )
 
-    return _calibrated(model, x, times, rng)
+    return _calibrate(model, x, times, rng)
 
 
 LEARNERS: Mapping[str, Learner] = {
@@ -170,7 +170,7 @@ def _grow(model: Callable[[int], Any], x: Floats, times: Times) -> Score:
     return lambda new: np.asarray(np.log(np.maximum(fitted.predict(new), _SMALLEST_RATE)), np.float64)
 
 
-def _calibrated(model: Callable[[int], Any], x: Floats, times: Times, rng: np.random.Generator) -> Fitted:
+def _calibrate(model: Callable[[int], Any], x: Floats, times: Times, rng: np.random.Generator) -> Fitted:
     """The model's score times the Cox coefficient of it among people it had not seen, and their baseline."""
     fold, unseen = person_folds(np.arange(len(x)), times.event, _CALIBRATION_FOLDS, rng), np.empty(len(x))
     for code in range(_CALIBRATION_FOLDS):

@@ -19,7 +19,7 @@ from cmr_models.prediction.dynamic_auc import time_auc
 from cmr_models.prediction.folds import person_folds
 from cmr_models.prediction.learners import LEARNERS, PENALTIES, Learner, Times, fit_ridge
 from cmr_models.survival.brier_score import brier
-from cmr_models.survival.checks import check_events, refuse_negative
+from cmr_models.survival.checks import check_events, check_order
 from cmr_models.survival.discrimination import Concordance, concordance
 
 Floats = npt.NDArray[np.float64]
@@ -145,10 +145,7 @@ def _check(table: pd.DataFrame, exit: str, event: str, fold: npt.ArrayLike, entr
     entries = np.full(len(table), -np.inf) if entry is None else numbers(table[entry], entry)
     if not np.isfinite(exits).all() or (entry is not None and not np.isfinite(entries).all()):
         raise ValueError(f"{exit} and entry must be finite; drop rows with missing times first")
-    if entry is None:
-        refuse_negative(exits)
-    if (exits <= entries).any():
-        raise ValueError(f"{int((exits <= entries).sum())} rows leave at or before they enter")
+    check_order(exits, None if entry is None else entries, (exit, entry or ""))
     codes = np.asarray(pd.factorize(np.asarray(fold), sort=True)[0], np.intp)
     if len(codes) != len(table) or (codes < 0).any() or codes.max(initial=0) < 1:
         raise ValueError(f"fold must be {len(table)} labels, none missing, of two folds or more")

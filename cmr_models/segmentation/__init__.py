@@ -1,4 +1,12 @@
-"""Labels of the heart from images: crops, network, cleaning of what it drew."""
+"""Labels of the heart from 2-D images.
+
+- ``segmenter``: :func:`segment_sax` and :func:`segment_lax_4c`, and the runner :class:`Segmenter` in its steps.
+- ``protocol``: what every runner of a segmentation network offers.
+- ``localisation``: where the heart lies and how large it is.
+- ``crops``: square crops at a fixed pixel size, standardised intensity, and the way back.
+- ``cleaning``: which connected pieces of a segmentation can be the heart.
+- ``end_slices``: which images at the ends of a short-axis stack show no ventricle.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which connected pieces of a segmentation can be the heart: one left ventricle an image, near the others."""
+"""Cleaning of labels: in each image one left ventricle, near those of the other images, without islands or holes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 _NEXT_SLICE = np.array([[False] * 3, [True] * 3, [False] * 3])  # of (frame, slice)
 
 
-def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_reach_mm: float = 75.0) -> Labels:
+def clean_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_reach_mm: float = 75.0) -> Labels:
     """Short-axis labels without islands and holes.
 
     From the slice with most myocardium outwards, each image keeps the largest piece that overlaps the left ventricle
@@ -37,28 +37,28 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
         Labels of the same shape.
     """
     stack = labels.reshape(-1, *labels.shape[2:]).copy()
-    window = _occupied(stack)
+    window = _bounding_box(stack)
     part = stack[:, window[0], window[1]]
     pool = part == LV
-    centre = _median_centre(_largest(pool))
+    centre = _median_centre(_largest_piece_per_image(pool))
     if centre is None:
         return stack.reshape(labels.shape)
     by_slice = pool.reshape(*labels.shape[:2], *pool.shape[1:])
     walls_px, heart_px = (_areas(mask, labels.shape) for mask in (part == MYOCARDIUM, part != BACKGROUND))
-    chained = _chained(by_slice, walls_px.sum(axis=0), centre, reach_mm / pixel_mm)
-    atrial = atrial_slices(chained.sum(axis=(2, 3)), heart_px)
-    chained[:, atrial] = False
-    open_base = not_enclosed(chained.sum(axis=(2, 3)), walls_px, pixel_mm)
-    chained[open_base] = False
+    kept_lv = _chain_slices(by_slice, walls_px.sum(axis=0), centre, reach_mm / pixel_mm)
+    atrial = atrial_slices(kept_lv.sum(axis=(2, 3)), heart_px)
+    kept_lv[:, atrial] = False
+    open_base = not_enclosed(kept_lv.sum(axis=(2, 3)), walls_px, pixel_mm)
+    kept_lv[open_base] = False
     part[open_base.reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
-    lv = _without_holes(chained.reshape(pool.shape))
+    lv = _fill_holes(kept_lv.reshape(pool.shape))
     part[_per_image(atrial, labels.shape[0]) & (part == MYOCARDIUM)] = BACKGROUND
     has_lv = lv.any(axis=(1, 2)).reshape(labels.shape[:2])
     beyond = ~ndimage.binary_dilation(has_lv, _NEXT_SLICE).reshape(-1, 1, 1)
     part[(beyond | _inside_next_lv(lv, labels.shape[0])) & (part == RV)] = BACKGROUND
     for label, reach in ((MYOCARDIUM, rv_reach_mm), (RV, rv_reach_mm)):
         mask = part == label
-        part[mask & ~_large_and_near(mask, centre, reach / pixel_mm)] = BACKGROUND
+        part[mask & ~_keep_large_and_near(mask, centre, reach / pixel_mm)] = BACKGROUND
     rv = part == RV
     rv_px, lv_px = (_areas(mask, labels.shape) for mask in (rv, lv))
     beyond_valves = resting_rv(rv_px, lv_px, heart_px) | left_by_lv(lv_px, heart_px)
@@ -68,12 +68,12 @@ def plausible_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_re
     return stack.reshape(labels.shape)
 
 
-def largest_pieces(labels: Labels) -> Labels:
+def keep_largest_pieces(labels: Labels) -> Labels:
     """Labels ``(frame, slice, row, col)`` with only the largest piece of each class in each image."""
     stack = labels.reshape(-1, *labels.shape[2:]).copy()
     for label in range(1, int(stack.max(initial=0)) + 1):
         mask = stack == label
-        stack[mask & ~_largest(mask)] = BACKGROUND
+        stack[mask & ~_largest_piece_per_image(mask)] = BACKGROUND
     return stack.reshape(labels.shape)
 
 
@@ -82,7 +82,7 @@ def _areas(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[n
     return np.asarray(mask.sum(axis=(1, 2)).reshape(shape[:2]))
 
 
-def _occupied(stack: Labels) -> tuple[slice, slice]:
+def _bounding_box(stack: Labels) -> tuple[slice, slice]:
     present = np.any(stack > 0, axis=0)
     if not present.any():
         return slice(0, 1), slice(0, 1)
@@ -109,7 +109,7 @@ def _largest_sizes(sizes: npt.NDArray[np.int64], image: npt.NDArray[np.int64], n
     return largest
 
 
-def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _largest_piece_per_image(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     numbers, sizes, image = _pieces(mask)
     best = np.zeros(len(mask), np.int64)
     order = np.argsort(sizes[1:], kind="stable") + 1
@@ -117,7 +117,7 @@ def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return np.asarray(mask & (numbers == best[:, None, None]))
 
 
-def _large_and_near(
+def _keep_large_and_near(
     mask: npt.NDArray[np.bool_], centre: npt.NDArray[np.float64], reach_px: float
 ) -> npt.NDArray[np.bool_]:
     numbers, sizes, image = _pieces(mask)
@@ -130,9 +130,9 @@ def _large_and_near(
     return np.asarray(kept[numbers])
 
 
-def _without_holes(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _fill_holes(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     padded = np.pad(mask, ((0, 0), (1, 1), (1, 1)))
-    return ~_largest(~padded)[:, 1:-1, 1:-1]
+    return ~_largest_piece_per_image(~padded)[:, 1:-1, 1:-1]
 
 
 def _centres(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
@@ -154,10 +154,10 @@ def _median_centre(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | Non
     return np.asarray(np.median(_centres(mask[chosen]), axis=0))
 
 
-def _chained(
+def _chain_slices(
     pool: npt.NDArray[np.bool_], wall_px: npt.NDArray[np.int64], centre: npt.NDArray[np.float64], reach_px: float
 ) -> npt.NDArray[np.bool_]:
-    """``(frame, slice, row, col)``: the pieces of ``pool`` that hang together from slice to slice.
+    """``(frame, slice, row, col)``: the pieces of ``pool`` that are connected from slice to slice.
 
     They start in the slice with most wall: a full stomach can be larger than any ventricle, but has none.
     """
@@ -181,11 +181,11 @@ def _largest_touching(mask: npt.NDArray[np.bool_], footprint: npt.NDArray[np.boo
     touching = np.zeros(sizes.size, bool)
     touching[numbers[:, footprint]] = True
     touching[0] = False
-    return _largest(touching[numbers])
+    return _largest_piece_per_image(touching[numbers])
 
 
 def _inside_next_lv(lv: npt.NDArray[np.bool_], n_frames: int) -> npt.NDArray[np.bool_]:
-    """Where a neighbouring slice of the same frame has left ventricle, by two pixels from its border."""
+    """Pixels that lie in the left ventricle of a neighbouring slice of the same frame, two pixels or more inside it."""
     core = ndimage.binary_erosion(lv, _IN_PLANE, iterations=2).reshape(n_frames, -1, *lv.shape[1:])
     beside = np.zeros_like(core)
     beside[:, 1:] |= core[:, :-1]

@@ -1,6 +1,4 @@
-"""From an image to what a network sees, and back: square crops at a fixed pixel size, and standardised
-intensity.
-"""
+"""Square crops at a fixed pixel size with standardised intensity, for a network; and the way back to the image."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ _CLIP_SD = 3.0
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where the crop of a stack lies: the same for all its frames and slices.
+class CropWindow:
+    """Position of the crops of a stack, the same for all its frames and slices.
 
     ``centre_px`` is (row, col) in the image; ``step_px`` the image pixels from one crop pixel to the next,
     (row, col).
@@ -28,7 +26,7 @@ class Placement:
     size: int
 
     def judged(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-        """``(frame, slice)``: whether the crop shows something; a crop of an image with contrast is taken to."""
+        """``(frame, slice)``: True where the crop shows anything; a crop of an image with contrast is taken to."""
         return np.ones(shape[:2], bool)
 
     def parameters(self) -> dict[str, Any]:
@@ -36,32 +34,31 @@ class Placement:
         return asdict(self)
 
 
-def standardised(images: Tensor) -> Tensor:
+def standardise(images: Tensor) -> Tensor:
     """Images ``(batch, channel, row, col)`` with mean 0 and standard deviation 1 each.
 
-    Values are clipped at 3 standard deviations and standardised again, so that bright fat near a coil does
-    not decide
+    Values are clipped at 3 standard deviations and standardised again, so that bright fat near a coil does not set
     the scale. A constant image becomes zeros.
     """
-    clipped = _scaled(images.float()).clamp(-_CLIP_SD, _CLIP_SD)
-    return _scaled(clipped)
+    clipped = _scale(images.float()).clamp(-_CLIP_SD, _CLIP_SD)
+    return _scale(clipped)
 
 
-def cropped(images: Tensor, placement: Placement) -> Tensor:
+def crop(images: Tensor, window: CropWindow) -> Tensor:
     """Crops ``(batch, size, size)`` of ``images (batch, row, col)``; zero outside the image.
 
     Linear interpolation, averaged over the crop pixel where that is the larger one.
     """
-    rows = _sampling_matrix(images.shape[1], placement.centre_px[0], placement.step_px[0], placement.size)
-    cols = _sampling_matrix(images.shape[2], placement.centre_px[1], placement.step_px[1], placement.size)
+    rows = _sampling_matrix(images.shape[1], window.centre_px[0], window.step_px[0], window.size)
+    cols = _sampling_matrix(images.shape[2], window.centre_px[1], window.step_px[1], window.size)
     row, col = _support(rows), _support(cols)
     left, right = rows[:, row].copy(), cols[:, col].T.copy()
     return torch.from_numpy(left).to(images) @ images[:, row, col] @ torch.from_numpy(right).to(images)
 
 
-def image_window(placement: Placement, shape: tuple[int, int]) -> tuple[slice, slice]:
+def image_region(window: CropWindow, shape: tuple[int, int]) -> tuple[slice, slice]:
     """The rows and columns of the image whose centres lie inside the crop."""
-    first, last = zip(*map(_extent, placement.centre_px, placement.step_px, (placement.size,) * 2), strict=True)
+    first, last = zip(*map(_extent, window.centre_px, window.step_px, (window.size,) * 2), strict=True)
     row, col = (
         slice(max(0, int(np.ceil(a))), max(0, min(n, int(np.floor(b)) + 1)))
         for a, b, n in zip(first, last, shape, strict=True)
@@ -69,16 +66,16 @@ def image_window(placement: Placement, shape: tuple[int, int]) -> tuple[slice, s
     return row, col
 
 
-def uncropped(crops: Tensor, placement: Placement, window: tuple[slice, slice]) -> Tensor:
-    """Crops ``(..., size, size)`` interpolated linearly at the image pixels of ``window``."""
+def resample_to_image(crops: Tensor, window: CropWindow, region: tuple[slice, slice]) -> Tensor:
+    """Crops ``(..., size, size)`` interpolated linearly at the image pixels of ``region``."""
     rows, cols = (
-        _interpolation_matrix(part, centre, step, placement.size)
-        for part, centre, step in zip(window, placement.centre_px, placement.step_px, strict=True)
+        _interpolation_matrix(part, centre, step, window.size)
+        for part, centre, step in zip(region, window.centre_px, window.step_px, strict=True)
     )
     return torch.from_numpy(rows).to(crops) @ crops @ torch.from_numpy(cols.T.copy()).to(crops)
 
 
-def _scaled(images: Tensor) -> Tensor:
+def _scale(images: Tensor) -> Tensor:
     mean = images.mean(dim=(-2, -1), keepdim=True)
     sd = images.std(dim=(-2, -1), keepdim=True, correction=0)
     return (images - mean) / torch.where(sd > 1e-6 * (1 + mean.abs()), sd, torch.inf)

@@ -1,4 +1,4 @@
-"""Which images at the ends of a short-axis stack show atria and great vessels, and no ventricle.
+"""Images at the ends of a short-axis stack that show atria and great vessels, and no ventricle.
 
 The valve planes descend through the slices as the ventricles contract: a slice that shows a ventricle at end-diastole
 may show an atrium at end-systole. One image alone does not tell them apart; areas over the cycle do. All rules take
@@ -29,7 +29,7 @@ _APICAL = 0.12
 
 
 class _Cycle(NamedTuple):
-    """What the left ventricle says of the stack."""
+    """Facts about the stack from its left ventricle."""
 
     full: int  # frame
     empty: int  # frame
@@ -42,7 +42,7 @@ class _Cycle(NamedTuple):
 def atrial_slices(lv_px: Areas, heart_px: Areas | None = None) -> Flags:
     """``(slice,)``: slices at the basal end whose left pool is larger when the others' is smallest.
 
-    Nothing is said without two frames, five slices and a contraction.
+    Without two frames, five slices and a contraction, no slice is marked.
     """
     atrial = np.zeros(lv_px.shape[1], bool)
     cycle = _cycle_of(lv_px, heart_px)
@@ -59,7 +59,7 @@ def left_by_lv(lv_px: Areas, heart_px: Areas | None = None) -> Flags:
     """``(frame, slice)``: basal slices that the left ventricle fills when full, and has left as it contracts.
 
     The tricuspid ring descends further than the mitral one, so no right ventricle is left there either, but for the
-    outflow tract near its valve. Nothing is said without two frames, five slices and a contraction.
+    outflow tract near its valve. Without two frames, five slices and a contraction, no slice is marked.
     """
     left = np.zeros(lv_px.shape, bool)
     cycle = _cycle_of(lv_px, heart_px)
@@ -101,7 +101,7 @@ def resting_rv(rv_px: Areas, lv_px: Areas, heart_px: Areas | None = None) -> Fla
     The right base descends further than the left one, so a right ventricle shrinks more in basal slices than in those
     of the middle. From either end inwards, slices that shrink by less than half as much are something else: large
     ones at the apex always, at the base in the contracted half of the cycle, and always where even the full left
-    ventricle does not reach. Nothing is said where the slices of the middle do not contract either (why, and what it
+    ventricle does not reach. No slice is marked where the slices of the middle do not contract either (why, and what it
     does to real hearts: `docs/adr/021-a-right-ventricle-contracts.md`).
     """
     rest = np.zeros(rv_px.shape, bool)

@@ -1,4 +1,4 @@
-"""Where the heart lies and how large it is, from class probabilities over whole images."""
+"""Position and size of the heart, from class probabilities over whole images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cmr_models.contracts import LV, MYOCARDIUM
-from cmr_models.segmentation.crops import Placement
+from cmr_models.segmentation.crops import CropWindow
 from cmr_models.zoo import ModelCard
 
 _MAX_IMAGES = 12
@@ -30,13 +30,13 @@ def spread_images(images: npt.NDArray[np.generic], n: int = _MAX_IMAGES) -> npt.
     return np.ascontiguousarray(images[np.ix_(frames, slices)].reshape(-1, *images.shape[2:]), np.float32)
 
 
-def coarse_view(shape: tuple[int, ...], pixel_mm: tuple[float, float], step_mm: float) -> Placement:
+def coarse_view(shape: tuple[int, ...], pixel_mm: tuple[float, float], step_mm: float) -> CropWindow:
     """The whole image at ``step_mm`` (coarser if it is very large), as a square whose side the network accepts."""
     extent_mm = max(n * size for n, size in zip(shape, pixel_mm, strict=True))
     step_mm = max(step_mm, extent_mm / _MAX_VIEW_PX)
     size = int(np.ceil(extent_mm / step_mm / _STRIDE)) * _STRIDE
     centre = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
-    return Placement(centre, (step_mm / pixel_mm[0], step_mm / pixel_mm[1]), size)
+    return CropWindow(centre, (step_mm / pixel_mm[0], step_mm / pixel_mm[1]), size)
 
 
 def supposed_pixel_mm(shape: tuple[int, ...]) -> list[tuple[float, float]]:
@@ -44,25 +44,25 @@ def supposed_pixel_mm(shape: tuple[int, ...]) -> list[tuple[float, float]]:
     return [(extent / max(shape), extent / max(shape)) for extent in _FIELDS_OF_VIEW_MM]
 
 
-def heart_placement(
+def locate_heart(
     probabilities: npt.NDArray[np.float32],
-    view: Placement,
+    view: CropWindow,
     pixel_mm: tuple[float, float],
     card: ModelCard,
     known_mm: bool,
-) -> tuple[Placement, float]:
-    """The crop around the heart, and how sure the network is of one.
+) -> tuple[CropWindow, float]:
+    """The crop around the heart, and the network's confidence that a heart is there.
 
     Args:
         probabilities: ``(image, class, row, col)`` over ``view``.
-        view: the whole image as it was seen.
+        view: of :func:`coarse_view`.
         pixel_mm: pixel size of the image, known or supposed.
         card: the model's card: its pixel size and crop size.
         known_mm: whether ``pixel_mm`` is known; if not, the crop is scaled so that the left ventricle has
             the usual size.
 
     Returns:
-        The placement and a score.
+        The window of the crops, and a confidence from 0 to 1.
     """
     step_mm = view.step_px[0] * pixel_mm[0]
     heart = 1 - probabilities[:, 0]
@@ -79,11 +79,11 @@ def heart_placement(
     )
     scale = 1.0 if known_mm else _relative_size(probabilities, piece, step_mm)
     steps = (card.pixel_mm * scale / pixel_mm[0], card.pixel_mm * scale / pixel_mm[1])
-    return Placement((float(centre[0]), float(centre[1])), steps, card.size), _sureness(probabilities, piece)
+    return CropWindow((float(centre[0]), float(centre[1])), steps, card.size), _confidence(probabilities, piece)
 
 
 def _central(size: int) -> npt.NDArray[np.float64]:
-    """How likely the heart is where, before looking: technicians put it near the middle of the image."""
+    """Prior weight of each place: operators put the heart near the middle of the image."""
     offset = (np.arange(size) - (size - 1) / 2) / (_CENTRAL_SD * size)
     one_axis = np.exp(-0.5 * offset**2)
     return np.asarray(one_axis[:, None] * one_axis[None])
@@ -99,8 +99,8 @@ def _relative_size(probabilities: npt.NDArray[np.float32], piece: npt.NDArray[np
     return float(np.clip(ratio / np.clip(ratio, 0.8, 1.25), 0.5, 2.0))
 
 
-def _sureness(probabilities: npt.NDArray[np.float32], piece: npt.NDArray[np.bool_]) -> float:
-    """Mean over images of the certainty inside the heart: share of pixels beyond doubt."""
+def _confidence(probabilities: npt.NDArray[np.float32], piece: npt.NDArray[np.bool_]) -> float:
+    """Mean over images of the probability of heart inside it, times the fraction of images that show any."""
     inside = probabilities.transpose(0, 2, 3, 1)[:, piece]
     heart = inside[..., 1:].max(axis=-1)
     found = heart > 0.5

@@ -1,8 +1,8 @@
-"""Where the ventricles are: labels for short-axis and 4-chamber cines by a trained 2-D network.
+"""Labels of the ventricles in short-axis and 4-chamber cines by a trained 2-D network.
 
-A study goes through four steps, so that a runner can fill batches from several studies:
+A study goes through four steps, so that a pipeline can fill batches from several studies:
 :meth:`Segmenter.locate` finds the heart in a few whole images, :func:`prepare` cuts one crop an image,
-:meth:`Segmenter.predict` gives class probabilities, :func:`restore` puts labels on the study's own grid.
+:meth:`Segmenter.probabilities` gives class probabilities, :func:`restore` puts labels on the study's own grid.
 :func:`segment_sax` and :func:`segment_lax_4c` do the four for one study.
 """
 
@@ -21,12 +21,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cmr_models import zoo
 from cmr_models.contracts import LV, RV
-from cmr_models.segmentation.cleaning import largest_pieces, plausible_sax
-from cmr_models.segmentation.crops import Placement, cropped, image_window, standardised, uncropped
-from cmr_models.segmentation.localisation import coarse_view, heart_placement, spread_images, supposed_pixel_mm
-from cmr_models.views.view_images import Scan
-from cmr_models.zoo.process_memory import keep_freed_memory
-from cmr_models.zoo.runner import PlacedNetwork
+from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
+from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
+from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
+from cmr_models.views.view_images import ViewImages
+from cmr_models.zoo.runner import NetworkRunner
 
 PixelSize = float | tuple[float, float] | None
 
@@ -35,28 +34,27 @@ _FEW_IMAGES = 3
 _SMOOTHED_FROM_FRAMES = 20  # with fewer, neighbours are too far apart: the smallest volume would grow
 _FRAME_WEIGHTS = (0.1, 0.8)
 _CLASS_WEIGHTS = {RV: 1.5, LV: 0.7}
-"""How much more a pixel in doubt counts as this class. The network draws the small pools of end-systole too large; with
+"""Factors on the probabilities of classes. The network draws the small pools of end-systole too large; with
 0.7 the error of EF on unseen Sunnybrook patients (two folds of five) is 0.7 points smaller than with 1.5 at the same
 overlap, and overlap with the references of two other hospitals no smaller (`docs/adr/012-class-weights.md`)."""
 
 
-class Segmenter(PlacedNetwork):
+class Segmenter(NetworkRunner):
     """A network ready to run: loaded once, used for many studies.
 
-    Batches are filled up to one size, so that an image's result does not depend on its neighbours. On a processor the
-    process keeps the memory that it has freed (:mod:`cmr_models.zoo.process_memory`): a third more images a second.
+    Batches are filled up to one size, so that an image's result does not depend on its neighbours. A processor segments
+    a third more images a second in a process that keeps the memory that it has freed; the user of this class sets that
+    (:func:`cmr_models.zoo.process_memory.keep_freed_memory`).
     """
 
     TASK = "segment_sax"
 
     def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
         super().__init__(network, card, device, precision)
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        fused = _fused(self.network)
+        fused = _fuse(self.network)
         self.network = fused.to(self.device, self.precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def predict(self, crops: Tensor, batch_images: int = _BATCH) -> Tensor:
+    def probabilities(self, crops: Tensor, batch_images: int = _BATCH) -> Tensor:
         """Class probabilities of standardised crops.
 
         Args:
@@ -72,11 +70,11 @@ class Segmenter(PlacedNetwork):
             part = crops[start : start + batch_images]
             batch = torch.zeros(batch_images, *crops.shape[1:])
             batch[: len(part)] = part
-            result[start : start + batch_images] = self._probabilities(batch)[: len(part)]
+            result[start : start + batch_images] = self._forward(batch)[: len(part)]
         return result
 
-    def locate(self, images: npt.NDArray[np.generic], pixel_mm: PixelSize) -> Placement:
-        """Where the crop of a study must lie, from a few whole images spread over slices and frames.
+    def locate(self, images: npt.NDArray[np.generic], pixel_mm: PixelSize) -> CropWindow:
+        """Find the window of a study's crops in a few whole images, spread over slices and frames.
 
         Args:
             images: ``(frame, slice, row, col)``.
@@ -84,43 +82,43 @@ class Segmenter(PlacedNetwork):
                 and the size of the heart.
 
         Returns:
-            The placement; without anything like a heart, the middle of the image.
+            The window of the crops; if nothing looks like a heart, the middle of the image.
         """
-        return self.locate_surely(images, pixel_mm)[0]
+        return self.locate_with_confidence(images, pixel_mm)[0]
 
-    def locate_surely(self, images: npt.NDArray[np.generic], pixel_mm: PixelSize) -> tuple[Placement, float]:
-        """As :meth:`locate`, with how sure the network is of a heart there, from 0 to 1."""
+    def locate_with_confidence(self, images: npt.NDArray[np.generic], pixel_mm: PixelSize) -> tuple[CropWindow, float]:
+        """As :meth:`locate`, and the network's confidence that a heart is there, from 0 to 1."""
         whole = torch.from_numpy(spread_images(images))
         sizes = [_pair(pixel_mm)] if pixel_mm is not None else supposed_pixel_mm(images.shape[2:])
         found = []
         steps_mm = (2.0, 1.5) if len(whole) <= _FEW_IMAGES else (2.0,)
         for size_mm, step_mm in itertools.product(sizes, steps_mm):
             view = coarse_view(images.shape[2:], size_mm, step_mm)
-            seen = self._probabilities(standardised(cropped(whole, view)[:, None]))
-            found.append(heart_placement(seen.numpy(), view, size_mm, self.card, known_mm=pixel_mm is not None))
+            seen = self._forward(standardise(crop(whole, view)[:, None]))
+            found.append(locate_heart(seen.numpy(), view, size_mm, self.card, known_mm=pixel_mm is not None))
         return max(found, key=lambda item: item[1])
 
-    def batch_images(self, wanted: int) -> int:
-        """How many crops to a forward pass, where ``wanted`` are asked for."""
-        return wanted
+    def batch_images(self, requested: int) -> int:
+        """Crops in one forward pass: as many as requested."""
+        return requested
 
-    def crops(self, scan: Scan) -> tuple[npt.NDArray[np.float32], Placement]:
-        """What the network is given of a scan, one crop an image, and where the crops lie."""
-        placement = self.locate(scan.images, scan.pixel_mm)
-        return prepare(scan.images, placement).numpy(), placement
+    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], CropWindow]:
+        """The network's input ``(frame * slice, 1, size, size)``, one crop an image, and where the crops lie."""
+        window = self.locate(scan.images, scan.pixel_mm)
+        return prepare(scan.images, window).numpy(), window
 
-    def answers(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def predict(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Class probabilities of crops, in batches that suit the device."""
         batch_images = len(crops) if self.device.type == "cuda" else min(len(crops), _BATCH)
-        return self.predict(torch.from_numpy(crops), batch_images=batch_images).numpy()
+        return self.probabilities(torch.from_numpy(crops), batch_images=batch_images).numpy()
 
     def labels(
-        self, answers: npt.NDArray[Any], placement: Placement, shape: tuple[int, int, int, int]
+        self, outputs: npt.NDArray[Any], position: CropWindow, shape: tuple[int, int, int, int]
     ) -> npt.NDArray[np.uint8]:
-        """Labels on the study's own grid, from the answers to the crops of :meth:`crops`."""
-        return restore(torch.from_numpy(answers), placement, shape, self.card)
+        """Labels on the study's own grid, from the outputs of the crops of :meth:`crops`."""
+        return restore(torch.from_numpy(outputs), position, shape, self.card)
 
-    def _probabilities(self, batch: Tensor) -> Tensor:
+    def _forward(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
             placed = batch.to(self.device, self.precision).contiguous(memory_format=torch.channels_last)
             return torch.softmax(self.network(placed).float(), dim=1).cpu()
@@ -152,7 +150,7 @@ def segment_sax(
     """
     _check_images(images)
     _check_sizes(pixel_mm, slice_mm)
-    return _segmented(images, pixel_mm, shared_segmenter(os.fspath(model), "segment_sax"))
+    return _segment(images, pixel_mm, shared_segmenter(os.fspath(model), "segment_sax"))
 
 
 def segment_lax_4c(
@@ -173,23 +171,23 @@ def segment_lax_4c(
     """
     _check_images(images)
     _check_sizes(pixel_mm, None)
-    return _segmented(images, pixel_mm, shared_segmenter(os.fspath(model), "segment_lax_4c"))
+    return _segment(images, pixel_mm, shared_segmenter(os.fspath(model), "segment_lax_4c"))
 
 
-def prepare(images: npt.NDArray[np.generic], placement: Placement) -> Tensor:
+def prepare(images: npt.NDArray[np.generic], window: CropWindow) -> Tensor:
     """Standardised crops ``(frame * slice, 1, size, size)`` of ``images (frame, slice, row, col)``."""
     flat = torch.from_numpy(np.ascontiguousarray(images.reshape(-1, *images.shape[2:]), np.float32))
-    return standardised(cropped(flat, placement)[:, None])
+    return standardise(crop(flat, window)[:, None])
 
 
 def restore(
-    probabilities: Tensor, placement: Placement, shape: tuple[int, int, int, int], card: zoo.ModelCard
+    probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard
 ) -> npt.NDArray[np.uint8]:
     """Labels on the study's own grid.
 
     Args:
-        probabilities: ``(frame * slice, class, size, size)`` of :meth:`Segmenter.predict`.
-        placement: that of the study.
+        probabilities: ``(frame * slice, class, size, size)`` of :meth:`Segmenter.probabilities`.
+        window: where the crops of the study lie.
         shape: ``(frame, slice, row, col)`` of the study.
         card: the model's card.
 
@@ -197,24 +195,24 @@ def restore(
         ``labels`` uint8 of ``shape``, cleaned: see :mod:`cmr_models.segmentation.cleaning`.
     """
     n_frames, n_slices, n_rows, n_cols = shape
-    part, place = _occupied(probabilities * _class_weights(probabilities.shape[1]), placement)
-    smooth = _smoothed(part.reshape(n_frames, n_slices, *part.shape[1:]))
+    part, window = _crop_to_heart(probabilities * _class_weights(probabilities.shape[1]), window)
+    smooth = _smooth(part.reshape(n_frames, n_slices, *part.shape[1:]))
     coarse = _most_probable(smooth).numpy()
-    clean = plausible_sax(coarse, card.pixel_mm) if card.task == "segment_sax" else largest_pieces(coarse)
-    corrected = _corrected(smooth, torch.from_numpy(coarse), torch.from_numpy(clean))
-    rows, cols = image_window(place, (n_rows, n_cols))
+    clean = clean_sax(coarse, card.pixel_mm) if card.task == "segment_sax" else keep_largest_pieces(coarse)
+    corrected = _make_certain(smooth, torch.from_numpy(coarse), torch.from_numpy(clean))
+    rows, cols = image_region(window, (n_rows, n_cols))
     labels = np.zeros(shape, np.uint8)
     for frame in range(n_frames):
-        fine = uncropped(corrected[frame], place, (rows, cols))
+        fine = resample_to_image(corrected[frame], window, (rows, cols))
         labels[frame, :, rows, cols] = _most_probable(fine).numpy()
     return labels
 
 
-def _segmented(images: npt.NDArray[np.generic], pixel_mm: PixelSize, segmenter: Segmenter) -> npt.NDArray[np.uint8]:
-    placement = segmenter.locate(images, pixel_mm)
-    probabilities = segmenter.predict(prepare(images, placement))
+def _segment(images: npt.NDArray[np.generic], pixel_mm: PixelSize, segmenter: Segmenter) -> npt.NDArray[np.uint8]:
+    window = segmenter.locate(images, pixel_mm)
+    probabilities = segmenter.probabilities(prepare(images, window))
     shape = (images.shape[0], images.shape[1], images.shape[2], images.shape[3])
-    labels = restore(probabilities, placement, shape, segmenter.card)
+    labels = restore(probabilities, window, shape, segmenter.card)
     labels[images.max(axis=(2, 3)) == images.min(axis=(2, 3))] = 0
     return labels
 
@@ -225,7 +223,7 @@ def shared_segmenter(model: str, task: str) -> Segmenter:
     return Segmenter.load(model, task)
 
 
-def _smoothed(probabilities: Tensor) -> Tensor:
+def _smooth(probabilities: Tensor) -> Tensor:
     """Probabilities ``(frame, slice, class, row, col)`` averaged over neighbouring frames, if these are a cine."""
     if len(probabilities) < _SMOOTHED_FROM_FRAMES:
         return probabilities
@@ -245,7 +243,7 @@ def _class_weights(n_classes: int) -> Tensor:
     return weights
 
 
-def _corrected(probabilities: Tensor, coarse: Tensor, clean: Tensor) -> Tensor:
+def _make_certain(probabilities: Tensor, coarse: Tensor, clean: Tensor) -> Tensor:
     """Probabilities in which the pixels that cleaning changed are certain."""
     changed = coarse != clean
     corrected = probabilities.clone()
@@ -265,24 +263,24 @@ def _most_probable(probabilities: Tensor) -> Tensor:
     return label
 
 
-def _occupied(probabilities: Tensor, placement: Placement) -> tuple[Tensor, Placement]:
+def _crop_to_heart(probabilities: Tensor, window: CropWindow) -> tuple[Tensor, CropWindow]:
     """The square of the crops outside which every image is background, with a margin, and where it lies.
 
-    Neither averaging over frames nor interpolating can make anything else of what is background all around.
+    What is background all around stays so when frames are averaged and pixels interpolated.
     """
     present = _most_probable(probabilities).any(dim=0)
     if not present.any():
-        return probabilities, placement
+        return probabilities, window
     spans = [torch.nonzero(present.any(dim=1 - axis)).flatten() for axis in (0, 1)]
-    side = min(placement.size, max(int(span[-1] - span[0]) for span in spans) + 3)
-    starts = [min(max(0, int(span[0]) - 1), placement.size - side) for span in spans]
-    shifts = [start + (side - placement.size) / 2 for start in starts]
-    row_px, col_px = (c + s * shift for c, s, shift in zip(placement.centre_px, placement.step_px, shifts, strict=True))
+    side = min(window.size, max(int(span[-1] - span[0]) for span in spans) + 3)
+    starts = [min(max(0, int(span[0]) - 1), window.size - side) for span in spans]
+    shifts = [start + (side - window.size) / 2 for start in starts]
+    row_px, col_px = (c + s * shift for c, s, shift in zip(window.centre_px, window.step_px, shifts, strict=True))
     part = probabilities[:, :, starts[0] : starts[0] + side, starts[1] : starts[1] + side]
-    return part, Placement((row_px, col_px), placement.step_px, side)
+    return part, CropWindow((row_px, col_px), window.step_px, side)
 
 
-def _fused(network: nn.Module) -> nn.Module:
+def _fuse(network: nn.Module) -> nn.Module:
     """The network with each batch normalisation folded into the convolution before it."""
     for module in network.modules():
         if not isinstance(module, nn.Sequential):

@@ -1,4 +1,10 @@
-"""Simulated hearts: exact volumes, realistic cines, and archives packaged as UK Biobank packages them."""
+"""Simulated hearts with known volumes, realistic cine images of them, and archives packaged like those of UK Biobank.
+
+One person: ``traits`` (size and function), ``anatomy`` (the beating heart), ``body`` (the organs around it).
+Images: ``planes`` (position), ``scene`` (content), ``imaging`` (the scanner), ``training`` (random labelled images).
+Files: ``dicom``, ``archive`` (zips like those of UK Biobank), ``faults`` (damaged archives), ``perfusion``.
+People: ``cohort`` (tables with planted effects), ``measured`` (phenotypes without images), ``biobank`` (an export).
+"""
 
 from cmr_models.simulate.anatomy import Heart
 from cmr_models.simulate.archive import Packaging, simulate_study, ukb_archives

@@ -1,9 +1,9 @@
-"""The beating heart as tables of radii about its long axis, solved to have exactly the volumes of its traits.
+"""The beating heart as tables of radii about its long axis, scaled so that its volumes are exactly those of its traits.
 
 Heart frame (mm): origin at the centre of the mitral plane at end-diastole, ``x`` towards the middle of the
-septum and the RV, ``y`` towards the diaphragm, ``z`` towards the apex. A point has a height ``u`` (0 mitral
-plane, 1 endocardial apex; material: it moves with the wall) and an angle ``theta`` from ``x`` towards ``y``.
-Every wall is a radius over ``(u, theta)``: volumes are sums over a table, the inside test is one look-up.
+septum and the RV, ``y`` towards the diaphragm, ``z`` towards the apex. A point has a height ``u`` (0 at the mitral
+plane, 1 at the endocardial apex; it moves with the wall) and an angle ``theta`` from ``x`` towards ``y``.
+Every wall is a radius over ``(u, theta)``. A volume is a sum over a table; one look-up tells whether a point is inside.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CAP = 0.075  # thickness of the apex as a fraction of the cavity length
 _WIDEST = 0.30  # height at which the LV cavity is widest
 _RV_APEX = 0.93
 _LINING_MM = 1.9  # trabeculae that line the whole cavity, at end-diastole
-_CLEAR = 0.68  # share of the cavity's radius that trabeculae leave clear, however small it becomes
+_CLEAR = 0.68  # share of the cavity's radius that is free of trabeculae, however small the cavity becomes
 _OUTFLOW = 0.15  # how far the RV reaches above the mitral plane, as a fraction of the cavity length
 
 HEIGHTS = np.linspace(HEIGHT_MIN, HEIGHT_MAX, N_HEIGHTS)
@@ -41,7 +41,7 @@ _DTHETA = 2 * np.pi / N_ANGLES
 
 @dataclass(frozen=True)
 class HeartState:
-    """The heart at one phase. Tables are ``(height, angle)`` in mm, 0 where the chamber is not."""
+    """The heart at one phase. Tables are ``(height, angle)`` in mm, 0 outside the chamber."""
 
     phase: float
     base_z_mm: float
@@ -51,7 +51,7 @@ class HeartState:
     inner: Table  # ``epi`` continued above the mitral plane: where the RV begins
     rv: Table  # outer radius of the RV cavity
     envelope: Table  # outer radius of the epicardial fat
-    core: Table  # radius inside of which the LV cavity is clear of trabeculae
+    core: Table  # radius within which the LV cavity is free of trabeculae
     rv_core: Table  # the same for the RV
     la_radius_mm: float
     la_length_mm: float
@@ -65,8 +65,8 @@ class Heart:
     """A heart with exactly the volumes of its traits.
 
     Args:
-        traits: what it is to be.
-        rng: chance for the texture and the small irregularities of its walls.
+        traits: size, function and shape.
+        rng: random numbers for the texture and the small irregularities of the walls.
     """
 
     def __init__(self, traits: HeartTraits, rng: np.random.Generator) -> None:
@@ -101,14 +101,14 @@ class Heart:
         traits = self.traits
         endo = self._endo(traits.lvedv_ml, traits.lv_length_mm)
         thickness = self._thickness_shape(float(endo.max()))
-        wanted = traits.lvm_g / MYOCARDIAL_DENSITY_G_ML * 1000
+        volume = traits.lvm_g / MYOCARDIAL_DENSITY_G_ML * 1000
         linear = _volume_mm3(2 * endo * thickness, traits.lv_length_mm)
         square = _volume_mm3(thickness**2, traits.lv_length_mm)
-        scale = (-linear + np.sqrt(linear**2 + 4 * square * wanted)) / (2 * square)
+        scale = (-linear + np.sqrt(linear**2 + 4 * square * volume)) / (2 * square)
         return np.asarray(2 * endo * thickness * scale + (thickness * scale) ** 2)
 
     def _thickness_shape(self, radius_mm: float) -> FloatArray:
-        """Relative wall thickness: septum thicker, apex thinner, an infarct thin."""
+        """Relative wall thickness: the septum is thicker, the apex thinner, an infarct thin."""
         traits = self.traits
         nominal = 0.32 * radius_mm
         outer = (radius_mm + nominal) * _lv_profile(HEIGHTS / (1 + _CAP))
@@ -135,7 +135,7 @@ class Heart:
 
     @cached_property
     def _rv_crescent(self) -> tuple[FloatArray, FloatArray]:
-        """Excess of the RV's outer radius over the LV epicardium, relative to it; the outflow's angles."""
+        """Excess of the outer RV radius over the LV epicardium, relative to it; weight of the outflow by angle."""
         a, b, c, d, e, f, g = self._rv_shape
         turn = np.deg2rad(self.traits.rv_swing_deg) + np.interp(HEIGHTS, [-0.3, 0.0, 0.3], [-0.75, -0.2, 0.0])
         angle = np.angle(np.exp(1j * (ANGLES[None, :] - turn[:, None])))
@@ -183,12 +183,12 @@ class Heart:
 
     @property
     def apex_z_mm(self) -> float:
-        """Epicardial apex: it does not move along the axis."""
+        """Position of the epicardial apex, which does not move along the axis."""
         return self.traits.lv_length_mm * (1 + _CAP)
 
     @cached_property
     def reach(self) -> tuple[FloatArray, FloatArray]:
-        """Heights (mm) along the axis, and how far from it the heart reaches there in any frame."""
+        """Heights (mm) along the axis, and the largest distance of the heart from the axis there in any frame (mm)."""
         heights_mm = HEIGHTS * self.traits.lv_length_mm
         window = 2 * int(16 / (_DU * self.traits.lv_length_mm)) + 1
         return heights_mm, maximum_filter1d(self.state(0.0).envelope.max(axis=1).astype(np.float64), window) + 8
@@ -201,7 +201,7 @@ class Heart:
         length = (self.apex_z_mm - base_z) / (1 + _CAP)
         endo = self._endo(volumes["lv"], length)
         epi = np.sqrt(endo**2 + self._wall_area * (traits.lv_length_mm / length))
-        inner = _extended(epi)
+        inner = _extend_radius(epi)
         tricuspid = 2.0 + traits.tapse_mm * moved
         excess = self._rv_excess(inner, volumes["rv"], length, (tricuspid - base_z) / length)
         rv = inner + excess
@@ -227,19 +227,19 @@ class Heart:
         )
 
     def _core(self, endo: FloatArray, length_mm: float, moved: float) -> FloatArray:
-        """Radius inside of which the cavity is clear of trabeculae.
+        """Radius within which the cavity is free of trabeculae.
 
-        Never all dark: where a hypertrophic ventricle all but closes, experts draw the blood that is left, no muscle.
+        It never becomes 0: where a hypertrophic ventricle almost closes, experts still draw the remaining blood.
         """
         rough = np.minimum(endo * (1 - self._trabecular_depth(moved)), self._compact_radius(endo, length_mm))
         return np.asarray(np.maximum(rough, _CLEAR * endo))
 
     def _compact_radius(self, endo: FloatArray, length_mm: float) -> FloatArray:
-        """Radius of the clear cavity inside the layer of trabeculae that lines it all over.
+        """Radius of the cavity inside the layer of trabeculae that lines the whole wall.
 
-        Experts draw the endocardium outside of that layer, where the compact wall begins. It keeps its volume as the
-        cavity shrinks: about 1.4 mm at end-diastole becomes 2.5 mm at end-systole, about as far outside of the
-        bright blood as a network trained on the expert contours of the Sunnybrook Cardiac Data draws it.
+        Experts draw the endocardium outside this layer, where the compact wall begins. The layer keeps its volume as
+        the cavity shrinks: 1.4 mm at end-diastole become 2.5 mm at end-systole. A network that was trained on the
+        expert contours of the Sunnybrook Cardiac Data draws the border at about the same distance from the blood.
         """
         full = self._endo(self.traits.lvedv_ml, self.traits.lv_length_mm)
         layer = full**2 - np.clip(full - _LINING_MM, 0, None) ** 2
@@ -250,7 +250,7 @@ class Heart:
         return np.clip(reach * self._trabeculae * (1 + 0.4 * moved), 0, 0.75)
 
     def _envelope(self, epi: FloatArray, excess: FloatArray) -> FloatArray:
-        """Outer radius of the epicardial fat: it fills the grooves and lies over the RV."""
+        """Outer radius of the epicardial fat, which fills the grooves and covers the RV."""
         wall = np.where(excess > 0, RV_WALL_MM, 0.6)
         outer = epi + excess + wall * np.clip(excess / 2, 0.2, 1)
         bridged = gaussian_filter1d(maximum_filter1d(outer, 41, axis=1, mode="wrap"), 12, axis=1, mode="wrap")
@@ -266,15 +266,15 @@ def lookup(heights: Table, angle_index: npt.NDArray[np.int32]) -> npt.NDArray[np
 
 
 def tilt_mm(x_mm: npt.NDArray[Any], y_mm: npt.NDArray[Any], base_tilt: float) -> npt.NDArray[Any]:
-    """How much nearer the apex the valve plane lies at (x, y): lower on the aortic than on the lateral side.
+    """Shift of the valve plane towards the apex at (x, y), in mm: it differs between the aortic and the lateral side.
 
-    The whole heart is sheared by it along the axis, which changes no volume.
+    The whole heart is sheared by this shift along the axis, which changes no volume.
     """
     return 30 * base_tilt * np.tanh((0.77 * x_mm - 0.64 * y_mm) / 30)
 
 
 def atrial_profile(v: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Squared relative radius of an atrium at a share ``v`` of its length from the valve."""
+    """Squared relative radius of an atrium at a fraction ``v`` of its length from the valve."""
     return np.asarray(np.clip(1 - ((v - 0.45) / 0.56) ** 2, 0, None))
 
 
@@ -285,7 +285,7 @@ def _lv_profile(u: FloatArray) -> FloatArray:
     return np.where((u < 0) | (u > 1), 0.0, np.where(u < _WIDEST, above, below))
 
 
-def _extended(epi: FloatArray) -> FloatArray:
+def _extend_radius(epi: FloatArray) -> FloatArray:
     """The LV outer radius, continued above the mitral plane (aortic root) and rounded off beyond the apex."""
     first = int(np.searchsorted(HEIGHTS, 0.0))
     narrowing = np.interp(HEIGHTS[:first], [-0.3, 0.0], [0.62, 0.96])
@@ -295,7 +295,7 @@ def _extended(epi: FloatArray) -> FloatArray:
 
 
 def _ellipse_radius(angle: FloatArray, cx: float, cy: float, ax: float, ay: float) -> FloatArray:
-    """Distance from the origin to an ellipse about (cx, cy) that holds it, along each angle."""
+    """Distance from the origin to an ellipse about (cx, cy) along each angle; the origin lies inside the ellipse."""
     ux, uy = np.cos(angle) / ax, np.sin(angle) / ay
     ox, oy = cx / ax, cy / ay
     square, linear, rest = ux**2 + uy**2, ux * ox + uy * oy, ox**2 + oy**2 - 1
@@ -303,7 +303,7 @@ def _ellipse_radius(angle: FloatArray, cx: float, cy: float, ax: float, ay: floa
 
 
 def _line_radius(angle: FloatArray, normal: float, distance: float) -> FloatArray:
-    """Distance from the origin to a straight line along each angle; far where the ray does not meet it."""
+    """Distance from the origin to a straight line along each angle; large where the ray does not meet the line."""
     facing = np.cos(angle - normal)
     return np.where(facing > 0.1, distance / np.maximum(facing, 0.1), 20.0)
 
@@ -327,14 +327,15 @@ def _waves(rng: np.random.Generator, sigma_height: float, sigma_angle: float) ->
 
 
 def _ridges(rng: np.random.Generator, sigma_height: float, sigma_angle: float, offset: float) -> FloatArray:
-    """Where the wall is rough, and how deep."""
+    """Depth of the rough places of a wall, ``(height, angle)``; 0 where it is smooth."""
     return np.clip(_waves(rng, sigma_height, sigma_angle) + offset, 0, 2.5)
 
 
 def _papillaries(rng: np.random.Generator, size: float) -> FloatArray:
-    """``(lobe, 4)``: angle, height of the head, distance from the axis and radius (shares of the cavity's).
+    """Papillary muscles, ``(lobe, 4)``: angle, height of the head, and, relative to the cavity's radius, distance from
+    the axis and radius of the lobe.
 
-    An anterolateral and an inferomedial group of one to three lobes.
+    There are an anterolateral and an inferomedial group of one to three lobes each.
     """
     lobes = []
     for angle_deg in (-138.0, 98.0):

@@ -1,4 +1,4 @@
-"""A simulated study packaged as UK Biobank packages it: a zip a field, flat files, a quirky manifest."""
+"""A simulated study packaged as UK Biobank does: one zip for each field, no folders, and an irregular manifest."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cmr_models.simulate.dicom import (
     Session,
     encode_series,
     flow_series,
-    joined,
+    join_series,
     mapping_series,
     new_uid,
     result_series,
     scout_series,
     series_of_view,
 )
-from cmr_models.simulate.imaging import simulate_view, states_of
+from cmr_models.simulate.imaging import heart_states, simulate_view
 from cmr_models.simulate.settings import ImagingSettings
 
 SAX_FIELD, LAX_FIELD = 20209, 20208
@@ -43,7 +43,7 @@ Members = list[tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Packaging:
-    """The quirks of one archive.
+    """The irregularities of one archive.
 
     Attributes:
         manifest_name: "manifest.csv", the misspelling "manifest.cvs", or "" for none.
@@ -52,10 +52,10 @@ class Packaging:
         inline_result: add the scanner's inline analysis of the middle plane.
         flow: add a velocity series.
         mapping: add a T1 map.
-        repeat_slice: plane acquired a second time, by a later series.
+        repeat_slice: index of a plane that is acquired a second time, in a later series.
         one_series: all short-axis planes in a single series.
-        private_kb: private block in each file; Siemens body MRI carries about 92.
-        compress_level: of deflate.
+        private_kb: size of the private block in each file; about 92 in body MRI by Siemens.
+        compress_level: level of deflate.
     """
 
     manifest_name: str | None = None
@@ -81,7 +81,7 @@ def simulate_study(
     Returns:
         :func:`cmr_models.contracts.cine_study`, each view as :func:`simulate_view` makes it.
     """
-    states = states_of(heart, settings.n_frames)
+    states = heart_states(heart, settings.n_frames)
     return contracts.cine_study({view: simulate_view(heart, view, settings, rng, states) for view in views})
 
 
@@ -93,14 +93,14 @@ def ukb_archives(
     rng: np.random.Generator,
     packaging: Packaging = Packaging(),
 ) -> dict[str, bytes]:
-    """The archives of one visit.
+    """Package one visit as archives.
 
     Args:
         study: views by name; "sax" and the long-axis views are packaged.
-        eid: participant.
-        instance: imaging visit, 2 the first.
-        rng: UIDs, date, and the quirks that ``packaging`` leaves to chance.
-        packaging: the quirks.
+        eid: identifier of the participant.
+        instance: number of the imaging visit; 2 is the first.
+        rng: source of UIDs, date, and the irregularities that ``packaging`` leaves to chance.
+        packaging: the irregularities.
 
     Returns:
         Content by file name: ``<eid>_20209_<instance>_0.zip`` (short axis) and
@@ -111,7 +111,7 @@ def ukb_archives(
     """
     views = _views(study)
     session = new_session(str(eid), rng)
-    quirks = _decided(packaging, rng)
+    quirks = _decide_quirks(packaging, rng)
     series = {
         SAX_FIELD: _sax_series(views["sax"], quirks, rng) if "sax" in views else [],
         LAX_FIELD: _lax_series(views, quirks, rng),
@@ -119,14 +119,14 @@ def ukb_archives(
     if not any(series.values()):
         raise ValueError(f"the study has none of the views {STUDY_VIEWS}; it has {sorted(views)}")
     return {
-        f"{eid}_{field}_{instance}_0.zip": zipped(packed(session, found, quirks, rng), quirks.compress_level)
+        f"{eid}_{field}_{instance}_0.zip": zipped(pack_files(session, found, quirks, rng), quirks.compress_level)
         for field, found in series.items()
         if found
     }
 
 
 def new_session(eid: str, rng: np.random.Generator) -> Session:
-    """A visit between 2014 and 2020, in working hours."""
+    """Draw a visit between 2014 and 2020, in working hours."""
     day = date(2014, 5, 1) + timedelta(days=int(rng.integers(0, 2100)))
     return Session(
         participant=eid,
@@ -137,8 +137,8 @@ def new_session(eid: str, rng: np.random.Generator) -> Session:
     )
 
 
-def packed(session: Session, series: list[Series], packaging: Packaging, rng: np.random.Generator) -> Members:
-    """Files of all series, shuffled as in the archives, and the manifest last."""
+def pack_files(session: Session, series: list[Series], packaging: Packaging, rng: np.random.Generator) -> Members:
+    """Files of all series in random order, as in the archives, then the manifest."""
     rows, files = [], []
     for one in series:
         for name, content in encode_series(session, one, rng):
@@ -152,7 +152,7 @@ def packed(session: Session, series: list[Series], packaging: Packaging, rng: np
 
 
 def manifest(session: Session, rows: list[tuple[str, str, str]]) -> bytes:
-    """The manifest: a misspelt column, and a date whose unquoted comma shifts the columns after it."""
+    """The manifest. One column is misspelt, and the comma in the date is not quoted, which shifts later columns."""
     day = f"{_MONTHS[int(session.date[4:6]) - 1]} {int(session.date[6:])}, {session.date[:4]}"
     lines = ["filename,patientid,studyid,seriesid,date,modality,series discription"]
     lines += [f"{name},{session.participant},{session.study_uid},{uid},{day},MR,{text}" for name, uid, text in rows]
@@ -160,7 +160,7 @@ def manifest(session: Session, rows: list[tuple[str, str, str]]) -> bytes:
 
 
 def zipped(members: Members, compress_level: int = 1) -> bytes:
-    """A zip of the members, in order; the same members give the same bytes."""
+    """Pack members into a zip, in order; the same members give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members:
@@ -171,7 +171,7 @@ def zipped(members: Members, compress_level: int = 1) -> bytes:
 
 
 def unzipped(content: bytes) -> Members:
-    """Members of an archive, in order."""
+    """Read the members of a zip, in order."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return [(info.filename, archive.read(info)) for info in archive.infolist()]
 
@@ -182,8 +182,8 @@ def _views(study: xr.DataTree | Mapping[str, xr.Dataset]) -> dict[str, xr.Datase
     return dict(study)
 
 
-def _decided(packaging: Packaging, rng: np.random.Generator) -> Packaging:
-    """The packaging with nothing left to chance."""
+def _decide_quirks(packaging: Packaging, rng: np.random.Generator) -> Packaging:
+    """Draw what the packaging leaves to chance."""
     name, tag = packaging.manifest_name, packaging.spacing_tag
     coin = rng.random(2)
     return replace(
@@ -217,8 +217,8 @@ def _sax_series(view: xr.Dataset, packaging: Packaging, rng: np.random.Generator
     if packaging.mapping:
         extra.append(mapping_series(middle, number=82, rng=rng))
     if packaging.one_series:
-        planes = [joined(planes, "CINE_segmented_SAX", 20, new_uid(rng))]
-    return [_finished(one, packaging) for one in planes + extra]
+        planes = [join_series(planes, "CINE_segmented_SAX", 20, new_uid(rng))]
+    return [_finish_series(one, packaging) for one in planes + extra]
 
 
 def _lax_series(views: Mapping[str, xr.Dataset], packaging: Packaging, rng: np.random.Generator) -> list[Series]:
@@ -229,9 +229,9 @@ def _lax_series(views: Mapping[str, xr.Dataset], packaging: Packaging, rng: np.r
     ]
     if packaging.scout and planes:
         planes = [*scout_series(next(iter(views.values())), number=1, rng=rng), *planes]
-    return [_finished(one, packaging) for one in planes]
+    return [_finish_series(one, packaging) for one in planes]
 
 
-def _finished(series: Series, packaging: Packaging) -> Series:
+def _finish_series(series: Series, packaging: Packaging) -> Series:
     spacing = series.spacing_mm if packaging.spacing_tag else None
     return replace(series, spacing_mm=spacing, private_bytes=int(packaging.private_kb * 1024))

@@ -1,4 +1,4 @@
-"""A simulated cohort as UK Biobank would export it: fields, instances, arrays, codings, placeholder dates."""
+"""A simulated cohort as a UK Biobank export: fields with instances and arrays, coded values, dates of records."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def ukb_table(
     censoring_date: str,
     style: Literal["main", "rap"] = "main",
 ) -> pd.DataFrame:
-    """One row a participant, columns named as the main dataset (``53-2.0``) or the platform (``p53_i2``) names them.
+    """One row for each participant; columns are named as in the main dataset (``53-2.0``) or the platform (``p53_i2``).
 
-    Prevalent disease lies up to ten years before the visit, incident disease on the days of the outcome table; every
-    record stands both in its own date field and among the hospital diagnoses, cancer in its register, deaths with
-    their cause. Birth is in the middle of a month.
+    Prevalent disease begins up to ten years before the visit, incident disease on the day that the outcome table says.
+    Every disease has its own date field and is among the hospital diagnoses; cancer is in the register, a death has
+    its cause. Only year and month of birth are given.
 
     Args:
-        cohort: of :func:`cmr_models.simulate.cohort.simulate_cohort`.
+        cohort: from :func:`cmr_models.simulate.cohort.simulate_cohort`.
         rng: source of the days before the visit and of the order of the diagnoses.
-        censoring_date: end of the records, as the cohort was simulated.
+        censoring_date: end of the records; the date with which the cohort was simulated.
         style: of the column names.
     """
     people = cohort.participants
@@ -58,8 +58,8 @@ def ukb_table(
         (31, 0, 0): people["sex"].map(_SEX),
         (34, 0, 0): born.year,
         (52, 0, 0): born.month,
-        (53, 0, 0): _text(np.asarray(visit - np.timedelta64(2000, "D"), "datetime64[D]")),
-        (53, 2, 0): _text(visit),
+        (53, 0, 0): _format_days(np.asarray(visit - np.timedelta64(2000, "D"), "datetime64[D]")),
+        (53, 2, 0): _format_days(visit),
         (54, 0, 0): rng.choice([11010, 11004, 11003], len(people), p=[0.9, 0.06, 0.04]),
         (54, 2, 0): people["centre"].map(_CENTRE),
         (21000, 0, 0): people["ethnicity"].map(_ETHNICITY),
@@ -70,64 +70,64 @@ def ukb_table(
         (20116, 2, 0): people["smoking"].map(_SMOKING),
         (22189, 0, 0): people["deprivation"],
     }
-    columns |= _ends(rows["death"], visit, np.datetime64(censoring_date, "D"))
-    dates = {name: _recorded(rows[name], visit, rng) for name in (*RECORDED, "cancer")}
-    columns |= {(field, 0, 0): _text(dates[name]) for name, (field, _) in RECORDED.items()}
-    columns |= {(40005, 0, 0): _text(dates["cancer"])}
-    columns |= {(40006, 0, 0): _code(~np.isnat(dates["cancer"]), "C509")}
+    columns |= _death_and_loss(rows["death"], visit, np.datetime64(censoring_date, "D"))
+    dates = {name: _first_record(rows[name], visit, rng) for name in (*RECORDED, "cancer")}
+    columns |= {(field, 0, 0): _format_days(dates[name]) for name, (field, _) in RECORDED.items()}
+    columns |= {(40005, 0, 0): _format_days(dates["cancer"])}
+    columns |= {(40006, 0, 0): _code_column(~np.isnat(dates["cancer"]), "C509")}
     columns |= _hospital(dates, rng)
     named = {_column_name(key, style): value for key, value in columns.items()}
     return pd.DataFrame({"eid": people["participant"].to_numpy(), **{k: np.asarray(v) for k, v in named.items()}})
 
 
-def _recorded(rows: pd.DataFrame, visit: Days, rng: np.random.Generator) -> Days:
-    """Day of the first record: before the visit if prevalent, at the event if incident."""
-    after = _elapsed(rows)
+def _first_record(rows: pd.DataFrame, visit: Days, rng: np.random.Generator) -> Days:
+    """Day of the first record: before the visit if the disease is prevalent, at the event if it is incident."""
+    after = _follow_up(rows)
     before = rng.integers(1, 3650, len(rows)).astype("timedelta64[D]")
     prevalent, event = rows["prevalent"].to_numpy() == 1, rows["event"].to_numpy() == 1
     return np.select([prevalent, event], [visit - before, visit + after], np.datetime64("NaT", "D"))
 
 
-def _elapsed(rows: pd.DataFrame) -> npt.NDArray[np.timedelta64]:
+def _follow_up(rows: pd.DataFrame) -> npt.NDArray[np.timedelta64]:
     years = (rows["exit_years"] - rows["entry_years"]).to_numpy(float)
     return np.asarray(np.round(years * _DAYS_PER_YEAR).astype("timedelta64[D]"))
 
 
-def _ends(rows: pd.DataFrame, visit: Days, last: np.datetime64) -> dict[tuple[int, int, int], object]:
-    end = visit + _elapsed(rows)
+def _death_and_loss(rows: pd.DataFrame, visit: Days, last: np.datetime64) -> dict[tuple[int, int, int], object]:
+    end = visit + _follow_up(rows)
     died = rows["event"].to_numpy() == 1
     lost = ~died & (end < last)
     never = np.datetime64("NaT", "D")
     return {
-        (40000, 0, 0): _text(np.where(died, end, never)),
-        (40001, 0, 0): _code(died, "R99"),
+        (40000, 0, 0): _format_days(np.where(died, end, never)),
+        (40001, 0, 0): _code_column(died, "R99"),
         (40002, 0, 0): np.full(len(rows), None, object),
-        (191, 0, 0): _text(np.where(lost, end, never)),
+        (191, 0, 0): _format_days(np.where(lost, end, never)),
     }
 
 
 def _hospital(dates: Mapping[str, Days], rng: np.random.Generator) -> dict[tuple[int, int, int], object]:
-    """Codes and their dates at the same array index, in no order of time."""
+    """Diagnoses and their dates at the same array index, not sorted by date."""
     n = len(next(iter(dates.values())))
     codes = np.full((n, _ARRAYS), None, object)
     days = np.full((n, _ARRAYS), np.datetime64("NaT", "D"))
-    codes[:, 0], days[:, 0] = "Z961", np.datetime64("2001-05-05", "D")  # everybody's: nobody's outcome
+    codes[:, 0], days[:, 0] = "Z961", np.datetime64("2001-05-05", "D")  # everybody has it, and no outcome uses it
     for k, (name, (_, code)) in enumerate(RECORDED.items(), start=1):
         there = ~np.isnat(dates[name])
         codes[there, k], days[there, k] = code, dates[name][there]
     order = rng.permuted(np.tile(np.arange(_ARRAYS), (n, 1)), axis=1)
     codes, days = np.take_along_axis(codes, order, 1), np.take_along_axis(days, order, 1)
     found: dict[tuple[int, int, int], object] = {(41270, 0, k): codes[:, k] for k in range(_ARRAYS)}
-    return found | {(41280, 0, k): _text(days[:, k]) for k in range(_ARRAYS)}
+    return found | {(41280, 0, k): _format_days(days[:, k]) for k in range(_ARRAYS)}
 
 
-def _text(days: Days) -> Labels:
+def _format_days(days: Days) -> Labels:
     text: Labels = np.datetime_as_string(days, unit="D").astype(object)
     text[np.isnat(days)] = None
     return text
 
 
-def _code(there: npt.NDArray[np.bool_], code: str) -> Labels:
+def _code_column(there: npt.NDArray[np.bool_], code: str) -> Labels:
     codes: Labels = np.full(len(there), None, object)
     codes[there] = code
     return codes

@@ -1,4 +1,4 @@
-"""What lies around the heart: chest wall, fat, lungs, liver, stomach, spleen, spine and the great vessels."""
+"""The organs around the heart: chest wall, fat, lungs, liver, stomach, spleen, spine and the great vessels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.ndimage import zoom
 
 from cmr_models.simulate.anatomy import ANGLES, HEIGHTS, Heart
-from cmr_models.simulate.planes import Pose, pose_of
+from cmr_models.simulate.planes import Pose, heart_pose
 from cmr_models.simulate.settings import Contrast
 
 Image = npt.NDArray[np.float32]
@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], grain_px: float) -> Image:
-    """Noise of unit SD with grains of about ``grain_px`` pixels."""
+    """Smooth noise of unit SD with a correlation length of about ``grain_px`` pixels."""
     coarse = tuple(int(np.ceil(n / grain_px)) + 3 for n in shape)
     noise = rng.standard_normal(coarse, dtype=np.float32)
     fine = zoom(noise, [(n + 2 * grain_px) / c for n, c in zip(shape, coarse, strict=True)], order=1)
@@ -27,13 +27,13 @@ class Body:
     """The chest and upper abdomen of one person, at rest.
 
     Args:
-        heart: gives the size of the person and where the heart lies.
-        rng: chance for the shapes of the organs.
+        heart: tells the size of the person and the position of the heart.
+        rng: random numbers for the shapes of the organs.
     """
 
     def __init__(self, heart: Heart, rng: np.random.Generator) -> None:
         traits = heart.traits
-        self.pose: Pose = pose_of(traits)
+        self.pose: Pose = heart_pose(traits)
         self.seed = int(rng.integers(2**63))
         draw = np.random.default_rng(self.seed)
         bmi = traits.weight_kg / (traits.height_cm / 100) ** 2
@@ -52,7 +52,7 @@ class Body:
         self.vessels = self._vessels(heart, draw)
 
     def _vessels(self, heart: Heart, rng: np.random.Generator) -> list[tuple[FloatArray, FloatArray, float]]:
-        """Capsules (start, end, radius) that do not move: great vessels beyond the heart."""
+        """The great vessels beyond the heart, which do not move, as capsules (start, end, radius)."""
         pose = self.pose
         root = pose.to_patient(np.array([14.0, -20.0, -26.0]))
         arch = root + np.array([-10.0, -4.0, 46.0])
@@ -82,7 +82,7 @@ class Body:
     def paint(
         self, points_mm: FloatArray, contrast: Contrast, pixel_mm: float, rng: np.random.Generator
     ) -> tuple[Image, Image]:
-        """Water signal and fat signal (unsigned) on ``(row, col, 3)`` patient points."""
+        """Water signal and fat signal (without sign) at points ``(row, col, 3)`` in patient coordinates."""
         x, y, s = self._warped(points_mm)
         canvas = _Canvas(x.shape, pixel_mm, contrast, rng)
         wall = self._torso(x, y)
@@ -104,7 +104,7 @@ class Body:
         return canvas.water, canvas.fat
 
     def _warped(self, points_mm: FloatArray) -> tuple[Image, Image, Image]:
-        """Organic irregularity: each coordinate moved by a few long waves (about 3 mm)."""
+        """Shift each coordinate by a few long waves (about 3 mm), so that no organ has a regular shape."""
         points = points_mm.astype(np.float32)
         waves, phases = self.waves
         moved = []
@@ -116,7 +116,7 @@ class Body:
         return moved[0], moved[1], moved[2]
 
     def _torso(self, x: Image, y: Image) -> Image:
-        """Depth under the skin (mm, positive inside): a superellipse in the axial plane."""
+        """Depth under the skin (mm, positive inside); the skin is a superellipse in the axial plane."""
         half = self.inner_mm + self.wall_mm + self.fat_mm
         reach = (np.abs(x / half[0]) ** 2.6 + np.abs((y - 4) / half[1]) ** 2.6) ** (1 / 2.6)
         return np.asarray(
@@ -138,7 +138,7 @@ class Body:
         canvas.layer(-sternum, canvas.contrast.bone, 1.0)
 
     def diaphragm(self, x: Image, y: Image) -> Image:
-        """Height of the diaphragm (mm, S): right dome higher, a shelf under the heart, falling to the rim."""
+        """Height of the diaphragm (mm, towards the head): a higher right dome, a plane under the heart, a low rim."""
         right, _, left = self.dome
         centre, plane = self.shelf
         dome = 14 * np.exp(-0.5 * (((x - right) / 48) ** 2 + ((y - 5) / 55) ** 2))
@@ -150,7 +150,7 @@ class Body:
         return np.asarray(weight * near + (1 - weight) * far, np.float32)
 
     def _heart_shelf(self, heart: Heart) -> tuple[FloatArray, FloatArray]:
-        """The plane on which the heart rests: through its inferior wall at end-diastole."""
+        """Centre and coefficients of the plane on which the heart rests, through its inferior wall at end-diastole."""
         state = heart.state(0.0)
         quarter = len(ANGLES) // 4
         rows = [int(np.argmin(np.abs(HEIGHTS - u))) for u in (0.15, 0.45, 0.75)]
@@ -224,7 +224,7 @@ class Body:
 
 
 class _Canvas:
-    """Water and fat signals painted one organ over another, with an edge one pixel soft."""
+    """Water and fat signals. Later organs cover earlier ones; edges are one pixel wide."""
 
     def __init__(self, shape: tuple[int, ...], pixel_mm: float, contrast: Contrast, rng: np.random.Generator) -> None:
         self.water, self.fat = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -235,12 +235,12 @@ class _Canvas:
         )
 
     def cover(self, inside_mm: npt.NDArray[np.floating], opacity: float = 1.0) -> Image:
-        """How much of each pixel lies inside a surface at this signed distance."""
+        """Fraction of each pixel inside a surface, from the signed distance to it."""
         ramp = np.asarray(inside_mm, np.float32) * np.float32(1 / self.pixel_mm) + np.float32(0.5)
         return np.asarray(np.clip(ramp, 0, 1) * np.float32(opacity))
 
     def layer(self, inside_mm: npt.NDArray[np.floating], signal: float, roughness: float) -> None:
-        """Paint water of this signal."""
+        """Paint water with this signal."""
         cover = self.cover(inside_mm)
         self.water += cover * (np.float32(signal) * (1 + np.float32(roughness) * self.texture) - self.water)
         self.fat -= cover * self.fat
@@ -260,7 +260,7 @@ def _ellipsoid(x: Image, y: Image, s: Image, centre: FloatArray, axes: FloatArra
 
 
 def _capsule(x: Image, y: Image, s: Image, start: FloatArray, end: FloatArray) -> Image:
-    """Distance to a segment (mm)."""
+    """Distance to a line segment (mm)."""
     axis = (end - start).astype(np.float32)
     px, py, ps = x - np.float32(start[0]), y - np.float32(start[1]), s - np.float32(start[2])
     share = np.clip((px * axis[0] + py * axis[1] + ps * axis[2]) / np.float32(axis @ axis), 0, 1)

@@ -1,10 +1,9 @@
-"""A simulated imaging cohort with known truth: people, their hearts, and what becomes of them.
+"""A simulated imaging cohort with known truth: people, their hearts and their outcomes.
 
-The order of drawing: covariates; true phenotypes given sex, age and body size; prevalent disease given the
-true phenotypes (logistic); time to each incident condition and to death given the true phenotypes (Gompertz hazards on
-the age scale, log-linear, entered at the imaging age); censoring; missing covariates. Given covariates and phenotypes
-all events are independent, so a Cox model of one condition on its phenotype and the covariates estimates the planted
-ratio.
+Drawn in this order: covariates; true phenotypes given sex, age and body size; prevalent disease given the true
+phenotypes (logistic model); time to each incident condition and to death given the true phenotypes (log-linear Gompertz
+hazards on the age scale, with entry at imaging); censoring; missing covariates. Given covariates and phenotypes, all
+events are independent, so a Cox model of one condition on its phenotype and the covariates estimates the planted ratio.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ class SimulatedCohort(NamedTuple):
     """The tables of a simulated cohort.
 
     Attributes:
-        participants: one row a person, as a study would export it (with missing values).
-        outcomes: one row a person and condition.
-        truth: one row a person: complete covariates, true phenotypes, linear predictors ``lp_<condition>``, ages at
-            which each condition would occur without death or censoring ``age_<condition>``. For tests only.
+        participants: one row for each person, as a study would export it (with missing values).
+        outcomes: one row for each person and condition.
+        truth: one row for each person: complete covariates, true phenotypes, linear predictors ``lp_<condition>``, and
+            the age at which each condition would occur without death or censoring, ``age_<condition>``. For tests only.
     """
 
     participants: pd.DataFrame
@@ -72,7 +71,7 @@ def simulate_cohort(n: int, rng: np.random.Generator, settings: CohortSettings |
     prevalent = _draw_prevalent(truth, rng, settings)
     truth = pd.concat([truth, _event_ages(truth, rng, settings), prevalent.add_prefix("prevalent_")], axis=1)
     outcomes = _observe(truth, prevalent, rng, settings)
-    participants = _with_missing(people, rng, settings.missing_share)
+    participants = _remove_values(people, rng, settings.missing_share)
     return SimulatedCohort(participants, outcomes, truth)
 
 
@@ -89,7 +88,7 @@ def _check(n: int, settings: CohortSettings) -> None:
                 if not ratio > 0:
                     raise ValueError(f"the ratio of {condition} per SD of {phenotype} must be positive, got {ratio}")
     if settings.gap is not None and settings.gap.group_by not in ("sex", "ethnicity", "centre", "smoking"):
-        raise ValueError(f"a gap is by sex, ethnicity, centre or smoking, got {settings.gap.group_by!r}")
+        raise ValueError(f"a gap must be by sex, ethnicity, centre or smoking, got {settings.gap.group_by!r}")
 
 
 def _choose(shares: Mapping[str, float], n: int, rng: np.random.Generator) -> npt.NDArray[np.object_]:
@@ -98,7 +97,7 @@ def _choose(shares: Mapping[str, float], n: int, rng: np.random.Generator) -> np
 
 
 def _draw_covariates(n: int, rng: np.random.Generator, settings: CohortSettings) -> pd.DataFrame:
-    """Marginals and correlations of the order of UK Biobank imaging participants (age 64 ± 7.7, 48 % men)."""
+    """Covariates distributed as in participants of UK Biobank imaging (age 64 ± 7.7, 48 % men)."""
     male = rng.random(n) < 0.48
     age_years = np.clip(64 + 7.7 * rng.standard_normal(n), 45, 82)
     height_cm = np.where(male, 176.5, 163.0) + np.where(male, 6.6, 6.2) * rng.standard_normal(n)
@@ -135,11 +134,13 @@ def _identifiers(n: int, rng: np.random.Generator) -> npt.NDArray[np.object_]:
 
 
 def _draw_hearts(people: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """True phenotypes. Means and spread by sex: Petersen 2017 (10.1186/s12968-017-0327-9); slopes on body
-    size: ours.
+    """True phenotypes.
 
-    Three in a hundred have a dilated ventricle with poor function, so that the tail of the ejection fraction is heavy
-    as it is in a population. Both ventricles pump the same volume within 5 %.
+    Three per cent have a dilated ventricle with poor function, so that the ejection fraction has a heavy tail as in a
+    population. The stroke volumes of the two ventricles differ by about 5 %.
+
+    Reference:
+        Means and SDs by sex: Petersen 2017 (10.1186/s12968-017-0327-9). The slopes on body size are our choice.
     """
     n = len(people)
     male = (people["sex"] == _MALE).to_numpy()
@@ -161,7 +162,7 @@ def _draw_hearts(people: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame
 def consistent_phenotypes(
     lvedv_ml: Floats, lvef_pct: Floats, lvm_g: Floats, rvef_pct: Floats, heart_rate_bpm: Floats, ratio: Floats
 ) -> pd.DataFrame:
-    """All phenotypes from the independent ones; ``ratio`` is the right over the left stroke volume."""
+    """All phenotypes from the independent ones; ``ratio`` is right over left stroke volume."""
     lvedv, lvef = np.clip(lvedv_ml, 60, 350), np.clip(lvef_pct, 15, 80)
     rvef, heart_rate = np.clip(rvef_pct, 20, 75), np.clip(heart_rate_bpm, 40, 110)
     lvsv = lvedv * lvef / 100
@@ -185,7 +186,7 @@ def consistent_phenotypes(
 
 
 def _covariate_effect(people: pd.DataFrame) -> Floats:
-    """Log hazard of the covariates, relative to a never-smoking woman of average pressure and size."""
+    """Log hazard of the covariates, relative to a woman of average blood pressure and size who never smoked."""
     bmi = people["weight_kg"].to_numpy(float) / (people["height_cm"].to_numpy(float) / 100) ** 2
     terms = {
         "male": (people["sex"] == _MALE).to_numpy(float),
@@ -208,13 +209,14 @@ def _phenotype_effect(truth: pd.DataFrame, ratios: Mapping[str, float]) -> Float
 
 
 def in_gap(people: pd.DataFrame, gap: GroupGap | None) -> npt.NDArray[np.bool_]:
+    """Who belongs to the group that differs, ``(person,)``."""
     if gap is None:
         return np.zeros(len(people), bool)
     return (people[gap.group_by] == gap.group).to_numpy()
 
 
 def _draw_prevalent(truth: pd.DataFrame, rng: np.random.Generator, settings: CohortSettings) -> pd.DataFrame:
-    """Disease known at imaging: logistic in age, covariates and phenotypes, centred at the prevalence."""
+    """Disease known at imaging, from a logistic model of age, covariates and phenotypes, centred at the prevalence."""
     drawn = {}
     for condition in CONDITIONS:
         share = min(INCIDENCE[condition].prevalence * settings.prevalence_factor, 0.5)
@@ -244,7 +246,7 @@ def _event_ages(truth: pd.DataFrame, rng: np.random.Generator, settings: CohortS
 def _observe(
     truth: pd.DataFrame, prevalent: pd.DataFrame, rng: np.random.Generator, settings: CohortSettings
 ) -> pd.DataFrame:
-    """What the linked records show: the first of condition, death and censoring, in whole days over 0."""
+    """What the linked records show: the first of condition, death and censoring, at least one whole day after entry."""
     entry = truth["age_years"].to_numpy(float)
     imaging = truth["imaging_date"].to_numpy("datetime64[D]")
     last = np.datetime64(settings.censoring_date, "D")
@@ -285,7 +287,7 @@ def _observe_one(
     )
 
 
-def _with_missing(people: pd.DataFrame, rng: np.random.Generator, share: float) -> pd.DataFrame:
+def _remove_values(people: pd.DataFrame, rng: np.random.Generator, share: float) -> pd.DataFrame:
     people = people.copy()
     pressure = rng.random(len(people)) < share
     people.loc[pressure, ["systolic_mmhg", "diastolic_mmhg"]] = np.nan

@@ -1,4 +1,4 @@
-"""DICOM files as a Siemens 1.5 T scanner writes cines: one image a file, explicit little endian."""
+"""Cine DICOM files as a 1.5 T scanner by Siemens writes them: one image in each file, explicit little endian."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Session:
-    """What all files of one visit share."""
+    """What is common to all files of one visit."""
 
     participant: str
     study_uid: str
@@ -86,7 +86,7 @@ def new_uid(rng: np.random.Generator) -> str:
 def series_of_view(
     view: xr.Dataset, k: int, *, description: str, number: int, start_s: float, rng: np.random.Generator
 ) -> Series:
-    """Plane ``k`` of a cine view as a series."""
+    """Make a series of plane ``k`` of a cine view."""
     spacing = float(view.attrs["slice_mm"])
     return Series(
         description=description,
@@ -108,31 +108,31 @@ def series_of_view(
 def encode_series(session: Session, series: Series, rng: np.random.Generator) -> list[tuple[str, bytes]]:
     """File name and content of every image of a series, in order.
 
-    What the files share is encoded once; tags are written by pydicom in both cases.
+    Tags that are the same in all files are encoded once. pydicom writes every tag.
     """
     shared = _header(session, series)
     correct_ambiguous_vr(shared, True)
-    common = _elements(shared)
+    common = _encode_elements(shared)
     positions = np.broadcast_to(series.position_mm, (len(series.images), 3))
     files = []
     for frame in range(len(series.images)):
         uid = new_uid(rng)
-        elements = common | _elements(_of_frame(series, frame, positions[frame], uid))
+        elements = common | _encode_elements(_frame_header(series, frame, positions[frame], uid))
         files.append((f"{uid}.dcm", _preamble(uid) + b"".join(elements[tag] for tag in sorted(elements))))
     return files
 
 
-def _of_frame(series: Series, frame: int, position_mm: FloatArray, uid: str) -> Dataset:
-    """The tags that differ from frame to frame."""
+def _frame_header(series: Series, frame: int, position_mm: FloatArray, uid: str) -> Dataset:
+    """The tags that differ between frames."""
     image = series.images[frame]
     own = Dataset()
     own.BitsAllocated, own.PixelRepresentation = 16, 0
     own.SOPInstanceUID = uid
     own.InstanceNumber = frame + 1
-    own.ImagePositionPatient = [_ds(float(v)) for v in position_mm]
-    own.SliceLocation = _ds(float(position_mm @ np.cross(series.row_dir, series.col_dir)))
+    own.ImagePositionPatient = [_decimal_string(float(v)) for v in position_mm]
+    own.SliceLocation = _decimal_string(float(position_mm @ np.cross(series.row_dir, series.col_dir)))
     if series.time_ms is not None:
-        own.TriggerTime = _ds(float(series.time_ms[frame]))
+        own.TriggerTime = _decimal_string(float(series.time_ms[frame]))
     for name, value in (series.frame_tags[frame] if series.frame_tags else {}).items():
         setattr(own, name, value)
     own.LargestImagePixelValue = int(image.max())
@@ -141,7 +141,7 @@ def _of_frame(series: Series, frame: int, position_mm: FloatArray, uid: str) -> 
     return own
 
 
-def _elements(dataset: Dataset) -> dict[int, bytes]:
+def _encode_elements(dataset: Dataset) -> dict[int, bytes]:
     """Each element of a dataset as pydicom writes it, by tag."""
     encoded = {}
     for element in dataset:
@@ -166,7 +166,7 @@ def _preamble(uid: str) -> bytes:
 
 
 def scout_series(view: xr.Dataset, *, number: int, rng: np.random.Generator) -> Iterator[Series]:
-    """A localiser: three orthogonal single images under one series, cut from the view's own noise level."""
+    """A localiser: three orthogonal single images with the same series UID."""
     uid = new_uid(rng)
     axes = np.eye(3)
     image = np.abs(rng.normal(0, 12, (1, 128, 128))) + 90 * _disc(128)
@@ -190,7 +190,7 @@ def scout_series(view: xr.Dataset, *, number: int, rng: np.random.Generator) -> 
 
 
 def result_series(template: Series, *, number: int, rng: np.random.Generator) -> Series:
-    """What the scanner's inline analysis leaves: the same plane again with contours burnt in."""
+    """The result of the scanner's inline analysis: the same plane again, with contours drawn into the pixels."""
     images = template.images.copy()
     rows, cols = images.shape[1] // 2, images.shape[2] // 2
     images[:, rows - 20 : rows + 20, cols] = 4095
@@ -233,15 +233,15 @@ def mapping_series(template: Series, *, number: int, rng: np.random.Generator) -
 
 
 def _header(session: Session, series: Series) -> Dataset:
-    """Everything that the files of a series share."""
+    """The tags that are the same in all files of a series."""
     header = Dataset()
     rows, cols = series.images.shape[1:]
     values: dict[str, Any] = {
         **_identity(session, series),
         **_sequence(series),
-        "PixelSpacing": [_ds(series.pixel_mm[0]), _ds(series.pixel_mm[1])],
-        "ImageOrientationPatient": [_ds(float(v)) for v in (*series.row_dir, *series.col_dir)],
-        "SliceThickness": _ds(series.thickness_mm),
+        "PixelSpacing": [_decimal_string(series.pixel_mm[0]), _decimal_string(series.pixel_mm[1])],
+        "ImageOrientationPatient": [_decimal_string(float(v)) for v in (*series.row_dir, *series.col_dir)],
+        "SliceThickness": _decimal_string(series.thickness_mm),
         "Rows": rows,
         "Columns": cols,
         "AcquisitionMatrix": [0, cols, rows, 0],
@@ -252,20 +252,20 @@ def _header(session: Session, series: Series) -> Dataset:
         "HighBit": 11,
         "PixelRepresentation": 0,
         "SmallestImagePixelValue": 0,
-        "WindowCenter": _ds(float(series.images.max()) * 0.35),
-        "WindowWidth": _ds(max(1.0, float(series.images.max()) * 0.7)),
+        "WindowCenter": _decimal_string(float(series.images.max()) * 0.35),
+        "WindowWidth": _decimal_string(max(1.0, float(series.images.max()) * 0.7)),
         **series.extra,
     }
     for name, value in values.items():
         setattr(header, name, value)
     if series.spacing_mm is not None:
-        header.SpacingBetweenSlices = _ds(series.spacing_mm)
+        header.SpacingBetweenSlices = _decimal_string(series.spacing_mm)
     _add_private(header, series)
     return header
 
 
 def _identity(session: Session, series: Series) -> dict[str, Any]:
-    taken = _clock(session.start_s + series.start_s)
+    acquired = clock_time(session.start_s + series.start_s)
     return {
         "SpecificCharacterSet": "ISO_IR 100",
         "ImageType": list(series.image_type),
@@ -274,10 +274,10 @@ def _identity(session: Session, series: Series) -> dict[str, Any]:
         "SeriesDate": session.date,
         "AcquisitionDate": session.date,
         "ContentDate": session.date,
-        "StudyTime": _clock(session.start_s),
-        "SeriesTime": _clock(session.start_s + series.start_s + 9),
-        "AcquisitionTime": taken,
-        "ContentTime": taken,
+        "StudyTime": clock_time(session.start_s),
+        "SeriesTime": clock_time(session.start_s + series.start_s + 9),
+        "AcquisitionTime": acquired,
+        "ContentTime": acquired,
         "AccessionNumber": "",
         "Modality": "MR",
         "Manufacturer": "SIEMENS",
@@ -288,7 +288,7 @@ def _identity(session: Session, series: Series) -> dict[str, Any]:
         "PatientID": session.participant,
         "PatientBirthDate": "",
         "PatientSex": session.sex,
-        "PatientWeight": _ds(session.weight_kg),
+        "PatientWeight": _decimal_string(session.weight_kg),
         "BodyPartExamined": "HEART",
         "ProtocolName": series.description,
         "PatientPosition": "HFS",
@@ -310,7 +310,7 @@ def _sequence(series: Series) -> dict[str, Any]:
         "MRAcquisitionType": "2D",
         "SequenceName": series.sequence_name,
         "AngioFlag": "N",
-        "RepetitionTime": _ds(round(series.cycle_ms / max(len(series.images), 1), 2)),
+        "RepetitionTime": _decimal_string(round(series.cycle_ms / max(len(series.images), 1), 2)),
         "EchoTime": "1.1",
         "NumberOfAverages": "1",
         "ImagingFrequency": "63.67",
@@ -332,7 +332,7 @@ def _sequence(series: Series) -> dict[str, Any]:
 
 
 def _add_private(header: Dataset, series: Series) -> None:
-    """Stand-ins for the vendor's private blocks: dull to read, but of the size that real files carry."""
+    """Add a private block as large as in real files; it holds only repeated text."""
     if series.private_bytes <= 0:
         return
     block = header.private_block(0x0029, "SIMULATED CSA HEADER", create=True)
@@ -340,8 +340,8 @@ def _add_private(header: Dataset, series: Series) -> None:
     block.add_new(0x10, "OB", (text * (series.private_bytes // len(text) + 1))[: series.private_bytes // 2 * 2])
 
 
-def joined(series: Sequence[Series], description: str, number: int, uid: str) -> Series:
-    """Several planes of one cine under a single series, plane after plane."""
+def join_series(series: Sequence[Series], description: str, number: int, uid: str) -> Series:
+    """Join the planes of one cine into a single series, plane after plane."""
     first = series[0]
     n_frames = len(first.images)
     return replace(
@@ -356,12 +356,13 @@ def joined(series: Sequence[Series], description: str, number: int, uid: str) ->
     )
 
 
-def _ds(value: float) -> str:
+def _decimal_string(value: float) -> str:
     """A DICOM decimal string, at most 16 characters."""
     return f"{value:.9g}"
 
 
-def _clock(seconds: float) -> str:
+def clock_time(seconds: float) -> str:
+    """A DICOM time (HHMMSS.FFFFFF) from seconds since midnight."""
     minutes, rest = divmod(seconds % 86400, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{int(hours):02d}{int(minutes):02d}{rest:09.6f}"

@@ -1,4 +1,4 @@
-"""Opening the DICOM files of an archive, changing them, and closing it again."""
+"""Edit the DICOM files in an archive: open it, change images or members, and close it again."""
 
 from __future__ import annotations
 
@@ -37,46 +37,46 @@ def sax_name(archives: Mapping[str, bytes]) -> str:
     raise ValueError(f"no short-axis archive (field {SAX_FIELD}) among {sorted(archives)}")
 
 
-def on_bytes(archives: Archives, change: Callable[[bytes], bytes]) -> Archives:
-    """Change the short-axis archive as a file."""
+def change_bytes(archives: Archives, change: Callable[[bytes], bytes]) -> Archives:
+    """Change the bytes of the short-axis archive."""
     name = sax_name(archives)
     return archives | {name: change(archives[name])}
 
 
-def on_members(archives: Archives, rng: Rng, change: ChangeMembers) -> Archives:
+def change_members(archives: Archives, rng: Rng, change: ChangeMembers) -> Archives:
     """Change the members of the short-axis archive."""
-    return on_bytes(archives, lambda content: zipped(change(unzipped(content), rng)))
+    return change_bytes(archives, lambda content: zipped(change(unzipped(content), rng)))
 
 
-def on_every_image(archives: Archives, change: ChangeImage) -> Archives:
+def change_every_image(archives: Archives, change: ChangeImage) -> Archives:
     """Change every image of every archive."""
     return {
         name: zipped(
-            [(file, _changed(data, change, 0) if is_image(file) else data) for file, data in unzipped(content)]
+            [(file, _change_image(data, change, 0) if is_image(file) else data) for file, data in unzipped(content)]
         )
         for name, content in archives.items()
     }
 
 
-def on_series(archives: Archives, rng: Rng, change: ChangeImage) -> Archives:
-    """Change the images of one plane of the short-axis archive; ``change`` also gets the frame."""
+def change_plane(archives: Archives, rng: Rng, change: ChangeImage) -> Archives:
+    """Change the images of one plane of the short-axis archive; ``change`` is also given the frame."""
 
-    def edited(members: Members, rng: Rng) -> Members:
-        frames = {name: frame for frame, name in enumerate(chosen_series(members, rng))}
-        return [(name, _changed(data, change, frames[name]) if name in frames else data) for name, data in members]
+    def edit(members: Members, rng: Rng) -> Members:
+        frames = {name: frame for frame, name in enumerate(choose_plane(members, rng))}
+        return [(name, _change_image(data, change, frames[name]) if name in frames else data) for name, data in members]
 
-    return on_members(archives, rng, edited)
+    return change_members(archives, rng, edit)
 
 
-def on_one_file(members: Members, rng: Rng, change: Callable[[bytes], bytes]) -> Members:
-    """Change one image, as a file."""
+def change_one_file(members: Members, rng: Rng, change: Callable[[bytes], bytes]) -> Members:
+    """Change the bytes of one image, chosen at random."""
     images = [k for k, (name, _) in enumerate(members) if is_image(name)]
     chosen = images[int(rng.integers(len(images)))]
     return [(name, change(data) if k == chosen else data) for k, (name, data) in enumerate(members)]
 
 
 def planes_in_order(members: Members) -> list[list[str]]:
-    """File names of the cine planes, from the base on; the frames of each in order."""
+    """File names of the cine planes from the base to the apex; frames are in order."""
     found: dict[str, list[tuple[int, str]]] = defaultdict(list)
     at: dict[str, float] = {}
     for name, data in members:
@@ -92,33 +92,33 @@ def planes_in_order(members: Members) -> list[list[str]]:
     return [[name for _, name in sorted(found[uid])] for uid in sorted(found, key=lambda uid: at[uid])]
 
 
-def chosen_series(members: Members, rng: Rng) -> list[str]:
-    """The files of a plane in the middle third of the stack."""
+def choose_plane(members: Members, rng: Rng) -> list[str]:
+    """Choose a plane in the middle third of the stack; returns its file names."""
     stack = planes_in_order(members)
     return stack[int(rng.integers(len(stack) // 3, max(len(stack) // 3 + 1, 2 * len(stack) // 3)))]
 
 
 def read_image(data: bytes) -> FileDataset:
-    """One DICOM image."""
+    """Read one DICOM image."""
     return dcmread(io.BytesIO(data))
 
 
-def written(image: FileDataset) -> bytes:
-    """The image as a file."""
+def encode_image(image: FileDataset) -> bytes:
+    """Encode an image as a DICOM file."""
     buffer = io.BytesIO()
     dcmwrite(buffer, image, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def renewed(image: FileDataset, series_uid: str, rng: Rng) -> FileDataset:
-    """The same image as another instance of another series."""
+def renew_uids(image: FileDataset, series_uid: str, rng: Rng) -> FileDataset:
+    """Give an image a new instance UID and the series UID ``series_uid``."""
     image.SeriesInstanceUID = series_uid
     image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(new_uid(rng))
     return image
 
 
-def without_position(data: bytes) -> bytes:
-    """The file with a position that is not a number; pydicom would not write it."""
+def break_position(data: bytes) -> bytes:
+    """Set the position in a file to NaN. The bytes are edited, because pydicom refuses to write NaN."""
     found = _POSITION.search(data)
     if found is None:
         raise ValueError("the file has no ImagePositionPatient (0020,0032)")
@@ -132,7 +132,7 @@ def is_image(name: str) -> bool:
 
 
 def central_offsets(content: bytes) -> list[tuple[zipfile.ZipInfo, int]]:
-    """Each member and where its entry of the central directory begins."""
+    """Each member and the offset of its entry in the central directory."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members, at = archive.infolist(), archive.start_dir
     offsets = []
@@ -143,5 +143,5 @@ def central_offsets(content: bytes) -> list[tuple[zipfile.ZipInfo, int]]:
     return offsets
 
 
-def _changed(data: bytes, change: ChangeImage, frame: int) -> bytes:
-    return written(change(read_image(data), frame))
+def _change_image(data: bytes, change: ChangeImage, frame: int) -> bytes:
+    return encode_image(change(read_image(data), frame))

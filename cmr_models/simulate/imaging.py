@@ -1,4 +1,4 @@
-"""From a heart to a cine view: planes, frames, scanner effects, labels and landmarks."""
+"""Simulate a cine view of a heart: planes, frames, scanner effects, labels and landmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from cmr_models import contracts
 from cmr_models.simulate.anatomy import ANGLES, HEIGHTS, Heart, HeartState, tilt_mm
 from cmr_models.simulate.body import Body
-from cmr_models.simulate.planes import Planes, lax_plane, pose_of, sax_planes
+from cmr_models.simulate.planes import Planes, heart_pose, lax_plane, sax_planes
 from cmr_models.simulate.scene import Scene
 from cmr_models.simulate.settings import ImagingSettings
 
@@ -30,8 +30,8 @@ LANDMARKS = (
 )
 
 
-def states_of(heart: Heart, n_frames: int) -> list[HeartState]:
-    """The heart at the frames of a cine, from end-diastole on."""
+def heart_states(heart: Heart, n_frames: int) -> list[HeartState]:
+    """The heart at each frame of a cine, starting at end-diastole."""
     return [heart.state(frame / n_frames) for frame in range(n_frames)]
 
 
@@ -48,25 +48,25 @@ def simulate_view(
         heart: the heart.
         view: "sax", "lax_2c", "lax_3c" or "lax_4c".
         settings: the scanner.
-        rng: chance for the planning and the noise. The body is the heart's own, whatever ``rng``.
-        states: of :func:`states_of`, to share between views.
+        rng: random numbers for the planning and the noise. The body depends on the heart alone.
+        states: from :func:`heart_states`, to share between views.
 
     Returns:
-        :func:`cmr_models.contracts.cine_view` with three variables more: ``labels (frame, slice, row, col)``
-        uint8, exact at the middle of the slice; ``landmark_mm (frame, landmark, xyz)`` in the patient;
-        ``true_ml (frame, chamber)`` are the volumes.
+        :func:`cmr_models.contracts.cine_view` with three more variables: ``labels (frame, slice, row, col)`` uint8,
+        exact at the middle of the slice; ``landmark_mm (frame, landmark, xyz)`` in patient coordinates; and
+        ``true_ml (frame, chamber)``, the volumes.
 
     Raises:
-        ValueError: an unknown view.
+        ValueError: for an unknown view.
     """
     if view not in LABELLED_VIEWS:
         raise ValueError(f"view must be one of {LABELLED_VIEWS}, got {view!r}")
     planes = sax_planes(heart, settings, rng) if view == "sax" else lax_plane(heart, view, settings, rng)
     phases = np.arange(settings.n_frames) / settings.n_frames
-    states = states or states_of(heart, settings.n_frames)
+    states = states or heart_states(heart, settings.n_frames)
     signal, labels = _slices(heart, planes, states, view == "lax_4c", settings, rng)
     dataset = contracts.cine_view(
-        stored(signal, settings.scale),
+        quantise(signal, settings.scale),
         time_ms=phases * 60000 / heart.traits.heart_rate_bpm,
         pixel_mm=(settings.pixel_mm, settings.pixel_mm),
         position_mm=planes.position_mm,
@@ -106,30 +106,30 @@ def _slices(
             heart, body, moved, planes.normal[k], planes.thickness_mm, planes.pixel_mm, settings.contrast,
             settings.sub_planes, rng,
         )  # fmt: skip
-        signal[:, k] = scanned([scene.draw(state) for state in states], points, settings, rng)
+        signal[:, k] = acquire([scene.draw(state) for state in states], points, settings, rng)
         for t, state in enumerate(states):
             labels[t, k] = scene.labels(state, atria)
     return signal, labels
 
 
 def breath_shift_mm(settings: ImagingSettings, rng: np.random.Generator) -> FloatArray:
-    """How far the heart lies from where it was planned in this breath-hold: mostly up or down."""
+    """Draw how far the heart lies from its planned position in a breath-hold (mm); mostly up or down."""
     return np.asarray(rng.normal(0, settings.breath_shift_mm, 3) * np.array([0.3, 0.5, 1.0]))
 
 
-def scanned(
+def acquire(
     drawn: list[tuple[Stack, Stack]],
     points_mm: FloatArray,
     settings: ImagingSettings,
     rng: np.random.Generator,
 ) -> Stack:
-    """``(frame, row, col)`` magnitude images: coil, blur, banding, ghosts, noise.
+    """Magnitude images ``(frame, row, col)`` with blur, coil sensitivity, banding, ghosts and noise.
 
     Args:
-        drawn: water and fat by frame.
+        drawn: water and fat signal of each frame.
         points_mm: ``(row, col, 3)`` patient coordinates of the pixels.
         settings: the scanner.
-        rng: noise.
+        rng: source of the noise.
     """
     phase = settings.contrast.fat_phase
     frames = np.stack([water + np.float32(phase) * fat for water, fat in drawn])
@@ -149,7 +149,7 @@ def scanned(
 
 
 def _add_ghosts(frames: Stack, strength: float, fold: int) -> None:
-    """What moves appears again, faint, a fraction 1 / ``fold`` of the field away along the phase axis."""
+    """Add a faint copy of what moves, shifted by 1 / ``fold`` of the field along the phase-encoding axis."""
     moving = frames - frames.mean(axis=0)
     moving *= np.float32(4 * strength)
     shift = frames.shape[1] // fold
@@ -158,7 +158,7 @@ def _add_ghosts(frames: Stack, strength: float, fold: int) -> None:
 
 
 def _add_noise(frames: Stack, sd: float, rng: np.random.Generator) -> None:
-    """Rician noise: the magnitude of a complex signal with normal noise on both parts."""
+    """Add Rician noise: the magnitude of a complex signal with normal noise in both parts."""
     noise = rng.standard_normal(frames.shape, dtype=np.float32)
     noise *= np.float32(sd)
     frames += noise
@@ -167,8 +167,8 @@ def _add_noise(frames: Stack, sd: float, rng: np.random.Generator) -> None:
     np.hypot(frames, noise, out=frames)
 
 
-def stored(signal: Stack, scale: float) -> npt.NDArray[np.uint16]:
-    """As the scanner stores it: 12 bits, rounded."""
+def quantise(signal: Stack, scale: float) -> npt.NDArray[np.uint16]:
+    """Scale and round to 12 bits, as the scanner stores images."""
     return np.asarray(np.minimum(signal * np.float32(scale) + np.float32(0.5), np.float32(4095)).astype(np.uint16))
 
 
@@ -176,11 +176,11 @@ def _point_spread(frames: Stack, settings: ImagingSettings) -> Stack:
     blurred: Stack = gaussian_filter(frames, (0, settings.blur_px, settings.blur_px), truncate=3.0)
     if settings.acquired_fraction >= 1:
         return blurred
-    return zero_filled(blurred, settings.acquired_fraction)
+    return zero_fill(blurred, settings.acquired_fraction)
 
 
-def zero_filled(frames: Stack, fraction: float) -> Stack:
-    """Keep the middle of k-space, a share ``fraction`` of each axis: ringing and interpolated pixels."""
+def zero_fill(frames: Stack, fraction: float) -> Stack:
+    """Keep the central ``fraction`` of each axis of k-space and set the rest to 0, which causes ringing."""
     spectrum = scipy.fft.rfft2(frames, axes=(-2, -1))
     rows = np.abs(scipy.fft.fftfreq(frames.shape[-2])) * 2
     cols = np.abs(scipy.fft.rfftfreq(frames.shape[-1])) * 2
@@ -191,7 +191,7 @@ def zero_filled(frames: Stack, fraction: float) -> Stack:
 
 
 def _field(points_mm: FloatArray, settings: ImagingSettings, rng: np.random.Generator) -> Stack:
-    """Coil sensitivity (brighter in front) times off-resonance banding towards the edge."""
+    """Coil sensitivity (higher near the chest wall) times off-resonance banding, ``(row, col)``."""
     coil = np.array([0.25, -1.0, 0.0]) + rng.normal(0, 0.35, 3)
     deep = (points_mm - np.array([20.0, -40.0, 0.0])) @ (coil / np.linalg.norm(coil)) / 100
     gain = np.exp(np.clip(settings.bias * deep, -2.0, 1.4))
@@ -201,7 +201,7 @@ def _field(points_mm: FloatArray, settings: ImagingSettings, rng: np.random.Gene
 
 
 def _banding(points_mm: FloatArray, depth: float, rng: np.random.Generator) -> FloatArray:
-    """Dark bSSFP bands where the phase per TR nears pi; the heart is mostly shimmed."""
+    """Dark bSSFP bands where the phase per TR is near pi; shimming keeps most of the heart free of them."""
     centred = (points_mm - np.array([30.0, -30.0, 0.0])) / 100
     slope, curve = rng.normal(0, 0.5, 3), rng.normal(0, 0.6, 3)
     phase = centred @ slope + (centred**2) @ curve
@@ -215,9 +215,9 @@ def _circle(shape: tuple[int, ...], rng: np.random.Generator) -> Stack:
 
 
 def landmarks_mm(heart: Heart, state: HeartState) -> FloatArray:
-    """``(landmark, 3)`` patient coordinates, in the order of :data:`LANDMARKS`.
+    """Landmarks ``(landmark, 3)`` in patient coordinates, in the order of :data:`LANDMARKS`.
 
-    The RV inserts are where the crescent meets the epicardium at mid-ventricle.
+    At the RV insertions the RV meets the epicardium of the LV at mid-ventricle.
     """
     z = state.base_z_mm
     first = int(np.searchsorted(HEIGHTS, 0.0))
@@ -226,11 +226,11 @@ def landmarks_mm(heart: Heart, state: HeartState) -> FloatArray:
     inserts = [_on_epicardium(state, angle) for angle in insertion_angles(state)]
     points = np.stack([apex, *ring, *inserts])
     points[:, 2] += tilt_mm(points[:, 0], points[:, 1], heart.traits.base_tilt)
-    return pose_of(heart.traits).to_patient(points)
+    return heart_pose(heart.traits).to_patient(points)
 
 
 def insertion_angles(state: HeartState, height: float = 0.4) -> tuple[float, float]:
-    """Angles (rad) at which the RV meets the LV at a height: anterior (negative), inferior (positive)."""
+    """Angles (rad) at which the RV meets the LV at a height: the anterior (negative) and the inferior (positive)."""
     row = int(np.argmin(np.abs(HEIGHTS - height)))
     angles = np.angle(np.exp(1j * ANGLES))[state.rv[row] > state.inner[row]]
     return float(angles.min()), float(angles.max())

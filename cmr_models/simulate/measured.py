@@ -1,4 +1,4 @@
-"""Phenotypes as the imaging pipeline would measure them in a simulated cohort, without making any image."""
+"""Phenotypes of a simulated cohort with measurement error, as the imaging pipeline would give them, without images."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from cmr_models.simulate.planted import INDEXED, CohortSettings, GroupGap
 Floats = npt.NDArray[np.float64]
 
 
-def measured_phenotypes(
+def measure_phenotypes(
     truth: pd.DataFrame, rng: np.random.Generator, settings: CohortSettings | None = None
 ) -> pd.DataFrame:
-    """A phenotype table as the imaging pipeline would write it, without images: truth plus measurement error.
+    """Add measurement error to the truth; returns a phenotype table like that of the imaging pipeline.
 
     Args:
-        truth: of :func:`simulate_cohort`.
+        truth: from :func:`simulate_cohort`.
         rng: source of the noise and of the failures.
         settings: noise, failures and the planted gap.
 
     Returns:
-        One row a study with ``study, participant, visit, status, reason``, the phenotypes and their versions per m².
+        One row for each study with ``study, participant, visit, status, reason``, the phenotypes, and the phenotypes
+        per m² of body surface.
     """
     settings = settings or CohortSettings()
     table = truth[["participant", "visit"]].copy()
@@ -47,13 +48,13 @@ def measured_phenotypes(
 def example_tables(
     n: int, rng: np.random.Generator, settings: CohortSettings | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Phenotypes, participants and outcomes of a simulated cohort: inputs of the statistics."""
+    """Phenotypes, participants and outcomes of a simulated cohort: the inputs of the statistics."""
     cohort = simulate_cohort(n, rng, settings)
-    return measured_phenotypes(cohort.truth, rng, settings), cohort.participants, cohort.outcomes
+    return measure_phenotypes(cohort.truth, rng, settings), cohort.participants, cohort.outcomes
 
 
 def _add_noise(truth: pd.DataFrame, rng: np.random.Generator, noise_sd: Floats, ef_bias_pct: Floats) -> pd.DataFrame:
-    """Independent errors of EDV, EF, mass and rate; all else follows from them."""
+    """Add independent errors to EDV, EF, mass and heart rate, and compute the other phenotypes from these."""
     noisy: dict[str, Floats] = {}
     for name in ("lvedv_ml", "lvef_pct", "lvm_g", "rvef_pct", "heart_rate_bpm"):
         values = truth[name].to_numpy(float)

@@ -1,4 +1,4 @@
-"""How volumes run through a heart cycle: fraction of the stroke still in the chamber at each phase."""
+"""Filling of the chambers over the heart cycle, as a fraction of the stroke volume."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def systole_fraction(heart_rate_bpm: float) -> float:
-    """Share of the RR interval up to end-systole: systole shortens less than diastole as the rate rises.
+    """Fraction of the RR interval up to end-systole. At a higher heart rate, systole shortens less than diastole.
 
     Reference: Weissler 1968, electromechanical systole 546 - 2.1 bpm (men), less the 200 ms or so of delay.
     """
@@ -21,23 +21,23 @@ def systole_fraction(heart_rate_bpm: float) -> float:
 
 
 def ventricle_fill(phase: npt.ArrayLike, heart_rate_bpm: float, early_fraction: float = 0.72) -> FloatArray:
-    """1 at end-diastole (phase 0), 0 at end-systole.
+    """Filling of a ventricle: 1 at end-diastole (phase 0), 0 at end-systole.
 
     Args:
         phase: fraction of the RR interval, any shape.
-        heart_rate_bpm: sets end-systole.
-        early_fraction: share of the stroke back before the atrium contracts.
+        heart_rate_bpm: determines the phase of end-systole.
+        early_fraction: fraction of the stroke volume that flows back before the atrium contracts.
 
     Returns:
-        Fraction in [0, 1], same shape. The minimum is held for 5 % of the cycle, as in isovolumic relaxation,
-        so that any cine of 20 frames or more has a frame in it.
+        Fraction in [0, 1], same shape. The minimum lasts for 5 % of the cycle, as in isovolumic relaxation, so
+        that every cine of at least 20 frames has a frame at the minimum.
     """
     curve = _ventricle_curve(round(heart_rate_bpm, 1), round(early_fraction, 3))
     return np.clip(np.asarray(curve(np.mod(phase, 1.0)), np.float64), 0.0, 1.0)
 
 
 def atrium_fill(phase: npt.ArrayLike, heart_rate_bpm: float, early_fraction: float = 0.72) -> FloatArray:
-    """0 at end-diastole (atrium smallest), 1 at ventricular end-systole."""
+    """Filling of an atrium: 0 at ventricular end-diastole (smallest atrium), 1 at ventricular end-systole."""
     end = systole_fraction(heart_rate_bpm)
     knots = [0.0, 0.5 * end, end, end + 0.03, end + 0.16, end + 0.24, 0.86, 0.97, 1.0]
     after = 1 - 0.75 * early_fraction

@@ -1,4 +1,4 @@
-"""What is planted in a simulated cohort: how disease depends on the heart, and which group differs."""
+"""Known effects of a simulated cohort: how disease depends on the heart, and which group differs from the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Incidence(NamedTuple):
     prevalence: float
 
 
-# Of the order of UK Biobank imaging participants; incident heart failure about 0.5 % in the first years.
+# Similar to UK Biobank imaging participants; about 0.5 % have incident heart failure in the first years.
 INCIDENCE: Mapping[str, Incidence] = {
     "heart_failure": Incidence(0.004, 0.10, 0.012),
     "atrial_fibrillation": Incidence(0.008, 0.09, 0.03),
@@ -42,8 +42,7 @@ INCIDENCE: Mapping[str, Incidence] = {
     "death": Incidence(0.006, 0.10, 0.0),
 }
 
-# Per SD of the true phenotype; sizes as in specs of published UK Biobank CMR studies. Cancer is the
-# negative control.
+# Per SD of the true phenotype, of sizes that published UK Biobank CMR studies report. Cancer is the negative control.
 _HAZARD_RATIOS: Mapping[str, Mapping[str, float]] = {
     "heart_failure": {"lvef_pct": 0.55},
     "atrial_fibrillation": {"lvesv_ml": 1.40},
@@ -87,14 +86,14 @@ SMOKING: Mapping[str, float] = {"never": 0.62, "previous": 0.33, "current": 0.05
 
 @dataclass(frozen=True)
 class GroupGap:
-    """A difference between one group and everybody else, to be found again.
+    """A planted difference between one group and everybody else, which an audit should find.
 
     Attributes:
         group_by: column of the participants (``sex``, ``ethnicity``, ``centre``, ``smoking``).
         group: its value, e.g. ``"female"``.
         ef_bias_pct: added to the measured (never the true) LV ejection fraction, in points.
         noise_factor: factor on the measurement noise of every phenotype.
-        effect_factor: factor on the log hazard ratios of the phenotypes; 0: they predict nothing in the group.
+        effect_factor: factor on the log hazard ratios of the phenotypes; with 0 they predict nothing in the group.
         failure_factor: factor on the share of studies that cannot be measured.
     """
 
@@ -108,20 +107,20 @@ class GroupGap:
 
 @dataclass(frozen=True)
 class CohortSettings:
-    """What is planted.
+    """Effects, incidence, missing values and dates of a simulated cohort.
 
     Attributes:
         hazard_ratios: condition -> phenotype -> hazard ratio per SD of the true phenotype in the cohort.
         odds_ratios: condition -> phenotype -> odds ratio of prevalent disease per SD.
-        hazard_factor: factor on every incidence; small demonstration cohorts need more events than real ones have.
+        hazard_factor: factor on every incidence; a small demonstration cohort needs more events than a real one has.
         prevalence_factor: factor on every prevalence.
         gap: a planted difference between groups, or None.
         missing_share: share of missing values in blood pressure, weight, height, smoking and deprivation.
-        failure_share: share of studies without measurable images (used by :func:`measured_phenotypes` only).
-        noise_sd: measurement noise, in SDs of the true phenotype (used by :func:`measured_phenotypes` only).
+        failure_share: share of studies without measurable images (used by :func:`measure_phenotypes` only).
+        noise_sd: measurement noise, in SDs of the true phenotype (used by :func:`measure_phenotypes` only).
         imaging_from, imaging_to: first and last imaging day.
         censoring_date: end of the linked records.
-        lost_per_year: hazard of leaving before that.
+        lost_per_year: hazard of loss to follow-up before that date.
     """
 
     hazard_ratios: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: _HAZARD_RATIOS)

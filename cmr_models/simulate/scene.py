@@ -1,4 +1,4 @@
-"""One image plane through a beating heart: the body painted once, the heart painted again for every frame."""
+"""One image plane through a beating heart: the body is painted once, the heart again for every frame."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Scene:
 
     Args:
         heart: the heart.
-        body: what lies around it.
-        points_mm: ``(row, col, 3)`` patient coordinates of the pixel centres, where the anatomy is sampled.
+        body: the organs around it.
+        points_mm: ``(row, col, 3)`` patient coordinates of the pixel centres.
         normal: ``(3,)`` unit normal of the plane.
         thickness_mm: slice thickness, averaged over ``sub_planes``.
-        pixel_mm: pixel size; edges are one pixel soft.
-        contrast: signals.
-        sub_planes: planes through the thickness.
-        rng: chance for textures.
+        pixel_mm: pixel size; edges are one pixel wide.
+        contrast: signals of the tissues.
+        sub_planes: number of planes that are averaged through the thickness.
+        rng: random numbers for the textures.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class Scene:
 
     @property
     def empty(self) -> bool:
-        """Whether the heart lies wholly outside the plane."""
+        """Whether the plane does not meet the heart."""
         return self.centre.r.size == 0
 
     def draw(self, state: HeartState) -> tuple[Image, Image]:
-        """``(row, col)`` water and fat signal at one phase."""
+        """Water and fat signal ``(row, col)`` at one phase."""
         water, fat = self.water.copy(), self.fat.copy()
         if self.empty:
             return water, fat
@@ -94,7 +94,7 @@ class Scene:
         return water, fat
 
     def labels(self, state: HeartState, atria: bool) -> Labels:
-        """``(row, col)`` labels of :mod:`cmr_models.contracts`, at the middle of the slice."""
+        """Labels ``(row, col)`` of :mod:`cmr_models.contracts` at the middle of the slice."""
         out = np.zeros(self.water.shape, np.uint8)
         if not self.empty:
             out[self.box] = label_points(self.centre, state, self.heart, atria)
@@ -141,7 +141,7 @@ class Scene:
         painter.water_layer(la, blood * np.float32(0.98))
 
     def _paint_outflow(self, painter: _Painter, state: HeartState, blood: Image, muscle: Image) -> None:
-        """Aortic root and pulmonary trunk, which follow the base."""
+        """Paint aortic root and pulmonary trunk, which move with the base."""
         geometry = painter.geometry
         for start, end, radius in _outflow_tubes(state):
             inside = radius - _segment_distance(geometry, start, end)
@@ -151,7 +151,7 @@ class Scene:
     def _paint_papillaries(
         self, painter: _Painter, state: HeartState, at: _Heights, inside: Image, muscle: Image
     ) -> None:
-        """Lobes that stand free near the base and lean into the wall towards the apex."""
+        """Paint papillary muscles, which are free near the base and join the wall towards the apex."""
         geometry = painter.geometry
         near = np.flatnonzero(inside > -1)
         u, endo = at.u.flat[near], np.take(state.endo, at.index.flat[near])
@@ -177,7 +177,7 @@ class Scene:
         size = float(state.inner.max())
         start, end = np.array([0.8 * size, 0.2 * size, z - 8]), np.array([1.75 * size, -0.3 * size, z + 10])
         near = np.flatnonzero(rv > -1)
-        inside = np.float32(2.4) - _segment_distance(geometry_at(painter.geometry, near), start, end)
+        inside = np.float32(2.4) - _segment_distance(select_points(painter.geometry, near), start, end)
         signal = np.broadcast_to(muscle, rv.shape).flat[near]
         painter.water_at(near, np.minimum(inside, rv.flat[near]), signal)
 
@@ -190,7 +190,7 @@ class Scene:
         painter.water_layer(np.minimum(-above, radius), np.float32(0.45) * blood + np.float32(0.55) * muscle)
 
     def _flow(self, phase: float) -> Image:
-        """Uneven blood signal, moving periodically through the cycle."""
+        """Uneven signal of flowing blood, periodic over the cycle."""
         a, b, c, d = self._swirls
         turn = 2 * np.pi * phase
         mixed = (a * np.float32(np.cos(turn)) + c * np.float32(np.sin(turn))) + np.float32(0.7) * (
@@ -200,14 +200,14 @@ class Scene:
 
 
 class _Heights:
-    """Table rows of a set of points at one phase."""
+    """Heights of a set of points at one phase, and their index into the tables of the heart."""
 
     def __init__(self, u: Image, index: npt.NDArray[np.intp]) -> None:
         self.u, self.index = u, index
 
 
 class _Polar:
-    """Points of parallel planes about the long axis: everything that does not change with the phase."""
+    """Points in cylindrical coordinates about the long axis: what does not change with the phase."""
 
     def __init__(self, local_mm: Image, base_tilt: float) -> None:
         self.x, self.y, z = (np.ascontiguousarray(local_mm[..., k]) for k in range(3))
@@ -218,18 +218,18 @@ class _Polar:
         self.angle_index = np.mod(turn, N_ANGLES).astype(np.int32)
 
     def at(self, state: HeartState) -> _Heights:
-        """Heights of the points and their rows in the state's tables."""
+        """Heights of the points and their index into the tables of ``state``."""
         u = (self.z - np.float32(state.base_z_mm)) * np.float32(1 / state.length_mm)
         return _Heights(u, lookup(u, self.angle_index))
 
 
-def geometry_at(geometry: _Polar, where: npt.NDArray[np.intp]) -> _Points:
-    """Cartesian coordinates of some of the points."""
+def select_points(geometry: _Polar, where: npt.NDArray[np.intp]) -> _Points:
+    """Cartesian coordinates of the points ``where`` (flat index)."""
     return _Points(geometry.x.flat[where], geometry.y.flat[where], geometry.z.flat[where])
 
 
 class _Points(NamedTuple):
-    """Heart coordinates, the axis sheared."""
+    """Heart coordinates, with the long axis sheared."""
 
     x: Image
     y: Image
@@ -237,7 +237,7 @@ class _Points(NamedTuple):
 
 
 class _Painter:
-    """Water and fat of a set of sub-planes, painted one chamber over another."""
+    """Water and fat of a set of sub-planes. Later chambers cover earlier ones."""
 
     def __init__(self, geometry: _Polar, water: Image, fat: Image, pixel_mm: np.float32) -> None:
         self.geometry, self.pixel_mm = geometry, pixel_mm
@@ -269,16 +269,16 @@ class _Painter:
         self.water -= cover * self.water
 
     def water_mean(self) -> Image:
-        """Averaged through the slice."""
+        """Water signal, averaged through the slice."""
         return self.water if self.water.ndim == 2 else self.water.mean(axis=0)
 
     def fat_mean(self) -> Image:
-        """Averaged through the slice."""
+        """Fat signal, averaged through the slice."""
         return self.fat if self.fat.ndim == 2 else self.fat.mean(axis=0)
 
 
 def label_points(geometry: _Polar, state: HeartState, heart: Heart, atria: bool) -> Labels:
-    """Which chamber each point lies in."""
+    """Label of each point: the chamber in which it lies."""
     at, r = geometry.at(state), geometry.r
     labels = np.zeros(r.shape, np.uint8)
     if atria:
@@ -336,7 +336,7 @@ def _segment_distance(geometry: _Polar | _Points, start: FloatArray, end: FloatA
 
 
 def _heart_box(local_mm: Image, heart: Heart) -> tuple[slice, slice]:
-    """Rows and columns that the heart can touch: its envelope at end-diastole, and the atria above."""
+    """Rows and columns that the heart can reach: the ventricles in any frame, and the atria."""
     x, y, z = local_mm[..., 0], local_mm[..., 1], local_mm[..., 2]
     reach_mm = np.interp(z, *heart.reach, left=0.0, right=0.0)
     ventricles = np.hypot(x, y) < reach_mm

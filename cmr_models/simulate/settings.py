@@ -1,4 +1,4 @@
-"""How the scanner looks at the heart: resolution, contrast and artefacts, as data."""
+"""Settings of the simulated scanner: resolution, contrast and artefacts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Contrast:
-    """bSSFP-like signal of each tissue, blood = 1. Fat is out of phase: its edges with water go dark."""
+    """Signal of each tissue in a bSSFP image, blood = 1. Fat is out of phase, so its borders with water are dark."""
 
     blood: float = 1.0
     myocardium: float = 0.30
@@ -31,7 +31,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class ImagingSettings:
-    """One protocol. Defaults follow UK Biobank (Petersen 2016, doi 10.1186/s12968-016-0227-4)."""
+    """One imaging protocol. Defaults follow UK Biobank (Petersen 2016, doi 10.1186/s12968-016-0227-4)."""
 
     matrix: tuple[int, int] = (208, 192)
     pixel_mm: float = 1.8269
@@ -55,8 +55,8 @@ class ImagingSettings:
     scale: float = 420.0  # stored value of blood
     contrast: Contrast = field(default_factory=Contrast)
 
-    def randomised(self, rng: np.random.Generator) -> ImagingSettings:
-        """Another scanner, another operator: domain randomisation around these settings."""
+    def randomise(self, rng: np.random.Generator) -> ImagingSettings:
+        """Draw another scanner and operator (domain randomisation); other settings stay as they are."""
         pixel_mm = float(np.exp(rng.uniform(np.log(0.8), np.log(2.2))))
         return replace(
             self,
@@ -80,7 +80,7 @@ class ImagingSettings:
 
 
 def random_contrast(rng: np.random.Generator) -> Contrast:
-    """Tissue signals over the range that 1.5 T and 3 T scanners of several vendors show."""
+    """Draw tissue signals from the range of 1.5 T and 3 T scanners of several vendors."""
     myocardium = float(rng.uniform(0.16, 0.52))
     return Contrast(
         blood=1.0,

@@ -1,4 +1,4 @@
-"""Independent random images with labels, for training a segmentation network."""
+"""Independent random images with labels for training a segmentation network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from cmr_models.simulate.anatomy import Heart
 from cmr_models.simulate.body import Body
-from cmr_models.simulate.imaging import scanned, stored
-from cmr_models.simulate.planes import Planes, lax_plane, planned, pose_of, tilted
+from cmr_models.simulate.imaging import acquire, quantise
+from cmr_models.simulate.planes import Planes, heart_pose, lax_plane, plan_planes, tilt
 from cmr_models.simulate.scene import Scene
 from cmr_models.simulate.settings import ImagingSettings
 from cmr_models.simulate.traits import HeartTraits, Sex, sample_traits
@@ -27,7 +27,7 @@ _DISEASES: Sequence[tuple[str, ...]] = (
     ("heart_failure", "myocardial_infarction"),
 )
 _DISEASE_SHARES = (0.30, 0.08, 0.12, 0.20, 0.08, 0.08, 0.08, 0.06)
-_VIGOROUS_PCT, _HYPERDYNAMIC_SHARE = 58.0, 0.4  # ventricles that all but close are rare in life, and hardest to draw
+_VIGOROUS_PCT, _HYPERDYNAMIC_SHARE = 58.0, 0.4  # ventricles that almost close are rare, and hardest to segment
 
 
 def training_slices(
@@ -38,11 +38,11 @@ def training_slices(
     *,
     settings: ImagingSettings | None = None,
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Random hearts, planes, phases and scanners; one image each, the whole field of view.
+    """Draw images of random hearts, planes, phases and scanners, each with the whole field of view.
 
     Args:
-        rng: source of chance.
-        n: images.
+        rng: source of all randomness.
+        n: number of images.
         view: "sax" (from above the base to beyond the apex), "lax_2c", "lax_3c" or "lax_4c".
         size: rows and columns.
         settings: the protocol to randomise around; UK Biobank's by default.
@@ -54,7 +54,7 @@ def training_slices(
     images, labels = np.empty((n, *size), np.uint16), np.empty((n, *size), np.uint8)
     pixel_mm = np.empty(n, np.float32)
     for i in range(n):
-        drawn = replace(base.randomised(rng), matrix=size, n_frames=1)
+        drawn = replace(base.randomise(rng), matrix=size, n_frames=1)
         drawn = replace(drawn, pixel_mm=max(drawn.pixel_mm, 150.0 / min(size)), sub_planes=int(rng.integers(1, 4)))
         images[i], labels[i] = _one(Heart(random_traits(rng), rng), view, drawn, rng)
         pixel_mm[i] = drawn.pixel_mm
@@ -62,7 +62,7 @@ def training_slices(
 
 
 def random_traits(rng: np.random.Generator) -> HeartTraits:
-    """Any adult, healthy or ill, more ill ones than a biobank has."""
+    """Draw the traits of an adult; disease is more frequent than in a biobank."""
     sex: Sex = "F" if rng.random() < 0.5 else "M"
     height = rng.normal(163 if sex == "F" else 176, 7)
     bmi = float(np.clip(rng.normal(27, 5), 17, 45))
@@ -100,15 +100,15 @@ def _one(
         heart, body, points, planes.normal[0], planes.thickness_mm, planes.pixel_mm, settings.contrast,
         settings.sub_planes, rng,
     )  # fmt: skip
-    signal = scanned([scene.draw(state)], points, settings, rng)
+    signal = acquire([scene.draw(state)], points, settings, rng)
     scale = float(np.exp(rng.uniform(np.log(80), np.log(1200))))
-    return stored(signal, scale)[0], scene.labels(state, view == "lax_4c")
+    return quantise(signal, scale)[0], scene.labels(state, view == "lax_4c")
 
 
 def _random_sax(heart: Heart, settings: ImagingSettings, rng: np.random.Generator) -> Planes:
-    """A short-axis plane at any height: mostly through the ventricles, some above or below."""
-    pose = pose_of(heart.traits)
-    normal = tilted(pose.axes[:, 2], settings.tilt_deg, rng)
+    """Draw a short-axis plane at any height, mostly through the ventricles, sometimes above or below them."""
+    pose = heart_pose(heart.traits)
+    normal = tilt(pose.axes[:, 2], settings.tilt_deg, rng)
     height = rng.uniform(-0.16, 1.06) * heart.apex_z_mm
     centre = pose.to_patient(np.array([12.0, 0.0, heart.apex_z_mm / 2])) + (height - heart.apex_z_mm / 2) * normal
-    return planned(centre[None], normal, settings, settings.thickness_mm, rng)
+    return plan_planes(centre[None], normal, settings, settings.thickness_mm, rng)

@@ -1,4 +1,4 @@
-"""Whose heart it is: volumes, function and shape of one simulated person, drawn from published ranges."""
+"""Volumes, function and shape of the heart of one simulated person, drawn from published ranges."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Sex = Literal["F", "M"]
 
 @dataclass(frozen=True)
 class HeartTraits:
-    """One heart. Volumes are exact targets: the heart built from them has them.
+    """One heart. The heart that is built from these traits has exactly these volumes.
 
-    ``lv_slenderness`` and the three ``vigour`` factors are relative to what size and ejection fraction let
-    expect, so that traits with other volumes (``dataclasses.replace``) stay a plausible heart.
+    ``lv_slenderness`` and the three ``vigour`` factors are relative to the values expected from size and ejection
+    fraction, so that the heart stays plausible when the volumes are changed (``dataclasses.replace``).
     """
 
     sex: Sex = "M"
@@ -66,22 +66,22 @@ class HeartTraits:
 
     @property
     def lv_length_mm(self) -> float:
-        """Length of the LV cavity at end-diastole: a larger heart is also rounder."""
+        """Length of the LV cavity at end-diastole (mm). A larger heart is also rounder."""
         return float(92 * (self.lvedv_ml / 150) ** 0.36 * self.lv_slenderness)
 
     @property
     def mapse_mm(self) -> float:
-        """Descent of the mitral plane; about 13 mm in health, in proportion to the ejection fraction."""
+        """Descent of the mitral plane (mm): about 13 in health, proportional to the ejection fraction."""
         return float(np.clip(13.5 * self.lvef_pct / 60 * self.mapse_vigour, 2.5, 19))
 
     @property
     def tapse_mm(self) -> float:
-        """Descent of the tricuspid plane; about 20 mm in health."""
+        """Descent of the tricuspid plane (mm): about 20 in health."""
         return float(np.clip(20 * self.rvef_pct / 56 * self.tapse_vigour, 5, 28))
 
     @property
     def torsion_deg(self) -> float:
-        """Rotation of the apex against the base; about 15 degrees in health."""
+        """Rotation of the apex against the base (degrees): about 15 in health."""
         return float(np.clip(15 * self.lvef_pct / 60 * self.torsion_vigour, 1, 28))
 
     @property
@@ -91,7 +91,7 @@ class HeartTraits:
 
 
 class _Norm(NamedTuple):
-    """Mean and SD of a healthy person of this sex, and the body surface area at which the mean holds."""
+    """Mean and SD in healthy people of one sex, and the body surface area to which the means belong."""
 
     bsa_m2: float
     lvedv_ml: tuple[float, float]
@@ -113,7 +113,7 @@ _NORMS: Mapping[str, _Norm] = {
 
 
 class _Effect(NamedTuple):
-    """What a disease does to a heart of typical severity: factors on sizes, points on fractions."""
+    """Typical effect of a disease: factors on sizes, additive points on fractions."""
 
     lvedv: float = 1.0
     lvef: float = 0.0
@@ -151,22 +151,22 @@ def sample_traits(
     disease: Sequence[str] = (),
     severity: float = 1.0,
 ) -> HeartTraits:
-    """Draw a heart given who carries it.
+    """Draw the heart of a person.
 
     Args:
-        rng: source of chance.
+        rng: source of all randomness.
         sex: "F" or "M".
         age_years: volumes fall 3 % and mass 1 % a decade from 55, atria grow 3 %.
         height_cm: with ``weight_kg`` sets the body surface area, to which the sizes are proportional.
-        weight_kg: as above; also how fat the chest wall and the pericardium are.
+        weight_kg: as above; it also determines the fat of the chest wall and around the heart.
         disease: names of :data:`DISEASES`.
         severity: 0 no effect, 1 the typical effect of each disease.
 
     Returns:
-        Traits, each inside what a living heart can have.
+        Traits, each within the range of living hearts.
 
     Raises:
-        ValueError: an unknown sex or disease.
+        ValueError: for an unknown sex or disease.
 
     Reference:
         Petersen 2017 and Kawel-Boehm 2020 as in ``_NORMS``; ageing after Petersen 2017, table 5.
@@ -176,23 +176,25 @@ def sample_traits(
     unknown = sorted(set(disease) - set(DISEASES))
     if unknown:
         raise ValueError(f"unknown diseases {unknown}; known are {sorted(DISEASES)}")
-    healthy = _healthy(rng, sex, age_years, height_cm, weight_kg)
+    healthy = _draw_healthy(rng, sex, age_years, height_cm, weight_kg)
     sick = healthy
     for name in disease:
         sick = _apply(sick, DISEASES[name], severity * rng.uniform(0.6, 1.4))
     return _finish(rng, sick)
 
 
-def _healthy(rng: np.random.Generator, sex: Sex, age_years: float, height_cm: float, weight_kg: float) -> HeartTraits:
+def _draw_healthy(
+    rng: np.random.Generator, sex: Sex, age_years: float, height_cm: float, weight_kg: float
+) -> HeartTraits:
     norm, decades = _NORMS[sex], (age_years - 55) / 10
     size = body_surface_m2(height_cm, weight_kg) / norm.bsa_m2
     shared = rng.normal()  # big hearts are big throughout
-    lvedv = _sized(rng, norm.lvedv_ml, size, shared, 0.85) * (1 - 0.03 * decades)
+    lvedv = _draw_size(rng, norm.lvedv_ml, size, shared, 0.85) * (1 - 0.03 * decades)
     lvef = rng.normal(*norm.lvef_pct)
     rvef = rng.normal(*norm.rvef_pct)
     stroke_ml = lvedv * lvef / 100 * rng.normal(1.0, 0.03)
-    la_max = _sized(rng, norm.la_max_ml, size, shared, 0.4) * (1 + 0.03 * decades)
-    ra_max = _sized(rng, norm.ra_max_ml, size, shared, 0.4)
+    la_max = _draw_size(rng, norm.la_max_ml, size, shared, 0.4) * (1 + 0.03 * decades)
+    ra_max = _draw_size(rng, norm.ra_max_ml, size, shared, 0.4)
     return HeartTraits(
         sex=sex,
         age_years=age_years,
@@ -201,7 +203,7 @@ def _healthy(rng: np.random.Generator, sex: Sex, age_years: float, height_cm: fl
         heart_rate_bpm=float(np.clip(rng.normal(63, 9), 42, 105)),
         lvedv_ml=lvedv,
         lvef_pct=lvef,
-        lvm_g=_sized(rng, norm.lvm_g, size, shared, 0.7) * (1 - 0.01 * decades),
+        lvm_g=_draw_size(rng, norm.lvm_g, size, shared, 0.7) * (1 - 0.01 * decades),
         rvedv_ml=stroke_ml / (rvef / 100),
         rvef_pct=rvef,
         la_max_ml=la_max,
@@ -223,37 +225,39 @@ def _healthy(rng: np.random.Generator, sex: Sex, age_years: float, height_cm: fl
     )
 
 
-def _sized(rng: np.random.Generator, norm: tuple[float, float], size: float, shared: float, loading: float) -> float:
-    """A size at this body surface area; its SD is shrunk because body size explains part of it."""
+def _draw_size(
+    rng: np.random.Generator, norm: tuple[float, float], size: float, shared: float, loading: float
+) -> float:
+    """Draw a size at this body surface area; the SD is reduced because body size explains part of it."""
     mean, sd = norm
     z = loading * shared + np.sqrt(1 - loading**2) * rng.normal()
     return float(mean * size * np.exp(0.8 * sd / mean * z))
 
 
 def _apply(traits: HeartTraits, effect: _Effect, severity: float) -> HeartTraits:
-    """The same heart with a disease; factors act on the log scale, points linearly."""
+    """Add a disease to a heart; ``severity`` acts on factors as a power and on points as a multiple."""
 
-    def grown(value: float, factor: float) -> float:
+    def grow(value: float, factor: float) -> float:
         return value * float(factor**severity)
 
     lvef = float(np.clip(traits.lvef_pct + severity * effect.lvef, 12, 82))
     rvef = float(np.clip(traits.rvef_pct + severity * effect.rvef, 15, 75))
-    lvedv = grown(traits.lvedv_ml, effect.lvedv)
+    lvedv = grow(traits.lvedv_ml, effect.lvedv)
     # No shunt: the right heart pumps what the left does.
     rvedv = traits.rvedv_ml * (lvedv * lvef / rvef) / (traits.lvedv_ml * traits.lvef_pct / traits.rvef_pct)
-    la_max = grown(traits.la_max_ml, effect.la)
+    la_max = grow(traits.la_max_ml, effect.la)
     la_ef = np.clip(100 * (1 - traits.la_min_ml / traits.la_max_ml) + severity * effect.la_ef, 12, 80)
     return replace(
         traits,
         lvedv_ml=lvedv,
         lvef_pct=lvef,
-        lvm_g=grown(traits.lvm_g, effect.lvm),
-        rvedv_ml=grown(rvedv, effect.rvedv),
+        lvm_g=grow(traits.lvm_g, effect.lvm),
+        rvedv_ml=grow(rvedv, effect.rvedv),
         rvef_pct=rvef,
         la_max_ml=la_max,
         la_min_ml=la_max * (1 - float(la_ef) / 100),
-        ra_max_ml=grown(traits.ra_max_ml, effect.ra),
-        ra_min_ml=grown(traits.ra_min_ml, effect.ra),
+        ra_max_ml=grow(traits.ra_max_ml, effect.ra),
+        ra_min_ml=grow(traits.ra_min_ml, effect.ra),
         heart_rate_bpm=traits.heart_rate_bpm + severity * effect.heart_rate,
         infarct_depth=float(np.clip(traits.infarct_depth + severity * effect.infarct, 0, 0.65)),
         septal_thickness=traits.septal_thickness + severity * effect.septum,
@@ -261,7 +265,7 @@ def _apply(traits: HeartTraits, effect: _Effect, severity: float) -> HeartTraits
 
 
 def _finish(rng: np.random.Generator, traits: HeartTraits) -> HeartTraits:
-    """Bounds, and how long the heart is and how it moves for its size and function."""
+    """Limit the traits to plausible values, and draw length and motion relative to size and function."""
     lvedv = float(np.clip(traits.lvedv_ml, 55, 420))
     lvef = float(np.clip(traits.lvef_pct, 12, 82))
     rvef = float(np.clip(traits.rvef_pct, 15, 75))

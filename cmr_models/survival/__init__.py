@@ -1,4 +1,12 @@
-"""Time to event: regression, discrimination and curves."""
+"""Time to event: regression, discrimination and curves.
+
+- ``fit_cox``: Cox regression with delayed entry; on it ``baseline_hazard``, ``predict_survival``, ``predict_risk``,
+  ``check_proportional_hazards``, ``fit_spline``, ``fit_interaction``; ``ridge_path``, ``lasso_path`` with a penalty.
+- ``fit_fine_gray``, ``fit_cause_pair``, ``cumulative_incidence``, ``gray_test``: competing causes.
+- ``kaplan_meier``, ``log_rank``, ``restricted_mean``, ``restricted_mean_difference``: curves and their comparison.
+- ``concordance``, ``brier``: how well a score or a risk predicts.
+- ``fit_federated_cox``, ``CoxSite``: the Cox model over sites that share sums, never rows.
+"""
 
 from cmr_models.survival.aalen_johansen import CumulativeIncidence, cumulative_incidence
 from cmr_models.survival.baseline import baseline_hazard, linear_predictor, predict_risk, predict_survival

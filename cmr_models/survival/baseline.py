@@ -21,10 +21,10 @@ def baseline_hazard(fit: CoxFit) -> pd.DataFrame:
         Breslow 1972; with Efron's ties the increments are those of Efron 1977, as R's ``survfit``.
     """
     rows: list[pd.DataFrame] = []
-    for at, x in zip(fit._likelihood.strata, fit._likelihood.covariates, strict=True):
-        terms = make_terms(fit._standard_coef, x, at)
+    for at, x in zip(fit.likelihood.strata, fit.likelihood.covariates, strict=True):
+        terms = make_terms(fit.standard_coef, x, at)
         hazard = at.over_terms(terms.increment) * np.exp(-terms.shift)
-        code = int(fit._observed["stratum"].iloc[at.rows[0]])
+        code = int(fit.observed["stratum"].iloc[at.rows[0]])
         columns = {"stratum": code, "time": at.times, "hazard": hazard, "cumulative_hazard": np.cumsum(hazard)}
         rows.append(pd.DataFrame(columns))
     return pd.concat(rows, ignore_index=True)
@@ -37,7 +37,7 @@ def predict_survival(fit: CoxFit, times: npt.ArrayLike) -> Floats:
     """
     at = np.asarray(times, np.float64)
     baseline = baseline_hazard(fit)
-    stratum = fit._observed["stratum"].to_numpy()
+    stratum = fit.observed["stratum"].to_numpy()
     survival = np.full((fit.n, len(at)), np.nan)
     for code, curve in baseline.groupby("stratum"):
         people = stratum == code
@@ -57,12 +57,12 @@ def linear_predictor(fit: CoxFit, table: pd.DataFrame) -> Floats:
     Raises:
         ValueError: a covariate is missing from ``table``, or has missing values.
     """
-    coef = fit.estimates.set_index("term").loc[fit._centre.index, "coef"].to_numpy(float)
+    coef = fit.estimates.set_index("term").loc[fit.centre.index, "coef"].to_numpy(float)
     columns = [_column(table, str(term), str(owner)) for term, owner in fit.covariate_of.items()]
     values = np.column_stack(columns) if columns else np.zeros((len(table), 0))
     if not np.isfinite(values).all():
         raise ValueError("covariates must be finite; drop or impute those rows first")
-    return np.asarray((values - fit._centre.to_numpy(float)) @ coef, np.float64)
+    return np.asarray((values - fit.centre.to_numpy(float)) @ coef, np.float64)
 
 
 def predict_risk(fit: CoxFit, table: pd.DataFrame, times: npt.ArrayLike) -> Floats:
@@ -72,7 +72,7 @@ def predict_risk(fit: CoxFit, table: pd.DataFrame, times: npt.ArrayLike) -> Floa
         ValueError: as :func:`linear_predictor`; a model with strata.
     """
     baseline = baseline_hazard(fit)
-    if fit._observed["stratum"].nunique() > 1:
+    if fit.observed["stratum"].nunique() > 1:
         raise ValueError("risk of other people needs a model without strata: a stratum has a baseline of its own")
     steps = np.concatenate([[0.0], baseline["cumulative_hazard"]])
     cumulative = steps[np.searchsorted(baseline["time"], np.asarray(times, np.float64), "right")]

@@ -73,10 +73,10 @@ def brier(
     score = loss.mean(axis=0)
     reference = (weights * (alive - null) ** 2).mean(axis=0)
     scores = pd.DataFrame({"time": at, "brier": score, "se": loss.std(axis=0) / np.sqrt(len(exits))})
-    scores = scores.assign(brier_null=reference, scaled=_scaled(score, reference))
+    scores = scores.assign(brier_null=reference, scaled=_scale_score(score, reference))
     span = at[-1] - at[0]
     ibs, ibs_null = (float(np.trapezoid(y, at) / span) if span > 0 else float("nan") for y in (score, reference))
-    return BrierScore(scores, ibs, ibs_null, float(_scaled(np.array([ibs]), np.array([ibs_null]))[0]))
+    return BrierScore(scores, ibs, ibs_null, float(_scale_score(np.array([ibs]), np.array([ibs_null]))[0]))
 
 
 def _check(
@@ -111,5 +111,5 @@ def brier_weights(exits: Floats, events: Bools, at: Floats, curve: CensoringCurv
     return np.asarray(np.where(alive, by_time, np.where(dead, by_own[:, None], 0.0)), np.float64)
 
 
-def _scaled(score: Floats, reference: Floats) -> Floats:
+def _scale_score(score: Floats, reference: Floats) -> Floats:
     return 1 - np.divide(score, reference, out=np.full_like(score, np.nan), where=reference > 0)

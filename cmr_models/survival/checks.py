@@ -24,7 +24,7 @@ def check_events(event: npt.ArrayLike) -> Bools:
     values = numbers(given, "event")
     if not np.isin(values, (0, 1)).all():
         wrong = values[~np.isin(values, (0, 1))][0]
-        raise ValueError(f"event must be 0 or 1 without missing values, got {wrong}; say which cause is meant")
+        raise ValueError(f"event must be 0 or 1 without missing values, got {wrong}; name the cause")
     return np.asarray(values == 1, bool)
 
 
@@ -37,3 +37,22 @@ def refuse_negative(exit: Floats) -> None:
     below = int((exit < 0).sum())
     if below:
         raise ValueError(f"{below} times are negative; give entry if the clock does not start at observation")
+
+
+def check_order(exit: Floats, entry: Floats | None, names: tuple[str, str] = ("exit", "entry")) -> None:
+    """Everybody must leave after entering; without ``entry``, at no negative time.
+
+    Args:
+        exit: ``(n,)`` finite times.
+        entry: ``(n,)``; None: everybody is there from the start.
+        names: of both, for the message.
+
+    Raises:
+        ValueError: somebody leaves at or before they enter; a negative time without entry.
+    """
+    if entry is None:
+        refuse_negative(exit)
+        return
+    wrong = int((~(exit > entry)).sum())
+    if wrong:
+        raise ValueError(f"{wrong} rows leave at or before they enter; {names[0]} must be after {names[1]}")

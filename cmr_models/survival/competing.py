@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import numbers
-from cmr_models.survival.checks import refuse_negative
+from cmr_models.survival.checks import check_order
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
@@ -40,10 +40,7 @@ def check_causes(
         raise ValueError(f"exit and event must be vectors of one length over 0, got {times.shape}, {given.shape}")
     if not np.isfinite(times).all():
         raise ValueError("exit must be finite; drop rows with missing times first")
-    if entry is None:
-        refuse_negative(times)
-    elif np.isnan(entry).any() or (times <= entry).any():
-        raise ValueError(f"{int((~(times > entry)).sum())} rows leave at or before they enter")
+    check_order(times, entry)
     if not (np.isfinite(given) & (given >= 0) & (given % 1 == 0)).all():
         raise ValueError("event must hold whole numbers of 0 (censored) or more (causes)")
     if isinstance(cause, str) or cause < 1 or cause != int(cause):

@@ -21,7 +21,7 @@ from cmr_models.estimates.design_matrix import (
     standard_columns,
     term_table,
 )
-from cmr_models.survival.checks import refuse_negative
+from cmr_models.survival.checks import check_order
 from cmr_models.survival.newton import Maximum, maximise
 from cmr_models.survival.partial_likelihood import PartialLikelihood
 from cmr_models.survival.risk_sets import Ties, make_risk_sets
@@ -47,6 +47,10 @@ class CoxFit:
         robust_covariance: the same, by the sandwich over people or clusters.
         robust: whether clusters or weights that are not whole numbers were given.
         covariate_of: the covariate that each of those coefficients belongs to.
+        likelihood: of the standardised columns, with weights of mean 1.
+        standard_coef: ``(p,)`` its maximum.
+        observed: ``exit, event, entry, weight, cluster, stratum`` of the rows fitted.
+        centre: mean of each column that is not aliased, which ``linear_predictor`` is centred at.
     """
 
     estimates: pd.DataFrame
@@ -59,10 +63,10 @@ class CoxFit:
     robust_covariance: pd.DataFrame
     robust: bool
     covariate_of: pd.Series
-    _likelihood: PartialLikelihood = field(repr=False)
-    _standard_coef: Floats = field(repr=False)
-    _observed: pd.DataFrame = field(repr=False)
-    _centre: pd.Series = field(repr=False)
+    likelihood: PartialLikelihood = field(repr=False)
+    standard_coef: Floats = field(repr=False)
+    observed: pd.DataFrame = field(repr=False)
+    centre: pd.Series = field(repr=False)
 
 
 def fit_cox(
@@ -136,10 +140,10 @@ def _fit(
         robust_covariance=pd.DataFrame(solved.sandwich / unit, labels, labels),
         robust=robust,
         covariate_of=owners[standard.kept],
-        _likelihood=solved.likelihood,
-        _standard_coef=solved.best.coef,
-        _observed=observed,
-        _centre=pd.Series(standard.centre, labels),
+        likelihood=solved.likelihood,
+        standard_coef=solved.best.coef,
+        observed=observed,
+        centre=pd.Series(standard.centre, labels),
     )
 
 
@@ -200,12 +204,8 @@ def _check_rows(
     exits, events = times[exit], times[event]
     if not ((events == 0) | (events == 1)).all():
         raise ValueError(f"{event} must be 0 or 1; code competing causes as censored for this model")
-    if entry is None:
-        refuse_negative(exits)
+    check_order(exits, None if entry is None else times[entry], (exit, entry or ""))
     entries = np.full(len(table), -np.inf) if entry is None else times[entry]
-    late = int((exits <= entries).sum())
-    if late:
-        raise ValueError(f"{late} rows leave at or before they enter; {exit} must be after {entry or 0}")
     weight = numbers(table[weights], weights) if weights else np.ones(len(table))
     if not (np.isfinite(weight) & (weight > 0)).all():
         raise ValueError(f"{weights} must be finite and over 0; drop rows without weight first")

@@ -12,7 +12,7 @@ import pandas as pd
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import numbers
 from cmr_models.survival.censoring import censoring_curve
-from cmr_models.survival.checks import check_events, refuse_negative
+from cmr_models.survival.checks import check_events, check_order
 from cmr_models.survival.ordered_pairs import PairSums, sum_pairs
 
 Floats = npt.NDArray[np.float64]
@@ -114,10 +114,7 @@ def _check(
         entries is not None and np.isnan(entries).any()
     ):
         raise ValueError("exit, risk and entry must be finite; drop rows with missing values first")
-    if entries is None:
-        refuse_negative(times)
-    elif (times <= entries).any():
-        raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")
+    check_order(times, entries)
     return times, events, scores, entries
 
 

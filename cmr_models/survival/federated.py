@@ -16,7 +16,7 @@ from scipy import special
 
 from cmr_models.estimates import NotEstimableError
 from cmr_models.estimates.design_matrix import is_infinite, term_table
-from cmr_models.survival.checks import check_events, refuse_negative
+from cmr_models.survival.checks import check_events, check_order
 from cmr_models.survival.newton import Slope, maximise
 from cmr_models.survival.partial_likelihood import PartialLikelihood
 from cmr_models.survival.risk_sets import Ties, make_risk_sets
@@ -59,10 +59,7 @@ class CoxSite:
             raise ValueError(f"x must be (n, p) and the times (n,), got {self.x.shape} and {np.shape(self.exit)}")
         if not (np.isfinite(self.x).all() and np.isfinite(self.exit).all()):
             raise ValueError("covariates and times must be finite; drop or impute those people first")
-        if self.entry is None:
-            refuse_negative(self.exit)
-        elif not (self.exit > self.entry).all():
-            raise ValueError(f"{int((~(self.exit > self.entry)).sum())} rows leave at or before they enter")
+        check_order(self.exit, self.entry)
         if events < self.minimum_events:
             raise ValueError(f"a site needs {self.minimum_events} events to take part, this one has fewer")
 

@@ -144,7 +144,7 @@ def _people(x: Floats, times: Floats, codes: Ints, entries: Floats | None) -> _P
     own, at_events = (curve[np.searchsorted(distinct, at, "left")] for at in (times, event_times))
     since = None
     if entries is not None:
-        own, at_events = (g * _entered(times, entries, at) for g, at in ((own, times), (at_events, event_times)))
+        own, at_events = (g * _entry_chance(times, entries, at) for g, at in ((own, times), (at_events, event_times)))
         since = np.searchsorted(event_times, entries, "right")
     until = np.searchsorted(event_times, times, "right")
     lost = (codes == 2) & (own <= 0) & (until < len(event_times))
@@ -154,7 +154,7 @@ def _people(x: Floats, times: Floats, codes: Ints, entries: Floats | None) -> _P
     return _People(x, times, codes, until, deaths.astype(float), kept, event_times, at_events, since)
 
 
-def _entered(times: Floats, entries: Floats, at: Floats) -> Floats:
+def _entry_chance(times: Floats, entries: Floats, at: Floats) -> Floats:
     """Chance to have entered before each of ``at``: the Kaplan-Meier curve of entry with time running backwards."""
     distinct, coming = np.unique(entries, return_counts=True)
     present = np.searchsorted(np.sort(entries), distinct, "right") - np.searchsorted(np.sort(times), distinct, "right")
@@ -221,10 +221,10 @@ def _influence(coef: Floats, people: _People) -> Floats:
     own[dead] += people.x[dead] - mean[people.until[dead] - 1]
     if people.since is not None:
         return np.asarray(own, np.float64)
-    return np.asarray(own + _of_censoring(held, mean, increment * people.uncensored, people), np.float64)
+    return np.asarray(own + _censoring_influence(held, mean, increment * people.uncensored, people), np.float64)
 
 
-def _of_censoring(held: Floats, mean: Floats, increment: Floats, people: _People) -> Floats:
+def _censoring_influence(held: Floats, mean: Floats, increment: Floats, people: _People) -> Floats:
     """``(n, p)`` the influence through the censoring curve: ``q(u) / π(u)`` against its martingale."""
     distinct, first = np.unique(people.times, return_index=True)
     censored = np.add.reduceat((people.codes == 0).astype(float), first)

@@ -33,8 +33,8 @@ def log_rank(
     """
     codes, labels = pd.factorize(np.asarray(group), sort=True)
     whole = kaplan_meier(exit, event, entry)
-    if len(codes) != len(whole._exit) or (codes < 0).any():
-        raise ValueError(f"group must be {len(whole._exit)} labels, none missing")
+    if len(codes) != len(whole.exit) or (codes < 0).any():
+        raise ValueError(f"group must be {len(whole.exit)} labels, none missing")
     if len(labels) < 2:
         raise NotEstimableError("too_few_groups", "the log-rank test compares at least two")
     if not len(whole.time):
@@ -43,7 +43,7 @@ def log_rank(
     at_risk, observed = np.empty((2, len(labels), len(whole.time)))
     for g in range(len(labels)):
         rows = codes == g
-        part = kaplan_meier(whole._exit[rows], events[rows], whole._entry[rows])
+        part = kaplan_meier(whole.exit[rows], events[rows], whole.entry[rows])
         at_risk[g], observed[g] = part.at_risk(whole.time), np.diff(part.events_until(whole.time), prepend=0)
     share, deaths, total = at_risk / whole.n_at_risk, whole.n_events, whole.n_at_risk
     score = (observed - share * deaths).sum(axis=1)[:-1]

@@ -79,7 +79,7 @@ def maximise(
     """
     if basis is None:
         return _maximise(derivatives, n_terms, guess)
-    turned = _maximise(lambda at: _turned(derivatives, basis, at), n_terms, None)
+    turned = _maximise(lambda at: _turn(derivatives, basis, at), n_terms, None)
     coef, covariance = basis @ turned.coef, basis @ turned.covariance @ basis.T
     own = 1 / np.sqrt((basis**2).sum(axis=1))
     step = basis @ turned.step
@@ -96,23 +96,23 @@ def _maximise(derivatives: Derivatives, n_terms: int, guess: Floats | None) -> M
         promised = float(at.gradient @ step) / 2
         is_last = guess is None and 0 <= promised <= _LAST_GAIN * (abs(at.value) + 1)
         if is_last and not _is_diverging(coef, step).any():
-            return _found(coef + step, information, at.value + promised, null, step)
+            return _make_maximum(coef + step, information, at.value + promised, null, step)
         climbed = _climb(coef, step, at.value, derivatives)
         if climbed is None and guess is None and 2 * promised > _NOISE * (abs(at.value) + 1):
             raise NotEstimableError("not_converged", "no step raises the likelihood")
         if climbed is None and guess is None:
-            return _found(coef, information, at.value, null, step)
+            return _make_maximum(coef, information, at.value, null, step)
         gain = 0.0
         if climbed is not None:
             gain, (coef, at) = climbed[1].value - at.value, climbed
         if guess is None and gain <= _RELATIVE_TOLERANCE * (abs(at.value) + 1):
-            return _found(coef, at.information(), at.value, null, step)
+            return _make_maximum(coef, at.information(), at.value, null, step)
         if abs(gain - promised) > _TRUST * promised or promised < _ROUGH_GAIN:
             guess = None
     raise NotEstimableError("not_converged", f"{_MAX_STEPS} Newton steps")
 
 
-def _found(coef: Floats, information: Floats, value: float, null: float, step: Floats) -> Maximum:
+def _make_maximum(coef: Floats, information: Floats, value: float, null: float, step: Floats) -> Maximum:
     return Maximum(coef, solve(information, np.eye(len(coef))), value, null, _is_diverging(coef, step), step)
 
 
@@ -120,7 +120,7 @@ def _is_diverging(coef: Floats, step: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(np.abs(step) > 1e-3 * np.maximum(1, np.abs(coef)), bool)
 
 
-def _turned(derivatives: Derivatives, basis: Floats, at: Floats) -> Slope:
+def _turn(derivatives: Derivatives, basis: Floats, at: Floats) -> Slope:
     found = derivatives(basis @ at)
     return Slope(found.value, basis.T @ found.gradient, lambda: basis.T @ found.information() @ basis)
 

@@ -72,7 +72,7 @@ def ridge_path(
     whole = _likelihood(x, times, np.arange(len(x)))
     coefs = np.array([_ridge(whole, penalty) for penalty in weights])
     values = np.array([whole.derivatives(coef).value for coef in coefs])
-    deviance = np.full(len(weights), np.nan) if rng is None else _cross_validated(x, times, weights, rng)
+    deviance = np.full(len(weights), np.nan) if rng is None else _cross_validate(x, times, weights, rng)
     best = int(np.argmin(weights)) if rng is None else int(np.argmin(deviance))
     return Path(pd.DataFrame(coefs / spread, columns=names), weights, values, deviance, best)
 
@@ -162,7 +162,7 @@ def _ridge(likelihood: PartialLikelihood, penalty: float) -> Floats:
     return maximise(derivatives, likelihood.covariates[0].shape[1]).coef
 
 
-def _cross_validated(x: Floats, times: pd.DataFrame, penalties: Floats, rng: np.random.Generator) -> Floats:
+def _cross_validate(x: Floats, times: pd.DataFrame, penalties: Floats, rng: np.random.Generator) -> Floats:
     """Deviance of each penalty; the folds have equal shares of the events."""
     n = len(x)
     order = np.lexsort((rng.random(n), times["event"].to_numpy()))

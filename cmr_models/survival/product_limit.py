@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from cmr_models.estimates.design_matrix import numbers
-from cmr_models.survival.checks import check_events, refuse_negative
+from cmr_models.survival.checks import check_events, check_order
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -27,6 +27,7 @@ class KaplanMeier:
         ci_low, ci_high: ``(k,)`` 95 % interval on the log(-log) scale; NaN where survival is 0 or 1.
         n_at_risk: ``(k,)`` just before each time.
         n_events: ``(k,)`` at each time.
+        entry, exit: ``(n,)`` of the people observed; entry is minus infinity if none was given.
     """
 
     time: Floats
@@ -35,8 +36,8 @@ class KaplanMeier:
     ci_high: Floats
     n_at_risk: Ints
     n_events: Ints
-    _entry: Floats
-    _exit: Floats
+    entry: Floats
+    exit: Floats
 
     def at(self, times: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
         """Survival and its interval at ``times``: 1 (and no interval) before the first event."""
@@ -49,8 +50,8 @@ class KaplanMeier:
     def at_risk(self, times: npt.ArrayLike) -> Ints:
         """People under observation just before ``times``: entered before, not yet left."""
         times = np.asarray(times, np.float64)
-        entered = np.searchsorted(np.sort(self._entry), times, "left")
-        left = np.searchsorted(np.sort(self._exit), times, "left")
+        entered = np.searchsorted(np.sort(self.entry), times, "left")
+        left = np.searchsorted(np.sort(self.exit), times, "left")
         return np.asarray(entered - left, np.int64)
 
     def events_until(self, times: npt.ArrayLike) -> Ints:
@@ -86,10 +87,7 @@ def kaplan_meier(exit: npt.ArrayLike, event: npt.ArrayLike, entry: npt.ArrayLike
         raise ValueError(f"exit, event and entry must be vectors of one length over 0, got {times.shape}")
     if not np.isfinite(times).all() or np.isnan(entries).any():
         raise ValueError("exit and entry must be finite; drop rows with missing times first")
-    if entry is None:
-        refuse_negative(times)
-    if (times <= entries).any():
-        raise ValueError(f"{int((times <= entries).sum())} rows leave at or before they enter")
+    check_order(times, None if entry is None else entries)
     distinct, deaths = np.unique(times[events], return_counts=True)
     at_risk = np.searchsorted(np.sort(entries), distinct, "left") - np.searchsorted(np.sort(times), distinct, "left")
     survival = np.cumprod(1 - deaths / at_risk)

@@ -39,7 +39,7 @@ def check_proportional_hazards(fit: CoxFit, transform: Transform = "km") -> pd.D
         Grambsch & Therneau 1994, 10.1093/biomet/81.3.515; the score test itself as in R's survival from
         version 3.0, in place of its earlier approximation.
     """
-    gradient, information = _with_time(fit, transform)
+    gradient, information = _derivatives_with_time(fit, transform)
     p = len(gradient) // 2
     status = fit.estimates.set_index("term")["status"]
     kept_status = status.loc[fit.covariate_of.index].to_numpy()
@@ -58,12 +58,12 @@ def _is_lost(fit: CoxFit, term: str) -> bool:
     return term not in fit.covariate_of.index and term.rsplit("=", 1)[0] not in set(fit.covariate_of)
 
 
-def _with_time(fit: CoxFit, transform: Transform) -> tuple[Floats, Floats]:
+def _derivatives_with_time(fit: CoxFit, transform: Transform) -> tuple[Floats, Floats]:
     """``(2p,)`` gradient and ``(2p, 2p)`` information of the covariates and of their products with time."""
-    coef, likelihood = fit._standard_coef, fit._likelihood
+    coef, likelihood = fit.standard_coef, fit.likelihood
     p = len(coef)
     gradient, information = np.zeros(2 * p), np.zeros((2 * p, 2 * p))
-    by_time, centre = _transformed(fit, transform)
+    by_time, centre = _time_transform(fit, transform)
     for at, x in zip(likelihood.strata, likelihood.covariates, strict=True):
         g = by_time(at.times) - centre
         terms = make_terms(coef, x, at)
@@ -76,9 +76,9 @@ def _with_time(fit: CoxFit, transform: Transform) -> tuple[Floats, Floats]:
     return gradient, information
 
 
-def _transformed(fit: CoxFit, transform: Transform) -> tuple[Callable[[Floats], Floats], float]:
+def _time_transform(fit: CoxFit, transform: Transform) -> tuple[Callable[[Floats], Floats], float]:
     """The function of time, and its mean over the events."""
-    observed = fit._observed
+    observed = fit.observed
     exit, event = observed["exit"].to_numpy(), observed["event"].to_numpy()
     function = _function(exit, event, observed["entry"].to_numpy(), transform)
     return function, float(function(exit[event]).mean())

@@ -55,12 +55,12 @@ def restricted_cubic(values: npt.ArrayLike, knots: npt.ArrayLike) -> Floats:
     if t.ndim != 1 or len(t) < 3 or not (np.diff(t) > 0).all():
         raise ValueError(f"knots must be three or more, ascending, got {t.tolist()}")
 
-    def cubed(knot: float) -> Floats:
+    def cube(knot: float) -> Floats:
         return np.asarray(np.maximum(x - knot, 0) ** 3, np.float64)
 
     last, before = t[-1], t[-2]
     bends = [
-        cubed(knot) - cubed(before) * (last - knot) / (last - before) + cubed(last) * (before - knot) / (last - before)
+        cube(knot) - cube(before) * (last - knot) / (last - before) + cube(last) * (before - knot) / (last - before)
         for knot in t[:-2]
     ]
     return np.column_stack([x, *(bend / (last - t[0]) ** 2 for bend in bends)])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cmr_models.segmentation.crops import standardised
+from cmr_models.segmentation.crops import standardise
 
 _LATTICE = 5
 _Strength = npt.NDArray[np.float64]
@@ -128,12 +128,12 @@ def vary_scanner(
         Crops of the same shape.
     """
     strength = np.ones(len(crops)) if strength is None else strength
-    x = _scale_to_unit(standardised(crops))
+    x = _scale_to_unit(standardise(crops))
     x = _change_tone(rng, settings, x, strength)
     x = _shade(rng, settings, x, strength)
     x = _mix_spectra(rng, settings, x, strength)
     x = _blur(rng, settings, x, strength)
-    return standardised(_add_noise(rng, settings, x, strength))
+    return standardise(_add_noise(rng, settings, x, strength))
 
 
 def _draw_matrices(rng: np.random.Generator, settings: Augmentation, n: int) -> npt.NDArray[np.float64]:

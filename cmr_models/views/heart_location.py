@@ -1,8 +1,8 @@
-"""The middle of the heart in a view, without labels: what moves, where the planes cross, what the network sees.
+"""The centre of the heart in a view, without labels: what moves, where the planes cross, what the network sees.
 
 The crossing of the long-axis planes is where the published pipeline centres its boxes (Fu et al., Communications
-Medicine 2026); it needs the 2- and 4-chamber views. The embedded network needs none, and what moves over the cycle
-stands in where both fail.
+Medicine 2026); it needs the 2- and 4-chamber views. The embedded network does not. Where both fail, the
+heart is what moves over the cycle.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from cmr_models.views.geometry import Vector
 Method = Literal["network", "crossing", "motion", "middle"]
 Locate = Callable[[npt.NDArray[np.generic], tuple[float, float]], tuple[tuple[float, float], float]]
 
-SURE = 0.3
-"""Below this the network has seen nothing like a heart; real stacks score 0.6 and more."""
+CONFIDENT = 0.3
+"""A network with a lower score has not found a heart; real stacks score 0.6 and more."""
 FAR_MM = 60.0
-"""A network's heart this far from where the planes cross is something else: the crossing is in the left ventricle."""
+"""Further from the crossing of the planes, what a network found is not the heart: they cross in the left ventricle."""
 
 _SMOOTHING_MM = 8.0
 _CENTRAL_SD = 0.25
@@ -34,37 +34,39 @@ _LONG_AXES = ("lax_4c", "lax_2c", "lax_3c")
 _MIN_ANGLE_DEG = 20.0
 
 
-class Middle(NamedTuple):
-    """(row, col) pixel in the middle of the heart, and what found it."""
+class HeartCentre(NamedTuple):
+    """(row, col) pixel at the centre of the heart, and what found it."""
 
     px: tuple[float, float]
     method: Method
 
 
-def heart_middle(
+def find_heart_centre(
     images: npt.NDArray[np.generic],
     pixel_mm: tuple[float, float],
     crossing: tuple[float, float] | None = None,
     locate: Locate | None = None,
-) -> Middle:
-    """Where the box of a view belongs.
+) -> HeartCentre:
+    """The centre of the heart, on which the box of a network is placed.
 
     Args:
         images: ``(frame, slice, row, col)``.
         pixel_mm: row and column spacing.
         crossing: (row, col) of :func:`crossing_px`, if known.
-        locate: middle of the heart, as (row, col), and a score from 0 to 1, by a trained network, from images
+        locate: centre of the heart, as (row, col), and a score from 0 to 1, by a trained network, from images
             ``(frame, slice, row, col)`` and their pixel size.
     """
     shape = (images.shape[2], images.shape[3])
     if locate is not None:
         found, score = locate(images, pixel_mm)
-        if score >= SURE and (crossing is None or _apart_mm(found, crossing, pixel_mm) <= FAR_MM):
-            return Middle(found, "network")
+        if score >= CONFIDENT and (crossing is None or _apart_mm(found, crossing, pixel_mm) <= FAR_MM):
+            return HeartCentre(found, "network")
     if crossing is not None and all(0 <= place < n for place, n in zip(crossing, shape, strict=True)):
-        return Middle(crossing, "crossing")
+        return HeartCentre(crossing, "crossing")
     moving = moving_px(images, pixel_mm)
-    return Middle(((shape[0] - 1) / 2, (shape[1] - 1) / 2), "middle") if moving is None else Middle(moving, "motion")
+    if moving is None:
+        return HeartCentre(((shape[0] - 1) / 2, (shape[1] - 1) / 2), "middle")
+    return HeartCentre(moving, "motion")
 
 
 def crossing_px(views: Mapping[str, xr.Dataset], view: str) -> tuple[float, float] | None:

@@ -75,7 +75,7 @@ class _Frame:
     origin_mm: Vector
 
 
-def tell_apart(
+def distinguish(
     planes: Sequence[Plane],
     candidates: Sequence[int],
     stack: Sequence[int],

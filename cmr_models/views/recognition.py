@@ -1,8 +1,8 @@
 """Which plane is which view of the heart: the short-axis stack, then the long-axis planes around its axis.
 
-The stack is the largest family of parallel planes. Its normal is the heart's long axis; base and apex are
-told apart by the body (the apex points left, forward and down). The long-axis planes are told apart in
-:mod:`cmr_models.views.long_axis`. Descriptions only settle what geometry leaves open.
+The stack is the largest family of parallel planes. Its normal is the heart's long axis; which end is
+the apex follows from the body (it points left, forward and down). The long-axis planes are distinguished in
+:mod:`cmr_models.views.long_axis`. Descriptions decide only where geometry does not.
 """
 
 from __future__ import annotations
@@ -67,15 +67,15 @@ def recognise(planes: Sequence[Plane], motion: MotionMap | None = None) -> Views
     found.axis = _long_axis(planes, stack, rest)
     _place_aorta(planes, rest, found)
     others = [i for i in rest if i not in found.views.get("aorta", [])]
-    views, repeated = long_axis.tell_apart(planes, others, found.views.get("sax", []), found.axis, motion)
+    views, repeated = long_axis.distinguish(planes, others, found.views.get("sax", []), found.axis, motion)
     found.views.update({view: [i] for view, i in views.items()})
     found.excluded.update(dict.fromkeys(repeated, "series_repeated"))
     placed = set(itertools.chain.from_iterable(found.views.values())) | set(found.excluded)
-    found.excluded.update({i: _why_left(planes, i, views.values()) for i in rest if i not in placed})
+    found.excluded.update({i: _why_unrecognised(planes, i, views.values()) for i in rest if i not in placed})
     return found
 
 
-def _why_left(planes: Sequence[Plane], left: int, shown: Iterable[int]) -> str:
+def _why_unrecognised(planes: Sequence[Plane], left: int, shown: Iterable[int]) -> str:
     """Why a plane has no view: it lies beside one of the long-axis views ``shown``, or is like none."""
     angles = [geometry.angle_between_axes_deg(planes[left].normal, planes[i].normal) for i in shown]
     return "series_parallel" if min(angles, default=90.0) <= BESIDE_A_VIEW_DEG else "series_unknown_view"

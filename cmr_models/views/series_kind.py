@@ -1,4 +1,4 @@
-"""Which series are cines of the heart: scouts, flow, tagging, maps, results and perfusion are told apart."""
+"""Which series are cines of the heart: scouts, flow, tagging, maps, results and perfusion are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_CYCLE_MS = 3000.0
 SHORTEST_CYCLE_MS = 250.0
 
 FEWEST_BEATS = 20
-"""A series that no word calls perfusion is taken for one if it has as many frames: the first pass takes 10 to 30 s."""
+"""A series without a name of perfusion is taken as such if it has so many frames: a first pass takes 10 to 30 s."""
 
 _MAP_TYPES = frozenset(("T1", "T2", "R1", "R2", "T1 MAP", "T2 MAP", "T1MAP", "T2MAP", "T2_STAR MAP", "ECV", "T1_MAP"))
 _PHASE_TYPES = frozenset(("P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP", "FLOW_ENCODED", "PCA", "PC"))

@@ -1,4 +1,4 @@
-"""One view of one study as a network is given it: pixels, where they lie, where the heart should be."""
+"""The images of one view of a study, as a network takes them: pixels, their geometry, where the heart should be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cmr_models.views.heart_location import crossing_px
 
 
 @dataclass(frozen=True)
-class Scan:
+class ViewImages:
     """Pixels and geometry of one view.
 
     Attributes:
@@ -32,8 +32,10 @@ class Scan:
     crossing_px: tuple[float, float] | None = None
 
 
-def scan_of(views: Mapping[str, xr.Dataset], view: str, images: npt.NDArray[Any] | None = None) -> Scan:
-    """The scan of ``view``; the other views give the crossing and need no pixels.
+def gather_view_images(
+    views: Mapping[str, xr.Dataset], view: str, images: npt.NDArray[Any] | None = None
+) -> ViewImages:
+    """The images of ``view``; the other views give the crossing and need no pixels.
 
     Args:
         views: cine views of the study.
@@ -44,4 +46,4 @@ def scan_of(views: Mapping[str, xr.Dataset], view: str, images: npt.NDArray[Any]
     pixels = dataset["intensity"].values if images is None else images
     row_mm, col_mm = (float(mm) for mm in dataset["pixel_mm"].values)
     offset_mm = tuple(map(float, plane_offset_mm(dataset, (pixels.shape[2], pixels.shape[3]))))
-    return Scan(view, pixels, (row_mm, col_mm), offset_mm, crossing_px(views, view))
+    return ViewImages(view, pixels, (row_mm, col_mm), offset_mm, crossing_px(views, view))

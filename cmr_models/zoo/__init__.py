@@ -1,4 +1,13 @@
-"""Networks with weights: embedded, in folders, or published; each with its model card."""
+"""Networks with weights: embedded in the package, in a folder, or published; each has a model card.
+
+- ``library``: :func:`load`, :func:`card`, :func:`save`, :func:`add` and :func:`available`.
+- ``model_card``: :class:`ModelCard`, and its text.
+- ``runner``: a network with its card, device and precision; all runners derive from ``NetworkRunner``.
+- ``weights_file``: safetensors files, read with checks.
+- ``published``: weights in a folder laid out like CineMA's hub.
+- ``weight_transfer``: :func:`transfer` of weights to another network.
+- ``process_memory``: whether the process keeps the memory that it frees.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmr_models.zoo.library import CARD_FILE, HUB_PREFIX, WEIGHTS_FILE, add, available, card, load, save
+    from cmr_models.zoo.library import CARD_FILE, WEIGHTS_FILE, add, available, card, load, save
     from cmr_models.zoo.model_card import ModelCard, card_text
+    from cmr_models.zoo.published import HUB_PREFIX
     from cmr_models.zoo.weight_transfer import Transferred, transfer
 
 __all__ = [
@@ -27,7 +37,7 @@ __all__ = [
 
 _HOMES = {
     "CARD_FILE": "library",
-    "HUB_PREFIX": "library",
+    "HUB_PREFIX": "published",
     "ModelCard": "model_card",
     "Transferred": "weight_transfer",
     "WEIGHTS_FILE": "library",

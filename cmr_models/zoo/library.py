@@ -21,14 +21,12 @@ from torch import nn
 
 from cmr_models.nets import build
 from cmr_models.zoo.model_card import ModelCard, card_text, parse_card
-from cmr_models.zoo.published import PublishedModel, hub_cache, published_card, published_models
+from cmr_models.zoo.published import HUB_PREFIX, PublishedModel, hub_cache, published_card, published_models
 from cmr_models.zoo.weights_file import check_fit, load_strictly, read_weights
 
 _SHIPPED = Path(__file__).parents[1] / "weights"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.toml"
-HUB_PREFIX = "hub:"
-"""``hub:segmentation/acdc_sax`` is that folder of the published repository in the hub's local cache."""
 
 
 def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tuple[nn.Module, ModelCard]:
@@ -58,12 +56,12 @@ def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tup
             f"{weights} has the digest {digest[:12]}, its card says {model_card.digest[:12]}; "
             "copy both files again from where they came"
         )
-    network = _built(model_card, state, str(weights))
+    network = _build(model_card, state, str(weights))
     load_strictly(network, state, str(weights))
     return network.eval().requires_grad_(False), model_card
 
 
-def _built(model_card: ModelCard, state: Mapping[str, torch.Tensor], where: str) -> nn.Module:
+def _build(model_card: ModelCard, state: Mapping[str, torch.Tensor], where: str) -> nn.Module:
     """The network of a card, built only if the weights fit: a hostile card cannot ask for more memory than they have.
 
     Raises:
@@ -98,7 +96,7 @@ def save(folder: Path, network: nn.Module, model_card: ModelCard, *, half: bool 
     """
     from safetensors.torch import save as serialised
 
-    content = serialised({key: _stored(value, half) for key, value in network.state_dict().items()})
+    content = serialised({key: _to_stored_precision(value, half) for key, value in network.state_dict().items()})
     model_card = replace(model_card, digest=hashlib.sha256(content).hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
     _publish(folder / WEIGHTS_FILE, content)
@@ -107,7 +105,7 @@ def save(folder: Path, network: nn.Module, model_card: ModelCard, *, half: bool 
 
 
 def available(*folders: Path) -> Iterator[tuple[str, ModelCard | ValueError]]:
-    """What there is, with its card: the package's own, those in the hub's local cache, those in ``folders``.
+    """All models with their cards: the package's own, those in the hub's local cache, those in ``folders``.
 
     Yields:
         What to give :func:`load`, and the card; or what is wrong with it.
@@ -216,7 +214,7 @@ def _digest_as_of(file: Path, _size: int, _mtime_ns: int) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
+def _to_stored_precision(value: torch.Tensor, half: bool) -> torch.Tensor:
     """2-D convolution kernels in float16; vectors (normalisation statistics, biases) as they are."""
     kept = value.half() if half and value.ndim == 4 else value
     return kept.detach().cpu().contiguous()

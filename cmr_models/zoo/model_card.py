@@ -16,7 +16,7 @@ _TUPLES = ("training_data", "views", "classes", "cohorts")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a network is for, what it expects, and what it was trained on.
+    """Description of a network: its purpose, its input and its training data.
 
     Attributes:
         name: of the model.
@@ -57,7 +57,7 @@ class ModelCard:
 
     @property
     def family(self) -> Family:
-        """What kind of answer the network gives.
+        """The kind of output of the network.
 
         Raises:
             ValueError: for a task that belongs to none.

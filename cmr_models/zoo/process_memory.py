@@ -1,7 +1,8 @@
-"""Whether freed memory stays with the process: the feature maps of a 3-D network come and go by tens of megabytes.
+"""Settings of the C library that let a process keep the memory that it frees.
 
-By default glibc gets every such block from the kernel and gives it back, and each page of it is faulted in and zeroed
-anew: measured, that takes a third to half of the time of the pointwise layers at full resolution on one core.
+The feature maps of a 3-D network are allocated and freed by tens of megabytes. By default glibc gets every such block
+from the kernel and gives it back, and the kernel zeroes each page anew: measured, that takes a third to half of the
+time of the pointwise layers at full resolution on one core.
 """
 
 from __future__ import annotations

@@ -25,6 +25,9 @@ _DATA_NAMES = {"acdc": "ACDC", "mnms": "M&Ms", "mnms2": "M&Ms-2", "lax": "Landma
 _SEGMENTED = tuple(LABEL_NAMES[code] for code in range(4))
 _POINTS = ("mitral hinge 1", "mitral hinge 2", "apex")
 
+HUB_PREFIX = "hub:"
+"""``hub:segmentation/acdc_sax`` is that folder of the published repository in the hub's local cache."""
+
 
 class PublishedModel(NamedTuple):
     """One set of published weights and the configuration beside it."""

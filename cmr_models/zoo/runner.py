@@ -1,4 +1,4 @@
-"""What every runner of a trained network has: its card, the device that it is on, the precision it computes in."""
+"""The runner of a trained network: the network, its card, its device and its precision."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from cmr_models.zoo import library
+from cmr_models.zoo.model_card import ModelCard
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-class PlacedNetwork:
-    """A trained network with its device and precision chosen; how it is moved there is the runner's own.
+class NetworkRunner:
+    """A trained network with a device and a precision; a subclass moves the network there, in its own memory layout.
 
     By default it computes in bfloat16 where the device multiplies it in hardware (AVX-512 BF16 or AMX on a CPU,
     any recent GPU) and in float32 elsewhere; ``precision`` says which.
@@ -27,11 +28,9 @@ class PlacedNetwork:
     """
 
     TASK: ClassVar[str | None] = None
-    """What a model is for where its user does not say."""
+    """The task of a model where the caller names none."""
 
-    def __init__(
-        self, network: nn.Module, card: library.ModelCard, device: str = "auto", precision: str = "auto"
-    ) -> None:
+    def __init__(self, network: nn.Module, card: ModelCard, device: str = "auto", precision: str = "auto") -> None:
         self.card = card
         self.device = torch.device(chosen_device(device))
         self.precision = chosen_precision(self.device, precision)

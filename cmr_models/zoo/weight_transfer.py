@@ -19,7 +19,7 @@ _MADE_NEW = ("pos_embed", "dec_", "decoder", "_head")
 
 
 class Transferred(NamedTuple):
-    """Which keys of the downstream network were filled, and which keep their initial values."""
+    """Keys of the downstream network that were filled, and keys that keep their initial values."""
 
     loaded: tuple[str, ...]
     new: tuple[str, ...]
@@ -45,7 +45,7 @@ def transfer(
     """
     target = network.state_dict()
     kept = {key: value for key, value in state.items() if key in target and _goes_over(key, target)}
-    fitted = {key: _repeated(key, value, target[key], divide) for key, value in kept.items()}
+    fitted = {key: _repeat(key, value, target[key], divide) for key, value in kept.items()}
     new = tuple(key for key in target if key not in fitted)
     lacking = [key for key in new if not any(part in key for part in _MADE_NEW)]
     if lacking or not fitted:
@@ -59,19 +59,19 @@ def transfer(
 
 
 def _goes_over(key: str, target: Mapping[str, Tensor]) -> bool:
-    """Whether the published rules let ``key`` go over to a network with the keys ``target``."""
+    """True if the published rules transfer ``key`` to a network with the keys ``target``."""
     if any(part in key for part in _LEFT_BEHIND):
         return False
     used = {view for view in VIEWS if any(f".{view}." in name for name in target)}
     return not any(f".{view}." in key for view in VIEWS if view not in used)
 
 
-def _repeated(key: str, value: Tensor, wanted: Tensor, divide: bool) -> Tensor:
-    if value.shape == wanted.shape:
+def _repeat(key: str, value: Tensor, target: Tensor, divide: bool) -> Tensor:
+    if value.shape == target.shape:
         return value
     stem = ".conv_blocks.0.patch_embed.conv.weight" in key
-    repeats = wanted.shape[1] // value.shape[1] if stem else 0
-    if stem and repeats > 1 and wanted.shape == (value.shape[0], repeats * value.shape[1], *value.shape[2:]):
+    repeats = target.shape[1] // value.shape[1] if stem else 0
+    if stem and repeats > 1 and target.shape == (value.shape[0], repeats * value.shape[1], *value.shape[2:]):
         tiled = value.repeat(1, repeats, *(1 for _ in value.shape[2:]))
         return tiled / repeats if divide else tiled
-    raise ValueError(f"{key} is {tuple(value.shape)} in the pretrained weights and {tuple(wanted.shape)} here")
+    raise ValueError(f"{key} is {tuple(value.shape)} in the pretrained weights and {tuple(target.shape)} here")

@@ -60,169 +60,111 @@ The tables:
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from cmr_models.analysis.disclosure.gate import Gate, GateRules
-from cmr_models.analysis.disclosure.masking import mask_small_cells
-from cmr_models.analysis.estimates_by_group import fairness_rows
-from cmr_models.analysis.people import AnalysisSpec, analysis_people
-from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows, overall_family, with_q
-from cmr_models.analysis.survival_curves import curve_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from tasks.analysis.features import NO_FEATURES
+from tasks.analysis.makers import Inputs
+from tasks.analysis.publishing import Results, publish_tables, results_key
+from tasks.analysis.settings import AnalysisSettings
+from tasks.analysis.spec_tables import SpecTables
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
-from tasks.state.disclosure_record import keep_record
-from tasks.state.parquet_tables import publish_table, table_key
-from tasks.state.store import Cohort, digest, digest_bytes
+from tasks.state.store import Cohort, digest
 from tasks.state.user_tables import read_user_table
 
 VERSION = 2
-TABLES: Mapping[str, tuple[str, ...]] = {
+
+Part = Literal["associate", "risk"]
+TABLES: Mapping[Part, tuple[str, ...]] = {
     "associate": ("associations",),
     "risk": ("hazards", "discrimination", "survival_curves", "fairness"),
 }
 
-Stage = Literal["associate", "risk"]
-ONE_CURVE = ("exposure", "outcome", "group")
-_Maker = Callable[[pd.DataFrame, pd.DataFrame, AnalysisSpec], pd.DataFrame]
-
 
 @dataclass(frozen=True)
-class AnalysisSettings(AnalysisSpec):
-    """What is estimated (:class:`~cmr_models.analysis.people.AnalysisSpec`) and from which files.
+class UserFiles:
+    """The user's tables of people (CSV); without both there are no statistics."""
 
-    Attributes:
-        participants_csv: participants; None: no statistics.
-        outcomes_csv: outcomes; None: no statistics.
-        participant_columns: our column -> the file's column, where they differ.
-        outcome_columns: the same for the outcomes.
-    """
-
-    participants_csv: Path | None = None
-    outcomes_csv: Path | None = None
-    participant_columns: Mapping[str, str] = field(default_factory=dict)
-    outcome_columns: Mapping[str, str] = field(default_factory=dict)
+    participants: Path | None = None
+    outcomes: Path | None = None
 
 
-def associate(cohort_dir: Path, settings: AnalysisSettings) -> dict[str, Any]:
+def associate(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles) -> dict[str, Any]:
     """Write ``associations.parquet``.
 
     Args:
         cohort_dir: the cohort's folder; reads ``tables/phenotypes.parquet`` there.
-        settings: what to estimate from which files.
+        settings: what to estimate.
+        files: from which tables of people.
 
     Returns:
         ``{"status": "done" | "current" | "skipped", "reason": ..., "counts": {table: {row status: rows}}}``.
 
     Raises:
-        FileNotFoundError: a configured file, or the phenotype table, is not there.
+        FileNotFoundError: a file that is named, or the phenotype table, is not there.
         ValueError: a table lacks columns, holds text where numbers should be, or is about none of the studies.
     """
-    return _run("associate", cohort_dir, settings)
+    return _run("associate", cohort_dir, settings, files)
 
 
-def risk(cohort_dir: Path, settings: AnalysisSettings) -> dict[str, Any]:
+def risk(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles) -> dict[str, Any]:
     """Write ``hazards``, ``discrimination``, ``survival_curves`` and ``fairness``; see :func:`associate`."""
-    return _run("risk", cohort_dir, settings)
+    return _run("risk", cohort_dir, settings, files)
 
 
-def estimates_key(cohort_dir: Path, settings: AnalysisSettings) -> str:
-    """Digest of all that the estimates depend on: the input files and the settings."""
+def estimates_key(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles) -> str:
+    """Digest of all that the estimates depend on: what the files hold, wherever they lie, and the settings."""
     perfusion = perfusion_path(Cohort(cohort_dir)) if perfusion_columns(settings.phenotypes) else None
-    files = (_phenotypes_path(cohort_dir), settings.participants_csv, settings.outcomes_csv, perfusion)
-    contents = [digest_bytes(path.read_bytes()) for path in files if path is not None and path.exists()]
-    return digest({"version": VERSION, "inputs": contents, "settings": _plain(settings)})
+    paths = (_phenotypes_path(cohort_dir), files.participants, files.outcomes, perfusion)
+    there = [path for path in paths if path is not None and path.exists()]
+    return results_key(VERSION, there, settings=settings.model_dump())
 
 
-def is_current(cohort_dir: Path, settings: AnalysisSettings, stage: Stage) -> bool:
-    """Whether every table of a stage is there and carries the key of these inputs and settings."""
-    if not _configured(settings) or not _phenotypes_path(cohort_dir).exists():
+def is_current(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles, part: Part) -> bool:
+    """Whether every table of a part is there and carries the key of these inputs and settings."""
+    if not (files.participants and files.outcomes) or not _phenotypes_path(cohort_dir).exists():
         return False
-    key = estimates_key(cohort_dir, settings)
-    return all(table_key(Cohort(cohort_dir).estimates / f"{name}.parquet") == key for name in TABLES[stage])
+    return not _results(part, cohort_dir, settings, files).outdated
 
 
 def spec_digest(settings: AnalysisSettings) -> str:
-    """Digest of what is estimated, without the paths: the same analysis of two cohorts has the same."""
-    names = {item.name for item in dataclasses.fields(AnalysisSpec)}
-    return digest({name: value for name, value in _plain(settings).items() if name in names})
+    """Digest of what is estimated, without the names of columns: the same analysis of two cohorts has the same."""
+    return digest(settings.model_dump(include=set(AnalysisSpec.model_fields)))
 
 
-def _run(stage: Stage, cohort_dir: Path, settings: AnalysisSettings) -> dict[str, Any]:
-    if not _configured(settings):
-        reason = "no participants_csv and outcomes_csv in the settings"
-        return {"status": "skipped", "reason": reason, "counts": {}}
+def _results(part: Part, cohort_dir: Path, settings: AnalysisSettings, files: UserFiles) -> Results:
+    return Results(Cohort(cohort_dir).estimates, TABLES[part], estimates_key(cohort_dir, settings, files))
+
+
+def _run(part: Part, cohort_dir: Path, settings: AnalysisSettings, files: UserFiles) -> dict[str, Any]:
+    if not (files.participants and files.outcomes):
+        return {"status": "skipped", "reason": "no participants and outcomes in the settings", "counts": {}}
     if not _phenotypes_path(cohort_dir).exists():
         raise FileNotFoundError("tables/phenotypes.parquet is not there; run derive first")
-    folder = Cohort(cohort_dir).estimates
-    files = {name: folder / f"{name}.parquet" for name in TABLES[stage]}
-    key = estimates_key(cohort_dir, settings)
-    todo = [name for name, file in files.items() if table_key(file) != key]
-    if todo:
-        people, outcomes = _read_inputs(cohort_dir, settings)
-    gate = Gate(GateRules(settings.minimum_cell), spec_digest(settings))
-    for name in todo:
-        made = _MAKERS[name](people, outcomes, settings)
-        table = gate.curve(name, made, ONE_CURVE) if name == "survival_curves" else gate.table(name, made)
-        keep_record(gate, folder)
-        publish_table(table.assign(spec_digest=spec_digest(settings)), files[name], key)
-    counts = {name: _counts(pd.read_parquet(file)) for name, file in files.items()}
-    return {"status": "done" if todo else "current", "reason": "", "counts": counts}
+    results = _results(part, cohort_dir, settings, files)
+    outdated = results.outdated
+    if outdated:
+        tables = _read_tables(cohort_dir, settings, files.participants, files.outcomes)
+        inputs = Inputs.of(settings.study_spec(), tables, sets_named=False)
+        publish_tables(outdated, results, inputs, spec_digest(settings))
+    return {"status": "done" if outdated else "current", "reason": "", "counts": results.counts}
 
 
-def _associations(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
-    return _gated(association_rows(people, outcomes, spec), spec)
-
-
-def _hazards(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
-    return _gated(hazard_rows(people, outcomes, spec), spec)
-
-
-def _discrimination(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
-    return _gated(discrimination_rows(people, outcomes, spec), spec)
-
-
-def _gated(table: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
-    masked = mask_small_cells(table, spec.minimum_cell)
-    return with_q(masked, overall_family(masked, spec))
-
-
-_MAKERS: Mapping[str, _Maker] = {
-    "associations": _associations,
-    "hazards": _hazards,
-    "discrimination": _discrimination,
-    "survival_curves": curve_rows,
-    "fairness": fairness_rows,
-}
-
-
-def _configured(settings: AnalysisSettings) -> bool:
-    return settings.participants_csv is not None and settings.outcomes_csv is not None
+def _read_tables(cohort_dir: Path, settings: AnalysisSettings, participants: Path, outcomes: Path) -> SpecTables:
+    cohort = Cohort(cohort_dir)
+    return SpecTables(
+        phenotypes=with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), cohort, settings.phenotypes),
+        participants=read_user_table(participants, settings.participant_columns),
+        outcomes=read_user_table(outcomes, settings.outcome_columns),
+        flow=pd.DataFrame(),
+        features=NO_FEATURES,
+    )
 
 
 def _phenotypes_path(cohort_dir: Path) -> Path:
     return Cohort(cohort_dir).tables / "phenotypes.parquet"
-
-
-def _read_inputs(cohort_dir: Path, settings: AnalysisSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    assert settings.participants_csv is not None
-    assert settings.outcomes_csv is not None
-    phenotypes = with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), Cohort(cohort_dir), settings.phenotypes)
-    participants = read_user_table(settings.participants_csv, settings.participant_columns)
-    outcomes = read_user_table(settings.outcomes_csv, settings.outcome_columns)
-    return analysis_people(phenotypes, participants, settings), outcomes
-
-
-def _plain(settings: AnalysisSettings) -> dict[str, Any]:
-    """Settings as plain values without the paths; what the files hold is in their digests."""
-    values = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)}
-    plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
-    return {name: value for name, value in plain.items() if not name.endswith("_csv")}
-
-
-def _counts(table: pd.DataFrame) -> dict[str, int]:
-    return {str(status): int(n) for status, n in table["status"].value_counts().sort_index().items()}

@@ -26,7 +26,7 @@ Item = tuple[str, str, Callable[["Facts"], str]]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run knows.
+    """What a run can fill in.
 
     Attributes:
         file: the spec.

@@ -12,6 +12,7 @@ import pandas as pd
 from cmr_models.analysis.nested_models import DEEP
 from cmr_models.estimates import VALUE_COLUMNS
 from tasks.analysis.spec_file import SpecFile
+from tasks.state.parquet_tables import read_table
 from tasks.state.store import Cohort
 
 _KEYS = ("participant", "visit")
@@ -61,7 +62,7 @@ def features_path(file: SpecFile, cohort_dir: Path | None) -> Path | None:
 
 
 def read_features(file: SpecFile, cohort_dir: Path | None) -> FeatureTable:
-    """Read it.
+    """Read the features that the spec names.
 
     Raises:
         ValueError: a column that the spec names is not there, or none is a number.
@@ -69,13 +70,13 @@ def read_features(file: SpecFile, cohort_dir: Path | None) -> FeatureTable:
     path = features_path(file, cohort_dir)
     if path is None:
         return NO_FEATURES
-    table = pd.read_parquet(path)
+    table = read_table(path)
     table = table[table["status"] == "ok"].astype(dict.fromkeys(_KEYS, str))
     numbers = [name for name in table.select_dtypes(include="number") if name not in _KEYS]
     columns = file.spec.features.columns or tuple(map(str, numbers))
     missing = sorted(set(columns) - set(map(str, numbers)))
     if missing or not columns:
-        raise ValueError(f"features {missing or 'of any kind'} are no numbers of tables/predictions/{path.name}")
+        raise ValueError(f"tables/predictions/{path.name} has no numeric columns {missing or 'at all'}")
     flags = set(table[_SEEN].dropna()) if _SEEN in table else set()
     seen = any(flags) if flags else None
     return FeatureTable(table[[*_KEYS, *columns]], columns, seen)

@@ -18,7 +18,7 @@ _COLUMNS = 3
 
 def concordance_of_sets(table: pd.DataFrame) -> bytes | None:
     """Concordance of each set with its 95 % interval, a panel an outcome. None without any number."""
-    rows = _shown(table[table["measure"] == "concordance"])
+    rows = _published_rows(table[table["measure"] == "concordance"])
 
     def panel(axes: Axes, here: pd.DataFrame) -> None:
         place = np.arange(len(here))
@@ -29,29 +29,29 @@ def concordance_of_sets(table: pd.DataFrame) -> bytes | None:
         axes.axvline(0.5, color=QUIET, linewidth=0.8, linestyle=":")
         axes.set_xlabel("Concordance")
 
-    return _panels(rows, panel, 2.0)
+    return _draw_panels(rows, panel, 2.0)
 
 
 def calibration_of_sets(table: pd.DataFrame) -> bytes | None:
     """Observed against predicted risk in tenths of predicted risk, a panel an outcome. None without any number."""
-    rows = _shown(table)
+    rows = _published_rows(table)
 
     def panel(axes: Axes, here: pd.DataFrame) -> None:
-        _lines(axes, here, "predicted")
+        _draw_lines(axes, here, "predicted")
         most = float(here[["predicted", "estimate"]].to_numpy(float).max())
         axes.plot([0, most], [0, most], color=QUIET, linewidth=0.8, linestyle="--")
         axes.set_xlabel("Predicted risk")
         axes.set_ylabel("Observed risk")
 
-    return _panels(rows, panel, 2.6, legend=True)
+    return _draw_panels(rows, panel, 2.6, legend=True)
 
 
 def net_benefit_of_sets(table: pd.DataFrame) -> bytes | None:
     """Net benefit along thresholds beside treating all and none, a panel an outcome. None without any number."""
-    rows = _shown(table)
+    rows = _published_rows(table)
 
     def panel(axes: Axes, here: pd.DataFrame) -> None:
-        _lines(axes, here, "threshold")
+        _draw_lines(axes, here, "threshold")
         everybody = here.drop_duplicates("threshold").sort_values("threshold")
         axes.plot(everybody["threshold"], everybody["treat_all"].clip(lower=-0.02), color=QUIET, linestyle="--",
                   linewidth=0.9, label="treat all")  # fmt: skip
@@ -59,10 +59,10 @@ def net_benefit_of_sets(table: pd.DataFrame) -> bytes | None:
         axes.set_xlabel("Threshold of risk")
         axes.set_ylabel("Net benefit")
 
-    return _panels(rows, panel, 2.6, legend=True)
+    return _draw_panels(rows, panel, 2.6, legend=True)
 
 
-def _lines(axes: Axes, here: pd.DataFrame, along: str) -> None:
+def _draw_lines(axes: Axes, here: pd.DataFrame, along: str) -> None:
     """The estimates of each set against the column ``along``."""
     for k, (name, of_set) in enumerate(here.groupby("exposure", sort=False)):
         marker, colour = MARKERS[k % len(MARKERS)], SERIES[k % len(SERIES)]
@@ -70,12 +70,12 @@ def _lines(axes: Axes, here: pd.DataFrame, along: str) -> None:
                   linewidth=0.9, label=label(name, 24))  # fmt: skip
 
 
-def _shown(table: pd.DataFrame) -> pd.DataFrame:
+def _published_rows(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[(table["status"] == "ok") & table["estimate"].notna()]
     return rows[rows["outcome"].isin(list(rows["outcome"].drop_duplicates())[:_OUTCOMES])]
 
 
-def _panels(
+def _draw_panels(
     rows: pd.DataFrame, panel: Callable[[Axes, pd.DataFrame], None], height: float, *, legend: bool = False
 ) -> bytes | None:
     outcomes = list(rows["outcome"].drop_duplicates())

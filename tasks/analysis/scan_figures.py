@@ -68,7 +68,7 @@ def manhattan(
 def manhattan_interactive(
     table: pd.DataFrame, *, threshold: float, group_of: Mapping[str, str] | None = None, miami: bool = False
 ) -> str | None:
-    """The same as an SVG for a page: each point says its pair and z under the pointer; no script, nothing fetched."""
+    """The same as an SVG for a page: each point shows its pair and z under the pointer, without any script."""
     rows = scan_points(table, group_of)
     if rows.empty:
         return None

@@ -1,4 +1,7 @@
-"""The scan in shards of outcomes: in this process, or over Dask workers, with the same rows in the same order."""
+"""A scan of many phenotypes over many outcomes, in shards of outcomes: the Python entry for scans over a cluster.
+
+No command calls it. ``scan_in_shards`` runs in this process or over Dask workers, with the same rows in the same order.
+"""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def read_spec(path: Path) -> SpecFile:
 
 def _content(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(f"no spec at {path.name}; see infra/analysis/ukb.yaml for one")
+        raise FileNotFoundError(f"there is no spec {path.name}; `cmr-cohort templates ukb` prints an example")
     content = yaml.load(path.read_text(encoding="utf-8"), _Strict)
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} must be a mapping of settings, it is {type(content).__name__}")
@@ -77,7 +77,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 class _Strict(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
-    """YAML in which a key given twice is an error rather than the last one's say."""
+    """YAML in which a key that is given twice is an error."""
 
 
 def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict[Any, Any]:

@@ -83,7 +83,7 @@ def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
     participants, outcomes, left = exclude(participants, outcomes, spec.exclusions)
     for row in spec.exposures:
         if row.name not in phenotypes:
-            raise ValueError(f"exposure {row.name} is no column of the phenotypes; they have {list(phenotypes)}")
+            raise ValueError(f"exposure {row.name} is not a column of the phenotypes; they have {list(phenotypes)}")
         measured = phenotypes[row.name].where(phenotypes["status"] == "ok")
         phenotypes[row.name] = transform(measured, row.transform)
     kept = pd.MultiIndex.from_frame(participants[["participant", "visit"]].astype(str))

@@ -36,11 +36,11 @@ def beat_times(images: Sequence[Image], cycle_ms: float) -> BeatTimes:
     """
     trigger = np.array([image.number("trigger_ms") for image in images])
     if _is_axis(trigger) and float(np.ptp(trigger)) > LONGEST_CYCLE_MS:
-        return _sorted(trigger, "trigger")
+        return _sort(trigger, "trigger")
     clock = np.array([clock_ms(image.text("acquisition_time")) for image in images])
     clock = np.where(np.nanmax(clock, initial=0.0) - clock > _HALF_DAY_MS, clock + 2 * _HALF_DAY_MS, clock)
     if _is_axis(clock):
-        return _sorted(clock, "clock")
+        return _sort(clock, "clock")
     number = np.array([image.number("instance_number") for image in images])
     order = np.argsort(number, kind="stable")
     if np.isfinite(cycle_ms) and _is_axis(number):
@@ -52,6 +52,6 @@ def _is_axis(values: npt.NDArray[np.float64]) -> bool:
     return bool(np.isfinite(values).all()) and len(np.unique(values)) == len(values)
 
 
-def _sorted(values: npt.NDArray[np.float64], how: How) -> BeatTimes:
+def _sort(values: npt.NDArray[np.float64], how: How) -> BeatTimes:
     order = np.argsort(values, kind="stable")
     return BeatTimes(order, values[order], how)

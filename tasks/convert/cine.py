@@ -1,4 +1,4 @@
-"""The images of one study -> its cine views: told apart from what is none, recognised, stacked."""
+"""The images of one study -> its cine views: select the cines, recognise their views, stack their planes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cmr_models.views.recognition import Views, recognise
 from cmr_models.views.series_kind import is_first_pass
 from tasks.convert.perfusion_series import perfusion_views
 from tasks.convert.planes import PlaneImages, motion, planes_of
-from tasks.convert.stack import assemble, sanitised
+from tasks.convert.stack import assemble, sanitise
 from tasks.sources.dicom import Image
 
 _PROTOCOL: Final = (
@@ -47,7 +47,7 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
         raise StudyRejected("no_dicom")
     _check_one_patient(images)
     groups = planes_of(images)
-    excluded = _no_cines(groups)
+    excluded = _exclude_other_series(groups)
     for i, group in enumerate(groups):
         if i not in excluded and group.plane is None:
             raise StudyRejected("geometry_missing", f"{len(group.images)} images of a cine cannot be placed.")
@@ -69,11 +69,11 @@ def _check_one_patient(images: Sequence[Image]) -> None:
         raise StudyRejected("mixed_patients", f"{n_patients} patient ids.")
 
 
-def _no_cines(groups: Sequence[PlaneImages]) -> dict[int, str]:
-    """Planes that are no cine, with the reason.
+def _exclude_other_series(groups: Sequence[PlaneImages]) -> dict[int, str]:
+    """Planes that are not cines, with the reason.
 
-    What has a cine's frames and is a scout by its description alone counts as a cine if it was acquired like the
-    other cines of the study, or if there are none.
+    A series that only its description calls a scout counts as a cine if it was acquired like the other cines of the
+    study, or if there are no others.
     """
     reasons = {i: reason for i, group in enumerate(groups) if (reason := series_kind.exclusion(group.facts))}
     protocols = {_protocol(group) for i, group in enumerate(groups) if i not in reasons}
@@ -132,7 +132,7 @@ def _excluded_rows(excluded: Sequence[tuple[PlaneImages, str]]) -> list[dict[str
     for group, reason in excluded:
         first = group.images[0]
         number = first.number("series_number")
-        description = sanitised(first.text("series_description"))
+        description = sanitise(first.text("series_description"))
         images[int(number) if np.isfinite(number) else -1, description, reason] += len(group.images)
     return [
         {"series": series, "description": description, "images": n, "reason": reason}

@@ -1,8 +1,8 @@
 """PNG images with landmarks of the 2- and 4-chamber view -> cine views with their points.
 
 A mask holds three grey levels, one a landmark: 85, 170 and 255 (two mitral hinges, apex); a landmark is the middle of
-its level. PNG tells no geometry: pixels are taken for 0.25 mm, because CineMA scales the images by a quarter and takes
-1 mm for the result (not confirmed by the set's own description). Planes lie anywhere; no time is known.
+its level. PNG files hold no geometry: pixels are taken as 0.25 mm, because CineMA scales the images by a quarter and
+takes 1 mm for the result (not confirmed by the description of the data set). Positions and times are not known.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def landmark_views(files: Mapping[str, bytes]) -> LandmarkViews:
         files: content by name and folders (``lax_2c/images/0001__00.png``).
 
     Raises:
-        StudyRejected: ``image_unreadable`` if an image is no picture or the images of a view differ in size,
+        StudyRejected: ``image_unreadable`` if an image cannot be read or the images of a view differ in size,
             ``wrong_series`` without any image.
     """
     images: dict[str, dict[str, bytes]] = defaultdict(dict)

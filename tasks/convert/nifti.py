@@ -83,7 +83,7 @@ def read_volume(content: bytes, *, max_bytes: int) -> Volume:
         StudyRejected: ``nifti_corrupt``, ``nifti_too_large``, ``nifti_unsupported`` or ``geometry_missing``.
     """
     try:
-        image = nib.Nifti1Image.from_bytes(_inflated(content, max_bytes))
+        image = nib.Nifti1Image.from_bytes(_inflate(content, max_bytes))
         stored = np.asanyarray(image.dataobj)
         affine = np.asarray(image.affine, np.float64)
         zooms = [float(zoom) for zoom in image.header.get_zooms()]
@@ -94,7 +94,7 @@ def read_volume(content: bytes, *, max_bytes: int) -> Volume:
         raise StudyRejected("nifti_corrupt", type(error).__name__) from None
     four = _four_dimensional(stored)
     interval_ms = zooms[3] * _SECONDS.get(unit, 1000.0) if len(zooms) > 3 else float("nan")
-    return _placed(four, affine, interval_ms)
+    return _place(four, affine, interval_ms)
 
 
 def _four_dimensional(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -108,7 +108,7 @@ def _four_dimensional(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return stored if stored.ndim == 4 else stored[..., None]
 
 
-def _inflated(content: bytes, max_bytes: int) -> bytes:
+def _inflate(content: bytes, max_bytes: int) -> bytes:
     if content[:2] != b"\x1f\x8b":
         return content
     reader = zlib.decompressobj(31)
@@ -120,7 +120,7 @@ def _inflated(content: bytes, max_bytes: int) -> bytes:
     return inflated
 
 
-def _placed(stored: npt.NDArray[Any], affine: npt.NDArray[np.float64], interval_ms: float) -> Volume:
+def _place(stored: npt.NDArray[Any], affine: npt.NDArray[np.float64], interval_ms: float) -> Volume:
     """``stored (col, row, slice, frame)`` in RAS as a volume in LPS."""
     columns = _RAS_TO_LPS @ affine[:3, :3]
     lengths = np.linalg.norm(columns, axis=0)

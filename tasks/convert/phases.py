@@ -55,7 +55,7 @@ def order(timing: Timing) -> Cycle:
     kept = without_repeats(timing)
     n_expected = max(timing.n_expected, len(kept))
     trigger = timing.trigger_ms[kept]
-    has_times = _tell_time(trigger)
+    has_times = _are_times(trigger)
     if len(kept) == n_expected:
         return _complete(timing, kept, has_times)
     slots = _slots_by_time(timing, kept, n_expected) if has_times else None
@@ -75,7 +75,7 @@ def resample(cycle: Cycle, n_frames: int) -> Cycle:
     return Cycle(cycle.image[nearest], _steps(n_frames, interval), cycle.cycle_ms, cycle.irregular)
 
 
-def _tell_time(trigger_ms: npt.NDArray[np.float64]) -> bool:
+def _are_times(trigger_ms: npt.NDArray[np.float64]) -> bool:
     """Whether trigger times are all there and not all the same."""
     return len(trigger_ms) > 1 and bool(np.isfinite(trigger_ms).all()) and float(np.ptp(trigger_ms)) > 1.0
 
@@ -87,7 +87,7 @@ def _steps(n_frames: int, interval_ms: float) -> npt.NDArray[np.float64]:
 def without_repeats(timing: Timing) -> npt.NDArray[np.intp]:
     """Images sorted by time (by number where times are missing or all the same); of a repeat, the latest."""
     trigger, instance = timing.trigger_ms, timing.instance
-    place = np.round(trigger, 1) if _tell_time(trigger) else instance
+    place = np.round(trigger, 1) if _are_times(trigger) else instance
     ranked = sorted(range(len(place)), key=lambda i: (place[i], timing.acquired[i], instance[i]))
     if not np.isfinite(place).all():
         return np.array(ranked, np.intp)

@@ -105,7 +105,7 @@ def _timing(images: Sequence[Image]) -> Timing:
     return Timing(
         trigger_ms=np.array([image.number("trigger_ms") for image in images]),
         instance=np.array([image.number("instance_number") for image in images]),
-        acquired=tuple(_acquired(image) for image in images),
+        acquired=tuple(_acquisition_time(image) for image in images),
         cycle_ms=_cycle_ms(cycles, images[0].number("heart_rate_bpm")),
     )
 
@@ -118,7 +118,7 @@ def _cycle_ms(intervals_ms: Sequence[float], heart_rate_bpm: float) -> float:
     return from_rate if series_kind.is_plausible_cycle(from_rate) else float("nan")
 
 
-def _acquired(image: Image) -> str:
+def _acquisition_time(image: Image) -> str:
     date = image.text("acquisition_date") or image.text("series_date")
     time = image.text("acquisition_time") or image.text("series_time")
     number = image.number("series_number")
@@ -126,7 +126,7 @@ def _acquired(image: Image) -> str:
 
 
 def clock_ms(text: str) -> float:
-    """Time of day from DICOM's HHMMSS.FFFFFF; NaN if it is none."""
+    """Time of day from DICOM's HHMMSS.FFFFFF; NaN if it is not a time."""
     match = re.fullmatch(r"(\d{2})(\d{2})(\d{2}(?:\.\d+)?)", text)
     if match is None:
         return float("nan")
@@ -156,7 +156,7 @@ def _plane(first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:
         shape=(first.integer("rows"), first.integer("columns")),
         n_frames=cycle.n_valid,
         n_expected=cycle.n_frames,
-        acquired=_acquired(first),
+        acquired=_acquisition_time(first),
         description=facts.description,
         thickness_mm=first.number("thickness_mm"),
     )

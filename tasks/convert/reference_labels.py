@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import with_reference
-from cmr_models.evaluation.reference_codes import translated
+from cmr_models.evaluation.reference_codes import translate_codes
 from cmr_models.reasons import StudyRejected
 from tasks.convert.nifti import Volume, read_volume
 from tasks.sources.nifti_names import parse_name
@@ -70,7 +70,7 @@ def with_labels(
         found[view] = with_reference(found[view], values)
     if not labels and data_set in _EXPECTS_LABELS:
         faults.append({"file": "", "reason": "label_missing", "detail": ""})
-    return Referenced(found, faults, frames or _told_frames(views, facts))
+    return Referenced(found, faults, frames or _stated_frames(views, facts))
 
 
 def _add(
@@ -93,7 +93,7 @@ def _add(
     phases: dict[str, int] = {}
     for target in targets:
         view = views[target]
-        codes = _translated(_on_grid(volume, view, extra_slices=data_set == "ukbb"), data_set)
+        codes = _translate(_on_grid(volume, view, extra_slices=data_set == "ukbb"), data_set)
         frames = _frames(parsed.phase, codes, view, _twin(name, images), max_bytes)
         values = drawn.setdefault(target, np.zeros(view["intensity"].shape, np.uint8))
         values[frames] = codes
@@ -109,9 +109,9 @@ def _read(content: bytes, max_bytes: int) -> Volume:
         raise _Fault("label_corrupt", rejected.detail) from None
 
 
-def _translated(values: npt.NDArray[Any], data_set: str) -> npt.NDArray[np.uint8]:
+def _translate(values: npt.NDArray[Any], data_set: str) -> npt.NDArray[np.uint8]:
     try:
-        return translated(values, data_set)
+        return translate_codes(values, data_set)
     except ValueError as error:
         raise _Fault("label_class_unknown", str(error)) from None
 
@@ -173,10 +173,10 @@ def _twin(name: str, images: Mapping[str, bytes]) -> bytes | None:
     return images.get(name.replace("_gt", ""))
 
 
-def _told_frames(views: Mapping[str, xr.Dataset], facts: Mapping[str, Any]) -> dict[str, int]:
-    """End-diastole and end-systole as the data set tells them, where the short axis is its whole cine.
+def _stated_frames(views: Mapping[str, xr.Dataset], facts: Mapping[str, Any]) -> dict[str, int]:
+    """End-diastole and end-systole as the data set states them, where the short axis is its whole cine.
 
-    Of single frames (``frame_names``) it is the one that is called so.
+    Where files hold single frames (``frame_names``), it is the frame of that name.
     """
     view = views.get("sax")
     if view is None:
@@ -184,16 +184,18 @@ def _told_frames(views: Mapping[str, xr.Dataset], facts: Mapping[str, Any]) -> d
     names = list(view.attrs.get("frame_names", []))
     found = {}
     for name in ("ed_frame", "es_frame"):
-        told = facts.get(name)
+        stated = facts.get(name)
         called = [
-            k for k, frame in enumerate(names) if frame == name[:2] or (told is not None and _counted(frame) == told)
+            k
+            for k, frame in enumerate(names)
+            if frame == name[:2] or (stated is not None and _frame_number(frame) == stated)
         ]
         if names and called:
             found[name] = called[0]
-        elif not names and told is not None and told < view.sizes["frame"] > 1:
-            found[name] = int(told)
+        elif not names and stated is not None and stated < view.sizes["frame"] > 1:
+            found[name] = int(stated)
     return found
 
 
-def _counted(frame_name: str) -> int | None:
+def _frame_number(frame_name: str) -> int | None:
     return int(frame_name[5:]) - 1 if frame_name.startswith("frame") else None

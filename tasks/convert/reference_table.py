@@ -1,4 +1,4 @@
-"""The table of references: what public data sets tell of each study, and which of its views people drew in."""
+"""The table of references: what public data sets say of each study, and which of its views have references."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from typing import Any
 
 import pandas as pd
 
+from cmr_models.contracts import ColumnSpec, TableSpec
 from tasks.sources.public_facts import FACTS
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort
 
-_TYPES = {
-    "study": "str",
-    "participant": "str",
-    "visit": "str",
-    **FACTS,
-    "labelled_views": "str",
-    "marked_views": "str",
-    "faults": "str",
-}
-_MENTION = '"facts"'
+REFERENCES = TableSpec(
+    "tables/references.parquet",
+    "a row a study of a public data set; only there if there is one. What is not known is empty",
+    (
+        ColumnSpec("study", "text", "", "study id: participant-visit"),
+        ColumnSpec("participant", "text", "", "participant id"),
+        ColumnSpec("visit", "text", "", "visit"),
+        *FACTS,
+        ColumnSpec("labelled_views", "text", "", "views with labels, `;` between them"),
+        ColumnSpec("marked_views", "text", "", "views with landmarks, `;` between them"),
+        ColumnSpec("faults", "text", "", "references that were left out, and why (JSON)"),
+    ),
+)
+"""The contract of the table of references."""
 
 
 def table_path(cohort: Cohort) -> Path:
@@ -31,25 +36,20 @@ def table_path(cohort: Cohort) -> Path:
 
 
 def write_reference_table(ledger: Ledger, cohort: Cohort) -> None:
-    """Publish the table from the ledger: a row a study of a public data set.
-
-    Columns: ``study``, ``participant``, ``visit``, :data:`tasks.sources.public_facts.FACTS`, ``labelled_views`` and
-    ``marked_views`` (views with labels, with landmarks; ``;`` between them), ``faults`` (JSON: what was left out, why).
-    ``ed_frame`` and ``es_frame`` count from 0 in the study's own frames. What is not known is empty.
-    """
-    if not ledger.mentioned("convert", _MENTION):
+    """Publish the table (:data:`REFERENCES`) from the ledger; remove it if no study has references."""
+    if not ledger.with_value("convert", "facts"):
         table_path(cohort).unlink(missing_ok=True)
         return
     rows = [_row(outcome) for outcome in ledger.outcomes("convert") if "facts" in outcome.summary]
-    table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
-    text = [name for name, kind in _TYPES.items() if kind == "str"]
+    table = pd.DataFrame(rows, columns=list(REFERENCES.names)).astype(REFERENCES.pandas_types)
+    text = [column.name for column in REFERENCES.columns if column.kind == "text"]
     table[text] = table[text].replace({"nan": None, "None": None})
-    publish_table(table, table_path(cohort), ledger.state("convert"))
+    publish_table(table, table_path(cohort), ledger.state("convert"), REFERENCES)
 
 
 def is_current(ledger: Ledger, cohort: Cohort) -> bool:
-    """Whether the published table was made from this ledger; True if there is none to make."""
-    if not ledger.mentioned("convert", _MENTION):
+    """Whether the published table was made from this ledger; True if there is nothing to write."""
+    if not ledger.with_value("convert", "facts"):
         return not table_path(cohort).exists()
     return table_key(table_path(cohort)) == ledger.state("convert")
 

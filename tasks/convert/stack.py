@@ -41,8 +41,8 @@ def assemble(members: Sequence[PlaneImages], flags: Sequence[str], axis: Vector 
     shape, pixel_mm = _majority(planes)
     n_frames = Counter(member.cycle.n_frames for member in members).most_common(1)[0][0]
     cycles = [c if c.n_frames == n_frames else resample(c, n_frames) for c in (m.cycle for m in members)]
-    grids = [_onto(plane, shape, pixel_mm) for plane in planes]
-    stored, offset, scale = _stored(members, cycles, [grid.fit for grid in grids], shape)
+    grids = [_Grid(plane, shape, pixel_mm) for plane in planes]
+    stored, offset, scale = _store(members, cycles, [grid.fit for grid in grids], shape)
     valid = np.stack([cycle.image >= 0 for cycle in cycles], axis=1)
     time_ms, heart_rate = _time(cycles)
     found = {
@@ -70,7 +70,7 @@ def assemble(members: Sequence[PlaneImages], flags: Sequence[str], axis: Vector 
     )
 
 
-def sanitised(text: str) -> str:
+def sanitise(text: str) -> str:
     """A description without anything but letters, digits and separators, at most 64 of them."""
     return re.sub(r"[^A-Za-z0-9_.+@*\\\-\s]", "", text)[:64].strip()
 
@@ -103,14 +103,10 @@ class _Grid:
                 image.astype(np.float64), self._zoom, self._start, self._shape, order=1, mode="constant"
             )
             return np.asarray(np.round(resampled)).astype(image.dtype)
-        return _cropped(image, self._shape, int(self._start[0]), int(self._start[1]))
+        return _crop(image, self._shape, int(self._start[0]), int(self._start[1]))
 
 
-def _onto(plane: Plane, shape: tuple[int, int], pixel_mm: tuple[float, float]) -> _Grid:
-    return _Grid(plane, shape, pixel_mm)
-
-
-def _cropped(image: npt.NDArray[Any], shape: tuple[int, int], row: int, col: int) -> npt.NDArray[Any]:
+def _crop(image: npt.NDArray[Any], shape: tuple[int, int], row: int, col: int) -> npt.NDArray[Any]:
     """``shape`` rows and columns of ``image`` from ``row``, ``col`` on; zeros where it has none."""
     out = np.zeros(shape, image.dtype)
     rows = slice(max(0, row), min(image.shape[0], row + shape[0]))
@@ -140,7 +136,7 @@ def _slice_mm(planes: Sequence[Plane], axis: Vector | None) -> float:
 # values
 
 
-def _stored(
+def _store(
     members: Sequence[PlaneImages], cycles: Sequence[Cycle], fits: Sequence[Any], shape: tuple[int, int]
 ) -> tuple[npt.NDArray[np.uint16], int, int]:
     """``(frame, slice, row, col)`` as uint16, with the offset and scale that give the values back."""
@@ -155,11 +151,11 @@ def _stored(
             assert pixels is not None
             image = fit(pixels)
             stored[frame, s] = image if (low, scale) == (0, 1) else (image.astype(np.int64) - low) // scale
-        _let_go(member)
+        _release(member)
     return stored, low, scale
 
 
-def _let_go(member: PlaneImages) -> None:
+def _release(member: PlaneImages) -> None:
     """Drop pixels that have been copied: a worker's memory is bounded by one study held once."""
     for image in member.images:
         image.pixels = None
@@ -192,10 +188,10 @@ def _header_attributes(members: Sequence[PlaneImages]) -> dict[str, Any]:
     numbers = [first.number("series_number") for first in firsts]
     slopes = {(image.text("rescale_slope"), image.text("rescale_intercept")) for m in members for image in m.images}
     return {
-        **{name: sanitised(first.text(name)) for name in _TEXTS},
+        **{name: sanitise(first.text(name)) for name in _TEXTS},
         **{name: first.number(name) for name in _NUMBERS},
         "series_numbers": [int(number) if np.isfinite(number) else -1 for number in numbers],
-        "series_descriptions": sorted({sanitised(image.text("series_description")) for image in firsts}),
+        "series_descriptions": sorted({sanitise(image.text("series_description")) for image in firsts}),
         "rescale_slope": _or(first.number("rescale_slope"), 1.0),
         "rescale_intercept": _or(first.number("rescale_intercept"), 0.0),
         "rescale_varies": len(slopes) > 1,

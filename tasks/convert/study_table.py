@@ -8,39 +8,46 @@ from typing import Any
 
 import pandas as pd
 
+from cmr_models.contracts import ColumnSpec, TableSpec
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort
 
-_TYPES = {
-    "study": "str",
-    "participant": "str",
-    "visit": "str",
-    "status": "str",
-    "reason": "str",
-    "view": "str",
-    "frames": "Int64",
-    "slices": "Int64",
-    "rows": "Int64",
-    "cols": "Int64",
-    "row_mm": "float64",
-    "col_mm": "float64",
-    "slice_mm": "float64",
-    "thickness_mm": "float64",
-    "heart_rate_bpm": "float64",
-    "frames_missing": "Int64",
-    "flags": "str",
-    "excluded": "str",
-    "key": "str",
-}
+STUDIES = TableSpec(
+    "tables/studies.parquet",
+    "a row a study and view; a study without views has one row",
+    (
+        ColumnSpec("study", "text", "", "study id: participant-visit"),
+        ColumnSpec("participant", "text", "", "participant id"),
+        ColumnSpec("visit", "text", "", "visit"),
+        ColumnSpec("status", "text", "", "ok, absent or quarantined", values=("ok", "absent", "quarantined")),
+        ColumnSpec("reason", "text", "", "reason code where the status is not ok"),
+        ColumnSpec("view", "text", "", "name of the view; empty if there is none"),
+        ColumnSpec("frames", "integer", "1", "frames of the view", (0, 100_000)),
+        ColumnSpec("slices", "integer", "1", "planes of the view", (0, 100_000)),
+        ColumnSpec("rows", "integer", "1", "rows of an image", (0, 100_000)),
+        ColumnSpec("cols", "integer", "1", "columns of an image", (0, 100_000)),
+        ColumnSpec("row_mm", "real", "mm", "spacing of rows", (0, 1000)),
+        ColumnSpec("col_mm", "real", "mm", "spacing of columns", (0, 1000)),
+        ColumnSpec("slice_mm", "real", "mm", "distance between planes along the normal"),
+        ColumnSpec("thickness_mm", "real", "mm", "slice thickness"),
+        ColumnSpec("heart_rate_bpm", "real", "1/min", "heart rate"),
+        ColumnSpec("frames_missing", "integer", "1", "images that the scanner did not send", (0, 100_000_000)),
+        ColumnSpec("flags", "text", "", "reason codes of what is unusual, `;` between them"),
+        ColumnSpec("excluded", "text", "", "series that were left out, with reasons (JSON)"),
+        ColumnSpec("key", "text", "", "digest of all that the study was made from"),
+    ),
+)
+"""The contract of the table of studies."""
+
 _COUNTS = ("frames", "slices", "rows", "cols", "slice_mm", "thickness_mm", "heart_rate_bpm", "frames_missing")
 
 
 def write_study_table(ledger: Ledger, cohort: Cohort) -> int:
     """Publish ``tables/studies.parquet`` from the ledger; returns the rows. Every study has at least one."""
     rows = [row for outcome in ledger.outcomes("convert") if outcome.status != "retired" for row in _rows(outcome)]
-    table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
-    publish_table(table, cohort.tables / "studies.parquet", ledger.state("convert"))
+    table = pd.DataFrame(rows, columns=list(STUDIES.names)).astype(STUDIES.pandas_types)
+    publish_table(table, cohort.tables / "studies.parquet", ledger.state("convert"), STUDIES)
     return len(rows)
 
 

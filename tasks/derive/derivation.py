@@ -1,111 +1,37 @@
-"""Derive: from each study's prediction and geometry to its phenotypes, as rows on their way to the tables."""
+"""From the labels and the geometry of one study to its phenotypes, as a row on its way to the tables."""
 
 from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
 from cmr_models.contracts import REFERENCE_VARIABLES
-from cmr_models.phenotypes.study import LANDMARK_VIEWS, Derived, derive
+from cmr_models.phenotypes.study import Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
-from tasks.execution import shards
+from tasks.derive.derive_stage import DERIVE, BodySize
 from tasks.execution.shards import Unit
-from tasks.inference.prediction import STAGE_PREFIX
-from tasks.state.ledger import Entry, Ledger, Outcome
-from tasks.state.store import Cohort, digest, open_tree, published_key
-from tasks.state.user_tables import read_user_table
-
-STAGE = "derive"
-VERSION = 2
-"""Counted up whenever a phenotype or a rule changes what it says of the same labels."""
+from tasks.execution.stage import each_study
+from tasks.state.ledger import Outcome
+from tasks.state.store import Cohort, open_tree, published_key
 
 VIEWS = ("sax", "lax_4c")
 _DECIMALS = 4
 
 
-class BodySize(NamedTuple):
-    """Height and weight at the visit; NaN where unknown."""
-
-    height_cm: float = math.nan
-    weight_kg: float = math.nan
-
-
-def read_body_sizes(participants: Path, columns: Mapping[str, str] | None = None) -> dict[str, BodySize]:
-    """Height and weight by study id, from the participants' table.
-
-    Args:
-        participants: CSV or Parquet with ``participant``, ``visit``, ``height_cm``, ``weight_kg``.
-        columns: our name -> the table's, where they differ.
-
-    Raises:
-        ValueError: if the table has no participant or visit, or a study twice.
-    """
-    table = read_user_table(participants, columns)
-    absent = [name for name in ("participant", "visit") if name not in table]
-    if absent:
-        raise ValueError(f"the participants' table lacks {absent}; map its columns in the settings")
-    study = table["participant"].astype(str) + "-" + table["visit"].astype(str)
-    if study.duplicated().any():
-        raise ValueError(f"the participants' table has {int(study.duplicated().sum())} visits more than once")
-    sizes = [_numbers(table, name) for name in BodySize._fields]
-    return {name: BodySize(height, weight) for name, height, weight in zip(study, *sizes, strict=True)}
-
-
-LandmarkSources = Mapping[str, Mapping[str, tuple[str, str]]]
-"""Study -> view -> (name of the predictions that hold its landmarks, their key)."""
-
-
-def landmark_sources(ledger: Ledger) -> LandmarkSources:
-    """Where landmarks of each study's views were predicted; of several, those of heatmaps, then the first by name."""
-    stages = [stage for stage in ledger.stages() if stage.startswith(f"{STAGE_PREFIX}landmark_")]
-    found: dict[str, dict[str, tuple[str, str]]] = {}
-    for stage in sorted(stages, key=lambda name: ("heatmap" not in name, name)):
-        for outcome in ledger.outcomes(stage):
-            told = {**outcome.summary.get("values", {}), **outcome.summary.get("missing", {})}
-            for view in LANDMARK_VIEWS:
-                if outcome.status == "ok" and f"{view}_mapse_mm" in told:
-                    source = stage.removeprefix(STAGE_PREFIX), outcome.key
-                    found.setdefault(outcome.study, {}).setdefault(view, source)
-    return found
-
-
-def derive_units(
-    predictions: Mapping[str, Entry],
-    *,
-    model: str,
-    body_sizes: Mapping[str, BodySize] | None = None,
-    landmarks: LandmarkSources | None = None,
-) -> list[Unit]:
-    """What there is to derive: every study with a prediction, with the key that its phenotypes must carry.
-
-    Args:
-        predictions: study -> how it stands at the segment stage; only "ok" is derived.
-        model: whose predictions are measured.
-        body_sizes: by study; a study that is not there falls back on the scanner's record.
-        landmarks: of :func:`landmark_sources`.
-    """
-    sizes, sources = body_sizes or {}, landmarks or {}
-    return [
-        _unit(study, entry.key, model, sizes.get(study, BodySize()), sources.get(study, {}))
-        for study, entry in sorted(predictions.items())
-        if entry.status == "ok"
-    ]
-
-
 def derive_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
     """Outcomes of ``units``, with phenotypes, verdicts and curves as their summaries. Runs on any worker."""
-    return [shards.attempt(_derive_one, unit, cohort, settings, stage=STAGE) for unit in units]
+    return each_study(derive_study, DERIVE.name, units, cohort, settings)
 
 
-def _derive_one(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
+def derive_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
+    """One study: its phenotypes, verdicts and curves in the summary of its outcome."""
     labels, views, recorded = _read(Cohort(Path(cohort)), unit)
     height_cm = _first_known(unit["height_cm"], recorded.height_cm)
     weight_kg = _first_known(unit["weight_kg"], recorded.weight_kg)
@@ -113,7 +39,7 @@ def _derive_one(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
     derived = derive(labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm)
     return Outcome(
         unit["study"],
-        STAGE,
+        DERIVE.name,
         derived.status,
         derived.reason,
         derived.detail,
@@ -186,28 +112,5 @@ def _summary(derived: Derived) -> dict[str, Any]:
     return summary
 
 
-def _unit(
-    study: str, prediction_key: str, model: str, size: BodySize, landmarks: Mapping[str, tuple[str, str]]
-) -> Unit:
-    sources = {view: list(source) for view, source in sorted(landmarks.items())}
-    content = {"prediction": prediction_key, "model": model, "version": VERSION, "size": [repr(float(x)) for x in size]}
-    if sources:
-        content["landmarks"] = sources
-    return {
-        "study": study,
-        "key": digest(content),
-        "prediction_key": prediction_key,
-        "model": model,
-        "landmarks": sources,
-        **size._asdict(),
-    }
-
-
 def _first_known(*values: float) -> float:
     return next((value for value in values if math.isfinite(value)), math.nan)
-
-
-def _numbers(table: pd.DataFrame, column: str) -> list[float]:
-    if column not in table:
-        return [math.nan] * len(table)
-    return [float(x) for x in pd.to_numeric(table[column], errors="coerce")]

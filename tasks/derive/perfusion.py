@@ -1,11 +1,11 @@
-"""Perfusion: from the first-pass series of a study to its flow maps, AHA segments and numbers, in one file."""
+"""From the first-pass series of one study to its flow maps, AHA segments and numbers, in one file."""
 
 from __future__ import annotations
 
 import json
 import math
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,91 +13,34 @@ import numpy as np
 import xarray as xr
 
 from cmr_models.contracts import LABEL_NAMES, PERFUSION_ROLES, PERFUSION_STATES
-from cmr_models.perfusion.chain import VERSION as CHAIN_VERSION
 from cmr_models.perfusion.chain import measure, models
 from cmr_models.perfusion.phenotypes import State, StateResult, phenotypes
 from cmr_models.reasons import Missing, StudyRejected
-from tasks.execution import shards
+from tasks.derive.perfusion_stage import MODEL, PERFUSION, VIEW_PREFIX
 from tasks.execution.shards import Unit
+from tasks.execution.stage import done_before, each_study, publish_or_reject
 from tasks.state import store
-from tasks.state.ledger import Entry, Outcome, Status
-from tasks.state.zarr_encoding import encode_tree
-
-STAGE = "perfusion"
-MODEL = "perfusion"
-"""Folder of the published files beside those of the segmentation models."""
-
-MENTION = '"perfusion_'
-"""What stands in the summary of a converted study that has perfusion views."""
+from tasks.state.ledger import Outcome
 
 _DECIMALS = 5
 
 
-def perfusion_units(studies: Mapping[str, Entry], with_series: Collection[str]) -> tuple[list[Unit], list[Outcome]]:
-    """What there is to measure, and outcomes of studies without a first-pass series, which cost nothing.
-
-    Args:
-        studies: study -> how it stands at the convert stage; only "ok" is looked at.
-        with_series: studies that have perfusion views.
-    """
-    converted = {study: entry for study, entry in sorted(studies.items()) if entry.status == "ok"}
-    known = frozenset(with_series)
-    units = [
-        {"study": study, "key": perfusion_key(entry.key), "study_key": entry.key}
-        for study, entry in converted.items()
-        if study in known
-    ]
-    return units, [
-        Outcome(study, STAGE, "absent", "no_perfusion", wanted=entry.key)
-        for study, entry in converted.items()
-        if study not in known
-    ]
-
-
-def perfusion_key(study_key: str) -> str:
-    """Key of a perfusion file: of what, by which code and weights."""
-    return store.digest({"study": study_key, "version": CHAIN_VERSION, "models": models()})
-
-
 def perfusion_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
     """Outcomes of ``units``, with numbers and segments as their summaries: the work of one Dask task."""
-    return [shards.attempt(_one, unit, cohort, settings, stage=STAGE) for unit in units]
+    return each_study(measure_study, PERFUSION.name, units, cohort, settings)
 
 
-def summary_of(tree: xr.DataTree) -> dict[str, Any]:
-    """What the tables need of a published file."""
-    found: dict[str, Any] = json.loads(tree.attrs["summary"])
-    return found
-
-
-def _one(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
+def measure_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
+    """One study: its flow maps and numbers published with the right key, or a receipt that says why not."""
     places = store.Cohort(Path(cohort))
     path = places.prediction(MODEL, unit["study"])
-    done = _done_before(path, unit)
+    done = done_before(PERFUSION, unit["study"], path, (unit["key"],))
     if done is not None:
         return done
-    try:
-        tree = _measured(perfusion_series(places.study(unit["study"]), unit["study_key"]), unit)
-    except StudyRejected as rejected:
-        outcome = shards.rejected_outcome(unit["study"], STAGE, rejected, key=unit["key"])
-        store.publish_rejection(
-            path, key=unit["key"], status=outcome.status, reason=outcome.reason, detail=outcome.detail
-        )
-        return outcome
-    published = store.publish(encode_tree(tree), path)
-    return Outcome(unit["study"], STAGE, "ok", key=unit["key"], summary={**summary_of(tree), **published._asdict()})
-
-
-def _done_before(path: Path, unit: Unit) -> Outcome | None:
-    if store.published_key(path) == unit["key"]:
-        with store.open_tree(path) as tree:
-            summary = {**summary_of(tree), **store.as_published(path)._asdict()}
-        return Outcome(unit["study"], STAGE, "ok", key=unit["key"], summary=summary)
-    receipt = store.rejection(path)
-    if receipt is None or receipt["key"] != unit["key"]:
-        return None
-    status: Status = "absent" if receipt["status"] == "absent" else "quarantined"
-    return Outcome(unit["study"], STAGE, status, receipt["reason"], receipt["detail"], unit["key"])
+    study_path = places.study(unit["study"])
+    return publish_or_reject(
+        PERFUSION, unit, path, lambda: _measured(perfusion_series(study_path, unit["study_key"]), unit)
+    )
 
 
 def perfusion_series(path: Path, study_key: str) -> dict[str, dict[str, xr.Dataset]]:
@@ -117,7 +60,7 @@ def perfusion_series(path: Path, study_key: str) -> dict[str, dict[str, xr.Datas
 
 
 def _is_perfusion(name: str) -> bool:
-    return name.startswith("perfusion_")
+    return name.startswith(VIEW_PREFIX)
 
 
 def _measured(states: Mapping[str, Mapping[str, xr.Dataset]], unit: Unit) -> xr.DataTree:
@@ -140,7 +83,7 @@ def _measured(states: Mapping[str, Mapping[str, xr.Dataset]], unit: Unit) -> xr.
         key=unit["key"],
         study_key=unit["study_key"],
         model=MODEL,
-        chain_version=CHAIN_VERSION,
+        chain_version=PERFUSION.version,
         weights=models(),
         classes={str(code): LABEL_NAMES[code] for code in range(4)},
         summary=json.dumps(_summary(results, maps, rejected), sort_keys=True),

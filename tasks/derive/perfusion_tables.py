@@ -3,53 +3,73 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.perfusion.phenotypes import PHENOTYPES
 from tasks.state.ledger import Ledger, Outcome
-from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.parquet_tables import publish_table, read_table, table_key
 from tasks.state.store import Cohort, publish_bytes
 
 _STAGE = "perfusion"
-_IDENTITY: tuple[tuple[str, str], ...] = (
-    ("study", "Study id: participant-visit"),
-    ("participant", "Participant id, as text"),
-    ("visit", "Visit, as text"),
-    ("status", "ok, absent (no first-pass series) or quarantined"),
-    ("reason", "Reason code where the status is not ok"),
-    ("detail", "What was found, where the status is not ok"),
-    ("key", "Digest of all that the row was made from"),
+_IDENTITY = (
+    ColumnSpec("study", "text", "", "Study id: participant-visit"),
+    ColumnSpec("participant", "text", "", "Participant id, as text"),
+    ColumnSpec("visit", "text", "", "Visit, as text"),
+    ColumnSpec("status", "text", "", "ok, absent (no first-pass series) or quarantined"),
+    ColumnSpec("reason", "text", "", "Reason code where the status is not ok"),
+    ColumnSpec("detail", "text", "", "What was found, where the status is not ok"),
+    ColumnSpec("key", "text", "", "Digest of all that the row was made from"),
 )
-_NOTES: tuple[tuple[str, str], ...] = (
-    ("qc_quantitative", "Arterial input and proton density were acquired, and no gate of the input failed"),
-    ("limitations", "Codes of what limits the numbers, by state, separated by ;"),
-    ("missing_reasons", "Why numbers are missing: JSON, phenotype -> reason code"),
+_NOTES = (
+    ColumnSpec(
+        "qc_quantitative",
+        "boolean",
+        "1",
+        "Arterial input and proton density were acquired, and no gate of the input failed",
+    ),
+    ColumnSpec("limitations", "text", "", "Codes of what limits the numbers, by state, separated by ;"),
+    ColumnSpec("missing_reasons", "text", "", "Why numbers are missing: JSON, phenotype -> reason code"),
 )
-_SEGMENT_TYPES = {
-    "study": "str",
-    "state": "str",
-    "quantity": "str",
-    "segment": "Int64",
-    "layer": "str",
-    "mean": "float64",
-    "median": "float64",
-    "sd": "float64",
-    "min": "float64",
-    "max": "float64",
-    "pixels": "Int64",
-}
+
+PERFUSION_TABLE = TableSpec(
+    "tables/perfusion.parquet",
+    "a row a study, every study",
+    (*_IDENTITY, *(ColumnSpec(row.name, "real", row.unit, row.definition) for row in PHENOTYPES), *_NOTES),
+)
+"""The contract of the table of perfusion phenotypes."""
+
+SEGMENTS = TableSpec(
+    "tables/perfusion_segments.parquet",
+    "a row a study, state, map, segment and layer that has pixels",
+    (
+        ColumnSpec("study", "text", "", "study id: participant-visit"),
+        ColumnSpec("state", "text", "", "rest, stress or unstated"),
+        ColumnSpec("quantity", "text", "", "name of the map, with its unit"),
+        ColumnSpec("segment", "integer", "1", "AHA segment", (1, 16)),
+        ColumnSpec("layer", "text", "", "all, endo or epi", values=("all", "endo", "epi")),
+        ColumnSpec("mean", "real", "of quantity", "mean over the pixels"),
+        ColumnSpec("median", "real", "of quantity", "median over the pixels"),
+        ColumnSpec("sd", "real", "of quantity", "standard deviation over the pixels"),
+        ColumnSpec("min", "real", "of quantity", "lowest pixel"),
+        ColumnSpec("max", "real", "of quantity", "highest pixel"),
+        ColumnSpec("pixels", "integer", "1", "number of pixels", (1, 1_000_000)),
+    ),
+)
+"""The contract of the table of segments."""
 
 
 def write_tables(ledger: Ledger, cohort: Cohort) -> int:
     """Publish ``perfusion.parquet``, ``perfusion_segments.parquet`` and the dictionary; returns the rows."""
     outcomes = [o for o in ledger.outcomes(_STAGE) if o.status != "retired"]
-    publish_table(segment_table(outcomes), cohort.tables / "perfusion_segments.parquet")
+    publish_table(segment_table(outcomes), cohort.tables / "perfusion_segments.parquet", contract=SEGMENTS)
     publish_bytes(dictionary_csv().encode(), cohort.tables / "perfusion_dictionary.csv")
-    publish_table(perfusion_table(outcomes), perfusion_path(cohort), ledger.state(_STAGE))  # it vouches
+    table = perfusion_table(outcomes)
+    publish_table(table, perfusion_path(cohort), ledger.state(_STAGE), PERFUSION_TABLE)  # last: it vouches for all
     return len(outcomes)
 
 
@@ -61,7 +81,7 @@ def are_current(ledger: Ledger, cohort: Cohort) -> bool:
 def perfusion_table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
     """One row an outcome of the stage, in the order of study ids."""
     rows = [_row(outcome) for outcome in sorted(outcomes, key=lambda o: o.study)]
-    return pd.DataFrame(rows, columns=[name for name, _ in _columns()]).astype(dict(_columns()))
+    return pd.DataFrame(rows, columns=list(PERFUSION_TABLE.names)).astype(PERFUSION_TABLE.pandas_types)
 
 
 def segment_table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
@@ -71,7 +91,7 @@ def segment_table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
         for outcome in sorted(outcomes, key=lambda o: o.study)
         for row in outcome.summary.get("segments", ())
     ]
-    return pd.DataFrame(rows, columns=list(_SEGMENT_TYPES)).astype(_SEGMENT_TYPES)
+    return pd.DataFrame(rows, columns=list(SEGMENTS.names)).astype(SEGMENTS.pandas_types)
 
 
 def perfusion_path(cohort: Cohort) -> Path:
@@ -99,8 +119,12 @@ def with_perfusion(phenotypes: pd.DataFrame, cohort: Cohort, wanted: Iterable[st
         return phenotypes
     path = perfusion_path(cohort)
     if not path.exists():
-        raise FileNotFoundError(f"{names} are wanted and tables/perfusion.parquet is not there; run perfusion first")
-    measured = pd.read_parquet(path, columns=["study", "status", *names]).query("status == 'ok'").set_index("study")
+        raise FileNotFoundError(f"{names} need tables/perfusion.parquet, which is not there; run perfusion first")
+    measured = (
+        read_table(path, PERFUSION_TABLE, columns=["study", "status", *names])
+        .query("status == 'ok'")
+        .set_index("study")
+    )
     joined = phenotypes.join(measured[names], on="study")
     joined["status"] = joined["status"].mask(joined["study"].isin(measured.index), "ok")
     return joined
@@ -109,9 +133,9 @@ def with_perfusion(phenotypes: pd.DataFrame, cohort: Cohort, wanted: Iterable[st
 def dictionary_csv() -> str:
     """The data dictionary of ``perfusion.parquet``: one row a column, in its order."""
     described: dict[str, dict[str, Any]] = {
-        name: {"name": name, "type": "text", "definition": definition} for name, definition in (*_IDENTITY, *_NOTES)
+        column.name: {"name": column.name, "type": column.kind, "definition": column.text}
+        for column in (*_IDENTITY, *_NOTES)
     }
-    described["qc_quantitative"]["type"] = "boolean"
     for row in PHENOTYPES:
         low, high = row.valid
         described[row.name] = {
@@ -119,15 +143,8 @@ def dictionary_csv() -> str:
             "valid_low": low, "valid_high": high, "reference": row.reference,
         }  # fmt: skip
     columns = ["name", "unit", "type", "definition", "valid_low", "valid_high", "reference"]
-    table = pd.DataFrame([described[name] for name, _ in _columns()], columns=columns)
+    table = pd.DataFrame([described[name] for name in PERFUSION_TABLE.names], columns=columns)
     return table.to_csv(index=False, lineterminator="\n")
-
-
-def _columns() -> Iterator[tuple[str, str]]:
-    yield from ((name, "str") for name, _ in _IDENTITY)
-    yield from ((row.name, "float64") for row in PHENOTYPES)
-    yield "qc_quantitative", "boolean"
-    yield from ((name, "str") for name, _ in _NOTES if name != "qc_quantitative")
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

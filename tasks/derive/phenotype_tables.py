@@ -3,37 +3,68 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.phenotypes import PHENOTYPES, dictionary
 from cmr_models.phenotypes.quality import RULES
 from cmr_models.reasons import TABLE
+from tasks.inference.segment_stage import SEGMENT
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, publish_bytes
 
-_STAGES = ("convert", "segment", "derive")
+_STAGE = "derive"
+_STAGES = (*SEGMENT.lineage, _STAGE)
 
-_IDENTITY: tuple[tuple[str, str], ...] = (
-    ("study", "Study id: participant-visit"),
-    ("participant", "Participant id, as text"),
-    ("visit", "Visit, as text"),
-    ("status", "ok, absent (no short axis) or quarantined"),
-    ("stage", "The stage at which the study ended"),
-    ("reason", "Reason code where the status is not ok"),
-    ("detail", "What was found, where the status is not ok"),
-    ("key", "Digest of all that the row was made from"),
+_IDENTITY = (
+    ColumnSpec("study", "text", "", "Study id: participant-visit"),
+    ColumnSpec("participant", "text", "", "Participant id, as text"),
+    ColumnSpec("visit", "text", "", "Visit, as text"),
+    ColumnSpec("status", "text", "", "ok, absent (no short axis) or quarantined"),
+    ColumnSpec("stage", "text", "", "The stage at which the study ended"),
+    ColumnSpec("reason", "text", "", "Reason code where the status is not ok"),
+    ColumnSpec("detail", "text", "", "What was found, where the status is not ok"),
+    ColumnSpec("key", "text", "", "Digest of all that the row was made from"),
 )
-_NOTES: tuple[tuple[str, str], ...] = (
-    ("qc_ok", "No quality rule is broken"),
-    ("qc_reasons", "Codes of the broken rules, separated by ;"),
-    ("missing_reasons", 'Why numbers are missing: JSON, phenotype -> reason code; "*" stands for all'),
+_NOTES = (
+    ColumnSpec("qc_ok", "boolean", "1", "No quality rule is broken"),
+    ColumnSpec("qc_reasons", "text", "", "Codes of the broken rules, separated by ;"),
+    ColumnSpec(
+        "missing_reasons", "text", "", 'Why numbers are missing: JSON, phenotype -> reason code; "*" stands for all'
+    ),
 )
 
-_CURVE_COLUMNS = ("time_ms", "lv_ml", "myocardium_ml", "rv_ml")
+PHENOTYPE_TABLE = TableSpec(
+    "tables/phenotypes.parquet",
+    "a row a study, every study",
+    (
+        *_IDENTITY,
+        *(ColumnSpec(row.name, "integer" if row.integer else "real", row.unit, row.definition) for row in PHENOTYPES),
+        *(ColumnSpec(rule.column, "boolean", "1", f"False: {TABLE[rule.code].sentence}") for rule in RULES),
+        *_NOTES,
+    ),
+)
+"""The contract of the table of phenotypes."""
+
+CURVES = TableSpec(
+    "tables/curves.parquet",
+    "a row a study and frame of the short axis",
+    (
+        ColumnSpec("study", "text", "", "study id: participant-visit"),
+        ColumnSpec("frame", "integer", "frame", "frame, from 0", (0, 100_000)),
+        ColumnSpec("time_ms", "real", "ms", "delay after the R wave"),
+        ColumnSpec("lv_ml", "real", "mL", "LV blood pool"),
+        ColumnSpec("myocardium_ml", "real", "mL", "LV myocardium"),
+        ColumnSpec("rv_ml", "real", "mL", "RV blood pool"),
+    ),
+)
+"""The contract of the table of volume curves."""
+
+_CURVE_COLUMNS = CURVES.names[2:]
 
 
 def write_tables(ledger: Ledger, cohort: Cohort) -> int:
@@ -42,12 +73,13 @@ def write_tables(ledger: Ledger, cohort: Cohort) -> int:
     Rows are in the order of study ids; a study whose source was removed has none. The same ledger gives the
     same tables, whatever the order in which the studies were done.
     """
-    derived = {o.study: o for o in ledger.outcomes("derive") if o.status != "retired"}
+    derived = {o.study: o for o in ledger.outcomes(_STAGE) if o.status != "retired"}
     ended = _where_ended(ledger)
     phenotypes = phenotype_table(derived.values(), ended)
-    publish_table(curve_table(derived.values()), cohort.tables / "curves.parquet")
+    publish_table(curve_table(derived.values()), cohort.tables / "curves.parquet", contract=CURVES)
     publish_bytes(dictionary_csv().encode(), cohort.tables / "phenotypes_dictionary.csv")
-    publish_table(phenotypes, cohort.tables / "phenotypes.parquet", ledger.state(*_STAGES))  # last: it vouches for all
+    path, key = cohort.tables / "phenotypes.parquet", ledger.state(*_STAGES)
+    publish_table(phenotypes, path, key, PHENOTYPE_TABLE)  # last: it vouches for all
     return len(phenotypes)
 
 
@@ -64,13 +96,12 @@ def phenotype_table(outcomes: Iterable[Outcome], ended: Mapping[str, tuple[str, 
         ended: study -> (stage, reason, detail) of studies that an earlier stage ended.
     """
     rows = [_row(outcome, ended) for outcome in sorted(outcomes, key=lambda o: o.study)]
-    table = pd.DataFrame(rows, columns=[name for name, _ in _columns()])
-    return table.astype(dict(_columns()))
+    return pd.DataFrame(rows, columns=list(PHENOTYPE_TABLE.names)).astype(PHENOTYPE_TABLE.pandas_types)
 
 
 def curve_table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
     """Volume curves, one row a study and frame: ``study, frame, time_ms, lv_ml, myocardium_ml, rv_ml``."""
-    types = {"study": "str", "frame": "int64", **dict.fromkeys(_CURVE_COLUMNS, "float64")}
+    types = CURVES.pandas_types | {"frame": "int64"}
     curves = [_curve(o).astype(types) for o in sorted(outcomes, key=lambda o: o.study) if o.summary.get("curves")]
     empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
     return pd.concat(curves, ignore_index=True) if curves else empty
@@ -86,26 +117,16 @@ def dictionary_csv() -> str:
             "definition": f"False: {TABLE[rule.code].sentence} ({rule.code}, {TABLE[rule.code].kind})",
             "inputs": " ".join(rule.inputs),
         }
-    for name, definition in (*_IDENTITY, *_NOTES):
-        described[name] = {"name": name, "type": "text", "definition": definition}
-    described["qc_ok"]["type"] = "boolean"
+    for column in (*_IDENTITY, *_NOTES):
+        described[column.name] = {"name": column.name, "type": column.kind, "definition": column.text}
     columns = ["name", "unit", "type", "definition", "inputs", "valid_low", "valid_high", "ukb_field", "reference"]
-    table = pd.DataFrame([described[name] for name, _ in _columns()], columns=columns)
+    table = pd.DataFrame([described[name] for name in PHENOTYPE_TABLE.names], columns=columns)
     return table.astype({"ukb_field": "Int64"}).to_csv(index=False, lineterminator="\n")
-
-
-def _columns() -> Iterator[tuple[str, str]]:
-    """Name and pandas type of every column of the phenotype table."""
-    yield from ((name, "str") for name, _ in _IDENTITY)
-    yield from ((row.name, "Int64" if row.integer else "float64") for row in PHENOTYPES)
-    yield from ((rule.column, "boolean") for rule in RULES)
-    yield "qc_ok", "boolean"
-    yield from ((name, "str") for name, _ in _NOTES if name != "qc_ok")
 
 
 def _row(outcome: Outcome, ended: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
     participant, _, visit = outcome.study.rpartition("-")
-    stage, reason, detail = ("derive", outcome.reason, outcome.detail)
+    stage, reason, detail = (_STAGE, outcome.reason, outcome.detail)
     if reason == "upstream":
         stage, reason, detail = ended.get(outcome.study, (stage, reason, detail))
     summary = outcome.summary

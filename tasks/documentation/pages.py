@@ -1,24 +1,23 @@
-"""The pages of the documentation that are tables of the code, as Markdown: they cannot disagree with it."""
+"""The pages of the documentation that are tables of the code: they cannot disagree with it."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import inspect
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from cmr_models.analysis.people import AnalysisSpec
 from cmr_models.estimates import NOT_ESTIMABLE
 from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES
 from cmr_models.reasons import TABLE, TRANSIENT, Reason
 from tasks.derive.phenotype_tables import dictionary_csv
+from tasks.documentation.data_model import data_model
 from tasks.documentation.measurements import measurements
 from tasks.documentation.validation_page import validation_page
 from tasks.report.markdown import code, number, page, table
@@ -32,7 +31,7 @@ _KINDS = {
 }
 _SUPPRESSED = {
     "small_cell": "The row would show a count of people, events or people without the event under the minimum.",
-    "secondary": "Masked lest a small cell be had by subtraction from the overall row.",
+    "secondary": "Masked, because a small cell could be computed from it and the overall row.",
     "differencing": "The count differs by a few from that of an earlier release of the same analysis.",
 }
 
@@ -58,9 +57,11 @@ def pages(settings: type[BaseModel], results: Path) -> dict[str, str]:
     """File name -> text of every generated page; arguments as :func:`write_pages`."""
     return {
         "data_dictionary.md": data_dictionary(),
+        "data_model.md": data_model(),
         "reason_codes.md": reason_codes(),
         "reference_ranges.md": reference_ranges(),
         "settings.md": settings_page(settings),
+        "settings.schema.json": json.dumps(settings.model_json_schema(), indent=2) + "\n",
         "measured.md": measurements(results),
         "validation_statistics.md": validation_page(results),
     }
@@ -93,7 +94,7 @@ def data_dictionary() -> str:
 
 
 def reason_codes() -> str:
-    """Why a study, a series, a number or an estimate is not there."""
+    """Why a study, a series, a number or an estimate is missing."""
     intro = "↻: tried again in the next run.\n"
     parts = [intro]
     for kind, meaning in _KINDS.items():
@@ -102,9 +103,9 @@ def reason_codes() -> str:
     parts += [
         "## Estimates\n",
         "Rows of the tables of estimates with status `failed`:\n",
-        table(("Code", "What happened"), _coded(NOT_ESTIMABLE)),
+        table(("Code", "What happened"), _code_rows(NOT_ESTIMABLE)),
         "and with status `suppressed`:\n",
-        table(("Code", "What happened"), _coded(_SUPPRESSED)),
+        table(("Code", "What happened"), _code_rows(_SUPPRESSED)),
     ]
     return page("Reason codes", *parts)
 
@@ -114,7 +115,7 @@ def _reason_row(reason: Reason) -> tuple[str, str, str]:
     return f"{code(reason.code)}{again}", reason.stage, reason.sentence
 
 
-def _coded(sentences: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+def _code_rows(sentences: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     return ((code(name), sentence) for name, sentence in sentences.items())
 
 
@@ -143,21 +144,23 @@ def settings_page(settings: type[BaseModel]) -> str:
         " the file, two underscores between section and name: `CMR_COHORT_COMPUTE__PROFILE=slurm`. The"
         " resolved settings of every run are saved under `runs/`.\n"
     )
-    parts = [intro, "## Top level\n", _settings_table(schema, settings, {}, leave_out=sections)]
+    intro += (
+        "\n[settings.schema.json](settings.schema.json) is the same as a JSON schema, with which an editor checks and"
+        " completes a `cohort.toml`.\n"
+    )
+    parts = [intro, "## Top level\n", _settings_table(schema, settings, leave_out=sections)]
     for name, definition in sections.items():
         model = settings.model_fields[name].annotation
         assert isinstance(model, type)
         assert issubclass(model, BaseModel)
-        further = _analysis_fields() if name == "analysis" else {}
         parts += [f"## [{name}]\n", f"{_markdown(inspect.getdoc(model) or '')}\n"]
-        parts.append(_settings_table(schema["$defs"][definition], model, further))
+        parts.append(_settings_table(schema["$defs"][definition], model))
     return page("Settings", *parts)
 
 
 def _settings_table(
     schema: Mapping[str, Any],
     model: type[BaseModel],
-    further: Mapping[str, tuple[Any, str]],
     leave_out: Iterable[str] = (),
 ) -> str:
     rows = []
@@ -168,9 +171,6 @@ def _settings_table(
             model.model_fields[name].get_default(call_default_factory=True),
             field.get("description"),
         )
-        if name in further:
-            default = further[name][0] if default is None else default
-            meaning = meaning or _markdown(further[name][1])
         required = model.model_fields[name].is_required()
         shown = "required" if required else "" if default is None else code(toml(default))
         rows.append((code(name), _kind(field), shown, "; ".join(filter(None, (meaning, _bounds(field))))))
@@ -185,20 +185,6 @@ def toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(toml(item) for item in value)}]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _analysis_fields() -> dict[str, tuple[Any, str]]:
-    """Default and meaning of what :class:`AnalysisSpec` decides where the file does not."""
-    meanings = dict(_attributes(inspect.getdoc(AnalysisSpec) or ""))
-    spec = AnalysisSpec()
-    return {item.name: (getattr(spec, item.name), meanings[item.name]) for item in dataclasses.fields(AnalysisSpec)}
-
-
-def _attributes(docstring: str) -> Iterator[tuple[str, str]]:
-    """Names and meanings of the section "Attributes" of a docstring."""
-    section = docstring.partition("Attributes:\n")[2]
-    for found in re.finditer(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
-        yield found[1], " ".join(found[2].split()).rstrip(".")
 
 
 def _markdown(docstring: str) -> str:

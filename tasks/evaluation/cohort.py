@@ -1,4 +1,4 @@
-"""Evaluate: what a model's predictions of a cohort are worth against its references, as tables and a page."""
+"""Evaluate the predictions of a model for a cohort against references, and publish tables and a page."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from cmr_models.analysis.disclosure.masking import SUPPRESSED
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.summary import Summariser
 from tasks.evaluation import studies
-from tasks.evaluation.references import as_number, group_columns, references
-from tasks.evaluation.release import missing_text, released
+from tasks.evaluation.references import group_columns, parse_number, read_references
+from tasks.evaluation.release import missing_text, release_summary
 from tasks.report.markdown import number
 from tasks.report.markdown import table as markdown
 from tasks.state.disclosure_record import keep_record
 from tasks.state.ledger import open_ledger
-from tasks.state.parquet_tables import publish_table
+from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import Cohort, digest, open_tree, publish_bytes
 
 Kind = Literal["segmentation", "landmark", "classification", "regression"]
@@ -44,16 +44,16 @@ class EvaluateSettings:
 
     Attributes:
         predictions: name of the folder under ``predictions/``.
-        reference: table of reference values, besides what the store holds.
+        reference: table of reference values, besides those in the store.
         participants: table of people, for groups.
-        participant_columns: our name -> that table's.
-        group_by: columns to give every figure again by; None takes the usual ones in which people differ.
+        participant_columns: our name -> name in that table.
+        group_by: columns by which every value is repeated; None takes the usual ones in which people differ.
         split: only studies of this split ("train", "validation", "test"); empty for all.
-        target: column of the reference class or value; empty takes that of the task.
-        minimum_cell: the smallest number of studies that a figure of a group may be of.
-        repeats: whether the visits of a participant are scan and rescan; so they are anyway in the set Rescan.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        target: column of the reference class or value; empty takes the usual one of the task.
+        minimum_cell: the smallest number of studies of a group that may be shown.
+        repeats: whether the visits of a participant are repeated acquisitions; always so in the data set Rescan.
+        resamples: number of bootstrap resamples.
+        seed: random seed of the bootstrap.
     """
 
     predictions: str
@@ -70,24 +70,26 @@ class EvaluateSettings:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """The folder of the results, and their table as released (:func:`tasks.evaluation.release.released`)."""
+class EvaluationResult:
+    """The folder of the results, and their table after masking (:func:`tasks.evaluation.release.release_summary`)."""
 
     folder: Path
     summary: pd.DataFrame
 
 
-def evaluate(cohort: Cohort, settings: EvaluateSettings, advance: Advance = lambda _: None) -> Evaluated:
+def evaluate(cohort: Cohort, settings: EvaluateSettings, advance: Advance = lambda _: None) -> EvaluationResult:
     """Measure predictions, and publish ``summary`` (Parquet, CSV, Markdown), ``cases`` and the settings.
 
     Raises:
         FileNotFoundError: if there are no such predictions.
-        ValueError: if there is no reference to compare them with, or a column is not there.
+        ValueError: if there is no reference to compare them with, or a column is missing.
     """
-    task, classes = _about(cohort, settings.predictions)
+    task, classes = _read_task(cohort, settings.predictions)
     with open_ledger(cohort.ledger) as ledger:
-        people = references(cohort, ledger, settings.reference, settings.participants, settings.participant_columns)
-    people = _of_split(people, settings.split)
+        people = read_references(
+            cohort, ledger, settings.reference, settings.participants, settings.participant_columns
+        )
+    people = _select_split(people, settings.split)
     by = group_columns(people, settings.group_by)
     summariser = Summariser(people, by, seed=settings.seed, n_resamples=settings.resamples)
     kind = _kind(task)
@@ -104,26 +106,26 @@ def evaluate(cohort: Cohort, settings: EvaluateSettings, advance: Advance = lamb
 
 
 def prediction_names(cohort: Cohort) -> list[str]:
-    """Names of the predictions that the cohort has."""
+    """Names of the predictions in the cohort."""
     folder = cohort.root / "predictions"
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def folder_of(cohort: Cohort, predictions: str) -> Path:
-    """Where the results for some predictions lie."""
+def results_folder(cohort: Cohort, predictions: str) -> Path:
+    """Folder of the results for these predictions."""
     return cohort.tables / "evaluations" / predictions
 
 
 # what is predicted
 
 
-def _about(cohort: Cohort, name: str) -> tuple[str, list[str]]:
+def _read_task(cohort: Cohort, name: str) -> tuple[str, list[str]]:
     """Task and classes of published predictions; labels have the task ``segmentation``."""
     folder = cohort.root / "predictions" / name
     first = next((path for path in sorted(folder.glob("*/*/*.zarr.zip"))), None)
     if first is None:
         raise FileNotFoundError(
-            f"no predictions {name!r}; there are {prediction_names(cohort)}: segment or predict first"
+            f"there are no predictions {name!r}, only {prediction_names(cohort)}; run segment or predict first"
         )
     with open_tree(first) as tree:
         classes = tree.attrs.get("classes", [])
@@ -137,23 +139,23 @@ def _kind(task: str) -> Kind:
     }  # fmt: skip
     first = task.split("_")[0]
     if first not in found:
-        raise ValueError(f"predictions of the task {task!r} have no reference to be compared with")
+        raise ValueError(f"predictions of the task {task!r} cannot be evaluated: there is no reference for this task")
     return found[first]
 
 
-def _of_split(people: pd.DataFrame, split: str) -> pd.DataFrame:
+def _select_split(people: pd.DataFrame, split: str) -> pd.DataFrame:
     if not split:
         return people
     if "split" not in people or not (people["split"] == split).any():
         known = sorted(set(people["split"].dropna())) if "split" in people else []
-        raise ValueError(f"no study is of the split {split!r}; known are {known}")
+        raise ValueError(f"no study belongs to the split {split!r}; known splits are {known}")
     return people[people["split"] == split]
 
 
 # cases
 
 
-def _by_study(people: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+def _iterate_studies(people: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
     for study, row in zip(people.index, people.to_dict("records"), strict=True):
         yield str(study), {str(name): value for name, value in row.items()}
 
@@ -163,10 +165,10 @@ def _cases(
 ) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     if kind == "regression":
-        rows = _values(cohort, settings, people, task)
+        rows = _value_rows(cohort, settings, people, task)
     else:
         measure = _STUDY_ROWS[kind]
-        for study, reference in _by_study(people):
+        for study, reference in _iterate_studies(people):
             found = measure(cohort, settings.predictions, study, reference)
             rows += [{"study": study, **row} for row in found]
             advance(1)
@@ -187,32 +189,32 @@ def _target(settings: EvaluateSettings, task: str, people: pd.DataFrame) -> str:
     target = settings.target or _TARGETS.get(task, "")
     if not target:
         raise ValueError(
-            f"which column is the reference of {task}? Give --target; there are {sorted(map(str, people.columns))}"
+            f"the reference column of {task} is unknown; give --target, one of {sorted(map(str, people.columns))}"
         )
     return target
 
 
-def _table_of(cohort: Cohort, name: str, people: pd.DataFrame) -> pd.DataFrame:
-    """What the predict stage wrote, for the people evaluated; a study that it has not seen is ``no_prediction``."""
+def _read_predictions(cohort: Cohort, name: str, people: pd.DataFrame) -> pd.DataFrame:
+    """The table of the predict stage for these people; a study that is not in it has the reason ``no_prediction``."""
     path = cohort.tables / "predictions" / f"{name}.parquet"
     if not path.exists():
-        raise FileNotFoundError(f"no table of the predictions {name!r}; run `cmr-cohort predict` again")
-    table = pd.read_parquet(path).set_index("study").reindex(people.index)
+        raise FileNotFoundError(f"there is no table of the predictions {name!r}; run `cmr-cohort predict` again")
+    table = read_table(path).set_index("study").reindex(people.index)
     table["reason"] = table["reason"].where(table["status"].notna(), "no_prediction")
     return table
 
 
-def _values(cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame, task: str) -> list[dict[str, Any]]:
-    """One quantity a study. An EF that no table tells is that of the labels."""
+def _value_rows(cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame, task: str) -> list[dict[str, Any]]:
+    """One row for each study. An EF that is in no table is computed from the reference labels."""
     target = _target(settings, task, people)
     column = task.removeprefix("regression_")
-    table = _table_of(cohort, settings.predictions, people)
+    table = _read_predictions(cohort, settings.predictions, people)
     rows = []
-    for study, reference in _by_study(people):
-        known = as_number(reference.get(target))
+    for study, reference in _iterate_studies(people):
+        known = parse_number(reference.get(target))
         if not math.isfinite(known):
             known = studies.label_value(cohort, study, reference, target)
-        ours = as_number(table[column].get(study)) if column in table else math.nan
+        ours = parse_number(table[column].get(study)) if column in table else math.nan
         reason = str(table["reason"].get(study, ""))
         rows.append({"study": study, **cases.value_row(target, _UNITS.get(target, ""), ours, known, reason)})
     return [row for row in rows if math.isfinite(row["reference"])]
@@ -223,11 +225,13 @@ def _class_cases(
 ) -> pd.DataFrame:
     target = _target(settings, task, people)
     if target not in people or people[target].isna().all():
-        raise ValueError(f"no study has the reference {target!r}; there are {sorted(map(str, people.columns))}")
+        raise ValueError(f"no study has the reference {target!r}; columns are {sorted(map(str, people.columns))}")
     people = people[people[target].notna()]
-    table = _table_of(cohort, settings.predictions, people)
-    names = {_plain(name): name for name in classes}
-    found = pd.DataFrame({"study": people.index, "true": [names.get(_plain(str(x)), "") for x in people[target]]})
+    table = _read_predictions(cohort, settings.predictions, people)
+    names = {_normalise_class(name): name for name in classes}
+    found = pd.DataFrame(
+        {"study": people.index, "true": [names.get(_normalise_class(str(x)), "") for x in people[target]]}
+    )
     for name in classes:
         column = f"p_{name}"
         found[column] = table[column].to_numpy(float) if column in table else np.nan
@@ -237,36 +241,36 @@ def _class_cases(
     return found
 
 
-def _plain(name: str) -> str:
-    """A class by its first word, whatever its letters: F and female are one, SIEMENS and Siemens Healthineers too."""
+def _normalise_class(name: str) -> str:
+    """First word of a class name in lower case, so that F equals female and SIEMENS equals Siemens Healthineers."""
     word = name.strip().casefold().split(" ")[0]
     return _FIRST_WORDS.get(word, word)
 
 
-# scan and rescan
+# repeated acquisitions
 
 
 def _repeats(cohort: Cohort, settings: EvaluateSettings, people: pd.DataFrame) -> pd.DataFrame | None:
-    """A row a person with two scans and quantity; None if no visits are repeats."""
+    """One row for each quantity and person with two acquisitions; None if no visits are repeats."""
     chosen = (
         people if settings.repeats else people[people.get("data_set", pd.Series(index=people.index)) == _REPEATED_SET]
     )
     rows: list[dict[str, Any]] = []
-    for _, scans in chosen.sort_values("visit").groupby("participant"):
-        if len(scans) >= 2:
-            rows += _repeat_rows(cohort, settings.predictions, scans.iloc[:2])
+    for _, visits in chosen.sort_values("visit").groupby("participant"):
+        if len(visits) >= 2:
+            rows += _repeat_rows(cohort, settings.predictions, visits.iloc[:2])
     return pd.DataFrame(rows) if rows else None
 
 
-def _repeat_rows(cohort: Cohort, name: str, scans: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    found = [studies.repeat_values(cohort, name, str(study)) for study in scans.index]
+def _repeat_rows(cohort: Cohort, name: str, visits: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    found = [studies.repeat_values(cohort, name, str(study)) for study in visits.index]
     reason = next((value for value in found if isinstance(value, str)), "")
-    told = scans.to_dict("records")
+    known = visits.to_dict("records")
     for quantity in studies.REPEATED:
         first, second = (math.nan if isinstance(v, str) else v.get(quantity, math.nan) for v in found)
-        about = {"study": scans.index[0], "of": quantity}
+        about = {"study": visits.index[0], "of": quantity}
         yield {**about, "source": "predicted", "first": first, "second": second, "reason": reason or "view_missing"}
-        pair = [as_number(row.get(quantity)) for row in told]
+        pair = [parse_number(row.get(quantity)) for row in known]
         if all(math.isfinite(value) for value in pair):
             yield {**about, "source": "reference", "first": pair[0], "second": pair[1], "reason": ""}
 
@@ -276,18 +280,18 @@ def _repeat_rows(cohort: Cohort, name: str, scans: pd.DataFrame) -> Iterator[dic
 
 def _publish(
     cohort: Cohort, settings: EvaluateSettings, task: str, summary: pd.DataFrame, case_table: pd.DataFrame
-) -> Evaluated:
-    folder = folder_of(cohort, settings.predictions)
+) -> EvaluationResult:
+    folder = results_folder(cohort, settings.predictions)
     plain = json.dumps({"task": task, **asdict(settings)}, indent=1, sort_keys=True, default=str)
     gate = Gate(GateRules(settings.minimum_cell), digest(plain))
-    summary = released(gate, "summary", summary)
+    summary = release_summary(gate, "summary", summary)
     keep_record(gate, folder)
     publish_table(case_table, folder / "cases.parquet")
     publish_table(summary, folder / "summary.parquet")
     publish_bytes(summary.to_csv(index=False).encode(), folder / "summary.csv")
     publish_bytes(_page(settings, task, summary).encode(), folder / "summary.md")
     publish_bytes(plain.encode(), folder / "settings.json")
-    return Evaluated(folder, summary)
+    return EvaluationResult(folder, summary)
 
 
 def _page(settings: EvaluateSettings, task: str, summary: pd.DataFrame) -> str:
@@ -296,21 +300,21 @@ def _page(settings: EvaluateSettings, task: str, summary: pd.DataFrame) -> str:
         table = summary[summary["group_by"] == by]
         parts += [
             f"\n## {'Overall' if not by else f'By {by}'}\n",
-            markdown(HEAD, shown_rows(table)),
+            markdown(HEAD, format_rows(table)),
         ]
     return "\n".join(parts)
 
 
 _NOTE: Final = (
     "Value with its 95 % bootstrap interval over studies. n: studies with a value; missing: studies with a reference\n"
-    "and without a value, and why. A missing value counts nowhere as 0. small_cell: of too few studies to be passed\n"
-    "on; secondary: masked lest such a figure be had by subtraction.\n"
+    "but without a value, and why. A missing value never counts as 0. small_cell: too few studies to be published;\n"
+    "secondary: masked so that such a value cannot be computed by subtraction.\n"
 )
 HEAD: Final = ("group", "measure", "of", "view", "phase", "value (95 %)", "unit", "sd", "n", "missing")
 
 
-def shown_rows(summary: pd.DataFrame) -> list[list[str]]:
-    """The rows of the summary as text under :data:`HEAD`, for a page or a terminal."""
+def format_rows(summary: pd.DataFrame) -> list[list[str]]:
+    """Format the rows of the summary as text under :data:`HEAD`, for a page or a terminal."""
     rows = []
     for row in summary.to_dict("records"):
         interval = f" ({number(row['ci_low'])} to {number(row['ci_high'])})" if math.isfinite(row["ci_low"]) else ""

@@ -1,4 +1,4 @@
-"""What predictions are compared with: references of the store, a table of values; and the groups of people."""
+"""References of an evaluation, from the store and from a table of values; and the groups of people."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _AGE_EDGES_YEARS: Final = (55, 65, 75)
 _MOST_GROUPS: Final = 12
 
 
-def references(
+def read_references(
     cohort: Cohort, ledger: Ledger, file: Path | None, people: Path | None, columns: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Everything known of each converted study, by study.
+    """Read everything that is known about each converted study.
 
     Args:
-        cohort: its table of references is used where there is one.
-        ledger: tells the converted studies, and in which views people drew.
+        cohort: its table of references is used if there is one.
+        ledger: lists the converted studies and their labelled views.
         file: a table of reference values (CSV or Parquet) by ``study``, or by ``participant`` and ``visit``, or by
-            ``participant`` alone; its columns come before those of the store.
-        people: the participants' table, likewise.
-        columns: our name -> the participants' table's.
+            ``participant`` alone; its values override those of the store.
+        people: the table of participants, with the same keys.
+        columns: our name -> name in the table of participants.
 
     Returns:
         Index ``study``; ``participant``, ``visit``, ``labelled`` and ``marked`` (view -> frames), all columns of the
         tables, ``age_band`` and ``bmi_kg_m2``.
 
     Raises:
-        ValueError: if a table names no study, or one twice.
+        ValueError: if a table does not identify studies, or has a study twice.
     """
     rows = [
-        {"study": outcome.study, **_drawn(outcome.summary.get("views", {}))}
+        {"study": outcome.study, **_labelled_views(outcome.summary.get("views", {}))}
         for outcome in ledger.outcomes("convert")
         if outcome.status == "ok"
     ]
@@ -50,12 +50,12 @@ def references(
     told = reference_table.table_path(cohort)
     for source, names in ((people, columns or {}), (told if told.exists() else None, {}), (file, {})):
         if source is not None:
-            table = _joined(table, _read(source, names), source.name)
-    return _with_derived(table)
+            table = _join(table, _read(source, names), source.name)
+    return _add_derived(table)
 
 
-def as_number(value: Any) -> float:
-    """A cell as a number; NaN where it is none."""
+def parse_number(value: Any) -> float:
+    """Parse a cell as a number; NaN if it is not a number."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -63,13 +63,13 @@ def as_number(value: Any) -> float:
 
 
 def group_columns(table: pd.DataFrame, chosen: Sequence[str] | None) -> list[str]:
-    """The chosen columns; without a choice those of the usual ones in which the people differ."""
+    """The chosen columns; without a choice, the usual columns in which people differ."""
     if chosen is not None:
         return list(chosen)
     return [name for name in _GROUPS if name in table and 2 <= table[name].nunique() <= _MOST_GROUPS]
 
 
-def _drawn(views: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[int]]]:
+def _labelled_views(views: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[int]]]:
     return {
         name: {view: summary[key] for view, summary in views.items() if summary.get(key)}
         for name, key in (("labelled", "labelled_frames"), ("marked", "marked_frames"))
@@ -83,8 +83,8 @@ def _read(source: Path, names: Mapping[str, str]) -> pd.DataFrame:
     return table.astype({name: str for name in ("study", "participant", "visit") if name in table})
 
 
-def _joined(table: pd.DataFrame, more: pd.DataFrame, name: str) -> pd.DataFrame:
-    """``table`` with the columns of ``more`` where it knows the study; what it does not know stays as it was."""
+def _join(table: pd.DataFrame, more: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Add the columns of ``more`` to ``table``; where ``more`` has no value, the value of ``table`` stays."""
     keys = next((k for k in (["study"], ["participant", "visit"], ["participant"]) if set(k) <= set(more)), None)
     if keys is None:
         raise ValueError(f"{name} has neither study nor participant; it has {sorted(map(str, more.columns))}")
@@ -99,7 +99,7 @@ def _joined(table: pd.DataFrame, more: pd.DataFrame, name: str) -> pd.DataFrame:
     return result
 
 
-def _with_derived(table: pd.DataFrame) -> pd.DataFrame:
+def _add_derived(table: pd.DataFrame) -> pd.DataFrame:
     table = table.copy()
     if "age_years" in table:
         table["age_band"] = age_band(

@@ -1,4 +1,4 @@
-"""One study's published prediction against its reference: read both, and measure."""
+"""Compare the stored prediction of one study with its reference."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cmr_models.evaluation.cases import Row
 from cmr_models.phenotypes import PHENOTYPES
 from cmr_models.phenotypes.study import derive
 from cmr_models.reasons import Missing, StudyRejected
-from tasks.evaluation.references import as_number
+from tasks.evaluation.references import parse_number
 from tasks.state.store import Cohort, open_tree, published_key, rejection
 
 _UNITS: Final = {row.name: row.unit for row in PHENOTYPES}
 REPEATED: Final = ("lvedv_ml", "lvesv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvesv_ml", "rvef_pct")
-"""Quantities of which the variation from scan to rescan is given."""
+"""Quantities for which the variation between repeated acquisitions is given."""
 
 
-class _Unpredicted(ValueError):
-    """There is no prediction of the study as it is; ``reason`` says why."""
+class _PredictionMissing(ValueError):
+    """There is no prediction for the present version of the study; ``reason`` says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -32,50 +32,50 @@ class _Unpredicted(ValueError):
 
 
 def segmentation_rows(cohort: Cohort, name: str, study: str, reference: Mapping[str, Any]) -> list[Row]:
-    """Overlap and volumes of one study's labels.
+    """Overlap and volumes of the labels of one study.
 
-    Quantities that the data set or a table tells, and that no label gives, are compared with those of the whole cine,
-    as the derive stage finds them.
+    Quantities that are in a table of references but do not follow from reference labels are compared with those of
+    the whole cine, computed as in the derive stage.
 
     Args:
         cohort: with study and prediction.
-        name: of the predictions.
-        study: its id.
-        reference: its row of :func:`tasks.evaluation.references.references`.
+        name: name of the predictions.
+        study: id of the study.
+        reference: row of the study from :func:`tasks.evaluation.references.read_references`.
     """
-    views = _drawn_views(cohort, study)
+    views = _read_views(cohort, study)
     labelled = {view: views[view] for view in reference["labelled"] if view in views}
     frames = _frames(reference)
     try:
-        predicted = _prediction(cohort, name, study, "label")
-    except _Unpredicted as missing:
+        predicted = _read_prediction(cohort, name, study, "label")
+    except _PredictionMissing as missing:
         reason = missing.reason
-        rows = _unpredicted(labelled, frames, reason)
-        return rows + _told_rows(reference, lambda: reason, _measured(rows))
+        rows = _missing_rows(labelled, frames, reason)
+        return rows + _table_rows(reference, lambda: reason, _measured_quantities(rows))
     rows = []
     for view, drawn in labelled.items():
         if view not in predicted:
-            rows += _unpredicted({view: drawn}, frames, "view_missing")
+            rows += _missing_rows({view: drawn}, frames, "view_missing")
             continue
         rows += _against_labels(predicted[view], drawn, view, frames)
-    return rows + _told_rows(reference, lambda: whole_cine(predicted, views), _measured(rows))
+    return rows + _table_rows(reference, lambda: derive_prediction(predicted, views), _measured_quantities(rows))
 
 
 def repeat_values(cohort: Cohort, name: str, study: str) -> dict[str, float] | str:
-    """Volumes, EF and mass by the labels of the whole cine; the reason where there are none."""
+    """Volumes, EF and mass from the predicted labels of the whole cine; a reason where there are none."""
     try:
-        found = whole_cine(_prediction(cohort, name, study, "label"), _drawn_views(cohort, study))
-    except _Unpredicted as missing:
+        found = derive_prediction(_read_prediction(cohort, name, study, "label"), _read_views(cohort, study))
+    except _PredictionMissing as missing:
         return missing.reason
     return found if isinstance(found, str) else {q: v for q in REPEATED if not isinstance(v := found[q], Missing)}
 
 
 def landmark_study_rows(cohort: Cohort, name: str, study: str, reference: Mapping[str, Any]) -> list[Row]:
-    """Distances of landmarks, and the function of the long axis, in one study; arguments as segmentation's."""
-    views = _drawn_views(cohort, study)
+    """Distances of landmarks and long-axis function in one study; arguments as in :func:`segmentation_rows`."""
+    views = _read_views(cohort, study)
     try:
-        predicted, reason = _prediction(cohort, name, study, "landmark_px"), "view_missing"
-    except _Unpredicted as missing:
+        predicted, reason = _read_prediction(cohort, name, study, "landmark_px"), "view_missing"
+    except _PredictionMissing as missing:
         predicted, reason = {}, missing.reason
     rows: list[Row] = []
     for view in reference["marked"]:
@@ -90,15 +90,15 @@ def landmark_study_rows(cohort: Cohort, name: str, study: str, reference: Mappin
 
 
 def label_value(cohort: Cohort, study: str, reference: Mapping[str, Any], quantity: str) -> float:
-    """A quantity by the labels of the store; NaN where they do not give it."""
+    """A quantity from the reference labels in the store; NaN if it does not follow from them."""
     if "sax" not in reference["labelled"]:
         return math.nan
-    found = cases.label_quantities(_drawn_views(cohort, study)["sax"], _frames(reference)).get(quantity, math.nan)
+    found = cases.label_quantities(_read_views(cohort, study)["sax"], _frames(reference)).get(quantity, math.nan)
     return math.nan if isinstance(found, Missing) else found
 
 
-def whole_cine(predicted: Mapping[str, xr.Dataset], views: Mapping[str, xr.Dataset]) -> dict[str, Any] | str:
-    """Phenotypes of a prediction at its own end-diastole and end-systole; the reason where there are none."""
+def derive_prediction(predicted: Mapping[str, xr.Dataset], views: Mapping[str, xr.Dataset]) -> dict[str, Any] | str:
+    """Phenotypes of a prediction at its own end-diastole and end-systole; a reason where there are none."""
     seen = {view: predicted[view] for view in ("sax", "lax_4c") if view in predicted and view in views}
     geometry = {
         view: views[view].assign(frame_valid=views[view]["frame_valid"] & node["judged"].values)
@@ -120,8 +120,8 @@ def _against_labels(predicted: xr.Dataset, drawn: xr.Dataset, view: str, frames:
     return rows + (cases.volume_rows(label, judged, drawn, frames) if view == "sax" else [])
 
 
-def _unpredicted(labelled: Mapping[str, xr.Dataset], frames: Mapping[str, int], reason: str) -> list[Row]:
-    """The rows that there would be, all missing."""
+def _missing_rows(labelled: Mapping[str, xr.Dataset], frames: Mapping[str, int], reason: str) -> list[Row]:
+    """The rows of a study without prediction: all values are missing."""
     rows: list[Row] = []
     for view, drawn in labelled.items():
         nothing = np.zeros(drawn["labels"].shape, np.uint8)
@@ -131,51 +131,53 @@ def _unpredicted(labelled: Mapping[str, xr.Dataset], frames: Mapping[str, int], 
     return rows
 
 
-def _measured(rows: list[Row]) -> set[str]:
-    """Quantities that the labels give a reference for."""
+def _measured_quantities(rows: list[Row]) -> set[str]:
+    """Quantities with a reference from labels."""
     return {row["of"] for row in rows if row["measure"] == "agreement" and math.isfinite(row["reference"])}
 
 
-def _told_rows(reference: Mapping[str, Any], found: Callable[[], dict[str, Any] | str], done: set[str]) -> list[Row]:
-    """Quantities of the reference's table; the whole cine is only measured if there are any."""
-    told = [
-        name for name in _UNITS if name in reference and name not in done and math.isfinite(as_number(reference[name]))
+def _table_rows(reference: Mapping[str, Any], found: Callable[[], dict[str, Any] | str], done: set[str]) -> list[Row]:
+    """Compare quantities of the table of references; the whole cine is measured only if there are any."""
+    known = [
+        name
+        for name in _UNITS
+        if name in reference and name not in done and math.isfinite(parse_number(reference[name]))
     ]
-    told = [name for name in told if name not in ("height_cm", "weight_kg", "bsa_m2", "ed_frame", "es_frame")]
-    if not told:
+    known = [name for name in known if name not in ("height_cm", "weight_kg", "bsa_m2", "ed_frame", "es_frame")]
+    if not known:
         return []
     ours = found()
     rows = []
-    for name in told:
+    for name in known:
         value = Missing(ours) if isinstance(ours, str) else ours[name]
         predicted, reason = (math.nan, value.reason) if isinstance(value, Missing) else (float(value), "")
-        rows.append(cases.value_row(name, _UNITS[name], predicted, as_number(reference[name]), reason))
+        rows.append(cases.value_row(name, _UNITS[name], predicted, parse_number(reference[name]), reason))
     return rows
 
 
 def _frames(reference: Mapping[str, Any]) -> dict[str, int]:
     """``ed_frame`` and ``es_frame``, where they are known."""
-    told = {key: as_number(reference.get(key)) for key in ("ed_frame", "es_frame")}
-    return {key: int(value) for key, value in told.items() if math.isfinite(value)}
+    frames = {key: parse_number(reference.get(key)) for key in ("ed_frame", "es_frame")}
+    return {key: int(value) for key, value in frames.items() if math.isfinite(value)}
 
 
-def _drawn_views(cohort: Cohort, study: str) -> dict[str, xr.Dataset]:
-    """The views without pixels, with what people drew."""
+def _read_views(cohort: Cohort, study: str) -> dict[str, xr.Dataset]:
+    """The views of a study without pixels, with reference labels and landmarks."""
     with open_tree(cohort.study(study)) as tree:
         return {str(n): node.to_dataset().drop_vars("intensity").load() for n, node in tree.children.items()}
 
 
-def _prediction(cohort: Cohort, name: str, study: str, variable: str) -> dict[str, xr.Dataset]:
-    """The views of a published prediction of the study as it is."""
+def _read_prediction(cohort: Cohort, name: str, study: str, variable: str) -> dict[str, xr.Dataset]:
+    """The views of the prediction for the present version of the study."""
     path = cohort.prediction(name, study)
     receipt = rejection(path)
     if not path.exists():
-        raise _Unpredicted(receipt["reason"] if receipt else "no_prediction")
+        raise _PredictionMissing(receipt["reason"] if receipt else "no_prediction")
     try:
         with open_tree(path) as tree:
             if tree.attrs.get("study_key") != published_key(cohort.study(study)):
-                raise _Unpredicted("no_prediction")
+                raise _PredictionMissing("no_prediction")
             nodes = {str(n): node.to_dataset() for n, node in tree.children.items()}
             return {n: node.load() for n, node in nodes.items() if variable in node}
     except (zipfile.BadZipFile, KeyError):
-        raise _Unpredicted("file_unreadable") from None
+        raise _PredictionMissing("file_unreadable") from None

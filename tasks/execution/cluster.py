@@ -7,17 +7,29 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tasks.execution.process import prepare_process
+
 if TYPE_CHECKING:
     from distributed import Client
 
 PROFILES = ("in-process", "local", "cuda", "slurm", "kubernetes")
 _ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # see cmr_models.zoo.process_memory.share_one_arena
+_DASK: dict[str, Any] = {
+    # A chunk that dies with its worker comes back at once, to be halved by `shards`, rather than kill more.
+    "distributed.scheduler.allowed-failures": 0,
+    # A prepared process keeps the memory that it has freed, so its size does not tell what it needs.
+    "distributed.worker.memory.pause": False,
+    # The C library reads these when a process starts; `env` of a cluster would come too late.
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _ONE_ARENA.items()},
+}
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @contextlib.contextmanager
 def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator[Client | None]:
     """A client for ``profile``; None for "in-process", where work is called directly.
+
+    The process that will work, this one or each worker, is prepared: :func:`tasks.execution.process.prepare_process`.
 
     Args:
         profile: one of :data:`PROFILES`, or the address of a running scheduler (``tcp://...``, ``tls://...``).
@@ -27,22 +39,26 @@ def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator
         ValueError: if the profile is unknown.
     """
     if profile == "in-process":
+        prepare_process()
         yield None
         return
     import dask
     from distributed import Client
 
-    # A chunk that dies with its worker comes back at once, to be halved by `shards`, rather than kill more.
-    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    from tasks.execution.worker_plugin import PreparedProcess
+
+    dask.config.set(_DASK)
     options = dict(options or {})
     if "://" in profile:
         with Client(profile, set_as_default=False) as client:
+            client.register_plugin(PreparedProcess())
             yield client
         return
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address")
     workers = options.pop("workers", None)
     with _CLUSTERS[profile](workers, options) as cluster, Client(cluster, set_as_default=False) as client:
+        client.register_plugin(PreparedProcess())
         client.wait_for_workers(1, timeout=options.get("wait_s", 600))
         yield client
 
@@ -76,7 +92,7 @@ def _local_cluster(workers: int | None, options: dict[str, Any]) -> Any:
         threads_per_worker=1,
         processes=True,
         dashboard_address=":0",  # any free port
-        env=_ONE_THREAD | _ONE_ARENA,
+        env=_ONE_THREAD,
         **options,
     )
 

@@ -1,4 +1,4 @@
-"""What is to be done: the difference between what the keys ask for and what the ledger holds."""
+"""What a stage has to do: the difference between the keys that it should have made and those in the ledger."""
 
 from __future__ import annotations
 
@@ -9,41 +9,50 @@ from tasks.execution.shards import Unit
 from tasks.state.ledger import Entry, Outcome
 
 
-def todo(units: Sequence[Unit], entries: Mapping[str, Entry]) -> list[Unit]:
-    """Units whose ``key`` is not what was wanted last, or that failed for a passing reason."""
+def units_to_do(units: Sequence[Unit], entries: Mapping[str, Entry]) -> list[Unit]:
+    """Units whose ``key`` is not the one of the last attempt, or that failed for a transient reason."""
     return [unit for unit in units if not _is_done(unit, entries.get(unit["study"]))]
 
 
-def passed_on(stage: str, upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> list[Outcome]:
-    """Outcomes at ``stage`` for studies that an earlier stage ended, where the ledger does not say so yet."""
+def upstream_failures(stage: str, upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> list[Outcome]:
+    """Outcomes at ``stage`` for studies that the stage before could not bring through, if not yet in the ledger."""
     outcomes = [
         Outcome(study, stage, entry.status, "upstream", entry.reason, wanted=entry.wanted)
         for study, entry in upstream.items()
         if entry.status in ("absent", "quarantined")
     ]
-    return news(outcomes, entries)
+    return unrecorded(outcomes, entries)
 
 
-def news(outcomes: Iterable[Outcome], entries: Mapping[str, Entry]) -> list[Outcome]:
+def unrecorded(outcomes: Iterable[Outcome], entries: Mapping[str, Entry]) -> list[Outcome]:
     """Outcomes that the ledger does not hold yet."""
     return [outcome for outcome in outcomes if not _is_recorded(outcome, entries.get(outcome.study))]
 
 
-def gone(units: Sequence[Unit], entries: Mapping[str, Entry]) -> list[str]:
-    """Studies in the ledger that nothing asks for any more."""
-    wanted = {unit["study"] for unit in units}
-    return [study for study in there(entries) if study not in wanted]
+def removed_studies(units: Sequence[Unit], entries: Mapping[str, Entry]) -> list[str]:
+    """Studies in the ledger for which there is no unit any more."""
+    planned = {unit["study"] for unit in units}
+    return [study for study in present_studies(entries) if study not in planned]
 
 
-def there(entries: Mapping[str, Entry]) -> list[str]:
+def present_studies(entries: Mapping[str, Entry]) -> dict[str, Entry]:
     """Studies in the ledger that have not left the cohort."""
-    return [study for study, entry in entries.items() if entry.status != "retired"]
+    return {study: entry for study, entry in entries.items() if entry.status != "retired"}
+
+
+def retired_upstream(upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Study -> reason, of the studies that were retired at the stage before and not yet at this one."""
+    return {
+        study: upstream[study].reason
+        for study in present_studies(entries)
+        if study in upstream and upstream[study].status == "retired"
+    }
 
 
 def check_removal(removed: Collection[str], known: Collection[str], *, allowed: float) -> None:
-    """Stop where so much of the archive is missing that a mount is the likelier cause.
+    """Stop where so many studies have lost their source that the archive is probably not mounted.
 
-    One study alone may go from the smallest cohort, unless it is the last.
+    A single study may always go, unless it is the last one.
 
     Args:
         removed: studies without a source.
@@ -61,15 +70,15 @@ def check_removal(removed: Collection[str], known: Collection[str], *, allowed: 
     )
 
 
-def check_balance(stage: str, wanted: Collection[str], entries: Mapping[str, Entry]) -> None:
+def check_balance(stage: str, studies: Collection[str], entries: Mapping[str, Entry]) -> None:
     """Every study that came in has ended somewhere.
 
     Raises:
         RuntimeError: if some study has no outcome at ``stage``.
     """
-    missing = [study for study in wanted if study not in entries]
+    missing = [study for study in studies if study not in entries]
     if missing:
-        raise RuntimeError(f"{stage}: {len(missing)} of {len(wanted)} studies have no outcome; run the stage again")
+        raise RuntimeError(f"{stage}: {len(missing)} of {len(studies)} studies have no outcome; run the stage again")
 
 
 def _is_done(unit: Unit, entry: Entry | None) -> bool:

@@ -1,9 +1,10 @@
-"""Studies through networks with reading, computing and writing overlapped; batches fill from several studies.
+"""A pipeline that takes studies through networks: it reads, computes and writes at the same time.
 
     reader threads -> two studies each ahead -> batches -> device thread -> two behind -> writer threads
 
-Every batch has the full size, the last one filled up with zeros. A network then sees the same shapes however
-the studies are grouped, and gives the same labels to the last bit whichever images share a batch.
+A batch is filled from several studies and always has the full size; the last one is filled up with zeros. A network
+then sees the same shapes however the studies are grouped, and its outputs do not depend, to the last bit, on which
+images share a batch.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Predict = Callable[[Array], Array]
 
 @dataclass(eq=False)
 class Stack:
-    """The images of one view: ``inputs (image, ...)`` for one network, and what it made of them."""
+    """The images of one view: ``inputs`` and ``outputs (image, ...)`` of one network; ``left`` are not yet computed."""
 
     view: str
     network: str
@@ -42,8 +43,8 @@ class Stack:
 
 
 @dataclass(eq=False)
-class Job:
-    """One study on the line. ``context`` is the reader's word to the writer."""
+class StudyJob:
+    """One study in the pipeline. ``context`` is whatever the reader passes on to the writer."""
 
     study: str
     stacks: list[Stack]
@@ -57,7 +58,7 @@ class Job:
 
 
 class Finished(NamedTuple):
-    """What became of one study: the writer's result, or the error that ended it."""
+    """The end of one study: the writer's result, or the error that ended it."""
 
     study: str
     result: Any
@@ -73,7 +74,7 @@ class Finished(NamedTuple):
 
 
 class Throughput(NamedTuple):
-    """How a chunk of studies went. ``starved_s``: how long the device had nothing to do, of ``wall_s``."""
+    """Times of a chunk of studies. ``starved_s`` is the part of ``wall_s`` in which the device had nothing to do."""
 
     images: int
     wall_s: float
@@ -81,7 +82,7 @@ class Throughput(NamedTuple):
     starved_s: float
 
     def share(self, images: int) -> dict[str, float]:
-        """What ``images`` of the chunk's images stand for of its wall and starved time."""
+        """The part of the chunk's wall and starved time that falls to ``images`` of its images."""
         part = images / max(self.images, 1)
         return {"wall": round(self.wall_s * part, 4), "starved": round(self.starved_s * part, 4)}
 
@@ -97,17 +98,17 @@ class Throughput(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    job: Job
+    job: StudyJob
     stack: Stack
     start: int
     stop: int
 
 
-def run_line(
+def run_pipeline(
     studies: Mapping[str, Any],
-    read: Callable[[Any], Job],
+    read: Callable[[Any], StudyJob],
     networks: Mapping[str, Predict],
-    write: Callable[[Job], Any],
+    write: Callable[[StudyJob], Any],
     *,
     batch_images: int,
     helpers: int = 1,
@@ -115,29 +116,29 @@ def run_line(
     """Take ``studies`` through ``read``, their networks and ``write``.
 
     Args:
-        studies: study -> what ``read`` is given.
+        studies: study -> the argument of ``read``.
         read: makes the job of one study; runs in a reader thread. Its error ends that study only.
         networks: name -> function from ``(image, ...)`` to ``(image, ...)``; runs in the device thread. An
             error ends the studies in that batch; out of memory halves the batch first.
-        write: given a job whose outputs are complete; runs in a writer thread. Its error ends that study.
+        write: takes a job whose outputs are complete; runs in a writer thread. Its error ends that study.
         batch_images: images a batch.
         helpers: reader threads, and as many writer threads.
 
     Returns:
         Every study in the order given, and the throughput.
     """
-    line = _Line(networks, write, batch_images, helpers)
-    with ThreadPoolExecutor(helpers, "reader") as pool, line:
-        for study, job in _ahead(pool, read, studies, 2 * helpers):
-            line.feed(study, job)
-        return line.finish(list(studies))
+    pipeline = _Pipeline(networks, write, batch_images, helpers)
+    with ThreadPoolExecutor(helpers, "reader") as pool, pipeline:
+        for study, job in _read_ahead(pool, read, studies, 2 * helpers):
+            pipeline.feed(study, job)
+        return pipeline.finish(list(studies))
 
 
-class _Line:
-    """The main thread's view: what waits for a batch, what is at the device, what is being written."""
+class _Pipeline:
+    """What the main thread tracks: pieces that wait for a batch, batches at the device, studies being written."""
 
     def __init__(
-        self, networks: Mapping[str, Predict], write: Callable[[Job], Any], batch_images: int, helpers: int
+        self, networks: Mapping[str, Predict], write: Callable[[StudyJob], Any], batch_images: int, helpers: int
     ) -> None:
         self._write = write
         self._batch_images = batch_images
@@ -146,18 +147,18 @@ class _Line:
         self._studies_behind = 2 * helpers
         self._started = time.perf_counter()
         self._waiting: dict[str, list[_Piece]] = {}
-        self._open: list[Job] = []
-        self._writing: deque[tuple[Job, Future[Any]]] = deque()
+        self._open: list[StudyJob] = []
+        self._writing: deque[tuple[StudyJob, Future[Any]]] = deque()
         self._finished: dict[str, Finished] = {}
 
-    def __enter__(self) -> _Line:
+    def __enter__(self) -> _Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._device.close()
         self._writers.shutdown(cancel_futures=True)
 
-    def feed(self, study: str, reading: Future[Job]) -> None:
+    def feed(self, study: str, reading: Future[StudyJob]) -> None:
         """Take over one study from the readers."""
         error = reading.exception()
         if error is not None:
@@ -213,7 +214,7 @@ class _Line:
 
 
 class _Device:
-    """One thread that computes batches in order, and keeps count of the time it had none."""
+    """One thread that computes batches in order, and measures the time in which it had none."""
 
     def __init__(self, networks: Mapping[str, Predict]) -> None:
         self._networks = networks
@@ -247,7 +248,7 @@ class _Device:
         self.starved_s += start - self._last_end
         try:
             size = self._fits.get(network, len(batch))
-            outputs, self._fits[network] = backing_off(self._networks[network], batch, size)
+            outputs, self._fits[network] = predict_in_halves(self._networks[network], batch, size)
             return outputs
         finally:
             self._last_end = time.perf_counter()
@@ -256,8 +257,8 @@ class _Device:
                 piece.job.seconds["compute"] += (self._last_end - start) * _size(piece) / _sizes(pieces)
 
 
-def backing_off(predict: Predict, batch: Array, size: int) -> tuple[Array, int]:
-    """``predict(batch)`` by ``size`` images, in halves for as long as the device runs out of memory.
+def predict_in_halves(predict: Predict, batch: Array, size: int) -> tuple[Array, int]:
+    """``predict(batch)`` with ``size`` images at a time; the size is halved each time the device runs out of memory.
 
     Returns:
         The outputs, and the size that fitted.
@@ -276,11 +277,11 @@ def backing_off(predict: Predict, batch: Array, size: int) -> tuple[Array, int]:
             size //= 2
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, read: Callable[[Any], Job], studies: Mapping[str, Any], n_ahead: int
-) -> Iterator[tuple[str, Future[Job]]]:
+def _read_ahead(
+    pool: ThreadPoolExecutor, read: Callable[[Any], StudyJob], studies: Mapping[str, Any], n_ahead: int
+) -> Iterator[tuple[str, Future[StudyJob]]]:
     """Reading of each study, in order, started while earlier ones are worked on."""
-    started: deque[tuple[str, Future[Job]]] = deque()
+    started: deque[tuple[str, Future[StudyJob]]] = deque()
     for study, content in studies.items():
         started.append((study, pool.submit(_timed_read, read, content)))
         if len(started) > n_ahead:
@@ -288,14 +289,14 @@ def _ahead(
     yield from started
 
 
-def _timed_read(read: Callable[[Any], Job], content: Any) -> Job:
+def _timed_read(read: Callable[[Any], StudyJob], content: Any) -> StudyJob:
     start = time.perf_counter()
     job = read(content)
     job.seconds["read"] = time.perf_counter() - start
     return job
 
 
-def _timed(part: str, function: Callable[[Job], Any], job: Job) -> Any:
+def _timed(part: str, function: Callable[[StudyJob], Any], job: StudyJob) -> Any:
     if job.error is not None:
         raise job.error
     start = time.perf_counter()

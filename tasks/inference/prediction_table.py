@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from cmr_models import zoo
-from tasks.inference.prediction import PredictSettings
+from cmr_models.contracts.tables import PREDICTION_TABLE
+from tasks.inference.settings import PredictSettings
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, digest, open_tree
@@ -34,7 +35,7 @@ def write_table(ledger: Ledger, cohort: Cohort, settings: PredictSettings) -> No
     table = pd.DataFrame([row | {"model_has_seen_cohort": seen} for row in rows if row])
     if "model_has_seen_cohort" in table:
         table["model_has_seen_cohort"] = table["model_has_seen_cohort"].astype("boolean")
-    publish_table(table, table_path(cohort, settings), _key(ledger, settings))
+    publish_table(table, table_path(cohort, settings), _key(ledger, settings), PREDICTION_TABLE if len(table) else None)
 
 
 def is_current(ledger: Ledger, cohort: Cohort, settings: PredictSettings) -> bool:

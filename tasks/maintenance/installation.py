@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import packages_distributions, requires, version
+
+from packaging.requirements import Requirement
 
 OUR_PACKAGES = ("flows", "tasks", "cmr_models")
 _OURS = "cmr-cohort"
+_BREAK_PREFECT = ("fastapi", "sqlalchemy")  # their bounds stand in pyproject.toml, and so in the installed metadata
 
 
 def faults(owners: Mapping[str, Sequence[str]] | None = None) -> list[str]:
@@ -29,7 +32,11 @@ def _names_owned_by_others(owners: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _breaking_versions() -> list[str]:
-    major, minor = (int(part) for part in version("fastapi").split(".")[:2])
-    if (major, minor) >= (0, 146):
-        return [f"fastapi {version('fastapi')} breaks the Prefect server: install 'fastapi>=0.139,<0.146'"]
-    return []
+    found = []
+    for requirement in map(Requirement, requires(_OURS) or ()):
+        if requirement.name not in _BREAK_PREFECT:
+            continue
+        installed = version(requirement.name)
+        if not requirement.specifier.contains(installed, prereleases=True):
+            found.append(f"{requirement.name} {installed} breaks the Prefect server: install '{requirement}'")
+    return found

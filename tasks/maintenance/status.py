@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cmr_models.reasons import TABLE
+from tasks.stages import STAGES, stage_named
 from tasks.state.ledger import Ledger
 
 
 def overview(ledger: Ledger) -> Iterator[str]:
     """A line for every stage x status x reason, with the sentence of the reason."""
-    yield f"{'stage':<10}{'status':<13}{'studies':>8}  reason"
-    for stage, status, reason, n in sorted(ledger.counts(), key=_order):
+    counts = sorted(ledger.counts(), key=_order)
+    width = max([len("segment "), *(len(stage) for stage, *_ in counts)]) + 2
+    yield f"{'stage':<{width}}{'status':<13}{'studies':>8}  reason"
+    for stage, status, reason, n in counts:
         sentence = f"{reason}: {TABLE[reason].sentence}" if reason in TABLE else reason
-        yield f"{stage:<10}{status:<13}{n:>8}  {sentence}".rstrip()
+        yield f"{stage:<{width}}{status:<13}{n:>8}  {sentence}".rstrip()
 
 
 def _order(count: tuple[str, str, str, int]) -> tuple[int, str, str, str]:
     stage, status, reason, _ = count
-    known = ("convert", "segment", "derive", "perfusion")
-    return known.index(stage) if stage in known else len(known), stage, status, reason
+    known = stage_named(stage)
+    return STAGES.index(known) if known else len(STAGES), stage, status, reason

@@ -8,22 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.convert import conversion
-from tasks.derive import perfusion
-from tasks.inference import prediction, segmentation
-from tasks.state.ledger import Ledger, Outcome, Status, open_ledger
+from cmr_models.reasons import StudyRejected
+from tasks.execution.stage import receipt_status
+from tasks.stages import STAGES, stage_named
+from tasks.state.ledger import Ledger, Outcome, open_ledger
 from tasks.state.store import (
     Cohort,
+    Published,
     as_published,
     damaged_path,
     open_tree,
-    published_attributes,
     published_key,
     rejection,
 )
 
 _FILE, _RECEIPT = ".zarr.zip", ".rejected.json"
-_PREDICTED = ("classification_", "regression_", "landmark_", "pretrain-")
 
 
 class PublishedFile(NamedTuple):
@@ -58,35 +57,14 @@ class Verified:
 
 
 def published_files(cohort: Cohort, model: str) -> list[PublishedFile]:
-    """Every file and receipt of studies, of one model's labels, of perfusion and of the predict stages, in order."""
-    predictions = cohort.root / "predictions"
-    folders = {
-        "convert": cohort.root / "studies",
-        "segment": predictions / model,
-        perfusion.STAGE: predictions / perfusion.MODEL,
-        **{
-            f"{prediction.STAGE_PREFIX}{folder.name}": folder
-            for folder in (sorted(predictions.iterdir()) if predictions.is_dir() else [])
-            if folder.name not in (model, perfusion.MODEL) and _is_predicted(folder)
-        },
-    }
+    """Every file and receipt of every stage, in order; of the labels, those of one model."""
+    folders = {name: folder for stage in STAGES for name, folder in stage.folders(cohort, model).items()}
     return [
-        PublishedFile(stage, _study_of(path), path)
-        for stage, folder in folders.items()
+        PublishedFile(name, _study_of(path), path)
+        for name, folder in folders.items()
         for path in sorted(folder.glob("*/*/*"))
         if path.name.endswith((_FILE, _RECEIPT)) and not path.name.startswith(".")
     ]
-
-
-def _is_predicted(folder: Path) -> bool:
-    """Whether a folder is of the predict stage: its files name a task, as labels of another model do not.
-
-    Where there are only receipts, the folder's own name tells: it begins with the task.
-    """
-    for path in folder.glob(f"*/*/*{_FILE}"):
-        if (attributes := published_attributes(path)) is not None:
-            return "task" in attributes
-    return folder.name.startswith(_PREDICTED)
 
 
 def _study_of(path: Path) -> str:
@@ -101,8 +79,8 @@ def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callab
     """
     found = Verified()
     with open_ledger(cohort.ledger) as ledger:
-        predicted = [stage for stage in ledger.stages() if stage.startswith(prediction.STAGE_PREFIX)]
-        for stage in dict.fromkeys((*_SUMMARIES, *predicted, *(file.stage for file in files))):
+        named = [name for name in ledger.stages() if _publishes_files(name, cohort)]
+        for stage in dict.fromkeys((*named, *(file.stage for file in files))):
             recorded = {outcome.study: outcome for outcome in ledger.outcomes(stage)}
             outcomes: dict[str, Outcome] = {}
             for file in (file for file in files if file.stage == stage):
@@ -118,7 +96,11 @@ def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callab
 
 
 def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
-    """The outcome that a file stands for; None if it is damaged."""
+    """The outcome that a file stands for; None if it is damaged or breaks its contract.
+
+    Raises:
+        StudyRejected: ``newer_version`` if a newer version of the package wrote it.
+    """
     if file.path.name.endswith(_RECEIPT):
         return _from_receipt(file)
     if published_key(file.path) is None or not _is_whole(file.path):
@@ -127,7 +109,12 @@ def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
     known = {} if recorded is None else recorded.summary.get("file", recorded.summary)
     if known.get("digest", published.digest) != published.digest:
         return None
-    return _SUMMARIES.get(file.stage, _from_predict)(file, published._asdict())
+    try:
+        return _from_file(file, published)
+    except StudyRejected as rejected:
+        if rejected.reason != "contract_broken":
+            raise
+        return None
 
 
 def _is_whole(path: Path) -> bool:
@@ -142,40 +129,25 @@ def _from_receipt(file: PublishedFile) -> Outcome | None:
     receipt = rejection(file.path.with_name(file.study + _FILE))
     if receipt is None or not {"key", "status", "reason", "detail"} <= receipt.keys():
         return None
-    status: Status = "absent" if receipt["status"] == "absent" else "quarantined"
-    return Outcome(file.study, file.stage, status, receipt["reason"], receipt["detail"], receipt["key"])
+    return Outcome(
+        file.study, file.stage, receipt_status(receipt), receipt["reason"], receipt["detail"], receipt["key"]
+    )
 
 
-def _from_study(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
+def _from_file(file: PublishedFile, published: Published) -> Outcome:
+    """The outcome that a whole file stands for. At the first stage planning compares sources, not the file's key."""
+    stage = stage_named(file.stage)
+    if stage is None:
+        raise ValueError(f"{file.stage!r} is not a stage; published_files() lists those there are")
     with open_tree(file.path) as tree:
-        summary = {
-            "source_digest": tree.attrs["source_digest"],
-            **conversion.summary_of(tree),
-            **published,
-        }
-        return Outcome(file.study, "convert", "ok", key=tree.attrs["key"], summary=summary)
+        key, summary = str(tree.attrs["key"]), {**stage.summary(tree), **published._asdict()}
+    return Outcome(file.study, file.stage, "ok", key=key, wanted=key if stage.upstream else "", summary=summary)
 
 
-def _from_prediction(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
-    with open_tree(file.path) as tree:
-        summary = {**segmentation.summary_of(tree), **published}
-        return Outcome(file.study, "segment", "ok", key=tree.attrs["key"], wanted=tree.attrs["key"], summary=summary)
-
-
-def _from_perfusion(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
-    with open_tree(file.path) as tree:
-        key = tree.attrs["key"]
-        summary = {**perfusion.summary_of(tree), **published}
-        return Outcome(file.study, perfusion.STAGE, "ok", key=key, wanted=key, summary=summary)
-
-
-def _from_predict(file: PublishedFile, published: Mapping[str, object]) -> Outcome:
-    with open_tree(file.path) as tree:
-        key, summary = tree.attrs["key"], {**tree.attrs["summary"], "file": dict(published)}
-        return Outcome(file.study, file.stage, "ok", key=key, wanted=key, summary=summary)
-
-
-_SUMMARIES = {"convert": _from_study, "segment": _from_prediction, perfusion.STAGE: _from_perfusion}
+def _publishes_files(name: str, cohort: Cohort) -> bool:
+    """Whether a stage of the ledger leaves files; what the others make is in tables alone."""
+    stage = stage_named(name)
+    return stage is not None and (stage.on_demand or bool(stage.folders(cohort, "")))
 
 
 def _rebuild(

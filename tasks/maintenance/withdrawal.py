@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
-from typing import Final
+from collections.abc import Collection, Iterable
 
-import pandas as pd
 import pyarrow.parquet as pq
 
+from tasks.execution.stage import Planned
 from tasks.report.pages import page_name
-from tasks.sources import safe_id
-from tasks.state.ledger import Entry, Ledger, Outcome
-from tasks.state.parquet_tables import publish_table
+from tasks.stages import FIRST
+from tasks.state.ledger import Ledger, Outcome
+from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import Cohort, damaged_path, receipt_path
 
-_TOLD_APART: Final = re.compile(r"(?P<participant>.+)\.[0-9a-f]{8}")
 
-
-def read_withdrawn(path: Path) -> frozenset[str]:
-    """Participant ids, one a line, as UK Biobank sends them; further columns and blank lines are ignored.
-
-    Ids that cannot be part of a file name are there also as studies write them (:func:`tasks.sources.safe_id`).
-
-    Raises:
-        FileNotFoundError: if the list is not there: going on without it would keep what must go.
-    """
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    listed = {line.split(",")[0].strip().strip('"') for line in lines if line.strip()}
-    return frozenset(listed | {safe_id(name) for name in listed})
-
-
-def has_withdrawn(participant: str, withdrawn: Collection[str]) -> bool:
-    """Whether a participant, as studies name them, is on the list.
-
-    Where two places name the same person, studies have a digest of the place added to the name.
-
-    Args:
-        participant: of a study.
-        withdrawn: of :func:`read_withdrawn`.
-    """
-    told_apart = _TOLD_APART.fullmatch(participant)
-    return participant in withdrawn or (told_apart is not None and told_apart["participant"] in withdrawn)
-
-
-def newly_withdrawn(entries: Mapping[str, Entry], withdrawn: Collection[str]) -> list[str]:
-    """Studies of people on the list, also those whose source vanished before, until they are retired as withdrawn.
-
-    Args:
-        entries: study -> how it stands at the convert stage.
-        withdrawn: of :func:`read_withdrawn`.
-    """
-    return [
-        study
-        for study, entry in entries.items()
-        if (entry.status, entry.reason) != ("retired", "withdrawn")
-        and has_withdrawn(study.rpartition("-")[0], withdrawn)
-    ]
+def withdrawn_studies(planned: Planned) -> list[str]:
+    """Studies that a plan of the first stage removes because their participants withdrew."""
+    return [study for study, reason in planned.removed.items() if reason == "withdrawn"]
 
 
 def withdraw(cohort: Cohort, ledger: Ledger, studies: Collection[str]) -> None:
@@ -71,9 +30,9 @@ def withdraw(cohort: Cohort, ledger: Ledger, studies: Collection[str]) -> None:
     _delete_files(cohort, studies)
     _delete_rows(cohort, studies)
     for stage in ledger.stages():
-        if stage != "convert":
-            there = ledger.entries(stage).keys() & set(studies)
-            ledger.record(Outcome(study, stage, "retired", "withdrawn") for study in sorted(there))
+        if not FIRST.owns(stage):
+            present = ledger.entries(stage).keys() & set(studies)
+            ledger.record(Outcome(study, stage, "retired", "withdrawn") for study in sorted(present))
 
 
 def _delete_files(cohort: Cohort, studies: Iterable[str]) -> None:
@@ -92,6 +51,6 @@ def _delete_rows(cohort: Cohort, studies: Collection[str]) -> None:
     """Of every table with a row a study; estimates have none."""
     for path in sorted(cohort.tables.rglob("*.parquet")):
         if "study" in pq.read_schema(path).names:
-            table = pd.read_parquet(path)
+            table = read_table(path)
             if (listed := table["study"].isin(set(studies))).any():
                 publish_table(table[~listed], path)

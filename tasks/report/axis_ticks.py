@@ -8,7 +8,7 @@ _TICK_STEPS = (1, 2, 2.5, 5, 10)
 
 
 def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from at or above ``low`` to at or beyond ``high``."""
+    """Evenly spaced round numbers; the first is at or above ``low``, the last at or above ``high``."""
     raw = max(high - low, 1e-9) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in _TICK_STEPS if power * factor >= raw * (1 - 1e-9))

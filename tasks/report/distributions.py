@@ -1,4 +1,4 @@
-"""Distributions of the phenotypes by sex against published ranges, drawn so that no single person shows."""
+"""Distributions of the phenotypes by sex beside published ranges, without any number of a single person."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SHOWN = (
 )  # fmt: skip
 SEX_TITLES: Mapping[str, str] = {"female": "Women", "male": "Men"}
 _UNITS = {row.name: row.unit for row in PHENOTYPES}
-# Fewer people than this give bins too wide to show a shape: mean and SD stand in.
+# With fewer people the bins are too wide to show a shape, and mean and SD are shown instead.
 FEWEST_BINNED = 80
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What may be shown of one phenotype in one group; ``edges`` and ``density`` are empty if too few."""
+    """What may be shown of one phenotype in one group; ``edges`` and ``density`` are empty for too few people."""
 
     n: int
     mean: float
@@ -47,19 +47,19 @@ class Spread:
 def spread(values: npt.ArrayLike, edges: npt.ArrayLike, minimum: int) -> Spread | None:
     """Summary of a group; None if it has fewer than ``minimum`` people.
 
-    A quantile is given where at least ``minimum`` people lie on either side of it; bins are merged until each holds
-    ``minimum`` people; there is no smallest and no largest value.
+    A quantile is given where at least ``minimum`` people lie on either side of it. Bins are merged until each holds
+    ``minimum`` people. The smallest and the largest value are not given.
 
     Args:
-        values: one number a person; NaN is left out.
-        edges: of the bins, chosen without looking at the values; what lies outside goes to the outermost bins.
-        minimum: the smallest number of people that may show.
+        values: one number for each person; NaN is left out.
+        edges: of the bins, independent of the values; values outside are counted in the outermost bins.
+        minimum: the smallest number of people that may be shown.
     """
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
     if len(known) < max(minimum, 2):
         return None
-    merged, density = merged_histogram(known, np.asarray(edges, np.float64), minimum)
+    merged, density = merge_bins(known, np.asarray(edges, np.float64), minimum)
     quantiles = tuple(
         float(np.quantile(known, q)) if min(q, 1 - q) * len(known) > minimum - 1e-9 else float("nan")
         for q in _QUANTILES
@@ -67,8 +67,8 @@ def spread(values: npt.ArrayLike, edges: npt.ArrayLike, minimum: int) -> Spread 
     return Spread(len(known), float(known.mean()), float(known.std(ddof=1)), quantiles, merged, density)
 
 
-def merged_histogram(values: Floats, edges: Floats, minimum: int) -> tuple[Floats, Floats]:
-    """Edges and density of bins that hold at least ``minimum`` values each: neighbours are merged from the left."""
+def merge_bins(values: Floats, edges: Floats, minimum: int) -> tuple[Floats, Floats]:
+    """Merge neighbouring bins from the left until each holds at least ``minimum`` values; returns edges and density."""
     inside = np.clip(values, edges[0], np.nextafter(edges[-1], -np.inf))
     counts, _ = np.histogram(inside, edges)
     kept, held, pending = [float(edges[0])], [], 0
@@ -86,12 +86,12 @@ def merged_histogram(values: Floats, edges: Floats, minimum: int) -> tuple[Float
 
 
 def published_range(phenotype: str, sex: Sex) -> ReferenceRange | None:
-    """Petersen's range where it has one, else Kawel-Boehm's."""
+    """The range of Petersen 2017, or of Kawel-Boehm 2020 where the former has none."""
     return reference_range(phenotype, sex) or reference_range(phenotype, sex, KAWEL_BOEHM_2020)
 
 
 def distribution_figure(measured: pd.DataFrame, minimum: int) -> bytes | None:
-    """Small multiples of the phenotypes by sex; None if no group is large enough."""
+    """Figure with one panel for each phenotype, by sex; None if no group is large enough."""
     groups = _groups(measured)
     shown = [name for name in SHOWN if name in measured]
     spreads = {
@@ -114,7 +114,7 @@ def distribution_figure(measured: pd.DataFrame, minimum: int) -> bytes | None:
 
 
 def distribution_rows(measured: pd.DataFrame, minimum: int) -> list[dict[str, Any]]:
-    """Rows of the table beside the figure."""
+    """Rows of the table that belongs to the figure."""
     rows = []
     for name in [name for name in SHOWN if name in measured]:
         for group, people in _groups(measured).items():
@@ -151,7 +151,7 @@ def _groups(measured: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _edges(name: str) -> Floats:
-    """Bins of a third of the published SD, from four SDs below the women's and men's ranges to five above."""
+    """Bins of a third of the published SD, from 4 SD below the lower published mean to 5 SD above the higher."""
     found = [item for sex in SEX_TITLES if (item := published_range(name, sex))]  # type: ignore[arg-type]
     sd = float(np.mean([item.sd for item in found]))
     low = max(0.0, min(item.mean for item in found) - 4 * sd)

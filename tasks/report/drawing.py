@@ -1,4 +1,4 @@
-"""How every figure of the report looks, and its way to a deterministic SVG."""
+"""Style of all figures of the report, and drawing them as deterministic SVG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from tasks.report.pages import clean_text
 
 INK, QUIET, LINE, WASH = "#1b1f24", "#5b6570", "#d4d9de", "#eef1f4"
-# Okabe and Ito's colours, told apart by people with any kind of colour vision.
+# Colours of Okabe and Ito, which people with any kind of colour vision can distinguish.
 ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, INK, QUIET)
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "d")
@@ -60,10 +60,10 @@ _STYLE: dict[str, Any] = {
 
 
 def draw(painter: Callable[[Figure], None], width: float, height: float) -> bytes:
-    """The SVG of one figure; the same input gives the same bytes.
+    """Draw one figure as SVG; the same input gives the same bytes.
 
     Args:
-        painter: draws on the figure it is given.
+        painter: function that draws on a figure.
         width: inches.
         height: inches.
     """
@@ -79,13 +79,13 @@ def draw(painter: Callable[[Figure], None], width: float, height: float) -> byte
 
 
 def label(value: object, longest: int = 48) -> str:
-    """Text for a figure: one line, without characters that XML forbids, cut where it would not fit."""
+    """Text for a figure: one line, without characters that XML forbids, of at most ``longest`` characters."""
     text = clean_text(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def ratio_axis(axes: Axes, low: float, high: float) -> None:
-    """A logarithmic axis of ratios with plain numbers at round places, and a line at no effect."""
+    """Set a logarithmic axis of ratios with plain numbers as ticks, and a line at no effect."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     ticks = [tick for tick in _RATIO_TICKS if low <= tick <= high]
@@ -101,7 +101,7 @@ _RATIO_TICKS_FEW = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 def stripes(axes: Axes, count: int) -> None:
-    """A light band behind every second row of a forest plot."""
+    """Draw a light band behind every second row of a forest plot."""
     for row in range(0, count, 2):
         axes.axhspan(row - 0.5, row + 0.5, color=WASH, linewidth=0, zorder=-2)
 
@@ -115,7 +115,7 @@ def intervals(
     *,
     size: float = 18,
 ) -> None:
-    """Estimates with their intervals: ``ends (row, 3)`` low, estimate, high; an end beyond ``limits`` is an arrow."""
+    """Draw estimates with intervals, ``ends (row, 3)``: low, estimate, high. An end beyond ``limits`` is an arrow."""
     low, estimate, high = np.clip(ends, *limits).T
     axes.hlines(y, low, high, colors=list(colours), linewidth=1.3, zorder=2)
     axes.scatter(estimate, y, s=size, c=list(colours), marker="s", linewidths=0, zorder=3)

@@ -1,4 +1,4 @@
-"""Figures drawn from the tidy tables of estimates: volcano, forest, survival curves, and every number by group."""
+"""Figures of the tables of estimates: volcano plot, forest plot, survival curves, and every number by group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.report.drawing import (
     ratio_axis,
     stripes,
 )
-from tasks.report.naming import band_words, group_words, reason_words, short_name, words
+from tasks.report.naming import band_words, group_words, lower_first, reason_words, short_name, words
 from tasks.report.selection import overall_ratios
 from tasks.report.tables import records
 
@@ -35,7 +35,10 @@ _RATIO_LIMITS = (0.05, 20.0)
 
 
 def volcano(table: pd.DataFrame, axis_title: str) -> bytes | None:
-    """Effect per SD against evidence, a point a pair; filled where q < 0.05. None if nothing was estimable."""
+    """Volcano plot: effect per SD against evidence, one point for each pair, filled where q < 0.05.
+
+    None if nothing was estimable.
+    """
     rows = overall_ratios(table)
     if rows.empty:
         return None
@@ -60,7 +63,10 @@ def volcano(table: pd.DataFrame, axis_title: str) -> bytes | None:
 
 
 def forest(table: pd.DataFrame, axis_title: str) -> bytes | None:
-    """Ratio per SD with its 95 % interval: a panel an outcome, a row a phenotype. None if nothing was estimable."""
+    """Forest plot: ratios per SD with 95 % intervals, one panel for each outcome, one row for each phenotype.
+
+    None if nothing was estimable.
+    """
     rows = overall_ratios(table)
     if rows.empty:
         return None
@@ -115,11 +121,11 @@ def survival(panels: Sequence[tuple[str, str, pd.DataFrame]]) -> bytes | None:
     return draw(paint, 5.2 * columns + 0.2, 3.7 * lines)
 
 
-def by_group(panels: Sequence[tuple[str, pd.DataFrame]], axis_title: str, *, ratio: bool) -> bytes | None:
-    """One number by group: a panel a pair, a row a group, the overall value as a dashed line.
+def group_comparison(panels: Sequence[tuple[str, pd.DataFrame]], axis_title: str, *, ratio: bool) -> bytes | None:
+    """One number by group: one panel for each pair, one row for each group, the overall value as a dashed line.
 
     Args:
-        panels: (title, rows of one pair and model: ``overall`` and the groups, suppressed ones included).
+        panels: (title, rows of one pair and model: ``overall`` and the groups, with suppressed ones).
         axis_title: what is shown, with its unit.
         ratio: whether the axis is logarithmic about 1.
     """
@@ -148,7 +154,7 @@ def _volcano_points(axes: Axes, rows: pd.DataFrame, colour: str, marker: str, ti
 
 
 def _volcano_labels(axes: Axes, rows: pd.DataFrame) -> None:
-    """Names of the strongest pairs, away from no effect; on either side each a line below the one before."""
+    """Write the names of the strongest pairs beside their points; on each side, labels do not overlap."""
     top = rows[rows["q"] < Q_LEVEL].nlargest(_LABELLED, "minus_log10_p")
     line = 0.048 * float(rows["minus_log10_p"].max()) + 0.02
     below = {True: np.inf, False: np.inf}
@@ -168,7 +174,7 @@ def _volcano_labels(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _forest_limits(rows: pd.DataFrame) -> tuple[float, float]:
-    """Every estimate lies inside; the few widest intervals are cut, with an arrow."""
+    """Limits that include every estimate; the few widest intervals are cut and end in an arrow."""
     low = min(float(rows["ci_low"].quantile(0.03)), float(rows["estimate"].min()) / 1.1, 0.8)
     high = max(float(rows["ci_high"].quantile(0.97)), float(rows["estimate"].max()) * 1.1, 1.25)
     return max(low / 1.05, _RATIO_LIMITS[0]), min(high * 1.05, _RATIO_LIMITS[1])
@@ -188,7 +194,7 @@ def _forest_panel(axes: Axes, rows: pd.DataFrame, exposures: list[str], limits: 
     axes.spines["left"].set_visible(False)
 
 
-_QUANTILES = {2: "Half", 3: "Third", 4: "Quartile", 5: "Fifth"}
+_QUANTILES = {2: "Half", 3: "Tertile", 4: "Quartile", 5: "Quintile"}
 
 
 def _survival_panel(curves: Axes, risk: Axes, exposure: str, outcome: str, rows: pd.DataFrame) -> None:
@@ -206,8 +212,8 @@ def _survival_panel(curves: Axes, risk: Axes, exposure: str, outcome: str, rows:
     curves.set_ylim(max(0.0, min(lowest - 0.08 * (100 - lowest), 95)), 100.4)
     free = "Survival (%)" if outcome == "death" else "Free of the event (%)"
     curves.set_ylabel(free)
-    curves.set_title(label(f"{words(outcome)} by {short_name(exposure)}", 60), fontsize=9)
-    title = f"{_QUANTILES.get(len(quartiles), 'Group')} (Q1 lowest)"
+    curves.set_title(label(f"{words(outcome)} by {lower_first(short_name(exposure))}", 60), fontsize=9)
+    title = f"{_QUANTILES.get(len(quartiles), 'Group')} (Q1 is the lowest)"
     curves.legend(loc="lower left", ncols=4, handlelength=1.2, columnspacing=1.0, title=title, alignment="left",
                   title_fontsize=7.5)  # fmt: skip
     _risk_table(risk, rows, quartiles, curves.get_xlim())
@@ -232,7 +238,7 @@ def _risk_table(axes: Axes, rows: pd.DataFrame, quartiles: list[str], limits: tu
 
 
 def _at_risk(rows: pd.DataFrame, year: float) -> str:
-    """How many are followed at ``year``; where that may not show, at least as many as at the next time that may."""
+    """Number at risk at ``year``. Where it may not be shown: a lower bound from the next time that may, or a dot."""
     later = rows[(rows["years"] > year - 1e-6) & rows["n_at_risk"].notna()].sort_values("years")
     if later.empty:
         return "·"
@@ -246,7 +252,7 @@ def _risk_years(end: float) -> list[float]:
 
 
 def _group_order(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """(grouping, group) from top to bottom; a grouping is headed by a row of its own, group ``""``."""
+    """(grouping, group) from top to bottom; each grouping begins with a heading row, group ``""``."""
     order: list[tuple[str, str]] = []
     seen = rows[["group_by", "group"]].drop_duplicates()
     for group_by in [name for name in seen["group_by"].drop_duplicates() if name != "overall"]:
@@ -256,7 +262,7 @@ def _group_order(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _group_sorting(group: str) -> tuple[int, int, str]:
-    """Bands from the lowest, BMI classes by weight, unknown last, else by name."""
+    """Sort key of a group: bands from the lowest, BMI classes by weight, other groups by name, unknown last."""
     classes = ("underweight", "normal", "overweight", "obese")
     if group == "unknown":
         return (3, 0, group)

@@ -11,13 +11,12 @@ import pandas as pd
 
 from cmr_models.analysis.disclosure.masking import mask_small_cells, masked_counts
 from cmr_models.reasons import TABLE
-from tasks.report.tables import STAGES, records
+from tasks.convert.convert_stage import CONVERT
+from tasks.derive.derive_stage import DERIVE
+from tasks.execution.stage import Stage
+from tasks.report.tables import records
+from tasks.stages import FIRST, STAGES
 
-STAGE_TITLES = {
-    "convert": "Converted from the archive",
-    "segment": "Segmented",
-    "derive": "Measured",
-}
 _KINDS = {"absent": "Not acquired", "quarantined": "Quarantined"}
 
 
@@ -34,8 +33,8 @@ def cohort_flow(outcomes: pd.DataFrame, minimum_cell: int | None) -> dict[str, A
     Returns:
         ``n_in``; ``steps``: title, ``n`` that went on, ``n_left`` and ``left``: kind, total, reasons (sentence, n).
     """
-    entered = outcomes[outcomes["stage"] == STAGES[0]]
-    steps = [_step(outcomes[outcomes["stage"] == stage], stage, minimum_cell) for stage in STAGES]
+    entered = outcomes[outcomes["stage"] == FIRST.name]
+    steps = [_step(outcomes[outcomes["stage"] == stage.name], stage, minimum_cell) for stage in STAGES]
     return {"n_in": len(entered), "steps": [step for step in steps if step is not None]}
 
 
@@ -44,13 +43,13 @@ def sentence_of(code: str) -> str:
     return TABLE[code].sentence if code in TABLE else code
 
 
-def _step(rows: pd.DataFrame, stage: str, minimum_cell: int | None) -> dict[str, Any] | None:
+def _step(rows: pd.DataFrame, stage: Stage, minimum_cell: int | None) -> dict[str, Any] | None:
     rows = rows[rows["reason"] != "upstream"]
-    if rows.empty:
+    if rows.empty or (stage.optional and not (rows["status"] == "ok").any()):
         return None
     left = [_left(rows[rows["status"] == kind], title, minimum_cell) for kind, title in _KINDS.items()]
     return {
-        "title": STAGE_TITLES[stage],
+        "title": stage.title,
         "n": int((rows["status"] == "ok").sum()),
         "left": [kind for kind in left if kind["n"]],
     }
@@ -82,10 +81,10 @@ def quality_table(outcomes: pd.DataFrame, minimum_cell: int) -> list[dict[str, A
 
 def flag_counts(outcomes: pd.DataFrame, phenotypes: pd.DataFrame | None, rules: Sequence[Any]) -> pd.DataFrame:
     """Studies that each rule could judge, and those that break it: of conversion (flags) and of measuring."""
-    converted = outcomes[(outcomes["stage"] == "convert") & (outcomes["status"] == "ok")]
+    converted = outcomes[(outcomes["stage"] == CONVERT.name) & (outcomes["status"] == "ok")]
     codes = Counter(code for flags in converted["flags"] for code in json.loads(flags))
     rows: list[dict[str, Any]] = [
-        {"stage": "convert", "code": str(code), "n_flagged": float(n), "n_judged": float(len(converted))}
+        {"stage": CONVERT.name, "code": str(code), "n_flagged": float(n), "n_judged": float(len(converted))}
         for code, n in codes.items()
     ]
     for rule in rules:
@@ -94,5 +93,5 @@ def flag_counts(outcomes: pd.DataFrame, phenotypes: pd.DataFrame | None, rules: 
         judged = phenotypes[rule.column].dropna().astype(bool)
         if len(judged):
             broken = float((~judged).sum())
-            rows.append({"stage": "derive", "code": rule.code, "n_flagged": broken, "n_judged": float(len(judged))})
+            rows.append({"stage": DERIVE.name, "code": rule.code, "n_flagged": broken, "n_judged": float(len(judged))})
     return pd.DataFrame(rows, columns=["stage", "code", "n_flagged", "n_judged"])

@@ -1,4 +1,4 @@
-"""Moving frames for a study page: one compressed sprite a plane, and its contours as chain codes on the pixel grid."""
+"""Moving frames for a study page: one compressed image of all frames per plane, and contours as chain codes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def planes_to_show(study: xr.DataTree, prediction: xr.DataTree | None) -> list[P
 
 
 def encode_plane(plane: Plane) -> dict[str, Any]:
-    """Sprite, crop and outlines of one plane as plain values for the page's JSON.
+    """Image of all frames, crop and outlines of one plane, as plain values for the JSON of the page.
 
     Returns:
         ``image`` (data URI), ``tile`` (width, height in px), ``columns``, ``size_mm`` (width, height),
@@ -85,14 +85,14 @@ def encode_plane(plane: Plane) -> dict[str, Any]:
 
 
 def chain_codes(masks: npt.NDArray[np.bool_]) -> list[list[str]]:
-    """The borders of ``masks (frame, row, col)``: a frame's closed chains, each ``"x:y:steps"`` from its start.
+    """Borders of ``masks (frame, row, col)`` as closed chains, for each frame; a chain is ``"x:y:steps"``.
 
     The border runs midway between the centres of a pixel inside and its neighbour outside, so that every step is
-    one of eight; pixel centres lie at whole numbers. Start and steps are in half pixels; a step is one digit, see
-    ``_STEPS`` for its (x, y).
+    one of eight. Pixel centres lie at whole numbers. Start and steps are in half pixels; a step is one digit, whose
+    (x, y) is in ``_STEPS``.
     """
     frames, rows, cols = masks.shape
-    height = rows + 2  # all frames in one tall image, each with a margin: one call draws them all
+    height = rows + 2  # all frames in one tall image, each with a margin, so that one call is enough
     tall = np.pad(masks, ((0, 0), (1, 1), (1, 1))).reshape(frames * height, cols + 2)
     lines: Any = contour_generator(z=tall.astype(np.float64), line_type=LineType.Separate).lines(0.5)
     chains: list[list[str]] = [[] for _ in range(frames)]
@@ -150,7 +150,7 @@ def _levels(label: npt.NDArray[np.uint8]) -> dict[str, int]:
 
 
 def _crop(plane: Plane) -> tuple[slice, slice]:
-    """A square in mm about everything labelled, or about the image's centre where nothing is."""
+    """A square (in mm) about everything that is labelled; the whole image where nothing is."""
     found = np.argwhere((plane.label > 0).any(axis=0))
     shape = plane.label.shape[1:]
     if len(found) == 0:

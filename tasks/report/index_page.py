@@ -1,4 +1,4 @@
-"""The publishable page: its facts, figures and tables, numbered in the order in which they appear."""
+"""The page to publish: its facts, figures and tables, numbered in the order in which they appear."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pandas as pd
 from cmr_models.phenotypes.quality import RULES
 from tasks.report import flow
 from tasks.report.distributions import FEWEST_BINNED, distribution_figure, distribution_rows
-from tasks.report.estimate_figures import Q_LEVEL, by_group, forest, survival, volcano
+from tasks.report.estimate_figures import Q_LEVEL, forest, group_comparison, survival, volcano
 from tasks.report.naming import band_words, full_name, group_words, reason_words, short_name, words
 from tasks.report.pages import MISSING, clean_text, number
 from tasks.report.selection import gap_rows, group_panels, leading_pairs, survival_panels
-from tasks.report.tables import ReportSettings, ReportTables, records
+from tasks.report.tables import ReportInputs, ReportTables, records
 
 CONTENTS = (
     ("flow", "Cohort flow"),
@@ -38,8 +38,8 @@ _DISCRIMINATION_MODELS = {
 _GROUP_MODELS = {
     "cox_age": ("Hazard ratio per SD", True),
     "harrell_phenotype": ("Harrell C of the phenotype alone", False),
-    "adjusted_mean": ("Mean at common age, sex and body size", False),
-    "qc_pass": ("Share of studies that passed quality control", False),
+    "adjusted_mean": ("Mean adjusted to common age, sex and body size", False),
+    "qc_pass": ("Proportion of studies that passed quality control", False),
 }
 _SIZE = re.compile(rb'width="([0-9.]+)pt" height="([0-9.]+)pt"')
 
@@ -52,7 +52,7 @@ class Figures:
         self.shown: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, content: bytes | None, caption: str) -> None:
-        """Take a figure in, unless there was nothing to draw."""
+        """Add a figure, unless there was nothing to draw."""
         if content is None:
             return
         size = _SIZE.search(content)
@@ -69,17 +69,17 @@ class Figures:
         }
 
 
-def index_values(tables: ReportTables, settings: ReportSettings) -> tuple[dict[str, Any], Figures]:
-    """Values of the template and the figures it shows."""
+def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str, Any], Figures]:
+    """Values of the template, and its figures."""
     figures = Figures()
     minimum, measured = settings.minimum_cell, tables.measured
-    steps = flow.cohort_flow(tables.outcomes, minimum)
+    steps = flow.cohort_flow(tables.steps, minimum)
     _add_distributions(figures, tables, minimum)
     _add_estimates(figures, tables, minimum)
     counts = flow.flag_counts(tables.outcomes, tables.phenotypes, RULES)
     groups = _add_groups(figures, tables, minimum)
     values = {
-        "title": clean_text(settings.title),
+        "title": clean_text(settings.report.title),
         "contents": CONTENTS,
         "flow": steps,
         "abstract": _abstract(steps, tables),
@@ -95,7 +95,7 @@ def index_values(tables: ReportTables, settings: ReportSettings) -> tuple[dict[s
         "gaps": _gap_table(tables),
         "group_blocks": groups,
         "quality": _quality_rows(flow.quality_table(counts, minimum), minimum),
-        "shown_of": _shown_of(tables),
+        "shown_of": _row_limits(tables),
         "tables": _table_numbers(),
         "figures": figures.shown,
         "group_figures": [figures.shown[name] for name in figures.shown if name.startswith("group_")],
@@ -123,15 +123,15 @@ def _absent(tables: ReportTables) -> dict[str, str]:
 
 def _abstract(steps: Mapping[str, Any], tables: ReportTables) -> str:
     measured = steps["steps"][-1]["n"] if steps["steps"] else 0
-    text = f"{steps['n_in']:,} studies came in; {measured:,} went through every stage so far."
+    text = f"The archive holds {steps['n_in']:,} studies; {measured:,} of them have passed every stage."
     pairs = len(tables.estimates.get("associations", ())) + len(tables.estimates.get("hazards", ()))
     if pairs:
         text += " Phenotypes were tested against prevalent disease, incident disease and death, and every estimate "
-        text += "was made again by group. Supplementary figures and tables follow."
+        text += "was repeated by group."
     return text
 
 
-def _facts(steps: Mapping[str, Any], tables: ReportTables, settings: ReportSettings) -> list[tuple[str, str, bool]]:
+def _facts(steps: Mapping[str, Any], tables: ReportTables, settings: ReportInputs) -> list[tuple[str, str, bool]]:
     left = [kind for step in steps["steps"] for kind in step["left"]]
     totals = {
         title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Quarantined", "Not acquired")
@@ -143,7 +143,7 @@ def _facts(steps: Mapping[str, Any], tables: ReportTables, settings: ReportSetti
     facts += [(name, f"{n:,}", False) for name, n in totals.items()]
     pairs = tables.estimates.get("hazards")
     if pairs is not None:
-        facts.append(("Outcomes followed", f"{pairs['outcome'].nunique():,}", False))
+        facts.append(("Outcomes", f"{pairs['outcome'].nunique():,}", False))
     facts.append(("Segmentation model", clean_text(settings.model), True))
     return facts
 
@@ -154,27 +154,27 @@ def _add_distributions(figures: Figures, tables: ReportTables, minimum: int) -> 
         figures.add(
             "distributions",
             distribution_figure(measured, minimum),
-            "Distribution of the phenotypes by sex against published ranges. Shaded band and dashed line: 95 % "
-            "interval and mean of healthy people (Table 1). Below each: median (dot), quartiles (bar), 10th to 90th "
-            f"percentile (line), each where at least {minimum} people lie on either side; bins hold at least {minimum} "
-            f"people. Where fewer than {FEWEST_BINNED} people were measured, mean (diamond) and mean ± 1.96 SD (line) "
-            "stand for the distribution.",
+            "Distribution of the phenotypes by sex, beside published ranges. Shaded band and dashed line: 95 % "
+            "interval and mean of healthy people (Table 1). Below each distribution: median (dot), quartiles (bar) and "
+            f"10th to 90th percentile (line), each shown where at least {minimum} people lie on either side. Bins hold "
+            f"at least {minimum} people. Where fewer than {FEWEST_BINNED} people were measured, mean (diamond) and "
+            "mean ± 1.96 SD (line) are shown instead of the distribution.",
         )
 
 
 def _add_estimates(figures: Figures, tables: ReportTables, minimum: int) -> None:
-    filled = f"Filled: q < {Q_LEVEL} within its family."
-    intervals = f"95 % intervals; blue: q < {Q_LEVEL} within its family. In brackets: number of"
+    filled = f"Filled: q < {Q_LEVEL} within the family of tests."
+    intervals = f"95 % intervals. Blue: q < {Q_LEVEL} within the family of tests. In brackets: number of"
     associations, hazards = tables.estimates.get("associations"), tables.estimates.get("hazards")
     if associations is not None:
         title = "Odds ratio per SD of the phenotype (95 % interval, log scale)"
         figures.add("volcano", volcano(associations, "Odds ratio per SD of the phenotype (log scale)"),
-                    f"Phenotypes against prevalent disease: effect and evidence. {filled}")  # fmt: skip
+                    f"Phenotypes and prevalent disease: effect and evidence. {filled}")  # fmt: skip
         figures.add("forest", forest(associations, title), f"Odds ratios of prevalent disease. {intervals} cases.")
     if hazards is not None:
         title = "Hazard ratio per SD of the phenotype (95 % interval, log scale)"
         figures.add("hazards_volcano", volcano(hazards, "Hazard ratio per SD of the phenotype (log scale)"),
-                    f"Phenotypes against incident disease and death: effect and evidence. {filled}")  # fmt: skip
+                    f"Phenotypes, incident disease and death: effect and evidence. {filled}")  # fmt: skip
         figures.add(
             "hazards",
             forest(hazards, title),
@@ -183,15 +183,15 @@ def _add_estimates(figures: Figures, tables: ReportTables, minimum: int) -> None
     figures.add(
         "survival",
         survival(survival_panels(tables.estimates, minimum)),
-        "Kaplan-Meier curves by quartile (or fewer groups, as the legend says) of each outcome's strongest phenotype, "
-        f"with 95 % bands. A step is drawn once {minimum} more events are in. Numbers at risk are rounded to multiples "
-        f"of {minimum}; ≥ where only a later number may show, a dot where none may. Deaths from other causes are "
-        "censored.",
+        "Kaplan-Meier curves of each outcome by quartile (or fewer groups, see the legend) of the phenotype with the "
+        f"strongest evidence, with 95 % bands. Each step of a curve stands for at least {minimum} events. Numbers at "
+        f"risk are rounded to multiples of {minimum}; ≥ means that only the number at a later time may be shown, a dot "
+        "that no number may be shown. Deaths from other causes are censored.",
     )
 
 
 def _add_groups(figures: Figures, tables: ReportTables, minimum: int) -> list[dict[str, Any]]:
-    """Figures of every number by group, and the same numbers as tables."""
+    """Add figures of every number by group; returns the same numbers as tables."""
     fairness = tables.estimates.get("fairness")
     if fairness is None:
         return []
@@ -204,7 +204,7 @@ def _add_groups(figures: Figures, tables: ReportTables, minimum: int) -> list[di
         }
         panels = group_panels(fairness, model, pairs.get(model, leading))
         named = [(_pair_title(pair, title), rows) for pair, rows in panels]
-        figures.add(f"group_{model}", by_group(named, title, ratio=ratio), _group_caption(model, title))
+        figures.add(f"group_{model}", group_comparison(named, title, ratio=ratio), _group_caption(model, title))
         blocks += [
             {"title": title if name == title else f"{title}: {name}", "rows": _group_rows(rows, minimum)}
             for name, rows in named
@@ -220,10 +220,10 @@ def _pair_title(pair: tuple[str, str], title: str) -> str:
 
 
 def _group_caption(model: str, title: str) -> str:
-    text = f"{title}, by group, with 95 % intervals. Dashed: everybody."
+    text = f"{title}, by group, with 95 % intervals. Dashed line: everybody."
     if model == "harrell_phenotype":
-        text += " Groups differ in their spread of age; a lower value is not by itself a worse measurement."
-    return text + " Groups without a number say why."
+        text += " Groups differ in the range of their ages, so a lower value does not mean a worse measurement."
+    return text + " Where a group has no number, the reason is given."
 
 
 def _ratio_rows(tables: ReportTables, name: str, minimum: int) -> list[dict[str, str]]:
@@ -236,7 +236,7 @@ def _ratio_rows(tables: ReportTables, name: str, minimum: int) -> list[dict[str,
 
 
 def _estimate_cells(row: Mapping[str, Any], minimum: int) -> dict[str, str]:
-    """One row of estimates as text; a suppressed count shows as such, whatever the cell's value was."""
+    """One row of estimates as text; a suppressed count is always shown as suppressed."""
     hidden = f"<{minimum}" if row["reason"] == "small_cell" else "hidden"
     suppressed = row["status"] == "suppressed"
     digits = 3 if row["measure"] in ("concordance", "proportion", "survival") else 2
@@ -255,7 +255,7 @@ def _estimate_cells(row: Mapping[str, Any], minimum: int) -> dict[str, str]:
 
 
 def _count(value: float, withheld: str) -> str:
-    """A count, or why it does not show: every row has one, so that a missing one was taken out."""
+    """A count, or why it is not shown. Every row has a count, so a missing one was withheld."""
     return withheld if pd.isna(value) else number(value, 0)
 
 
@@ -287,7 +287,7 @@ def _discrimination_rows(tables: ReportTables, minimum: int) -> list[dict[str, A
 
 
 def _discriminating_pairs(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """(outcome, exposure): for each outcome the phenotypes that alone tell most, the best first."""
+    """(outcome, exposure): for each outcome, the phenotypes with the highest concordance on their own, best first."""
     alone = rows[rows["model"] == "harrell_phenotype"].sort_values("estimate", ascending=False, kind="stable")
     best = alone.groupby("outcome", sort=False).head(_PHENOTYPES_PER_OUTCOME)
     order = {outcome: k for k, outcome in enumerate(rows["outcome"].drop_duplicates())}
@@ -350,7 +350,7 @@ def _quality_rows(rows: list[dict[str, Any]], minimum: int) -> list[dict[str, An
     ]
 
 
-def _shown_of(tables: ReportTables) -> dict[str, str]:
+def _row_limits(tables: ReportTables) -> dict[str, str]:
     limits = {
         "associations": _TABLE_ROWS,
         "hazards": _TABLE_ROWS,
@@ -362,7 +362,7 @@ def _shown_of(tables: ReportTables) -> dict[str, str]:
         table = tables.estimates.get("fairness" if name == "gaps" else name)
         n = 0 if table is None else _row_count(table, name)
         if name == "discrimination" and n:
-            texts[name] = f", of the {_PHENOTYPES_PER_OUTCOME} phenotypes that alone tell most about each outcome"
+            texts[name] = f", of the {_PHENOTYPES_PER_OUTCOME} phenotypes with the highest concordance for each outcome"
             continue
         texts[name] = f", {limit} of {n:,}" if n > limit else ""
     return texts

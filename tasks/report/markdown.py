@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; text in a cell cannot end it."""
+    """A Markdown table; special characters in a cell are escaped."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines) + "\n"
 
 
 def page(title: str, *parts: str) -> str:
-    """A page with its heading and a line on where it comes from."""
+    """A page with a heading and a line that says how it is generated."""
     return "\n".join((f"# {title}\n", "Made by `make docs` from the code; do not edit.\n", *parts))
 
 
@@ -23,7 +23,7 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def code(text: str) -> str:
-    """``text`` as code; nothing where there is none."""
+    """``text`` as code; empty text stays empty."""
     return f"`{text}`" if text else ""
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from cmr_models.phenotypes import MYOCARDIAL_DENSITY_G_ML
 from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, PETERSEN_2017
-from tasks.convert import conversion
-from tasks.derive import derivation
-from tasks.report.tables import ReportSettings
+from tasks.convert.convert_stage import CONVERT
+from tasks.derive.derive_stage import DERIVE
+from tasks.report.tables import ReportInputs
 
 _MODEL_WORDS = {
     "logistic": "logistic regression of prevalent disease",
@@ -20,7 +20,7 @@ _MODEL_WORDS = {
 
 
 def methods_text(
-    settings: ReportSettings,
+    settings: ReportInputs,
     estimates: Mapping[str, pd.DataFrame],
     prediction: Mapping[str, Any],
     *,
@@ -47,20 +47,20 @@ def methods_text(
     ]
 
 
-def _images(settings: ReportSettings, version: str, n_in: int) -> str:
+def _images(settings: ReportInputs, version: str, n_in: int) -> str:
     convert = settings.resolved.get("convert", {})
     share = convert.get("frames_missing_max")
     limit = f" A study lacking more than {100 * share:g} % of its frames was quarantined." if share is not None else ""
     return (
         f"Cine cardiac MR of {n_in:,} studies was read from the archive with cmr-cohort {version} (converter "
-        f"{conversion.VERSION}). Views were recognised from plane geometry and acquisition headers; slice "
+        f"{CONVERT.version}). Views were recognised from plane geometry and acquisition headers; slice "
         "positions and the "
         "distance between planes were taken from image position and orientation, and pixels were kept as stored on the "
         f"scanner.{limit}"
     )
 
 
-def _segmentation(settings: ReportSettings, prediction: Mapping[str, Any]) -> str:
+def _segmentation(settings: ReportInputs, prediction: Mapping[str, Any]) -> str:
     segment = settings.resolved.get("segment", {})
     name = prediction.get("model") or settings.model
     digests = prediction.get("weights") or {}
@@ -76,7 +76,7 @@ def _segmentation(settings: ReportSettings, prediction: Mapping[str, Any]) -> st
 
 def _phenotypes(n_measured: int) -> str:
     return (
-        f"Phenotypes of {n_measured:,} studies were derived (rules, version {derivation.VERSION}): volumes by "
+        f"Phenotypes of {n_measured:,} studies were derived (rules, version {DERIVE.version}): volumes by "
         "summation of "
         "areas times plane distance, end-systole as the smallest and end-diastole as the largest "
         "left-ventricular volume "
@@ -88,7 +88,7 @@ def _phenotypes(n_measured: int) -> str:
     )
 
 
-def _statistics(settings: ReportSettings, estimates: Mapping[str, pd.DataFrame]) -> list[str]:
+def _statistics(settings: ReportInputs, estimates: Mapping[str, pd.DataFrame]) -> list[str]:
     if not estimates:
         return ["No participants and outcomes were configured, so no association was tested."]
     rows = pd.concat([table[["model", "spec_digest", "family"]] for table in estimates.values()])
@@ -111,7 +111,7 @@ def _statistics(settings: ReportSettings, estimates: Mapping[str, pd.DataFrame])
     return [text + closing]
 
 
-def _disclosure(settings: ReportSettings) -> str:
+def _disclosure(settings: ReportInputs) -> str:
     return (
         f"Cells that count 1 to {settings.minimum_cell - 1} people or events are suppressed in every table and "
         "figure, together "

@@ -1,4 +1,4 @@
-"""Names that readers know: phenotypes in full for tables, short for axes; other columns as words."""
+"""Names as readers know them: phenotypes in full for tables and short for axes, other columns as words."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ _FULL = {
     "lax_4c_mapse": "MAPSE, 4-chamber",
     "lax_2c_axis_shortening": "Long-axis shortening, 2-chamber",
     "lax_4c_axis_shortening": "Long-axis shortening, 4-chamber",
+    "lv_mass_to_volume": "LV mass-to-volume ratio",
+    "lv_peak_ejection": "LV peak ejection rate",
+    "lv_peak_filling": "LV peak filling rate",
+    "la_area_max": "LA maximum area",
+    "la_area_min": "LA minimum area",
+    "ra_area_max": "RA maximum area",
+    "ra_area_min": "RA minimum area",
     "mbf_rest": "Myocardial blood flow at rest",
     "mbf_stress": "Myocardial blood flow at stress",
     "mpr": "Myocardial perfusion reserve",
@@ -47,12 +54,12 @@ _UNITS = ("_l_min", "_ml", "_mm", "_g", "_pct", "_bpm", "_m2", "_cm2", "_ml_s", 
 
 def full_name(column: str) -> str:
     """``lvedv_ml_m2`` becomes ``LV end-diastolic volume, indexed``."""
-    return _named(column, _FULL)
+    return _compose_name(column, _FULL)
 
 
 def short_name(column: str) -> str:
     """``lvedv_ml_m2`` becomes ``LV EDV, indexed``."""
-    return _named(column, {**_FULL, **_SHORT})
+    return _compose_name(column, {**_FULL, **_SHORT})
 
 
 def words(name: str) -> str:
@@ -61,8 +68,13 @@ def words(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def lower_first(name: str) -> str:
+    """A name inside a sentence: ``Heart rate`` becomes ``heart rate``, ``LV EDV`` stays."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
 def reason_words(reason: str) -> str:
-    """Why a number is not there, in a few words."""
+    """Why a number is missing, in a few words."""
     return _REASONS.get(reason, words(reason).lower())
 
 
@@ -76,17 +88,17 @@ def band_words(text: str) -> str:
     return clean_text(text).replace(">=", "≥")
 
 
-def _named(column: str, names: dict[str, str]) -> str:
+def _compose_name(column: str, names: dict[str, str]) -> str:
     if column == "bsa_m2":
         return names["bsa"]
     indexed = column.endswith("_m2") and column.removesuffix("_m2").endswith(_UNITS)
     stem = column.removesuffix("_m2") if indexed else column
     unit = next((unit for unit in sorted(_UNITS, key=len, reverse=True) if stem.endswith(unit)), "")
     stem = stem.removesuffix(unit)
-    return names.get(stem, _with_chambers(stem)) + (", indexed" if indexed else "")
+    return names.get(stem, _expand_chamber(stem)) + (", indexed" if indexed else "")
 
 
-def _with_chambers(stem: str) -> str:
+def _expand_chamber(stem: str) -> str:
     """``la_area_max`` becomes ``LA area max``."""
     chamber, _, rest = stem.partition("_")
     return f"{chamber.upper()} {words(rest).lower()}" if chamber in ("lv", "rv", "la", "ra") else words(stem)

@@ -1,4 +1,4 @@
-"""From values to pages: templates with escaping on, JSON that cannot end its script, names that are safe as files."""
+"""Pages from values: templates with escaping, JSON that is safe inside a script, names that are safe as file names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-# Nothing from a network, no inline script, no form; data blocks (application/json) are never run.
+# Nothing is loaded from a network; no inline script, no form. Data blocks (application/json) are never executed.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 )
 MISSING = "–"
-KEY_NAME = "cmr-cohort-key"  # the meta element by which a page says what it was made from
+KEY_NAME = "cmr-cohort-key"  # name of the meta element that holds the key of the page's inputs
 
 _PACKAGE = "tasks.report"
 _HEAD_BYTES = 4096
@@ -32,14 +32,14 @@ _IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028
 
 
 def render(template: str, *, root: str, **values: Any) -> str:
-    """The page made from ``template``; ``root`` is the way back to the report's folder (``""`` or ``"../"``)."""
+    """Render a page from ``template``; ``root`` is the relative path to the report's folder (``""`` or ``"../"``)."""
     page = _environment().get_template(template)
     return page.render(policy=POLICY, root=root, version=package_version(), **values)
 
 
 def script_json(content: Any) -> Markup:
     """``content`` as JSON that is safe inside a script element; NaN and infinities become null."""
-    text = json.dumps(_plain(content), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_json_value(content), separators=(",", ":"), allow_nan=False)
     for character, escape in _IN_SCRIPT.items():
         text = text.replace(character, escape)
     return Markup(text)
@@ -51,14 +51,14 @@ def clean_text(value: object) -> str:
 
 
 def page_name(study: str) -> str:
-    """File name of a study's page: the id itself where that is a plain name, else a digest of it."""
+    """File name of a study's page: the id itself if it is a plain name, otherwise a digest of it."""
     if _SAFE_NAME.fullmatch(study) and study != "index":
         return f"{study}.html"
     return f"study-{hashlib.blake2b(study.encode('utf-8', 'replace'), digest_size=12).hexdigest()}.html"
 
 
 def page_key(path: Path) -> str | None:
-    """The key that a published page carries in its head; None if it carries none or is not there."""
+    """The key in the head of a published page; None if the page has no key or does not exist."""
     try:
         with path.open("rb") as file:
             found = _KEY.search(file.read(_HEAD_BYTES))
@@ -90,8 +90,8 @@ def package_version() -> str:
 
 
 @cache
-def look_digest() -> str:
-    """Digest of the report's own code, templates and assets: pages made by another version are made again."""
+def appearance_digest() -> str:
+    """Digest of the code, templates and assets of the report. When it changes, all pages are made again."""
     files = importlib.resources.files(_PACKAGE)
     digest = hashlib.blake2b(digest_size=16)
     for folder in (files, files / "templates", files / "assets"):
@@ -115,11 +115,11 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _plain(content: Any) -> Any:
+def _json_value(content: Any) -> Any:
     if isinstance(content, float) and not math.isfinite(content):
         return None
     if isinstance(content, dict):
-        return {str(key): _plain(value) for key, value in content.items()}
+        return {str(key): _json_value(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
+        return [_json_value(value) for value in content]
     return content

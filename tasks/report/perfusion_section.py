@@ -1,4 +1,4 @@
-"""The perfusion section of a study's page: flow maps, bull's-eyes, curves, numbers and what limits them."""
+"""The perfusion section of a study's page: flow maps, bull's-eyes, curves, numbers and their limitations."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from PIL import Image
 from cmr_models.aha import TERRITORIES, levels_of, reserve
 from cmr_models.contracts import LV, MYOCARDIUM
 from cmr_models.reasons import TABLE
-from tasks.derive.perfusion import MODEL, summary_of
+from tasks.derive.perfusion_stage import MODEL, summary_of
 from tasks.report.axis_ticks import nice_ticks
-from tasks.report.bulls_eye import painted, scale, sectors
+from tasks.report.bulls_eye import paint_map, scale, sectors
 from tasks.report.pages import clean_text, number
 from tasks.state.store import Cohort, open_tree
 
@@ -31,10 +31,10 @@ WINDOWS: Mapping[str, tuple[str, str, tuple[float, float], float]] = {
     "visf_ml_g": ("Interstitial volume", "mL/100 g", (0.0, 80.0), 100.0),
     "delay_s": ("Delay", "s", (0.0, 8.0), 1.0),
 }
-"""Map -> title, unit, window and factor of its display: the windows of the scanner's own report."""
+"""Map -> title, unit, window and factor of its display. The windows are those of the scanner's report."""
 
 BULLS_EYE_WINDOWS = {"rest": (0.0, 4.0), "stress": (0.0, 4.0), "unstated": (0.0, 4.0), "mpr": (0.0, 5.0)}
-TITLES = {"rest": "Rest", "stress": "Stress", "unstated": "State not stated", "mpr": "Reserve (stress / rest)"}
+TITLES = {"rest": "Rest", "stress": "Stress", "unstated": "State unknown", "mpr": "Reserve (stress / rest)"}
 _ORDER = ("stress", "rest", "unstated")
 _ARTERIES = {"lad": "LAD", "rca": "RCA", "lcx": "LCx"}
 _LEVELS = {"base": "Base", "mid": "Mid", "apex": "Apex"}
@@ -44,7 +44,7 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 250, 46, 420, 16, 208
 
 
 def perfusion_section(cohort: Cohort, study: str) -> dict[str, Any] | None:
-    """Values of the section's template; None if the study has no perfusion file."""
+    """Values of the template; None if the study has no perfusion file."""
     path = cohort.prediction(MODEL, study)
     if not path.exists() or not is_zipfile(path):
         return None
@@ -89,10 +89,10 @@ def _map_rows(states: Mapping[str, xr.Dataset], quantity: str) -> dict[str, Any]
 def _map_images(dataset: xr.Dataset, quantity: str, window: tuple[float, float], factor: float) -> list[dict[str, Any]]:
     labels, values = dataset["label"].values, dataset[quantity].values * factor
     names = [_LEVELS[level] for level in levels_of(len(labels))]
-    rows, cols = _window_of(np.asarray(np.isin(labels, (LV, MYOCARDIUM)).max(axis=0), bool))
+    rows, cols = _heart_window(np.asarray(np.isin(labels, (LV, MYOCARDIUM)).max(axis=0), bool))
     return [
         {
-            "image": _png(painted(values[k, rows, cols], window)),
+            "image": _png(paint_map(values[k, rows, cols], window)),
             "outlines": _outlines(labels[k, rows, cols]) if quantity == "mbf_ml_min_g" else [],
             "size": rows.stop - rows.start,
             "title": names[k],
@@ -101,7 +101,7 @@ def _map_images(dataset: xr.Dataset, quantity: str, window: tuple[float, float],
     ]
 
 
-def _window_of(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+def _heart_window(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
     """A square about the heart."""
     rows, cols = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     half = max(int(np.ptp(rows)), int(np.ptp(cols))) // 2 + _MARGIN_PX
@@ -171,7 +171,7 @@ def _medians(rows: Sequence[Mapping[str, Any]], state: str) -> dict[int, float]:
 
 
 def _curves(state: str, dataset: xr.Dataset) -> dict[str, Any]:
-    """The input on the left axis; the mean of each artery's segments, magnified, on the right one."""
+    """Curves of the arterial input (left axis) and of the mean of each artery's segments (right axis, magnified)."""
     time_s, blood = dataset["time_s"].values, dataset["aif_mmol_l"].values
     tissue = {name: _mean(dataset, members) for name, members in TERRITORIES.items()}
     tissue = {name: curve for name, curve in tissue.items() if np.isfinite(curve).all()}
@@ -179,23 +179,23 @@ def _curves(state: str, dataset: xr.Dataset) -> dict[str, Any]:
     highest = max((float(curve.max()) for curve in tissue.values()), default=1.0)
     right = nice_ticks(0.0, max(highest, 0.1), 4)
     x_ticks = [tick for tick in nice_ticks(0.0, float(time_s[-1])) if tick <= time_s[-1]]
-    x = _across(time_s, time_s)
+    x = _x(time_s, time_s)
     features = dataset.attrs["aif"]
     marks = [("foot", features["foot_s"]), ("peak", features["peak_s"])]
     lines = [{"name": "aif", "title": "Arterial input", "path": _path(x, blood / ticks[-1])}]
     lines += [
         {"name": name, "title": _ARTERIES[name], "path": _path(x, curve / right[-1])} for name, curve in tissue.items()
     ]
-    for place, line in enumerate(lines):
-        line["key_at"] = str(_LEFT + 4 + (0 if place == 0 else 56 + 84 * place))
+    for k, line in enumerate(lines):
+        line["key_at"] = str(_LEFT + 4 + (0 if k == 0 else 56 + 84 * k))
     return {
         "title": TITLES[state],
         "lines": lines,
-        "left": [{"label": f"{tick:g}", "at": _height(tick / ticks[-1])} for tick in ticks],
-        "right": [{"label": f"{tick:g}", "at": _height(tick / right[-1])} for tick in right],
-        "x_ticks": [{"label": f"{t:g}", "at": float(_across(t, time_s))} for t in x_ticks],
+        "left": [{"label": f"{tick:g}", "at": _y(tick / ticks[-1])} for tick in ticks],
+        "right": [{"label": f"{tick:g}", "at": _y(tick / right[-1])} for tick in right],
+        "x_ticks": [{"label": f"{t:g}", "at": float(_x(t, time_s))} for t in x_ticks],
         "marks": [
-            {"label": label, "at": float(_across(at, time_s))}
+            {"label": label, "at": float(_x(at, time_s))}
             for label, at in marks
             if math.isfinite(at)
         ],
@@ -211,11 +211,11 @@ def _mean(dataset: xr.Dataset, members: Sequence[int]) -> npt.NDArray[np.float64
     return np.asarray(curves[there].mean(axis=0)) if there.any() else np.full(curves.shape[1], np.nan)
 
 
-def _across(at: npt.ArrayLike, time_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _x(at: npt.ArrayLike, time_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.round(_LEFT + np.asarray(at) / time_s[-1] * (_RIGHT - _LEFT), 1))
 
 
-def _height(share: float) -> float:
+def _y(share: float) -> float:
     return round(_BOTTOM - share * (_BOTTOM - _TOP), 1)
 
 
@@ -228,22 +228,22 @@ def _path(x: npt.NDArray[np.float64], share: npt.NDArray[np.float64]) -> str:
 
 
 def _numbers(values: Mapping[str, float], states: Sequence[str]) -> list[dict[str, Any]]:
-    places = [("Whole wall", ""), *((f"{title} territory", f"_{name}") for name, title in _ARTERIES.items())]
-    places.append(("Lowest segment", "_lowest"))
+    regions = [("Whole wall", ""), *((f"{title} territory", f"_{name}") for name, title in _ARTERIES.items())]
+    regions.append(("Lowest segment", "_lowest"))
     rows = [
         {
             "title": title,
-            "cells": [number(values.get(f"mbf_{state}{place}_ml_min_g"), 2) for state in states],
-            "reserve": number(values.get(f"mpr{place}"), 2),
+            "cells": [number(values.get(f"mbf_{state}{region}_ml_min_g"), 2) for state in states],
+            "reserve": number(values.get(f"mpr{region}"), 2),
         }
-        for title, place in places
+        for title, region in regions
     ]
     ratio = [number(values.get(f"mbf_{state}_endo_epi_ratio"), 2) for state in states]
     peak = [number(values.get(f"aif_{state}_peak_mmol_l"), 1) for state in states]
     return [
         *rows,
-        {"title": "Inner / outer half", "cells": ratio, "reserve": ""},
-        {"title": "Peak of the input, mmol/L", "cells": peak, "reserve": ""},
+        {"title": "Inner to outer half, ratio", "cells": ratio, "reserve": ""},
+        {"title": "Peak of the arterial input (mmol/L)", "cells": peak, "reserve": ""},
     ]
 
 
@@ -261,5 +261,5 @@ def _limitations(limits: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
 
 def _note(states: Mapping[str, xr.Dataset]) -> str:
     dropped = sum(bool(why) for dataset in states.values() for why in dataset.attrs["slices_without_segments"])
-    text = "Segments hold the median of their pixels; sectors start at the anterior insertion of the right ventricle."
-    return text + (f" {dropped} slices have no closed wall and no segments." if dropped else "")
+    text = "The value of a segment is the median of its pixels. Segments are counted from the anterior RV insertion."
+    return text + (f" Slices without a closed wall, which have no segments: {dropped}." if dropped else "")

@@ -1,4 +1,4 @@
-"""Perfusion in the publishable summary: how many studies have it, and flow and reserve over them."""
+"""Perfusion on the page to publish: number of studies with perfusion, and their flow and reserve."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.perfusion.phenotypes import PHENOTYPES
+from tasks.derive.perfusion_tables import PERFUSION_TABLE
 from tasks.report.pages import number
 from tasks.state.ledger import open_ledger
+from tasks.state.parquet_tables import read_table
 from tasks.state.store import Cohort
 
 _SHOWN = ("mbf_rest_ml_min_g", "mbf_stress_ml_min_g", "mpr", "mpr_lad", "mpr_rca", "mpr_lcx", "mpr_lowest")
@@ -24,7 +26,7 @@ def perfusion_entries(cohort: Cohort) -> dict[str, tuple[str, str]]:
 
 
 def perfusion_summary(cohort: Cohort, minimum: int) -> dict[str, Any] | None:
-    """Values of the index page's section; None if no study has a first-pass series.
+    """Values of the section of the index page; None if no study has a first-pass series.
 
     Args:
         cohort: the cohort.
@@ -33,7 +35,7 @@ def perfusion_summary(cohort: Cohort, minimum: int) -> dict[str, Any] | None:
     path = cohort.tables / "perfusion.parquet"
     if not path.exists():
         return None
-    table = pd.read_parquet(path)
+    table = read_table(path, PERFUSION_TABLE)
     measured = table[table["status"] == "ok"]
     n_tried = len(measured) + int((table["status"].eq("quarantined") & table["reason"].ne("upstream")).sum())
     if not n_tried:

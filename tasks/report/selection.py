@@ -1,4 +1,4 @@
-"""Which of many estimates the report shows: overall ratios, the leading pairs, curves and groups that may be drawn."""
+"""Selection of the estimates for the report: overall ratios, pairs with the strongest evidence, curves, groups."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cmr_models.analysis.disclosure.masking import mask_curve
 
 
 def overall_ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of odds or hazard ratios per SD for everybody that have a number."""
+    """Odds or hazard ratios per SD of everybody together that have a number."""
     wanted = (table["scale"] == "per_sd") & (table["group_by"] == "overall") & (table["status"] == "ok")
     rows = table[wanted & table["measure"].isin(("odds_ratio", "hazard_ratio"))]
     return rows[rows["estimate"].gt(0) & rows["minus_log10_p"].notna()]
 
 
 def leading_pairs(estimates: Mapping[str, pd.DataFrame], most: int) -> list[tuple[str, str]]:
-    """(exposure, outcome) of each outcome's strongest hazard ratio, the strongest first; at most ``most``."""
+    """At most ``most`` pairs (exposure, outcome): the strongest hazard ratio of each outcome, strongest first."""
     if "hazards" not in estimates:
         return []
     rows = overall_ratios(estimates["hazards"])
@@ -29,7 +29,7 @@ def leading_pairs(estimates: Mapping[str, pd.DataFrame], most: int) -> list[tupl
 def survival_panels(
     estimates: Mapping[str, pd.DataFrame], minimum: int, most: int = 6
 ) -> list[tuple[str, str, pd.DataFrame]]:
-    """Curves of the leading pairs, gated once more: steps and numbers at risk that may not show are NaN."""
+    """Curves of the leading pairs; steps and numbers at risk that may not be shown are NaN."""
     if "survival_curves" not in estimates:
         return []
     curves = estimates["survival_curves"]
@@ -44,7 +44,7 @@ def survival_panels(
 
 
 def gate_curve(rows: pd.DataFrame, minimum: int) -> pd.DataFrame:
-    """One curve with its forbidden points masked: steps of fewer than ``minimum`` events, small numbers at risk."""
+    """Mask the points of a curve that may not be shown: steps of fewer than ``minimum`` events, few people at risk."""
     rows = rows.sort_values("years", kind="stable").copy()
     rows.loc[rows["n_at_risk"].between(1, minimum - 1), "n_at_risk"] = np.nan
     counted = rows[rows["n_at_risk"].notna() & rows["n_events"].notna() & (rows["status"] == "ok")]
@@ -60,14 +60,14 @@ def gate_curve(rows: pd.DataFrame, minimum: int) -> pd.DataFrame:
 def group_panels(
     fairness: pd.DataFrame, model: str, pairs: list[tuple[str, str]]
 ) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Rows by group of one model for each of ``pairs``, without the rows of gaps."""
+    """Rows of one model by group, for each of ``pairs``, without the rows of gaps."""
     rows = fairness[(fairness["model"] == model) & (fairness["measure"] != "gap")]
     found = [(pair, rows[(rows["exposure"] == pair[0]) & (rows["outcome"] == pair[1])]) for pair in pairs]
     return [(pair, of_pair) for pair, of_pair in found if len(of_pair)]
 
 
 def gap_rows(fairness: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The gaps with the strongest evidence after correction; raw means, which differ by body size, are left out."""
+    """The gaps with the strongest evidence after correction, without those of raw means, which depend on body size."""
     rows = fairness[(fairness["measure"] == "gap") & (fairness["model"] != "mean")]
     rows = rows.sort_values("minus_log10_p", ascending=False, kind="stable", na_position="last")
     return rows.sort_values("q", kind="stable", na_position="last").head(most)

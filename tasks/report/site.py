@@ -1,4 +1,4 @@
-"""The report of a cohort: one static site, made beside the old one and put in its place whole."""
+"""The report of a cohort: a static site that is made beside the old one and then replaces it as a whole."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from tasks.derive.phenotype_tables import CURVES
 from tasks.execution import shards
 from tasks.report import study_list
 from tasks.report.index_page import index_values
 from tasks.report.methods import methods_text
-from tasks.report.pages import asset, look_digest, package_version, page_key, page_name, render
+from tasks.report.pages import appearance_digest, asset, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
 from tasks.report.study_page import render_study_pages
 from tasks.report.tables import (
     ESTIMATES,
-    STAGES,
-    ReportSettings,
+    MAIN_STAGES,
+    ReportInputs,
     ReportTables,
     read_estimates,
     read_tables,
     records,
-    report_settings,
+    report_inputs,
 )
 from tasks.state.ledger import open_ledger
+from tasks.state.parquet_tables import read_table
 from tasks.state.runs import versions
 from tasks.state.store import Cohort, digest, digest_bytes, open_tree
 
@@ -40,14 +42,14 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _ASSETS = ("report.css", "study.js", "studies.js")
-_MANIFEST = "studies/manifest.json"  # beside the individual-level pages: it names studies
-_PAGES_WORTH_A_CLUSTER = 100  # a page takes a third of a second, a local cluster some seconds to start
+_MANIFEST = "studies/manifest.json"  # in the folder of the individual-level pages, because it names studies
+_PAGES_WORTH_A_CLUSTER = 100  # a page takes a third of a second, and a local cluster starts in some seconds
 _HOLDS = {
-    "associations": "Prevalent disease on each phenotype: odds ratios per SD and per unit",
+    "associations": "Prevalent disease and each phenotype: odds ratios per SD and per unit",
     "hazards": "Incident disease and death: hazard ratios per SD and per unit",
     "discrimination": "Harrell and Uno concordance with intervals",
     "survival_curves": "Kaplan-Meier curves by quartile with numbers at risk",
-    "fairness": "Every number again by group, and the largest gaps",
+    "fairness": "Every number by group, and the largest gaps",
     "distributions": "Phenotypes by sex beside published ranges",
     "quality": "Studies flagged by each rule",
     "phenotypes_dictionary": "Data dictionary: definition, unit, inputs and UK Biobank field of every column",
@@ -65,29 +67,29 @@ def render_report(
     workers: Workers = contextlib.nullcontext,
     watch: Watch | None = None,
 ) -> Path:
-    """Make ``reports/`` of a cohort: ``index.html`` to publish, ``studies/`` for the site's own eyes.
+    """Make ``reports/`` of a cohort: ``index.html`` to publish, ``studies/`` for internal use only.
 
-    The site is made in ``reports.new`` and takes the old one's place by renaming, so that no half-made page is ever
-    visible. Pages of studies whose data and look are unchanged are carried over, from the old site or from a draft that
-    was killed; those of removed studies are gone.
+    The site is made in ``reports.new`` and replaces the old one by renaming, so that no unfinished page is ever
+    visible. Pages of studies that have not changed are kept, from the old site or from the draft of a killed run.
+    Pages of removed studies are not.
 
     Args:
         cohort_dir: the cohort's folder.
-        settings: the run's resolved settings as plain values; see :func:`tasks.report.tables.report_settings`.
-        workers: opens a Dask client for many study pages; few, or all without it, are made in this process.
-        watch: opens what shows progress, given how many study pages there are to make; it is told of each number more.
+        settings: the run's resolved settings as plain values; see :func:`tasks.report.tables.report_inputs`.
+        workers: opens a Dask client for many study pages; without it, or for few pages, this process makes them.
+        watch: opens a display of progress for a number of study pages; it is called with the number of new pages.
 
     Returns:
         Path of ``index.html``.
     """
     cohort = Cohort(cohort_dir)
-    resolved = report_settings(settings)
+    resolved = report_inputs(settings)
     _finish_interrupted_swap(cohort)
     key = report_key(cohort, resolved)
     tables = read_tables(cohort, resolved)
     draft = _draft_folder(cohort.reports.with_name("reports.new"))
     rows = study_list.list_rows(tables)
-    pages, rule = _make_study_pages(cohort, resolved, tables, rows, draft, workers, watch or _unwatched)
+    pages, rule = _make_study_pages(cohort, resolved, tables, rows, draft, workers, watch or _no_progress)
     _write_index(cohort, resolved, tables, draft)
     _write_studies(tables, rows, pages, rule, draft)
     _write(draft / _MANIFEST, json.dumps({"key": key, "pages": pages}, sort_keys=True))
@@ -96,20 +98,20 @@ def render_report(
 
 
 def is_current(cohort_dir: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the site that is there was made from just these inputs, settings and code."""
+    """Whether the present site was made from exactly these inputs, settings and code."""
     cohort = Cohort(cohort_dir)
-    manifest = _manifest(cohort)
-    return manifest.get("key") == report_key(cohort, report_settings(settings))
+    manifest = _read_manifest(cohort)
+    return manifest.get("key") == report_key(cohort, report_inputs(settings))
 
 
 def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
-    """The methods paragraphs of what a cohort holds now; no row of a study is read.
+    """The methods paragraphs for the present state of a cohort; no row of a study is read.
 
     Args:
         cohort_dir: the cohort's folder.
-        settings: as of :func:`render_report`.
+        settings: as in :func:`render_report`.
     """
-    cohort, resolved = Cohort(cohort_dir), report_settings(settings)
+    cohort, resolved = Cohort(cohort_dir), report_inputs(settings)
     with open_ledger(cohort.ledger) as ledger:
         n_in = sum(entry.status != "retired" for entry in ledger.entries("convert").values())
         measured = [study for study, entry in ledger.entries("derive").items() if entry.status == "ok"]
@@ -123,12 +125,12 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
     )
 
 
-def report_key(cohort: Cohort, settings: ReportSettings) -> str:
-    """Digest of all that the report shows: the ledger, the estimates, the participants, settings, code and versions."""
+def report_key(cohort: Cohort, settings: ReportInputs) -> str:
+    """Digest of everything that the report depends on: ledger, estimates, participants, settings, code and versions."""
     entries: list[Any] = []
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
-            entries = [sorted(ledger.entries(stage).items()) for stage in STAGES]
+            entries = [sorted(ledger.entries(stage).items()) for stage in MAIN_STAGES]
     perfusion = sorted(perfusion_entries(cohort).items())
     files = [cohort.estimates / f"{name}.parquet" for name in ESTIMATES]
     files += [cohort.tables / "phenotypes.parquet", cohort.tables / "phenotypes_dictionary.csv"]
@@ -140,7 +142,7 @@ def report_key(cohort: Cohort, settings: ReportSettings) -> str:
         "perfusion": perfusion,
         "files": contents,
         "settings": shown,
-        "look": look_digest(),
+        "look": appearance_digest(),
         "versions": versions(),
     }
     return digest(content)
@@ -148,22 +150,22 @@ def report_key(cohort: Cohort, settings: ReportSettings) -> str:
 
 def _make_study_pages(
     cohort: Cohort,
-    settings: ReportSettings,
+    settings: ReportInputs,
     tables: ReportTables,
     rows: pd.DataFrame,
     draft: Path,
     workers: Workers,
     watch: Watch,
 ) -> tuple[dict[str, str], str]:
-    """Carry over or make the page of every chosen study. Returns study -> key of its page, and the rule of choice."""
-    chosen, rule = study_list.studies_with_page(rows, settings.study_pages_max)
+    """Keep or make the page of every chosen study; returns study -> key of its page, and how studies were chosen."""
+    chosen, rule = study_list.studies_with_page(rows, settings.report.study_pages_max)
     units = _page_units(cohort, settings, tables, chosen, draft)
     _drop_other_pages(draft / "studies", units)
     kept = {unit["study"] for unit in units if Path(unit["path"]).exists() or _carry_over(unit, cohort)}
     todo = [unit for unit in units if unit["study"] not in kept]
     made: set[str] = set()
     opened = workers() if len(todo) > _PAGES_WORTH_A_CLUSTER else contextlib.nullcontext()
-    with opened as client, watch(len(todo)) if todo else _unwatched(0) as advance:
+    with opened as client, watch(len(todo)) if todo else _no_progress(0) as advance:
         for outcomes in shards.run(
             render_study_pages, todo, cohort.root, {"model": settings.model}, stage="report", client=client
         ):
@@ -175,14 +177,14 @@ def _make_study_pages(
 
 
 @contextlib.contextmanager
-def _unwatched(_: int) -> Iterator[Callable[[int], None]]:
+def _no_progress(_: int) -> Iterator[Callable[[int], None]]:
     yield lambda _: None
 
 
 def _page_units(
-    cohort: Cohort, settings: ReportSettings, tables: ReportTables, chosen: list[str], draft: Path
+    cohort: Cohort, settings: ReportInputs, tables: ReportTables, chosen: list[str], draft: Path
 ) -> list[shards.Unit]:
-    """What each page is made from, with the key that says whether it changed."""
+    """The inputs of each page, with a key that changes when they change."""
     wanted = set(chosen)
     phenotypes, outcomes = tables.phenotypes, tables.outcomes
     measured = (
@@ -194,7 +196,7 @@ def _page_units(
     for row in records(outcomes[outcomes["study"].isin(wanted)]):
         flags, left_out = json.loads(row.pop("flags")), json.loads(row.pop("left_out"))
         ended[row["study"]].append({**row, "flags": flags, "left_out": left_out})
-    curves, perfusion = _curves(cohort, chosen), perfusion_entries(cohort)
+    curves, perfusion = _read_curves(cohort, chosen), perfusion_entries(cohort)
     units = []
     for study in chosen:
         row = measured.get(study, {})
@@ -205,16 +207,16 @@ def _page_units(
             "outcomes": ended[study],
             "perfusion": perfusion.get(study, ("", ""))[1],
         }
-        key = digest({**unit, "look": look_digest(), "model": settings.model, "version": package_version()})
+        key = digest({**unit, "look": appearance_digest(), "model": settings.model, "version": package_version()})
         units.append({**unit, "key": key, "path": str(draft / "studies" / page_name(study))})
     return units
 
 
-def _curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list[float]]]:
+def _read_curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list[float]]]:
     path = cohort.tables / "curves.parquet"
     if not path.exists() or not studies:
         return {}
-    table = pd.read_parquet(path, filters=[("study", "in", studies)])
+    table = read_table(path, CURVES, filters=[("study", "in", studies)])
     columns = [name for name in table.columns if name not in ("study", "frame")]
     return {
         str(study): {name: rows[name].astype(float).tolist() for name in columns}
@@ -223,7 +225,7 @@ def _curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list[floa
 
 
 def _drop_other_pages(folder: Path, units: list[shards.Unit]) -> None:
-    """Of what a killed draft holds, only the pages that are wanted just so stay."""
+    """Remove pages from the draft of a killed run, except those with the right key."""
     wanted = {Path(unit["path"]).name: unit["key"] for unit in units}
     for path in folder.iterdir():
         if path.name not in wanted or page_key(path) != wanted[path.name]:
@@ -231,7 +233,7 @@ def _drop_other_pages(folder: Path, units: list[shards.Unit]) -> None:
 
 
 def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
-    """Put the page that is there into the draft, as a second name of the same file where the file system has those."""
+    """Put an unchanged page into the draft, as a hard link where the file system has them; returns whether it did."""
     new = Path(unit["path"])
     old = cohort.reports / "studies" / new.name
     if page_key(old) != unit["key"]:
@@ -243,7 +245,7 @@ def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
     return True
 
 
-def _write_index(cohort: Cohort, settings: ReportSettings, tables: ReportTables, draft: Path) -> None:
+def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, draft: Path) -> None:
     values, figures = index_values(tables, settings)
     for name in _ASSETS:
         _write(draft / "assets" / name, asset(name))
@@ -274,7 +276,7 @@ def _write_studies(tables: ReportTables, rows: pd.DataFrame, pages: Mapping[str,
 def _write_tables(
     cohort: Cohort, tables: ReportTables, values: Mapping[str, Any], folder: Path
 ) -> list[dict[str, Any]]:
-    """CSV files of the masked tables; returns name, what it holds and how many rows."""
+    """Write the masked tables as CSV; returns name, content and number of rows of each."""
     frames = {name: tables.estimates[name] for name in ESTIMATES if name in tables.estimates}
     for name, columns in (
         ("distributions", ()),
@@ -294,18 +296,18 @@ def _write_tables(
 def csv_text(frame: pd.DataFrame) -> str:
     """A table as CSV in which no text cell can start a formula in a spreadsheet."""
     text = frame.select_dtypes(exclude=["number", "bool"]).columns
-    safe = frame.assign(**{name: frame[name].map(_not_a_formula) for name in text})
+    safe = frame.assign(**{name: frame[name].map(_escape_formula) for name in text})
     content = io.StringIO()
     safe.to_csv(content, index=False, lineterminator="\n")
     return content.getvalue()
 
 
-def _not_a_formula(value: Any) -> Any:
+def _escape_formula(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
-def _prediction_attributes(cohort: Cohort, settings: ReportSettings, measured: Iterable[str]) -> dict[str, Any]:
-    """Attributes of the first measured study's prediction: model and digest; empty if nothing was measured."""
+def _prediction_attributes(cohort: Cohort, settings: ReportInputs, measured: Iterable[str]) -> dict[str, Any]:
+    """Attributes of the first measured study's prediction file: model and digest; empty if nothing was measured."""
     for study in islice(measured, 1):
         path = cohort.prediction(settings.model, str(study))
         if path.exists():
@@ -314,7 +316,7 @@ def _prediction_attributes(cohort: Cohort, settings: ReportSettings, measured: I
     return {}
 
 
-def _manifest(cohort: Cohort) -> dict[str, Any]:
+def _read_manifest(cohort: Cohort) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((cohort.reports / _MANIFEST).read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
@@ -323,7 +325,7 @@ def _manifest(cohort: Cohort) -> dict[str, Any]:
 
 
 def _draft_folder(folder: Path) -> Path:
-    """The folder of the draft, empty but for study pages that a killed run had finished."""
+    """The folder of the draft, with nothing but the study pages that a killed run had finished."""
     (folder / "studies").mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.name != "studies":
@@ -337,7 +339,7 @@ def _write(path: Path, content: str | bytes) -> None:
 
 
 def _swap(cohort: Cohort) -> None:
-    """The draft becomes the report; what was there goes."""
+    """Replace the report by the draft."""
     new, old = cohort.reports.with_name("reports.new"), cohort.reports.with_name("reports.old")
     shutil.rmtree(old, ignore_errors=True)
     if cohort.reports.exists():
@@ -347,7 +349,7 @@ def _swap(cohort: Cohort) -> None:
 
 
 def _finish_interrupted_swap(cohort: Cohort) -> None:
-    """After a kill between the two renames the old report is put back."""
+    """Put the old report back if a run was killed between the two renames."""
     old = cohort.reports.with_name("reports.old")
     if old.exists() and not cohort.reports.exists():
         old.rename(cohort.reports)

@@ -1,4 +1,4 @@
-"""The list of studies for the site's own quality control, and which of them have a page of their own."""
+"""The list of studies for internal quality control, and the choice of studies that get their own page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from tasks.report.flow import sentence_of
 from tasks.report.pages import clean_text, page_name, script_json
-from tasks.report.tables import STAGES, ReportTables, records
+from tasks.report.tables import MAIN_STAGES, ReportTables, records
 from tasks.state.store import digest
 
 COLUMNS: tuple[tuple[str, str, int | None], ...] = (
@@ -33,8 +33,8 @@ _OUTLIER_COLUMNS = ("lvedv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvef_pct")
 
 
 def list_rows(tables: ReportTables) -> pd.DataFrame:
-    """One row a study: how it ended, where, why, with which flags, and its main numbers."""
-    ended = _ends(tables.outcomes)
+    """One row for each study: status, last stage, reason, flags and main numbers."""
+    ended = _last_stages(tables.outcomes)
     numbers = [name for name, _, digits in COLUMNS if digits is not None]
     phenotypes = tables.phenotypes
     if phenotypes is None:
@@ -46,12 +46,12 @@ def list_rows(tables: ReportTables) -> pd.DataFrame:
         " ".join(dict.fromkeys(filter(None, (reason, *json.loads(found), *broken.split(";")))))
         for reason, found, broken in zip(rows["reason"], rows["flags"], flags, strict=True)
     ]
-    rows["outlying"] = _outlying(rows)
+    rows["outlying"] = _find_outliers(rows)
     return rows
 
 
 def rows_script(rows: pd.DataFrame, pages: Iterable[str]) -> str:
-    """The script that hands the rows to the list: short arrays, so that 100,000 studies are some ten megabytes."""
+    """The script with the rows of the list, as short arrays: 100,000 studies take about ten megabytes."""
     with_page = set(pages)
     lines = [
         [*(_cell(row[name], digits) for name, _, digits in COLUMNS), _link(row["study"], with_page)]
@@ -66,11 +66,11 @@ def rows_script(rows: pd.DataFrame, pages: Iterable[str]) -> str:
 
 
 def studies_with_page(rows: pd.DataFrame, most: int) -> tuple[list[str], str]:
-    """Which studies get a page, and the rule in words.
+    """Choose the studies that get a page; returns them and the rule in words.
 
-    All of them up to ``most``; beyond, first those with a flag, an outlying number or a quarantine after conversion
-    (they have images to look at), then others, each in an order that the id alone decides: the same study keeps its
-    page when the cohort grows.
+    Up to ``most`` studies, all get a page. Of more, those with a flag, an outlier or a quarantine after conversion
+    come first (they have images to look at), then others. The order depends on the id alone, so that a study keeps
+    its page when the cohort grows.
     """
     if len(rows) <= most:
         return list(rows["study"]), "Every study has a page."
@@ -78,10 +78,10 @@ def studies_with_page(rows: pd.DataFrame, most: int) -> tuple[list[str], str]:
     order = pd.DataFrame({"later": ~looked_at, "chance": [digest(study) for study in rows["study"]]}, index=rows.index)
     chosen = rows.loc[order.sort_values(["later", "chance"]).index[:most], "study"]
     rule = (
-        f"{most:,} of {len(rows):,} studies have a page: first those that were flagged, quarantined after "
-        "conversion or "
-        f"lie more than {_OUTLIER_SD:g} robust standard deviations from the cohort's median, then others by chance. "
-        "`report.study_pages_max` in the settings changes the number; `cmr-cohort report` adds them."
+        f"{most:,} of {len(rows):,} studies have a page: first those that were flagged, were quarantined after "
+        f"conversion or lie more than {_OUTLIER_SD:g} robust standard deviations from the median of the cohort, then "
+        "others at random. To get more pages, raise `report.study_pages_max` in the settings and run "
+        "`cmr-cohort report`."
     )
     return sorted(chosen), rule
 
@@ -94,16 +94,18 @@ def reason_counts(outcomes: pd.DataFrame) -> list[dict[str, Any]]:
         {"stage": stage, "status": status, "code": code, "sentence": sentence_of(code), "n": n}
         for (stage, status, code), n in counts.items()
     ]
-    return sorted(rows, key=lambda row: (STAGES.index(row["stage"]), -row["n"], row["code"]))
+    return sorted(rows, key=lambda row: (MAIN_STAGES.index(row["stage"]), -row["n"], row["code"]))
 
 
-def _ends(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The last word on every study: the first stage that ended it, else the last one it passed."""
+def _last_stages(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The stage that decides on each study: the first one that ended it, or else the last one it passed."""
     order = outcomes.assign(
-        position=outcomes["stage"].map(STAGES.index), ended=(outcomes["status"] != "ok").astype(int)
+        position=outcomes["stage"].map(MAIN_STAGES.index), ended=(outcomes["status"] != "ok").astype(int)
     )
     order = order[order["reason"] != "upstream"]
-    order["rank"] = np.where(order["ended"] == 1, len(STAGES) + 1 - order["position"], order["position"] - len(STAGES))
+    order["rank"] = np.where(
+        order["ended"] == 1, len(MAIN_STAGES) + 1 - order["position"], order["position"] - len(MAIN_STAGES)
+    )
     last = order.sort_values(["study", "rank"], kind="stable").drop_duplicates("study", keep="last")
     flags = outcomes.loc[outcomes["stage"] == "convert", ["study", "flags"]].rename(columns={"flags": "found"})
     last = last.merge(flags, on="study", how="left")
@@ -111,7 +113,7 @@ def _ends(outcomes: pd.DataFrame) -> pd.DataFrame:
     return last[["study", "status", "stage", "reason", "flags"]]
 
 
-def _outlying(rows: pd.DataFrame) -> pd.Series:
+def _find_outliers(rows: pd.DataFrame) -> pd.Series:
     outlying = pd.Series(False, index=rows.index)
     for name in _OUTLIER_COLUMNS:
         values = rows[name].astype(float) if name in rows else pd.Series(dtype=float)
@@ -134,7 +136,7 @@ def _link(study: str, with_page: set[str]) -> str | int:
 
 
 def page_unit(row: Mapping[str, Any], sex: Any) -> dict[str, Any]:
-    """Plain values of a phenotype row for a page: numbers, booleans, text; missing is NaN or None."""
+    """A row of phenotypes as plain values for a page: numbers, booleans, text; missing values are NaN or None."""
     plain = {name: _plain(value) for name, value in row.items() if name not in ("participant", "visit", "sex")}
     return {"row": plain, "sex": sex if sex in ("male", "female") else None}
 

@@ -1,4 +1,4 @@
-"""One page a study: contours over moving frames, volume curve, phenotypes against reference ranges, QC, provenance."""
+"""The page of one study: contours on moving frames, volume curves, phenotypes with reference ranges, QC, provenance."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 300, 52, 478, 22, 254
 
 
 def render_study_pages(units: Sequence[shards.Unit], cohort: str, settings: dict[str, Any]) -> list[Outcome]:
-    """Pages of a chunk of studies: the work that :func:`tasks.execution.shards.run` hands out.
+    """Make the pages of a chunk of studies; :func:`tasks.execution.shards.run` calls this.
 
     Args:
         units: ``study``, ``key``, ``path`` (where the page goes), ``row`` (phenotypes), ``curve``
@@ -59,7 +59,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
     row, curve = unit["row"], unit["curve"]
     images = _images(cohort, model, unit["study"])
     frames = _frame_count(curve, images.planes)
-    ed, es = _frame_of(row, "ed_frame", frames), _frame_of(row, "es_frame", frames)
+    ed, es = _frame_index(row, "ed_frame", frames), _frame_index(row, "es_frame", frames)
     time_ms = _times(curve, images.time_ms, frames)
     drawn = volume_curve(curve, time_ms, ed, es)
     player = {
@@ -80,17 +80,17 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         key_name=KEY_NAME,
         key=unit["key"],
         no_images=images.why_none or "the study has no short-axis or 4-chamber view.",
-        outlines=_outlines_shown(images.planes),
+        outlines=_outline_legend(images.planes),
         curve=drawn,
         no_curve="No volume curve: the study was not measured.",
         data_json=script_json(player),
         checks=_checks(unit["outcomes"], row),
         phenotypes=phenotype_rows(row, unit["sex"]),
         reference_note=_reference_note(unit["sex"]),
-        no_phenotypes="No phenotype: the study was not measured.",
-        facts=images.facts + _left_out(unit["outcomes"]),
+        no_phenotypes="No phenotypes: the study was not measured.",
+        facts=images.facts + _excluded_series(unit["outcomes"]),
         perfusion=perfusion_section(cohort, unit["study"]) if unit.get("perfusion") else None,
-        **_verdict(unit["outcomes"]),
+        **_final_status(unit["outcomes"]),
     )
 
 
@@ -102,7 +102,7 @@ def _publish_page(unit: shards.Unit, cohort: str, settings: dict[str, Any]) -> O
 
 @dataclass(frozen=True)
 class _Images:
-    """What a page shows of the pixels, or why it shows none."""
+    """What a page shows of the images, or why it shows none."""
 
     planes: list[dict[str, Any]] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
@@ -134,17 +134,17 @@ def _frame_count(curve: Mapping[str, Sequence[float]], planes: Sequence[dict[str
     return max(counts, default=1)
 
 
-def _frame_of(row: Mapping[str, Any], column: str, frames: int) -> int | None:
+def _frame_index(row: Mapping[str, Any], column: str, frames: int) -> int | None:
     value = row.get(column)
     if value is None or not math.isfinite(value) or not 0 <= value < frames:
         return None
     return int(value)
 
 
-def _times(curve: Mapping[str, Sequence[float]], scanned_ms: list[float], frames: int) -> list[float]:
+def _times(curve: Mapping[str, Sequence[float]], image_ms: list[float], frames: int) -> list[float]:
     if curve:
         return [float(time) for time in curve["time_ms"]]
-    return scanned_ms if len(scanned_ms) == frames else [math.nan] * frames
+    return image_ms if len(image_ms) == frames else [math.nan] * frames
 
 
 def _cycle_ms(row: Mapping[str, Any], time_ms: Sequence[float]) -> float:
@@ -156,7 +156,7 @@ def _cycle_ms(row: Mapping[str, Any], time_ms: Sequence[float]) -> float:
     return _DEFAULT_CYCLE_MS
 
 
-def _outlines_shown(planes: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _outline_legend(planes: list[dict[str, Any]]) -> list[dict[str, str]]:
     shown = {name for plane in planes for name in plane["outlines"]}
     return [{"name": name, "title": title} for name, title in OUTLINE_TITLES.items() if name in shown]
 
@@ -164,7 +164,7 @@ def _outlines_shown(planes: list[dict[str, Any]]) -> list[dict[str, str]]:
 def volume_curve(
     curve: Mapping[str, Sequence[float]], time_ms: Sequence[float], ed: int | None, es: int | None
 ) -> dict[str, Any] | None:
-    """Coordinates of the drawing of the volume curves; None if no frame has a volume."""
+    """Coordinates of the volume curves in the drawing; None if no frame has a volume."""
     series = {name: np.asarray(curve[name], float) for name in CURVES if name in curve}
     series = {name: values for name, values in series.items() if np.isfinite(values).any()}
     if not series:
@@ -188,7 +188,7 @@ def volume_curve(
     x_ticks = [tick for tick in nice_ticks(x_low, x_low + x_span) if tick <= x_low + x_span]
     return {
         "width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "right": _RIGHT, "top": _TOP, "bottom": _BOTTOM,
-        "x_title": "Time after the R wave (ms)" if timed else "Frame (times unknown)",
+        "x_title": "Time after the R wave (ms)" if timed else "Frame (times are unknown)",
         "y_ticks": [{"at": float(height(np.asarray(tick))), "label": f"{tick:g}"} for tick in y_ticks],
         "x_ticks": [
             {"at": round(_LEFT + (tick - x_low) / x_span * (_RIGHT - _LEFT), 1), "label": f"{tick:g}"}
@@ -219,7 +219,7 @@ def _spread_labels(lines: list[dict[str, Any]], apart: float = 14.0) -> None:
 
 
 def phenotype_rows(row: Mapping[str, Any], sex: str | None) -> list[dict[str, Any]]:
-    """The study's phenotypes in the order of the dictionary, each with its reference range where one is published."""
+    """The study's phenotypes in the order of the dictionary, with a reference range where one is published."""
     shown = [item for item in PHENOTYPES if item.name not in _NOT_SHOWN and item.name in row]
     rows = [_phenotype_row(item, row, sex) for item in shown]
     return rows if any(line["value"] != number(None) for line in rows) else []
@@ -250,9 +250,12 @@ def _bar(value: float, found: ReferenceRange) -> dict[str, float]:
 
 def _reference_note(sex: str | None) -> str:
     if sex not in ("male", "female"):
-        return "No reference range: the participant's sex is not known to the cohort."
+        return "No reference ranges: the sex of the participant is unknown."
     group = {"male": "men", "female": "women"}[sex]
-    return f"Reference: 95 % interval of healthy {group}, {PETERSEN_2017}. Methods differ; outside is not abnormal."
+    return (
+        f"Reference: 95 % interval of healthy {group}, {PETERSEN_2017}. Methods differ, so a value outside the range "
+        "is not necessarily abnormal."
+    )
 
 
 def _checks(outcomes: Sequence[Mapping[str, str]], row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -273,17 +276,17 @@ def _check(stage: str, code: str, detail: str = "") -> dict[str, Any]:
     return {"stage": stage, "code": clean_text(code), "sentence": clean_text(text), "flagged": True}
 
 
-def _verdict(outcomes: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Status and sentence of the first stage that ended the study; ok if none did."""
+def _final_status(outcomes: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Status and reason of the first stage that ended the study; ok if no stage did."""
     for outcome in outcomes:
         if outcome["status"] != "ok":
             known = TABLE.get(outcome["reason"])
             sentence = known.sentence if known else outcome["reason"]
-            return {"status": outcome["status"], "sentence": f"At {outcome['stage']}: {clean_text(sentence)}"}
+            return {"status": outcome["status"], "sentence": f"Stage {outcome['stage']}: {clean_text(sentence)}"}
     return {"status": "ok", "sentence": ""}
 
 
-def _left_out(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _excluded_series(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Series of the archive that are not part of the study, by reason."""
     counts = Counter(code for outcome in outcomes for code in outcome.get("left_out", ()))
     sentences = {code: TABLE[code].sentence if code in TABLE else code for code in counts}
@@ -300,7 +303,9 @@ def _facts(study: xr.DataTree, prediction: xr.DataTree | None) -> list[tuple[str
             (title, clean_text(prediction.attrs[name])) for name, title in known.items() if name in prediction.attrs
         ]
         weights = prediction.attrs.get("weights", {})
-        facts += [(f"Weights, {_view_name(view)}", clean_text(digest)) for view, digest in sorted(weights.items())]
+        facts += [
+            (f"Weights, {_view_name(view).lower()}", clean_text(digest)) for view, digest in sorted(weights.items())
+        ]
     return facts
 
 

@@ -10,21 +10,40 @@ from typing import Any
 
 import pandas as pd
 
+from cmr_models.contracts import TableSpec
+from cmr_models.contracts.tables import ESTIMATE_TABLE
+from tasks.derive.derive_stage import DERIVE
+from tasks.derive.phenotype_tables import PHENOTYPE_TABLE
+from tasks.execution.plan import present_studies
+from tasks.report.settings import ReportSettings
+from tasks.stages import STAGES
 from tasks.state.ledger import Outcome, open_ledger
-from tasks.state.store import Cohort
+from tasks.state.parquet_tables import read_table
+from tasks.state.store import Cohort, model_name
 from tasks.state.user_tables import read_user_table
 
-STAGES = ("convert", "segment", "derive")
+MAIN_STAGES = DERIVE.lineage
+"""The way of a cine from the archive to its phenotypes: every study ends somewhere on it."""
+
 _OUTCOME_COLUMNS = ("study", "stage", "status", "reason", "detail", "key", "flags", "left_out")
 ESTIMATES = ("associations", "hazards", "discrimination", "survival_curves", "fairness")
 
 
 @dataclass(frozen=True)
-class ReportSettings:
-    """What the report needs of a run's resolved settings."""
+class ReportInputs:
+    """What the report needs of a run's resolved settings, beside its own section.
 
-    title: str = "Cardiac MR cohort"
-    study_pages_max: int = 2000
+    Attributes:
+        report: its own section.
+        model: name of the model whose labels are measured and shown.
+        minimum_cell: the smallest count that may be published.
+        participants: the user's table of people.
+        outcomes: the user's table of conditions.
+        columns: our name -> the participants' table's, where they differ.
+        resolved: all settings, as plain values.
+    """
+
+    report: ReportSettings = field(default_factory=ReportSettings)
     model: str = "default"
     minimum_cell: int = 5
     participants: Path | None = None
@@ -33,17 +52,14 @@ class ReportSettings:
     resolved: Mapping[str, Any] = field(default_factory=dict)
 
 
-def report_settings(resolved: Mapping[str, Any]) -> ReportSettings:
+def report_inputs(resolved: Mapping[str, Any]) -> ReportInputs:
     """The report's part of resolved settings, given as plain values; what is left out keeps its default."""
-    from tasks.inference.segmentation import model_name  # brings torch, which no page needs
-
-    report, analysis = resolved.get("report", {}), resolved.get("analysis", {})
+    analysis = resolved.get("analysis", {})
     paths = {name: Path(resolved[name]) for name in ("participants", "outcomes") if resolved.get(name)}
-    return ReportSettings(
-        title=str(report.get("title", ReportSettings.title)),
-        study_pages_max=int(report.get("study_pages_max", ReportSettings.study_pages_max)),
-        model=model_name(str(resolved.get("segment", {}).get("model", ReportSettings.model))),
-        minimum_cell=int(analysis.get("minimum_cell", ReportSettings.minimum_cell)),
+    return ReportInputs(
+        report=ReportSettings(**resolved.get("report", {})),
+        model=model_name(str(resolved.get("segment", {}).get("model", ReportInputs.model))),
+        minimum_cell=int(analysis.get("minimum_cell", ReportInputs.minimum_cell)),
         columns=dict(analysis.get("participant_columns", {})),
         resolved=dict(resolved),
         **paths,
@@ -52,9 +68,13 @@ def report_settings(resolved: Mapping[str, Any]) -> ReportSettings:
 
 @dataclass(frozen=True)
 class ReportTables:
-    """The tables of one report; one that is not there is None and has a sentence in ``absent``."""
+    """The tables of one report; one that is not there is None and has a sentence in ``absent``.
+
+    ``outcomes`` are those of the main stages, ``steps`` (study, stage, status, reason) those of every stage of a run.
+    """
 
     outcomes: pd.DataFrame
+    steps: pd.DataFrame
     phenotypes: pd.DataFrame | None
     participants: pd.DataFrame | None
     estimates: Mapping[str, pd.DataFrame]
@@ -68,11 +88,11 @@ class ReportTables:
         return self.phenotypes[self.phenotypes["status"] == "ok"]
 
 
-def read_tables(cohort: Cohort, settings: ReportSettings) -> ReportTables:
+def read_tables(cohort: Cohort, settings: ReportInputs) -> ReportTables:
     """Everything the report is made from."""
     absent: dict[str, str] = {}
     participants = _participants(settings, absent)
-    phenotypes = _parquet(cohort.tables / "phenotypes.parquet")
+    phenotypes = _read_if_there(cohort.tables / "phenotypes.parquet", PHENOTYPE_TABLE)
     if phenotypes is None:
         absent["phenotypes"] = "No study has been measured yet: `cmr-cohort derive` writes the table of phenotypes."
     else:
@@ -82,6 +102,7 @@ def read_tables(cohort: Cohort, settings: ReportSettings) -> ReportTables:
     absent |= {name: _EMPTY for name, table in estimates.items() if table is not None and table.empty}
     return ReportTables(
         outcomes=_outcomes(cohort),
+        steps=_steps(cohort),
         phenotypes=phenotypes,
         participants=participants,
         estimates={name: table for name, table in estimates.items() if table is not None and len(table)},
@@ -91,13 +112,13 @@ def read_tables(cohort: Cohort, settings: ReportSettings) -> ReportTables:
 
 def read_estimates(cohort: Cohort) -> dict[str, pd.DataFrame | None]:
     """Every table of estimates; None for one that is not there."""
-    return {name: _parquet(cohort.estimates / f"{name}.parquet") for name in ESTIMATES}
+    return {name: _read_if_there(cohort.estimates / f"{name}.parquet", ESTIMATE_TABLE) for name in ESTIMATES}
 
 
 _EMPTY = "The analysis ran, but no combination of phenotype, condition and group could be tested."
 
 
-def _why_no_estimates(settings: ReportSettings) -> str:
+def _why_no_estimates(settings: ReportInputs) -> str:
     if settings.participants is None:
         return "No table of participants is configured (`participants` in the settings), so nothing was tested."
     if settings.outcomes is None:
@@ -105,11 +126,11 @@ def _why_no_estimates(settings: ReportSettings) -> str:
     return "The analysis has not been run on this cohort yet: `cmr-cohort associate` and `cmr-cohort risk`."
 
 
-def _parquet(path: Path) -> pd.DataFrame | None:
-    return pd.read_parquet(path) if path.exists() else None
+def _read_if_there(path: Path, contract: TableSpec) -> pd.DataFrame | None:
+    return read_table(path, contract) if path.exists() else None
 
 
-def _participants(settings: ReportSettings, absent: dict[str, str]) -> pd.DataFrame | None:
+def _participants(settings: ReportInputs, absent: dict[str, str]) -> pd.DataFrame | None:
     path = settings.participants
     if path is None or not path.exists():
         absent["participants"] = "No table of participants is configured, so sexes and groups cannot be told apart."
@@ -141,9 +162,20 @@ def _outcomes(cohort: Cohort) -> pd.DataFrame:
     rows = []
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
-            for stage in STAGES:
+            for stage in MAIN_STAGES:
                 rows += [_outcome_row(outcome) for outcome in ledger.outcomes(stage) if outcome.status != "retired"]
     return pd.DataFrame(rows, columns=list(_OUTCOME_COLUMNS))
+
+
+def _steps(cohort: Cohort) -> pd.DataFrame:
+    """How every study stands at every stage of a run; retired ones left out."""
+    rows = []
+    if cohort.ledger.exists():
+        with open_ledger(cohort.ledger) as ledger:
+            for stage in (stage.name for stage in STAGES if not stage.on_demand):
+                present = present_studies(ledger.entries(stage))
+                rows += [(study, stage, entry.status, entry.reason) for study, entry in present.items()]
+    return pd.DataFrame(rows, columns=["study", "stage", "status", "reason"])
 
 
 def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:

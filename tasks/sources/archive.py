@@ -26,7 +26,7 @@ _JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may ask of the reader.
+    """Limits on what an archive may hold.
 
     Attributes:
         max_members: members.
@@ -51,8 +51,8 @@ def read_members(path: Path, limits: Limits = Limits()) -> Iterator[tuple[str, b
         OSError: if the file itself cannot be read.
     """
     with path.open("rb") as file:
-        for member in _checked_members(file, limits):
-            yield member.filename, _inflate(_packed(file, member), member)
+        for member in _list_members(file, limits):
+            yield member.filename, _inflate(_read_packed(file, member), member)
 
 
 def read_beginnings(path: Path, n_bytes: int, limits: Limits) -> Iterator[bytes]:
@@ -63,8 +63,8 @@ def read_beginnings(path: Path, n_bytes: int, limits: Limits) -> Iterator[bytes]
         OSError: if the file itself cannot be read.
     """
     with path.open("rb") as file:
-        for member in _checked_members(file, limits):
-            yield _beginning(_packed(file, member), member, n_bytes)
+        for member in _list_members(file, limits):
+            yield _beginning(_read_packed(file, member), member, n_bytes)
 
 
 def n_nested(path: Path) -> int:
@@ -79,17 +79,17 @@ def n_nested(path: Path) -> int:
 
 def _beginning(packed: bytes, member: zipfile.ZipInfo, n_bytes: int) -> bytes:
     if member.compress_type == zipfile.ZIP_DEFLATED:
-        return _deflated(packed, n_bytes)
+        return _decompress(packed, n_bytes)
     return packed[:n_bytes] if member.compress_type == zipfile.ZIP_STORED else b""
 
 
-def _checked_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
+def _list_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
     members = _members(file)
     _check_sizes(members, os.fstat(file.fileno()).st_size, limits)
     _check_names(members)
     if any(member.flag_bits & _ENCRYPTED for member in members):
         raise StudyRejected("zip_encrypted")
-    return [member for member in members if _is_wanted(member)]
+    return [member for member in members if _is_regular(member)]
 
 
 def _members(file: BinaryIO) -> list[zipfile.ZipInfo]:
@@ -138,7 +138,7 @@ def _is_hostile(name: str) -> bool:
     return ".." in name.split("/")
 
 
-def _is_wanted(member: zipfile.ZipInfo) -> bool:
+def _is_regular(member: zipfile.ZipInfo) -> bool:
     mode = member.external_attr >> 16
     if member.is_dir() or stat.S_ISLNK(mode):
         return False
@@ -151,7 +151,7 @@ def _inflate(packed: bytes, member: zipfile.ZipInfo) -> bytes:
     if member.compress_type == zipfile.ZIP_STORED:
         data = packed
     elif member.compress_type == zipfile.ZIP_DEFLATED:
-        data = _deflated(packed, member.file_size + 1)
+        data = _decompress(packed, member.file_size + 1)
     else:
         raise StudyRejected("zip_method", f"Method {member.compress_type}.")
     if len(data) != member.file_size or isal_zlib.crc32(data) != member.CRC:
@@ -159,7 +159,7 @@ def _inflate(packed: bytes, member: zipfile.ZipInfo) -> bytes:
     return data
 
 
-def _packed(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
+def _read_packed(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
     """A member as it lies in the archive. Read, not mapped: mapped pages would count as the worker's memory."""
     start = member.header_offset
     header_bytes = os.pread(file.fileno(), _LOCAL_HEADER.size, start) if start >= 0 else b""
@@ -173,7 +173,7 @@ def _packed(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
     return packed
 
 
-def _deflated(packed: bytes, max_bytes: int) -> bytes:
+def _decompress(packed: bytes, max_bytes: int) -> bytes:
     reader = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS)
     try:
         return reader.decompress(packed, max_bytes)

@@ -42,7 +42,7 @@ _IGNORED_SUFFIXES = frozenset(
 )  # fmt: skip
 _IGNORED_NAMES = frozenset(("DICOMDIR", "LICENSE", "README", "Thumbs.db", "MANIFEST"))
 _HEADER_BYTES = 65_536
-_UNTOLD = ["", ""]
+_UNIDENTIFIED = ["", ""]
 """Study uid and patient id of a file that is damaged or cannot be read, and may be of any study."""
 
 _KINDS = ("ukb", "zip", "dicom", "nifti", "landmarks", "pickle")
@@ -52,10 +52,10 @@ class SourceUnit(TypedDict):
     """One study of the archive, as plain values.
 
     ``files`` holds ``(path, size, mtime_ns)``; ``study_uid`` picks one study out of a zip that holds several;
-    ``fingerprint`` changes when a file appears, goes, or changes its size or time, or when other facts are told.
+    ``fingerprint`` changes when a file appears, goes, or changes its size or time, or when the facts change.
 
-    Of a public data set's case: ``labels`` are those of ``files`` that hold labels, ``facts`` what the set tells of it,
-    ``faults`` why it tells nothing.
+    Of a public data set's case: ``labels`` are those of ``files`` that hold labels, ``facts`` what the set says of it,
+    ``faults`` why it says nothing.
     """
 
     study: str
@@ -167,11 +167,11 @@ def _walk(top: str) -> Iterator[_Found]:
         for name in sorted(names):
             if _kind(path := os.path.join(folder, name)):
                 yield from _stat(path)
-    yield from (_Found(f"{error.filename}/", 0, 0) for error in shut)  # no file, but something to be told of
+    yield from (_Found(f"{error.filename}/", 0, 0) for error in shut)  # not a file, but it must be reported
 
 
 def _stat(path: str) -> Iterator[_Found]:
-    """A file as it is; one that is not there (a broken link) as empty, to be told of; nothing for pipes and devices."""
+    """A file as it is; a broken link as an empty file, so that it is reported; nothing for pipes and devices."""
     try:
         status = os.stat(path)
     except OSError:
@@ -182,7 +182,7 @@ def _stat(path: str) -> Iterator[_Found]:
 
 
 def _kind(path: str) -> str:
-    """ukb, zip, nifti, landmarks, pickle, dicom (perhaps), or empty for what is no scan."""
+    """ukb, zip, nifti, landmarks, pickle, dicom (perhaps), or empty for what cannot be a scan."""
     name = os.path.basename(path)
     lower = name.lower()
     if name.startswith(".") or name in _IGNORED_NAMES:
@@ -216,9 +216,9 @@ def _facts(found: _Found, known: Mapping[str, SourceFile], limits: Limits) -> di
     try:
         studies = {ids for content in _beginnings(found, limits) if (ids := _study_ids(content))}
     except StudyRejected:
-        return {"studies": [_UNTOLD]}
+        return {"studies": [_UNIDENTIFIED]}
     except OSError:
-        return {"studies": [_UNTOLD], "readable": False}
+        return {"studies": [_UNIDENTIFIED], "readable": False}
     return {"studies": sorted([list(ids) for ids in studies])}
 
 
@@ -233,7 +233,7 @@ def _beginnings(found: _Found, limits: Limits) -> Iterator[bytes]:
 
 
 def _study_ids(beginning: bytes) -> tuple[str, str] | None:
-    """Study and patient of an image; both empty if it is damaged beyond telling; None if it is no image."""
+    """Study and patient of an image; both empty if damage hides them; None if it is not an image."""
     header = read_header(beginning)
     if header is None or not (header.raw("study_uid") or header.raw("sop_class") or header.raw("rows")):
         return ("", "") if claims_to_be_an_image(beginning) else None
@@ -254,7 +254,7 @@ def _biobank_units(files: Iterable[_Found]) -> list[SourceUnit]:
 
 
 def _dicom_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -> list[SourceUnit]:
-    """One unit a StudyInstanceUID. Files that do not tell theirs (damaged) join the study of their folder."""
+    """One unit a StudyInstanceUID. Files that do not say theirs (damaged) join the study of their folder."""
     groups: dict[str, set[_Found]] = defaultdict(set)
     patients: dict[str, set[str]] = defaultdict(set)
     homes: dict[str, set[str]] = defaultdict(set)
@@ -272,7 +272,7 @@ def _dicom_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -
 
 
 def _zip_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -> list[SourceUnit]:
-    """One unit a StudyInstanceUID; a zip that tells none is one by itself, named like its patient or its file."""
+    """One unit a StudyInstanceUID; a zip that says none is a unit of its own, named like its patient or its file."""
     units: list[SourceUnit] = []
     groups: dict[str, set[_Found]] = defaultdict(set)
     patients: dict[str, set[str]] = defaultdict(set)
@@ -289,13 +289,13 @@ def _zip_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -> 
     return units + [_dicom_unit(uid, groups[uid], patients[uid], "zip", uid) for uid in sorted(groups)]
 
 
-def _dicom_unit(uid: str, files: Iterable[_Found], patients: set[str], kind: str, wanted: str) -> SourceUnit:
+def _dicom_unit(uid: str, files: Iterable[_Found], patients: set[str], kind: str, study_uid: str) -> SourceUnit:
     ordered = sorted(files)
     named = sorted(patient for patient in patients if patient)
     participant = named[0] if named else os.path.basename(ordered[0].folder)
-    case = next((number for found in ordered if (number := kaggle_case(found.path))), "")
-    told = _Told("kaggle", case) if case else _Told()
-    return _unit(safe_id(participant), _short(uid or ordered[0].path), kind, ordered, wanted, told)
+    number = next((number for found in ordered if (number := kaggle_case(found.path))), "")
+    case = _Case("kaggle", number) if number else _Case()
+    return _unit(safe_id(participant), _short(uid or ordered[0].path), kind, ordered, study_uid, case)
 
 
 def _nifti_units(files: Iterable[_Found]) -> list[SourceUnit]:
@@ -312,7 +312,7 @@ def _nifti_units(files: Iterable[_Found]) -> list[SourceUnit]:
         sets[group] = sets[group] or case.data_set
         labels[group] += [found.path] if case.is_label else []
     return [
-        _unit(safe_id(group[0]), group[1], "nifti", groups[group], told=_Told(sets[group], group[0], labels[group]))
+        _unit(safe_id(group[0]), group[1], "nifti", groups[group], case=_Case(sets[group], group[0], labels[group]))
         for group in groups
         if len(groups[group]) > len(labels[group])
     ]
@@ -326,29 +326,29 @@ def _landmark_units(files: Iterable[_Found]) -> list[SourceUnit]:
         assert described is not None
         groups[described.participant, str(Path(found.path).parents[2])].append(found)
     return [
-        _unit(safe_id(patient), "1", "landmarks", group, told=_Told("landmark", patient))
+        _unit(safe_id(patient), "1", "landmarks", group, case=_Case("landmark", patient))
         for (patient, _), group in groups.items()
     ]
 
 
 def _refused_units(files: Iterable[_Found]) -> list[SourceUnit]:
-    """Pickle files of a known layout, by folder, so that they are told of and not passed over."""
+    """Pickle files of a known layout, by folder, so that they are reported and not passed over."""
     groups: dict[str, list[_Found]] = defaultdict(list)
     for found in files:
         groups[found.folder].append(found)
     return [_unit(safe_id(os.path.basename(folder)), "1", "pickle", group) for folder, group in groups.items()]
 
 
-class _Told(NamedTuple):
-    """What makes a unit a case of a public data set."""
+class _Case(NamedTuple):
+    """The case of a public data set that a unit is."""
 
     data_set: str = ""
-    case: str = ""
+    name: str = ""
     labels: Sequence[str] = ()
 
 
 def _unit(
-    participant: str, visit: str, kind: str, files: Sequence[_Found], uid: str = "", told: _Told | None = None
+    participant: str, visit: str, kind: str, files: Sequence[_Found], uid: str = "", case: _Case | None = None
 ) -> SourceUnit:
     ordered = sorted(files)
     unit = SourceUnit(
@@ -360,12 +360,12 @@ def _unit(
         study_uid=uid,
         fingerprint=digest([uid, *([f.path, f.size, f.mtime_ns] for f in ordered)]),
     )
-    return _with_facts(unit, told) if told is not None and told.data_set else unit
+    return _with_facts(unit, case) if case is not None and case.data_set else unit
 
 
-def _with_facts(unit: SourceUnit, told: _Told) -> SourceUnit:
-    facts, are_there = facts_of(told.data_set, [path for path, _, _ in unit["files"]], told.case, unit["visit"])
-    unit["data_set"], unit["facts"], unit["labels"] = told.data_set, facts, sorted(told.labels)
+def _with_facts(unit: SourceUnit, case: _Case) -> SourceUnit:
+    facts, are_there = facts_of(case.data_set, [path for path, _, _ in unit["files"]], case.name, unit["visit"])
+    unit["data_set"], unit["facts"], unit["labels"] = case.data_set, facts, sorted(case.labels)
     unit["faults"] = [] if are_there else ["facts_missing"]
     unit["fingerprint"] = digest([unit["fingerprint"], facts, unit["faults"]])
     return unit
@@ -376,9 +376,9 @@ def _without_collisions(units: list[SourceUnit]) -> list[SourceUnit]:
     by_study: dict[str, list[SourceUnit]] = defaultdict(list)
     for unit in units:
         by_study[unit["study"]].append(unit)
-    return [_told_apart(unit) if len(by_study[unit["study"]]) > 1 else unit for unit in units]
+    return [_disambiguate(unit) if len(by_study[unit["study"]]) > 1 else unit for unit in units]
 
 
-def _told_apart(unit: SourceUnit) -> SourceUnit:
+def _disambiguate(unit: SourceUnit) -> SourceUnit:
     participant = f"{unit['participant']}.{_short(os.path.dirname(unit['files'][0][0]) + unit['kind'])}"
     return SourceUnit(**{**unit, "participant": participant, "study": f"{participant}-{unit['visit']}"})

@@ -39,7 +39,7 @@ class NiftiName(NamedTuple):
 
 
 def parse_name(name: str) -> NiftiName:
-    """Parts of the file name ``name``, which may have its folders before it; labels are no images."""
+    """Parts of the file name ``name``, which may have its folders before it; labels are not images."""
     stem = re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
     if match := _EMIDEC.search(stem):
         return NiftiName(match["patient"], "lge", "", match["what"].lower() == "images")

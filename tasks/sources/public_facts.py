@@ -1,7 +1,7 @@
-"""What the public data sets tell of each case beside its images: diagnosis, scanner, sex, age, volumes, frames.
+"""What the public data sets say of each case beside its images: diagnosis, scanner, sex, age, volumes, frames.
 
 One reader a data set; each takes what the set's file says and gives it under the names of :data:`FACTS`. A value that
-is not there or no number is left out. Frames count from 0, as in the set's whole cine.
+is missing or not a number is left out. Frames count from 0, as in the set's whole cine.
 
 In doubt: heights of M&Ms are taken as centimetres, and its ED and ES as counted from 0 (those of ACDC count from 1);
 the ejection fraction of EMIDEC was measured by echocardiography, so it has a name of its own; the letter of an EMIDEC
@@ -18,28 +18,30 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from cmr_models.contracts import ColumnSpec
+
 Facts = dict[str, Any]
 
-FACTS: Final[Mapping[str, str]] = {
-    "data_set": "str",
-    "split": "str",
-    "diagnosis": "str",
-    "vendor": "str",
-    "scanner": "str",
-    "field_t": "float64",
-    "centre": "str",
-    "sex": "str",
-    "age_years": "float64",
-    "height_cm": "float64",
-    "weight_kg": "float64",
-    "ed_frame": "Int64",
-    "es_frame": "Int64",
-    "lvedv_ml": "float64",
-    "lvesv_ml": "float64",
-    "lvef_pct": "float64",
-    "lvef_echo_pct": "float64",
-}
-"""Every fact, and its type in the table."""
+FACTS: Final = (
+    ColumnSpec("data_set", "text", "", "name of the public data set"),
+    ColumnSpec("split", "text", "", "train, validation, test or unlabelled, as its authors divide it"),
+    ColumnSpec("diagnosis", "text", "", "diagnosis, as the data set names it"),
+    ColumnSpec("vendor", "text", "", "vendor of the scanner"),
+    ColumnSpec("scanner", "text", "", "model of the scanner"),
+    ColumnSpec("field_t", "real", "T", "field strength"),
+    ColumnSpec("centre", "text", "", "imaging centre"),
+    ColumnSpec("sex", "text", "", "male or female"),
+    ColumnSpec("age_years", "real", "years", "age"),
+    ColumnSpec("height_cm", "real", "cm", "height"),
+    ColumnSpec("weight_kg", "real", "kg", "weight"),
+    ColumnSpec("ed_frame", "integer", "frame", "end-diastole, from 0 in the study's own frames"),
+    ColumnSpec("es_frame", "integer", "frame", "end-systole, from 0 in the study's own frames"),
+    ColumnSpec("lvedv_ml", "real", "mL", "LV end-diastolic volume that the data set gives"),
+    ColumnSpec("lvesv_ml", "real", "mL", "LV end-systolic volume that the data set gives"),
+    ColumnSpec("lvef_pct", "real", "%", "LV ejection fraction that the data set gives"),
+    ColumnSpec("lvef_echo_pct", "real", "%", "LV ejection fraction by echocardiography"),
+)
+"""Every fact that a public data set may state of a case."""
 
 _MAX_BYTES: Final = 20 * 2**20
 _LEVELS_UP: Final = 6
@@ -52,7 +54,7 @@ _SPLITS: Final = {
 
 
 def facts_of(data_set: str, paths: Sequence[str], participant: str, visit: str = "1") -> tuple[Facts, bool]:
-    """What is told of one case, and whether the file that should tell it was there and had it.
+    """What a data set states of one case, and whether the file that should state it is there and does.
 
     Args:
         data_set: as :mod:`tasks.sources.public_layouts` names them.
@@ -61,12 +63,12 @@ def facts_of(data_set: str, paths: Sequence[str], participant: str, visit: str =
         visit: of the case.
     """
     reader = _READERS.get(data_set)
-    told: Facts | None = reader(Path(paths[0]), participant, visit) if reader else {}
-    facts = {"data_set": data_set, "split": _split(paths[0]), **(told or {})}
-    return {name: value for name, value in facts.items() if _known(value)}, told is not None
+    stated: Facts | None = reader(Path(paths[0]), participant, visit) if reader else {}
+    facts = {"data_set": data_set, "split": _split(paths[0]), **(stated or {})}
+    return {name: value for name, value in facts.items() if _is_known(value)}, stated is not None
 
 
-def _known(value: Any) -> bool:
+def _is_known(value: Any) -> bool:
     return value not in ("", None) and not (isinstance(value, float) and not math.isfinite(value))
 
 
@@ -132,7 +134,7 @@ def _rescan(path: Path, participant: str, visit: str) -> Facts | None:
     row, measured = _row(tables, case, "pid"), _retest_volumes(path, participant, visit)
     if row is None:
         return measured
-    told = {
+    stated = {
         "lvedv_ml": _number(row.get("edv")),
         "lvesv_ml": _number(row.get("esv")),
         "lvef_pct": _number(row.get("ef")),
@@ -140,7 +142,7 @@ def _rescan(path: Path, participant: str, visit: str) -> Facts | None:
     return {
         "centre": case.split("/")[0] if "/" in case else "",
         **(measured or {}),
-        **{name: value for name, value in told.items() if _known(value)},
+        **{name: value for name, value in stated.items() if _is_known(value)},
         **_frames(row.get("ed_index"), row.get("es_index"), first=0),
     }
 
@@ -238,7 +240,7 @@ def _above(path: Path, pattern: str) -> list[Path]:
 def _row(tables: Sequence[Path], wanted: str, column: str) -> dict[str, str] | None:
     """The row of ``wanted``; numbers match whatever their leading zeros."""
     for table in tables:
-        row = _indexed(table, column, table.stat().st_mtime_ns).get(_plain(wanted))
+        row = _index_rows(table, column, table.stat().st_mtime_ns).get(_plain(wanted))
         if row is not None:
             return dict(row)
     return None
@@ -249,7 +251,7 @@ def _plain(text: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _indexed(table: Path, column: str, mtime_ns: int) -> Mapping[str, Mapping[str, str]]:
+def _index_rows(table: Path, column: str, mtime_ns: int) -> Mapping[str, Mapping[str, str]]:
     """Rows by the value in ``column``; empty if the table cannot be read."""
     return {_plain(row[column]): row for row in _rows(table, mtime_ns) if row.get(column)}
 

@@ -80,7 +80,7 @@ def tail(path: str) -> str:
 
 
 def case_of(path: str) -> Case:
-    """The case that a NIfTI file is of; ``data_set`` is empty where the name is none of a known layout."""
+    """The case that a NIfTI file is of; ``data_set`` is empty where the name belongs to no known layout."""
     end = tail(path)
     for layout in _LAYOUTS:
         match = layout.pattern.search(end)

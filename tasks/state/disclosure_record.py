@@ -12,7 +12,7 @@ RECORD = "disclosure_record.json"
 
 
 def keep_record(gate: Gate, folder: Path) -> None:
-    """Add what ``gate`` let out to the record of ``folder``; an output made again replaces its entry.
+    """Add what ``gate`` has released to the record of ``folder``; an output made again replaces its entry.
 
     Its time is left empty: the same inputs give the same bytes, and when a run was stands under ``runs/``.
     """

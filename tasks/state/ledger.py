@@ -12,21 +12,57 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from cmr_models.contracts import ColumnSpec, TableSpec
+from cmr_models.contracts.checks import check_version
 from tasks.state.store import digest
 
 Status = Literal["ok", "absent", "quarantined", "retired"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS outcomes (
-    study TEXT NOT NULL, stage TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
-    key TEXT NOT NULL, wanted TEXT NOT NULL, seconds REAL NOT NULL, peak_mb REAL NOT NULL, host TEXT NOT NULL,
-    summary TEXT NOT NULL, attempts INTEGER NOT NULL, finished TEXT NOT NULL,
-    PRIMARY KEY (study, stage)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sources (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, facts TEXT NOT NULL
-) WITHOUT ROWID;
-"""
+SCHEMA = 1
+"""Version of the ledger's tables. The file says it as its `user_version`; version 1 is not said (0)."""
+
+OUTCOMES = TableSpec(
+    "ledger.sqlite, table outcomes",
+    "a row a study and stage",
+    (
+        ColumnSpec("study", "text", "", "study id: participant-visit"),
+        ColumnSpec("stage", "text", "", "name of the stage"),
+        ColumnSpec("status", "text", "", "ok, absent, quarantined or retired"),
+        ColumnSpec("reason", "text", "", "reason code; empty when ok"),
+        ColumnSpec("detail", "text", "", "what was found, without identifiers"),
+        ColumnSpec("key", "text", "", "key of what was made, or of what was tried"),
+        ColumnSpec("wanted", "text", "", "key that planning asked for"),
+        ColumnSpec("seconds", "real", "s", "wall time"),
+        ColumnSpec("peak_mb", "real", "MB", "peak resident memory of the worker so far"),
+        ColumnSpec("host", "text", "", "where it ran"),
+        ColumnSpec("summary", "text", "", "small values for the tables (JSON)"),
+        ColumnSpec("attempts", "integer", "1", "how often it was tried"),
+        ColumnSpec("finished", "text", "", "when it ended (UTC)"),
+    ),
+)
+"""How every study stands at every stage."""
+
+SOURCES = TableSpec(
+    "ledger.sqlite, table sources",
+    "a row a file of the archive, as it was when it was last read",
+    (
+        ColumnSpec("path", "text", "", "of the file"),
+        ColumnSpec("size", "integer", "byte", "of the file"),
+        ColumnSpec("mtime_ns", "integer", "ns", "time of its last change"),
+        ColumnSpec("facts", "text", "", "what its header says of study and patient (JSON)"),
+    ),
+)
+"""The files of the archive."""
+
+_SQL = {"text": "TEXT", "integer": "INTEGER", "real": "REAL"}
+
+
+def _create(name: str, spec: TableSpec, key: str) -> str:
+    columns = ", ".join(f"{column.name} {_SQL[column.kind]} NOT NULL" for column in spec.columns)
+    return f"CREATE TABLE IF NOT EXISTS {name} ({columns}, PRIMARY KEY ({key})) WITHOUT ROWID;"
+
+
+_TABLES = _create("outcomes", OUTCOMES, "study, stage") + _create("sources", SOURCES, "path")
 
 
 @dataclass(frozen=True)
@@ -40,7 +76,7 @@ class Outcome:
         reason: code of :mod:`cmr_models.reasons`; empty when ok.
         detail: what was found, without identifiers.
         key: key of what was made, or of what was tried.
-        wanted: what planning asked for: while it asks for the same, there is nothing to do.
+        wanted: key that planning asked for; while it is the same, there is nothing to do.
         seconds: wall time.
         peak_mb: peak resident memory of the worker so far.
         host: where it ran.
@@ -71,7 +107,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of the archive as it was when last read; ``facts`` are what reading its header gave."""
+    """One file of the archive as it was when it was last read; ``facts`` are what its header says."""
 
     path: str
     size: int
@@ -89,7 +125,11 @@ _UPSERT = (
 
 
 class Ledger:
-    """The ledger of one cohort, open for reading and writing by one process."""
+    """The ledger of one cohort, open for reading and writing by one process.
+
+    Raises:
+        ContractError: if a newer version of the package wrote it.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +137,9 @@ class Ledger:
         self._lock = threading.RLock()  # shards may record from several threads
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.executescript(_SCHEMA)
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        check_version(found or 1, SCHEMA, "the ledger")
+        self._connection.executescript(_TABLES)
 
     def close(self) -> None:
         self._connection.close()
@@ -124,11 +166,31 @@ class Ledger:
             ).fetchall()
         return {study: Entry(*rest) for study, *rest in rows}
 
-    def mentioned(self, stage: str, text: str) -> list[str]:
-        """Studies in whose summary or detail at ``stage`` ``text`` stands: a search without reading summaries."""
-        query = "SELECT study FROM outcomes WHERE stage = ? AND (instr(summary, ?) OR instr(detail, ?)) ORDER BY study"
+    def with_view(self, stage: str, prefix: str) -> list[str]:
+        """Studies that have, by their summary at ``stage``, a view whose name begins with ``prefix``."""
+        return self._studies(
+            "SELECT DISTINCT study FROM outcomes, json_each(outcomes.summary, '$.views') AS view"
+            " WHERE stage = ? AND substr(view.key, 1, length(?)) = ? ORDER BY study",
+            (stage, prefix, prefix),
+        )
+
+    def with_value(self, stage: str, name: str) -> list[str]:
+        """Studies whose summary at ``stage`` has a value by ``name``."""
+        query = "SELECT study FROM outcomes WHERE stage = ? AND json_type(summary, ?) IS NOT NULL ORDER BY study"
+        return self._studies(query, (stage, f'$."{name}"'))
+
+    def with_series_left_out(self, stage: str, reason: str) -> list[str]:
+        """Studies of which ``stage`` left out a series for ``reason``, or that it rejected for having no other."""
+        return self._studies(
+            "SELECT study FROM outcomes WHERE stage = ? AND (EXISTS"
+            " (SELECT 1 FROM json_each(outcomes.summary, '$.excluded') AS series"
+            " WHERE json_extract(series.value, '$.reason') = ?) OR instr(detail, ?)) ORDER BY study",
+            (stage, reason, reason),
+        )
+
+    def _studies(self, query: str, values: tuple[str, ...]) -> list[str]:
         with self._lock:
-            return [study for (study,) in self._connection.execute(query, (stage, text, text)).fetchall()]
+            return [study for (study,) in self._connection.execute(query, values).fetchall()]
 
     def last_model(self, stage: str) -> str:
         """Model of the study that ended well at ``stage`` last; empty where none says which it was."""

@@ -20,12 +20,20 @@ from typing import Any, NamedTuple, cast
 import xarray as xr
 from zarr.storage import ZipStore
 
+from cmr_models.contracts import ContractError, NewerSchemaError, check_published, check_readable
+from cmr_models.contracts.checks import SCHEMA, check_version
+from cmr_models.reasons import StudyRejected
+from cmr_models.zoo.published import HUB_PREFIX
+
+RECEIPT_SCHEMA = 1
+"""Version of the form of receipts. Receipts say it as "schema"; version 1 is not said."""
+
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Where everything of one cohort lies."""
+    """The folders and files of one cohort."""
 
     root: Path
 
@@ -49,27 +57,36 @@ class Cohort:
     def runs(self) -> Path:
         return self.root / "runs"
 
+    @property
+    def predictions(self) -> Path:
+        return self.root / "predictions"
+
     def study(self, study_id: str) -> Path:
         return self.root / "studies" / _shelf(study_id) / f"{study_id}.zarr.zip"
 
     def prediction(self, model: str, study_id: str) -> Path:
-        return self.root / "predictions" / model / _shelf(study_id) / f"{study_id}.zarr.zip"
+        return self.predictions / model / _shelf(study_id) / f"{study_id}.zarr.zip"
 
 
 class Published(NamedTuple):
-    """A published file: what ``verify`` compares with."""
+    """Size and digest of a published file, with which ``verify`` compares."""
 
     n_bytes: int
     digest: str
 
 
+def model_name(model: str) -> str:
+    """The folder of a model's predictions: its name, or the last part of its folder."""
+    return Path(model.removeprefix(HUB_PREFIX)).name.removesuffix(".safetensors")
+
+
 def receipt_path(published: Path) -> Path:
-    """Where the reason lies when ``published`` could not be made."""
+    """The file with the reason why ``published`` could not be made."""
     return published.with_name(published.name.removesuffix(".zarr.zip") + ".rejected.json")
 
 
 def damaged_path(published: Path) -> Path:
-    """Where ``published`` is put aside when it is found damaged."""
+    """The name that ``published`` gets when it is found damaged."""
     return published.with_name(published.name + ".damaged")
 
 
@@ -85,7 +102,7 @@ def digest_bytes(content: bytes) -> str:
 
 
 def publish_bytes(content: bytes, path: Path) -> None:
-    """Put ``content`` at ``path``: a temporary name beside it, fsync, then one rename."""
+    """Write ``content`` to ``path``: a temporary name beside it, fsync, then one rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
@@ -100,7 +117,12 @@ def publish_bytes(content: bytes, path: Path) -> None:
 
 
 def publish(values: Mapping[str, bytes], path: Path) -> Published:
-    """Publish zarr keys (:mod:`tasks.state.zarr_encoding`) as one zip at ``path``, and drop an older receipt."""
+    """Publish zarr keys (:mod:`tasks.state.zarr_encoding`) as one zip at ``path``, and drop an older receipt.
+
+    Raises:
+        StudyRejected: ``newer_version`` if what is there was written by a newer version: it is left as it is.
+    """
+    published_attributes(path)
     content = _zip(values)
     publish_bytes(content, path)
     receipt_path(path).unlink(missing_ok=True)
@@ -114,20 +136,33 @@ def as_published(path: Path) -> Published:
 
 
 def publish_rejection(path: Path, *, key: str, status: str, reason: str, detail: str) -> None:
-    """Record beside ``path`` why it is not there; an outdated published file goes."""
+    """Record beside ``path`` why it is not there; an outdated published file goes.
+
+    Raises:
+        StudyRejected: ``newer_version`` if what is there was written by a newer version: it is left as it is.
+    """
+    published_attributes(path)
     content = {"key": key, "status": status, "reason": reason, "detail": detail}
     publish_bytes(json.dumps(content, indent=1, sort_keys=True).encode(), receipt_path(path))
     path.unlink(missing_ok=True)
 
 
 def published_attributes(path: Path) -> dict[str, Any] | None:
-    """The attributes of a published file; None if it is not there or cannot be read."""
+    """The attributes of a published file; None if it is not there or cannot be read.
+
+    Raises:
+        StudyRejected: ``newer_version`` if a newer version of the package wrote it.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             attributes = json.loads(archive.read("zarr.json"))["attributes"]
     except (FileNotFoundError, zipfile.BadZipFile, KeyError, json.JSONDecodeError):
         return None
-    return attributes if isinstance(attributes, dict) else None
+    if not isinstance(attributes, dict):
+        return None
+    with _as_rejection():
+        check_readable(attributes)
+    return attributes
 
 
 def published_key(path: Path) -> str | None:
@@ -137,39 +172,63 @@ def published_key(path: Path) -> str | None:
 
 
 def rejection(path: Path) -> dict[str, str] | None:
-    """The receipt beside ``path``: key, status, reason, detail; None if there is none."""
+    """The receipt beside ``path``: key, status, reason, detail; None if there is none.
+
+    Raises:
+        StudyRejected: ``newer_version`` if a newer version of the package wrote it.
+    """
     try:
         content: dict[str, str] = json.loads(receipt_path(path).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
+    with _as_rejection():
+        check_version(content.get(SCHEMA, 1), RECEIPT_SCHEMA, "a receipt")
     return content
 
 
 @contextlib.contextmanager
+def _as_rejection() -> Iterator[None]:
+    """A file that breaks its contract ends the study that it is of; messages of contracts hold no identifiers."""
+    try:
+        yield
+    except NewerSchemaError as error:
+        raise StudyRejected("newer_version", str(error)) from error
+    except ContractError as error:
+        raise StudyRejected("contract_broken", str(error)) from error
+
+
+@contextlib.contextmanager
 def open_tree(path: Path) -> Iterator[xr.DataTree]:
-    """The published tree at ``path``, read lazily; closed on leaving.
+    """The published tree at ``path``, read lazily; closed on leaving. Names, dimensions and types are checked.
 
     Raises:
         FileNotFoundError: if nothing is published there.
         zipfile.BadZipFile: if what is there is damaged.
+        StudyRejected: ``contract_broken`` if it is not what its contract says, ``newer_version`` if a newer version
+            of the package wrote it.
     """
     if not path.exists():
         raise FileNotFoundError("nothing is published for this study; run the stage that makes it")
     if not zipfile.is_zipfile(path):
-        raise zipfile.BadZipFile("the published file is no zip archive; run `verify`, then the stage that makes it")
+        raise zipfile.BadZipFile("the published file is not a zip archive; run `verify`, then the stage that makes it")
     with ZipStore(path, mode="r") as store:
         # xarray takes any zarr store; its annotation names paths and its own stores only.
         tree = xr.open_datatree(cast(Any, store), engine="zarr", consolidated=False, chunks=None, decode_times=False)
         try:
+            with _as_rejection():
+                check_published(tree, values=False)
             yield tree
         finally:
             tree.close()
 
 
 def load_tree(path: Path) -> xr.DataTree:
-    """The published tree at ``path``, whole, in memory."""
+    """The published tree at ``path``, whole, in memory, its values checked too; raises as :func:`open_tree`."""
     with open_tree(path) as tree:
-        return tree.load()
+        loaded = tree.load()
+        with _as_rejection():
+            check_published(loaded, values=True)
+        return loaded
 
 
 def _zip(values: Mapping[str, bytes]) -> bytes:

@@ -19,6 +19,9 @@ import numpy.typing as npt
 import xarray as xr
 from numcodecs import Blosc
 
+from cmr_models.contracts import check_published
+from tasks.state.held_setting import HeldSetting
+
 FRAMES_PER_CHUNK: Final = 10
 _LEVEL: Final = 5
 _SHUFFLES: Final = {"shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
@@ -26,7 +29,11 @@ _DATA_TYPES: Final = frozenset(
     ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 )
 
-numcodecs.blosc.use_threads = False  # a worker is one thread; its speed is counted per core
+_blosc_threads = HeldSetting(
+    lambda: numcodecs.blosc.use_threads, lambda use: setattr(numcodecs.blosc, "use_threads", use), False
+)
+"""Blosc uses one thread here: the threads of Blosc order blocks as they finish, and the same tree must give the same
+bytes."""
 
 
 class EncodingError(RuntimeError):
@@ -34,23 +41,26 @@ class EncodingError(RuntimeError):
 
 
 def encode_tree(tree: xr.DataTree) -> dict[str, bytes]:
-    """Zarr keys and values of ``tree``.
+    """Zarr keys and values of ``tree``, which must be what its contract says.
 
     Images ``(frame, slice, row, col)`` lie in chunks of 1 slice x 10 frames, maps ``(slice, row, col)`` in chunks of
     1 slice, Blosc zstd-5, bits shuffled (bytes for 8-bit labels); everything smaller in one raw chunk. Every compressed
     chunk is decoded and compared at once.
 
     Raises:
+        ContractError: if the tree is of a known kind and does not hold what its contract says.
         TypeError: if an array is not numeric.
         EncodingError: if a chunk does not decode to what it was.
     """
+    check_published(tree, values=True)
     encoded: dict[str, bytes] = {}
-    for node in tree.subtree:
-        prefix = node.path.strip("/")
-        prefix = f"{prefix}/" if prefix else ""
-        encoded[f"{prefix}zarr.json"] = _json(_group(node.attrs))
-        for name, array in node.to_dataset(inherit=False).variables.items():
-            encoded.update(_encode_array(f"{prefix}{name}/", array))
+    with _blosc_threads.held():
+        for node in tree.subtree:
+            prefix = node.path.strip("/")
+            prefix = f"{prefix}/" if prefix else ""
+            encoded[f"{prefix}zarr.json"] = _json(_group(node.attrs))
+            for name, array in node.to_dataset(inherit=False).variables.items():
+                encoded.update(_encode_array(f"{prefix}{name}/", array))
     return encoded
 
 
@@ -79,10 +89,10 @@ def _chunks(prefix: str, values: npt.NDArray[Any], chunk: tuple[int, ...], shuff
     for place in itertools.product(*(range(n) for n in counts)):
         block = values[tuple(slice(i * c, (i + 1) * c) for i, c in zip(place, chunk, strict=True))]
         key = "/".join(("c", *map(str, place)))
-        yield f"{prefix}{key}", _compressed(_padded(block, chunk), shuffle) if shuffle else block.tobytes()
+        yield f"{prefix}{key}", _compress(_pad(block, chunk), shuffle) if shuffle else block.tobytes()
 
 
-def _padded(block: npt.NDArray[Any], chunk: tuple[int, ...]) -> npt.NDArray[Any]:
+def _pad(block: npt.NDArray[Any], chunk: tuple[int, ...]) -> npt.NDArray[Any]:
     """Chunks at the edge are stored whole; beyond the edge, zeros."""
     if block.shape == chunk:
         return np.ascontiguousarray(block)
@@ -91,7 +101,7 @@ def _padded(block: npt.NDArray[Any], chunk: tuple[int, ...]) -> npt.NDArray[Any]
     return padded
 
 
-def _compressed(block: npt.NDArray[Any], shuffle: str) -> bytes:
+def _compress(block: npt.NDArray[Any], shuffle: str) -> bytes:
     codec = Blosc("zstd", _LEVEL, _SHUFFLES[shuffle])
     compressed = bytes(codec.encode(block))
     decoded = np.frombuffer(codec.decode(compressed), np.uint8)

@@ -29,9 +29,9 @@ from cmr_models.cinema import grid
 from cmr_models.cinema.grid import Grid
 from cmr_models.cinema.outputs import Phases
 from cmr_models.cinema.placement import around_heart, scan_middle
-from cmr_models.views.heart_location import Middle
-from cmr_models.views.view_images import Scan
-from tasks.inference.segmentation import judgeable
+from cmr_models.views.heart_location import HeartCentre
+from cmr_models.views.view_images import ViewImages
+from tasks.inference.study_images import judgeable
 from tasks.state import store
 from tasks.training.cinema_batches import Sample
 from tasks.training.cinema_settings import FinetuningSettings
@@ -66,7 +66,7 @@ class StudySamples:
         self.cohort, self.table, self.settings = cohort, table.reset_index(drop=True), settings
         self.target, self.labels = target, labels
         self.stored = _truth_to_read(table, settings)
-        self._middles: dict[tuple[str, str], Middle] = {}
+        self._middles: dict[tuple[str, str], HeartCentre] = {}
         self._check_truth()
 
     def __len__(self) -> int:
@@ -94,7 +94,9 @@ class StudySamples:
         file = truth_file(self.cohort, self.labels, row["study"])
         return truth_of(file, self.settings.views[0], self.stored)
 
-    def _phases(self, row: Any, frame: int, scans: Mapping[str, Scan], rng: np.random.Generator) -> tuple[float, ...]:
+    def _phases(
+        self, row: Any, frame: int, scans: Mapping[str, ViewImages], rng: np.random.Generator
+    ) -> tuple[float, ...]:
         """The phases of the cycle that the network sees, from 0 to 1."""
         n_frames = len(next(iter(scans.values())).images)
         if self.settings.family == "pretrain":
@@ -104,10 +106,10 @@ class StudySamples:
             return (phases.ed, phases.es)
         return (frame / n_frames,)
 
-    def _place(self, study: str, scan: Scan) -> Grid:
+    def _place(self, study: str, scan: ViewImages) -> Grid:
         return around_heart(scan, self._size(scan.view), self.settings.pixel_mm, partial(self._middle, study))[0]
 
-    def _middle(self, study: str, scan: Scan) -> Middle:
+    def _middle(self, study: str, scan: ViewImages) -> HeartCentre:
         """The middle of the heart, found once: the network that finds it takes longer than all other steps."""
         if (study, scan.view) not in self._middles:
             self._middles[study, scan.view] = scan_middle(scan)
@@ -124,11 +126,11 @@ class StudySamples:
             return 0
         return int(rng.integers(max(0, placed["sax"].shape[2] - self._size("sax")[2]) + 1))
 
-    def _images(self, scan: Scan, placed: Grid, phases: tuple[float, ...], start: int) -> npt.NDArray[np.float32]:
+    def _images(self, scan: ViewImages, placed: Grid, phases: tuple[float, ...], start: int) -> npt.NDArray[np.float32]:
         """``(frame, x, y[, z])`` of the network's size."""
         which = [round(phase * len(scan.images)) % len(scan.images) for phase in phases]
         stacks = scan.images[which] if scan.view == "sax" else scan.images[which, :1]
-        frames = grid.normalised(grid.apply(stacks, placed))[0]
+        frames = grid.normalise(grid.apply(stacks, placed))[0]
         return _fit_size(frames[..., start:] if scan.view == "sax" else frames[..., 0], self._size(scan.view))
 
     def _target_of(
@@ -179,7 +181,7 @@ def read_table(file: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @lru_cache(maxsize=8)
-def read_view_images(study: Path, wanted: tuple[str, ...]) -> dict[str, Scan]:
+def read_view_images(study: Path, wanted: tuple[str, ...]) -> dict[str, ViewImages]:
     with store.open_tree(study) as tree:
         views = {str(name): node.to_dataset() for name, node in tree.children.items()}
         views = {n: (v if n in wanted else v.drop_vars("intensity")).load() for n, v in views.items()}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cmr_models.contracts import LV
-from cmr_models.segmentation.crops import standardised
+from cmr_models.segmentation.crops import standardise
 from cmr_models.training.augmentation import Augmentation, crop_images, draw_geometry, vary_scanner
 from tasks.training.segmentation_data import (
     ImagePool,
@@ -85,7 +85,7 @@ def draw_batch(rng: np.random.Generator, settings: TrainingSettings, images: Tra
     clean, possible = (torch.cat(tensors) for tensors in zip(*drawn, strict=True))
     strength = np.repeat([1.0, settings.real_strength], [settings.batch - n_real, n_real])
     crops = vary_scanner(rng, settings.augmentation, clean, strength)
-    return Batch(crops, standardised(clean), possible, n_real)
+    return Batch(crops, standardise(clean), possible, n_real)
 
 
 def draw_crops(rng: np.random.Generator, settings: TrainingSettings, pool: ImagePool, n: int) -> tuple[Tensor, Tensor]:
@@ -110,7 +110,7 @@ def held_out_crops(held_out: ImagePool, size: int) -> tuple[Tensor, Tensor]:
     )  # fmt: skip
     crops = crop_images(torch.from_numpy(held_out.images[chosen, None]), geometry, size)
     lv = torch.from_numpy((held_out.possible[chosen, None] == 1 << LV).astype(np.float32))
-    return standardised(crops), crop_images(lv, geometry, size)[:, 0] > 0.5
+    return standardise(crops), crop_images(lv, geometry, size)[:, 0] > 0.5
 
 
 def lv_dice(labels: Tensor, truth: Tensor) -> float:

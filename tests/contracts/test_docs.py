@@ -12,16 +12,21 @@ import numpy as np
 import pytest
 
 from cmr_models import phenotypes
+from cmr_models.contracts import FILES
+from cmr_models.phenotypes.rows import ventricles
 from cmr_models.reasons import TABLE
 from cmr_models.segmentation import segment_sax
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
 from flows.cli import main
 from flows.settings import CohortSettings, read_settings
-from tasks.convert.conversion import convert_shard, planned_units
-from tasks.derive.derivation import derive_chunk, derive_units
+from tasks.convert.conversion import convert_shard
+from tasks.convert.convert_stage import planned_units
+from tasks.derive.derivation import derive_chunk
+from tasks.derive.derive_stage import derive_units
 from tasks.derive.phenotype_tables import write_tables
 from tasks.documentation.pages import pages, toml
-from tasks.inference.segmentation import segment_chunk, segment_units
+from tasks.inference.segment_stage import segment_units
+from tasks.inference.segmentation import segment_chunk
 from tasks.report.markdown import table
 from tasks.sources import inventory
 from tasks.state.ledger import Entry, open_ledger
@@ -29,11 +34,18 @@ from tasks.state.store import Cohort, load_tree
 
 ROOT = Path(__file__).parents[2]
 GENERATED = pages(CohortSettings, ROOT / "benchmarks/results")
-WRITTEN = (ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "infra/README.md", *sorted((ROOT / "docs").rglob("*.md")))
+TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "infra/README.md")
+WRITTEN = (*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md")))
+README_WORDS = 1000
 
 
 def _name(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+def _is_history(path: Path) -> bool:
+    """Whether a page speaks of former versions, with their paths."""
+    return path.name == "CHANGELOG.md" or "adr" in path.parts
 
 
 def _blocks(path: Path, language: str) -> list[str]:
@@ -57,6 +69,7 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
     ("name", "words"),
     [
         ("data_dictionary.md", [row.name for row in phenotypes.PHENOTYPES]),
+        ("data_model.md", [row.name for spec in FILES for group in spec.groups for row in group.arrays]),
         ("reason_codes.md", [*TABLE, "separation", "secondary"]),
         ("settings.md", ["removed_max", "study_pages_max", "CMR_COHORT_COMPUTE__PROFILE"]),
     ],
@@ -115,8 +128,10 @@ def test_every_command_exists_with_its_options(path: Path) -> None:
 
 
 def test_the_stages_that_the_readme_names_are_commands() -> None:
-    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if "One stage alone" in line)
-    stages = re.findall(r"`(\w+)`", line)
+    line = next(
+        line for line in (ROOT / "README.md").read_text().splitlines() if "Each stage is also a command" in line
+    )
+    stages = re.findall(r"`(\w+)`", line.partition("Each stage")[2])
     assert len(stages) == 6
     assert set(stages) <= set(main.commands)
     assert all(isinstance(command, click.Command) for command in main.commands.values())
@@ -139,8 +154,9 @@ def test_the_guide_names_only_known_reasons_and_every_quarantine() -> None:
 # examples
 
 
-def test_the_settings_of_the_readme_are_read(tmp_path: Path) -> None:
-    (block,) = _blocks(ROOT / "README.md", "toml")
+@pytest.mark.parametrize("name", ["README.md", "docs/your_data.md"])
+def test_the_settings_of_a_page_are_read(name: str, tmp_path: Path) -> None:
+    (block,) = _blocks(ROOT / name, "toml")
     (tmp_path / "archive").mkdir()
     (tmp_path / "cohort.toml").write_text(block)
     settings = read_settings(tmp_path / "cohort.toml")
@@ -149,7 +165,7 @@ def test_the_settings_of_the_readme_are_read(tmp_path: Path) -> None:
 
 
 def test_the_python_example_of_the_readme_runs() -> None:
-    example, _, _ = _blocks(ROOT / "README.md", "python")
+    (example,) = _blocks(ROOT / "README.md", "python")
     names: dict[str, Any] = {}
     exec(example, names)
     assert names["segment_sax"] is segment_sax
@@ -157,13 +173,61 @@ def test_the_python_example_of_the_readme_runs() -> None:
     assert not names["labels"].any()
 
 
-def test_the_phenotype_of_the_readme_is_one_function_and_one_row() -> None:
-    _, function, row = _blocks(ROOT / "README.md", "python")
-    names = dict(vars(phenotypes))
+def test_the_examples_of_the_python_interface_run(capsys: pytest.CaptureFixture[str]) -> None:
+    four_chamber, rows = _blocks(ROOT / "docs/more_analyses.md", "python")
+    names: dict[str, Any] = {}
+    exec(four_chamber, names)
+    assert names["labels"].shape == (2, 1, 128, 128)
+    exec(rows, names)
+    assert capsys.readouterr().out.strip().endswith("%")
+
+
+def test_the_phenotype_of_the_documentation_is_one_function_and_one_row() -> None:
+    function, row = _blocks(ROOT / "docs/add_a_phenotype.md", "python")
+    names = dict(vars(ventricles))
     exec(function, names)
     added = eval(row, names)
     assert set(added.inputs) <= {known.name for known in phenotypes.PHENOTYPES}
     assert added.function(70.0, 105.0) == pytest.approx(70.0)  # 105 g are 100 mL
+
+
+def test_the_files_that_a_page_tells_to_edit_are_there() -> None:
+    text = (ROOT / "docs/add_a_phenotype.md").read_text()
+    (version,) = re.findall(r"`VERSION` of the derive stage in `([\w/.]+)`", text)
+    assert re.search(r"^VERSION = \d+", (ROOT / version).read_text(), re.MULTILINE)
+    (cases,) = re.findall(r"`(tests/[\w/.]+)`", text)
+    assert (ROOT / cases).is_file()
+
+
+@pytest.mark.parametrize("path", [path for path in WRITTEN if not _is_history(path)], ids=_name)
+def test_every_file_of_ours_that_a_page_names_is_there(path: Path) -> None:
+    named = re.findall(r"`((?:cmr_models|tasks|flows|tests|benchmarks|infra|notebooks)/[\w./-]+)`", path.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_moved_modules_are_where_the_page_says() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \|$", (ROOT / "docs/moved_modules.md").read_text(), re.MULTILINE)
+    assert len(rows) > 150
+    assert [new for _, new in rows if not _is_module(new)] == []
+    assert [old for old, _ in rows if _is_module(old)] == []
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+# the whole
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= README_WORDS
+
+
+def test_the_index_names_every_page_once() -> None:
+    linked = re.findall(r"^\| \[[^\]]+\]\(([^)]+)\) \|", (ROOT / "docs/index.md").read_text(), re.MULTILINE)
+    own = [name for name in linked if not name.startswith("..") and name != "adr"]
+    assert sorted(own) == sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name != "index.md")
 
 
 @pytest.fixture(scope="module")
@@ -196,10 +260,11 @@ def test_the_example_of_the_data_model_runs(small_cohort: Path) -> None:
     assert names["lv_ml"].max() > 30
 
 
-def test_every_variable_of_the_files_is_described(small_cohort: Path) -> None:
+def test_every_variable_and_attribute_of_the_files_is_described(small_cohort: Path) -> None:
     text = (ROOT / "docs/data_model.md").read_text()
     cohort = Cohort(small_cohort)
     for path in (cohort.study("1000012-2"), cohort.prediction("default", "1000012-2")):
         tree = load_tree(path)
         variables = [name for node in tree.children.values() for name in node.data_vars]
-        assert [name for name in variables if f"`{name}`" not in text] == []
+        attributes = [name for node in tree.subtree for name in node.attrs]
+        assert [name for name in (*variables, *attributes) if f"`{name}`" not in text] == []

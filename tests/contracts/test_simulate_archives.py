@@ -46,11 +46,11 @@ def test_file_names_are_those_of_the_bulk_fields(archives):
 
 
 def test_archives_are_the_same_for_the_same_seed_only(study, archives):
-    def made(seed):
+    def package(seed):
         return ukb_archives(study, eid="1000012", rng=np.random.default_rng(seed), packaging=PLAIN)
 
-    assert made(1) == archives
-    assert made(2) != archives
+    assert package(1) == archives
+    assert package(2) != archives
 
 
 def test_every_file_holds_one_image_of_the_study(study, archives):

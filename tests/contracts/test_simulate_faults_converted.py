@@ -18,7 +18,7 @@ def archives():
     return ukb_archives(study, eid="1000012", rng=rng, packaging=Packaging(scout=True))
 
 
-def converted(files, folder):
+def convert(files, folder):
     for name, content in files.items():
         (folder / name).write_bytes(content)
     (unit,) = sources.inventory([folder]).units
@@ -28,7 +28,7 @@ def converted(files, folder):
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_a_fault_ends_in_its_reason(archives, tmp_path, name):
     fault = FAULTS[name]
-    outcome = converted(fault.apply(dict(archives), np.random.default_rng(1)), tmp_path)
+    outcome = convert(fault.apply(dict(archives), np.random.default_rng(1)), tmp_path)
     if fault.kind == "quarantined":
         assert (outcome.status, outcome.reason) == ("quarantined", fault.expected)
         return
@@ -39,7 +39,7 @@ def test_a_fault_ends_in_its_reason(archives, tmp_path, name):
 
 
 def test_an_undamaged_archive_is_converted_without_flags(archives, tmp_path):
-    outcome = converted(archives, tmp_path)
+    outcome = convert(archives, tmp_path)
     assert outcome.status == "ok"
     assert set(outcome.summary["views"]) == {"sax", "lax_2c", "lax_3c", "lax_4c"}
     assert all(view["flags"] == [] for view in outcome.summary["views"].values())

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from cmr_models.simulate.biobank import ukb_table
 from cmr_models.simulate.cohort import simulate_cohort
-from cmr_models.simulate.measured import example_tables, measured_phenotypes
+from cmr_models.simulate.measured import example_tables, measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings
 from flows.cli import main
-from tasks.analysis.by_spec import STAGES, run_spec
+from tasks.analysis.by_spec import TABLES, run_spec
 from tasks.analysis.spec_file import read_spec
 
 EXAMPLE = Path(__file__).parents[2] / "infra/analysis/ukb.yaml"
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = ukb_table(cohort, rng, censoring_date=_PLANTED.censoring_date, style="rap")
     table.loc[:6, "p131354"] = "1900-01-01"
     table.to_csv(root / "ukb.csv", index=False)
-    phenotypes = measured_phenotypes(cohort.truth, rng, _PLANTED)
+    phenotypes = measure_phenotypes(cohort.truth, rng, _PLANTED)
     phenotypes["lvef_by_hand"] = cohort.truth["lvef_pct"].where(phenotypes["status"] == "ok")
     phenotypes["dice"] = (0.9 + 0.02 * rng.standard_normal(len(phenotypes))).clip(0, 1)
     (root / "cohort/tables/predictions").mkdir(parents=True)
@@ -77,7 +77,7 @@ def _features(phenotypes: pd.DataFrame, seen: bool) -> pd.DataFrame:
 def results(folder: Path) -> Path:
     """The folder of results after the three commands."""
     where = set()
-    for stage in STAGES:
+    for stage in TABLES:
         arguments = [stage, "--cohort", str(folder / "cohort"), "--spec", str(folder / "analysis.yaml")]
         done = CliRunner().invoke(main, arguments, catch_exceptions=False)
         assert done.exit_code == 0, done.output
@@ -92,7 +92,7 @@ def _tables(results: Path) -> dict[str, pd.DataFrame]:
 
 def test_every_table_of_every_stage_is_there_with_the_digest_of_the_spec(folder: Path, results: Path) -> None:
     tables = _tables(results)
-    assert set(tables) == {name for names in STAGES.values() for name in names}
+    assert set(tables) == {name for names in TABLES.values() for name in names}
     digest = read_spec(folder / "analysis.yaml").digest
     assert all(table["spec_digest"].eq(digest).all() for table in tables.values())
     assert results.name == digest[:12]

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
-from cmr_models.simulate.measured import measured_phenotypes
-from tasks.analysis.by_settings import AnalysisSettings, risk
+from cmr_models.simulate.measured import measure_phenotypes
+from tasks.analysis.by_settings import UserFiles, risk
+from tasks.analysis.settings import AnalysisSettings
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -23,13 +24,11 @@ def larger(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished, folder)
     path = folder / "cohort/tables/phenotypes.parquet"
     imaged = pd.read_parquet(path)
-    measured = measured_phenotypes(pd.read_parquet(folder / "truth.parquet"), np.random.default_rng(0))
+    measured = measure_phenotypes(pd.read_parquet(folder / "truth.parquet"), np.random.default_rng(0))
     measured["visit"] = measured["visit"].astype(str)
     pd.concat([imaged, measured[~measured["study"].isin(imaged["study"])]], ignore_index=True).to_parquet(path)
-    settings = AnalysisSettings(
-        participants_csv=folder / "participants.csv", outcomes_csv=folder / "outcomes.csv", permutations=19
-    )
-    risk(folder / "cohort", settings)
+    files = UserFiles(folder / "participants.csv", folder / "outcomes.csv")
+    risk(folder / "cohort", AnalysisSettings(permutations=19), files)
     return folder
 
 

@@ -54,7 +54,7 @@ def handlers(document: str) -> list[str]:
     return found
 
 
-def asked_for(profile: Path) -> list[str]:
+def network_requests(profile: Path) -> list[str]:
     """Addresses that pages asked a network for, from Chromium's log; not what the browser does on its own account."""
     events = (profile / "net.json").read_text(errors="replace").splitlines()
     by_pages = [event for event in events if '"initiator":' in event and '"initiator":"not an origin"' not in event]
@@ -82,7 +82,7 @@ def test_a_page_opens_without_error_request_or_injection(report, tmp_path, page)
     assert "</html>" in document
     assert "<title>injected</title>" not in document
     assert handlers(document) == []
-    assert asked_for(tmp_path / "profile") == []
+    assert network_requests(tmp_path / "profile") == []
 
 
 def test_the_player_draws_and_the_list_fills(report, tmp_path):
@@ -129,7 +129,7 @@ def test_these_checks_notice_an_error_a_request_and_an_injection(tmp_path):
     assert "<title>injected</title>" in document
     assert handlers(document) == ["img onerror"]
     assert seen == ["/beacon"]
-    assert address in asked_for(tmp_path / "profile")
+    assert address in network_requests(tmp_path / "profile")
 
 
 def test_the_policy_stops_what_escaping_would_have_let_through(report, tmp_path):

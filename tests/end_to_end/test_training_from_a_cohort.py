@@ -10,8 +10,10 @@ from click.testing import CliRunner
 from cmr_models import zoo
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, Packaging, simulate_study, ukb_archives
 from flows.cli import main
-from tasks.convert.conversion import convert_shard, planned_units
-from tasks.inference.segmentation import segment_chunk, segment_units
+from tasks.convert.conversion import convert_shard
+from tasks.convert.convert_stage import planned_units
+from tasks.inference.segment_stage import segment_units
+from tasks.inference.segmentation import segment_chunk
 from tasks.sources import inventory
 from tasks.state import store
 from tasks.state.ledger import Entry, Outcome

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.planning import measured_model
+from flows.planning import named_model
 from flows.settings import CohortSettings
+from tasks.inference.segment_stage import measured_model
 from tasks.state.ledger import Outcome, open_ledger
 
 
@@ -24,4 +25,4 @@ def test_the_model_named_is_measured_else_the_last(
     settings = CohortSettings(directory=tmp_path, segment=segment)
     with open_ledger(settings.cohort.ledger) as ledger:
         ledger.record([Outcome("1-2", "segment", "ok", key="k", summary=recorded)])
-        assert measured_model(settings, ledger) == measured
+        assert measured_model(ledger, named_model(settings)) == measured

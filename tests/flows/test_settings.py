@@ -6,7 +6,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from cmr_models.analysis.people import AnalysisSpec
+from cmr_models.analysis.model_spec import AnalysisSpec
 from flows.planning import resolved_settings
 from flows.settings import read_settings
 
@@ -62,6 +62,6 @@ def test_settings_that_are_not_there_are_named(tmp_path: Path) -> None:
 def test_settings_are_saved_with_the_defaults_of_the_analysis(tmp_path: Path) -> None:
     resolved = resolved_settings(read_settings(_write(tmp_path, "[analysis]\nseed = 7\n")))
     assert resolved["analysis"]["seed"] == 7
-    assert resolved["analysis"]["covariates"] == AnalysisSpec().covariates
+    assert resolved["analysis"]["covariates"] == list(AnalysisSpec().covariates)
     assert None not in resolved["analysis"].values()
     assert json.loads(json.dumps(resolved))["analysis"]["horizon_years"] == AnalysisSpec().horizon_years

@@ -11,8 +11,8 @@ from flows.cli import main
 @pytest.mark.parametrize(
     ("task", "more", "message"),
     [
-        ("segment_sax", [], "type --settings infra/training/segment_sax.toml"),
-        ("segment_sax", ["--cohort", "c"], "type --settings infra/training/cinema_segment_sax.toml"),
+        ("segment_sax", [], "type --settings segment_sax or"),
+        ("segment_sax", ["--cohort", "c"], "type --settings cinema_segment_sax or"),
         ("aif_detect", ["--settings", "RECIPE", "--init", "m", "--real", "r"], "--init, --real cannot be used for aif"),
         ("segment_sax", ["--settings", "RECIPE", "--labels", "default"], "--labels cannot be used without --cohort"),
         ("regression_ef", ["--settings", "RECIPE"], "the task 'regression_ef' needs --cohort and --table"),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmr_models.cinema import grid
-from cmr_models.cinema.grid import apply, apply_labels, normalised, padded, place, restore, sample_back, to_network_xy
+from cmr_models.cinema.grid import apply, apply_labels, normalise, pad, place, restore, sample_back, to_network_xy
 
 PIXEL = st.floats(0.6, 2.4)
 SLICE = st.floats(4.0, 18.0)
@@ -74,12 +74,12 @@ def test_the_box_stays_inside_a_large_image_and_a_small_one_is_padded_at_the_end
     assert (corner.start, corner.size) == ((108, 0), (192, 192))
     small = place((100, 120), (1.0, 1.0), (50, 60), box=(192, 192))
     assert (small.start, small.size) == ((0, 0), (120, 100))
-    assert padded(np.ones((1, *small.shape), np.float32), grid.SAX_SIZE).shape == (1, 192, 192, 16)
+    assert pad(np.ones((1, *small.shape), np.float32), grid.SAX_SIZE).shape == (1, 192, 192, 16)
 
 
 def test_intensity_runs_from_percentile_to_percentile_in_255_steps_for_each_frame() -> None:
     ramp = np.arange(1000, dtype=np.float32).reshape(1, 10, 10, 10)
-    seen, has_contrast = normalised(np.concatenate([ramp, 7 * ramp + 3]))
+    seen, has_contrast = normalise(np.concatenate([ramp, 7 * ramp + 3]))
     low, high = 9.4905, 994.005  # linear percentiles 0.95 and 99.5 of 0..999
     by_hand = np.floor(np.clip((ramp - low) / (high - low), 0, 1) * 255) / 255
     np.testing.assert_allclose(seen[0], by_hand[0], atol=1e-6)
@@ -89,14 +89,14 @@ def test_intensity_runs_from_percentile_to_percentile_in_255_steps_for_each_fram
 
 def test_a_frame_without_contrast_says_so_and_is_black() -> None:
     frames = np.stack([np.full((4, 4, 2), 9.0), np.arange(32.0).reshape(4, 4, 2)]).astype(np.float32)
-    seen, has_contrast = normalised(frames)
+    seen, has_contrast = normalise(frames)
     assert has_contrast.tolist() == [False, True]
     assert not seen[0].any()
 
 
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="1 values that are not finite"):
-        normalised(np.array([[[[0.0, np.nan]]]], np.float32))
+        normalise(np.array([[[[0.0, np.nan]]]], np.float32))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from cmr_models.simulate.anatomy import HEIGHTS, N_ANGLES, HeartState
 PHASES = (0.0, 0.2, 0.37, 0.6, 0.95)
 
 
-def drawn(seed, disease=()):
+def draw_heart(seed, disease=()):
     rng = np.random.default_rng(seed)
     sex = "F" if seed % 2 else "M"
     traits = sample_traits(rng, sex=sex, age_years=60, height_cm=170, weight_kg=78, disease=disease)
@@ -25,7 +25,7 @@ def inside_ml(radius_squared, state: HeartState):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("phase", PHASES)
 def test_chambers_have_the_volumes_of_the_traits_to_one_percent(seed, phase):
-    heart = drawn(seed)
+    heart = draw_heart(seed)
     state, truth = heart.state(phase), heart.volumes_ml(phase)
     crescent = np.where(state.rv > 0, state.rv.astype(float) ** 2 - state.inner.astype(float) ** 2, 0)
     assert inside_ml(state.endo**2, state) == pytest.approx(truth["lv"], rel=0.01)
@@ -34,7 +34,7 @@ def test_chambers_have_the_volumes_of_the_traits_to_one_percent(seed, phase):
 
 @pytest.mark.parametrize("disease", sorted(DISEASES))
 def test_muscle_keeps_its_volume_through_the_cycle(disease):
-    heart = drawn(5, (disease,))
+    heart = draw_heart(5, (disease,))
     masses = [
         1.05 * inside_ml(s.epi.astype(float) ** 2 - s.endo.astype(float) ** 2, s) for s in map(heart.state, PHASES)
     ]
@@ -42,13 +42,13 @@ def test_muscle_keeps_its_volume_through_the_cycle(disease):
 
 
 def test_ejection_fraction_of_the_smallest_volume_is_the_traits():
-    heart = drawn(1)
+    heart = draw_heart(1)
     smallest = heart.volumes_ml(heart.end_systole)["lv"]
     assert 100 * (1 - smallest / heart.volumes_ml(0)["lv"]) == pytest.approx(heart.traits.lvef_pct, abs=0.01)
 
 
 def test_the_base_descends_and_the_apex_stays():
-    heart = drawn(2)
+    heart = draw_heart(2)
     end_diastole, end_systole = heart.state(0.0), heart.state(heart.end_systole)
     assert end_systole.base_z_mm - end_diastole.base_z_mm == pytest.approx(heart.traits.mapse_mm, rel=1e-6)
     reach = [
@@ -58,7 +58,7 @@ def test_the_base_descends_and_the_apex_stays():
 
 
 def test_walls_thicken_in_systole_and_the_rv_lies_outside_the_septum():
-    heart = drawn(3)
+    heart = draw_heart(3)
     relaxed, contracted = heart.state(0.0), heart.state(heart.end_systole)
     middle = int(np.argmin(np.abs(HEIGHTS - 0.4)))
     assert (contracted.epi - contracted.endo)[middle].mean() > 1.1 * (relaxed.epi - relaxed.endo)[middle].mean()
@@ -87,7 +87,7 @@ def test_ejection_fraction_of_clinical_slices_is_close_to_the_truth():
     settings = ImagingSettings(n_frames=2, matrix=(128, 120), pixel_mm=1.9, sub_planes=1)
     errors = []
     for seed in range(12):
-        heart = drawn(seed)
+        heart = draw_heart(seed)
         states = [heart.state(0.0), heart.state(heart.end_systole)]
         view = simulate_view(heart, "sax", settings, np.random.default_rng(seed), states)
         found = [ejection_fraction_pct(view["labels"].to_numpy() == label) for label in (3, 1)]
@@ -106,9 +106,9 @@ def ejection_fraction_pct(inside):
 def test_the_same_seed_gives_the_same_images_and_another_seed_does_not():
     settings = ImagingSettings(n_frames=2, matrix=(64, 64), pixel_mm=4.0, n_slices=3)
 
-    def made(seed):
+    def simulate(seed):
         rng = np.random.default_rng(seed)
         return simulate_view(Heart(HeartTraits(), rng), "sax", settings, rng)["intensity"].to_numpy()
 
-    assert np.array_equal(made(1), made(1))
-    assert not np.array_equal(made(1), made(2))
+    assert np.array_equal(simulate(1), simulate(1))
+    assert not np.array_equal(simulate(1), simulate(2))

@@ -127,7 +127,7 @@ def test_five_events_and_twenty_covariates_have_coefficients_that_are_a_maximum_
     assert fit.estimates.loc[~ok, ["coef", "se", "p"]].isna().all(axis=None)
     assert fit.estimates.loc[ok, ["coef", "se", "p"]].notna().all(axis=None)
     if ok.all():
-        gradient = fit._likelihood.derivatives(fit._standard_coef).gradient
+        gradient = fit.likelihood.derivatives(fit.standard_coef).gradient
         assert np.abs(gradient).max() < 1e-4
 
 

@@ -1,4 +1,4 @@
-"""UK Biobank column names, however they were exported: which field, which visit, which of several answers."""
+"""UK Biobank column names of every export format: which field, which visit, which of several answers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class FieldTable:
         return sorted(instance for known, instance in self.columns if known == field)
 
     def values(self, field: int, instance: int = 0) -> pd.DataFrame:
-        """The columns of a field at a visit, one an answer; several answers in one cell are taken apart.
+        """The columns of a field at a visit, one an answer; several answers in one cell are split.
 
         Raises:
             ValueError: the table has no such column.
@@ -99,7 +99,7 @@ class FieldTable:
             raise ValueError(f"field {field} is not in the table at instance {instance}; it is at {have}")
         columns = self.table[list(names)]
         if len(names) == 1 and _holds_lists(columns.iloc[:, 0]):
-            return _apart(columns.iloc[:, 0])
+            return _split_lists(columns.iloc[:, 0])
         return columns
 
 
@@ -111,7 +111,7 @@ def _holds_lists(column: pd.Series) -> bool:
     return bool(text.str.contains(r"^\[|\|", regex=True).any())
 
 
-def _apart(column: pd.Series) -> pd.DataFrame:
+def _split_lists(column: pd.Series) -> pd.DataFrame:
     lists = [[] if pd.isna(cell) or str(cell).strip() in _EMPTY else _cells(str(cell)) for cell in column]
     width = max((len(cells) for cells in lists), default=0)
     padded = np.array([[*cells, *[None] * (width - len(cells))] for cells in lists], dtype=object)

@@ -1,4 +1,4 @@
-"""What became of people: the first record of each condition, and when each was watched."""
+"""Outcomes of people: the first record of each condition, and the time under follow-up."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def build_outcomes(data: FieldTable, participants: pd.DataFrame, spec: StudySpec
     """
     assert spec.dates is not None  # checked with the spec
     sources = [source for outcome in spec.outcomes for source in outcome.sources]
-    refuse(check_fields(data, wanted_fields(data, sources, spec.dates), further_fields(spec)))
+    refuse(check_fields(data, needed_fields(data, sources, spec.dates), further_fields(spec)))
     order = pd.Index(data.participants).get_indexer(pd.Index(participants["participant"]))
     chosen = FieldTable(data.table.iloc[order].reset_index(drop=True), data.identifier, data.columns)
     tables, flows = [], []
@@ -73,7 +73,7 @@ def build_outcomes(data: FieldTable, participants: pd.DataFrame, spec: StudySpec
     return BuiltOutcomes(pd.concat(tables, ignore_index=True), pd.concat(flows, ignore_index=True))
 
 
-def wanted_fields(data: FieldTable, sources: Iterable[Source], dates: Dates) -> set[tuple[int, int]]:
+def needed_fields(data: FieldTable, sources: Iterable[Source], dates: Dates) -> set[tuple[int, int]]:
     """Every (field, instance) that the outcomes are read from; registers with several records have several."""
     wanted = {(dates.death_field, 0)} | ({(dates.lost_field, 0)} if dates.lost_field is not None else set())
     for source in sources:
@@ -101,7 +101,7 @@ def _pattern(code: str) -> str:
     if not last:
         return f"(?:{first})"
     if first[0] != last[0] or int(first[1:]) > int(last[1:]):
-        raise ValueError(f"{code} is no range within one chapter letter")
+        raise ValueError(f"{code} is not a range within one chapter letter")
     return "(?:" + "|".join(f"{first[0]}{number:02d}" for number in range(int(first[1:]), int(last[1:]) + 1)) + ")"
 
 
@@ -123,11 +123,11 @@ def _first_record(data: FieldTable, source: Source, dates: Dates) -> _First:
     if source.kind in ("first_occurrence", "algorithm"):
         dated = read_dates(data.values(fields[0], 0).iloc[:, 0])
         return _First(dated.date, dated.undated, dated.at_birth)
-    found = [_coded(data, source, fields, instance) for instance in data.instances(fields[0])]
+    found = [_first_of_codes(data, source, fields, instance) for instance in data.instances(fields[0])]
     return _earliest(found)
 
 
-def _coded(data: FieldTable, source: Source, fields: tuple[int, ...], instance: int) -> _First:
+def _first_of_codes(data: FieldTable, source: Source, fields: tuple[int, ...], instance: int) -> _First:
     """The first of several coded records: the k-th code has the k-th date."""
     codes, days = data.values(fields[0], instance), data.values(fields[1], instance)
     width = min(codes.shape[1], days.shape[1])
@@ -181,7 +181,7 @@ def _last_days(participants: pd.DataFrame, outcome: OutcomeDefinition, dates: Da
 
 
 class _Course(NamedTuple):
-    """What became of everybody ``(n,)``: days of the begin and the end of follow-up, and what they are."""
+    """Follow-up of everybody ``(n,)``: the days on which it begins and ends, and what they are."""
 
     begin: Days
     stop: Days

@@ -21,7 +21,7 @@ def further_fields(spec: StudySpec) -> dict[int, Field]:
     return {number: Field(row.name, row.kind, row.codes, row.unit) for number, row in spec.fields.items()}
 
 
-def wanted_fields(spec: StudySpec) -> set[tuple[int, int]]:
+def needed_fields(spec: StudySpec) -> set[tuple[int, int]]:
     """Every (field, instance) that the participants are made from."""
     dates = _dates(spec)
     columns = {(column.field, _instance(column, spec)) for column in spec.people.values()}
@@ -39,7 +39,7 @@ def build_participants(data: FieldTable, spec: StudySpec) -> pd.DataFrame:
     Raises:
         ValueError: a field is absent, of another type, or has codes that its coding lacks: all of them are named.
     """
-    refuse(check_fields(data, wanted_fields(spec), further_fields(spec)))
+    refuse(check_fields(data, needed_fields(spec), further_fields(spec)))
     dates = _dates(spec)
     entry = _one_date(data, dates.entry_field, spec.instance)
     birth = _birth(data, dates)

@@ -43,7 +43,7 @@ def read_dates(values: pd.Series) -> Dated:
     """A column of dates (ISO text or timestamps); missing stays missing.
 
     Raises:
-        ValueError: a value is no date.
+        ValueError: a value is not a date.
     """
     text = values.astype("string").str.strip().str.slice(0, 10)
     text = text.mask(text == "")

@@ -22,7 +22,8 @@ Bools = npt.NDArray[np.bool_]
 
 DIFFERENCED = "differencing"
 _COUNTS = ("n", "n_events", "n_at_risk", "n_pairs")
-_IDENTITY = ("exposure", "outcome", "scale", "model", "metric", "measure", "group_by", "group", "step", "covariate_set")
+_IDENTITY = ("exposure", "outcome", "scale", "model", "metric", "measure", "group_by", "group", "component", "step",
+             "covariate_set")  # fmt: skip
 _FEWEST_DEGREES = 10  # of freedom left in a model: with fewer, its residuals give people away
 _ACRO_VERSION = "0.4"
 
@@ -47,7 +48,7 @@ class GateRules:
 
 @dataclass
 class Gate:
-    """Lets tables out, and writes down what it did to each.
+    """Releases tables, and records what it did to each.
 
     Attributes:
         rules: what may be published.
@@ -58,6 +59,13 @@ class Gate:
     rules: GateRules
     spec_digest: str = ""
     entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def mask(self, table: pd.DataFrame) -> pd.DataFrame:
+        """``table`` with its small cells masked, and the cells that would give them back; nothing is recorded.
+
+        A second time changes nothing: :meth:`table` takes tables that are masked already.
+        """
+        return mask_small_cells(table, self.rules.threshold, values=_values_of(table))
 
     def table(
         self,
@@ -79,15 +87,12 @@ class Gate:
             A copy: small cells masked, and cells that would give them back; cells that differ from an earlier
             publication by fewer than ``threshold`` people masked (reason ``differencing``); counts rounded.
         """
-        there = "n_events" in table
-        masked = mask_small_cells(
-            table if there else table.assign(n_events=np.nan), self.rules.threshold, values=_values_of(table)
-        )
+        masked = self.mask(table if "n_events" in table else table.assign(n_events=np.nan))
         few = _few_degrees(masked)
-        differenced = self._differenced(masked, earlier or {})
+        differenced = self._find_differences(masked, earlier or {})
         masked = _hide(masked, differenced | few, np.where(differenced, DIFFERENCED, "small_cell"))
-        released = masked if self.rules.base is None else _rounded(masked, self.rules.base)
-        released = released if there else released.drop(columns="n_events")
+        released = masked if self.rules.base is None else _round_table(masked, self.rules.base)
+        released = released if "n_events" in table else released.drop(columns="n_events")
         self._record(name, released, sensitive, "table")
         return released
 
@@ -132,7 +137,7 @@ class Gate:
             results[f"output_{k}"] = {**shown, "files": [file], "timestamp": timestamp}
         return {"version": _ACRO_VERSION, "results": results}
 
-    def _differenced(self, masked: pd.DataFrame, earlier: Mapping[str, pd.DataFrame]) -> Bools:
+    def _find_differences(self, masked: pd.DataFrame, earlier: Mapping[str, pd.DataFrame]) -> Bools:
         close = np.zeros(len(masked), bool)
         for before in earlier.values():
             close |= differs_by_few(masked, before, self.rules.threshold)
@@ -239,7 +244,7 @@ def _hide(table: pd.DataFrame, rows: Bools, reason: npt.NDArray[np.str_]) -> pd.
     return table
 
 
-def _rounded(table: pd.DataFrame, base: int) -> pd.DataFrame:
+def _round_table(table: pd.DataFrame, base: int) -> pd.DataFrame:
     """Counts to multiples of ``base``; proportions from the rounded counts, since they would give the exact ones."""
     table = table.copy()
     for name in set(_COUNTS) & set(table):

@@ -1,4 +1,4 @@
-"""Fit of BTEX to many pixels: what the region shares, then the mean of alike neighbours, then the pixel around it."""
+"""Fit of BTEX to many pixels: the prior of the region, then the mean of similar neighbours, then the pixel itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cmr_models.perfusion.kinetics.btex_curves import BtexCurves
-from cmr_models.perfusion.kinetics.btex_region import learnt
+from cmr_models.perfusion.kinetics.btex_region import learn_prior
 from cmr_models.perfusion.kinetics.least_squares import Fit, Problem, effective_noise, fit
 
 _DICTIONARY = (
@@ -26,11 +26,11 @@ HIGHEST_FLOW_ML_MIN_G = 8.0
 _PIXEL_ROUNDS = (8, 8)
 _FIRST_NOISE = 0.1  # of what the dictionary left: were all of it noise, the prior would explain itself
 _BLOCK = 512  # curves at a time, so that their arrays stay in the processor's cache
-_SCOUTS = 512  # pixels that decide what the region has in common
-_FEWEST_SCOUTS = 10
-_SCOUT_SD = (1.0, 0.25, 0.4, 0.25, 0.5)  # of the fit that tells which of them are muscle
-_SCOUT_FLOW, _SCOUT_BLOOD, _SCOUT_SPACE = 0.2, 0.2, 0.08  # mL/min/g above, mL/g below, mL/g above: it is muscle
-_SCOUT_MISFIT = 0.2  # of the peak, below
+_SAMPLED_PIXELS = 512  # pixels from which the region's prior is learnt
+_FEWEST_MUSCLE_PIXELS = 10
+_WIDE_SD = (1.0, 0.25, 0.4, 0.25, 0.5)  # prior of the fit that finds which of them are muscle
+_MUSCLE_FLOW, _MUSCLE_BLOOD, _MUSCLE_SPACE = 0.2, 0.2, 0.08  # mL/min/g above, mL/g below, mL/g above: it is muscle
+_MUSCLE_MISFIT = 0.2  # of the peak, below
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Settings:
         high: bounds.
         prior: the population's centre.
         population_sd: of a region's centre about it; all 0 keeps regions at the population's centre.
-        prior_sd: of a pixel, measured by the mean of its alike neighbours, about its region's centre.
+        prior_sd: of a pixel, measured by the mean of its similar neighbours, about its region's centre.
         pixel_sd: of a pixel about that mean.
     """
 
@@ -73,8 +73,8 @@ def fit_btex(
     settings: Settings,
     device: str = "cpu",
     *,
-    alike: npt.NDArray[np.floating] | None = None,
-    scouts: npt.NDArray[np.floating] | None = None,
+    means: npt.NDArray[np.floating] | None = None,
+    muscle_means: npt.NDArray[np.floating] | None = None,
 ) -> tuple[Fit, float]:
     """Fit each curve, its neighbours' mean first.
 
@@ -83,63 +83,63 @@ def fit_btex(
         model: the curves of BTEX for the same frames.
         settings: bounds and priors.
         device: of torch.
-        alike: (n, frame) means of each curve and its alike neighbours; without them every curve is on its own.
-        scouts: (m, frame) such means of what is surely muscle, to learn the region's prior by; all if None.
+        means: (n, frame) means of each curve and its similar neighbours; without them every curve is on its own.
+        muscle_means: (m, frame) such means of pixels that are certainly muscle; the region's prior is learnt from them.
+            None: from all.
 
     Returns:
         The fits, parameters as ``btex_curves.PARAMETERS``; and the delay of the region in s.
     """
     measured = _tensor(curves, device)
-    mean = measured if alike is None else _tensor(alike, device)
+    mean = measured if means is None else _tensor(means, device)
     grid = dictionary(model, device)
-    problem = region_problem(mean if scouts is None else _tensor(scouts, device), model, settings, grid)
+    problem = region_problem(mean if muscle_means is None else _tensor(muscle_means, device), model, settings, grid)
     pixel_sd = torch.tensor(settings.pixel_sd, dtype=torch.float32, device=device)
     block = _BLOCK if device == "cpu" else 64 * _BLOCK
     fits = []
     for at in range(0, len(measured), block):
-        near = _fitted(mean[at : at + block], model, problem, grid)
-        if alike is not None:
+        near = _fit_from_dictionary(mean[at : at + block], model, problem, grid)
+        if means is not None:
             around = Problem(problem.low, problem.high, near.parameters, pixel_sd)
-            near = _refined(measured[at : at + block], model, around, near)
+            near = _refine_pixels(measured[at : at + block], model, around, near)
         fits.append(near)
     return Fit(*(torch.cat(parts) for parts in zip(*fits, strict=True))), float(problem.prior[4])
 
 
 def region_problem(curves: Tensor, model: BtexCurves, settings: Settings, grid: tuple[Tensor, Tensor]) -> Problem:
-    """Bounds and the prior of a region's pixels, learnt from a sample of (n, frame) curves; the population's where they
-    are few.
+    """Bounds and the prior of a region's pixels, learnt from a sample of (n, frame) curves.
 
-    One pixel cannot tell its delay or blood volume from its flow at stress; many can. Curves that fit no muscle have no
-    say.
+    One pixel cannot tell its delay or blood volume from its flow at stress; many can. Curves that do not fit muscle do
+    not count. Where few are left, the prior is the population's.
     """
     device = str(curves.device)
-    sample = curves[torch.linspace(0, max(0, len(curves) - 1), min(_SCOUTS, len(curves)), device=device).long()]
+    sample = curves[torch.linspace(0, max(0, len(curves) - 1), min(_SAMPLED_PIXELS, len(curves)), device=device).long()]
     problem = settings.problem(device)
-    wide = Problem(problem.low, problem.high, problem.prior, torch.tensor(_SCOUT_SD, device=device))
-    first = _fitted(sample, model, wide, grid)
+    wide = Problem(problem.low, problem.high, problem.prior, torch.tensor(_WIDE_SD, device=device))
+    first = _fit_from_dictionary(sample, model, wide, grid)
     flow, blood, _, space = first.parameters[:, :4].exp().T
-    muscle = (flow > _SCOUT_FLOW) & (blood < _SCOUT_BLOOD) & (space > _SCOUT_SPACE)
-    muscle &= first.residual < _SCOUT_MISFIT * sample.amax(1)
-    if int(muscle.sum()) < _FEWEST_SCOUTS:
+    muscle = (flow > _MUSCLE_FLOW) & (blood < _MUSCLE_BLOOD) & (space > _MUSCLE_SPACE)
+    muscle &= first.residual < _MUSCLE_MISFIT * sample.amax(1)
+    if int(muscle.sum()) < _FEWEST_MUSCLE_PIXELS:
         muscle = torch.zeros_like(muscle)
     population_sd = torch.tensor(settings.population_sd, device=device).clamp_min(1e-3)
-    return learnt(model, sample[muscle], Fit(*(part[muscle] for part in first)), problem, population_sd)
+    return learn_prior(model, sample[muscle], Fit(*(part[muscle] for part in first)), problem, population_sd)
 
 
-def _fitted(measured: Tensor, model: BtexCurves, problem: Problem, grid: tuple[Tensor, Tensor]) -> Fit:
+def _fit_from_dictionary(measured: Tensor, model: BtexCurves, problem: Problem, grid: tuple[Tensor, Tensor]) -> Fit:
     """Least squares from the nearest entry of the dictionary."""
     points, entries = grid
     start = points[((entries**2).sum(1) - 2 * measured @ entries.T).argmin(1)]
     noise = _FIRST_NOISE * effective_noise(measured - model(start)[0], start.shape[1]).clamp_min(1e-6)
-    return _rounds(measured, model, problem, start, noise, _ROUNDS)
+    return _fit_in_rounds(measured, model, problem, start, noise, _ROUNDS)
 
 
-def _refined(measured: Tensor, model: BtexCurves, problem: Problem, near: Fit) -> Fit:
+def _refine_pixels(measured: Tensor, model: BtexCurves, problem: Problem, near: Fit) -> Fit:
     noise = effective_noise(measured - model(near.parameters)[0], near.parameters.shape[1]).clamp_min(1e-6)
-    return _rounds(measured, model, problem, near.parameters, noise, _PIXEL_ROUNDS)
+    return _fit_in_rounds(measured, model, problem, near.parameters, noise, _PIXEL_ROUNDS)
 
 
-def _rounds(
+def _fit_in_rounds(
     measured: Tensor, model: BtexCurves, problem: Problem, start: Tensor, noise: Tensor, steps: tuple[int, ...]
 ) -> Fit:
     found = fit(model, measured, start, noise, problem, steps=steps[0])

@@ -22,15 +22,15 @@ def btex_maps(
     device: str,
     settings: Settings | None = None,
     *,
-    alike: npt.NDArray[np.floating] | None = None,
-    scouts: npt.NDArray[np.floating] | None = None,
+    means: npt.NDArray[np.floating] | None = None,
+    muscle_means: npt.NDArray[np.floating] | None = None,
 ) -> Fitted:
     """Fit BTEX to (n, frame) curves for a blood input (frame,), both mmol/L above baseline.
 
-    ``alike`` and ``scouts`` are those of :func:`cmr_models.perfusion.kinetics.btex_fit.fit_btex`.
+    ``means`` and ``muscle_means`` are those of :func:`cmr_models.perfusion.kinetics.btex_fit.fit_btex`.
     """
     model = BtexCurves(aif, dt_s, hematocrit, device)
-    found, delay = fit_btex(curves, model, settings or Settings(), device, alike=alike, scouts=scouts)
+    found, delay = fit_btex(curves, model, settings or Settings(), device, means=means, muscle_means=muscle_means)
     parameters, sd = (x.cpu().numpy().astype(np.float64) for x in (found.parameters, found.sd))
     values = {}
     for at, name in enumerate(_LOGARITHMIC):

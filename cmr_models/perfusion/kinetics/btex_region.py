@@ -1,11 +1,13 @@
-"""What the muscle of a region has in common: the centre of its pixels' priors, learnt from their curves.
+"""The prior of a region's muscle: the centre of its pixels' priors, learnt from their curves.
 
 Empirical Bayes. A pixel's parameters vary about the region's centre m with the covariance S = P^-1, and the centre
-about the population's. With the curve's information H, a pixel's estimate has the covariance C = (H + P)^-1 and tells
-of the centre with A = (S + H^-1)^-1 = P - P C P; the slope of its marginal likelihood by m is P (estimate - m). So the
-centre is found by Newton steps between refits, in a few of them even where each pixel alone says little (expectation
-and maximisation would need hundreds). Reference: Efron and Morris 1973, doi:10.1080/01621459.1973.10481350 (shrinkage
-towards a learnt centre); Huber 1964, doi:10.1214/aoms/1177703732 (the weights).
+about the population's. With the curve's information H, a pixel's estimate has the covariance C = (H + P)^-1 and gives
+the centre the information A = (S + H^-1)^-1 = P - P C P; the slope of its marginal likelihood by m is
+P (estimate - m). So the centre is found by Newton steps between refits, in a few of them even where each pixel alone
+says little (expectation and maximisation would need hundreds).
+
+Reference: Efron and Morris 1973, doi:10.1080/01621459.1973.10481350 (shrinkage towards a learnt centre); Huber 1964,
+doi:10.1214/aoms/1177703732 (the weights).
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ _STEPS = 5
 _TRIALS = 6
 _LARGEST_STEP = 0.3
 _HUBER = 3.0  # standard deviations of the pixels about the centre
-_ALIKE_PIXELS = 40.0  # curves of neighbours share noise and motion: so many count as one against the population
+_PIXELS_AS_ONE = 40.0  # curves of neighbours share noise and motion: so many count as one against the population
 
 
-def learnt(model: Model, curves: Tensor, first: Fit, problem: Problem, population_sd: Tensor) -> Problem:
+def learn_prior(model: Model, curves: Tensor, first: Fit, problem: Problem, population_sd: Tensor) -> Problem:
     """The same problem with the prior that the curves of a region's muscle suggest.
 
     Args:
@@ -45,10 +47,10 @@ def learnt(model: Model, curves: Tensor, first: Fit, problem: Problem, populatio
         parameters, noise = found.parameters, found.effective_sd.clamp_min(1e-6)
         off = parameters - centre
         slope = off @ precision
-        share = (_HUBER / (off * slope).sum(1).sqrt().clamp_min(1e-6)).clamp_max(1) / _ALIKE_PIXELS
-        told = precision - precision @ found.covariance @ precision
-        information = (share[:, None, None] * told).sum(0) + torch.diag(population)
-        slopes = (share[:, None] * slope).sum(0) - population * (centre - problem.prior)
+        weight = (_HUBER / (off * slope).sum(1).sqrt().clamp_min(1e-6)).clamp_max(1) / _PIXELS_AS_ONE
+        own_information = precision - precision @ found.covariance @ precision
+        information = (weight[:, None, None] * own_information).sum(0) + torch.diag(population)
+        slopes = (weight[:, None] * slope).sum(0) - population * (centre - problem.prior)
         step = torch.linalg.solve(information, slopes).clamp(-_LARGEST_STEP, _LARGEST_STEP)
         centre = torch.minimum(torch.maximum(centre + step, problem.low), problem.high)
     unknown = torch.linalg.inv(information).diagonal().clamp_min(0)

@@ -1,4 +1,4 @@
-"""What :func:`cmr_models.perfusion.quantify` asks of its input."""
+"""Checks of the input of :func:`cmr_models.perfusion.quantify`."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def deconvolution_maps(curves: Floats, aif: Floats, dt_s: float, hematocrit: flo
     lets the residue fit noise. ``hematocrit`` and
     ``device`` are not used: blood input gives blood flow, and the solution is many small products.
     """
-    fits = [_fallen(curves, aif, dt_s, delay) for delay in _DELAYS_S]
+    fits = [_fit_falling_residue(curves, aif, dt_s, delay) for delay in _DELAYS_S]
     left = np.array([np.median(residual) for _, residual in fits])
     best = int(np.argmax(left <= _AS_GOOD * left.min()))
     flow, residual = fits[best]
@@ -44,7 +44,7 @@ def deconvolution_maps(curves: Floats, aif: Floats, dt_s: float, hematocrit: flo
     return Fitted(values, residual, np.ones(n, bool), np.zeros(n, bool), float(_DELAYS_S[best]))
 
 
-def _fallen(curves: Floats, aif: Floats, dt_s: float, delay_s: float) -> tuple[Floats, Floats]:
+def _fit_falling_residue(curves: Floats, aif: Floats, dt_s: float, delay_s: float) -> tuple[Floats, Floats]:
     """Flow in mL/min/g and rms residual of each curve."""
     design = input_matrix(aif) @ np.diff(_integrals(edges(aif.size, dt_s) - delay_s), axis=0) / 60
     free = curves - curves @ _projector(design)

@@ -1,4 +1,4 @@
-"""What a model hands back for the pixels it was given."""
+"""Estimates of a kinetic model for the pixels of a region."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Fitted:
     """Estimates of n pixels.
 
     Attributes:
-        values: (n,) by variable name; what the model does not know is left out.
+        values: variable name -> (n,); variables that the model does not have are left out.
         residual: (n,) root mean square misfit, mmol/L.
         converged: (n,) whether the fit came to rest.
         at_bound: (n,) whether flow or a volume stands at its bound.

@@ -1,4 +1,4 @@
-"""The mean of a pixel's curve and of its neighbours' that look alike: less noise, no mixing of blood with muscle.
+"""Non-local means: a pixel's curve averaged with similar ones nearby. Less noise, no mixing of blood with muscle.
 
 Reference: the idea of Buades, Coll and Morel, A non-local algorithm for image denoising, CVPR 2005,
 doi:10.1109/CVPR.2005.38: neighbours count by how far their curves differ beyond the noise.
@@ -17,11 +17,11 @@ Window = tuple[slice, slice]
 
 _RADIUS_PX = 4
 _TOLERANCE = 0.4  # excess of the mean square difference over that of noise, at which a neighbour counts by 1/e
-_SECOND_NEAREST = 0.8  # of the noise, which chance leaves between a curve and the second most alike of 8 neighbours
+_SECOND_NEAREST = 0.8  # of the noise, which chance leaves between a curve and the second most similar of 8 neighbours
 
 
-def alike_mean(curves: npt.ArrayLike, chosen: Mask) -> Curves:
-    """Weighted mean over alike neighbours within 4 pixels.
+def nonlocal_mean(curves: npt.ArrayLike, chosen: Mask) -> Curves:
+    """Weighted mean over similar neighbours within 4 pixels.
 
     Args:
         curves: (row, col, frame), finite where chosen.
@@ -31,16 +31,16 @@ def alike_mean(curves: npt.ArrayLike, chosen: Mask) -> Curves:
         (row, col, frame) float32, 0 where not chosen.
     """
     values = np.where(chosen[..., None], np.asarray(curves), 0).astype(np.float32)
-    apart = {offset: _difference(values, chosen, offset) for offset in _half_disc()}
-    twice_noise = max(_twice_noise(apart, chosen), float(np.finfo(np.float32).tiny))
+    differences = {offset: _difference(values, chosen, offset) for offset in _half_disc()}
+    twice_noise = max(_twice_noise(differences, chosen), float(np.finfo(np.float32).tiny))
     total, weight = values.copy(), chosen.astype(np.float32)
-    for offset, difference in apart.items():
+    for offset, difference in differences.items():
         here, there = _windows(chosen.shape, offset)
-        share = np.exp(-np.maximum(difference / twice_noise - 1, 0) / _TOLERANCE)
-        total[here] += share[..., None] * values[there]
-        total[there] += share[..., None] * values[here]
-        weight[here] += share
-        weight[there] += share
+        closeness = np.exp(-np.maximum(difference / twice_noise - 1, 0) / _TOLERANCE)
+        total[here] += closeness[..., None] * values[there]
+        total[there] += closeness[..., None] * values[here]
+        weight[here] += closeness
+        weight[there] += closeness
     return np.asarray(total / np.maximum(weight, 1)[..., None], np.float32)
 
 
@@ -70,10 +70,10 @@ def _difference(values: Curves, chosen: Mask, offset: tuple[int, int]) -> npt.ND
     return np.where(chosen[here] & chosen[there], squares, np.float32(np.inf))
 
 
-def _twice_noise(apart: dict[tuple[int, int], npt.NDArray[np.float32]], chosen: Mask) -> float:
-    """Mean square difference of two curves of the same tissue: that of the second most alike neighbours."""
+def _twice_noise(differences: dict[tuple[int, int], npt.NDArray[np.float32]], chosen: Mask) -> float:
+    """Mean square difference of two curves of the same tissue: that of the second most similar neighbours."""
     beside = []
-    for offset, difference in apart.items():
+    for offset, difference in differences.items():
         if max(map(abs, offset)) == 1:
             for window in _windows(chosen.shape, offset):
                 one = np.full(chosen.shape, np.inf, np.float32)

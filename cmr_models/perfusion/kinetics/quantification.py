@@ -13,7 +13,7 @@ from cmr_models.aif.curve_features import failed_gates, foot_index
 from cmr_models.perfusion.kinetics import status as codes
 from cmr_models.perfusion.kinetics.checks import Series, check, frame, number
 from cmr_models.perfusion.kinetics.fitted import Fitted
-from cmr_models.perfusion.kinetics.nonlocal_means import alike_mean
+from cmr_models.perfusion.kinetics.nonlocal_means import nonlocal_mean
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -43,7 +43,8 @@ UNITS: Mapping[str, str] = {
 class _Input(NamedTuple):
     """A model's input: images and arterial input above their baselines, from just before the foot on.
 
-    ``image`` is (row, col, frame); ``chosen`` (row, col) marks the pixels to fit, ``wall`` what is surely muscle.
+    ``image`` is (row, col, frame); ``chosen`` (row, col) marks the pixels to fit, ``wall`` those that are certainly
+    muscle.
     """
 
     image: Floats
@@ -70,7 +71,7 @@ def quantify(
     model: str = "btex",
     mask: npt.ArrayLike | None = None,
     wall: npt.ArrayLike | None = None,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> xr.Dataset:
     """Fit a tracer-kinetic model to every pixel that enhances.
 
@@ -82,9 +83,9 @@ def quantify(
         hematocrit: of the large vessels; plasma volumes and flow are (1 - hematocrit) of blood's.
         model: a key of :data:`MODELS`.
         mask: (row, col) pixels to fit; all if None.
-        wall: (row, col) those of them that are surely muscle, away from blood and fat; all if None. From them is learnt
-            around which delay, volumes and permeability pixels vary, which pixels mixed with blood would falsify.
-        device: of torch, for the models that are fitted there.
+        wall: (row, col) those of them that are certainly muscle, away from blood and fat; all if None. The mean delay,
+            volumes and permeability of the region are learnt from them; pixels mixed with blood would falsify these.
+        device: of torch, for the models that are fitted there; "auto" is the GPU if there is one.
 
     Returns:
         Dataset of the variables :data:`UNITS` and ``status`` (uint8, ``cmr_models.perfusion.STATUS``), dims (row, col).
@@ -106,7 +107,7 @@ def quantify(
     curves, status = _triage(series, arrival, baseline_frames(arrival))
     request = _request(series, curves, status == codes.OK, arrival, dt_s, hematocrit, device)
     fitted = MODELS[model](request) if request.chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
-    status[request.chosen] = _verdict(request.curves, fitted, _clipped(series, request.chosen))
+    status[request.chosen] = _classify(request.curves, fitted, _find_clipped(series, request.chosen))
     attributes = {
         "model": model,
         "dt_s": dt_s,
@@ -148,14 +149,14 @@ def baseline_frames(foot: int) -> slice:
     return slice(min(_BASELINE_START, max(0, foot - 2)), max(1, foot))
 
 
-def _clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which of the chosen pixels stay at the highest value of the whole series for several frames: (n,)."""
+def _find_clipped(series: Series, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(n,) True for chosen pixels that stay at the highest value of the whole series for several frames."""
     highest = np.max(series.tissue, where=np.isfinite(series.tissue), initial=-np.inf)
     frames: npt.NDArray[np.int64] = np.count_nonzero(series.tissue[chosen] >= highest - 1e-9, axis=-1)
     return np.asarray(frames >= _CLIPPED_FRAMES, bool)
 
 
-def _verdict(curves: Floats, fitted: Fitted, clipped: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def _classify(curves: Floats, fitted: Fitted, clipped: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     status = np.full(len(curves), codes.OK, np.uint8)
     status[fitted.residual > 0.25 * curves.max(1, initial=0)] = codes.POOR_FIT
     status[~fitted.converged.astype(bool)] = codes.NOT_CONVERGED
@@ -177,35 +178,37 @@ def _dataset(
 
 
 def _btex(request: _Input) -> Fitted:
-    from cmr_models.perfusion.kinetics.btex_maps import btex_maps  # torch is imported only where it is used
+    from cmr_models.perfusion.kinetics.btex_maps import btex_maps
 
-    sure = request.chosen & request.wall
-    alike = alike_mean(request.image, request.chosen)[request.chosen]
-    scouts = alike if sure.sum() == len(alike) else alike_mean(request.image, sure)[sure]
-    return btex_maps(*_usual(request), alike=alike, scouts=scouts)
+    muscle = request.chosen & request.wall
+    means = nonlocal_mean(request.image, request.chosen)[request.chosen]
+    muscle_means = means if muscle.sum() == len(means) else nonlocal_mean(request.image, muscle)[muscle]
+    return btex_maps(*_arguments(request), means=means, muscle_means=muscle_means)
 
 
 def _fermi(request: _Input) -> Fitted:
     from cmr_models.perfusion.kinetics.fermi import fermi_maps
 
-    return fermi_maps(*_usual(request))
+    return fermi_maps(*_arguments(request))
 
 
 def _two_compartment(request: _Input) -> Fitted:
     from cmr_models.perfusion.kinetics.two_compartment import two_compartment_maps
 
-    return two_compartment_maps(*_usual(request))
+    return two_compartment_maps(*_arguments(request))
 
 
 def _deconvolution(request: _Input) -> Fitted:
     from cmr_models.perfusion.kinetics.deconvolution import deconvolution_maps
 
-    return deconvolution_maps(*_usual(request))
+    return deconvolution_maps(*_arguments(request))
 
 
-def _usual(request: _Input) -> tuple[Floats, Floats, float, float, str]:
-    """What every model takes: curves, input, interval, haematocrit, device."""
-    return request.curves, request.aif, request.dt_s, request.hematocrit, request.device
+def _arguments(request: _Input) -> tuple[Floats, Floats, float, float, str]:
+    """Arguments of every model: curves, input, interval, haematocrit, device."""
+    from cmr_models.zoo.runner import chosen_device  # torch is imported only where it is used
+
+    return request.curves, request.aif, request.dt_s, request.hematocrit, chosen_device(request.device)
 
 
 MODELS: Mapping[str, Callable[[_Input], Fitted]] = {

@@ -1,4 +1,4 @@
-"""What became of each pixel of a perfusion map: the table of status codes."""
+"""Status codes of the pixels of a perfusion map."""
 
 from __future__ import annotations
 

@@ -60,13 +60,13 @@ def concentration(
 def in_range(
     ratio: npt.ArrayLike, sequence: Sequence, relaxation: Relaxation, *, highest_mmol_l: float = 10.0
 ) -> npt.NDArray[np.bool_]:
-    """Whether a signal ratio lies within the table."""
+    """True where a signal ratio lies within the table."""
     known = table(sequence, relaxation, highest_mmol_l)[1]
     values = np.asarray(ratio, np.float64)
     return np.asarray((values >= known[0]) & (values <= known[-1]))
 
 
-def normalised(series: npt.ArrayLike, proton_density: npt.ArrayLike) -> Floats:
+def divide_by_proton_density(series: npt.ArrayLike, proton_density: npt.ArrayLike) -> Floats:
     """Series over its proton-density image, pixel by pixel.
 
     Args:

@@ -43,7 +43,7 @@ def r2star(
     return np.asarray(np.maximum(ratio, 0) / (te2_ms - te1_ms) * 1e3, np.float64)
 
 
-def corrected(
+def correct_t2star(
     first: npt.ArrayLike, second: npt.ArrayLike, te1_ms: float, te2_ms: float, *, smooth_frames: float = 0.0
 ) -> Floats:
     """Signal of the first echo as it were at echo time zero; arguments as :func:`r2star`."""

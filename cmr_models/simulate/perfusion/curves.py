@@ -1,4 +1,4 @@
-"""The blood of a first pass: a bolus through the right heart, the lungs, the left heart, and round again."""
+"""Contrast agent in the blood during a first pass: right heart, lungs, left heart, recirculation."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Bolus:
         arrival_s: when contrast reaches the right ventricle.
         injection_s: time constant of the bolus in the right heart (gamma variate).
         shape: exponent of the gamma variate.
-        lung_s: mean transit from the right to the left ventricle.
-        lung_sd_s: its spread.
-        peak: of the left ventricle's first pass, blood, mmol/L.
-        recirculation: share of the bolus that comes round again.
-        recirculation_s: how long after.
-        tail: share of the peak that the well-mixed blood keeps.
+        lung_s: mean transit time from the right to the left ventricle.
+        lung_sd_s: standard deviation of the transit time.
+        peak: concentration at the peak of the first pass in the left ventricle, mmol/L of blood.
+        recirculation: fraction of the bolus that recirculates.
+        recirculation_s: mean time of recirculation.
+        tail: concentration after complete mixing, as a fraction of the peak.
     """
 
     arrival_s: float
@@ -40,8 +40,8 @@ class Bolus:
     tail: float
 
 
-def drawn_bolus(rng: np.random.Generator, *, stress: bool, latest_s: float) -> Bolus:
-    """A bolus that reaches the right ventricle no later than ``latest_s``.
+def draw_bolus(rng: np.random.Generator, *, stress: bool, latest_s: float) -> Bolus:
+    """Draw a bolus that reaches the right ventricle no later than ``latest_s``.
 
     Peaks of 3.5 +- 1.2 (stress) and 4.4 +- 1.2 mmol/L (rest): Kellman et al., JCMR 2017;19:43. The left ventricle
     follows the right by 3 to 9 s, sooner at stress.
@@ -68,22 +68,24 @@ def blood_curves(bolus: Bolus, seconds: float) -> Mapping[str, Floats]:
     """
     time_s = grid_s(int(np.ceil(seconds / GRID_S)) + 1)
     right = _gamma_variate(time_s - bolus.arrival_s, bolus.shape, bolus.injection_s)
-    left = _passed(right, bolus.lung_s, bolus.lung_sd_s, time_s)
+    left = _disperse(right, bolus.lung_s, bolus.lung_sd_s, time_s)
     scale = bolus.peak / left.max()
-    again = _passed(left, bolus.recirculation_s, 0.35 * bolus.recirculation_s, time_s)
-    mixed = bolus.tail * bolus.peak * _mixed(left, time_s)
+    again = _disperse(left, bolus.recirculation_s, 0.35 * bolus.recirculation_s, time_s)
+    mixed = bolus.tail * bolus.peak * _accumulate(left, time_s)
 
-    def whole(first_pass: Floats, later_s: float) -> Floats:
-        again_later = bolus.recirculation * _later(again, later_s, time_s)
-        return np.asarray(scale * (first_pass + again_later) + _later(mixed, later_s, time_s), np.float64)
+    def add_recirculation(first_pass: Floats, later_s: float) -> Floats:
+        again_later = bolus.recirculation * _delay(again, later_s, time_s)
+        return np.asarray(scale * (first_pass + again_later) + _delay(mixed, later_s, time_s), np.float64)
 
     return {
-        "rv": whole(right, -0.6 * bolus.lung_s),
-        "lv": whole(left, 0.0),
-        "atrium_right": whole(_later(right, -1.0, time_s), -bolus.lung_s),
-        "lung": whole(_passed(right, 0.5 * bolus.lung_s, 0.7 * bolus.lung_sd_s, time_s), -0.5 * bolus.lung_s),
-        "atrium_left": whole(_later(left, -1.0, time_s), -1.0),
-        "aorta": whole(_passed(left, 1.2, 0.5, time_s), 1.2),
+        "rv": add_recirculation(right, -0.6 * bolus.lung_s),
+        "lv": add_recirculation(left, 0.0),
+        "atrium_right": add_recirculation(_delay(right, -1.0, time_s), -bolus.lung_s),
+        "lung": add_recirculation(
+            _disperse(right, 0.5 * bolus.lung_s, 0.7 * bolus.lung_sd_s, time_s), -0.5 * bolus.lung_s
+        ),
+        "atrium_left": add_recirculation(_delay(left, -1.0, time_s), -1.0),
+        "aorta": add_recirculation(_disperse(left, 1.2, 0.5, time_s), 1.2),
     }
 
 
@@ -93,33 +95,33 @@ def grid_s(n: int) -> Floats:
 
 
 def organ_curve(aorta: Floats, delay_s: float, mean_s: float, volume: float) -> Floats:
-    """Concentration of an organ that fills and empties as one compartment."""
+    """Concentration in an organ that behaves as one compartment."""
     time_s = grid_s(aorta.size)
     filled = np.asarray(np.convolve(aorta, _decay(time_s, mean_s))[: aorta.size], np.float64)
-    return np.asarray(volume * _later(filled, delay_s, time_s), np.float64)
+    return np.asarray(volume * _delay(filled, delay_s, time_s), np.float64)
 
 
 def _gamma_variate(since_s: Floats, shape: float, scale_s: float) -> Floats:
-    """Peak 1 at ``shape * scale_s`` (Thompson et al., Circ Res 1964;14:502)."""
+    """Gamma variate with a peak of 1 at ``shape * scale_s`` (Thompson et al., Circ Res 1964;14:502)."""
     x = np.maximum(since_s, 0) / (shape * scale_s)
     return np.asarray(x**shape * np.exp(shape * (1 - x)), np.float64)
 
 
-def _passed(curve: Floats, mean_s: float, sd_s: float, time_s: Floats) -> Floats:
-    """After a transit with a lagged-normal-like density: gamma distributed about its mean."""
+def _disperse(curve: Floats, mean_s: float, sd_s: float, time_s: Floats) -> Floats:
+    """The curve after a transit whose times are gamma distributed with this mean and SD."""
     order = (mean_s / sd_s) ** 2
     density = _gamma_variate(time_s, max(order - 1, 0.01), mean_s / order)
     return np.asarray(np.convolve(curve, density / density.sum())[: curve.size], np.float64)
 
 
-def _mixed(left: Floats, time_s: Floats) -> Floats:
-    """What has passed so far, leaving slowly by the kidneys and into the interstitium."""
+def _accumulate(left: Floats, time_s: Floats) -> Floats:
+    """Fraction of the bolus that has passed and is still in the blood; kidneys and interstitium remove it slowly."""
     filled = np.cumsum(left) / left.sum()
     since = np.maximum(time_s - time_s[int(np.argmax(left))], 0)
     return np.asarray(filled * np.exp(-since / 300.0), np.float64)
 
 
-def _later(curve: Floats, delay_s: float, time_s: Floats) -> Floats:
+def _delay(curve: Floats, delay_s: float, time_s: Floats) -> Floats:
     return np.asarray(np.interp(time_s - delay_s, time_s, curve, left=0.0), np.float64)
 
 

@@ -1,7 +1,7 @@
-"""Where the series of a simulated perfusion scan lie, and what holds of each frame: the same in every file format.
+"""Position of the series of a simulated perfusion acquisition and the parameters of each frame, for all file formats.
 
-Within a series the proton-density frames come first, at a low flip angle and without saturation delay; the second echo
-of the input has its own echo time. Each frame carries the clock time of its beat.
+In a series, the proton-density frames come first, with a low flip angle and without saturation delay. The second echo
+of the input series has its own echo time. Each frame has the clock time of its heart beat.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _SECONDS_OF_DAY = 86400
 
 
 @dataclass(frozen=True)
-class PlacedSeries:
-    """One series of a scan.
+class ScannerSeries:
+    """One series as the scanner stores it.
 
     Attributes:
-        acquired: what was acquired.
+        simulated: images and truth.
         description: as on the scanner's console.
-        number: of the series.
-        slice: of its sequence, from the base.
-        arterial: the arterial input, or else the myocardium.
-        centre_mm: ``(3,)`` of the image, LPS.
+        number: SeriesNumber.
+        slice: index of the slice in its sequence, from the base.
+        arterial: whether it is the arterial input or the myocardium.
+        centre_mm: ``(3,)`` centre of the image, LPS.
     """
 
-    acquired: SimulatedSeries
+    simulated: SimulatedSeries
     description: str
     number: int
     slice: int
@@ -51,13 +51,13 @@ class Frame:
     """One image of a series.
 
     Attributes:
-        clock_s: of the day, below 86400.
+        clock_s: seconds since midnight, below 86400.
         flip_deg: flip angle.
-        saturation_ms: from the saturation to the first pulse; 0 for proton density, which has none.
+        saturation_ms: delay from the saturation to the first pulse; 0 for proton density, which has no saturation.
         echo_ms: echo time.
-        echo: from 0.
-        beat: from 0 for the first of proton density, then on; both echoes have the same.
-        proton_density: taken before the bolus, without saturation.
+        echo: number of the echo, from 0.
+        beat: number of the heart beat, from 0 at the first proton-density frame; the same for both echoes.
+        proton_density: whether the frame was acquired before the bolus, without saturation.
     """
 
     clock_s: float
@@ -69,39 +69,39 @@ class Frame:
     proton_density: bool
 
 
-def placed_series(scan: SimulatedScan, *, stress: bool, first_number: int) -> Iterator[PlacedSeries]:
-    """The myocardial series from base to apex, then the arterial input's in the middle of them.
+def list_series(scan: SimulatedScan, *, stress: bool, first_number: int) -> Iterator[ScannerSeries]:
+    """The myocardial series from base to apex, then the series of the arterial input, at the middle slice.
 
     Args:
-        scan: what was acquired.
-        stress: names the series so.
-        first_number: of the first series; the others follow.
+        scan: the acquired series.
+        stress: whether the names of the series say stress or rest.
+        first_number: SeriesNumber of the first series; the others follow.
     """
     state, n = "STRESS" if stress else "REST", len(scan.myocardium)
     for k, (level, one) in enumerate(scan.myocardium.items()):
-        place_mm = (k - (n - 1) / 2) * SLICE_SPACING_MM
-        yield PlacedSeries(one, f"{state}_perf_SAX_{level}", first_number + k, k, False, place_mm * _TOWARDS_APEX)
-    yield PlacedSeries(scan.aif, f"{state}_perf_AIF", first_number + n, 0, True, np.zeros(3))
+        offset_mm = (k - (n - 1) / 2) * SLICE_SPACING_MM
+        yield ScannerSeries(one, f"{state}_perf_SAX_{level}", first_number + k, k, False, offset_mm * _TOWARDS_APEX)
+    yield ScannerSeries(scan.aif, f"{state}_perf_AIF", first_number + n, 0, True, np.zeros(3))
 
 
-def frames(one: SimulatedSeries, clock_s: float) -> tuple[npt.NDArray[np.float32], list[Frame]]:
-    """Images ``(frame, row, col)`` and what holds of each: proton density, then echo by echo.
+def list_frames(one: SimulatedSeries, clock_s: float) -> tuple[npt.NDArray[np.float32], list[Frame]]:
+    """Images ``(frame, row, col)`` and the parameters of each: proton density first, then echo by echo.
 
     Args:
-        one: what was acquired.
-        clock_s: of the day, of the first beat after the proton density.
+        one: the acquired series.
+        clock_s: time of the first beat after the proton-density frames, in seconds since midnight.
     """
     readout = one.acquisition.readout
     density = np.moveaxis(one.proton_density, -1, 0)
     echoes = [np.moveaxis(echo, -1, 0) for echo in one.images]
     before_s = clock_s - float(np.median(np.diff(one.time_s))) * np.arange(len(density), 0, -1)
-    told = [
+    parameters = [
         Frame(t % _SECONDS_OF_DAY, readout.proton_density.flip_deg, 0.0, readout.echo_ms[0], 0, k, True)
         for k, t in enumerate(before_s)
     ]
     for echo, echo_ms in enumerate(readout.echo_ms):
-        told += [
+        parameters += [
             Frame(t % _SECONDS_OF_DAY, readout.flip_deg, readout.saturation_ms, echo_ms, echo, beat, False)
             for beat, t in enumerate(clock_s + one.time_s, start=len(density))
         ]
-    return np.concatenate([density, *echoes]), told
+    return np.concatenate([density, *echoes]), parameters

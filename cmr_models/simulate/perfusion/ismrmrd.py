@@ -1,16 +1,17 @@
-"""A simulated perfusion scan as one ISMRMRD file of reconstructed images (``pip install cmr-cohort[ismrmrd]``).
+"""A simulated perfusion acquisition as one ISMRMRD file of images (``pip install cmr-cohort[ismrmrd]``).
 
-Four groups of images under ``dataset``, each with its own matrix or preparation: ``myocardium``,
-``myocardium_proton_density``, ``aif`` and ``aif_proton_density``. Pixels are the float32 magnitudes as simulated, row
-by row. In the header of an image:
+Under ``dataset`` there are four groups of images, which differ in matrix or preparation: ``myocardium``,
+``myocardium_proton_density``, ``aif`` and ``aif_proton_density``. Pixels are the simulated float32 magnitudes, row
+by row. The header of an image holds:
 
-- ``set`` is the sequence, 0 for the myocardium and 1 for the arterial input, as are the encodings of the XML header;
-- ``slice`` counts from the base, ``contrast`` the echoes, ``repetition`` the beats from the first of proton density;
+- ``set`` is the sequence, 0 for the myocardium and 1 for the arterial input; the XML header has one encoding for each;
+- ``slice`` is counted from the base, ``contrast`` is the echo, ``repetition`` the beat from the first proton density;
 - ``acquisition_time_stamp`` is in milliseconds since midnight;
 - ``position`` is the centre of the image, ``read_dir`` runs along a row and ``phase_dir`` down a column (LPS, mm);
 - ``image_series_index`` and ``image_index`` are the SeriesNumber and InstanceNumber of the DICOM files.
 
-Its attributes hold echo time, saturation delay (InversionTime, 0 for proton density), flip angle and repetition time.
+The attributes of an image hold echo time, saturation delay (InversionTime, 0 for proton density), flip angle and
+repetition time.
 
 Reference: Inati et al., ISMRM Raw data format, MRM 2017;77:411; image header: ismrmrd.readthedocs.io, "Image Data".
 """
@@ -31,9 +32,9 @@ from cmr_models.simulate.perfusion.frames import (
     ROW_DIR,
     THICKNESS_MM,
     Frame,
-    PlacedSeries,
-    frames,
-    placed_series,
+    ScannerSeries,
+    list_frames,
+    list_series,
 )
 from cmr_models.simulate.perfusion.series import SimulatedScan, SimulatedSeries
 
@@ -50,35 +51,35 @@ def write_ismrmrd(
     start_s: float = 600.0,
     first_number: int = 40,
 ) -> None:
-    """Write every image of a scan, with an XML header, to a new ISMRMRD file.
+    """Write every image of a perfusion acquisition, with an XML header, to a new ISMRMRD file.
 
     Args:
-        scan: what was acquired.
-        file: to write; never one that exists.
-        session: the visit it belongs to.
-        stress: names the series so.
-        start_s: of the first beat, after the session's start.
-        first_number: of the first series; the others follow.
+        scan: the acquired series.
+        file: path of the new file.
+        session: the visit to which the images belong.
+        stress: whether the names of the series say stress or rest.
+        start_s: time of the first beat after the start of the session.
+        first_number: number of the first series; the others follow.
 
     Raises:
         ModuleNotFoundError: if the package ismrmrd is not installed.
         FileExistsError: if the file exists.
-        ValueError: for a scan without myocardial series.
+        ValueError: without a myocardial series.
     """
     if not scan.myocardium:
-        raise ValueError("a dual-sequence scan needs at least one myocardial series, got none")
-    ismrmrd = _package()
-    content = io.BytesIO()  # whole or not at all
+        raise ValueError("a dual-sequence acquisition needs at least one myocardial series, got none")
+    ismrmrd = _import_ismrmrd()
+    content = io.BytesIO()  # the file is written only when it is complete
     with ismrmrd.Dataset(content) as dataset:
         dataset.write_xml_header(_header(ismrmrd.xsd, scan, session).toXML())
-        for placed in placed_series(scan, stress=stress, first_number=first_number):
-            for group, image in _images(ismrmrd, placed, session.start_s + start_s):
+        for series in list_series(scan, stress=stress, first_number=first_number):
+            for group, image in _images(ismrmrd, series, session.start_s + start_s):
                 dataset.append_image(group, image)
     with file.open("xb") as target:
         target.write(content.getbuffer())
 
 
-def _package() -> Any:
+def _import_ismrmrd() -> Any:
     try:
         import ismrmrd
     except ImportError as error:
@@ -88,53 +89,53 @@ def _package() -> Any:
     return ismrmrd
 
 
-def _images(ismrmrd: Any, placed: PlacedSeries, clock_s: float) -> Iterator[tuple[str, Any]]:
+def _images(ismrmrd: Any, series: ScannerSeries, clock_s: float) -> Iterator[tuple[str, Any]]:
     """Group and image of each frame of a series."""
-    pixels, told = frames(placed.acquired, clock_s)
-    for k, (image, frame) in enumerate(zip(pixels, told, strict=True)):
+    pixels, frames = list_frames(series.simulated, clock_s)
+    for k, (image, frame) in enumerate(zip(pixels, frames, strict=True)):
         made = ismrmrd.Image.from_array(
             np.ascontiguousarray(image, np.float32),
             transpose=False,
             image_index=k + 1,
             image_type=ismrmrd.IMTYPE_MAGNITUDE,
-            **_place(placed),
-            **_counters(placed, frame),
+            **_geometry(series),
+            **_counters(series, frame),
         )
-        made.meta = _attributes(placed, frame)
-        yield _SEQUENCES[placed.arterial] + "_proton_density" * frame.proton_density, made
+        made.meta = _attributes(series, frame)
+        yield _SEQUENCES[series.arterial] + "_proton_density" * frame.proton_density, made
 
 
-def _place(placed: PlacedSeries) -> dict[str, tuple[float, ...]]:
+def _geometry(series: ScannerSeries) -> dict[str, tuple[float, ...]]:
     return {
-        "field_of_view": _field_of_view_mm(placed.acquired),
-        "position": tuple(placed.centre_mm),
+        "field_of_view": _field_of_view_mm(series.simulated),
+        "position": tuple(series.centre_mm),
         "read_dir": tuple(ROW_DIR),
         "phase_dir": tuple(COL_DIR),
         "slice_dir": tuple(np.cross(ROW_DIR, COL_DIR)),
     }
 
 
-def _counters(placed: PlacedSeries, frame: Frame) -> dict[str, int]:
+def _counters(series: ScannerSeries, frame: Frame) -> dict[str, int]:
     return {
-        "set": int(placed.arterial),
-        "slice": placed.slice,
+        "set": int(series.arterial),
+        "slice": series.slice,
         "contrast": frame.echo,
         "repetition": frame.beat,
-        "image_series_index": placed.number,
+        "image_series_index": series.number,
         "acquisition_time_stamp": round(frame.clock_s * 1000),
     }
 
 
-def _attributes(placed: PlacedSeries, frame: Frame) -> dict[str, Any]:
+def _attributes(series: ScannerSeries, frame: Frame) -> dict[str, Any]:
     return {
         "DataRole": "Image",
-        "SeriesDescription": placed.description,
+        "SeriesDescription": series.description,
         "ImageRowDir": [float(v) for v in ROW_DIR],
         "ImageColumnDir": [float(v) for v in COL_DIR],
         "EchoTime": float(frame.echo_ms),
         "InversionTime": float(frame.saturation_ms),
         "FlipAngle": float(frame.flip_deg),
-        "RepetitionTime": float(placed.acquired.acquisition.readout.tr_ms),
+        "RepetitionTime": float(series.simulated.acquisition.readout.tr_ms),
     }
 
 
@@ -167,7 +168,7 @@ def _xml_date(day: str) -> Any:
 
 
 def _encoding(xsd: Any, one: SimulatedSeries, sequence: int, n_slices: int) -> Any:
-    """Of one sequence; simulated as an image, it is encoded on the grid of the image."""
+    """The encoding of one sequence, on the grid of its images."""
     echoes, rows, cols, beats = one.images.shape
     x, y, z = _field_of_view_mm(one)
     space = xsd.encodingSpaceType(
@@ -191,6 +192,6 @@ def _encoding(xsd: Any, one: SimulatedSeries, sequence: int, n_slices: int) -> A
 
 
 def _field_of_view_mm(one: SimulatedSeries) -> tuple[float, float, float]:
-    """Along a row, down a column, across the slice."""
+    """Field of view along a row, down a column and through the slice (mm)."""
     rows, cols = one.images.shape[1:3]
     return cols * one.acquisition.pixel_mm, rows * one.acquisition.pixel_mm, THICKNESS_MM

@@ -1,4 +1,4 @@
-"""Breathing during a first pass: how far the heart has moved in each frame, and the image that results."""
+"""Breathing during a first pass: displacement of the heart in each frame, and the displaced images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Floats = npt.NDArray[np.float64]
 
 
 def breathing_mm(rng: np.random.Generator, time_s: Floats, amplitude_mm: float) -> Floats:
-    """(frame, 2) shift in mm by row and column: a held breath that drifts, then free breathing.
+    """Draw the shift of each frame, ``(frame, 2)`` in mm by row and column: a breath-hold with drift, then breathing.
 
-    ``amplitude_mm`` is the largest excursion from the mean. The mean shift is zero.
+    ``amplitude_mm`` is the largest distance from the mean position. The mean shift is zero.
     """
     period, phase = rng.uniform(3.0, 6.0), rng.uniform(0, 2 * np.pi)
     held = rng.uniform(0, 0.6) * time_s[-1] if rng.random() < 0.6 else 0.0
@@ -25,8 +25,8 @@ def breathing_mm(rng: np.random.Generator, time_s: Floats, amplitude_mm: float) 
     return np.asarray(path[:, None] * np.array([np.sin(direction), np.cos(direction)]), np.float64)
 
 
-def moved(images: npt.NDArray[np.float32], shift_px: Floats, weight: Floats) -> npt.NDArray[np.float32]:
-    """Each frame of ``images (frame, row, col)`` displaced by ``weight (row, col)`` times its shift, bilinearly."""
+def displace(images: npt.NDArray[np.float32], shift_px: Floats, weight: Floats) -> npt.NDArray[np.float32]:
+    """Displace each frame of ``images (frame, row, col)`` by ``weight (row, col)`` times its shift (bilinear)."""
     rows, cols = np.nonzero(weight.max(1) > 0)[0], np.nonzero(weight.max(0) > 0)[0]
     part = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
     grid = np.stack(np.meshgrid(np.arange(rows[0], rows[-1] + 1), np.arange(cols[0], cols[-1] + 1), indexing="ij"))

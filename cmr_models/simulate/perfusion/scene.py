@@ -1,4 +1,4 @@
-"""A short-axis slice of a chest, as shares of tissue in every pixel."""
+"""A short-axis slice of a chest, as the fraction of each tissue in every pixel."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _FIRST_SEGMENT = {"base": 1, "mid": 7, "apex": 13}
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One slice; lengths in mm. The heart's frame: origin at the LV's centre, RV towards -x, chest wall towards -y.
+    """Shapes in one slice, in mm. Coordinates have their origin at the centre of the LV; RV at -x, chest wall at -y.
 
     Attributes:
         level: base, mid or apex.
-        centre_mm: (row, col) of the LV's centre from the middle of the image.
-        rotation_rad: of the heart's frame in the image.
+        centre_mm: (row, col) of the centre of the LV relative to the centre of the image.
+        rotation_rad: rotation of the heart's coordinates in the image.
         mirrored: whether the image is mirrored.
         endo_mm: radius of the cavity.
         wall_mm: thickness of the wall.
-        squeeze: ratio of the cavity's axes.
-        wobble: (4, 2) relative amplitude and phase of its outline's harmonics 2 to 5.
-        rv_mm: radius of the right ventricle's outer circle.
-        rv_offset_mm: (x, y) of that circle's centre.
-        papillary: (n, 3) x, y, radius in shares of ``endo_mm``.
-        organs: (name, x, y, radius x, radius y) of what lies around.
+        squeeze: ratio of the axes of the cavity.
+        wobble: (4, 2) relative amplitude and phase of harmonics 2 to 5 of its outline.
+        rv_mm: radius of the outer circle of the right ventricle.
+        rv_offset_mm: (x, y) of the centre of this circle.
+        papillary: (n, 3) x, y, radius, relative to ``endo_mm``.
+        organs: (name, x, y, radius x, radius y) of the organs around the heart.
         body_mm: (x, y, radius x, radius y) of the chest.
-        seed: of the texture of the lungs.
+        seed: random seed of the texture of the lungs.
     """
 
     level: str
@@ -51,8 +51,8 @@ class Anatomy:
     seed: int
 
 
-def drawn_anatomy(rng: np.random.Generator, level: str, *, any_orientation: bool = True) -> Anatomy:
-    """A random chest; upright or, for training, any quarter turn, tilt and mirror image."""
+def draw_anatomy(rng: np.random.Generator, level: str, *, any_orientation: bool = True) -> Anatomy:
+    """Draw a chest, upright or, for training, with any quarter turn, tilt and mirror image."""
     size = {"base": 1.0, "mid": 0.92, "apex": 0.68}[level]
     endo, wall = size * rng.uniform(17.0, 29.0), rng.uniform(6.5, 12.5)
     epi = endo + wall
@@ -75,7 +75,7 @@ def drawn_anatomy(rng: np.random.Generator, level: str, *, any_orientation: bool
         papillary=np.column_stack(
             [share * np.cos(around), share * np.sin(around), rng.uniform(0.13, 0.25, n_papillary)]
         ),
-        organs=_drawn_organs(rng, float(epi)),
+        organs=_draw_organs(rng, float(epi)),
         body_mm=(
             float(rng.normal(25, 12)),
             float(rng.uniform(10, 45)),
@@ -86,8 +86,8 @@ def drawn_anatomy(rng: np.random.Generator, level: str, *, any_orientation: bool
     )
 
 
-def _drawn_organs(rng: np.random.Generator, epi: float) -> tuple[tuple[str, float, float, float, float], ...]:
-    """Liver, spleen and stomach below, aorta behind, atria and pulmonary artery where the plane meets them."""
+def _draw_organs(rng: np.random.Generator, epi: float) -> tuple[tuple[str, float, float, float, float], ...]:
+    """Draw liver and spleen below the heart, aorta behind it, atria and a part of the lung, each with some chance."""
     found = [
         ("liver", -rng.uniform(30, 90), epi + rng.uniform(25, 60), rng.uniform(50, 90), rng.uniform(20, 45), 0.6),
         ("spleen", rng.uniform(40, 85), epi + rng.uniform(10, 45), rng.uniform(15, 35), rng.uniform(10, 25), 0.4),
@@ -105,11 +105,11 @@ class Scene:
     """An :class:`Anatomy` on a grid.
 
     Attributes:
-        share: (row, col) by tissue; sums to at most 1, the rest is air.
+        share: (row, col) fraction of each tissue; the sum is at most 1, the rest is air.
         label: (row, col) uint8: 0 background, 1 RV, 2 myocardium, 3 LV.
-        segment: (row, col) uint8: AHA segment of every pixel's direction, 1 to 16, whether myocardium or not.
-        depth: (row, col) 0 at the endocardium, 1 at the epicardium, beyond that outside.
-        heart: (row, col) 1 at the heart, falling to 0 at the chest wall: how much breathing moves it.
+        segment: (row, col) uint8: AHA segment, 1 to 16, in the direction of each pixel, also outside the myocardium.
+        depth: (row, col) 0 at the endocardium, 1 at the epicardium, larger outside.
+        heart: (row, col) how much breathing moves the pixel: 1 at the heart, decreasing to 0 at the chest wall.
         insertions_px: (2, 2) row and column where the RV meets the LV, anterior then inferior.
     """
 
@@ -121,8 +121,8 @@ class Scene:
     insertions_px: Floats
 
 
-def rendered(anatomy: Anatomy, rows: int, cols: int, pixel_mm: float) -> Scene:
-    """The slice on a grid of ``rows`` by ``cols`` square pixels."""
+def render_scene(anatomy: Anatomy, rows: int, cols: int, pixel_mm: float) -> Scene:
+    """Render a slice on a grid of ``rows`` by ``cols`` square pixels."""
     x, y = _heart_frame(anatomy, rows, cols, pixel_mm)
     angle, radius = np.arctan2(y, x), np.hypot(x, y * anatomy.squeeze)
     ripple = 1 + sum(a * np.cos(k * angle + p) for k, (a, p) in enumerate(anatomy.wobble, 2))
@@ -143,7 +143,7 @@ def rendered(anatomy: Anatomy, rows: int, cols: int, pixel_mm: float) -> Scene:
     for px, py, size in anatomy.papillary * anatomy.endo_mm:
         layers.append(("myocardium", cavity * inside(np.hypot(x - px, y - py) - size)))
     return Scene(
-        share=_painted(layers),
+        share=_composite(layers),
         label=_labels(cavity, wall, right),
         segment=_segments(anatomy, x, y),
         depth=depth,
@@ -163,7 +163,7 @@ def _heart_frame(anatomy: Anatomy, rows: int, cols: int, pixel_mm: float) -> tup
 def _chest(
     anatomy: Anatomy, x: Floats, y: Floats, inside: Callable[[npt.ArrayLike], Floats]
 ) -> list[tuple[str, Floats]]:
-    """Skin fat, muscle, lungs with their vessels, mediastinum, organs; later layers cover earlier ones."""
+    """Layers of the chest: fat, muscle, lungs with vessels, mediastinum, organs; later ones cover earlier ones."""
     bx, by, wide, deep = anatomy.body_mm
     ring = (np.hypot((x - bx) / wide, (y - by) / deep) - 1) * deep
     rng = np.random.default_rng(anatomy.seed)
@@ -188,8 +188,8 @@ def _texture(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     return np.asarray(noise / noise.std(), np.float64)
 
 
-def _painted(layers: list[tuple[str, Floats]]) -> dict[str, Floats]:
-    """Shares of what is seen when later layers cover earlier ones."""
+def _composite(layers: list[tuple[str, Floats]]) -> dict[str, Floats]:
+    """Visible fraction of each tissue when later layers cover earlier ones."""
     share: dict[str, Floats] = {}
     for name, cover in layers:
         for other in share.values():
@@ -199,7 +199,7 @@ def _painted(layers: list[tuple[str, Floats]]) -> dict[str, Floats]:
 
 
 def _labels(cavity: Floats, wall: Floats, right: Floats) -> npt.NDArray[np.uint8]:
-    """Papillary muscles belong to the cavity, as they do in a drawn mask."""
+    """Labels of each pixel; papillary muscles belong to the cavity, as in contours drawn by hand."""
     label = np.zeros(cavity.shape, np.uint8)
     label[right > 0.5] = 1
     label[wall > 0.5] = 2
@@ -208,7 +208,7 @@ def _labels(cavity: Floats, wall: Floats, right: Floats) -> npt.NDArray[np.uint8
 
 
 def _segments(anatomy: Anatomy, x: Floats, y: Floats) -> npt.NDArray[np.uint8]:
-    """AHA segments by direction: the septum, towards the RV, is sectors 2 and 3 (of 6) or 2 (of 4)."""
+    """AHA segments by direction. The septum, towards the RV, is sectors 2 and 3 of 6, or sector 2 of 4."""
     n = SECTORS[anatomy.level]
     towards_rv = np.arctan2(anatomy.rv_offset_mm[1], anatomy.rv_offset_mm[0])
     turned = np.mod(np.arctan2(y, x) - towards_rv, 2 * np.pi)  # grows from the septum to the anterior wall (-y)
@@ -218,7 +218,7 @@ def _segments(anatomy: Anatomy, x: Floats, y: Floats) -> npt.NDArray[np.uint8]:
 
 
 def _insertions(right: Floats, wall: Floats, angle: Floats) -> Floats:
-    """Ends of the septum: the outermost directions of RV pixels that touch the wall; NaN where there is none."""
+    """Ends of the septum: the outermost RV pixels that touch the wall; NaN without such pixels."""
     rows, cols = np.nonzero((right > 0.5) & (wall > 0.02) & (wall < 0.98))
     if not rows.size:
         return np.full((2, 2), np.nan)

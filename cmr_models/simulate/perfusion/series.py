@@ -1,7 +1,7 @@
-"""First-pass perfusion scans with known truth: the dual sequence of Kellman and Xue, at rest or at stress.
+"""First-pass perfusion with known truth: the dual sequence of Kellman and Xue, at rest or at stress.
 
-One person's anatomy, bolus and kinetics are drawn once; the arterial-input series (low resolution, short saturation
-delay, two echoes) and the myocardial series of each slice see the same blood at the same heart beats.
+Anatomy, bolus and kinetics of a patient are drawn once. The series of the arterial input (low resolution, short
+saturation delay, two echoes) and the myocardial series of each slice show the same blood at the same heart beats.
 
 Reference: Kellman et al., Myocardial perfusion cardiovascular magnetic resonance: optimized dual sequence and
 reconstruction for quantification, JCMR 2017;19:43.
@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from cmr_models.simulate.perfusion.curves import GRID_S, Bolus, blood_curves, drawn_bolus, organ_curve
-from cmr_models.simulate.perfusion.motion import breathing_mm, moved
-from cmr_models.simulate.perfusion.scene import LEVELS, Anatomy, Scene, drawn_anatomy, rendered
+from cmr_models.simulate.perfusion.curves import GRID_S, Bolus, blood_curves, draw_bolus, organ_curve
+from cmr_models.simulate.perfusion.motion import breathing_mm, displace
+from cmr_models.simulate.perfusion.scene import LEVELS, Anatomy, Scene, draw_anatomy, render_scene
 from cmr_models.simulate.perfusion.signal import (
     AIF,
     BLOOD_T1_MS,
@@ -30,7 +30,7 @@ from cmr_models.simulate.perfusion.signal import (
     echo_decay,
     signal,
 )
-from cmr_models.simulate.perfusion.tissue import Tissue, drawn_tissue, tissue_curves
+from cmr_models.simulate.perfusion.tissue import Tissue, draw_tissue, tissue_curves
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,13 +46,13 @@ class Acquisition:
 
     Attributes:
         readout: the sequence.
-        rows: of the image.
-        cols: of the image.
-        pixel_mm: square pixels.
-        snr: peak signal of the left ventricle's blood over the noise of one channel of the complex image.
-        blur_px: standard deviation of the point spread.
-        coil: 0 for an even coil profile, 1 for that of a surface coil.
-        pd_frames: frames of proton density before the series.
+        rows: number of rows of the image.
+        cols: number of columns of the image.
+        pixel_mm: size of the square pixels.
+        snr: peak signal of blood in the left ventricle over the noise of one channel of the complex image.
+        blur_px: standard deviation of the point spread function.
+        coil: 0 for a uniform coil sensitivity, 1 for that of a surface coil.
+        pd_frames: number of proton-density frames before the series.
     """
 
     readout: Readout
@@ -65,9 +65,9 @@ class Acquisition:
     pd_frames: int = 3
 
 
-# Peak over noise of two real arterial-input series is 90 and more; of wall pixels 29 in the published rest sample
-# (benchmarks/perfusion.py, "noise"), in mmol/L above baseline. Blood at 60 puts the wall's signal at 25, which is 10 to
-# 20 in mmol/L.
+# Ratio of peak to noise: at least 90 in two real series of the arterial input, and 29 in wall pixels of the published
+# rest sample (benchmarks/perfusion.py, "noise"), in mmol/L above baseline. With 60 for blood, the signal of the wall
+# has 25, which is 10 to 20 in mmol/L.
 AIF_SERIES = Acquisition(AIF, 64, 52, 5.6, snr=90.0)
 MYOCARDIAL_SERIES = Acquisition(MYOCARDIUM_SSFP, 144, 144, 1.9, snr=60.0)
 
@@ -82,7 +82,7 @@ class SimulatedSeries:
         time_s: (frame,) since the first frame.
         scene: truth at the mean position of breathing.
         shift_mm: (frame, 2) displacement of the heart, by row and column.
-        acquisition: how it was taken.
+        acquisition: sequence and grid.
     """
 
     images: npt.NDArray[np.float32]
@@ -95,14 +95,14 @@ class SimulatedSeries:
 
 @dataclass(frozen=True)
 class Patient:
-    """What does not depend on the sequence: blood and tissue every :data:`GRID_S` seconds, and when frames are taken.
+    """What does not depend on the sequence: contrast in blood and tissue every :data:`GRID_S` seconds, and frame times.
 
     Attributes:
-        blood: mmol/L by compartment; ``lv`` is the arterial input.
+        blood: mmol/L in each compartment; ``lv`` is the arterial input.
         tissue: kinetic parameters by segment and layer.
-        tissue_mmol: (16, 2, time).
-        organs: mmol/L of liver, spleen and muscle.
-        time_s: (frame,) of the frames.
+        tissue_mmol: (16, 2, time) mmol/L.
+        organs: mmol/L in liver, spleen and muscle.
+        time_s: (frame,) times of the frames.
         bolus: timing of the injection.
     """
 
@@ -116,7 +116,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class SimulatedScan:
-    """The dual sequence of one patient: the input series, and a myocardial series by level."""
+    """The dual-sequence acquisition of one patient: the input series, and a myocardial series for each level."""
 
     patient: Patient
     aif: SimulatedSeries
@@ -134,17 +134,17 @@ def simulated_scan(
     myocardium: Acquisition = MYOCARDIAL_SERIES,
     levels: tuple[str, ...] = LEVELS,
 ) -> SimulatedScan:
-    """A dual-sequence first pass.
+    """Simulate a dual-sequence first pass.
 
     Args:
-        rng: source of chance.
-        stress: under vasodilation, or at rest.
+        rng: source of all randomness.
+        stress: vasodilator stress, or else rest.
         territory: coronary artery whose segments are ischaemic, "LAD", "RCA" or "LCx"; None for none.
-        frames: heart beats.
+        frames: number of heart beats.
         breathing: largest displacement of the heart from its mean position, mm.
-        aif: the input series.
-        myocardium: the myocardial series.
-        levels: slices, of "base", "mid", "apex".
+        aif: acquisition of the input series.
+        myocardium: acquisition of the myocardial series.
+        levels: slices, from "base", "mid", "apex".
 
     Raises:
         ValueError: for fewer than 20 frames, an unknown level or an unknown territory.
@@ -152,25 +152,25 @@ def simulated_scan(
     unknown = [level for level in levels if level not in LEVELS]
     if unknown:
         raise ValueError(f"unknown levels {unknown}; known are {LEVELS}")
-    patient = drawn_patient(rng, frames, stress=stress, territory=territory)
-    mid = drawn_anatomy(rng, "mid", any_orientation=False)
+    patient = draw_patient(rng, frames, stress=stress, territory=territory)
+    mid = draw_anatomy(rng, "mid", any_orientation=False)
     shift = breathing_mm(rng, patient.time_s, breathing)
     series = {}
     for level in levels:
-        own = drawn_anatomy(rng, level, any_orientation=False)
+        own = draw_anatomy(rng, level, any_orientation=False)
         anatomy = replace(own, centre_mm=mid.centre_mm, rotation_rad=mid.rotation_rad, body_mm=mid.body_mm)
-        series[level] = acquired(rng, patient, _on_grid(anatomy, myocardium), myocardium, shift)
-    return SimulatedScan(patient, acquired(rng, patient, _on_grid(mid, aif), aif, shift), series)
+        series[level] = acquire(rng, patient, _render(anatomy, myocardium), myocardium, shift)
+    return SimulatedScan(patient, acquire(rng, patient, _render(mid, aif), aif, shift), series)
 
 
-def drawn_patient(rng: np.random.Generator, frames: int, *, stress: bool, territory: str | None = None) -> Patient:
-    """Blood, tissue and heart beats of one injection; see :func:`simulated_scan`."""
+def draw_patient(rng: np.random.Generator, frames: int, *, stress: bool, territory: str | None = None) -> Patient:
+    """Draw blood, tissue and heart beats of one injection; arguments as in :func:`simulated_scan`."""
     if frames < 20:
         raise ValueError(f"a first pass needs at least 20 frames, got {frames}")
     time_s = _beats(rng, frames, stress=stress)
-    bolus = drawn_bolus(rng, stress=stress, latest_s=max(4.0, min(0.5 * time_s[-1] - 8, 45.0)))
+    bolus = draw_bolus(rng, stress=stress, latest_s=max(4.0, min(0.5 * time_s[-1] - 8, 45.0)))
     blood = blood_curves(bolus, time_s[-1] + 1)
-    tissue = drawn_tissue(rng, stress=stress, territory=territory)
+    tissue = draw_tissue(rng, stress=stress, territory=territory)
     organs = {
         "liver": organ_curve(blood["aorta"], rng.uniform(6, 14), rng.uniform(15, 50), rng.uniform(0.15, 0.4)),
         "spleen": organ_curve(blood["aorta"], rng.uniform(1, 4), rng.uniform(5, 15), rng.uniform(0.25, 0.5)),
@@ -179,10 +179,10 @@ def drawn_patient(rng: np.random.Generator, frames: int, *, stress: bool, territ
     return Patient(blood, tissue, tissue_curves(tissue, blood["lv"]), organs, time_s, bolus)
 
 
-def acquired(
+def acquire(
     rng: np.random.Generator, patient: Patient, scene: Scene, acquisition: Acquisition, shift_mm: Floats
 ) -> SimulatedSeries:
-    """The series that a sequence makes of a scene; arguments as the attributes of :class:`SimulatedSeries`."""
+    """Acquire a series of a scene; the arguments are attributes of :class:`SimulatedSeries`."""
     share, concentration, t1, t2, density = _compartments(patient, scene)
     readout = acquisition.readout
     magnetisation = density[:, None] * signal(readout, concentration, t1[:, None], t2[:, None])
@@ -190,28 +190,30 @@ def acquired(
     noise = _noise_sd(patient, acquisition)
     shift_px = shift_mm / acquisition.pixel_mm
     echoes = [
-        _imaged(
+        _make_images(
             rng, share, magnetisation * _decay(readout, concentration, echo), scene, shift_px, coil, noise, acquisition
         )
         for echo in readout.echo_ms
     ]
     before = density * signal(readout.proton_density, 0.0, t1, t2) * echo_decay(0.0, readout.echo_ms[0])
     quiet = np.repeat(before[:, None], acquisition.pd_frames, axis=1)
-    pd = _imaged(rng, share, quiet, scene, np.tile(shift_px[:1], (acquisition.pd_frames, 1)), coil, noise, acquisition)
+    pd = _make_images(
+        rng, share, quiet, scene, np.tile(shift_px[:1], (acquisition.pd_frames, 1)), coil, noise, acquisition
+    )
     return SimulatedSeries(np.stack(echoes), pd, patient.time_s - patient.time_s[0], scene, shift_mm, acquisition)
 
 
 def _decay(readout: Readout, concentration: Floats, echo_ms: float) -> Floats:
-    """T2* decay to the echo; a balanced readout refocuses it, and its signal has the T2 decay already."""
+    """T2* decay at the echo. A balanced readout refocuses it, and its signal already includes the T2 decay."""
     return np.ones_like(concentration) if readout.kind == "ssfp" else echo_decay(concentration, echo_ms)
 
 
-def _on_grid(anatomy: Anatomy, acquisition: Acquisition) -> Scene:
-    return rendered(anatomy, acquisition.rows, acquisition.cols, acquisition.pixel_mm)
+def _render(anatomy: Anatomy, acquisition: Acquisition) -> Scene:
+    return render_scene(anatomy, acquisition.rows, acquisition.cols, acquisition.pixel_mm)
 
 
 def _beats(rng: np.random.Generator, frames: int, *, stress: bool) -> Floats:
-    """Times of the frames: one a heart beat, with jitter, a missed trigger now and then."""
+    """Draw the times of the frames: one in each heart beat, with jitter and a few missed triggers."""
     cycle = rng.uniform(0.5, 0.85) if stress else rng.uniform(0.6, 1.15)
     jitter = rng.normal(1, rng.uniform(0.01, 0.07), frames)
     missed = 1 + (rng.random(frames) < rng.choice([0.0, 0.02]))
@@ -219,7 +221,7 @@ def _beats(rng: np.random.Generator, frames: int, *, stress: bool) -> Floats:
 
 
 def _compartments(patient: Patient, scene: Scene) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Shares (k, row, col), concentrations (k, frame), T1, T2 and proton density (k,) of all that gives signal."""
+    """Fractions (k, row, col), concentrations (k, frame), T1, T2 and proton density (k,) of the ``k`` tissues."""
     frames = np.arange(patient.blood["lv"].size) * GRID_S
     rows: list[tuple[Floats, Floats, tuple[float, float, float]]] = []
     for name, share in scene.share.items():
@@ -238,7 +240,7 @@ def _compartments(patient: Patient, scene: Scene) -> tuple[Floats, Floats, Float
     return np.stack([share for share, _, _ in rows]), curves, t1, t2, density
 
 
-def _imaged(
+def _make_images(
     rng: np.random.Generator,
     share: Floats,
     magnetisation: Floats,
@@ -248,10 +250,10 @@ def _imaged(
     noise: float,
     acquisition: Acquisition,
 ) -> npt.NDArray[np.float32]:
-    """(row, col, frame) magnitude: moved by breathing, weighted by the coil, blurred, with Rician noise."""
+    """Magnitude images (row, col, frame) with breathing, coil sensitivity, blur and Rician noise."""
     spread = gaussian_filter(share.astype(np.float32), (0, acquisition.blur_px, acquisition.blur_px))
     flat = magnetisation.T.astype(np.float32) @ spread.reshape(len(share), -1)
-    images = moved(flat.reshape(-1, *share.shape[1:]), shift_px, scene.heart) * coil.astype(np.float32)
+    images = displace(flat.reshape(-1, *share.shape[1:]), shift_px, scene.heart) * coil.astype(np.float32)
     channels = rng.standard_normal((2, *images.shape), np.float32) * np.float32(noise)
     return np.ascontiguousarray(np.moveaxis(np.sqrt((images + channels[0]) ** 2 + channels[1] ** 2), 0, -1))
 
@@ -262,7 +264,7 @@ def _noise_sd(patient: Patient, acquisition: Acquisition) -> float:
 
 
 def _coil_profile(rng: np.random.Generator, acquisition: Acquisition) -> Floats:
-    """Sum of a few coil elements around the body, relative to its mean, drawn towards 1 as ``coil`` falls to 0."""
+    """Sensitivity of a few coil elements around the body, relative to the mean; uniform where ``coil`` is 0."""
     rows, cols = acquisition.rows, acquisition.cols
     reach = 0.35 * max(rows, cols)
     profile = np.full((rows, cols), 0.25)

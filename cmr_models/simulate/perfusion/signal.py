@@ -1,4 +1,4 @@
-"""From contrast to signal: saturation recovery with a FLASH or SSFP readout, and proton density."""
+"""Signal of a contrast agent concentration: saturation recovery with a FLASH or SSFP readout, and proton density."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ R2STAR_PER_MMOL, R2STAR_BLOOD = 18.0, 10.0
 
 @dataclass(frozen=True)
 class Readout:
-    """One sequence; the script values of the dual-sequence protocol are in :data:`AIF` and :data:`MYOCARDIUM`.
+    """One sequence; :data:`AIF`, :data:`MYOCARDIUM_FLASH` and :data:`MYOCARDIUM_SSFP` are the dual-sequence protocol.
 
     Attributes:
         kind: FLASH or SSFP.
-        tr_ms: between pulses.
-        saturation_ms: from the saturation to the first pulse; infinity for proton density.
-        pulses: to the centre of k-space.
+        tr_ms: time between pulses.
+        saturation_ms: time from the saturation to the first pulse; infinity for proton density.
+        pulses: number of pulses up to the centre of k-space.
         flip_deg: flip angle.
         echo_ms: echo times.
     """
@@ -40,7 +40,7 @@ class Readout:
 
     @property
     def proton_density(self) -> Readout:
-        """The frames without saturation, at a low flip angle."""
+        """The sequence of the proton-density frames: no saturation, a low flip angle."""
         flip = 5.0 if self.kind == "flash" else 8.0
         return Readout("flash", self.tr_ms, np.inf, self.pulses, flip, self.echo_ms)
 
@@ -58,9 +58,9 @@ def signal(readout: Readout, concentration: npt.ArrayLike, t1_ms: npt.ArrayLike,
 
     Args:
         readout: the sequence.
-        concentration: contrast, mmol/L, any shape.
-        t1_ms: before contrast; broadcast against it, as is ``t2_ms``.
-        t2_ms: before contrast.
+        concentration: contrast agent, mmol/L, any shape.
+        t1_ms: T1 before contrast; broadcast against ``concentration``, as is ``t2_ms``.
+        t2_ms: T2 before contrast.
     """
     contrast = np.asarray(concentration, np.float64)
     rate1 = 1 / np.asarray(t1_ms, np.float64) + R1_PER_MMOL * contrast / 1000
@@ -71,30 +71,30 @@ def signal(readout: Readout, concentration: npt.ArrayLike, t1_ms: npt.ArrayLike,
 
 
 def echo_decay(concentration: npt.ArrayLike, echo_ms: float, r2star: npt.ArrayLike = R2STAR_BLOOD) -> Floats:
-    """exp(-TE R2*) with R2* linear in the concentration."""
+    """T2* decay exp(-TE R2*), with R2* linear in the concentration."""
     rate = np.asarray(r2star, np.float64) + R2STAR_PER_MMOL * np.asarray(concentration, np.float64)
     return np.asarray(np.exp(-echo_ms / 1000 * rate), np.float64)
 
 
-def _saturated(readout: Readout, rate1: Floats) -> Floats:
+def _saturation_recovery(readout: Readout, rate1: Floats) -> Floats:
     if np.isinf(readout.saturation_ms):
         return np.ones_like(rate1)
     return np.asarray(1 - np.exp(-readout.saturation_ms * rate1), np.float64)
 
 
 def _flash(readout: Readout, rate1: Floats) -> Floats:
-    """The recursion M' = M cos(a) E1 + 1 - E1, summed: it nears its steady state by (cos(a) E1)^n."""
+    """Closed form of M' = M cos(a) E1 + 1 - E1, which approaches its steady state as (cos(a) E1)^n."""
     angle, recovery = np.deg2rad(readout.flip_deg), np.exp(-readout.tr_ms * rate1)
     kept = np.cos(angle) * recovery
     steady = (1 - recovery) / (1 - kept)
-    now = steady + (_saturated(readout, rate1) - steady) * kept**readout.pulses
+    now = steady + (_saturation_recovery(readout, rate1) - steady) * kept**readout.pulses
     return np.asarray(now * np.sin(angle), np.float64)
 
 
 def _ssfp(readout: Readout, rate1: Floats, rate2: Floats) -> Floats:
-    """On-resonance Bloch recursion with alternating phase, after :data:`RUN_UP` pulses that rise to the flip angle."""
+    """On-resonance Bloch recursion with alternating phase; :data:`RUN_UP` pulses ramp up to the flip angle."""
     e1, e2 = np.exp(-readout.tr_ms * rate1), np.exp(-readout.tr_ms * rate2)
-    along, across = _saturated(readout, rate1), np.zeros_like(rate1)
+    along, across = _saturation_recovery(readout, rate1), np.zeros_like(rate1)
     echo = across
     for k in range(1, RUN_UP + readout.pulses + 2):
         angle = np.deg2rad(readout.flip_deg) * min(1.0, k / (RUN_UP + 1))

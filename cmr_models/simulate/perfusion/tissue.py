@@ -1,4 +1,4 @@
-"""Blood flow of a simulated myocardium by AHA segment and layer, with a territory that may be ischaemic."""
+"""Blood flow of a simulated myocardium by AHA segment and layer; one coronary territory may be ischaemic."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Tissue:
         ps_ml_min_g: permeability-surface product.
         vb_ml_g: blood volume.
         visf_ml_g: interstitial volume.
-        delay_s: (16, 2) after the left ventricle's blood.
-        ischaemic: the segments, 1 to 16, of the territory in want of blood; empty if none.
-        hematocrit: of the large vessels.
+        delay_s: delay after the blood of the left ventricle.
+        ischaemic: the segments, 1 to 16, of the ischaemic territory; empty if there is none.
+        hematocrit: in large vessels.
     """
 
     mbf_ml_min_g: Floats
@@ -44,10 +44,10 @@ class Tissue:
     hematocrit: float = 0.42
 
 
-def drawn_tissue(rng: np.random.Generator, *, stress: bool, territory: str | None = None) -> Tissue:
-    """Flow of 0.5 to 1.2 at rest, 1.6 to 3.6 mL/min/g at stress; less where the artery is narrow.
+def draw_tissue(rng: np.random.Generator, *, stress: bool, territory: str | None = None) -> Tissue:
+    """Draw a myocardium: flow of 0.5 to 1.2 mL/min/g at rest, 1.6 to 3.6 at stress, less in an ischaemic territory.
 
-    Ranges: Kellman 2017, Brown 2018 and the working ranges of the MATLAB reference's tables.
+    Ranges: Kellman 2017, Brown 2018 and the ranges of the tables in the MATLAB reference.
 
     Raises:
         ValueError: for a territory that is not in :data:`TERRITORIES`.
@@ -77,7 +77,7 @@ def drawn_tissue(rng: np.random.Generator, *, stress: bool, territory: str | Non
 
 
 def tissue_curves(tissue: Tissue, blood: Floats) -> Floats:
-    """(16, 2, time) mmol/L every :data:`GRID_S` seconds for the blood of the left ventricle."""
+    """Tissue concentration, (16, 2, time) mmol/L every :data:`GRID_S` seconds, from that in the left ventricle."""
     return btex.tissue(
         blood,
         GRID_S,

@@ -1,4 +1,4 @@
-"""Single perfusion series for training: every anatomy, orientation, bolus, sequence and imperfection is drawn anew."""
+"""Single random perfusion series for training; anatomy, orientation, bolus and sequence are drawn for each."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.simulate.perfusion.motion import breathing_mm
-from cmr_models.simulate.perfusion.scene import LEVELS, Scene, drawn_anatomy, rendered
-from cmr_models.simulate.perfusion.series import Acquisition, SimulatedSeries, acquired, drawn_patient
+from cmr_models.simulate.perfusion.scene import LEVELS, Scene, draw_anatomy, render_scene
+from cmr_models.simulate.perfusion.series import Acquisition, SimulatedSeries, acquire, draw_patient
 from cmr_models.simulate.perfusion.signal import AIF, MYOCARDIUM_FLASH, MYOCARDIUM_SSFP, Readout
 from cmr_models.simulate.perfusion.tissue import TERRITORIES
 
-# A reader draws the input masks well inside the chambers: 25 to 74 pixels in published examples. Share of blood needed.
+# Smallest fraction of blood in a pixel of the mask. In published examples, readers draw masks well inside the
+# chambers: 25 to 74 pixels.
 BLOOD_SHARE = 0.7
 
 
 def aif_training_series(rng: np.random.Generator) -> tuple[SimulatedSeries, npt.NDArray[np.uint8]]:
-    """A random arterial-input series and its mask: 0 background, 1 LV, 2 RV."""
+    """Draw a series of the arterial input and its mask: 0 background, 1 LV, 2 RV."""
     rows = int(rng.choice([48, 56, 64, 64, 64, 80, 96]))
     cols = int(rows * rng.uniform(0.68, 1.0)) if rng.random() < 0.5 else rows
     rows, cols = (rows, cols) if rng.random() < 0.7 else (cols, rows)
@@ -34,14 +35,14 @@ def aif_training_series(rng: np.random.Generator) -> tuple[SimulatedSeries, npt.
         coil=float(rng.uniform(0, 2.2)),
         pd_frames=1,
     )
-    series = _acquired(
+    series = _draw_series(
         rng, acquisition, str(rng.choice(LEVELS, p=(0.55, 0.35, 0.1))), rng.uniform(0, 8), int(rng.integers(30, 171))
     )
     return series, aif_mask(series.scene)
 
 
 def aif_mask(scene: Scene) -> npt.NDArray[np.uint8]:
-    """Pixels that are blood of a chamber for the most part: 1 LV, 2 RV."""
+    """Mask of pixels that are mostly blood of a chamber: 1 LV, 2 RV."""
     mask = np.zeros(scene.label.shape, np.uint8)
     mask[scene.share["rv"] > BLOOD_SHARE] = 2
     mask[(scene.share["lv"] > BLOOD_SHARE) & (scene.label == 3)] = 1
@@ -51,7 +52,7 @@ def aif_mask(scene: Scene) -> npt.NDArray[np.uint8]:
 def myocardial_training_series(
     rng: np.random.Generator, pixel_mm: float, size: int
 ) -> tuple[SimulatedSeries, npt.NDArray[np.uint8]]:
-    """A random myocardial series after motion correction, on a given grid, and its labels: 1 RV, 2 myocardium, 3 LV."""
+    """Draw a motion-corrected myocardial series on a given grid, and its labels: 1 RV, 2 myocardium, 3 LV."""
     kind = rng.random()
     flip = float(rng.uniform(8, 20)) if kind < 0.5 else float(rng.uniform(35, 65))
     template = MYOCARDIUM_FLASH if kind < 0.5 else MYOCARDIUM_SSFP
@@ -69,15 +70,15 @@ def myocardial_training_series(
         pd_frames=1,
     )
     residual = float(rng.choice([0.0, 0.7, 1.5]))
-    series = _acquired(rng, acquisition, str(rng.choice(LEVELS)), residual, int(rng.integers(35, 91)))
+    series = _draw_series(rng, acquisition, str(rng.choice(LEVELS)), residual, int(rng.integers(35, 91)))
     return series, series.scene.label
 
 
-def _acquired(
+def _draw_series(
     rng: np.random.Generator, acquisition: Acquisition, level: str, breathing: float, frames: int
 ) -> SimulatedSeries:
     stress = bool(rng.random() < 0.5)
     territory = str(rng.choice(list(TERRITORIES))) if rng.random() < 0.4 else None
-    patient = drawn_patient(rng, frames, stress=stress, territory=territory)
-    scene = rendered(drawn_anatomy(rng, level), acquisition.rows, acquisition.cols, acquisition.pixel_mm)
-    return acquired(rng, patient, scene, acquisition, breathing_mm(rng, patient.time_s, breathing))
+    patient = draw_patient(rng, frames, stress=stress, territory=territory)
+    scene = render_scene(draw_anatomy(rng, level), acquisition.rows, acquisition.cols, acquisition.pixel_mm)
+    return acquire(rng, patient, scene, acquisition, breathing_mm(rng, patient.time_s, breathing))

@@ -6,6 +6,8 @@ import io
 import logging
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +18,9 @@ from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources.dicom import _BINARY, TAGS, Image, check_inflated_size, check_is_no_image, corrupt
+from tasks.sources.dicom.direct import check_inflated_size, claims_to_be_an_image
+from tasks.sources.dicom.image import BINARY_TAGS, TAGS, Image, check_without_pixels, corrupt
+from tasks.state.held_setting import HeldSetting
 
 _FAULTS: Final = (
     BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError,
@@ -24,13 +28,21 @@ _FAULTS: Final = (
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
 
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote header values, which may name people
+_log = logging.getLogger("pydicom")
+_level = HeldSetting(lambda: _log.level, _log.setLevel, logging.CRITICAL)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No messages of pydicom, in the log or as warnings: they quote header values, which may name people."""
+    with _level.held(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_with_pydicom(data: bytes) -> list[Image]:
     """As :func:`tasks.sources.dicom.read_images`, by pydicom."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silence():
         try:
             return _images(_dataset(data), data)
         except StudyRejected:
@@ -41,8 +53,7 @@ def read_with_pydicom(data: bytes) -> list[Image]:
 
 def header_with_pydicom(data: bytes) -> Image | None:
     """As :func:`tasks.sources.dicom.read_header`, by pydicom."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silence():
         try:
             return Image(_values(_dataset(data, stop_before_pixels=True)), None)
         except _FAULTS:
@@ -57,7 +68,7 @@ def _dataset(data: bytes, *, stop_before_pixels: bool = False) -> Dataset:
 def _images(dataset: Dataset, data: bytes) -> list[Image]:
     values = _values(dataset)
     if "Rows" not in dataset or "PixelData" not in dataset:
-        check_is_no_image(Image(values, None), data)
+        check_without_pixels(Image(values, None), is_dicom_file=claims_to_be_an_image(data))
         return []
     n_frames = int(dataset.get("NumberOfFrames") or 1)
     if int(dataset.get("SamplesPerPixel") or 1) > 1:
@@ -76,7 +87,7 @@ def _check_can_be_decoded(dataset: Dataset) -> None:
     """A whole image in an encoding for which nothing is installed is not damaged."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.name == str(syntax):
-        raise corrupt("Its encoding is none that DICOM knows.")
+        raise corrupt("DICOM does not know its encoding.")
     try:
         is_readable = get_decoder(syntax).is_available
     except NotImplementedError:
@@ -90,7 +101,7 @@ def _values(dataset: Dataset) -> dict[int, bytes]:
 
 
 def _bytes(tag: int, value: Any) -> bytes:
-    if tag in _BINARY:
+    if tag in BINARY_TAGS:
         return b"" if value is None else int(value).to_bytes(2, "little")
     parts = value if isinstance(value, MultiValue | list | tuple) else [value]
     return "\\".join("" if part is None else str(part) for part in parts).encode("latin-1", "replace")

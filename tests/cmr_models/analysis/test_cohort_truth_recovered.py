@@ -6,10 +6,11 @@ import pytest
 from scipy import stats
 
 from cmr_models.analysis.estimates_by_group import fairness_rows
-from cmr_models.analysis.people import AnalysisSpec, analysis_people
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import analysis_people
 from cmr_models.analysis.regressions import association_rows, hazard_rows
 from cmr_models.simulate.cohort import simulate_cohort
-from cmr_models.simulate.measured import example_tables, measured_phenotypes
+from cmr_models.simulate.measured import example_tables, measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings, GroupGap
 
 SPEC = AnalysisSpec(phenotypes=("lvef_pct", "lvesv_ml", "lvsv_ml", "lvm_g"))
@@ -98,7 +99,7 @@ def test_intervals_cover_the_planted_hazard_ratio_as_often_as_they_say() -> None
     for seed in range(150):
         rng = np.random.default_rng(1000 + seed)
         cohort = simulate_cohort(1000, rng, settings)
-        people = analysis_people(measured_phenotypes(cohort.truth, rng, settings), cohort.participants, spec)
+        people = analysis_people(measure_phenotypes(cohort.truth, rng, settings), cohort.participants, spec)
         rows = hazard_rows(people, cohort.outcomes, spec)
         per_unit = rows[rows["scale"] == "per_unit"].set_index("outcome")
         for outcome, ratio in (("death", 0.70), ("heart_failure", 0.55)):

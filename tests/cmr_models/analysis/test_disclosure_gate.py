@@ -151,3 +151,9 @@ def test_the_record_is_as_acro_writes_it() -> None:
 def test_rules_that_protect_nobody_are_refused(rules: tuple[int, int | None]) -> None:
     with pytest.raises(ValueError, match="threshold must be at least 1 and base at least 2"):
         GateRules(*rules)
+
+
+def test_the_parts_of_a_decomposed_gap_are_compared_with_the_same_parts_of_an_earlier_release() -> None:
+    rows = pd.concat([_table({"a": (900.0, 80.0)}).assign(component=name) for name in ("size", "total")])
+    other = rows.assign(n=rows["n"] + 3 * (rows["component"] == "total"))
+    assert differs_by_few(other, rows, 5).tolist() == [False, False, True, True]

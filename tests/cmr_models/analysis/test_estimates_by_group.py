@@ -1,13 +1,12 @@
 """By group: adjusted scores are those of everybody, and gaps are of what groups can be compared by."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from cmr_models.analysis.estimates_by_group import fairness_rows
-from cmr_models.analysis.people import AnalysisSpec, analysis_outcome, analysis_people, at_risk_rows, complete_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import analysis_outcome, analysis_people, at_risk_rows, complete_rows
 from cmr_models.analysis.regressions import discrimination_rows
 from cmr_models.simulate.measured import example_tables
 from cmr_models.survival import concordance, fit_cox
@@ -63,7 +62,7 @@ def test_a_group_is_scored_by_the_one_model_of_everybody(
 
 
 def test_where_everybody_has_no_model_every_group_says_why(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    strict = replace(SPEC, minimum_events_per_term=1e6)
+    strict = SPEC.model_copy(update={"minimum_events_per_term": 1e6})
     rows = discrimination_rows(*tables, strict, by=("sex",))
     adjusted = rows[rows["model"].isin(_ADJUSTED)]
     assert len(adjusted) == 2 * 3

@@ -1,4 +1,4 @@
-"""CineMA's segmenter: the same answer as the bare network, on the study's own grid, however long the stack."""
+"""CineMA's segmenter: the same labels as the bare network, on the study's own grid, however long the stack."""
 
 import copy
 from dataclasses import replace
@@ -13,12 +13,12 @@ from published_weights import write_segmenter
 from cmr_models import zoo
 from cmr_models.cinema import grid
 from cmr_models.cinema.network import CinemaNetwork
-from cmr_models.cinema.segmentation import CinemaSegmenter, _joined
+from cmr_models.cinema.segmentation import CinemaSegmenter, average_windows
 from cmr_models.contracts import cine_view
 from cmr_models.nets import build
 from cmr_models.reasons import StudyRejected
-from cmr_models.views.heart_location import crossing_px, heart_middle, moving_px
-from cmr_models.views.view_images import Scan
+from cmr_models.views.heart_location import crossing_px, find_heart_centre, moving_px
+from cmr_models.views.view_images import ViewImages
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +49,19 @@ def plane_view(position: list[float], row_dir: list[float], col_dir: list[float]
     )
 
 
-def _segmented(segmenter: CinemaSegmenter, scan: Scan) -> np.ndarray:
+def _segmented(segmenter: CinemaSegmenter, scan: ViewImages) -> np.ndarray:
     crops, placed = segmenter.crops(scan)
-    return segmenter.labels(segmenter.answers(crops), placed, scan.images.shape)
+    return segmenter.labels(segmenter.predict(crops), placed, scan.images.shape)
 
 
 def test_on_the_networks_own_grid_labels_are_the_argmax_of_the_published_way(sax_model: Path) -> None:
     images = _images(2, 4, 32, 32)
-    scan = Scan("sax", images, (1.0, 1.0), (0.0, 10.0, 20.0, 30.0))
+    scan = ViewImages("sax", images, (1.0, 1.0), (0.0, 10.0, 20.0, 30.0))
     labels = _segmented(CinemaSegmenter.load(sax_model, precision="fp32"), scan)
     network, _ = zoo.load(sax_model)
     for frame in range(2):
         volume = images[frame].transpose(2, 1, 0)[None].astype(np.float32)  # x, y, z
-        scaled, _ = grid.normalised(volume)
+        scaled, _ = grid.normalise(volume)
         with torch.inference_mode():
             logits = network({"sax": torch.from_numpy(scaled)[None]})["sax"]
         expected = logits[0].argmax(0).numpy().transpose(2, 1, 0)
@@ -70,34 +70,34 @@ def test_on_the_networks_own_grid_labels_are_the_argmax_of_the_published_way(sax
 
 @pytest.mark.parametrize("n_slices", [1, 3, 9, 40])
 def test_any_number_of_slices_gets_labels_of_the_same_shape(sax_model: Path, n_slices: int) -> None:
-    scan = Scan("sax", _images(1, n_slices, 30, 28), (1.3, 1.2), tuple(9.0 * np.arange(n_slices)))
+    scan = ViewImages("sax", _images(1, n_slices, 30, 28), (1.3, 1.2), tuple(9.0 * np.arange(n_slices)))
     segmenter = CinemaSegmenter.load(sax_model, precision="fp32", device="cpu")
     crops, placed = segmenter.crops(scan)
     assert crops.shape[1:] == (1, 32, 32, min(round(0.9 * n_slices), 4))  # 9 mm apart, for slices of 10 mm
-    labels = segmenter.labels(segmenter.answers(crops), placed, scan.images.shape)
+    labels = segmenter.labels(segmenter.predict(crops), placed, scan.images.shape)
     assert (labels.shape, labels.dtype) == (scan.images.shape, np.uint8)
     assert labels.any()
 
 
 def test_windows_are_averaged_where_they_overlap() -> None:
     windows = np.ones((2, 1, 1, 1, 4)) * np.array([1.0, 3.0])[:, None, None, None, None]
-    assert _joined(windows, (0, 2), 6)[0, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
+    assert average_windows(windows, (0, 2), 6)[0, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
 
 
-def test_a_four_chamber_image_is_answered_slice_by_slice(lax_model: Path) -> None:
-    scan = Scan("lax_4c", _images(3, 2, 30, 40), (1.0, 1.0), (0.0, 9.0))
+def test_a_four_chamber_image_is_segmented_slice_by_slice(lax_model: Path) -> None:
+    scan = ViewImages("lax_4c", _images(3, 2, 30, 40), (1.0, 1.0), (0.0, 9.0))
     labels = _segmented(CinemaSegmenter.load(lax_model, precision="fp32"), scan)
     assert labels.shape == scan.images.shape
-    alone = Scan("lax_4c", scan.images[1:2, 1:], (1.0, 1.0))
+    alone = ViewImages("lax_4c", scan.images[1:2, 1:], (1.0, 1.0))
     segmenter = CinemaSegmenter.load(lax_model, precision="fp32")
     _, placed = segmenter.crops(scan)
-    frames, _ = grid.normalised(grid.apply(alone.images, placed.grid))
-    answer = segmenter.answers(grid.padded(frames[..., 0], (32, 32))[:, None])
+    frames, _ = grid.normalise(grid.apply(alone.images, placed.grid))
+    answer = segmenter.predict(grid.pad(frames[..., 0], (32, 32))[:, None])
     assert np.array_equal(segmenter.labels(answer, placed, (1, 1, 30, 40))[0, 0], labels[1, 1])
 
 
 def test_bfloat16_keeps_nearly_every_label(sax_model: Path) -> None:
-    scan = Scan("sax", _images(1, 4, 32, 32), (1.0, 1.0), (0.0, 10.0, 20.0, 30.0))
+    scan = ViewImages("sax", _images(1, 4, 32, 32), (1.0, 1.0), (0.0, 10.0, 20.0, 30.0))
     full, fast = (CinemaSegmenter.load(sax_model, precision=p) for p in ("fp32", "bf16"))
     crops, _ = full.crops(scan)
     exact, quick = (s.run({"sax": crops})["sax"] for s in (full, fast))
@@ -129,7 +129,7 @@ def test_what_moves_is_found_and_a_still_image_has_no_motion() -> None:
     row, col = moving_px(images, (2.0, 2.0)) or (0.0, 0.0)
     assert (row, col) == (pytest.approx(37.5, abs=3), pytest.approx(66, abs=5))
     assert moving_px(np.full((8, 1, 80, 100), 50.0), (2.0, 2.0)) is None
-    assert heart_middle(np.full((1, 1, 80, 100), 50.0), (2.0, 2.0)).method == "middle"
+    assert find_heart_centre(np.full((1, 1, 80, 100), 50.0), (2.0, 2.0)).method == "middle"
 
 
 def test_planes_cross_where_geometry_says() -> None:
@@ -147,13 +147,13 @@ def test_a_frame_that_is_one_grey_but_for_a_speck_is_not_judged(sax_model: Path)
     images = _images(2, 3, 32, 32)
     images[1] = 40
     images[1, :, 5, 5] = 900  # 3 voxels of 3072: beyond the upper percentile
-    scan = Scan("sax", images, (1.0, 1.0), (0.0, 10.0, 20.0))
+    scan = ViewImages("sax", images, (1.0, 1.0), (0.0, 10.0, 20.0))
     _, placed = CinemaSegmenter.load(sax_model, precision="fp32").crops(scan)
     assert placed.judged(images.shape).tolist() == [[True] * 3, [False] * 3]
 
 
 def test_two_planes_in_one_place_are_a_reason_to_set_the_study_aside(sax_model: Path) -> None:
-    scan = Scan("sax", _images(1, 3, 32, 32), (1.0, 1.0), (0.0, 10.0, 10.0))
+    scan = ViewImages("sax", _images(1, 3, 32, 32), (1.0, 1.0), (0.0, 10.0, 10.0))
     with pytest.raises(StudyRejected, match="planes_coincide"):
         CinemaSegmenter.load(sax_model, precision="fp32").crops(scan)
 
@@ -162,9 +162,9 @@ def test_masked_padding_leaves_out_what_only_fills_up_a_short_stack(sax_model: P
     crops = np.random.default_rng(0).random((2, 1, 32, 32, 4), np.float32)
     crops[0, ..., 2:] = 0  # a stack of two slices
     segmenter = CinemaSegmenter.load(sax_model, precision="fp32")
-    black = segmenter.answers(crops)
+    black = segmenter.predict(crops)
     segmenter.pad("masked")
-    masked = segmenter.answers(crops)
+    masked = segmenter.predict(crops)
     with torch.inference_mode():
         asked = segmenter.network({"sax": torch.from_numpy(crops)}, n_slices=torch.tensor([2, 4]))["sax"]
     np.testing.assert_array_equal(masked, asked.softmax(1).half().numpy())

@@ -12,7 +12,8 @@ from scipy import stats
 from cmr_models.analysis.accuracy_by_group import expected_events
 from cmr_models.estimates import NotEstimableError
 from cmr_models.fairness import disaggregate
-from cmr_models.fairness.audit import audit, permutation_gap
+from cmr_models.fairness.audit import audit
+from cmr_models.fairness.gaps import permutation_gap
 from cmr_models.fairness.group_concordance import group_concordance
 from cmr_models.fairness.metrics import (
     area_under_curve,

@@ -19,8 +19,8 @@ from cmr_models.perfusion.signal.gadolinium import (
     Sequence,
     signal,
 )
-from cmr_models.perfusion.signal.lookup import concentration, in_range, normalised, table
-from cmr_models.perfusion.signal.t2star import corrected, r2star
+from cmr_models.perfusion.signal.lookup import concentration, divide_by_proton_density, in_range, table
+from cmr_models.perfusion.signal.t2star import correct_t2star, r2star
 
 _CASES = [
     (MYOCARDIAL_FLASH, MYOCARDIUM[1.5], 10.0),
@@ -79,20 +79,20 @@ def test_a_short_saturation_delay_keeps_the_arterial_signal_linear() -> None:
 def test_proton_density_takes_the_coil_out_and_marks_air() -> None:
     coil = np.linspace(0.5, 2, 12).reshape(3, 4)
     coil[0, 0] = 1e-3
-    ratio = normalised(coil[..., None] * np.array([0.1, 0.4]), np.repeat(coil[..., None], 2, axis=-1))
+    ratio = divide_by_proton_density(coil[..., None] * np.array([0.1, 0.4]), np.repeat(coil[..., None], 2, axis=-1))
     assert np.isnan(ratio[0, 0]).all()
     np.testing.assert_allclose(ratio[1], np.broadcast_to([0.1, 0.4], (4, 2)))
     with pytest.raises(ValueError, match="no signal"):
-        normalised(np.ones((3, 4, 2)), np.zeros((3, 4)))
+        divide_by_proton_density(np.ones((3, 4, 2)), np.zeros((3, 4)))
     with pytest.raises(ValueError, match="rows and columns must agree"):
-        normalised(np.ones((3, 4, 2)), np.ones((4, 4)))
+        divide_by_proton_density(np.ones((3, 4, 2)), np.ones((4, 4)))
 
 
 def test_two_echoes_give_the_signal_at_echo_time_zero() -> None:
     truth, decay = np.array([3.0, 8.0, 5.0]), np.array([20.0, 100.0, 60.0])
     first, second = truth * np.exp(-decay * 0.7e-3), truth * np.exp(-decay * 1.8e-3)
     np.testing.assert_allclose(r2star(first, second, 0.7, 1.8), decay)
-    np.testing.assert_allclose(corrected(first, second, 0.7, 1.8), truth)
+    np.testing.assert_allclose(correct_t2star(first, second, 0.7, 1.8), truth)
     assert r2star([1.0], [1.2], 0.7, 1.8)[0] == 0
     with pytest.raises(ValueError, match="the second must be later"):
         r2star(first, second, 1.8, 0.7)

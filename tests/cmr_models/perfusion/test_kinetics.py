@@ -14,7 +14,7 @@ from cmr_models.perfusion.kinetics import btex
 from cmr_models.perfusion.kinetics.btex_curves import BtexCurves
 from cmr_models.perfusion.kinetics.btex_fit import Settings, dictionary, region_problem
 from cmr_models.perfusion.kinetics.least_squares import effective_noise
-from cmr_models.perfusion.kinetics.nonlocal_means import alike_mean
+from cmr_models.perfusion.kinetics.nonlocal_means import nonlocal_mean
 
 _LONG_S = np.linspace(0, 900, 900_001)
 
@@ -166,14 +166,14 @@ def test_pixels_of_blood_do_not_move_the_delay_of_muscle() -> None:
     assert float(found["mbf_ml_min_g"][:, 9:].median()) == pytest.approx(2.5, rel=0.08)
 
 
-def test_only_neighbours_that_look_alike_are_averaged() -> None:
+def test_only_similar_neighbours_are_averaged() -> None:
     rng = np.random.default_rng(6)
     low, high = tissue_curves(0.6), tissue_curves(3.0)
     clean = np.stack([np.repeat(low[None], 12, 0), np.repeat(high[None], 12, 0)]).repeat(6, axis=0)
     image = clean + rng.normal(0, 0.03, clean.shape)
-    mean = alike_mean(image, np.ones(image.shape[:2], bool))
+    mean = nonlocal_mean(image, np.ones(image.shape[:2], bool))
     assert np.std(mean - clean) < 0.35 * 0.03
-    assert not alike_mean(image, np.zeros(image.shape[:2], bool)).any()
+    assert not nonlocal_mean(image, np.zeros(image.shape[:2], bool)).any()
 
 
 def test_statuses_tell_what_became_of_each_pixel() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cmr_models.perfusion.registration import correct, correct_together, offset_of, shifted
+from cmr_models.perfusion.registration import correct, correct_together, offset_of, shift_frames
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, SimulatedSeries, simulated_scan
 
 SMALL = replace(MYOCARDIAL_SERIES, rows=96, cols=96, pixel_mm=2.8)
@@ -55,7 +55,7 @@ def test_proton_density_is_found_within_a_pixel_of_where_it_was_moved_to(seed: i
     series = breathing_series(seed, 0.0)
     density = series.proton_density.mean(axis=-1)
     moved_px = np.array([2.0, -1.5])
-    found = offset_of(shifted(density[..., None], -moved_px[:, None])[..., 0], series.images[0])
+    found = offset_of(shift_frames(density[..., None], -moved_px[:, None])[..., 0], series.images[0])
     assert np.hypot(*(found - moved_px)) < 1.0
     assert np.hypot(*offset_of(density, series.images[0])) < 1.0
 
@@ -71,7 +71,7 @@ def test_frames_before_the_bolus_are_brought_to_the_place_of_the_later_ones(seed
     series, n = scan.myocardium["mid"], int((scan.patient.time_s < scan.patient.bolus.arrival_s).sum())
     moved_px = np.zeros((2, 45))
     moved_px[0, :n] = 2.0
-    _, displacement = correct(shifted(series.images[0], -moved_px))
+    _, displacement = correct(shift_frames(series.images[0], -moved_px))
     course = displacement[:, series.scene.label > 1].mean(axis=1)
     apart = course[:, :n].mean(axis=1) - np.median(course[:, n + 5 :], axis=1)
     assert np.hypot(*(apart - [2.0, 0.0])) < 0.4 * 2.0

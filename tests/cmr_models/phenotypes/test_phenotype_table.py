@@ -1,15 +1,19 @@
 """Phenotypes of hearts small enough to compute by hand."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_view
-from cmr_models.phenotypes import PHENOTYPES, dictionary
+from cmr_models.phenotypes import PHENOTYPES, dictionary, measure
 from cmr_models.phenotypes.cardiac_cycle import find_cycle
+from cmr_models.phenotypes.measurements import MEASUREMENTS
+from cmr_models.phenotypes.quality import RULES
 from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES, reference_range
 from cmr_models.phenotypes.study import derive
+from cmr_models.phenotypes.table import check_inputs
 from cmr_models.phenotypes.volumes import plane_weight_mm
 from cmr_models.reasons import TABLE, Missing, StudyRejected
 
@@ -270,3 +274,34 @@ def test_every_reason_for_a_missing_number_is_in_the_table_of_reasons():
     label = np.zeros((4, 1, 40, 40), np.uint8)
     values = derive({"lax_4c": label}, {"lax_4c": view_of(label, slice_mm=math.nan)}).phenotypes.values()
     assert {value.reason for value in values} <= set(TABLE)
+
+
+def test_a_study_is_measured_under_the_declared_names_and_no_other():
+    label = boxes(beating())
+    atria = np.zeros((20, 1, 80, 80), np.uint8)
+    atria[:, :, :20, :20], atria[:, :, 40:60, :20] = LA, RA
+    labels, views = {"sax": label, "lax_4c": atria}, {"sax": view_of(label), "lax_4c": view_of(atria)}
+    landmark_mm = {"lax_2c": np.zeros((20, 3, 2))}
+    measured = measure(labels, views, height_cm=180.0, weight_kg=80.0, landmark_mm=landmark_mm)
+    assert list(measured) == [row.name for row in MEASUREMENTS]
+    dims = {name: np.ndim(value) for name, value in measured.items() if not isinstance(value, Missing)}
+    assert dims == {row.name: len(row.dims) for row in MEASUREMENTS if row.name in dims}
+    assert set(measured) - set(dims) == {"lax_4c_landmark_mm"}
+
+
+def test_a_row_that_needs_an_undeclared_measurement_or_a_later_row_is_refused():
+    lv_esv = next(row for row in PHENOTYPES if row.name == "lvesv_ml")
+    with pytest.raises(ValueError, match=r"lvesv_ml needs \['lv_mL'\].*check the spelling"):
+        check_inputs([dataclasses.replace(lv_esv, inputs=("lv_mL", "cycle_es"))])
+    with pytest.raises(ValueError, match=r"lvesv_ml needs \['es_frame'\].*the order"):
+        check_inputs([lv_esv, *PHENOTYPES])
+
+
+def test_quality_rules_need_declared_measurements_and_phenotypes():
+    known = {row.name for row in (*MEASUREMENTS, *PHENOTYPES)}
+    assert {name for rule in RULES for name in rule.inputs} - known == set()
+
+
+@pytest.mark.parametrize("row", MEASUREMENTS, ids=lambda row: row.name)
+def test_a_missing_measurement_has_a_known_reason(row):
+    assert TABLE[row.missing].kind == "missing"

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from cmr_models.contracts import LV, MYOCARDIUM, RV
-from cmr_models.segmentation.cleaning import plausible_sax
+from cmr_models.segmentation.cleaning import clean_sax
 
 
 def _stack(enclosed: float, wall_px: int = 5) -> npt.NDArray[np.uint8]:
@@ -20,7 +20,7 @@ def _stack(enclosed: float, wall_px: int = 5) -> npt.NDArray[np.uint8]:
 
 @pytest.mark.parametrize(("enclosed", "kept"), [(1.0, True), (0.6, True), (0.4, False), (0.0, False)])
 def test_a_pool_that_is_open_by_more_than_half_is_no_ventricle(enclosed: float, kept: bool) -> None:
-    clean = plausible_sax(_stack(enclosed), 1.4)
+    clean = clean_sax(_stack(enclosed), 1.4)
     assert (clean[0, 0] == LV).any() == kept
     assert (clean[0, 1:] == LV).any(axis=(1, 2)).all()
 
@@ -29,20 +29,20 @@ def test_beside_a_hypertrophic_wall_a_healthy_one_closes() -> None:
     labels = _stack(1.0, wall_px=16)
     rows, cols = np.indices((64, 64)) - 32
     labels[0, 0][np.hypot(rows, cols) >= 14 + 6] = 0  # a third of the next plane's thickness, all around
-    assert (plausible_sax(labels, 1.4)[0, 0] == LV).any()
-    assert not (plausible_sax(labels, 0.5)[0, 0] == LV).any()  # smaller pixels: the walls are of 8 and 3 mm
+    assert (clean_sax(labels, 1.4)[0, 0] == LV).any()
+    assert not (clean_sax(labels, 0.5)[0, 0] == LV).any()  # smaller pixels: the walls are of 8 and 3 mm
 
 
 def test_the_order_of_the_stack_does_not_matter() -> None:
     labels = _stack(0.3)
-    assert np.array_equal(plausible_sax(labels[:, ::-1], 1.4)[:, ::-1], plausible_sax(labels, 1.4))
+    assert np.array_equal(clean_sax(labels[:, ::-1], 1.4)[:, ::-1], clean_sax(labels, 1.4))
 
 
 def test_a_full_stomach_below_the_apex_is_no_ventricle() -> None:
     labels = _stack(1.0)
     rows, cols = np.indices((64, 64))
     labels[0, 6] = np.where(np.hypot(rows - 44, cols - 44) < 18, LV, 0)
-    clean = plausible_sax(labels, 1.4)
+    clean = clean_sax(labels, 1.4)
     assert (clean[0, :6] == LV).any(axis=(1, 2)).all()
     assert (clean[0, 6] == LV).sum() < (labels[0, 6] == LV).sum() / 2 or not (clean[0, 6] == LV).any()
 
@@ -51,6 +51,6 @@ def test_the_right_ventricle_leaves_basal_slices_when_the_left_one_has_left_thei
     labels = np.concatenate([_stack(1.0)] * 2)
     labels[:, :, 20:44, 56:63] = RV
     labels[1, :2][labels[1, :2] != RV] = 0  # end-systole: the base has descended by two planes
-    right = (plausible_sax(labels, 1.4) == RV).any(axis=(2, 3))
+    right = (clean_sax(labels, 1.4) == RV).any(axis=(2, 3))
     assert right[0].all()
     assert right[1].tolist() == [False] + [True] * 6

@@ -10,8 +10,8 @@ import torch
 
 from cmr_models.contracts import LV, MYOCARDIUM, RV
 from cmr_models.segmentation import Segmenter, prepare, restore, segment_lax_4c, segment_sax
-from cmr_models.segmentation.cleaning import plausible_sax
-from cmr_models.segmentation.crops import Placement, cropped, image_window, standardised, uncropped
+from cmr_models.segmentation.cleaning import clean_sax
+from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
 from cmr_models.simulate import training_slices
 
 Images = npt.NDArray[Any]
@@ -35,8 +35,9 @@ def test_simulated_ventricles_are_found_again(slices: tuple[Images, Images, Imag
         found = segment_sax(image[None, None], float(mm), None)[0, 0]
         scores.append([_dice(found == c, label == c) for c in (RV, MYOCARDIUM, LV)])
     rv, myocardium, lv = np.mean(scores, axis=0)
-    assert (rv, myocardium, lv) >= (0.75, 0.75, 0.8)
-    assert min(rv, myocardium, lv) > 0.75
+    assert rv > 0.75
+    assert myocardium > 0.75
+    assert lv >= 0.8
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
@@ -93,27 +94,27 @@ def test_a_pixel_size_that_is_not_positive_is_refused(pixel_mm: Any) -> None:
 
 def test_a_batch_gives_what_its_images_give_one_by_one() -> None:
     segmenter = Segmenter.load()
-    crops = standardised(torch.randn(19, 1, segmenter.card.size, segmenter.card.size))
-    together = segmenter.predict(crops)
-    alone = torch.cat([segmenter.predict(crops[k : k + 1]) for k in range(19)])
+    crops = standardise(torch.randn(19, 1, segmenter.card.size, segmenter.card.size))
+    together = segmenter.probabilities(crops)
+    alone = torch.cat([segmenter.probabilities(crops[k : k + 1]) for k in range(19)])
     assert torch.equal(together, alone)
 
 
 def test_the_four_steps_are_what_the_public_function_does(slices: tuple[Images, Images, Images]) -> None:
     images = slices[0][:3][None]
     segmenter = Segmenter.load()
-    placement = segmenter.locate(images, 1.4)
-    labels = restore(segmenter.predict(prepare(images, placement)), placement, images.shape, segmenter.card)
+    window = segmenter.locate(images, 1.4)
+    labels = restore(segmenter.probabilities(prepare(images, window)), window, images.shape, segmenter.card)
     np.testing.assert_array_equal(labels, segment_sax(images, 1.4, None))
 
 
 def test_a_crop_put_back_is_the_image_it_was_cut_from() -> None:
     rows, cols = np.indices((90, 110), dtype=np.float32)
     image = torch.from_numpy(np.sin(rows / 15) + np.cos(cols / 12))[None]
-    placement = Placement((45.0, 50.0), (1.1, 0.9), 64)
-    window = image_window(placement, (90, 110))
-    back = uncropped(cropped(image, placement), placement, window)
-    assert (back - image[:, window[0], window[1]]).abs().max() < 0.05
+    window = CropWindow((45.0, 50.0), (1.1, 0.9), 64)
+    region = image_region(window, (90, 110))
+    back = resample_to_image(crop(image, window), window, region)
+    assert (back - image[:, region[0], region[1]]).abs().max() < 0.05
 
 
 def test_an_island_far_from_the_other_slices_is_not_a_left_ventricle() -> None:
@@ -121,7 +122,7 @@ def test_an_island_far_from_the_other_slices_is_not_a_left_ventricle() -> None:
     labels[0, :, 40:60, 40:60] = LV
     labels[0, 1, 40:60, 40:60] = 0
     labels[0, 1, 2:30, 85:99] = LV
-    assert not (plausible_sax(labels, 1.4)[0, 1] == LV).any()
+    assert not (clean_sax(labels, 1.4)[0, 1] == LV).any()
 
 
 def _stack(radii: Images) -> Images:
@@ -135,21 +136,21 @@ def _stack(radii: Images) -> Images:
 def test_a_basal_pool_that_grows_while_the_ventricle_contracts_is_the_atrium() -> None:
     labels = _stack([[12, 18, 18, 17, 15, 10], [15, 14, 14, 13, 11, 6]])
     for stack, basal in ((labels, 0), (labels[:, ::-1], 5)):
-        clean = plausible_sax(stack, 1.4)
+        clean = clean_sax(stack, 1.4)
         assert not clean[:, basal].any()
         np.testing.assert_array_equal(np.delete(clean, basal, axis=1), np.delete(stack, basal, axis=1))
 
 
 def test_a_bulging_apex_stays_a_ventricle() -> None:
     labels = _stack([[18, 18, 18, 17, 15, 8], [14, 14, 14, 13, 11, 10]])
-    np.testing.assert_array_equal(plausible_sax(labels, 1.4), labels)
+    np.testing.assert_array_equal(clean_sax(labels, 1.4), labels)
 
 
 def test_papillary_muscles_inside_the_pool_become_pool() -> None:
     labels = np.zeros((1, 1, 60, 60), np.uint8)
     labels[0, 0, 20:40, 20:40] = LV
     labels[0, 0, 28:31, 28:31] = MYOCARDIUM
-    assert (plausible_sax(labels, 1.4)[0, 0, 20:40, 20:40] == LV).all()
+    assert (clean_sax(labels, 1.4)[0, 0, 20:40, 20:40] == LV).all()
 
 
 @pytest.mark.data

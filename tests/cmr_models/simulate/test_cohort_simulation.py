@@ -6,7 +6,7 @@ import pytest
 
 from cmr_models.contracts import CONDITIONS
 from cmr_models.simulate.cohort import SimulatedCohort, simulate_cohort
-from cmr_models.simulate.measured import measured_phenotypes
+from cmr_models.simulate.measured import measure_phenotypes
 from cmr_models.simulate.planted import TRUE_PHENOTYPES, CohortSettings, GroupGap
 
 
@@ -105,7 +105,7 @@ def test_more_hazard_is_more_events() -> None:
 def test_a_planted_measurement_gap_is_in_the_measurement_and_not_in_the_truth() -> None:
     settings = CohortSettings(gap=GroupGap("centre", "Reading", ef_bias_pct=-5, failure_factor=4))
     truth = simulate_cohort(3000, np.random.default_rng(2), settings).truth
-    measured = measured_phenotypes(truth, np.random.default_rng(3), settings)
+    measured = measure_phenotypes(truth, np.random.default_rng(3), settings)
     error = measured["lvef_pct"] - truth["lvef_pct"]
     reading = truth["centre"] == "Reading"
     assert error[reading].mean() == pytest.approx(-5, abs=0.2)
@@ -121,7 +121,7 @@ def test_a_planted_measurement_gap_is_in_the_measurement_and_not_in_the_truth() 
         (9, CohortSettings(hazard_ratios={"gout": {}}), "unknown condition 'gout'"),
         (9, CohortSettings(hazard_ratios={"death": {"strain": 2.0}}), "unknown phenotype 'strain'"),
         (9, CohortSettings(odds_ratios={"cancer": {"lvm_g": 0.0}}), "must be positive, got 0"),
-        (9, CohortSettings(gap=GroupGap("town", "x")), "a gap is by sex"),
+        (9, CohortSettings(gap=GroupGap("town", "x")), "a gap must be by sex"),
     ],
 )
 def test_impossible_settings_are_refused(n: int, settings: CohortSettings, message: str) -> None:

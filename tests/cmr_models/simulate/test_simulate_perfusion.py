@@ -10,12 +10,12 @@ import pytest
 from cmr_models.perfusion.kinetics import btex
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, SimulatedScan, simulated_scan
-from cmr_models.simulate.perfusion.curves import GRID_S, blood_curves, drawn_bolus
+from cmr_models.simulate.perfusion.curves import GRID_S, blood_curves, draw_bolus
 from cmr_models.simulate.perfusion.dicom import encode_scan
-from cmr_models.simulate.perfusion.motion import breathing_mm, moved
-from cmr_models.simulate.perfusion.scene import drawn_anatomy, rendered
+from cmr_models.simulate.perfusion.motion import breathing_mm, displace
+from cmr_models.simulate.perfusion.scene import draw_anatomy, render_scene
 from cmr_models.simulate.perfusion.signal import AIF, MYOCARDIUM_FLASH, MYOCARDIUM_SSFP, Readout, echo_decay, signal
-from cmr_models.simulate.perfusion.tissue import TERRITORIES, drawn_tissue
+from cmr_models.simulate.perfusion.tissue import TERRITORIES, draw_tissue
 
 SMALL = replace(MYOCARDIAL_SERIES, rows=80, cols=72, pixel_mm=3.2)
 
@@ -28,7 +28,7 @@ def scan() -> SimulatedScan:
 def test_the_bolus_is_seen_in_the_right_ventricle_then_the_lungs_then_the_left_ventricle_then_the_aorta() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        blood = blood_curves(drawn_bolus(rng, stress=bool(seed % 2), latest_s=15.0), 80.0)
+        blood = blood_curves(draw_bolus(rng, stress=bool(seed % 2), latest_s=15.0), 80.0)
         peaks = [int(np.argmax(blood[name])) for name in ("atrium_right", "rv", "lung", "lv", "aorta")]
         assert peaks == sorted(peaks)
         assert 2.0 <= (peaks[3] - peaks[1]) * GRID_S <= 14.0
@@ -65,11 +65,11 @@ def test_a_balanced_train_without_contrast_nears_its_steady_state() -> None:
 
 
 def test_the_short_saturation_keeps_the_peak_of_the_input_nearly_linear_where_the_long_one_does_not() -> None:
-    def kept(readout: Readout) -> float:
+    def kept_share(readout: Readout) -> float:
         low, high = signal(readout, [0.05, 5.0], 1700.0, 220.0) - signal(readout, 0.0, 1700.0, 220.0)
         return float(high / low / 100)
 
-    assert kept(AIF) > 0.6 > 0.4 > kept(replace(AIF, saturation_ms=90.0))
+    assert kept_share(AIF) > 0.6 > 0.4 > kept_share(replace(AIF, saturation_ms=90.0))
 
 
 def test_the_two_echoes_give_back_the_decay_between_them() -> None:
@@ -80,7 +80,7 @@ def test_the_two_echoes_give_back_the_decay_between_them() -> None:
 
 def test_the_shares_of_a_pixel_never_exceed_one_and_labels_are_what_fills_it() -> None:
     for seed in range(8):
-        scene = rendered(drawn_anatomy(np.random.default_rng(seed), "mid"), 64, 64, 4.0)
+        scene = render_scene(draw_anatomy(np.random.default_rng(seed), "mid"), 64, 64, 4.0)
         total = sum(scene.share.values())
         assert total.max() <= 1 + 1e-9
         assert min(share.min() for share in scene.share.values()) >= -1e-12
@@ -89,9 +89,9 @@ def test_the_shares_of_a_pixel_never_exceed_one_and_labels_are_what_fills_it() -
 
 
 def test_the_septum_of_an_upright_slice_is_anteroseptal_above_and_inferoseptal_below() -> None:
-    anatomy = drawn_anatomy(np.random.default_rng(0), "mid", any_orientation=False)
+    anatomy = draw_anatomy(np.random.default_rng(0), "mid", any_orientation=False)
     anatomy = replace(anatomy, rotation_rad=0.0, rv_offset_mm=(-35.0, 0.0), centre_mm=(0.0, 0.0))
-    segment = rendered(anatomy, 101, 101, 1.5).segment
+    segment = render_scene(anatomy, 101, 101, 1.5).segment
     assert segment[20, 55] == 7
     assert segment[80, 45] == 10  # anterior is up, inferior is down
     assert segment[45, 30] == 8
@@ -101,9 +101,9 @@ def test_the_septum_of_an_upright_slice_is_anteroseptal_above_and_inferoseptal_b
 
 
 def test_the_right_ventricle_meets_the_left_in_front_and_below() -> None:
-    anatomy = drawn_anatomy(np.random.default_rng(0), "mid", any_orientation=False)
+    anatomy = draw_anatomy(np.random.default_rng(0), "mid", any_orientation=False)
     anatomy = replace(anatomy, rotation_rad=0.0, rv_offset_mm=(-35.0, 0.0), centre_mm=(0.0, 0.0))
-    scene = rendered(anatomy, 101, 101, 1.5)
+    scene = render_scene(anatomy, 101, 101, 1.5)
     (anterior, left), (inferior, _) = scene.insertions_px
     assert anterior < 50 < inferior
     assert left < 50
@@ -111,21 +111,21 @@ def test_the_right_ventricle_meets_the_left_in_front_and_below() -> None:
 
 
 def test_a_mirrored_anatomy_has_mirrored_segments() -> None:
-    anatomy = drawn_anatomy(np.random.default_rng(1), "base", any_orientation=False)
+    anatomy = draw_anatomy(np.random.default_rng(1), "base", any_orientation=False)
     anatomy = replace(anatomy, centre_mm=(4.0, 0.0))
-    plain, mirrored = (rendered(replace(anatomy, mirrored=m), 90, 90, 2.0) for m in (False, True))
+    plain, mirrored = (render_scene(replace(anatomy, mirrored=m), 90, 90, 2.0) for m in (False, True))
     np.testing.assert_array_equal(plain.segment[:, ::-1], mirrored.segment)
     np.testing.assert_array_equal(plain.label[:, ::-1], mirrored.label)
 
 
 def test_only_the_territory_is_short_of_blood_and_its_lining_most() -> None:
-    tissue = drawn_tissue(np.random.default_rng(2), stress=True, territory="RCA")
+    tissue = draw_tissue(np.random.default_rng(2), stress=True, territory="RCA")
     ischaemic = np.isin(np.arange(1, 17), TERRITORIES["RCA"])
     assert tissue.ischaemic == TERRITORIES["RCA"]
     assert tissue.mbf_ml_min_g[ischaemic].max() < tissue.mbf_ml_min_g[~ischaemic].min()
     assert (tissue.mbf_ml_min_g[ischaemic, 0] < tissue.mbf_ml_min_g[ischaemic, 1]).mean() > 0.5
     with pytest.raises(ValueError, match="unknown territory 'LMS'"):
-        drawn_tissue(np.random.default_rng(2), stress=True, territory="LMS")
+        draw_tissue(np.random.default_rng(2), stress=True, territory="LMS")
 
 
 def test_tissue_curves_are_those_of_the_kinetic_model_for_the_kept_parameters(scan: SimulatedScan) -> None:
@@ -151,7 +151,7 @@ def test_breathing_has_the_amplitude_asked_for_and_no_mean() -> None:
 
 def test_a_whole_pixel_of_motion_is_a_roll() -> None:
     image = np.random.default_rng(0).random((1, 20, 20)).astype(np.float32)
-    shifted = moved(image, np.array([[1.0, -2.0]]), np.ones((20, 20)))
+    shifted = displace(image, np.array([[1.0, -2.0]]), np.ones((20, 20)))
     np.testing.assert_allclose(shifted[0, 3:-3, 3:-3], np.roll(image[0], (1, -2), (0, 1))[3:-3, 3:-3], atol=1e-6)
 
 

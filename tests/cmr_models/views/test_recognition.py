@@ -173,7 +173,7 @@ def test_simulated_hearts_of_any_pose_are_told_apart_without_descriptions() -> N
 
 def _simulated_is_right(rng: np.random.Generator) -> bool:
     heart = Heart(sample_traits(rng, sex="M", age_years=60.0, height_cm=175.0, weight_kg=80.0), rng)
-    settings = ImagingSettings().randomised(rng)
+    settings = ImagingSettings().randomise(rng)
     planes, truth = [], []
     for view in ("sax", "lax_2c", "lax_3c", "lax_4c"):
         found = sax_planes(heart, settings, rng) if view == "sax" else lax_plane(heart, view, settings, rng)

@@ -1,6 +1,6 @@
 """The statistics stages on files: what is written, gated, keyed, and when nothing is done."""
 
-from dataclasses import replace
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +10,24 @@ import pytest
 from cmr_models.estimates import COLUMNS
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.planted import CohortSettings
-from tasks.analysis.by_settings import TABLES, AnalysisSettings, associate, estimates_key, is_current, risk, spec_digest
+from tasks.analysis.by_settings import TABLES, UserFiles, associate, estimates_key, is_current, risk, spec_digest
+from tasks.analysis.settings import AnalysisSettings
 from tasks.state.parquet_tables import table_key
 
 _COHORT = CohortSettings(hazard_factor=6.0, prevalence_factor=2.0)
 
 
-def _settings(folder: Path) -> AnalysisSettings:
+def _settings() -> AnalysisSettings:
     return AnalysisSettings(
         phenotypes=("lvef_pct", "lvm_g"),
         conditions=("heart_failure", "hypertension", "death"),
         covariates=("sex",),
         permutations=49,
-        participants_csv=folder / "participants.csv",
-        outcomes_csv=folder / "outcomes.csv",
     )
+
+
+def _files(folder: Path) -> UserFiles:
+    return UserFiles(folder / "participants.csv", folder / "outcomes.csv")
 
 
 def _write(folder: Path, n: int = 150, seed: int = 0) -> AnalysisSettings:
@@ -33,7 +36,7 @@ def _write(folder: Path, n: int = 150, seed: int = 0) -> AnalysisSettings:
     phenotypes.to_parquet(folder / "tables" / "phenotypes.parquet")
     participants.to_csv(folder / "participants.csv", index=False)
     outcomes.to_csv(folder / "outcomes.csv", index=False)
-    return _settings(folder)
+    return _settings()
 
 
 def _tables(folder: Path) -> dict[str, pd.DataFrame]:
@@ -45,8 +48,8 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cohort")
     settings = _write(folder)
-    assert associate(folder, settings)["status"] == "done"
-    assert risk(folder, settings)["status"] == "done"
+    assert associate(folder, settings, _files(folder))["status"] == "done"
+    assert risk(folder, settings, _files(folder))["status"] == "done"
     return folder
 
 
@@ -56,7 +59,7 @@ def test_every_table_has_the_columns_of_the_contract(finished: Path) -> None:
     for table in tables.values():
         assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
         assert set(table["status"]) <= {"ok", "failed", "suppressed"}
-        assert table["spec_digest"].eq(spec_digest(_settings(finished))).all()
+        assert table["spec_digest"].eq(spec_digest(_settings())).all()
 
 
 def test_a_row_has_a_number_if_and_only_if_it_is_ok(finished: Path) -> None:
@@ -116,44 +119,46 @@ def test_adjusted_concordance_is_given_again_by_group_by_the_model_of_all(finish
 
 def test_a_second_run_does_nothing(finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (finished / "tables" / "estimates").iterdir()}
-    assert associate(finished, _settings(finished))["status"] == "current"
-    assert risk(finished, _settings(finished))["status"] == "current"
+    assert associate(finished, _settings(), _files(finished))["status"] == "current"
+    assert risk(finished, _settings(), _files(finished))["status"] == "current"
     assert before == {path: path.stat().st_mtime_ns for path in (finished / "tables" / "estimates").iterdir()}
 
 
 def test_the_same_inputs_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     settings = _write(tmp_path)
-    associate(tmp_path, settings)
-    risk(tmp_path, settings)
+    associate(tmp_path, settings, _files(tmp_path))
+    risk(tmp_path, settings, _files(tmp_path))
     for ours in sorted((finished / "tables" / "estimates").iterdir()):
         assert (tmp_path / "tables" / "estimates" / ours.name).read_bytes() == ours.read_bytes()
 
 
 def test_a_changed_input_or_setting_changes_the_key(tmp_path: Path) -> None:
     settings = _write(tmp_path, n=60)
-    key = estimates_key(tmp_path, settings)
-    assert estimates_key(tmp_path, replace(settings, seed=1)) != key
-    assert estimates_key(tmp_path, replace(settings, participants_csv=tmp_path / "participants.csv")) == key
+    key = estimates_key(tmp_path, settings, _files(tmp_path))
+    assert estimates_key(tmp_path, settings.model_copy(update={"seed": 1}), _files(tmp_path)) != key
+    elsewhere = UserFiles(tmp_path / "people.csv", tmp_path / "outcomes.csv")
+    shutil.copy(tmp_path / "participants.csv", tmp_path / "people.csv")
+    assert estimates_key(tmp_path, settings, elsewhere) == key
     _write(tmp_path, n=60, seed=1)
-    assert estimates_key(tmp_path, settings) != key
+    assert estimates_key(tmp_path, settings, _files(tmp_path)) != key
 
 
 def test_a_missing_table_is_made_again(tmp_path: Path) -> None:
     settings = _write(tmp_path, n=60)
-    associate(tmp_path, settings)
-    assert is_current(tmp_path, settings, "associate")
-    assert not is_current(tmp_path, settings, "risk")
+    associate(tmp_path, settings, _files(tmp_path))
+    assert is_current(tmp_path, settings, _files(tmp_path), "associate")
+    assert not is_current(tmp_path, settings, _files(tmp_path), "risk")
     published = tmp_path / "tables" / "estimates" / "associations.parquet"
-    assert table_key(published) == estimates_key(tmp_path, settings)
+    assert table_key(published) == estimates_key(tmp_path, settings, _files(tmp_path))
     published.unlink()
-    assert associate(tmp_path, settings)["status"] == "done"
+    assert associate(tmp_path, settings, _files(tmp_path))["status"] == "done"
 
 
 def test_without_participants_the_stages_are_skipped_with_a_sentence(tmp_path: Path) -> None:
     for stage in (associate, risk):
-        result = stage(tmp_path, AnalysisSettings())
+        result = stage(tmp_path, AnalysisSettings(), UserFiles())
         assert result["status"] == "skipped"
-        assert "participants_csv" in result["reason"]
+        assert "no participants and outcomes" in result["reason"]
 
 
 def test_foreign_column_names_are_mapped(tmp_path: Path) -> None:
@@ -162,15 +167,15 @@ def test_foreign_column_names_are_mapped(tmp_path: Path) -> None:
     table = pd.read_csv(path, dtype=str).rename(columns={"participant": "eid", "age_years": "p21003_i2"})
     table.to_csv(path, index=False)
     with pytest.raises(ValueError, match=r"participants: columns \['participant', 'age_years'\] are missing"):
-        associate(tmp_path, settings)
-    mapped = replace(settings, participant_columns={"participant": "eid", "age_years": "p21003_i2"})
-    assert associate(tmp_path, mapped)["status"] == "done"
+        associate(tmp_path, settings, _files(tmp_path))
+    mapped = settings.model_copy(update={"participant_columns": {"participant": "eid", "age_years": "p21003_i2"}})
+    assert associate(tmp_path, mapped, _files(tmp_path))["status"] == "done"
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    settings = replace(_write(tmp_path, n=60), covariates=("sex", "cholesterol"))
+    settings = _write(tmp_path, n=60).model_copy(update={"covariates": ("sex", "cholesterol")})
     with pytest.raises(ValueError, match=r"participants: columns \['cholesterol'\] are missing"):
-        associate(tmp_path, settings)
+        associate(tmp_path, settings, _files(tmp_path))
 
 
 def test_identifiers_that_a_spreadsheet_made_decimal_are_the_same_people(tmp_path: Path, finished: Path) -> None:
@@ -179,7 +184,7 @@ def test_identifiers_that_a_spreadsheet_made_decimal_are_the_same_people(tmp_pat
         table = pd.read_csv(tmp_path / name)
         table[["participant", "visit"]] = table[["participant", "visit"]].astype(float)
         table.to_csv(tmp_path / name, index=False)
-    assert associate(tmp_path, settings)["status"] == "done"
+    assert associate(tmp_path, settings, _files(tmp_path))["status"] == "done"
     pd.testing.assert_frame_equal(_tables(tmp_path)["associations"], _tables(finished)["associations"])
 
 
@@ -193,11 +198,11 @@ def _spoilt(folder: Path, name: str, column: str, value: str) -> AnalysisSetting
 
 def test_text_where_numbers_should_be_is_named_without_quoting_anybody(tmp_path: Path) -> None:
     settings = _spoilt(tmp_path / "a", "participants.csv", "age_years", "sixty")
-    with pytest.raises(ValueError, match="participants: 2 of 60 values of age_years are no numbers"):
-        associate(tmp_path / "a", settings)
+    with pytest.raises(ValueError, match="participants: 2 of 60 values of age_years are not numbers"):
+        associate(tmp_path / "a", settings, _files(tmp_path / "a"))
     settings = _spoilt(tmp_path / "b", "outcomes.csv", "exit_years", "2021-03-04")
-    with pytest.raises(ValueError, match=r"outcomes: 2 of 60 values of exit_years are no numbers \(years\)"):
-        risk(tmp_path / "b", settings)
+    with pytest.raises(ValueError, match=r"outcomes: 2 of 60 values of exit_years are not numbers \(years\)"):
+        risk(tmp_path / "b", settings, _files(tmp_path / "b"))
 
 
 def test_a_table_about_other_people_is_refused(tmp_path: Path) -> None:
@@ -205,11 +210,11 @@ def test_a_table_about_other_people_is_refused(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "participants.csv").assign(visit=7)
     table.to_csv(tmp_path / "participants.csv", index=False)
     with pytest.raises(ValueError, match="none of the 60 rows has the participant and visit of one of the 60 studies"):
-        associate(tmp_path, settings)
+        associate(tmp_path, settings, _files(tmp_path))
 
 
 def test_a_cohort_without_phenotypes_says_what_to_run(tmp_path: Path) -> None:
     settings = _write(tmp_path, n=60)
     (tmp_path / "tables" / "phenotypes.parquet").unlink()
     with pytest.raises(FileNotFoundError, match="run derive first"):
-        risk(tmp_path, settings)
+        risk(tmp_path, settings, _files(tmp_path))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_factory import AXIS, Series, dataset, files, lax, pixels, sax, with_header
+from dicom_factory import AXIS, Series, dataset, files, lax, pixels, sax, set_header
 
 from cmr_models.reasons import StudyRejected
 from tasks.convert.cine import StudyViews, study_views
@@ -65,7 +65,7 @@ def test_the_order_of_images_does_not_count() -> None:
 
 
 def test_slice_location_and_spacing_tags_are_not_believed() -> None:
-    lying = with_header(sax(), SliceLocation="3.3", SpacingBetweenSlices="5.5")
+    lying = set_header(sax(), SliceLocation="3.3", SpacingBetweenSlices="5.5")
     assert _views(lying).views["sax"].attrs["slice_mm"] == pytest.approx(10.0, abs=1e-3)
 
 
@@ -153,18 +153,18 @@ def test_a_later_repeat_that_is_incomplete_does_not_win() -> None:
 
 
 def test_uneven_trigger_times_are_flagged() -> None:
-    assert "trigger_irregular" in _views(with_header(sax(), TriggerTime="0")).views["sax"].attrs["flags"]
+    assert "trigger_irregular" in _views(set_header(sax(), TriggerTime="0")).views["sax"].attrs["flags"]
 
 
 def test_the_heart_rate_falls_back_on_the_frames() -> None:
-    series = with_header(sax(), NominalInterval="0")
+    series = set_header(sax(), NominalInterval="0")
     assert _views(series).views["sax"].attrs["heart_rate_bpm"] == pytest.approx(60_000 / 900, rel=1e-3)
 
 
 def test_negative_values_are_stored_with_their_offset() -> None:
     low = np.full((24, 20), -50, np.int16)
     low[0, 0] = 900
-    stack = _views(with_header(sax(), PixelRepresentation=1, PixelData=low.tobytes())).views["sax"]
+    stack = _views(set_header(sax(), PixelRepresentation=1, PixelData=low.tobytes())).views["sax"]
     restored = stack["intensity"].values[0, 0].astype(int) * stack.attrs["intensity_scale"]
     np.testing.assert_array_equal(restored + stack.attrs["intensity_offset"], low)
 
@@ -182,7 +182,7 @@ def test_negative_values_are_stored_with_their_offset() -> None:
     ],
 )
 def test_other_series_are_left_out_with_their_reason(header: dict[str, Any], reason: str) -> None:
-    found = _views([*sax(), *with_header([replace(sax()[4], number=90)], **header)])
+    found = _views([*sax(), *set_header([replace(sax()[4], number=90)], **header)])
     assert _reasons(found) == {90: reason}
     assert found.views["sax"].sizes["slice"] == 8
 
@@ -197,12 +197,12 @@ def test_scouts_are_left_out() -> None:
 
 def test_a_cine_that_is_called_a_scout_is_no_scout() -> None:
     called = {"SeriesDescription": "localizer"}
-    alone = _views(with_header(FULL, **called))
+    alone = _views(set_header(FULL, **called))
     assert sorted(alone.views) == ["lax_2c", "lax_3c", "lax_4c", "sax"]
     stack = sax()
-    among = _views([*stack[:3], *with_header(stack[3:4], **called), *stack[4:]])
+    among = _views([*stack[:3], *set_header(stack[3:4], **called), *stack[4:]])
     assert (among.views["sax"].sizes["slice"], among.excluded) == (8, [])
-    coarse = with_header(sax(3), **called, EchoTime="0.9")
+    coarse = set_header(sax(3), **called, EchoTime="0.9")
     assert {row["reason"] for row in _views([*stack, *coarse]).excluded} == {"series_scout"}
 
 
@@ -222,7 +222,7 @@ def test_a_stack_without_long_axes_and_long_axes_without_a_stack_are_studies() -
 )
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")
 def test_a_cine_that_cannot_be_placed_ends_the_study(header: dict[str, Any]) -> None:
-    assert _rejected(with_header(sax(), **header)).reason == "geometry_missing"
+    assert _rejected(set_header(sax(), **header)).reason == "geometry_missing"
 
 
 def test_two_patients_in_one_study_end_it_without_naming_them() -> None:
@@ -239,7 +239,7 @@ def test_no_image_and_no_cine_are_different_ends() -> None:
 
 
 def test_only_whitelisted_plain_values_are_kept() -> None:
-    text = repr(_views(with_header(sax(), SeriesDescription="sax <b>Secret</b>")).views["sax"].attrs)
+    text = repr(_views(set_header(sax(), SeriesDescription="sax <b>Secret</b>")).views["sax"].attrs)
     assert "Secret^Name" not in text
     assert "<b>" not in text
     assert "19500101" not in text

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_factory import AXIS, Series, dataset, encoded, files, sax, written
+from dicom_factory import AXIS, Series, dataset, encode, files, sax, write_files
 
-from tasks.convert import conversion
 from tasks.convert.cine import study_views
-from tasks.convert.conversion import convert_shard, planned_units
+from tasks.convert.conversion import convert_shard
+from tasks.convert.convert_stage import planned_units, study_key, unread_perfusion
+from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
 from tasks.sources.dicom import Image, read_images
 from tasks.state.ledger import Outcome, open_ledger
@@ -33,7 +34,7 @@ def _images(series: list[Series], *, seconds: float = 1.0, first_pd: int = 0) ->
             ds.AcquisitionTime = f"1000{seconds * frame:09.6f}"
             if frame < first_pd:
                 ds.FlipAngle, ds.InversionTime = "5", "0"
-            found += read_images(encoded(ds))
+            found += read_images(encode(ds))
     return found
 
 
@@ -90,10 +91,10 @@ def test_a_cine_beside_perfusion_is_what_it_is_without() -> None:
 
 
 def test_a_study_without_perfusion_keeps_the_key_of_the_converter_before(tmp_path: Path) -> None:
-    archive = written(tmp_path / "archive", files(sax(6)))
+    archive = write_files(tmp_path / "archive", files(sax(6)))
     (outcome,) = convert_shard(planned_units(inventory([archive]).units, {}), str(tmp_path / "c"), {})
     digest = load_tree(Cohort(tmp_path / "c").study(outcome.study)).attrs["source_digest"]
-    assert outcome.key == conversion.study_key(digest, conversion.ConvertSettings())
+    assert outcome.key == study_key(digest, ConvertSettings())
 
 
 def test_only_studies_whose_perfusion_was_left_out_before_are_converted_again(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_only_studies_whose_perfusion_was_left_out_before_are_converted_again(tm
                 Outcome("c-2", "convert", "ok", summary={"excluded": []}),
             ]
         )
-        assert conversion.with_unread_perfusion(ledger) == {"a-2", "b-2"}
+        assert unread_perfusion(ledger) == {"a-2", "b-2"}
 
 
 def test_the_real_series_converts_with_its_trigger_times(real_data: Path, tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_beats_after_midnight_follow_those_before() -> None:
     for frame, clock in enumerate(("235958.0", "235959.0", "000000.0", "000001.0")):
         ds = dataset(replace(_slice(), frames=4), frame)
         ds.TriggerTime, ds.AcquisitionTime = "120", clock
-        images += read_images(encoded(ds))
+        images += read_images(encode(ds))
     found = beat_times(images[::-1], float("nan"))
     np.testing.assert_allclose(np.diff(found.time_ms), 1000.0)
     assert found.order.tolist() == [3, 2, 1, 0]

@@ -11,10 +11,11 @@ import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_study, cine_view, prediction
 from cmr_models.phenotypes import PHENOTYPES
-from tasks.derive.derivation import STAGE, BodySize, derive_chunk, derive_units, landmark_sources, read_body_sizes
+from tasks.derive.derivation import derive_chunk
+from tasks.derive.derive_stage import DERIVE, BodySize, derive_units, landmark_sources, read_body_sizes
 from tasks.derive.phenotype_tables import curve_table, dictionary_csv, write_tables
 from tasks.execution import shards
-from tasks.execution.plan import todo
+from tasks.execution.plan import units_to_do
 from tasks.state.ledger import Entry, Outcome, open_ledger
 from tasks.state.store import Cohort, publish
 from tasks.state.zarr_encoding import encode_tree
@@ -196,8 +197,8 @@ def ledger_with(path, outcomes):
     with open_ledger(path) as ledger:
         upstream = Outcome("1000007-2", "convert", "quarantined", "zip_corrupt", "cut short")
         ledger.record([upstream, Outcome("1000007-2", "segment", "quarantined", "upstream", "zip_corrupt")])
-        ledger.record([Outcome("1000007-2", STAGE, "quarantined", "upstream", "upstream")])
-        ledger.record([Outcome("1000008-2", STAGE, "retired", "source_removed")])
+        ledger.record([Outcome("1000007-2", DERIVE.name, "quarantined", "upstream", "upstream")])
+        ledger.record([Outcome("1000008-2", DERIVE.name, "retired", "source_removed")])
         ledger.record(outcomes)
     return path
 
@@ -261,7 +262,7 @@ def test_the_dictionary_is_the_same_every_time():
 def test_neither_order_nor_chunks_change_a_byte_of_the_tables(cohort, entries, table, tmp_path):
     units = derive_units(entries, model=MODEL)
     random.Random(3).shuffle(units)
-    chunks = shards.run(derive_chunk, units, cohort.root, {}, stage=STAGE, studies_per_chunk=1)
+    chunks = shards.run(derive_chunk, units, cohort.root, {}, stage=DERIVE.name, studies_per_chunk=1)
     path = ledger_with(tmp_path / "ledger.sqlite", [o for chunk in chunks for o in chunk])
     with open_ledger(path) as ledger:
         write_tables(ledger, Cohort(tmp_path))
@@ -324,5 +325,5 @@ def test_another_model_asks_for_other_phenotypes_and_a_lacking_prediction_is_loo
     (one,), (other,) = (derive_units({study: entries[study]}, model=name) for name in (MODEL, "other"))
     assert one["key"] != other["key"]
     failed = {study: Entry("quarantined", "no_prediction", "", one["key"])}
-    assert todo([one], failed) == [one]
-    assert todo([one], {study: Entry("ok", "", one["key"], one["key"])}) == []
+    assert units_to_do([one], failed) == [one]
+    assert units_to_do([one], {study: Entry("ok", "", one["key"], one["key"])}) == []

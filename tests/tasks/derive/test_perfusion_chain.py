@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cmr_models.perfusion.chain import counted, measure, surely_wall
+from cmr_models.perfusion.chain import measure
 from cmr_models.perfusion.contrast import sequence_of
 from cmr_models.perfusion.series import GRID_S, common_grid, first_pass
+from cmr_models.perfusion.wall import inner_wall, reliable_pixels
 from cmr_models.reasons import TABLE, StudyRejected
 from cmr_models.simulate.dicom import Session
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, Acquisition, SimulatedScan, simulated_scan
@@ -172,6 +173,14 @@ def test_a_mask_of_another_grid_is_an_error_and_not_a_number(coarse: SimulatedSc
         measure(coarse_views, labels=_labels(coarse), aif_mask=np.ones((3, 3), bool))
 
 
+def test_networks_and_fit_run_on_the_device_that_is_asked_for(coarse: SimulatedScan, coarse_views: Views) -> None:
+    one_sequence = {role: view for role, view in coarse_views.items() if not role.startswith("_aif")}
+    by_network = (coarse_views, {}), (coarse_views, {"labels": _labels(coarse)})
+    for views, given in (*by_network, (one_sequence, {"labels": _labels(coarse)})):
+        with pytest.raises(RuntimeError, match="nowhere"):
+            measure(views, device="nowhere", **given)
+
+
 def test_an_input_that_ends_early_shortens_the_analysis(coarse_views: Views) -> None:
     short = coarse_views["_aif"].isel(frame=slice(0, 40))
     grid = common_grid([(coarse_views[""], 0.0), (short, 0.0)])
@@ -210,17 +219,17 @@ def test_wall_beside_blood_or_fat_does_not_count() -> None:
     rows, cols = np.mgrid[:64, :64] - 32
     radius = np.hypot(rows, cols)
     labels = np.where(radius < 12, 3, np.where(radius < 19, 2, 0)).astype(np.uint8)
-    inner = counted(labels[None], np.where(labels == 2, 1, 0).astype(np.uint8)[None])[0]
+    inner = reliable_pixels(labels[None], np.where(labels == 2, 1, 0).astype(np.uint8)[None])[0]
     assert inner.any()
     assert radius[inner].min() > 12.5
     assert radius[inner].max() < 18.2
-    assert (surely_wall(labels == 2) <= (labels == 2)).all()
+    assert (inner_wall(labels == 2) <= (labels == 2)).all()
 
 
 def test_a_thin_wall_counts_all_that_does_not_touch_the_pool() -> None:
     rows, cols = np.mgrid[:64, :64] - 32
     radius = np.hypot(rows, cols)
     labels = np.where(radius < 12, 3, np.where(radius < 14, 2, 0)).astype(np.uint8)
-    kept = counted(labels[None], np.where(labels == 2, 1, 0).astype(np.uint8)[None])[0]
+    kept = reliable_pixels(labels[None], np.where(labels == 2, 1, 0).astype(np.uint8)[None])[0]
     assert kept.any()
     assert not (kept & (labels != 2)).any()

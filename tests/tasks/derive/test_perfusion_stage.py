@@ -8,19 +8,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from dicom_factory import files, lax, sax, write_files
 
 from benchmarks.perfusion_stage import write_patient
 from cmr_models.perfusion.phenotypes import PHENOTYPES, QUANTITIES
-from cmr_models.perfusion.wall import counted
+from cmr_models.perfusion.wall import reliable_pixels
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES
 from cmr_models.simulate.planted import CohortSettings as Planted
 from flows import planning
 from flows.settings import CohortSettings
-from tasks.analysis.by_settings import AnalysisSettings, associate, estimates_key, risk
+from tasks.analysis.by_settings import UserFiles, associate, estimates_key, risk
+from tasks.analysis.settings import AnalysisSettings
+from tasks.convert.convert_stage import CONVERT
 from tasks.derive.perfusion import perfusion_chunk
-from tasks.derive.perfusion_tables import are_current, dictionary_csv, perfusion_path, with_perfusion, write_tables
-from tasks.execution import plan
+from tasks.derive.perfusion_stage import PERFUSION
+from tasks.derive.perfusion_tables import are_current, dictionary_csv, perfusion_path, with_perfusion
+from tasks.execution.stage import run_in_process
 from tasks.report.perfusion_section import WINDOWS, perfusion_section
 from tasks.report.perfusion_summary import perfusion_summary
 from tasks.state.ledger import Ledger, open_ledger
@@ -37,11 +41,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> CohortSettings:
     list(write_patient(folder / "archive", 1, 78, levels=("mid",), myocardium=COARSE, frames=40))
     settings = CohortSettings(directory=folder / "cohort", sources=(folder / "archive",))
     with open_ledger(settings.cohort.ledger) as ledger:
-        for stage in (planning.converted, planning.perfused):
-            work = stage(settings, ledger)
-            units = plan.todo(work.units, ledger.entries(work.stage))
-            ledger.record(work.work(units, str(settings.directory), dict(work.settings)))
-        write_tables(ledger, settings.cohort)
+        for stage in (CONVERT, PERFUSION):
+            run_in_process(planning.plan(stage, settings, ledger), ledger, settings.cohort)
     return settings
 
 
@@ -97,17 +98,17 @@ def test_the_file_holds_maps_on_the_grid_of_the_series(cohort: Cohort, study: st
     for state in ("rest", "stress"):
         maps = tree[f"perfusion_{state}"]
         assert maps["mbf_ml_min_g"].shape == (1, 96, 96)
-        used = counted(maps["label"].values, maps["segment"].values)  # pixels at a border may not enhance
+        used = reliable_pixels(maps["label"].values, maps["segment"].values)  # pixels at a border may not enhance
         assert np.isfinite(maps["mbf_ml_min_g"].values[used]).mean() > 0.95
     assert tree.attrs["key"] == ledger.entries("perfusion")[study].key
 
 
 def test_done_again_the_file_is_read_and_not_made(settings: CohortSettings, study: str, ledger: Ledger) -> None:
-    work = planning.perfused(settings, ledger)
-    assert plan.todo(work.units, ledger.entries("perfusion")) == []
+    work = planning.plan(PERFUSION, settings, ledger)
+    assert work.waiting(ledger) == ([], [])
     path = settings.cohort.prediction("perfusion", study)
     before = path.stat().st_mtime_ns
-    (again,) = perfusion_chunk(work.units, str(settings.directory), {})
+    (again,) = perfusion_chunk(work.planned.units, str(settings.directory), {})
     assert again.summary["phenotypes"] == next(iter(ledger.outcomes("perfusion"))).summary["phenotypes"]
     assert path.stat().st_mtime_ns == before
 
@@ -115,7 +116,7 @@ def test_done_again_the_file_is_read_and_not_made(settings: CohortSettings, stud
 def test_a_study_that_changed_since_it_was_planned_is_set_aside(
     settings: CohortSettings, study: str, ledger: Ledger
 ) -> None:
-    (unit,) = planning.perfused(settings, ledger).units
+    (unit,) = planning.plan(PERFUSION, settings, ledger).planned.units
     elsewhere = {**unit, "key": "another", "study_key": "another"}
     path = settings.cohort.prediction("perfusion", study)
     content = path.read_bytes()
@@ -171,15 +172,28 @@ def test_flow_is_associated_and_carries_risk_like_any_phenotype(tmp_path: Path) 
         conditions=("heart_failure", "death"),
         covariates=("sex",),
         permutations=19,
-        participants_csv=tmp_path / "participants.csv",
-        outcomes_csv=tmp_path / "outcomes.csv",
     )
+    files = UserFiles(tmp_path / "participants.csv", tmp_path / "outcomes.csv")
     for stage, table in ((associate, "associations"), (risk, "hazards")):
-        assert stage(tmp_path, settings)["status"] == "done"
+        assert stage(tmp_path, settings, files)["status"] == "done"
         rows = pd.read_parquet(tmp_path / "tables" / "estimates" / f"{table}.parquet")
         scaled = rows[rows["scale"] == "per_sd"] if (rows["scale"] == "per_sd").any() else rows
         ours, theirs = (scaled[scaled["exposure"] == name]["estimate"].to_numpy() for name in (FLOW, "lvef_pct"))
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-    before = estimates_key(tmp_path, settings)
+    before = estimates_key(tmp_path, settings, files)
     flow.assign(**{FLOW: 1.0}).to_parquet(tmp_path / "tables" / "perfusion.parquet")
-    assert estimates_key(tmp_path, settings) != before
+    assert estimates_key(tmp_path, settings, files) != before
+
+
+def test_a_series_left_out_that_is_called_perfusion_scout_is_no_perfusion(tmp_path: Path) -> None:
+    scout = replace(lax(0, 99), frames=1, header={"SeriesDescription": "perfusion_scout"})
+    write_files(tmp_path / "archive", files([*sax(), scout]))
+    chosen = CohortSettings(directory=tmp_path / "cohort", sources=(tmp_path / "archive",))
+    with open_ledger(chosen.cohort.ledger) as ledger:
+        run_in_process(planning.plan(CONVERT, chosen, ledger), ledger, chosen.cohort)
+        (converted,) = ledger.outcomes(CONVERT.name)
+        assert [series["description"] for series in converted.summary["excluded"]] == ["perfusion_scout"]
+        run_in_process(planning.plan(PERFUSION, chosen, ledger), ledger, chosen.cohort)
+        (entry,) = ledger.entries(PERFUSION.name).values()
+        assert (entry.status, entry.reason) == ("absent", "no_perfusion")
+        assert planning.plan(PERFUSION, chosen, ledger).count(ledger, chosen.cohort) == 0

@@ -17,8 +17,8 @@ from cmr_models.evaluation.summary import Summariser
 from flows.cli import main
 from tasks.convert import reference_table
 from tasks.evaluation.cohort import EvaluateSettings, evaluate
-from tasks.evaluation.references import references
-from tasks.evaluation.release import released
+from tasks.evaluation.references import read_references
+from tasks.evaluation.release import release_summary
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
@@ -90,7 +90,7 @@ def cohort(tmp_path: Path) -> Cohort:
     return place
 
 
-def _evaluated(cohort: Cohort, **changes: Any) -> pd.DataFrame:
+def _evaluate(cohort: Cohort, **changes: Any) -> pd.DataFrame:
     settings = EvaluateSettings(**{"predictions": "net", "resamples": _RESAMPLES, "minimum_cell": 1, **changes})
     return evaluate(cohort, settings).summary
 
@@ -108,7 +108,7 @@ def _dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_overlap_is_the_mean_over_studies_and_what_is_missing_is_told_and_not_zero(cohort: Cohort) -> None:
-    summary = _evaluated(cohort)
+    summary = _evaluate(cohort)
     dice = _one(summary, measure="dice", of="lv")
     frames = [_dice(_heart(6)[f] == 3, _heart(7)[f] == 3) for f in (0, 2)]
     assert dice["value"] == pytest.approx(np.mean([1.0, np.mean(frames), 0.0]))
@@ -123,7 +123,7 @@ def test_overlap_is_the_mean_over_studies_and_what_is_missing_is_told_and_not_ze
 
 
 def test_volumes_and_ef_are_those_of_the_labels_counted_by_hand(cohort: Cohort) -> None:
-    summary = _evaluated(cohort)
+    summary = _evaluate(cohort)
     edv = [(_heart(r)[0] == 3).sum() * 0.09 for r in (7, 6)]
     bias = _one(summary, measure="bias", of="lvedv_ml")
     assert bias["value"] == pytest.approx(np.mean([0, edv[1] - edv[0], -edv[0]]))
@@ -137,14 +137,14 @@ def test_volumes_and_ef_are_those_of_the_labels_counted_by_hand(cohort: Cohort) 
 
 
 def test_results_do_not_depend_on_the_order_of_studies_and_are_published_whole(cohort: Cohort) -> None:
-    first = _evaluated(cohort)
+    first = _evaluate(cohort)
     folder = cohort.tables / "evaluations" / "net"
     assert sorted(p.name for p in folder.iterdir()) == [
         "cases.parquet", "disclosure_record.json", "settings.json", "summary.csv", "summary.md", "summary.parquet",
     ]  # fmt: skip
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "summary.parquet"), first, check_dtype=False)
     assert "| male | dice | lv | sax | ed |" in (folder / "summary.md").read_text()
-    pd.testing.assert_frame_equal(_evaluated(cohort), first)
+    pd.testing.assert_frame_equal(_evaluate(cohort), first)
     cases = pd.read_parquet(folder / "cases.parquet")
     people = pd.DataFrame({"sex": ["female", "male"] * 2}, index=[f"p{k}-1" for k in range(4)])
     overlaps = cases[cases["measure"] == "dice"]
@@ -161,7 +161,7 @@ def _groups(sizes: dict[str, int], missing: dict[str, int]) -> pd.DataFrame:
     rows = pd.DataFrame({"study": people.index, "value": np.where(known, 0.5, np.nan), "reason": "image_flat"})
     rows = rows.assign(measure="dice", of="lv", view="sax", phase="all", unit="")
     summary = Summariser(people, ["sex"], n_resamples=_RESAMPLES).cases(rows)
-    return released(Gate(GateRules()), "summary", summary).set_index("group")
+    return release_summary(Gate(GateRules()), "summary", summary).set_index("group")
 
 
 def test_a_small_group_is_masked_and_cannot_be_had_by_subtraction() -> None:
@@ -182,27 +182,27 @@ def test_how_few_of_a_group_miss_a_value_does_not_show() -> None:
 
 
 def test_what_a_cohort_of_four_says_of_its_groups_stays_inside(cohort: Cohort) -> None:
-    summary = _evaluated(cohort, minimum_cell=5)
+    summary = _evaluate(cohort, minimum_cell=5)
     assert summary["value"].isna().all()
     folder = cohort.tables / "evaluations" / "net"
     assert "| male | dice | lv | sax | ed | small_cell |" in (folder / "summary.md").read_text()
     record = json.loads((folder / "disclosure_record.json").read_text())
     assert record["results"]["output_0"]["status"] == "fail"  # some cells were masked
-    shown = _evaluated(cohort, minimum_cell=2, group_by=("sex",))
+    shown = _evaluate(cohort, minimum_cell=2, group_by=("sex",))
     told = {group: _one(shown, group=group, measure="dice", of="lv")["reason"] for group in ("all", "female", "male")}
     assert told == {"all": "", "female": "small_cell", "male": "secondary"}  # one of two women has a value
 
 
 def test_a_split_and_chosen_groups_are_kept_to_and_unknown_ones_refused(cohort: Cohort) -> None:
-    summary = _evaluated(cohort, split="test", group_by=())
+    summary = _evaluate(cohort, split="test", group_by=())
     assert set(summary["group_by"]) == {""}
     assert _one(summary, measure="dice", of="lv")["n"] == 2
-    with pytest.raises(ValueError, match="no study is of the split 'validation'"):
-        _evaluated(cohort, split="validation")
+    with pytest.raises(ValueError, match="no study belongs to the split 'validation'"):
+        _evaluate(cohort, split="validation")
     with pytest.raises(ValueError, match="no column"):
-        _evaluated(cohort, group_by=("colour",))
-    with pytest.raises(FileNotFoundError, match=r"there are \['net'\]"):
-        _evaluated(cohort, predictions="other")
+        _evaluate(cohort, group_by=("colour",))
+    with pytest.raises(FileNotFoundError, match=r"only \['net'\]"):
+        _evaluate(cohort, predictions="other")
 
 
 def test_an_image_that_was_not_seen_and_a_prediction_of_another_study_are_missing(cohort: Cohort) -> None:
@@ -210,7 +210,7 @@ def test_an_image_that_was_not_seen_and_a_prediction_of_another_study_are_missin
     judged[2] = False
     _predict(cohort, "p1-1", _heart(7), judged)
     _add(cohort, "p0-1", _view(_heart(7)), {"ed_frame": 0, "es_frame": 2}, key="changed")
-    summary = _evaluated(cohort)
+    summary = _evaluate(cohort)
     es = _one(summary, measure="dice", of="lv", phase="es")
     assert json.loads(es["reasons"]) == {"frame_unjudged": 1, "image_flat": 1, "no_prediction": 1}
     volume = _one(summary, measure="mae", of="lvesv_ml")
@@ -220,7 +220,7 @@ def test_an_image_that_was_not_seen_and_a_prediction_of_another_study_are_missin
 
 def test_a_prediction_on_another_grid_is_missing(cohort: Cohort) -> None:
     _predict(cohort, "p1-1", _heart(7)[:, :2])
-    dice = _one(_evaluated(cohort), measure="dice", of="lv")
+    dice = _one(_evaluate(cohort), measure="dice", of="lv")
     assert json.loads(dice["reasons"]) == {"grid_differs": 1, "image_flat": 1}
 
 
@@ -229,10 +229,10 @@ def test_a_table_of_values_is_compared_with_the_whole_cine(cohort: Cohort, tmp_p
     for k in range(3):
         _add(cohort, f"q{k}-1", _view(shape=labels.shape), {"data_set": "kaggle"})
     for k in range(2):
-        _predict(cohort, f"q{k}-1", _filled(labels))
+        _predict(cohort, f"q{k}-1", _fill(labels))
     table = tmp_path / "values.csv"
     table.write_text("participant,lvedv_ml,lvef_pct\nq0,60,50\nq1,55,\nq2,70,60\nstranger,1,2\n")
-    summary = _evaluated(cohort, reference=table, group_by=("data_set",))
+    summary = _evaluate(cohort, reference=table, group_by=("data_set",))
     edv_ml = float((labels[0] == 3).sum() * 0.09)
     mae = _one(summary, group="kaggle", measure="mae", of="lvedv_ml")
     assert mae["value"] == pytest.approx(np.mean([abs(edv_ml - 60), abs(edv_ml - 55)]))
@@ -241,13 +241,13 @@ def test_a_table_of_values_is_compared_with_the_whole_cine(cohort: Cohort, tmp_p
     assert (ef["n"], ef["n_missing"]) == (1, 1)
     table.write_text("participant,lvedv_ml\nq0,60\nq0,61\n")
     with pytest.raises(ValueError, match="rows with the same participant"):
-        _evaluated(cohort, reference=table)
+        _evaluate(cohort, reference=table)
     table.write_text("name,lvedv_ml\nq0,60\n")
     with pytest.raises(ValueError, match="neither study nor participant"):
-        _evaluated(cohort, reference=table)
+        _evaluate(cohort, reference=table)
 
 
-def _filled(labels: np.ndarray) -> np.ndarray:
+def _fill(labels: np.ndarray) -> np.ndarray:
     """Every frame with a heart: frames between are end-diastole's."""
     filled = labels.copy()
     for frame in range(len(filled)):
@@ -263,8 +263,8 @@ def test_scan_and_rescan_give_the_variation_of_their_pairs_alone(tmp_path: Path)
         facts = {"data_set": "rescan", "lvedv_ml": 100.0 + radius}
         _add(cohort, study, _view(shape=(6, *_SHAPE[1:])), facts)
         if study != "d-B":
-            _predict(cohort, study, _filled(np.concatenate([_heart(radius), _heart(radius)[2:]])))
-    summary = _evaluated(cohort)
+            _predict(cohort, study, _fill(np.concatenate([_heart(radius), _heart(radius)[2:]])))
+    summary = _evaluate(cohort)
     volumes = {r: float((_heart(r)[0] == 3).sum()) for r in (7, 8)}
     expected = 100 * np.sqrt(((volumes[8] - volumes[7]) ** 2 / 2 / ((volumes[8] + volumes[7]) / 2) ** 2) / 2)
     row = _one(summary, measure="repeat_cv_predicted", of="lvedv_ml")
@@ -273,7 +273,7 @@ def test_scan_and_rescan_give_the_variation_of_their_pairs_alone(tmp_path: Path)
     assert _one(summary, measure="repeat_cv_reference", of="lvedv_ml")["n"] == 3
 
 
-def _publish_answers(cohort: Cohort, name: str, task: str, rows: list[dict[str, Any]], classes: list[str]) -> None:
+def _publish_outputs(cohort: Cohort, name: str, task: str, rows: list[dict[str, Any]], classes: list[str]) -> None:
     tree = xr.DataTree.from_dict({"/answer": xr.Dataset({"probability": ("class", np.ones(len(classes) or 1))})})
     tree.attrs.update(key="k", study_key="s", task=task, classes=classes)
     store.publish(encode_tree(tree), cohort.prediction(name, rows[0]["study"]))
@@ -294,8 +294,8 @@ def test_classes_are_judged_among_those_the_model_knows(tmp_path: Path) -> None:
         answer = dict(zip(("p_DCM", "p_HCM", "p_NOR"), map(float, shares[k]), strict=True))
         rows.append({"study": f"p{k:02d}-1", "status": "ok", "reason": "", **answer})
     rows[5] = {"study": "p05-1", "status": "quarantined", "reason": "phases_unknown"}
-    _publish_answers(cohort, "net", "classification_cvd", rows[:-2] + rows[-1:], ["DCM", "HCM", "NOR"])
-    summary = _evaluated(cohort)
+    _publish_outputs(cohort, "net", "classification_cvd", rows[:-2] + rows[-1:], ["DCM", "HCM", "NOR"])
+    summary = _evaluate(cohort)
     known = [k for k in range(18) if k not in (5, 17)]
     true = np.array([("DCM", "HCM", "NOR").index(truth[k]) for k in known])
     accuracy = _one(summary, measure="accuracy")
@@ -317,20 +317,20 @@ def test_sex_and_values_are_found_under_the_data_sets_names(tmp_path: Path) -> N
         _add(cohort, f"p{k}-1", _view(_heart(7)), facts)
     answers = [("p0-1", 0.9), ("p1-1", 0.2), ("p2-1", 0.6)]
     rows = [{"study": s, "status": "ok", "reason": "", "p_M": p, "p_F": 1 - p} for s, p in answers]
-    _publish_answers(cohort, "sex", "classification_sex", rows, ["M", "F"])
-    assert _one(_evaluated(cohort, predictions="sex", group_by=()), measure="accuracy")["value"] == pytest.approx(2 / 3)
+    _publish_outputs(cohort, "sex", "classification_sex", rows, ["M", "F"])
+    assert _one(_evaluate(cohort, predictions="sex", group_by=()), measure="accuracy")["value"] == pytest.approx(2 / 3)
     rows = [{"study": f"p{k}-1", "status": "ok", "reason": "", "age": 41.0} for k in range(2)]
-    _publish_answers(cohort, "age", "regression_age", rows, [])
-    age = _one(_evaluated(cohort, predictions="age", group_by=()), measure="mae")
+    _publish_outputs(cohort, "age", "regression_age", rows, [])
+    age = _one(_evaluate(cohort, predictions="age", group_by=()), measure="mae")
     assert (age["value"], age["n"], json.loads(age["reasons"])) == (0.5, 2, {"no_prediction": 1})
     rows = [{"study": "p0-1", "status": "ok", "reason": "", "ef": 50.0}]
-    _publish_answers(cohort, "ef", "regression_ef", rows, [])
+    _publish_outputs(cohort, "ef", "regression_ef", rows, [])
     ef_pct = 100 * (1 - (_heart(7)[2] == 3).sum() / (_heart(7)[0] == 3).sum())
-    ef = _one(_evaluated(cohort, predictions="ef", group_by=()), measure="bias", of="lvef_pct")
+    ef = _one(_evaluate(cohort, predictions="ef", group_by=()), measure="bias", of="lvef_pct")
     assert ef["value"] == pytest.approx(50 - ef_pct)
-    _publish_answers(cohort, "vendor", "classification_vendor", rows, ["GE"])
+    _publish_outputs(cohort, "vendor", "classification_vendor", rows, ["GE"])
     with pytest.raises(ValueError, match="no study has the reference 'vendor'"):
-        _evaluated(cohort, predictions="vendor")
+        _evaluate(cohort, predictions="vendor")
 
 
 def test_landmarks_are_measured_in_the_frames_that_were_marked(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_landmarks_are_measured_in_the_frames_that_were_marked(tmp_path: Path) -
     tree = xr.DataTree.from_dict({"/lax_4c": node})
     tree.attrs.update(key="k", study_key=store.digest("a-1"), task="landmark_heatmap", classes=[])
     store.publish(encode_tree(tree), cohort.prediction("net", "a-1"))
-    summary = _evaluated(cohort)
+    summary = _evaluate(cohort)
     apex = _one(summary, measure="landmark_distance", of="apex")
     assert apex["value"] == pytest.approx(15 / 2)
     assert json.loads(apex["reasons"]) == {"no_prediction": 1}
@@ -375,14 +375,16 @@ def test_without_any_reference_nothing_is_said(tmp_path: Path) -> None:
     _add(cohort, "p0-1", _view(), {})
     _predict(cohort, "p0-1", _heart(7))
     with pytest.raises(ValueError, match="no study has a reference"):
-        _evaluated(cohort)
+        _evaluate(cohort)
 
 
 def test_references_of_several_sources_are_joined_the_later_first(cohort: Cohort, tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("eid,visit,sex,age_years,height_cm,weight_kg\np0,1,male,70,200,100\n")
     (tmp_path / "values.csv").write_text("study,sex\np1-1,female\n")
     with open_ledger(cohort.ledger) as ledger:
-        table = references(cohort, ledger, tmp_path / "values.csv", tmp_path / "people.csv", {"participant": "eid"})
+        table = read_references(
+            cohort, ledger, tmp_path / "values.csv", tmp_path / "people.csv", {"participant": "eid"}
+        )
     assert table["sex"].tolist() == ["female", "female", "female", "male"]
     assert table["age_band"].tolist() == ["65-74", "unknown", "unknown", "unknown"]
     assert table["bmi_kg_m2"].iloc[0] == pytest.approx(25)

@@ -1,4 +1,4 @@
-"""Planning: what is not as wanted is done, what is, is left alone, and nobody is lost."""
+"""Planning: what is not current is done, what is current is left alone, and nobody is lost."""
 
 import pytest
 
@@ -12,13 +12,16 @@ def _unit(study: str, key: str) -> dict[str, str]:
 
 def test_a_study_is_done_while_the_same_is_wanted() -> None:
     entries = {"1-2": Entry("ok", "", "made", "w"), "2-2": Entry("quarantined", "zip_corrupt", "", "w")}
-    assert plan.todo([_unit("1-2", "w"), _unit("2-2", "w")], entries) == []
-    assert plan.todo([_unit("1-2", "other"), _unit("3-2", "w")], entries) == [_unit("1-2", "other"), _unit("3-2", "w")]
+    assert plan.units_to_do([_unit("1-2", "w"), _unit("2-2", "w")], entries) == []
+    assert plan.units_to_do([_unit("1-2", "other"), _unit("3-2", "w")], entries) == [
+        _unit("1-2", "other"),
+        _unit("3-2", "w"),
+    ]
 
 
 def test_a_passing_failure_is_tried_again() -> None:
     entries = {"1-2": Entry("quarantined", "worker_lost", "", "w")}
-    assert plan.todo([_unit("1-2", "w")], entries) == [_unit("1-2", "w")]
+    assert plan.units_to_do([_unit("1-2", "w")], entries) == [_unit("1-2", "w")]
 
 
 def test_what_ended_upstream_is_written_down_once() -> None:
@@ -27,13 +30,13 @@ def test_what_ended_upstream_is_written_down_once() -> None:
         "2-2": Entry("quarantined", "zip_corrupt", "", "w"),
         "3-2": Entry("absent", "no_sax", "", "w"),
     }
-    passed = plan.passed_on("segment", upstream, {})
+    passed = plan.upstream_failures("segment", upstream, {})
     assert [(o.study, o.status, o.reason, o.detail) for o in passed] == [
         ("2-2", "quarantined", "upstream", "zip_corrupt"),
         ("3-2", "absent", "upstream", "no_sax"),
     ]
     recorded = {o.study: Entry(o.status, o.reason, o.key, o.wanted) for o in passed}
-    assert plan.passed_on("segment", upstream, recorded) == []
+    assert plan.upstream_failures("segment", upstream, recorded) == []
 
 
 def test_a_vanished_archive_stops_the_run() -> None:

@@ -18,7 +18,11 @@ from safetensors.torch import load_file, save_file
 from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
 from flows.cli import main
-from tasks.inference import prediction, segmentation
+from tasks.inference import prediction
+from tasks.inference.predict_stage import predict_units
+from tasks.inference.prediction import predict_chunk
+from tasks.inference.segment_stage import segment_units
+from tasks.inference.segmentation import segment_chunk
 from tasks.state import store
 from tasks.state.ledger import Entry
 from tasks.state.store import Cohort
@@ -112,7 +116,7 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused_everywhere(
         assert (done.exit_code, words in done.output) == (1, True), done.output
     assert not (tmp_path / "models").exists()
     with pytest.raises(ValueError, match=words):
-        segmentation.segment_chunk([], str(tmp_path), {"model": str(bad), "precision": "fp32"})
+        segment_chunk([], str(tmp_path), {"model": str(bad), "precision": "fp32"})
 
 
 def _at(config: Any, path: str, value: Any) -> None:
@@ -233,8 +237,8 @@ def test_every_odd_study_is_segmented_on_its_own_grid_or_says_why_not(
 ) -> None:
     cohort, entries = odd
     settings = {"model": str(hub / "segmentation" / "acdc_sax"), "precision": "fp32"}
-    units = segmentation.segment_units(entries, settings)
-    outcomes = {o.study[:-2]: o for o in segmentation.segment_chunk(units, str(cohort.root), settings)}
+    units = segment_units(entries, settings)
+    outcomes = {o.study[:-2]: o for o in segment_chunk(units, str(cohort.root), settings)}
     reasons = {name: outcome.reason for name, outcome in outcomes.items()}
     assert reasons == {
         "one_frame": "", "one_slice": "", "forty_slices": "", "large": "", "flat": "image_flat",
@@ -259,8 +263,8 @@ def test_every_odd_study_has_finite_answers_or_says_why_not(
     )
     settings = {"task": task, "model": str(folder), "precision": "fp32"}
     phases = {study: prediction.Phases(0.0, 0.5) for study in entries if study != "one_frame-1"}
-    units = prediction.predict_units(entries, phases, settings)
-    outcomes = {o.study[:-2]: o for o in prediction.predict_chunk(units, str(cohort.root), settings)}
+    units = predict_units(entries, phases, settings)
+    outcomes = {o.study[:-2]: o for o in predict_chunk(units, str(cohort.root), settings)}
     assert "unexpected_error" not in {outcome.reason for outcome in outcomes.values()}
     assert outcomes["flat"].reason == "image_flat"
     if task != "pretrain":
@@ -286,9 +290,9 @@ def test_weights_so_large_that_answers_overflow_give_a_reason_and_no_class_or_la
         settings: dict[str, Any] = {"model": str(copy), "precision": "fp32"}
         if task:
             settings["task"] = task
-            units = prediction.predict_units(one, {"one_slice-1": prediction.Phases(0.0, 0.5)}, settings)
-            outcomes = prediction.predict_chunk(units, str(cohort.root), settings)
+            units = predict_units(one, {"one_slice-1": prediction.Phases(0.0, 0.5)}, settings)
+            outcomes = predict_chunk(units, str(cohort.root), settings)
         else:
-            units = segmentation.segment_units(one, settings)
-            outcomes = segmentation.segment_chunk(units, str(cohort.root), settings)
+            units = segment_units(one, settings)
+            outcomes = segment_chunk(units, str(cohort.root), settings)
         assert [(o.status, o.reason) for o in outcomes] == [("quarantined", "output_not_finite")]

@@ -1,4 +1,4 @@
-"""The assembly line with networks of one line: what shares a batch, what fails, and what overlaps."""
+"""The pipeline with networks of one line of code: what shares a batch, what fails, and what overlaps."""
 
 import threading
 import time
@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from cmr_models.reasons import StudyRejected
-from tasks.inference.pipeline import Job, Stack, run_line
+from tasks.inference.pipeline import Stack, StudyJob, run_pipeline
 
 
 def reader(study):
-    return lambda images: Job(study, [Stack("sax", "double", np.asarray(images, np.float32))])
+    return lambda images: StudyJob(study, [Stack("sax", "double", np.asarray(images, np.float32))])
 
 
 def run(studies, networks=None, *, batch_images=4, read=None, write=None, helpers=1):
     networks = networks or {"double": lambda batch: 2 * batch}
-    return run_line(
+    return run_pipeline(
         {study: (study, images) for study, images in studies.items()},
         read or (lambda content: reader(content[0])(content[1])),
         networks,
@@ -103,7 +103,7 @@ def test_an_image_that_never_fits_is_out_of_memory():
 def test_two_networks_never_share_a_batch():
     def read(content):
         stacks = [Stack("sax", "plus", np.full((5, 1), 1.0)), Stack("lax_4c", "minus", np.full((3, 1), 1.0))]
-        return Job(content[0], stacks)
+        return StudyJob(content[0], stacks)
 
     networks = {"plus": lambda batch: batch + 1, "minus": lambda batch: batch - 1}
     finished, _ = run({"a": [], "b": []}, networks, read=read, write=lambda job: [s.outputs.sum() for s in job.stacks])

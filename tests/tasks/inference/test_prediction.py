@@ -13,11 +13,13 @@ from cmr_models import zoo
 from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.cinema.outputs import Phases, landmarks
 from cmr_models.contracts import cine_study, cine_view
-from cmr_models.views.view_images import Scan
+from cmr_models.views.view_images import ViewImages
 from flows.cli import main
 from tasks.inference import prediction
-from tasks.inference.prediction import PredictSettings, predict_chunk, predict_units
+from tasks.inference.predict_stage import phases_of, predict_units
+from tasks.inference.prediction import predict_chunk
 from tasks.inference.prediction_table import table_path, write_table
+from tasks.inference.settings import PredictSettings
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
@@ -73,7 +75,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def _run(cohort: Cohort, settings: dict[str, Any]) -> dict[str, Outcome]:
     resolved = PredictSettings(**settings)
     with open_ledger(cohort.ledger) as ledger:
-        phases = prediction.phases_of(list(ledger.outcomes("derive")))
+        phases = phases_of(ledger.outcomes("derive"))
         units = predict_units(ledger.entries("convert"), phases, settings)
         outcomes = predict_chunk(units, str(cohort.root), settings)
         ledger.record(outcomes)
@@ -112,8 +114,8 @@ def test_a_quantity_is_in_its_own_unit(cohort: Cohort, hub: Path) -> None:
     value = _run(cohort, settings)["full-2"].summary["values"]["ef"]
     network = CinemaNetwork.load(settings["model"], precision="fp32")
     tree = store.load_tree(cohort.study("full-2"))
-    scan = Scan("sax", tree["sax"]["intensity"].values, (1.5, 1.2), (0.0, 9.0, 18.0, 27.0))
-    (window,) = prediction.cinema_answers._two_phase_windows(network, {"sax": scan}, PHASES)
+    scan = ViewImages("sax", tree["sax"]["intensity"].values, (1.5, 1.2), (0.0, 9.0, 18.0, 27.0))
+    (window,) = prediction.outputs._two_phase_windows(network, {"sax": scan}, PHASES)
     assert window["sax"].shape == (1, 2, 32, 32, 4)
     assert value == pytest.approx(27.7 + 10.85 * float(network.run(window)["out"]), rel=1e-4)
     table = pd.read_parquet(table_path(cohort, PredictSettings(**settings)))
@@ -193,7 +195,7 @@ def test_the_heatmaps_peak_is_where_the_image_says(hub: Path) -> None:
         return {"lax_4c": heatmap}
 
     network.run = peak  # type: ignore[method-assign]
-    scan = Scan("lax_4c", np.random.default_rng(0).random((1, 1, 30, 28)), (1.0, 1.0))
+    scan = ViewImages("lax_4c", np.random.default_rng(0).random((1, 1, 30, 28)), (1.0, 1.0))
     found = landmarks(network, scan)
     assert found.px[0, 0].tolist() == pytest.approx([5.0, 20.5])  # row, col
     assert found.published_px[0, 0].tolist() == [5.0, 20.0]

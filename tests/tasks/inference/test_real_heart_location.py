@@ -12,8 +12,8 @@ from PIL import Image
 from cmr_models.cinema import grid
 from cmr_models.cinema.grid import Grid
 from cmr_models.cinema.placement import locator
-from cmr_models.views.heart_location import heart_middle
-from cmr_models.views.view_images import scan_of
+from cmr_models.views.heart_location import find_heart_centre
+from cmr_models.views.view_images import gather_view_images
 from tasks.convert.conversion import convert_study
 from tasks.sources import inventory
 from tasks.state.store import Cohort, load_tree
@@ -27,8 +27,8 @@ _SUNNYBROOK_MM = 1.32
 
 def _box(views: dict[str, xr.Dataset], view: str) -> tuple[Grid, xr.Dataset]:
     """The box, and the view whose pixels it refers to."""
-    scan = scan_of(views, view)
-    middle = heart_middle(scan.images, scan.pixel_mm, scan.crossing_px, locator(view))
+    scan = gather_view_images(views, view)
+    middle = find_heart_centre(scan.images, scan.pixel_mm, scan.crossing_px, locator(view))
     box = grid.SAX_SIZE[:2] if view == "sax" else grid.LAX_SIZE
     offset = scan.offset_mm if view == "sax" else scan.offset_mm[:1]
     shape = (scan.images.shape[2], scan.images.shape[3])
@@ -106,7 +106,7 @@ def _sunnybrook_spare_mm(folder: Path, files: list[Path]) -> float:
     images = np.stack([np.asarray(Image.open(file).convert("L")) for file in files])[None]
     labels = np.stack([np.asarray(Image.open(folder / "labels" / file.name).convert("L")) for file in files]) > 0
     pixel_mm = (_SUNNYBROOK_MM, _SUNNYBROOK_MM)
-    middle = heart_middle(images, pixel_mm, None, locator("sax"))
+    middle = find_heart_centre(images, pixel_mm, None, locator("sax"))
     placed = grid.place((images.shape[2], images.shape[3]), pixel_mm, middle.px)
     return _spare_mm(placed, np.argwhere(labels.any(axis=0)))
 

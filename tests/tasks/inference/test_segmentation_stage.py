@@ -13,8 +13,10 @@ from cmr_models.contracts import cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.segmentation import Segmenter
 from tasks.execution import shards
-from tasks.inference import segmentation
-from tasks.inference.segmentation import STAGE, SegmentSettings, segment_chunk, segment_units, segment_with
+from tasks.inference.segment_stage import SEGMENT, segment_units
+from tasks.inference.segmentation import segment_chunk, segment_with
+from tasks.inference.settings import SegmentSettings
+from tasks.inference.study_images import _bridge_gaps
 from tasks.state import store
 from tasks.state.ledger import Entry
 from tasks.state.store import Cohort
@@ -82,7 +84,7 @@ def settings_of(model, batch_images=8):
 
 
 def run(cohort, units, settings, **kwargs):
-    chunks = shards.run(segment_chunk, units, cohort.root, settings, stage=STAGE, **kwargs)
+    chunks = shards.run(segment_chunk, units, cohort.root, settings, stage=SEGMENT.name, **kwargs)
     return {outcome.study: outcome for chunk in chunks for outcome in chunk}
 
 
@@ -246,7 +248,7 @@ def test_a_hole_is_bridged_by_the_nearest_frame_of_the_same_plane():
     images = np.arange(12, dtype=np.uint16).reshape(6, 2, 1, 1)
     judged = np.ones((6, 2), bool)
     judged[[0, 3], 1] = False
-    bridged = segmentation._bridged(images, judged)[:, :, 0, 0]
+    bridged = _bridge_gaps(images, judged)[:, :, 0, 0]
     assert bridged[:, 0].tolist() == [0, 2, 4, 6, 8, 10]
     assert bridged[:, 1].tolist() == [3, 3, 5, 5, 9, 11]
 

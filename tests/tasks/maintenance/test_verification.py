@@ -1,12 +1,16 @@
 """Every published file is read again, those of the predict stage too, and the ledger is rebuilt from them."""
 
+import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from cmr_models.contracts import prediction
+from cmr_models.reasons import StudyRejected
 from tasks.maintenance.verification import Verified, published_files, verify_files
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
@@ -65,6 +69,34 @@ def test_a_damaged_and_an_exchanged_prediction_are_put_aside_and_forgotten(cohor
         assert set(ledger.entries(_STAGE)) == {"p2-1", "p9-1"}
 
 
+def _with_attributes(path: Path, **attributes: Any) -> None:
+    """Rewrite the attributes of a published file."""
+    with zipfile.ZipFile(path) as archive:
+        values = {name: archive.read(name) for name in archive.namelist()}
+    content = json.loads(values["zarr.json"])
+    content["attributes"] |= attributes
+    path.unlink()
+    store.publish(values | {"zarr.json": json.dumps(content).encode()}, path)
+
+
+def test_a_file_that_breaks_its_contract_is_put_aside(cohort: Cohort) -> None:
+    broken = cohort.prediction(_FOLDER, "p0-1")
+    _with_attributes(broken, predictor_version=1)  # which is to have a model and more
+    cohort.ledger.unlink()
+    found = _verified(cohort)
+    assert found.damaged == [str(store.damaged_path(broken).relative_to(cohort.root)).removesuffix(".damaged")]
+    assert not broken.exists()
+    assert found.restored == 4
+
+
+def test_a_file_of_a_newer_version_stops_the_verification_and_stays(cohort: Cohort) -> None:
+    newer = cohort.prediction(_FOLDER, "p0-1")
+    _with_attributes(newer, schema=2)
+    with pytest.raises(StudyRejected, match=r"newer version of cmr-cohort .schema 2, this one reads 1.: update"):
+        _verified(cohort)
+    assert newer.exists()
+
+
 def test_a_lost_ledger_comes_back_with_values_and_reasons(cohort: Cohort) -> None:
     with open_ledger(cohort.ledger) as ledger:
         before = {o.study: o for o in ledger.outcomes(_STAGE)}
@@ -73,7 +105,9 @@ def test_a_lost_ledger_comes_back_with_values_and_reasons(cohort: Cohort) -> Non
     with open_ledger(cohort.ledger) as ledger:
         after = {o.study: o for o in ledger.outcomes(_STAGE)}
         assert ledger.entries("predict landmark_heatmap-net")["p9-1"].reason == "phases_unknown"
-    assert {s: o.summary for s, o in before.items()} == {s: after[s].summary for s in before}
+    for study, outcome in before.items():
+        published = outcome.summary.pop("file")  # as version 0.1 kept it
+        assert after[study].summary == {**outcome.summary, **published}
     assert after["p9-1"].status == "quarantined"
     again = _verified(cohort)
     assert (again.restored, again.forgotten, again.damaged) == (0, 0, [])

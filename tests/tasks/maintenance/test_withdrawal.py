@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pandas as pd
-from dicom_factory import files, sax, written
+from dicom_factory import files, sax, write_files
 
-from flows.planning import converted
-from flows.settings import CohortSettings, ConvertSettings
-from tasks.maintenance.withdrawal import has_withdrawn, read_withdrawn
+from flows import planning
+from flows.settings import CohortSettings
+from tasks.convert.convert_stage import CONVERT
+from tasks.convert.settings import ConvertSettings
+from tasks.maintenance.withdrawal import withdraw, withdrawn_studies
 from tasks.report.pages import page_name
 from tasks.sources import inventory
+from tasks.sources.withdrawn import has_withdrawn, read_withdrawn
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, receipt_path
@@ -17,9 +20,9 @@ from tasks.state.store import Cohort, receipt_path
 
 def test_a_withdrawn_name_is_found_under_every_spelling_of_a_study(tmp_path: Path) -> None:
     for folder in ("one/001", "two/001"):
-        written(tmp_path / folder, [("001_SA_ED.nii.gz", b"")])
-    written(tmp_path / "odd", files(sax(1), patient="A B/1"))
-    written(tmp_path / "other", files(sax(1), patient="0011", study_uid="1.2.9"))
+        write_files(tmp_path / folder, [("001_SA_ED.nii.gz", b"")])
+    write_files(tmp_path / "odd", files(sax(1), patient="A B/1"))
+    write_files(tmp_path / "other", files(sax(1), patient="0011", study_uid="1.2.9"))
     (tmp_path / "withdrawn.csv").write_text('"001"\nA B/1,2020\n\n')
     withdrawn = read_withdrawn(tmp_path / "withdrawn.csv")
     participants = [unit["participant"] for unit in inventory([tmp_path]).units]
@@ -32,9 +35,9 @@ def _cohort_of(root: Path, studies: list[str]) -> Cohort:
     cohort = Cohort(root / "cohort")
     for study in studies:
         for path in (cohort.study(study), cohort.prediction("default", study), cohort.prediction("sex-x", study)):
-            written(path.parent, [(path.name, b""), (receipt_path(path).name, b"")])
+            write_files(path.parent, [(path.name, b""), (receipt_path(path).name, b"")])
         for report in ("reports", "reports.new"):
-            written(cohort.root / report / "studies", [(page_name(study), b"")])
+            write_files(cohort.root / report / "studies", [(page_name(study), b"")])
     rows = pd.DataFrame({"study": studies, "value": 1.0})
     for name in ("phenotypes", "predictions/sex-x", "evaluations/default/cases"):
         publish_table(rows, cohort.tables / f"{name}.parquet", "key")
@@ -53,15 +56,15 @@ def test_who_withdrew_leaves_everything_also_when_the_source_had_vanished(tmp_pa
         directory=cohort.root, withdrawn=tmp_path / "withdrawn.csv", convert=ConvertSettings(removed_max=1)
     )
     with open_ledger(cohort.ledger) as ledger:
-        assert converted(settings, ledger).removed == {
-            "1-2": "withdrawn", "2-2": "withdrawn", "3-2": "source_removed",
-        }  # fmt: skip
+        planned = planning.plan(CONVERT, settings, ledger).planned
+        assert planned.removed == {"1-2": "withdrawn", "2-2": "withdrawn", "3-2": "source_removed"}
+        withdraw(cohort, ledger, withdrawn_studies(planned))
         for stage in ("derive", "predict sex-x"):
             left = {outcome.study: (outcome.status, outcome.summary) for outcome in ledger.outcomes(stage)}
             assert left["1-2"] == left["2-2"] == ("retired", {})
             assert left["3-2"][0] == "ok"
         ledger.record([Outcome(study, "convert", "retired", "withdrawn") for study in ("1-2", "2-2")])
-        assert converted(settings, ledger).removed == {"3-2": "source_removed"}
+        assert planning.plan(CONVERT, settings, ledger).planned.removed == {"3-2": "source_removed"}
     assert {path.name[:3] for path in cohort.root.rglob("*-2.*")} == {"3-2"}
     tables = {path: pd.read_parquet(path) for path in cohort.tables.rglob("*.parquet")}
     assert len(tables) == 4

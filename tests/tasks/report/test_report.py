@@ -14,18 +14,18 @@ from report_cohort import FRAMES, Texts, estimates, write_cohort
 from cmr_models.analysis.disclosure.masking import masked_counts
 from tasks.derive.phenotype_tables import write_tables
 from tasks.report import is_current, render_report
-from tasks.report.distributions import merged_histogram, spread
+from tasks.report.distributions import merge_bins, spread
 from tasks.report.drawing import draw
 from tasks.report.estimate_figures import volcano
 from tasks.report.flow import cohort_flow
 from tasks.report.methods import methods_text
-from tasks.report.naming import band_words, full_name, short_name
+from tasks.report.naming import band_words, full_name, lower_first, short_name
 from tasks.report.pages import clean_text, number, page_name, render, script_json
 from tasks.report.selection import gate_curve
 from tasks.report.site import csv_text
 from tasks.report.study_list import studies_with_page
 from tasks.report.study_page import nice_ticks, volume_curve
-from tasks.report.tables import read_tables, report_settings
+from tasks.report.tables import read_tables, report_inputs
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
 
@@ -33,7 +33,7 @@ HOSTILE = "</script><script>window.injected=1</script><img src=x onerror=window.
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def report(tmp_path_factory):
     root = tmp_path_factory.mktemp("report")
     settings = write_cohort(root)
     return root / "cohort", settings, render_report(root / "cohort", settings)
@@ -45,7 +45,7 @@ def made(tmp_path_factory):
 def test_every_bin_holds_at_least_the_minimum_and_none_is_lost():
     rng = np.random.default_rng(1)
     values = rng.normal(100, 20, 203)
-    edges, density = merged_histogram(values, np.arange(0, 210, 7.0), 5)
+    edges, density = merge_bins(values, np.arange(0, 210, 7.0), 5)
     counts = density * np.diff(edges) * len(values)
     assert counts.sum() == pytest.approx(203)
     assert counts.min() >= 5 - 1e-9
@@ -58,7 +58,7 @@ def test_the_edges_of_bins_do_not_tell_the_smallest_or_largest_value():
     values = rng.normal(100, 20, 203)
     extreme = np.r_[values[:-2], 3.0, 500.0]
     for sample in (values, extreme):
-        edges, _ = merged_histogram(sample, grid, 5)
+        edges, _ = merge_bins(sample, grid, 5)
         assert edges[0] == grid[0]
         assert edges[-1] == grid[-1]
 
@@ -104,8 +104,8 @@ def test_a_survival_step_of_few_events_is_not_drawn():
     assert gated["n_at_risk"].notna().tolist() == [True, True, True, False]
 
 
-def test_no_small_cell_and_no_study_id_is_on_the_publishable_page(made):
-    cohort, _, index = made
+def test_no_small_cell_and_no_study_id_is_on_the_publishable_page(report):
+    cohort, _, index = report
     page = index.read_text()
     assert "2000003-2" not in page
     assert "1000012-2" not in page
@@ -198,8 +198,8 @@ def test_hostile_text_stays_text_on_every_page(tmp_path):
 # the site
 
 
-def test_the_report_has_every_section_and_every_link_leads_somewhere(made):
-    _, _, index = made
+def test_the_report_has_every_section_and_every_link_leads_somewhere(report):
+    _, _, index = report
     for page in (index, index.parent / "studies" / "index.html", index.parent / "studies" / "1000012-2.html"):
         found = _Scripts()
         found.feed(page.read_text())
@@ -212,8 +212,8 @@ def test_the_report_has_every_section_and_every_link_leads_somewhere(made):
     assert all(f'id="{name}"' in text for name in ("volcano", "forest", "hazards", "survival", "group_cox_age"))
 
 
-def test_a_study_page_holds_its_frames_and_marks_ed_and_es(made):
-    cohort, _, index = made
+def test_a_study_page_holds_its_frames_and_marks_ed_and_es(report):
+    cohort, _, index = report
     page = index.parent / "studies" / "1000012-2.html"
     text = page.read_text()
     assert page.stat().st_size < 600_000
@@ -226,23 +226,23 @@ def test_a_study_page_holds_its_frames_and_marks_ed_and_es(made):
     assert len(list((cohort / "reports" / "studies").glob("*.html"))) == 41
 
 
-def test_a_quarantined_study_has_a_page_that_says_why(made):
-    _, _, index = made
+def test_a_quarantined_study_has_a_page_that_says_why(report):
+    _, _, index = report
     text = (index.parent / "studies" / "2000035-2.html").read_text()
     assert "The archive is truncated or fails its checksum." in text
     assert "the study was not converted" in text
 
 
-def test_the_methods_name_settings_versions_and_digests(made):
-    _, _, index = made
+def test_the_methods_name_settings_versions_and_digests(report):
+    _, _, index = report
     text = index.read_text()
     assert "adjusted for age, sex and height cm" in text
     assert "cdcdcdcdcdcdcdcd" in text
     assert f"numpy {np.__version__}" in text
 
 
-def test_the_same_inputs_are_current_and_a_changed_setting_is_not(made):
-    cohort, settings, _ = made
+def test_the_same_inputs_are_current_and_a_changed_setting_is_not(report):
+    cohort, settings, _ = report
     assert is_current(cohort, settings)
     other = {**settings, "report": {"title": "Another title"}}
     assert not is_current(cohort, other)
@@ -388,8 +388,10 @@ def test_names_are_those_that_readers_know():
     assert full_name("lax_2c_mapse_mm") == "MAPSE, 2-chamber"
     assert full_name("lvedv_ml_m2") == "LV end-diastolic volume, indexed"
     assert short_name("lvef_pct") == "LV EF"
-    assert short_name("la_area_max_cm2") == "LA area max"
+    assert short_name("la_area_max_cm2") == "LA maximum area"
     assert full_name("bsa_m2") == "Body surface area"
+    assert full_name("lv_peak_filling_ml_s") == "LV peak filling rate"
+    assert [lower_first(name) for name in ("Heart rate", "LV EDV", "")] == ["heart rate", "LV EDV", ""]
     assert band_words(">=75 - <55") == "≥75 - <55"
 
 
@@ -403,8 +405,8 @@ def test_a_count_that_was_taken_out_of_a_published_row_says_so(tmp_path):
     assert page.count(">withheld<") == int((table["status"] == "ok").sum())
 
 
-def test_every_page_forbids_scripts_and_loads_from_elsewhere(made):
-    _, _, index = made
+def test_every_page_forbids_scripts_and_loads_from_elsewhere(report):
+    _, _, index = report
     for page in index.parent.rglob("*.html"):
         assert "default-src &#39;none&#39;" in page.read_text()
 
@@ -420,13 +422,13 @@ def test_a_template_without_a_value_fails_instead_of_leaving_a_hole():
 def test_sex_is_found_for_ids_with_leading_zeros_and_visits_written_as_decimals(tmp_path, participant, visit):
     path = tmp_path / "people.csv"
     path.write_text(f"eid,visit,sex\n{participant},{visit},female\n0000013,,male\n")
-    settings = report_settings({"participants": str(path), "analysis": {"participant_columns": {"participant": "eid"}}})
+    settings = report_inputs({"participants": str(path), "analysis": {"participant_columns": {"participant": "eid"}}})
     people = read_tables(Cohort(tmp_path), settings).participants
     assert people.set_index("study").loc["0000012-2", "sex"] == "female"
 
 
 def test_the_methods_name_what_was_adjusted_for_and_age_with_it():
-    settings = report_settings({"analysis": {"covariates": ["sex", "smoking"]}})
+    settings = report_inputs({"analysis": {"covariates": ["sex", "smoking"]}})
     tables = estimates(Texts())
     told = " ".join(methods_text(settings, tables, {}, version="1", n_in=2, n_measured=1))
     assert "adjusted for age, sex and smoking (age is the time scale of models of time to event)" in told

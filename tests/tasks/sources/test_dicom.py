@@ -1,6 +1,7 @@
 """The direct reader says what pydicom says; whatever is unusual goes through pydicom; damage has a reason."""
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from dicom_factory import Series, dataset, encoded, pixels
+from dicom_factory import Series, dataset, encode, pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -26,8 +27,7 @@ from pydicom.uid import (
 )
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources import dicom
-from tasks.sources.dicom import KEPT, TAGS, Image, read_header, read_images
+from tasks.sources.dicom import KEPT, TAGS, Image, direct, read_header, read_images
 from tasks.sources.dicom.by_pydicom import read_with_pydicom
 
 _IDENTIFYING = (0x00100010, 0x00100030, 0x00080080, 0x00080090, 0x00101000, 0x00104000, 0x00080050)
@@ -65,10 +65,10 @@ def test_the_direct_reader_agrees_with_pydicom(name: str, implicit: bool) -> Non
     ds = _variants()[name]
     if implicit:
         ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    data = encoded(ds)
-    direct = dicom._read_directly(data)
-    assert direct is not None
-    _same(direct, read_with_pydicom(data)[0])
+    data = encode(ds)
+    read = direct.read_image(data)
+    assert read is not None
+    _same(read, read_with_pydicom(data)[0])
 
 
 def test_the_direct_reader_agrees_with_pydicom_on_every_real_scan(real_data: Path) -> None:
@@ -79,9 +79,9 @@ def test_the_direct_reader_agrees_with_pydicom_on_every_real_scan(real_data: Pat
         data = path.read_bytes()
         if data[128:132] != b"DICM":
             continue
-        direct = dicom._read_directly(data)
-        assert direct is not None
-        _same(direct, read_with_pydicom(data)[0])
+        read = direct.read_image(data)
+        assert read is not None
+        _same(read, read_with_pydicom(data)[0])
         checked += 1
     assert checked > 100
 
@@ -112,7 +112,7 @@ def _as_written(ds: Dataset) -> bytes:
 def test_compressed_pixels_come_out_unchanged(syntax: str) -> None:
     ds = dataset(Series(shape=(64, 48)))
     ds.compress(syntax)
-    (image,) = read_images(encoded(ds))
+    (image,) = read_images(encode(ds))
     np.testing.assert_array_equal(image.pixels, pixels(Series(shape=(64, 48)), 0))
 
 
@@ -120,11 +120,11 @@ def test_signed_and_eight_bit_pixels_keep_their_values() -> None:
     signed = np.arange(-240, 240, dtype=np.int16).reshape(24, 20)
     ds = dataset(Series())
     ds.PixelRepresentation, ds.PixelData = 1, signed.tobytes()
-    np.testing.assert_array_equal(read_images(encoded(ds))[0].pixels, signed)
+    np.testing.assert_array_equal(read_images(encode(ds))[0].pixels, signed)
     ds = dataset(Series())
     ds.BitsAllocated = ds.BitsStored = 8
     ds.HighBit, ds.PixelData = 7, bytes(range(240)) * 2
-    assert read_images(encoded(ds))[0].pixels.max() == 239
+    assert read_images(encode(ds))[0].pixels.max() == 239
 
 
 def test_an_enhanced_file_gives_an_image_a_frame() -> None:
@@ -137,7 +137,7 @@ def test_an_enhanced_file_gives_an_image_a_frame() -> None:
     shared.PixelMeasuresSequence = Sequence([Dataset()])
     shared.PixelMeasuresSequence[0].PixelSpacing = [1.5, 1.25]
     ds.SharedFunctionalGroupsSequence = Sequence([shared])
-    images = read_images(encoded(ds))
+    images = read_images(encode(ds))
     assert [image.number("trigger_ms") for image in images] == [0.0, 40.0, 80.0]
     assert {image.numbers("pixel_mm") for image in images} == {(1.5, 1.25)}
     np.testing.assert_array_equal(np.stack([image.pixels for image in images]), frames)
@@ -151,7 +151,7 @@ def _functional_group(k: int) -> Dataset:
 
 
 def test_a_file_without_preamble_is_read() -> None:
-    data = encoded(dataset(Series()))
+    data = encode(dataset(Series()))
     (image,) = read_images(data[132:])
     assert image.integer("rows") == 24
 
@@ -166,7 +166,7 @@ def test_a_report_without_pixels_gives_no_image() -> None:
     for name in ("Rows", "Columns", "PixelData"):
         delattr(ds, name)
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.22"
-    assert read_images(encoded(ds)) == []
+    assert read_images(encode(ds)) == []
 
 
 def test_a_file_that_calls_itself_an_image_and_tells_nothing_is_corrupt() -> None:
@@ -182,11 +182,11 @@ def test_a_deflated_file_that_inflates_without_end_is_refused_before_it_fills_me
     ds = dataset(Series())
     ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     data = _as_written(ds)
-    monkeypatch.setattr(dicom, "_MAX_INFLATED", 20_000)
+    monkeypatch.setattr(direct, "_MAX_INFLATED", 20_000)
     for content in (data, data[132:]):
         assert len(read_images(content)) == 1
     bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
-    beginning = dicom._preface(data)[1]
+    beginning = direct.preface(data)[1]
     content = data[:beginning] + bomb.compress(bytes(10**7)) + bomb.flush()
     with pytest.raises(StudyRejected, match="inflates beyond 20000 bytes"):
         read_images(content)
@@ -195,7 +195,7 @@ def test_a_deflated_file_that_inflates_without_end_is_refused_before_it_fills_me
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9, 0.99])
 def test_an_image_that_is_cut_off_is_corrupt(share: float) -> None:
-    data = encoded(dataset(Series()))
+    data = encode(dataset(Series()))
     with pytest.raises(StudyRejected, match="dicom_corrupt"):
         read_images(data[: max(200, int(share * len(data)))])
 
@@ -208,7 +208,7 @@ def test_an_encoding_without_a_decoder_is_not_called_damage(syntax: str, reason:
     ds.file_meta.TransferSyntaxUID = syntax  # MPEG-2, and nobody's
     ds.PixelData = encapsulate([bytes(64)])
     with pytest.raises(StudyRejected, match=reason):
-        read_images(encoded(ds))
+        read_images(encode(ds))
 
 
 def test_a_damaged_compressed_image_is_corrupt() -> None:
@@ -216,23 +216,23 @@ def test_a_damaged_compressed_image_is_corrupt() -> None:
     ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
     ds.PixelData = encapsulate([b"\xff\x4f\xff\x51 no codestream"])
     with pytest.raises(StudyRejected, match="dicom_corrupt"):
-        read_images(encoded(ds))
+        read_images(encode(ds))
 
 
 def test_nothing_that_names_a_person_can_be_kept() -> None:
     assert not set(KEPT.values()) & set(_IDENTIFYING)
-    (image,) = read_images(encoded(dataset(Series())))
+    (image,) = read_images(encode(dataset(Series())))
     assert b"Secret" not in b"".join(image.values.values())
     assert b"19500101" not in b"".join(image.values.values())
 
 
 def test_a_header_is_read_from_the_first_bytes_alone() -> None:
-    header = read_header(encoded(dataset(Series()))[:1200])
+    header = read_header(encode(dataset(Series()))[:1200])
     assert header is not None
     assert header.text("study_uid") == "1.2.3"
 
 
-_WHOLE = encoded(_variants()["undefined"])
+_WHOLE = encode(_variants()["undefined"])
 
 
 def _end(content: bytes) -> str:
@@ -258,7 +258,7 @@ def test_any_damage_gives_an_image_or_a_reason(data: Any) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_data_set_behind_a_true_preface_gives_an_image_or_a_reason(body: bytes) -> None:
-    preface = encoded(dataset(Series()))
+    preface = encode(dataset(Series()))
     start = 132 + 12 + struct.unpack_from("<L", preface, 140)[0]
     assert _end(preface[:start] + body) in ("read", "dicom_corrupt", "dicom_encoding")
 
@@ -277,7 +277,7 @@ def test_any_image_that_pydicom_writes_is_read_as_pydicom_reads_it(
     ds = dataset(Series(shape=(rows, columns)))
     ds.ImagePositionPatient = [f"{x:.4f}" for x in position]
     ds.TriggerTime, ds.SeriesDescription = f"{trigger:.3f}", description
-    data = encoded(ds)
+    data = encode(ds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = pydicom.dcmread(io.BytesIO(data))
@@ -286,3 +286,20 @@ def test_any_image_that_pydicom_writes_is_read_as_pydicom_reads_it(
     np.testing.assert_array_equal(image.pixels, expected)
     assert image.numbers("position_mm") == tuple(map(float, theirs.ImagePositionPatient))
     assert image.number("trigger_ms") == float(theirs.TriggerTime)
+
+
+def test_pydicom_says_nothing_and_its_logger_is_left_as_it_was(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = pydicom.dcmread
+
+    def quoting(*arguments: Any, **named: Any) -> Dataset:
+        logging.getLogger("pydicom").warning("invalid value 'Miller'")
+        warnings.warn("invalid value 'Miller'", stacklevel=1)
+        return read(*arguments, **named)
+
+    monkeypatch.setattr(pydicom, "dcmread", quoting)
+    before = logging.getLogger("pydicom").level
+    assert len(read_with_pydicom(encode(_variants()["plain"]))) == 1
+    assert caplog.records == []
+    assert logging.getLogger("pydicom").level == before

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom_factory import files, lax, sax, written, zipped
+from dicom_factory import files, lax, sax, write_files, write_zip
 
-from tasks import sources
 from tasks.convert.conversion import convert_study
-from tasks.sources import inventory, safe_id
+from tasks.sources import inventory, listing, safe_id
 from tasks.state.ledger import open_ledger
 
 
@@ -35,10 +34,10 @@ def test_a_visit_without_cines_is_known_by_its_other_heart_scans_and_not_by_its_
 
 
 def test_a_tree_of_several_patients_is_told_apart_by_headers(tmp_path: Path) -> None:
-    written(tmp_path / "a" / "deep", [(n[:-4], c) for n, c in files(sax(3), patient="P1", study_uid="1.2.3")])
-    written(tmp_path / "a" / "other", files([lax(5, 1)], patient="P1", study_uid="1.2.3"))
-    written(tmp_path / "b", files(sax(3), patient="P2", study_uid="1.2.4"))
-    written(tmp_path / "b" / "second", files(sax(3), patient="P2", study_uid="1.2.5"))
+    write_files(tmp_path / "a" / "deep", [(n[:-4], c) for n, c in files(sax(3), patient="P1", study_uid="1.2.3")])
+    write_files(tmp_path / "a" / "other", files([lax(5, 1)], patient="P1", study_uid="1.2.3"))
+    write_files(tmp_path / "b", files(sax(3), patient="P2", study_uid="1.2.4"))
+    write_files(tmp_path / "b" / "second", files(sax(3), patient="P2", study_uid="1.2.5"))
     units = inventory([tmp_path]).units
     assert [u["participant"] for u in units] == ["P1", "P2", "P2"]
     assert [len(u["files"]) for u in units] == [40, 30, 30]
@@ -47,29 +46,29 @@ def test_a_tree_of_several_patients_is_told_apart_by_headers(tmp_path: Path) -> 
 
 def test_junk_is_no_study(tmp_path: Path) -> None:
     junk = ["DICOMDIR", ".DS_Store", "manifest.cvs", "notes.txt", "link.csv", "._x.dcm", "mask.mat", "noise"]
-    written(tmp_path, [(name, b"anything at all, long enough to be looked at") for name in junk])
-    written(tmp_path / "__MACOSX", files(sax(1)))
+    write_files(tmp_path, [(name, b"anything at all, long enough to be looked at") for name in junk])
+    write_files(tmp_path / "__MACOSX", files(sax(1)))
     assert _names([tmp_path]) == []
 
 
 def test_studies_and_names_do_not_depend_on_where_things_lie(tmp_path: Path) -> None:
     content = files(sax(2), patient="P1")
-    first = written(tmp_path / "one" / "x", content)
-    second = written(tmp_path / "two" / "y" / "z", content[::-1])
+    first = write_files(tmp_path / "one" / "x", content)
+    second = write_files(tmp_path / "two" / "y" / "z", content[::-1])
     assert _names([first]) == _names([second])
 
 
 def test_adding_a_study_changes_no_other_name(tmp_path: Path) -> None:
-    written(tmp_path / "a", files(sax(2), patient="P1", study_uid="1.2.3"))
+    write_files(tmp_path / "a", files(sax(2), patient="P1", study_uid="1.2.3"))
     before = _names([tmp_path])
-    written(tmp_path / "b", files(sax(2), patient="P1", study_uid="1.2.9"))
+    write_files(tmp_path / "b", files(sax(2), patient="P1", study_uid="1.2.9"))
     assert before[0] in _names([tmp_path])
 
 
 def test_a_zip_of_two_studies_gives_two_units(tmp_path: Path) -> None:
     one = files(sax(2), patient="P1", study_uid="1.2.3")
     two = [(f"b/{name}", data) for name, data in files(sax(2), patient="P2", study_uid="1.2.4")]
-    zipped(tmp_path / "export.zip", [*one, *two])
+    write_zip(tmp_path / "export.zip", [*one, *two])
     units = inventory([tmp_path]).units
     assert [(u["participant"], u["study_uid"]) for u in units] == [("P1", "1.2.3"), ("P2", "1.2.4")]
 
@@ -82,29 +81,29 @@ def test_a_zip_that_cannot_be_read_is_still_a_study(tmp_path: Path) -> None:
 def test_a_damaged_file_stays_with_the_study_of_its_folder(tmp_path: Path) -> None:
     content = files(sax(2), patient="P1")
     content[0] = (content[0][0], content[0][1][:500])
-    units = inventory([written(tmp_path, content)]).units
+    units = inventory([write_files(tmp_path, content)]).units
     assert [len(u["files"]) for u in units] == [20]
 
 
 def test_nifti_patients_are_found_by_name_and_by_folder(tmp_path: Path) -> None:
     for name in ("patient001/patient001_4d.nii.gz", "patient001/patient001_frame01_gt.nii.gz", "A/sa_ED.nii.gz"):
-        written((tmp_path / name).parent, [((tmp_path / name).name, b"")])
+        write_files((tmp_path / name).parent, [((tmp_path / name).name, b"")])
     units = inventory([tmp_path]).units
     assert [(u["study"], len(u["files"])) for u in units] == [("A-1", 1), ("patient001-1", 2)]
 
 
 def test_studies_of_one_name_never_replace_each_other(tmp_path: Path) -> None:
     for folder in ("train/001", "test/001"):
-        written(tmp_path / folder, [("001_SA_ED.nii.gz", b"")])
+        write_files(tmp_path / folder, [("001_SA_ED.nii.gz", b"")])
     names = _names([tmp_path])
     assert len(set(names)) == 2
     assert all(name.startswith("001.") and name.endswith("-1") for name in names)
 
 
 def test_headers_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(tmp_path, files(sax(2)))
+    write_files(tmp_path, files(sax(2)))
     first = inventory([tmp_path])
-    monkeypatch.setattr(sources, "_beginnings", lambda found: pytest.fail("a known header was read again"))
+    monkeypatch.setattr(listing, "_beginnings", lambda found: pytest.fail("a known header was read again"))
     again = inventory([tmp_path], {file.path: file for file in first.files})
     assert again == first
 
@@ -137,13 +136,13 @@ def test_a_source_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_source_given_twice_counts_once(tmp_path: Path) -> None:
-    written(tmp_path / "a", files(sax(1)))
+    write_files(tmp_path / "a", files(sax(1)))
     assert inventory([tmp_path, tmp_path / "a"]).units == inventory([tmp_path]).units
     shutil.rmtree(tmp_path / "a")
 
 
 def test_links_are_followed_once_even_in_a_circle(tmp_path: Path) -> None:
-    elsewhere = written(tmp_path / "elsewhere", files(sax(2), patient="P1"))
+    elsewhere = write_files(tmp_path / "elsewhere", files(sax(2), patient="P1"))
     archive = tmp_path / "archive"
     archive.mkdir()
     for name, target in (("circle", archive), ("scans", elsewhere), ("scans_again", elsewhere)):
@@ -153,7 +152,7 @@ def test_links_are_followed_once_even_in_a_circle(tmp_path: Path) -> None:
 
 
 def test_a_broken_link_is_told_of_and_a_pipe_is_no_file(tmp_path: Path) -> None:
-    written(tmp_path / "whole", files(sax(2), patient="P1"))
+    write_files(tmp_path / "whole", files(sax(2), patient="P1"))
     for name in ("1000012_20209_2_0.zip", "export.zip", "lost/IM0001"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).symlink_to(tmp_path / "not" / "there")
@@ -163,8 +162,8 @@ def test_a_broken_link_is_told_of_and_a_pipe_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_looked_into_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(tmp_path / "open", files(sax(2), patient="P1"))
-    written(tmp_path / "shut", files(sax(2), patient="P2"))
+    write_files(tmp_path / "open", files(sax(2), patient="P1"))
+    write_files(tmp_path / "shut", files(sax(2), patient="P2"))
     look = os.scandir
 
     def refusing(path: str) -> Any:
@@ -192,7 +191,7 @@ def test_a_file_that_could_not_be_read_is_looked_at_again(tmp_path: Path) -> Non
 
 def test_a_folder_of_nothing_but_damaged_images_is_still_a_study(tmp_path: Path) -> None:
     headless = [(name, content[:132] + b"damage" * 50) for name, content in files(sax(2))]
-    written(tmp_path / "case7", headless)
+    write_files(tmp_path / "case7", headless)
     (tmp_path / "case7" / "INDEX").write_bytes(bytes(128) + b"DICM" + b"1.2.840.10008.1.3.10")
     (unit,) = inventory([tmp_path]).units
     assert (unit["participant"], len(unit["files"])) == ("case7", 20)
@@ -201,7 +200,7 @@ def test_a_folder_of_nothing_but_damaged_images_is_still_a_study(tmp_path: Path)
 
 def test_zips_that_tell_no_study_are_each_their_own(tmp_path: Path) -> None:
     for patient in ("P1", "P2", ""):
-        zipped(tmp_path / f"of{patient}.zip", files(sax(2), patient=patient, study_uid=""))
+        write_zip(tmp_path / f"of{patient}.zip", files(sax(2), patient=patient, study_uid=""))
     units = inventory([tmp_path]).units
     assert sorted(unit["participant"] for unit in units) == ["P1", "P2", "of"]
     assert all(len(unit["files"]) == 1 for unit in units)
@@ -209,7 +208,7 @@ def test_zips_that_tell_no_study_are_each_their_own(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"case\xff")
-    written(folder, files(sax(2), patient=""))
+    write_files(folder, files(sax(2), patient=""))
     found = inventory([tmp_path])
     with open_ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.remember_sources(found.files, forget_others=True)

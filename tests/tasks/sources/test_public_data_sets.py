@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cmr_models.contracts import EDEMA, LV, MYOCARDIUM, NO_REFLOW, RV, SCAR, with_reference
-from cmr_models.evaluation.reference_codes import CODES, translated
+from cmr_models.evaluation.reference_codes import CODES, translate_codes
 from flows import planning
 from flows.settings import CohortSettings
-from tasks.convert import conversion, reference_table
-from tasks.inference.segmentation import read_views
+from tasks.convert import reference_table
+from tasks.convert.conversion import convert_shard
+from tasks.convert.convert_stage import CONVERT, planned_units
+from tasks.inference.study_images import read_views
 from tasks.sources import inventory
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of
@@ -48,8 +50,8 @@ def _label(codes: tuple[int, ...], shape: tuple[int, ...] = _SHAPE, kind: Any = 
 
 
 def _convert(source: Path, cohort: Path) -> dict[str, Outcome]:
-    units = conversion.planned_units(inventory([source]).units, {})
-    outcomes = conversion.convert_shard(units, str(cohort), {})
+    units = planned_units(inventory([source]).units, {})
+    outcomes = convert_shard(units, str(cohort), {})
     with open_ledger(store.Cohort(cohort).ledger) as ledger:
         ledger.record(outcomes)
         reference_table.write_reference_table(ledger, store.Cohort(cohort))
@@ -397,12 +399,12 @@ def test_the_table_is_current_as_long_as_the_studies_are_and_other_stages_pass_l
     chosen = CohortSettings(directory=tmp_path / "cohort", sources=[tmp_path / "in"])
     outcome = _convert(tmp_path / "in", chosen.directory)["patient001-1"]
     with open_ledger(chosen.cohort.ledger) as ledger:
-        work = planning.converted(chosen, ledger)
-        assert not work.tables_are_current()  # the table of studies is not there yet
-        work.write_tables()
-        assert work.tables_are_current()
+        work = planning.plan(CONVERT, chosen, ledger)
+        assert not work.tables_are_current(ledger, chosen.cohort)  # the table of studies is not there yet
+        work.write_tables(ledger, chosen.cohort)
+        assert work.tables_are_current(ledger, chosen.cohort)
         reference_table.table_path(chosen.cohort).unlink()
-        assert not work.tables_are_current()
+        assert not work.tables_are_current(ledger, chosen.cohort)
     views = read_views(chosen.cohort.study("patient001-1"), outcome.key, ["sax"])
     assert "intensity" in views["sax"]
     assert "labels" not in views["sax"]
@@ -425,11 +427,11 @@ def test_hostile_tables_tell_nothing(tmp_path: Path, content: bytes) -> None:
 def test_codes_are_translated_or_refused(data_set: str, values: list[int]) -> None:
     given_codes = np.array(values)
     if set(values) <= {0, *CODES[data_set]}:
-        ours = translated(given_codes, data_set)
+        ours = translate_codes(given_codes, data_set)
         assert ours.tolist() == [0 if v == 0 else CODES[data_set][v] for v in values]
     else:
-        with pytest.raises(ValueError, match="are none of"):
-            translated(given_codes, data_set)
+        with pytest.raises(ValueError, match="unknown label codes"):
+            translate_codes(given_codes, data_set)
 
 
 @settings(deadline=None)

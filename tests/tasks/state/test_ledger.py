@@ -1,9 +1,11 @@
 """The ledger keeps the last outcome of every study x stage, and counts attempts."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from cmr_models.contracts import ContractError
 from tasks.state.ledger import Ledger, Outcome, SourceFile, open_ledger
 
 
@@ -50,3 +52,16 @@ def test_the_model_that_worked_last_is_told(ledger: Ledger) -> None:
     ledger.record([Outcome("2-2", "segment", "ok", key="b", summary={"model": "tiny"})])
     ledger.record([Outcome("3-2", "segment", "quarantined", "image_flat", summary={"model": "other"})])
     assert ledger.last_model("segment") == "tiny"
+
+
+def test_a_ledger_of_a_newer_version_says_to_update(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with open_ledger(path):
+        pass
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    message = r"the ledger was written by a newer version of cmr-cohort \(schema 2, this one reads 1\): update"
+    with pytest.raises(ContractError, match=message), open_ledger(path):
+        pass

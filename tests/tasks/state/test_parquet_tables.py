@@ -1,10 +1,20 @@
 """Published tables carry the key of what they were made from, and nothing else changes on the way."""
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
+import pytest
 
-from tasks.state.parquet_tables import publish_table, table_key
+from cmr_models.contracts import ColumnSpec, ContractError, NewerSchemaError, TableSpec
+from tasks.state.parquet_tables import publish_table, read_table, table_key
+
+CONTRACT = TableSpec(
+    "tables/table.parquet",
+    "a row a study",
+    (ColumnSpec("study", "text", "", "study id"), ColumnSpec("lvef_pct", "real", "%", "ejection fraction", (0, 100))),
+)
 
 TABLE = pd.DataFrame({"study": ["1000012-2", "1000020-2"], "lvef_pct": [61.5, float("nan")]}, index=[7, 3])
 
@@ -32,3 +42,38 @@ def test_an_empty_table_can_be_filtered_by_its_text(tmp_path: Path) -> None:
         pd.DataFrame({"study": pd.Series(dtype="str"), "x": pd.Series(dtype="float64")}), tmp_path / "t.parquet"
     )
     assert pd.read_parquet(tmp_path / "t.parquet", filters=[("study", "in", ["a"])]).empty
+
+
+def test_a_table_that_breaks_its_contract_is_neither_published_nor_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    broken = TABLE.assign(lvef_pct=[161.5, 60.0])
+    message = "the column lvef_pct of tables/table.parquet must lie within 0 and 100, got 60 to 161.5"
+    with pytest.raises(ContractError, match=message):
+        publish_table(broken, path, contract=CONTRACT)
+    assert not path.exists()
+    publish_table(broken, path)
+    for columns in (None, ["lvef_pct"]):
+        with pytest.raises(ContractError, match=message):
+            read_table(path, CONTRACT, columns=columns)
+    with pytest.raises(ContractError, match=r"table.parquet lacks the columns \['lvesv_ml'\]; run the stage"):
+        read_table(path, CONTRACT, columns=["lvesv_ml"])
+
+
+def test_a_table_with_a_contract_has_the_bytes_of_one_without(tmp_path: Path) -> None:
+    publish_table(TABLE, tmp_path / "a", "abc")
+    publish_table(TABLE, tmp_path / "b", "abc", CONTRACT)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    pd.testing.assert_frame_equal(read_table(tmp_path / "b", CONTRACT), TABLE.reset_index(drop=True))
+
+
+def test_a_table_of_a_newer_version_says_to_update(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    newer = dataclasses.replace(CONTRACT, schema=2)
+    publish_table(TABLE, path, "abc", newer)
+    assert pq.read_schema(path).metadata[b"cmr_cohort_schema"] == b"2"
+    assert len(read_table(path, newer)) == 2
+    message = r"the table table.parquet was written by a newer version .* \(schema 2, this one reads 1\): update"
+    with pytest.raises(NewerSchemaError, match=message):
+        read_table(path, CONTRACT)
+    with pytest.raises(NewerSchemaError, match=message):
+        table_key(path)

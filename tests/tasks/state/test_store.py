@@ -3,13 +3,16 @@
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from cmr_models.contracts import cine_study, cine_view
+from cmr_models.contracts import ContractError, cine_study, cine_view
+from cmr_models.reasons import StudyRejected
 from tasks.state import store
 from tasks.state.zarr_encoding import encode_tree
 
@@ -100,3 +103,81 @@ def test_what_is_wrong_with_a_file_is_said_without_naming_the_study(tmp_path: Pa
             pass
         assert "1234567" not in str(caught.value)
         path.write_bytes(b"no archive")
+
+
+# contracts
+
+
+def _replaced(path: Path, member: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Rewrite the JSON of one member of a published file."""
+    with zipfile.ZipFile(path) as archive:
+        values = {name: archive.read(name) for name in archive.namelist()}
+    content = json.loads(values[member])
+    change(content)
+    values[member] = json.dumps(content).encode()
+    path.unlink()
+    store.publish(values, path)
+
+
+def _signed(study: xr.DataTree) -> xr.DataTree:
+    study.attrs.update(
+        visit="2", source_kind="zip", source_digest="d", converter_version=1, excluded=[], flags=["slice_gap"]
+    )
+    return study
+
+
+def test_a_study_that_breaks_its_contract_is_not_published(study: xr.DataTree) -> None:
+    broken = _signed(study)
+    del broken.attrs["source_kind"]
+    with pytest.raises(ContractError, match=r"a study needs the attributes \['source_kind'\]"):
+        encode_tree(broken)
+
+
+def test_a_published_study_says_no_schema_and_is_read(study: xr.DataTree, tmp_path: Path) -> None:
+    path = tmp_path / "1-2.zarr.zip"
+    store.publish(encode_tree(_signed(study)), path)
+    assert "schema" not in (store.published_attributes(path) or {})
+    assert store.load_tree(path).identical(study)
+
+
+def test_a_published_study_that_breaks_its_contract_is_not_read(study: xr.DataTree, tmp_path: Path) -> None:
+    path = tmp_path / "1-2.zarr.zip"
+    store.publish(encode_tree(_signed(study)), path)
+    _replaced(path, "sax/time_ms/zarr.json", lambda array: array.update(dimension_names=["time"]))
+    with (
+        pytest.raises(StudyRejected, match=r"time_ms of the group 'sax' of a study must have dims \(frame\)") as raised,
+        store.open_tree(path),
+    ):
+        pass
+    assert raised.value.reason == "contract_broken"
+
+
+def test_a_study_of_a_newer_version_is_neither_read_nor_replaced(study: xr.DataTree, tmp_path: Path) -> None:
+    path = tmp_path / "1-2.zarr.zip"
+    encoded = encode_tree(_signed(study))
+    store.publish(encoded, path)
+    _replaced(path, "zarr.json", lambda group: group["attributes"].update(schema=2))
+    before = path.read_bytes()
+    attempts: list[Callable[[], Any]] = [
+        lambda: store.load_tree(path),
+        lambda: store.published_key(path),
+        lambda: store.publish(encoded, path),
+        lambda: store.publish_rejection(path, key="k", status="quarantined", reason="no_dicom", detail=""),
+    ]
+    message = r"a study was written by a newer version .* \(schema 2, this one reads 1\): update cmr-cohort"
+    for attempt in attempts:
+        with pytest.raises(StudyRejected, match=message) as raised:
+            attempt()
+        assert raised.value.reason == "newer_version"
+    assert path.read_bytes() == before
+    assert store.rejection(path) is None
+
+
+def test_a_receipt_of_a_newer_version_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "1-2.zarr.zip"
+    store.publish_rejection(path, key="k", status="quarantined", reason="no_dicom", detail="")
+    receipt = store.receipt_path(path)
+    assert json.loads(receipt.read_text()) == {"key": "k", "status": "quarantined", "reason": "no_dicom", "detail": ""}
+    receipt.write_text(json.dumps({"key": "k", "schema": 2}))
+    with pytest.raises(StudyRejected, match="a receipt was written by a newer version"):
+        store.rejection(path)

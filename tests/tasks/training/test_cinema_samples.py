@@ -100,7 +100,7 @@ def test_images_that_could_not_be_judged_teach_nothing(put: Put) -> None:
     judged = np.ones((3, 4), bool)
     judged[1, 2] = False
     place = put({"sax": _view(4)}, prediction({"sax": _labels(4)}, {"sax": judged}))
-    with pytest.raises(ValueError, match="no frame in which all is drawn"):
+    with pytest.raises(ValueError, match="no frame with a complete drawing"):
         StudySamples(place, ROW, SEGMENT, "", "teacher").sample(0, np.random.default_rng(0))
 
 

@@ -1,0 +1,27 @@
+"""The codes of labels: structures of the heart, and parts of its wall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+BACKGROUND, RV, MYOCARDIUM, LV, LA, RA, AORTA_ASCENDING, AORTA_DESCENDING = range(8)
+
+LABEL_NAMES: Mapping[int, str] = {
+    BACKGROUND: "background",
+    RV: "right ventricle",
+    MYOCARDIUM: "left-ventricular myocardium",
+    LV: "left ventricle",
+    LA: "left atrium",
+    RA: "right atrium",
+    AORTA_ASCENDING: "ascending aorta",
+    AORTA_DESCENDING: "descending aorta",
+}
+
+SCAR, NO_REFLOW, EDEMA = 8, 9, 10
+
+TISSUE_NAMES: Mapping[int, str] = {
+    SCAR: "infarct scar",
+    NO_REFLOW: "no-reflow (microvascular obstruction)",
+    EDEMA: "oedema",
+}
+"""Parts of the left-ventricular wall that only references of late-enhancement and T2 images distinguish."""

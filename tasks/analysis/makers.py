@@ -1,0 +1,179 @@
+"""One maker for each table of estimates: from the inputs of an analysis to rows before the disclosure gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from cmr_models.analysis.accuracy_by_group import decomposition_rows, measurement_audit, pair_rows, prediction_audit
+from cmr_models.analysis.estimates_by_group import fairness_rows
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.nested_models import (
+    Predicted,
+    PredictionPlan,
+    calibration_rows,
+    decision_rows,
+    predict_outcomes,
+    prediction_rows,
+)
+from cmr_models.analysis.people import analysis_people
+from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows
+from cmr_models.analysis.sensitivity import imputed_hazards, weighted_hazards
+from cmr_models.analysis.spec import StudySpec
+from cmr_models.analysis.survival_curves import curve_rows
+from tasks.analysis.spec_tables import SpecTables
+
+_PLANNED = ("steps", "horizon_years", "learner", "folds", "fold_by", "thresholds", "resamples")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every table of an analysis is made from.
+
+    Attributes:
+        spec: what to estimate.
+        tables: as they were read.
+        people: rows of the models: one a person.
+        sets_named: whether tables of several sets of covariates say which set a row has (``covariate_set``).
+    """
+
+    spec: StudySpec
+    tables: SpecTables
+    people: pd.DataFrame
+    sets_named: bool = True
+
+    @classmethod
+    def of(cls, spec: StudySpec, tables: SpecTables, *, sets_named: bool = True) -> Inputs:
+        """The inputs from the tables that were read.
+
+        Raises:
+            ValueError: a column that the spec names is not there, or a table is not as it should be.
+        """
+        return cls(spec, tables, _people(tables, spec), sets_named)
+
+    @cached_property
+    def models(self) -> AnalysisSpec:
+        """The models with the primary set of covariates."""
+        return self.spec.models(self.spec.covariate_sets[self.spec.primary])
+
+    @property
+    def plan(self) -> PredictionPlan:
+        """What the spec predicts; without the features that it leaves out."""
+        features = self.tables.features
+        excluded = features.seen and self.spec.features.seen == "exclude"
+        return PredictionPlan(
+            **self.spec.prediction.model_dump(include=set(_PLANNED)),
+            features=() if excluded else features.columns,
+            minimum_events=self.spec.minimum_events,
+            minimum_cell=self.spec.disclosure.threshold,
+            seed=self.spec.seed,
+        )
+
+    @cached_property
+    def predictions(self) -> list[Predicted]:
+        """The nested models, which three tables show."""
+        conditions = self.spec.prediction.outcomes or self.models.conditions
+        return predict_outcomes(self.people, self.tables.outcomes, conditions, self.plan)
+
+
+def _people(tables: SpecTables, spec: StudySpec) -> pd.DataFrame:
+    """Rows of the models, with every covariate and column that any set, margin or audit of the spec names."""
+    people = analysis_people(tables.phenotypes, tables.participants, spec.models(spec.covariate_sets[spec.primary]))
+    further = [name for name in sorted(_named_columns(spec)) if name not in people]
+    for table in (tables.participants, tables.phenotypes):
+        here = [name for name in further if name in table and name not in people]
+        if here:
+            columns = table[["participant", "visit", *here]].astype({"participant": str, "visit": str})
+            people = people.merge(columns, on=["participant", "visit"], how="left", validate="one_to_one")
+    missing = [name for name in further if name not in people and name not in tables.features.columns]
+    if missing:
+        raise ValueError(f"the spec names columns {missing}, which neither participants nor phenotypes have")
+    return tables.features.beside(people, tables.features.columns)
+
+
+def _named_columns(spec: StudySpec) -> set[str]:
+    """Every column of people that a spec names beside the exposures."""
+    lists = [*spec.covariate_sets.values(), *spec.fairness.decompose.values(), *spec.prediction.steps.values()]
+    named = {name for names in lists for name in names} | set(spec.participation.margins) | set(spec.fairness.quality)
+    named |= {spec.prediction.fold_by} if spec.prediction.fold_by else set()
+    return named | {name for row in spec.fairness.agreement for name in (row.measured, row.reference)}
+
+
+def _sets(inputs: Inputs) -> Iterator[tuple[str, AnalysisSpec]]:
+    """The primary set of covariates, then the others."""
+    spec = inputs.spec
+    for name in [spec.primary, *(name for name in spec.covariate_sets if name != spec.primary)]:
+        yield name, spec.models(spec.covariate_sets[name])
+
+
+def _each_set(make: Callable[[pd.DataFrame, pd.DataFrame, AnalysisSpec], pd.DataFrame], inputs: Inputs) -> pd.DataFrame:
+    """The rows of each set of covariates, one set after the other."""
+    made = [make(inputs.people, inputs.tables.outcomes, models).assign(covariate_set=n) for n, models in _sets(inputs)]
+    table = pd.concat(made, ignore_index=True)
+    return table if inputs.sets_named else table.drop(columns="covariate_set")
+
+
+def _decomposition(inputs: Inputs) -> pd.DataFrame:
+    fairness = inputs.spec.fairness
+    errors = {f"{row.measured} error": inputs.people[row.measured] - inputs.people[row.reference]
+              for row in fairness.agreement}  # fmt: skip
+    values = [*errors, *inputs.models.phenotypes]
+    return decomposition_rows(inputs.people.assign(**errors), inputs.models, fairness.decompose, values)
+
+
+def _measurement(inputs: Inputs) -> pd.DataFrame:
+    fairness = inputs.spec.fairness
+    agreement = [(row.measured, row.reference, row.margin or np.nan) for row in fairness.agreement]
+    return measurement_audit(
+        inputs.people,
+        inputs.models,
+        agreement=agreement,
+        quality=fairness.quality,
+        permutations=fairness.permutations,
+    )
+
+
+def _hazards_imputed(inputs: Inputs) -> pd.DataFrame:
+    missing, rng = inputs.spec.missing, np.random.default_rng([inputs.spec.seed, 4])
+    return imputed_hazards(
+        inputs.people,
+        inputs.tables.outcomes,
+        inputs.models,
+        rng,
+        n_imputations=missing.imputations,
+        n_cycles=missing.cycles,
+    )
+
+
+def _prediction(inputs: Inputs) -> pd.DataFrame:
+    specificity = inputs.spec.fairness.specificity
+    return prediction_audit(inputs.people, inputs.tables.outcomes, inputs.models, specificity=specificity)
+
+
+def _hazards_weighted(inputs: Inputs) -> pd.DataFrame:
+    margins = inputs.spec.participation.margins
+    return weighted_hazards(inputs.people, inputs.tables.outcomes, inputs.models, margins)
+
+
+MAKERS: Mapping[str, Callable[[Inputs], pd.DataFrame]] = {
+    "flow": lambda inputs: inputs.tables.flow,
+    "associations": lambda inputs: _each_set(association_rows, inputs),
+    "hazards": lambda inputs: _each_set(hazard_rows, inputs),
+    "discrimination": lambda inputs: discrimination_rows(inputs.people, inputs.tables.outcomes, inputs.models),
+    "survival_curves": lambda inputs: curve_rows(inputs.people, inputs.tables.outcomes, inputs.models),
+    "hazards_imputed": _hazards_imputed,
+    "hazards_weighted": _hazards_weighted,
+    "fairness": lambda inputs: fairness_rows(inputs.people, inputs.tables.outcomes, inputs.models),
+    "fairness_prediction": _prediction,
+    "fairness_measurement": _measurement,
+    "group_pairs": lambda inputs: pair_rows(inputs.people, inputs.tables.outcomes, inputs.models),
+    "decomposition": _decomposition,
+    "prediction": lambda inputs: prediction_rows(inputs.predictions, inputs.plan),
+    "prediction_calibration": lambda inputs: calibration_rows(inputs.predictions, inputs.plan),
+    "prediction_decisions": lambda inputs: decision_rows(inputs.predictions, inputs.plan),
+}
+"""Table -> what makes it."""

@@ -1,0 +1,128 @@
+"""From the rows of an analysis to its published tables: masked, tested together, through the gate, with their key.
+
+The order is one for every analysis. Small cells are masked; then ``q`` is computed within each family, over the tests
+that are left; then the gate hides what it must beside (few degrees of freedom, small differences from an earlier
+release) and rounds. A test that the gate hides still counts in its family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cmr_models.analysis.disclosure.gate import Gate, GateRules
+from cmr_models.analysis.estimates_by_group import with_q_of_gaps
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.regressions import overall_family, with_q
+from cmr_models.analysis.spec import StudySpec
+from tasks.analysis.features import with_leakage
+from tasks.analysis.makers import MAKERS, Inputs
+from tasks.state.disclosure_record import keep_record
+from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.store import digest, digest_bytes
+
+# Tables of curves: the column along which they run, and those that name one.
+_CURVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "survival_curves": ("years", ("exposure", "outcome", "group")),
+    "prediction_decisions": ("threshold", ("exposure", "outcome")),
+}
+# Nothing is tested in these, or they come with q.
+_WITHOUT_TESTS = ("flow", "fairness", "decomposition", "prediction_calibration")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of one analysis.
+
+    Attributes:
+        folder: where they lie.
+        names: of the tables.
+        key: that each table carries when it is current.
+        siblings: whether the folders beside hold the same tables of other specs, with which they are compared so that
+            two releases do not give a few people away by subtraction.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    key: str
+    siblings: bool = False
+
+    @property
+    def outdated(self) -> list[str]:
+        """Tables that are not there, or were made from other inputs."""
+        return [name for name in self.names if table_key(self.path(name)) != self.key]
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Table -> row status -> rows."""
+        tables = {name: pd.read_parquet(self.path(name)) for name in self.names}
+        return {
+            name: {str(status): int(n) for status, n in table["status"].value_counts().sort_index().items()}
+            for name, table in tables.items()
+        }
+
+    def path(self, name: str) -> Path:
+        """The file of a table."""
+        return self.folder / f"{name}.parquet"
+
+    def earlier(self, name: str) -> dict[str, pd.DataFrame]:
+        """The same table of other specs."""
+        others = sorted(self.folder.parent.glob(f"*/{name}.parquet")) if self.siblings else []
+        return {path.parent.name: pd.read_parquet(path) for path in others if path.parent != self.folder}
+
+
+def results_key(version: int, files: Iterable[Path], **asked: Any) -> str:
+    """Digest of all that the tables of an analysis depend on.
+
+    Args:
+        version: of what makes the tables; another one makes them again.
+        files: the input files; only what they hold counts.
+        asked: what is asked of them.
+    """
+    contents = [digest_bytes(path.read_bytes()) for path in files]
+    return digest({"version": version, "inputs": contents, **asked})
+
+
+def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_digest: str) -> None:
+    """Make tables and publish them one by one, each with its entry in the disclosure record.
+
+    Args:
+        names: of the tables.
+        results: where they go.
+        inputs: what they are made from.
+        spec_digest: that every row carries.
+    """
+    spec = inputs.spec
+    gate = Gate(GateRules(spec.disclosure.threshold, spec.disclosure.base), spec_digest)
+    for name in names:
+        made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
+        released = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
+        keep_record(gate, results.folder)
+        publish_table(released.assign(spec_digest=spec_digest), results.path(name), results.key)
+
+
+def _release(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:
+    tested = made if name in _WITHOUT_TESTS else _with_multiplicity(gate.mask(made), name, inputs.models)
+    return gate.table(name, tested, earlier=results.earlier(name), sensitive=_is_sensitive(inputs.spec, made))
+
+
+def _release_curve(gate: Gate, name: str, made: pd.DataFrame) -> pd.DataFrame:
+    along, one = _CURVES[name]
+    return gate.curve(name, made.rename(columns={along: "years"}), one).rename(columns={"years": along})
+
+
+def _with_multiplicity(table: pd.DataFrame, name: str, models: AnalysisSpec) -> pd.DataFrame:
+    """``q`` within the declared families and within a set of covariates; of tables by group, the gaps alone."""
+    if name.startswith("fairness"):
+        return with_q_of_gaps(table)
+    family = overall_family(table, models)
+    return with_q(table, table["covariate_set"] + "/" + family if "covariate_set" in table else family)
+
+
+def _is_sensitive(spec: StudySpec, table: pd.DataFrame) -> bool:
+    named = {row.name for row in spec.outcomes if row.sensitive}
+    return bool(named & set(table["outcome"])) if "outcome" in table else False

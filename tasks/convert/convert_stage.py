@@ -1,0 +1,149 @@
+"""The convert stage: from the raw archive to one study file a visit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.convert import reference_table, study_table
+from tasks.convert.settings import ConvertSettings
+from tasks.execution import plan
+from tasks.execution.shards import Unit
+from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
+from tasks.sources import SourceUnit, inventory
+from tasks.sources.withdrawn import has_withdrawn, newly_withdrawn, read_withdrawn
+from tasks.state import store
+from tasks.state.ledger import Ledger
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+VERSION = 1
+"""Raise when the same source would give another file: every study is then converted again."""
+
+PERFUSION_VERSION = 1
+"""The same for perfusion views; part of the key of studies that have some, so that no other study is done again."""
+
+UNREAD = "series_perfusion"
+"""Reason with which converters that could not read perfusion left such series out; today's uses other reasons."""
+
+
+def study_key(source_digest: str, settings: ConvertSettings) -> str:
+    """Key of a study: what it was made from, by which converter, with which settings."""
+    return store.digest({"source": source_digest, "converter": VERSION, "settings": settings.that_decide()})
+
+
+def perfusion_key(key: str) -> str:
+    """Key of a study with perfusion views, from its key without."""
+    return store.digest({"study": key, "perfusion": PERFUSION_VERSION})
+
+
+def convert_units(stage: Stage, planning: Planning) -> Planned:
+    """A unit for every study in the archive whose participant has not withdrawn.
+
+    Raises:
+        RuntimeError: if too many studies have lost their source.
+    """
+    settings: ConvertSettings = planning.settings
+    ledger = planning.ledger
+    found = inventory(planning.sources, ledger.sources(), settings.limits)
+    ledger.remember_sources(found.files, forget_others=planning.whole_archive)
+    withdrawn = read_withdrawn(planning.withdrawn) if planning.withdrawn else frozenset()
+    planned = planned_units(found.units, settings.model_dump(), unread_perfusion(ledger))
+    units = [unit for unit in planned if not has_withdrawn(unit["participant"], withdrawn)]
+    entries = ledger.entries(stage.name)
+    removed = dict.fromkeys(newly_withdrawn(entries, withdrawn), "withdrawn")
+    if planning.whole_archive:
+        present = {study: entry for study, entry in entries.items() if study not in removed}
+        vanished = plan.removed_studies(units, present)
+        plan.check_removal(vanished, plan.present_studies(present), allowed=settings.removed_max)
+        removed |= dict.fromkeys(vanished, "source_removed")
+    return Planned(units, removed=removed)
+
+
+def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any], unread: Collection[str] = ()) -> list[Unit]:
+    """Units with the key that planning compares: these files, this converter, these settings.
+
+    Files are identified by path, size and time, so that planning reads none of them; the key of the published study
+    comes from their content (:func:`study_key`), so that a file that was only touched is read once and not converted
+    again.
+
+    Args:
+        units: what the archive holds.
+        settings: plain values of :class:`ConvertSettings`.
+        unread: studies whose perfusion series an earlier converter left out; only these are converted again.
+    """
+    resolved = ConvertSettings(**settings)
+    planned = []
+    for unit in units:
+        key = study_key(unit["fingerprint"], resolved)
+        planned.append({**unit, "key": perfusion_key(key) if unit["study"] in unread else key})
+    return planned
+
+
+def unread_perfusion(ledger: Ledger) -> frozenset[str]:
+    """Studies whose perfusion series an earlier converter left out, or that it rejected for having nothing else."""
+    return frozenset(ledger.with_series_left_out(CONVERT.name, UNREAD))
+
+
+def summary_of(study: xr.DataTree) -> dict[str, Any]:
+    """Small plain values of a converted study for the tables: its views and what was left out."""
+    views = {name: _view_summary(node.to_dataset()) for name, node in study.children.items()}
+    lists = {name: list(study.attrs.get(name, [])) for name in ("excluded", "flags")}
+    names = [name for name in ("facts", "reference_faults") if name in study.attrs]
+    reference: dict[str, Any] = {name: study.attrs[name] for name in names}
+    return {"source_digest": study.attrs["source_digest"], "views": views, **lists, **reference}
+
+
+def _view_summary(view: xr.Dataset) -> dict[str, Any]:
+    frames, slices, rows, cols = view["intensity"].shape
+    return {
+        "frames": frames,
+        "slices": slices,
+        "rows": rows,
+        "cols": cols,
+        "pixel_mm": [round(float(mm), 5) for mm in view["pixel_mm"].values],
+        "slice_mm": _plain(view.attrs["slice_mm"]),
+        "thickness_mm": _plain(view.attrs["thickness_mm"]),
+        "heart_rate_bpm": _plain(view.attrs["heart_rate_bpm"]),
+        "frames_missing": int((~view["frame_valid"].values.astype(bool)).sum()),
+        "flags": list(view.attrs.get("flags", [])),
+        **_reference_summary(view),
+    }
+
+
+def _reference_summary(view: xr.Dataset) -> dict[str, Any]:
+    """In which frames people drew, if they did."""
+    found: dict[str, Any] = {}
+    if "labelled" in view:
+        found["labelled_frames"] = np.flatnonzero(view["labelled"].values).tolist()
+    if "landmark_px" in view:
+        found["marked_frames"] = np.flatnonzero(np.isfinite(view["landmark_px"].values).all(axis=(1, 2))).tolist()
+    return found
+
+
+def _plain(value: float) -> float | None:
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+def _study_folder(cohort: store.Cohort, _model: str) -> Mapping[str, Any]:
+    return {CONVERT.name: cohort.root / "studies"}
+
+
+CONVERT = Stage(
+    name="convert",
+    title="Converted from the archive",
+    version=VERSION,
+    work=EntryPoint("tasks.convert.conversion:convert_shard"),
+    settings=ConvertSettings,
+    units=convert_units,
+    summary=summary_of,
+    folders=_study_folder,
+    tables=(
+        StageTable(study_table.write_study_table, study_table.is_current),
+        StageTable(reference_table.write_reference_table, reference_table.is_current),
+    ),
+)

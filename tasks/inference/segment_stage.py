@@ -1,0 +1,105 @@
+"""The segment stage: labels of every frame of every short-axis stack and four-chamber view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmr_models import zoo
+from tasks.convert.convert_stage import CONVERT
+from tasks.execution.shards import Unit
+from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, entries_ok
+from tasks.inference.settings import SegmentSettings
+from tasks.state import store
+from tasks.state.ledger import Entry, Ledger
+from tasks.state.store import Cohort, model_name
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+VERSION = 5
+"""Raise when the same study and weights would give other labels: every study is then segmented again."""
+
+TASKS = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
+"""View -> the task of the network that segments it."""
+
+
+def plan_segmentation(stage: Stage, planning: Planning) -> Planned:
+    """A unit for every converted study."""
+    return Planned(segment_units(entries_ok(stage, planning.ledger), planning.settings.model_dump()))
+
+
+def segment_units(studies: Mapping[str, Entry], settings: Mapping[str, Any]) -> list[Unit]:
+    """A unit for every converted study, with the key that its prediction must carry.
+
+    Args:
+        studies: study -> how it stands at the convert stage; only "ok" is segmented.
+        settings: plain values of :class:`SegmentSettings`.
+    """
+    resolved = SegmentSettings(**settings)
+    digests = weights_digests(resolved.model)
+    return [
+        {
+            "study": study,
+            "key": prediction_key(entry.key, digests, resolved.precision, resolved.padding),
+            "study_key": entry.key,
+        }
+        for study, entry in sorted(studies.items())
+        if entry.status == "ok"
+    ]
+
+
+def weights_digests(model: str) -> dict[str, str]:
+    """View -> digest of the weights that segment it, from the cards alone; only views that the model is for.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`cmr_models.zoo.card`, if the model is for no view.
+    """
+    digests: dict[str, str] = {}
+    errors: list[FileNotFoundError | ValueError] = []
+    for view, task in TASKS.items():
+        try:
+            digests[view] = zoo.card(model, task).digest
+        except (FileNotFoundError, ValueError) as error:
+            errors.append(error)
+    if not digests:
+        raise errors[0]
+    return digests
+
+
+def prediction_key(study_key: str, digests: Mapping[str, str], precision: str, padding: str = "black") -> str:
+    """Key of a prediction: of which study, by which weights, in which precision; the published padding is left out."""
+    content = {"study": study_key, "weights": dict(digests), "precision": precision, "segmenter": VERSION}
+    if padding != "black":
+        content["padding"] = padding
+    return store.digest(content)
+
+
+def measured_model(ledger: Ledger, named: str = "") -> str:
+    """Whose labels are measured and shown: the model that the user named, else the one that segmented last."""
+    return model_name(named or ledger.last_model(SEGMENT.name) or SegmentSettings().model)
+
+
+def summary_of(tree: xr.DataTree) -> dict[str, Any]:
+    """What the ledger keeps of a prediction: whose labels they are, and how many images of each view were judged."""
+    judged = {view: node.to_dataset()["judged"].values for view, node in tree.children.items()}
+    views = {view: {"images": seen.size, "unjudged": int((~seen).sum())} for view, seen in judged.items()}
+    return {"model": str(tree.attrs["model"]), "views": views}
+
+
+def _label_folder(cohort: Cohort, model: str) -> Mapping[str, Path]:
+    return {SEGMENT.name: cohort.predictions / model}
+
+
+SEGMENT = Stage(
+    name="segment",
+    title="Segmented",
+    version=VERSION,
+    upstream=CONVERT,
+    work=EntryPoint("tasks.inference.segmentation:segment_chunk"),
+    settings=SegmentSettings,
+    units=plan_segmentation,
+    summary=summary_of,
+    folders=_label_folder,
+)

@@ -1,0 +1,207 @@
+"""The small strict DICOM reader: little-endian, uncompressed, single-frame files, nearly all of an archive.
+
+The header is walked once (:func:`_walk`). Only the tags of :mod:`tasks.sources.dicom.image` are kept, and the walk
+ends at the pixels. Anything unusual raises :class:`UnusualEncodingError` and goes to pydicom.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.sources.dicom.image import ENHANCED, TAGS, Image, check_without_pixels, corrupt
+
+_READ: Final = frozenset(TAGS.values())
+_PIXELS: Final = 0x7FE00010
+_TRANSFER_SYNTAX: Final = 0x00020010
+_IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1"
+_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+_DIRECTORY: Final = b"1.2.840.10008.1.3.10"
+_PREFACE_BYTES: Final = 1024
+_MAX_INFLATED: Final = 2**28
+_INFLATED_BLOCK: Final = 2**20
+_UNDEFINED: Final = 0xFFFFFFFF
+_LONG_VR: Final = frozenset(b"OB OW OF SQ UT UN OD OL UC UR OV SV UV".split())
+_SHORT_VR: Final = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_MAX_DEPTH: Final = 16
+_PREAMBLE: Final = 132
+
+_explicit_element = struct.Struct("<HH2sH").unpack_from
+_implicit_element = struct.Struct("<HHL").unpack_from
+_long = struct.Struct("<L").unpack_from
+
+
+class UnusualEncodingError(Exception):
+    """The direct reader leaves this file to pydicom."""
+
+
+def read_image(data: bytes) -> Image | None:
+    """The image in the bytes of one file; None if it holds none.
+
+    Raises:
+        UnusualEncodingError: if the file is for pydicom.
+        StudyRejected: ``dicom_corrupt`` if it is cut off.
+    """
+    explicit, start = _encoding(data)
+    values, begin, length = _walk(data, start, explicit)
+    image = Image(values, None)
+    if begin < 0:
+        check_without_pixels(image, is_dicom_file=claims_to_be_an_image(data))
+        return None
+    if image.text("sop_class") == ENHANCED or image.number("frames") > 1:
+        raise UnusualEncodingError
+    if image.integer("samples_per_pixel", 1) == 1:
+        image.pixels = _pixels(data, image, begin, length)
+    return image
+
+
+def read_values(data: bytes) -> dict[int, bytes]:
+    """Header values of :data:`TAGS` in the first bytes of a file.
+
+    Raises:
+        UnusualEncodingError: if the file is for pydicom.
+    """
+    explicit, start = _encoding(data)
+    values, _, _ = _walk(data, start, explicit, truncated_is_end=True)
+    return values
+
+
+def looks_like_dicom(data: bytes) -> bool:
+    """The magic word, or (files without preamble) a first element of group 8 or 2."""
+    if data[128:_PREAMBLE] == b"DICM":
+        return True
+    return len(data) > 8 and data[:2] in (b"\x08\x00", b"\x02\x00") and data[3] == 0
+
+
+def claims_to_be_an_image(data: bytes) -> bool:
+    """The magic word, and not the class of a DICOMDIR: a file that lists others."""
+    return data[128:_PREAMBLE] == b"DICM" and _DIRECTORY not in data[:_PREFACE_BYTES]
+
+
+def check_inflated_size(data: bytes) -> None:
+    """Deflated files may be small and hold more than memory does; pydicom inflates them whole.
+
+    Raises:
+        StudyRejected: ``dicom_corrupt`` if the first bytes name that encoding, and more comes out than is permitted.
+    """
+    if _DEFLATED not in data[:_PREFACE_BYTES]:
+        return
+    start = preface(data)[1]
+    reader = zlib.decompressobj(-zlib.MAX_WBITS)
+    n_bytes, packed = 0, data[start:]
+    try:
+        while packed and n_bytes <= _MAX_INFLATED:
+            n_bytes += len(reader.decompress(packed, _INFLATED_BLOCK))
+            packed = reader.unconsumed_tail
+    except zlib.error:
+        raise corrupt("It cannot be inflated.") from None
+    if n_bytes > _MAX_INFLATED:
+        raise corrupt(f"It inflates beyond {_MAX_INFLATED} bytes.")
+
+
+def _encoding(data: bytes) -> tuple[bool, int]:
+    """Whether value representations are explicit, and where the data set starts."""
+    if data[128:_PREAMBLE] != b"DICM":
+        raise UnusualEncodingError
+    syntax, position = preface(data)
+    if syntax not in (_EXPLICIT, _IMPLICIT):
+        raise UnusualEncodingError
+    return syntax == _EXPLICIT, position
+
+
+def preface(data: bytes) -> tuple[bytes, int]:
+    """The transfer syntax, and where group 2 ends."""
+    position, syntax = _PREAMBLE if data[128:_PREAMBLE] == b"DICM" else 0, b""
+    while position + 8 <= len(data) and data[position : position + 2] == b"\x02\x00":
+        tag, value, length = _explicit_at(data, position)
+        if length == _UNDEFINED or value + length > len(data):
+            raise corrupt("The file's preface is cut off.")
+        if tag == _TRANSFER_SYNTAX:
+            syntax = data[value : value + length].strip(b" \x00")
+        position = value + length
+    return syntax, position
+
+
+def _walk(
+    data: bytes, position: int, explicit: bool, *, truncated_is_end: bool = False
+) -> tuple[dict[int, bytes], int, int]:
+    """Wanted values, and where the pixels lie and how many bytes they have (-1 and 0 without pixels)."""
+    values: dict[int, bytes] = {}
+    end = len(data)
+    element = _explicit_at if explicit else _implicit_at
+    while position + 8 <= end:
+        tag, value, length = element(data, position)
+        if tag >= _PIXELS:
+            return (values, value, length) if tag == _PIXELS else (values, -1, 0)
+        if length == _UNDEFINED:
+            position = _skip_sequence(data, value, explicit, 0)
+            continue
+        position = value + length
+        if position > end:
+            break
+        if tag in _READ:
+            values[tag] = data[value:position]
+    if position != end and not truncated_is_end:
+        raise corrupt("A file ends inside its header.")
+    return values, -1, 0
+
+
+def _explicit_at(data: bytes, position: int) -> tuple[int, int, int]:
+    """Tag, place and length of the value of the element at ``position``."""
+    group, number, representation, length = _explicit_element(data, position)
+    if representation in _SHORT_VR:
+        return group << 16 | number, position + 8, length
+    if representation not in _LONG_VR or position + 12 > len(data):
+        raise UnusualEncodingError
+    (length,) = _long(data, position + 8)
+    if length == _UNDEFINED and representation != b"SQ" and (group, number) != (0x7FE0, 0x0010):
+        raise UnusualEncodingError
+    return group << 16 | number, position + 12, length
+
+
+def _implicit_at(data: bytes, position: int) -> tuple[int, int, int]:
+    group, number, length = _implicit_element(data, position)
+    return group << 16 | number, position + 8, length
+
+
+def _skip_sequence(data: bytes, position: int, explicit: bool, depth: int) -> int:
+    """Place after a sequence of undefined length that starts at ``position``."""
+    if depth > _MAX_DEPTH:
+        raise UnusualEncodingError
+    while position + 8 <= len(data):
+        tag, value, length = _implicit_at(data, position)
+        if tag == _SEQUENCE_END:
+            return value
+        if tag != _ITEM:
+            raise UnusualEncodingError
+        position = _skip_item(data, value, explicit, depth) if length == _UNDEFINED else value + length
+    raise UnusualEncodingError
+
+
+def _skip_item(data: bytes, position: int, explicit: bool, depth: int) -> int:
+    element = _explicit_at if explicit else _implicit_at
+    while position + 8 <= len(data):
+        tag, value, length = _implicit_at(data, position)
+        if tag == _ITEM_END:
+            return value
+        _, value, length = element(data, position)
+        position = _skip_sequence(data, value, explicit, depth + 1) if length == _UNDEFINED else value + length
+    raise UnusualEncodingError
+
+
+def _pixels(data: bytes, image: Image, begin: int, length: int) -> npt.NDArray[np.integer]:
+    rows, columns, bits = (image.integer(name) for name in ("rows", "columns", "bits_allocated"))
+    if length == _UNDEFINED or bits not in (8, 16, 32):
+        raise UnusualEncodingError
+    if rows * columns == 0:
+        raise corrupt("An image has no rows or columns.")
+    dtype = np.dtype(f"<{'i' if image.integer('pixel_representation') else 'u'}{bits // 8}")
+    needed = rows * columns * dtype.itemsize
+    if length < needed or begin + needed > len(data):
+        raise corrupt("An image's pixels are cut off.")
+    return np.frombuffer(data, dtype, rows * columns, begin).reshape(rows, columns).copy()

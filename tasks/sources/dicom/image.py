@@ -1,0 +1,133 @@
+"""One DICOM image as it is read: the header values that are kept or used, and the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cmr_models.reasons import StudyRejected
+
+KEPT: Final[Mapping[str, int]] = {
+    "image_type": 0x00080008,
+    "modality": 0x00080060,
+    "manufacturer": 0x00080070,
+    "manufacturer_model": 0x00081090,
+    "series_description": 0x0008103E,
+    "patient_size_m": 0x00101020,
+    "patient_weight_kg": 0x00101030,
+    "scanning_sequence": 0x00180020,
+    "sequence_variant": 0x00180021,
+    "scan_options": 0x00180022,
+    "sequence_name": 0x00180024,
+    "thickness_mm": 0x00180050,
+    "repetition_time_ms": 0x00180080,
+    "echo_time_ms": 0x00180081,
+    "inversion_ms": 0x00180082,
+    "field_strength_t": 0x00180087,
+    "phase_encodings": 0x00180089,
+    "echo_train_length": 0x00180091,
+    "protocol_name": 0x00181030,
+    "trigger_ms": 0x00181060,
+    "nominal_interval_ms": 0x00181062,
+    "heart_rate_bpm": 0x00181088,
+    "cardiac_images": 0x00181090,
+    "flip_angle_deg": 0x00181314,
+    "series_number": 0x00200011,
+    "instance_number": 0x00200013,
+    "position_mm": 0x00200032,
+    "orientation": 0x00200037,
+    "rows": 0x00280010,
+    "columns": 0x00280011,
+    "pixel_mm": 0x00280030,
+    "rescale_intercept": 0x00281052,
+    "rescale_slope": 0x00281053,
+}
+"""The whitelist: the only header values that may reach a published file."""
+
+USED: Final[Mapping[str, int]] = {
+    "sop_class": 0x00080016,
+    "series_date": 0x00080021,
+    "acquisition_date": 0x00080022,
+    "series_time": 0x00080031,
+    "acquisition_time": 0x00080032,
+    "patient_id": 0x00100020,
+    "study_uid": 0x0020000D,
+    "series_uid": 0x0020000E,
+    "acquisition_number": 0x00200012,
+    "samples_per_pixel": 0x00280002,
+    "frames": 0x00280008,
+    "bits_allocated": 0x00280100,
+    "pixel_representation": 0x00280103,
+}
+"""Looked at to group, order and decode the images, and never stored."""
+
+TAGS: Final[Mapping[str, int]] = {**KEPT, **USED}
+"""Every header value that is read, by name."""
+
+BINARY_TAGS: Final = frozenset(
+    TAGS[name] for name in ("rows", "columns", "samples_per_pixel", "bits_allocated", "pixel_representation")
+)
+"""Those stored as unsigned 16-bit numbers; all others are text."""
+
+ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.1"
+"""Class of enhanced MR files, which hold many frames."""
+
+_IMAGE_CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.4", ENHANCED)
+
+
+@dataclass(slots=True)
+class Image:
+    """One DICOM image: raw header values of :data:`TAGS` and ``(row, col)`` pixels (None for colour)."""
+
+    values: dict[int, bytes]
+    pixels: npt.NDArray[np.integer] | None
+
+    def raw(self, name: str) -> bytes:
+        """Undecoded value; empty if absent."""
+        return self.values.get(TAGS[name], b"")
+
+    def text(self, name: str) -> str:
+        """Value as text without padding; empty if absent."""
+        return self.raw(name).decode("latin-1").strip(" \x00")
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Backslash-separated numbers; empty if absent or if any is not a number."""
+        try:
+            return tuple(float(part) for part in self.text(name).split("\\"))
+        except ValueError:
+            return ()
+
+    def number(self, name: str) -> float:
+        """First number; NaN if absent."""
+        found = self.numbers(name)
+        return found[0] if found else float("nan")
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """An unsigned 16-bit value; ``default`` if absent."""
+        raw = self.raw(name)
+        return int.from_bytes(raw[:2], "little") if len(raw) >= 2 else default
+
+
+def corrupt(what: str) -> StudyRejected:
+    """The rejection of a damaged DICOM file."""
+    return StudyRejected("dicom_corrupt", what)
+
+
+def check_without_pixels(image: Image, *, is_dicom_file: bool) -> None:
+    """Reports and presentation states have no pixels; an image without them is cut off, or its header is damaged.
+
+    Args:
+        image: header values of a file without pixels.
+        is_dicom_file: whether its first bytes say that it holds one data set (see ``claims_to_be_an_image``).
+
+    Raises:
+        StudyRejected: ``dicom_corrupt`` if the file should have pixels.
+    """
+    if image.text("sop_class") in _IMAGE_CLASSES or image.raw("rows"):
+        raise corrupt("An image has no pixels.")
+    if not image.raw("sop_class") and is_dicom_file:
+        raise corrupt("A header cannot be read.")

@@ -1,0 +1,93 @@
+"""Imports and constructors leave the process as it is; the command line and Dask workers prepare it."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.state.held_setting import HeldSetting
+
+ROOT = Path(__file__).parents[3]
+
+_PROBE = """
+import numpy as np, psutil
+
+def kept_mb():
+    "Megabytes of a freed array of 120 MB that stay with the process."
+    before = psutil.Process().memory_info().rss
+    np.ones(120 * 2**17).sum()
+    return (psutil.Process().memory_info().rss - before) / 2**20
+"""
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+
+
+def _printed(code: str) -> list[str]:
+    """Lines that ``code`` prints in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE + code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\n")[:-1]
+
+
+def test_importing_every_module_and_constructing_a_segmenter_changes_nothing() -> None:
+    before, after, kept = _printed("""
+import importlib, logging, os, pkgutil, warnings
+import distributed, matplotlib, numcodecs, prefect, pydicom, torch, xarray, zarr  # what they set themselves
+
+def settings():
+    loggers = logging.root.manager.loggerDict
+    levels = {name: loggers[name].level for name in ("pydicom", "zarr", "matplotlib", "distributed") if name in loggers}
+    return numcodecs.blosc.use_threads, levels, logging.root.level, torch.get_num_threads(), dict(os.environ)
+
+print(settings())
+for layer in ("cmr_models", "tasks", "flows"):
+    package = importlib.import_module(layer)
+    for module in pkgutil.walk_packages(package.__path__, f"{layer}."):
+        importlib.import_module(module.name)
+from cmr_models.segmentation import Segmenter
+Segmenter.load("default")
+print(settings())
+print(kept_mb())
+""")
+    assert before == after
+    assert float(kept) < 20
+
+
+def test_the_command_line_prepares_its_process() -> None:
+    (kept,) = _printed("""
+import contextlib, io
+from flows.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    main(["status", "--help"], standalone_mode=False)
+print(kept_mb())
+""")
+    assert float(kept) > 100
+
+
+@pytest.mark.parametrize("profile", ["in-process", "local"])
+def test_what_works_on_a_cohort_is_prepared(profile: str) -> None:
+    (kept,) = _printed(f"""
+from tasks.execution.cluster import open_client
+options = {{}} if {profile!r} == "in-process" else {{"workers": 1}}
+with open_client({profile!r}, options) as client:
+    print(kept_mb() if client is None else client.submit(kept_mb).result(120))
+""")
+    assert float(kept) > 100
+
+
+def test_a_setting_is_held_until_the_last_block_ends() -> None:
+    setting = {"level": 30}
+    held = HeldSetting(lambda: setting["level"], lambda level: setting.update(level=level), 50)
+    first, second = held.held(), held.held()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert setting == {"level": 50}
+    second.__exit__(None, None, None)
+    assert setting == {"level": 30}
