@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from benchmarks.demonstrations import cinema_page
-from benchmarks.demonstrations.hearts import DISEASES, LANDMARKS, PIXEL_MM, SIZE, SLICES, Hearts, simulated
+from benchmarks.demonstrations.hearts import DISEASES, LANDMARKS, PIXEL_MM, SIZE, SLICES, Hearts, simulate_hearts
 from cmr_models import zoo
 from cmr_models.evaluation import bootstrapped, classes, dice, landmark_distance_mm, mean_absolute_error
 from cmr_models.training.cinema_augmentation import SampleAugmentation
@@ -49,6 +49,9 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 
 
+STEPS = {"segment_sax": 120, "regression_ef": 200, "classification_disease": 200, "landmark_heatmap": 300}
+
+
 @dataclass(frozen=True)
 class Extent:
     """How many hearts, how many steps."""
@@ -57,12 +60,7 @@ class Extent:
     labelled_hearts: int = 90
     test_hearts: int = 90
     pretraining_steps: int = 900
-    steps: Mapping[str, int] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        if self.steps is None:
-            steps = {"segment_sax": 120, "regression_ef": 200, "classification_disease": 200, "landmark_heatmap": 300}
-            object.__setattr__(self, "steps", steps)
+    steps: Mapping[str, int] = field(default_factory=lambda: STEPS)
 
 
 QUICK = Extent(6, 6, 6, 2, dict.fromkeys(TASKS, 2))
@@ -109,12 +107,12 @@ def run(work: Path, root: Path, *, quick: bool = False) -> None:
     """Train what has not been trained; write results, table and figure under ``root``."""
     extent = QUICK if quick else Extent()
     hearts = _hearts(extent, work)
-    init = pretrained(hearts["unlabelled"], extent.pretraining_steps, work / "pretrain")
+    init = pretrain(hearts["unlabelled"], extent.pretraining_steps, work / "pretrain")
     rows = []
     for task in TASKS:
         for proportion in PROPORTIONS:
-            found = {arm: _trained(task, arm, proportion, extent, hearts, init, work) for arm in arms(task)}
-            rows += _rows(task, proportion, found, np.random.default_rng(0))
+            found = {arm: _train(task, arm, proportion, extent, hearts, init, work) for arm in arms(task)}
+            rows += compare_networks(task, proportion, found, np.random.default_rng(0))
             print(json.dumps(rows[-len(found) :], indent=1), flush=True)
     cinema_page.write({"extent": asdict(extent), "rows": rows}, root)
 
@@ -131,8 +129,8 @@ def networks(work: Path, *, quick: bool = False) -> Networks:
     """The pretrained autoencoder and the UNet, which segments better; trained if they are not in ``work``."""
     extent = QUICK if quick else Extent()
     hearts = _hearts(extent, work)
-    init = pretrained(hearts["unlabelled"], extent.pretraining_steps, work / "pretrain")
-    _trained("segment_sax", "UNet", 1.0, extent, hearts, init, work)
+    init = pretrain(hearts["unlabelled"], extent.pretraining_steps, work / "pretrain")
+    _train("segment_sax", "UNet", 1.0, extent, hearts, init, work)
     segmenter = zoo.load(_folder(work, "segment_sax", "UNet", 1.0))[0]
     return Networks(zoo.load(work / "pretrain")[0], segmenter, hearts["unlabelled"])
 
@@ -141,14 +139,14 @@ def _hearts(extent: Extent, work: Path) -> dict[str, Hearts]:
     sizes = {
         "unlabelled": extent.pretraining_hearts, "labelled": extent.labelled_hearts, "test": extent.test_hearts,
     }  # fmt: skip
-    return {name: simulated(n, seed, work / f"{name}_{n}.npz") for seed, (name, n) in enumerate(sizes.items(), 1)}
+    return {name: simulate_hearts(n, seed, work / f"{name}_{n}.npz") for seed, (name, n) in enumerate(sizes.items(), 1)}
 
 
 def _folder(work: Path, task: str, arm: str, proportion: float) -> Path:
     return work / task / f"{arms(task)[arm][0]}_{'pretrained' if arm == PRETRAINED else 'scratch'}_{proportion}"
 
 
-def pretrained(hearts: Hearts, steps: int, folder: Path) -> dict[str, Tensor]:
+def pretrain(hearts: Hearts, steps: int, folder: Path) -> dict[str, Tensor]:
     """Weights of the autoencoder after ``steps`` steps on ``hearts``."""
     settings = FinetuningSettings(
         task="pretrain", name="demonstration", kind="CineMA", pixel_mm=PIXEL_MM, config=VIT, views=("sax", "lax_4c"),
@@ -159,19 +157,19 @@ def pretrained(hearts: Hearts, steps: int, folder: Path) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """What a trained network says of the test hearts, and what it took."""
+class Outputs:
+    """The outputs of a trained network on the test hearts, and its size and time."""
 
-    answers: npt.NDArray[Any]
+    outputs: npt.NDArray[Any]
     target: npt.NDArray[Any]
     parameters: int
     processor_s: float
 
 
-def _trained(
+def _train(
     task: str, arm: str, proportion: float, extent: Extent, hearts: Mapping[str, Hearts], init: dict[str, Tensor],
     work: Path,
-) -> _Answers:  # fmt: skip
+) -> Outputs:  # fmt: skip
     kind, config = arms(task)[arm]
     settings = FinetuningSettings(
         task=task, name=arm, kind=kind, pixel_mm=PIXEL_MM, config=config, steps=extent.steps[task], warmup_steps=10,
@@ -185,11 +183,11 @@ def _trained(
     if not seconds.exists():  # of a training that was killed and went on, the time is not known
         seconds.write_text(f"{time.process_time() - started:.1f}" if whole else "nan")
     network, card = zoo.load(folder)
-    answers, target = predict_samples(
+    outputs, target = predict_samples(
         network, settings, TaskSamples(hearts["test"], task), card.target or {"mean": 0.0, "sd": 1.0}
     )
     n = sum(value.numel() for value in network.parameters())
-    return _Answers(answers, target, n, float(seconds.read_text()))
+    return Outputs(outputs, target, n, float(seconds.read_text()))
 
 
 def _common() -> dict[str, Any]:
@@ -199,11 +197,11 @@ def _common() -> dict[str, Any]:
 # figures
 
 
-def _rows(
-    task: str, proportion: float, found: Mapping[str, _Answers], rng: np.random.Generator
+def compare_networks(
+    task: str, proportion: float, found: Mapping[str, Outputs], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """The figure of each network with its interval, and how much better than the rival it is, over the same people."""
-    measures = {arm: _measure(task, one.answers, one.target) for arm, one in found.items()}
+    measures = {arm: person_measure(task, one.outputs, one.target) for arm, one in found.items()}
     rival = measures[next(reversed(measures))]
     sign = 1 if FIGURES[task].higher_is_better else -1
     rows = []
@@ -214,14 +212,14 @@ def _rows(
         gain = bootstrapped(
             lambda i, _, m=measure: sign * (m(i.astype(int)) - rival(i.astype(int))), people, people, rng
         )
-        better_by = None if measure is rival else [_rounded(number) for number in gain[:3]]
+        better_by = None if measure is rival else [_round(number) for number in gain[:3]]
         rows.append(
             {
                 "task": task,
                 "network": arm,
                 "labels": proportion,
                 "figure": FIGURES[task].name,
-                **{key: _rounded(number) for key, number in value._asdict().items()},
+                **{key: _round(number) for key, number in value._asdict().items()},
                 "better_by": better_by,
                 "parameters": one.parameters,
                 "processor_s": one.processor_s,
@@ -253,22 +251,22 @@ FIGURES = {
 Measure = Callable[[npt.NDArray[np.intp]], float]
 
 
-def _measure(task: str, answers: npt.NDArray[Any], target: npt.NDArray[Any]) -> Measure:
+def person_measure(task: str, outputs: npt.NDArray[Any], target: npt.NDArray[Any]) -> Measure:
     """The figure of chosen people, as a function of who they are."""
     if task == "regression_ef":
-        return lambda people: mean_absolute_error(answers[people], target[people])
+        return lambda people: mean_absolute_error(outputs[people], target[people])
     if task == "classification_disease":
-        return lambda people: classes.macro_area(answers[people], target[people])
+        return lambda people: classes.macro_area(outputs[people], target[people])
     if task == "segment_sax":
         each = [
             [dice(a == k, t == k) for k in range(1, len(TASKS[task]["classes"]))]
-            for a, t in zip(answers, target, strict=True)
+            for a, t in zip(outputs, target, strict=True)
         ]
     else:
-        each = list(landmark_distance_mm(answers, target, (PIXEL_MM, PIXEL_MM)))
+        each = list(landmark_distance_mm(outputs, target, (PIXEL_MM, PIXEL_MM)))
     by_person = np.nanmean(np.reshape(each, (len(target) // FIGURES[task].frames, -1)), axis=1)
     return lambda people: float(by_person[people].mean())
 
 
-def _rounded(number: float) -> float:
+def _round(number: float) -> float:
     return number if isinstance(number, int) else round(float(number), 4)

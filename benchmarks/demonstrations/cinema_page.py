@@ -26,11 +26,11 @@ _TITLES = {
 def write(results: Mapping[str, Any], root: Path) -> None:
     """Results, table and figure under ``root``."""
     save_results(results, root, NAME)
-    save_figure(drawn(results["rows"]), root, f"demonstration_{NAME}")
-    write_section(root, NAME, rendered(results))
+    save_figure(draw_figure(results["rows"]), root, f"demonstration_{NAME}")
+    write_section(root, NAME, render_table(results))
 
 
-def rendered(results: Mapping[str, Any]) -> str:
+def render_table(results: Mapping[str, Any]) -> str:
     """The table of the page."""
     rows = [
         [
@@ -46,7 +46,7 @@ def rendered(results: Mapping[str, Any]) -> str:
     return table(head, rows)
 
 
-def drawn(rows: list[dict[str, Any]]) -> Figure:
+def draw_figure(rows: list[dict[str, Any]]) -> Figure:
     """One panel a task: each network with all and with half of the labels."""
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     axes = figure.subplots(2, 2)

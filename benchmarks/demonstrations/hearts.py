@@ -38,15 +38,15 @@ class Hearts:
     disease: npt.NDArray[np.int64]
 
 
-def simulated(n: int, seed: int, file: Path) -> Hearts:
+def simulate_hearts(n: int, seed: int, file: Path) -> Hearts:
     """``n`` hearts, a third of each disease, made once and kept in ``file``."""
     if not file.exists():
         made = [_heart(np.random.default_rng([seed, i]), i % len(DISEASES)) for i in range(n)]
-        kept(file, {field.name: np.stack([one[field.name] for one in made]) for field in fields(Hearts)})
+        save_arrays(file, {field.name: np.stack([one[field.name] for one in made]) for field in fields(Hearts)})
     return Hearts(**np.load(file))
 
 
-def kept(file: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+def save_arrays(file: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
     """Write ``arrays`` so that a killed run leaves no half of a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.npz")
@@ -54,7 +54,7 @@ def kept(file: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
     os.replace(temporary, file)
 
 
-def imaged(traits: HeartTraits, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+def image_heart(traits: HeartTraits, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
     """Images, labels and landmarks of one heart, as in :class:`Hearts` without the first axis."""
     heart = Heart(traits, rng)
     states = [heart.state(0.0), heart.state(heart.end_systole)]
@@ -77,4 +77,4 @@ def _heart(rng: np.random.Generator, disease: int) -> dict[str, Any]:
         rng, sex=sex, age_years=float(rng.uniform(40, 80)), height_cm=height, weight_kg=27 * (height / 100) ** 2,
         disease=() if disease == 0 else (DISEASES[disease],), severity=float(rng.uniform(0.4, 1.2)),
     )  # fmt: skip
-    return {**imaged(traits, rng), "ef_pct": np.float32(traits.lvef_pct), "disease": np.int64(disease)}
+    return {**image_heart(traits, rng), "ef_pct": np.float32(traits.lvef_pct), "disease": np.int64(disease)}

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from benchmarks.demonstrations.hearts import PIXEL_MM, Hearts, imaged, kept
+from benchmarks.demonstrations.hearts import PIXEL_MM, Hearts, image_heart, save_arrays
 from cmr_models.simulate import sample_traits
 
 SLICE_MM, MYOCARDIUM_G_PER_ML = 20.0, 1.05
@@ -40,7 +40,7 @@ def images_of(truth: pd.DataFrame, seed: int, folder: Path) -> dict[str, npt.NDA
         file = folder / f"{first}_{len(people)}.npz"
         if not file.exists():
             made = [_person(row, np.random.default_rng([seed, first + k])) for k, row in enumerate(_rows(people))]
-            kept(file, {name: np.stack([one[name] for one in made]) for name in ("sax", "lax_4c")})
+            save_arrays(file, {name: np.stack([one[name] for one in made]) for name in ("sax", "lax_4c")})
         parts.append(np.load(file))
     return {name: np.concatenate([part[name] for part in parts]) for name in ("sax", "lax_4c")}
 
@@ -88,4 +88,4 @@ def _person(row: Mapping[str, Any], rng: np.random.Generator) -> dict[str, npt.N
         height_cm=float(row["height_cm"]), weight_kg=float(row["weight_kg"]),
     )  # fmt: skip
     true: dict[str, Any] = {name: float(row[name]) for name in _TRUE}
-    return imaged(replace(typical, **true), rng)
+    return image_heart(replace(typical, **true), rng)

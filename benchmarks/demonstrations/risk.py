@@ -75,9 +75,9 @@ def run(work: Path, root: Path, *, quick: bool = False) -> None:
         "extent": asdict(extent),
         "planted": {condition: list(what) for condition, what in PLANTED.items()},
         "agreement": _agreement(seen),
-        "found": _found_again(cohort, _measured(cohort, people), seen),
-        "found_by_group": _found_by_group(cohort, _measured(cohort, people)),
-        "predicted": _predicted(cohort, seen, list(features)),
+        "found": _estimate_planted(cohort, _measure(cohort, people), seen),
+        "found_by_group": _estimate_by_group(cohort, _measure(cohort, people)),
+        "predicted": _predict(cohort, seen, list(features)),
     }
     risk_page.write(results, root)
 
@@ -105,13 +105,13 @@ def _agreement(seen: pd.DataFrame) -> dict[str, float]:
 # what was planted, found again
 
 
-def _measured(cohort: SimulatedCohort, people: pd.DataFrame) -> pd.DataFrame:
+def _measure(cohort: SimulatedCohort, people: pd.DataFrame) -> pd.DataFrame:
     """Everybody, with phenotypes measured with error in place of the true ones."""
     measured = measure_phenotypes(cohort.truth, np.random.default_rng(13), settings()).drop(columns="visit")
     return people.drop(columns=[c for c in measured if c in people and c != "participant"]).merge(measured)
 
 
-def _found_by_group(cohort: SimulatedCohort, whole: pd.DataFrame) -> list[dict[str, Any]]:
+def _estimate_by_group(cohort: SimulatedCohort, whole: pd.DataFrame) -> list[dict[str, Any]]:
     """The planted ratio in each group of the whole cohort: it was planted alike in all."""
     rows = []
     for condition, (phenotype, planted) in PLANTED.items():
@@ -125,7 +125,7 @@ def _found_by_group(cohort: SimulatedCohort, whole: pd.DataFrame) -> list[dict[s
     return rows
 
 
-def _found_again(cohort: SimulatedCohort, whole: pd.DataFrame, seen: pd.DataFrame) -> list[dict[str, Any]]:
+def _estimate_planted(cohort: SimulatedCohort, whole: pd.DataFrame, seen: pd.DataFrame) -> list[dict[str, Any]]:
     conditions = {**{condition: phenotype for condition, (phenotype, _) in PLANTED.items()}, CONTROL[0]: CONTROL[1]}
     rows = []
     for condition, phenotype in conditions.items():
@@ -162,7 +162,7 @@ def _ratio(table: pd.DataFrame, condition: str, column: str, scale: float, witho
 # what images tell of people whom the model never saw
 
 
-def _predicted(cohort: SimulatedCohort, seen: pd.DataFrame, features: Sequence[str]) -> list[dict[str, Any]]:
+def _predict(cohort: SimulatedCohort, seen: pd.DataFrame, features: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     for condition in (*PLANTED, CONTROL[0]):
         table = analysis_outcome(seen, cohort.outcomes, condition)

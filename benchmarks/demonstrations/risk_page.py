@@ -24,11 +24,11 @@ _BY_GROUP = "volumes of the segmentation"
 def write(results: Mapping[str, Any], root: Path) -> None:
     """Results, tables and figure under ``root``."""
     save_results(results, root, NAME)
-    save_figure(drawn(results), root, f"demonstration_{NAME}")
-    write_section(root, NAME, rendered(results))
+    save_figure(draw_figure(results), root, f"demonstration_{NAME}")
+    write_section(root, NAME, render_table(results))
 
 
-def rendered(results: Mapping[str, Any]) -> str:
+def render_table(results: Mapping[str, Any]) -> str:
     """The tables of the page."""
     found = [
         [
@@ -68,7 +68,7 @@ def rendered(results: Mapping[str, Any]) -> str:
     )
 
 
-def drawn(results: Mapping[str, Any]) -> Figure:
+def draw_figure(results: Mapping[str, Any]) -> Figure:
     """Above: each condition by each set of predictors; below: by group, from CineMA's features."""
     rows = [row for row in results["predicted"] if row["estimate"] is not None]
     conditions = list(dict.fromkeys(row["condition"] for row in rows))

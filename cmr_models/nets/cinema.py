@@ -156,8 +156,8 @@ class CineMA(nn.Module):
             placed, asking = self.dec_embed_dict[view](self.dec_linear(tokens), visible[view], hidden[view])
             keys.append(placed)
             queries.append(asking)
-        answers = self.decoder(torch.cat(queries, dim=1), torch.cat(keys, dim=1), attend)  # (B, sum H, D)
-        parts = answers.split([hidden[view].shape[1] for view in images], dim=1)
+        outputs = self.decoder(torch.cat(queries, dim=1), torch.cat(keys, dim=1), attend)  # (B, sum H, D)
+        parts = outputs.split([hidden[view].shape[1] for view in images], dim=1)
         predictions = {view: self.pred_head_dict[view](part) for view, part in zip(images, parts, strict=True)}
         return self._loss(images, predictions, hidden, real), predictions
 

@@ -65,7 +65,7 @@ class ResidualConv(nn.Module):
         return self.shortcut(take_slices(x, depth)) + self._inner(x, real, depth)  # type: ignore[no-any-return]
 
     def _inner(self, x: Tensor, real: Tensor | None, depth: int | None = None) -> Tensor:
-        """A convolution sees one slice beyond those that it answers for, so each may leave one more to the last."""
+        """A convolution needs one slice beyond those that it computes; slices that no later one needs are cut."""
         x = take_slices(x, add_slices(depth, 2))
         inner = take_slices(self.conv1(_mask(self._norm_gelu(self.norm1, x, self.conv1), real)), add_slices(depth, 1))
         inner = self.dropout(self._norm_gelu(self.norm2, inner, self.conv2))
@@ -123,7 +123,7 @@ class UpPath(nn.Module):
     ) -> Tensor:
         """The coarsest map and one skip a step, coarsest first, to (B, dec_chans[0], X, Y[, Z]).
 
-        Where only the first ``depth`` slices are wanted, no step answers for more than the later ones see.
+        Where only the first ``depth`` slices are needed, no step computes more slices than the later ones need.
         """
         if not self.cpu_kernels or not self.keeps_slices:
             depth = None

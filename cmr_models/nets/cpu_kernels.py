@@ -58,12 +58,12 @@ def attention_by_products(query: Tensor, key: Tensor, value: Tensor, attend: Ten
     for sample in range(batch):
         left_out = None if attend is None else ~attend[sample, 0]  # (1, M)
         for head in range(heads):
-            asking, answers = (x[sample, head].tensor_split(n_parts) for x in (query, mixed))
-            for part, answer in zip(asking, answers, strict=True):
+            asking, outputs = (x[sample, head].tensor_split(n_parts) for x in (query, mixed))
+            for part, output in zip(asking, outputs, strict=True):
                 scores = part @ scaled[sample, head]  # (rows, M)
                 if left_out is not None:
                     scores.masked_fill_(left_out, -torch.inf)
-                torch.mm(torch.softmax(scores, -1, out=scores), value[sample, head], out=answer)
+                torch.mm(torch.softmax(scores, -1, out=scores), value[sample, head], out=output)
     return mixed
 
 
@@ -80,12 +80,12 @@ def norm_gelu(norm: nn.LayerNorm, x: Tensor, precision: torch.dtype) -> Tensor:
     go to memory and back three times.
     """
     voxels = x.movedim(1, -1)  # (B, X, Y[, Z], C)
-    answer = torch.empty(voxels.shape, dtype=precision, device=x.device)
+    output = torch.empty(voxels.shape, dtype=precision, device=x.device)
     n_planes = max(1, _CACHED // voxels[:, 0].numel())
-    for part, into in zip(torch.split(voxels, n_planes, 1), torch.split(answer, n_planes, 1), strict=True):
+    for part, into in zip(torch.split(voxels, n_planes, 1), torch.split(output, n_planes, 1), strict=True):
         exact = part.to(norm.weight.dtype)
         into.copy_(F.gelu(F.layer_norm(exact, norm.normalized_shape, norm.weight, norm.bias, norm.eps)))
-    return answer.movedim(-1, 1)
+    return output.movedim(-1, 1)
 
 
 def take_slices(x: Tensor, depth: int | None) -> Tensor:

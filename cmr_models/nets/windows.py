@@ -1,4 +1,4 @@
-"""Images larger than a network's input: overlapping windows, their answers averaged.
+"""Images larger than a network's input: overlapping windows, their outputs averaged.
 
 The published evaluation does this with half a window of overlap: probabilities are averaged, then logged
 (labels, classes) or turned back into logits (heatmaps); scalars are averaged as they are.
@@ -41,7 +41,7 @@ def run_in_windows(
         overlap: share of a window, 0 to below 1, that the next one repeats.
 
     Returns:
-        As ``net``; where there was more than one window, the combined answer (for "softmax" log probabilities).
+        As ``net``; where there was more than one window, the combined output (for "softmax" log probabilities).
 
     Raises:
         ValueError: unknown ``view`` or ``combine``, a window with the wrong number of axes, a wrong overlap.
@@ -56,9 +56,9 @@ def run_in_windows(
     total: dict[str, Tensor] = {}
     count = images[view].new_zeros((1, 1, *size), dtype=torch.float32)
     for corner in corners:
-        answer = net({**images, view: _cut(images[view], corner, window)})
+        output = net({**images, view: _cut(images[view], corner, window)})
         _cut(count, corner, window).add_(1.0)
-        for name, value in (answer if isinstance(answer, dict) else {"": answer}).items():
+        for name, value in (output if isinstance(output, dict) else {"": output}).items():
             part = forward(value)
             if name not in total:
                 total[name] = part.new_zeros((*part.shape[:2], *size)) if name == view else torch.zeros_like(part)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 _CHECKPOINT, _METRICS = "checkpoint.pt", "metrics.csv"
+_OLD_HEADER = b"step,loss\r\n"  # version 0.1 wrote none for perfusion networks
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any], settings: Any) -> None:
@@ -51,11 +52,12 @@ def drop_metrics_after(folder: Path, step: int) -> None:
     file = folder / _METRICS
     if not file.exists():
         return
-    header, *rows = file.read_bytes().splitlines(keepends=True)
-    kept = [row for row in rows if float(row.split(b",")[0]) <= step]
+    lines = file.read_bytes().splitlines(keepends=True)
+    header = lines.pop(0) if lines[0].startswith(b"step,") else _OLD_HEADER
+    kept = [row for row in lines if float(row.split(b",")[0]) <= step]
     if not kept:
         file.unlink()
-    elif len(kept) < len(rows):
+    elif len(kept) < len(lines) or header is _OLD_HEADER:
         temporary = folder / f".{_METRICS}.new"
         temporary.write_bytes(b"".join([header, *kept]))
         os.replace(temporary, file)

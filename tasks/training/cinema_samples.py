@@ -1,14 +1,17 @@
-"""Samples straight from the study files of a cohort store: no copy of an image lies in between.
+"""Samples read from the study files of a cohort when they are needed; no images are copied.
 
-A table (CSV) says what is to be learned, a row a study: ``study``, ``split`` ("train", "validation" or "test"),
-``ed_frame`` and ``es_frame`` (of the first view) where the task looks at both, and the column of the target: a class
-by name, a value, or ``x1_px, y1_px ...``: column and row of each landmark in pixels of the view, at ``frame``. Labels,
-and landmarks without those columns, are read from the store (:mod:`tasks.training.cinema_truth`), at ``frame``;
-without that column, every time at another of the frames that have them.
+A table (CSV) says what each study teaches, one row a study:
 
-The box lies where inference puts it (:mod:`cmr_models.cinema.placement`); the middle of the heart is found once a
-study and process. Of a stack that is deeper than the network one window is drawn each time, as inference averages
-windows.
+- ``study`` and ``split`` ("train", "validation" or "test");
+- ``ed_frame`` and ``es_frame`` of the first view, for tasks that see both;
+- the column of the target: the name of a class, or a value;
+- ``x1_px, y1_px ...``: column and row of each landmark in pixels of the view, in the frame ``frame``.
+
+Labels are read from the store (:mod:`tasks.training.cinema_truth`), and landmarks too if the table does not have them:
+in the frame ``frame``, or without that column in a random one of the frames that have them.
+
+The crop is that of inference (:mod:`cmr_models.cinema.placement`). The middle of the heart is found once for a study.
+From a stack that is deeper than the network a random window of slices is taken each time; inference averages windows.
 """
 
 from __future__ import annotations
@@ -41,11 +44,11 @@ class StudySamples:
     """The studies of one split of a table.
 
     Args:
-        cohort: where they lie.
+        cohort: that holds the studies.
         table: a row a study.
-        settings: what is learned.
+        settings: what the network learns.
         target: column of the class or the value.
-        labels: name of the predictions that hold labels or landmarks; the studies' own reference if empty.
+        labels: name of the predictions that hold labels or landmarks; if empty, those drawn in the studies.
 
     Raises:
         ValueError: if the table, or a study's truth, lacks what the task needs.
@@ -59,10 +62,10 @@ class StudySamples:
         target: str,
         labels: str = REFERENCE,
     ) -> None:
-        _check(table, settings, target)
+        _check_table(table, settings, target)
         self.cohort, self.table, self.settings = cohort, table.reset_index(drop=True), settings
         self.target, self.labels = target, labels
-        self.stored = _stored(table, settings)
+        self.stored = _truth_to_read(table, settings)
         self._middles: dict[tuple[str, str], HeartCentre] = {}
         self._check_truth()
 
@@ -76,9 +79,9 @@ class StudySamples:
             ValueError: if the study has none of the network's views, or lacks what the task needs.
         """
         row: Any = self.table.loc[index]
-        scans = _scans(self.cohort.study(row["study"]), self.settings.views)
+        scans = read_view_images(self.cohort.study(row["study"]), self.settings.views)
         if not scans or (self.settings.family != "pretrain" and self.settings.views[0] not in scans):
-            raise ValueError(f"row {index} has not the views {self.settings.views}; take it out of the table")
+            raise ValueError(f"row {index} does not have the views {self.settings.views}; take it out of the table")
         truth = self._truth(row) if self.stored else None
         frame = _frame(row, truth, rng) if self.settings.family not in (*_TWO_FRAMES, "pretrain") else 0
         phases = self._phases(row, frame, scans, rng)
@@ -94,7 +97,7 @@ class StudySamples:
     def _phases(
         self, row: Any, frame: int, scans: Mapping[str, ViewImages], rng: np.random.Generator
     ) -> tuple[float, ...]:
-        """The looked-at moments as shares of the cycle."""
+        """The phases of the cycle that the network sees, from 0 to 1."""
         n_frames = len(next(iter(scans.values())).images)
         if self.settings.family == "pretrain":
             return (float(rng.random()),)
@@ -107,7 +110,7 @@ class StudySamples:
         return around_heart(scan, self._size(scan.view), self.settings.pixel_mm, partial(self._middle, study))[0]
 
     def _middle(self, study: str, scan: ViewImages) -> HeartCentre:
-        """Found once: the network that finds it costs more than all else that is done to a sample."""
+        """The middle of the heart, found once: the network that finds it takes longer than all other steps."""
         if (study, scan.view) not in self._middles:
             self._middles[study, scan.view] = scan_middle(scan)
         return self._middles[study, scan.view]
@@ -178,7 +181,7 @@ def read_table(file: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @lru_cache(maxsize=8)
-def _scans(study: Path, wanted: tuple[str, ...]) -> dict[str, ViewImages]:
+def read_view_images(study: Path, wanted: tuple[str, ...]) -> dict[str, ViewImages]:
     with store.open_tree(study) as tree:
         views = {str(name): node.to_dataset() for name, node in tree.children.items()}
         views = {n: (v if n in wanted else v.drop_vars("intensity")).load() for n, v in views.items()}
@@ -194,8 +197,8 @@ def _fit_size(array: npt.NDArray[Any], size: tuple[int, ...]) -> npt.NDArray[Any
     return np.pad(cut, [(0, 0)] * lead + missing)
 
 
-def _stored(table: pd.DataFrame, settings: FinetuningSettings) -> str:
-    """What of the truth is read from the store: "labels", "landmarks", or nothing."""
+def _truth_to_read(table: pd.DataFrame, settings: FinetuningSettings) -> str:
+    """Which truth is read from the store: "labels", "landmarks", or none ("")."""
     if settings.family == "segmentation":
         return "labels"
     return "landmarks" if settings.family.startswith("landmark") and "x1_px" not in table else ""
@@ -205,7 +208,7 @@ def _frame(row: Any, truth: Truth | None, rng: np.random.Generator) -> int:
     """The frame that the table names, or any of those with a truth."""
     if "frame" not in row:
         if truth is None or not len(truth.frames):
-            raise ValueError("a study has no frame in which all is drawn; take it out of the table")
+            raise ValueError("a study has no frame with a complete drawing; take it out of the table")
         return int(rng.choice(truth.frames))
     frame = int(row["frame"])
     if truth is not None and frame not in truth.frames:
@@ -217,8 +220,8 @@ def _points(row: Any, n: int) -> list[list[float]]:
     return [[row[f"y{k}_px"], row[f"x{k}_px"]] for k in range(1, n + 1)]
 
 
-def _check(table: pd.DataFrame, settings: FinetuningSettings, target: str) -> None:
-    family, stored = settings.family, _stored(table, settings)
+def _check_table(table: pd.DataFrame, settings: FinetuningSettings, target: str) -> None:
+    family, stored = settings.family, _truth_to_read(table, settings)
     needed = {"study"}
     if family in _TWO_FRAMES:
         needed |= {"ed_frame", "es_frame", target}

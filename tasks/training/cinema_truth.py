@@ -1,7 +1,7 @@
-"""The labels and landmarks that a network learns: drawn by people in the study, or said by another network.
+"""The labels and landmarks that a network learns: drawn by people in the study, or predicted by another network.
 
-A reference lies in the study's own views (``labels``, ``landmark_px``); what a network said lies in the predictions of
-its name (``label``, ``landmark_px``).
+Drawings are in the study's own views (``labels``, ``landmark_px``), outputs of a network in the prediction files of its
+name (``label``, ``landmark_px``).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import xarray as xr
 from tasks.state import store
 
 REFERENCE = ""
-"""The name of the source that is the study itself."""
+"""The source that is the study itself."""
 
 _NAMES = {"labels": ("label", "labels"), "landmarks": ("landmark_px",)}
 
 
 class Truth(NamedTuple):
-    """What is known of one view.
+    """The truth of one view.
 
     Attributes:
         values: labels ``(frame, slice, row, col)``, or landmarks ``(frame, point, 2)`` (row, col).
-        frames: those in which something is known: labels drawn in images that were all judged, or every landmark.
+        frames: those with a truth: labels, in a frame whose images were all judged, or all landmarks.
     """
 
     values: npt.NDArray[Any]
@@ -35,7 +35,7 @@ class Truth(NamedTuple):
 
 
 def truth_file(cohort: store.Cohort, source: str, study: str) -> Path:
-    """Where the truth of ``study`` lies."""
+    """The file that holds the truth of ``study``."""
     return cohort.study(study) if source == REFERENCE else cohort.prediction(source, study)
 
 
@@ -44,7 +44,7 @@ def has_truth(file: Path, view: str, what: str) -> bool:
     if not file.exists():
         return False
     with store.open_tree(file) as tree:
-        return _found(tree, view, what) is not None
+        return _find(tree, view, what) is not None
 
 
 @lru_cache(maxsize=8)
@@ -55,7 +55,7 @@ def truth_of(file: Path, view: str, what: str) -> Truth:
         ValueError: if ``file`` has none.
     """
     with store.open_tree(file) as tree:
-        found = _found(tree, view, what)
+        found = _find(tree, view, what)
         if found is None:
             raise ValueError(f"there are no {what} of {view}; take the study out of the table")
         node, name = found
@@ -66,7 +66,7 @@ def truth_of(file: Path, view: str, what: str) -> Truth:
     return Truth(values, np.flatnonzero(values.any(axis=(1, 2, 3)) & judged))
 
 
-def _found(tree: xr.DataTree, view: str, what: str) -> tuple[xr.Dataset, str] | None:
+def _find(tree: xr.DataTree, view: str, what: str) -> tuple[xr.Dataset, str] | None:
     """The node of ``view``, or a node ``labels`` in it, that has the truth, and the name it has there."""
     for path in (f"/{view}", f"/{view}/labels"):
         if path in tree.groups:

@@ -25,9 +25,12 @@ _CROSS = ndimage.generate_binary_structure(2, 1)[None]
 class ImagePool:
     """Images to draw from.
 
-    ``images (n, row, col)`` float32; ``possible (n, row, col)`` uint8 bit sets of possible classes (0 is
-    background); ``heart_px (n, 2)``, NaN without a heart; ``pixel_mm (n,)``; ``patient (n,)`` names, empty
-    for simulated images.
+    Attributes:
+        images: (n, row, col).
+        possible: (n, row, col), bit sets of possible classes; bit 0 is background.
+        heart_px: (n, 2), row and column; NaN without a heart.
+        pixel_mm: (n,).
+        patient: (n,) names, empty for simulated images.
     """
 
     images: npt.NDArray[np.float32]
@@ -60,8 +63,8 @@ class ImagePool:
 def loosen_endocardium(pool: ImagePool) -> ImagePool:
     """The pool with the endocardial border left open by one pixel to either side: left ventricle or myocardium.
 
-    Readers differ in how much of the trabeculated layer they draw into the pool, and a simulation cannot know; where
-    real drawings are learned beside it, they decide.
+    Readers differ in how much of the trabeculated layer they include in the pool, which a simulation cannot know. Real
+    drawings in the same training then decide.
     """
     lv, myocardium = np.uint8(1 << LV), np.uint8(1 << MYOCARDIUM)
     is_lv, is_muscle = pool.possible == lv, pool.possible == myocardium
@@ -71,7 +74,7 @@ def loosen_endocardium(pool: ImagePool) -> ImagePool:
 
 
 def sampling_probability(pool: ImagePool, emphasis: float) -> npt.NDArray[np.float64]:
-    """Chance of each image to be drawn: proportional to its left-ventricular area to the power ``-emphasis``.
+    """The probability that an image is drawn: proportional to its left-ventricular area to the power ``-emphasis``.
 
     Within a factor of two of the median image, so that no image is drawn all the time. Errors of the small pools of
     end-systole weigh most in the ejection fraction, and most drawn images are not of end-systole.
@@ -100,8 +103,7 @@ def simulated_pool(folder: Path, view: str, n: int, seed: int, workers: int = 1)
 
 
 def real_pool(folder: Path, pixel_mm: float) -> ImagePool:
-    """Short-axis images with the left-ventricular pool drawn: ``images/*.png`` and ``labels/*.png`` of
-    equal names.
+    """Short-axis images with the left-ventricular pool drawn: ``images/*.png``, ``labels/*.png`` with the same names.
 
     The name up to ``-IM-`` is the patient. All images must have one size.
 
@@ -127,9 +129,7 @@ def real_pool(folder: Path, pixel_mm: float) -> ImagePool:
 
 
 def fold_patients(patients: Sequence[str], fold: int, n_folds: int) -> set[str]:
-    """The patients held out in ``fold`` of ``n_folds``: every n-th of the sorted names, so that groups
-    spread evenly.
-    """
+    """The patients held out in ``fold`` of ``n_folds``: every n-th of the sorted names, to spread groups evenly."""
     return set(sorted(set(patients))[fold::n_folds])
 
 

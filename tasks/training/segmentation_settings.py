@@ -14,19 +14,52 @@ TASKS = ("segment_sax", "segment_lax_4c")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Everything that decides the weights.
+    """Everything that decides the weights, and where and how to run.
 
-    ``real`` is a folder as :func:`tasks.training.segmentation_data.real_pool` reads it, or empty. ``fold`` in 0 ..
-    ``n_folds`` - 1 holds those patients out; -1 trains on all. ``start_from`` is a folder of an earlier run: its
-    weights begin. ``start_share`` of them is kept in the result, ``start_share * begun + (1 - start_share) *
-    trained``, which holds what the new images do not show (Wortsman et al. 2022, Robust fine-tuning of zero-shot
-    models, arXiv 2109.01903). ``real_excluded`` names patients to leave out, as their drawings are wrong.
-    ``loose_endocardium``: see :func:`tasks.training.segmentation_data.loosen_endocardium`; ``small_pool_emphasis``,
-    of real images: :func:`tasks.training.segmentation_data.sampling_probability`. ``real_strength``: how strongly real
-    images are varied, relative to ``augmentation``, which simulated ones need. ``teacher``: what names the classes
-    that real drawings leave open, the running mean of the weights, those that the training began with, or the mean
-    answer of both, which a running mean that drifts does not decide alone. ``encoder``: published weights that an
-    "efficient_unet2d" begins with (:mod:`tasks.training.published_encoder`); none if empty.
+    Attributes:
+        task: segment_sax or segment_lax_4c.
+        name: of the model.
+        seed: of everything that is drawn.
+        kind: of the network, a key of :data:`cmr_models.nets.KINDS`.
+        config: its settings, but for the classes.
+        encoder: published weights that an "efficient_unet2d" begins with (:mod:`tasks.training.published_encoder`);
+            none if empty.
+        size: rows and columns of a crop.
+        n_simulated: simulated images.
+        simulation_seed: of them.
+        simulated_cache: folder that keeps them; in the output if empty.
+        simulation_workers: processes that make them.
+        real: folder as :func:`tasks.training.segmentation_data.real_pool` reads it; none if empty.
+        real_name: how the card calls it.
+        real_pixel_mm: pixel size of its images.
+        real_excluded: patients to leave out, as their drawings are wrong.
+        fold: in 0 .. ``n_folds`` - 1, the patients to hold out; -1 trains on all.
+        n_folds: of the cross-validation.
+        start_from: folder of an earlier run, whose weights begin; none if empty.
+        start_share: the result is ``start_share * begun + (1 - start_share) * trained``, which keeps what the new
+            images do not show (Wortsman et al. 2022, Robust fine-tuning of zero-shot models, arXiv 2109.01903).
+        steps: of the optimiser.
+        simulated_steps: first steps with simulated images only.
+        teacher: what fills in the classes that real drawings leave open: the running mean of the weights ("mean"), the
+            weights that the training began with ("begun"), or the mean output of both, which is less sensitive to a
+            running mean that drifts.
+        teacher_from: first step with a teacher.
+        teacher_confidence: of the best class, see :func:`cmr_models.training.partial_label_losses.narrow`.
+        batch: images of a step.
+        loose_endocardium: see :func:`tasks.training.segmentation_data.loosen_endocardium`.
+        small_pool_emphasis: of real images, see :func:`tasks.training.segmentation_data.sampling_probability`.
+        real_share: part of a batch that is real.
+        real_strength: how strongly real images are varied, relative to ``augmentation``, which simulated ones need.
+        learning_rate: peak, after a warm-up; half a cosine down to zero.
+        weight_decay: of AdamW.
+        warmup_steps: of the linear warm-up.
+        mean_decay: of the running mean of the weights that is saved.
+        device: "auto", "cpu", "cuda".
+        low_precision: bfloat16 where the device has it.
+        threads: of torch; 0 leaves them.
+        log_every: steps between rows of metrics.
+        checkpoint_every_s: seconds between checkpoints.
+        augmentation: how strongly to vary the images.
     """
 
     task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"

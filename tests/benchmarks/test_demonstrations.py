@@ -19,7 +19,7 @@ def test_the_page_tells_what_was_measured(written) -> None:
     results = json.loads(page.results_file(ROOT, written.NAME).read_text())
     begin, end = page.marks(written.NAME)
     section = (ROOT / page.PAGE).read_text().split(begin)[1].split(end)[0]
-    assert section.strip() == written.rendered(results).strip()
+    assert section.strip() == written.render_table(results).strip()
     assert (ROOT / "docs" / "images" / f"demonstration_{written.NAME}.png").stat().st_size > 10_000
 
 
@@ -42,10 +42,12 @@ def test_half_of_the_labels_are_half_of_the_hearts_with_both_their_frames() -> N
 def test_a_network_that_errs_less_is_better_by_the_difference() -> None:
     truth = np.arange(12.0)
 
-    def answers(error: float) -> cinema._Answers:
-        return cinema._Answers(truth + error, truth, 1, 1.0)
+    def outputs(error: float) -> cinema.Outputs:
+        return cinema.Outputs(truth + error, truth, 1, 1.0)
 
-    rows = cinema._rows("regression_ef", 1.0, {"a": answers(1.0), "rival": answers(3.0)}, np.random.default_rng(0))
+    rows = cinema.compare_networks(
+        "regression_ef", 1.0, {"a": outputs(1.0), "rival": outputs(3.0)}, np.random.default_rng(0)
+    )
     assert [row["value"] for row in rows] == [1.0, 3.0]
     assert rows[0]["better_by"] == [2.0, 2.0, 2.0]
     assert rows[1]["better_by"] is None
@@ -55,9 +57,9 @@ def test_dice_is_the_mean_over_structures_and_both_frames_of_a_person() -> None:
     target = np.zeros((2, 4, 4, 1), np.int64)
     for code in (1, 2, 3):
         target[:, code] = code
-    answers = target.copy()
-    answers[1, 3] = 0  # at end-systole one of three structures is missed
-    measure = cinema._measure("segment_sax", answers, target)
+    outputs = target.copy()
+    outputs[1, 3] = 0  # at end-systole one of three structures is missed
+    measure = cinema.person_measure("segment_sax", outputs, target)
     assert measure(np.array([0])) == pytest.approx(5 / 6)
 
 

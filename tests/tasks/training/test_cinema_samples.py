@@ -16,7 +16,7 @@ from cmr_models.contracts import cine_study, cine_view, prediction
 from cmr_models.nets import build
 from tasks.state import store
 from tasks.state.zarr_encoding import encode_tree
-from tasks.training.cinema_samples import StudySamples, _scans
+from tasks.training.cinema_samples import StudySamples, read_view_images
 from tasks.training.cinema_settings import FinetuningSettings
 
 CONFIG = {"size": "tiny", "sax_size": [32, 32, 4], "lax_size": [32, 32], "enc_conv_chans": [8, 8]}
@@ -100,7 +100,7 @@ def test_images_that_could_not_be_judged_teach_nothing(put: Put) -> None:
     judged = np.ones((3, 4), bool)
     judged[1, 2] = False
     place = put({"sax": _view(4)}, prediction({"sax": _labels(4)}, {"sax": judged}))
-    with pytest.raises(ValueError, match="no frame in which all is drawn"):
+    with pytest.raises(ValueError, match="no frame with a complete drawing"):
         StudySamples(place, ROW, SEGMENT, "", "teacher").sample(0, np.random.default_rng(0))
 
 
@@ -129,7 +129,7 @@ def test_landmarks_are_read_from_the_study(put: Put) -> None:
 def test_training_and_inference_put_the_box_in_the_same_place(put: Put) -> None:
     place = put({"sax": _view(4)})
     samples = StudySamples(place, ROW, FinetuningSettings(task="pretrain", kind="CineMA", config=CONFIG), "")
-    scan = _scans(place.study("a-2"), ("sax",))["sax"]
+    scan = read_view_images(place.study("a-2"), ("sax",))["sax"]
     config = CONFIG | {"views": ["sax"]}
     card = zoo.ModelCard("x", "pretrain", "CineMA", config, pixel_mm=1.0, size=32, preprocessing="cinema")
     network = CinemaNetwork(build("CineMA", **config), card, device="cpu", precision="fp32")
@@ -153,7 +153,7 @@ def test_the_heart_is_looked_for_once_a_study(put: Put, monkeypatch: pytest.Monk
 def test_the_pixel_of_the_recipe_is_the_pixel_of_the_grid(put: Put) -> None:
     settings = FinetuningSettings(task="pretrain", kind="CineMA", config=CONFIG, pixel_mm=2.0)
     place = put({"sax": _view(4)})
-    scan = _scans(place.study("a-2"), ("sax",))["sax"]
+    scan = read_view_images(place.study("a-2"), ("sax",))["sax"]
     placed = StudySamples(place, ROW, settings, "")._place("a-2", scan)
     assert (placed.spacing_mm, placed.shape) == (2.0, (18, 18, 4))
     assert grid.apply(scan.images[:1], placed).shape == (1, 18, 18, 4)

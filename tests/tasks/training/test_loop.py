@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cmr_models.zoo import ModelCard
 from tasks.training import loop
+from tasks.training.checkpoints import append_metrics, drop_metrics_after
 
 
 class OneWeight:
@@ -109,3 +110,13 @@ def test_a_process_that_does_not_write_leaves_nothing(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the loss is nan at step 0; lower learning_rate"):
         loop.train(OneWeight(slope=float("nan")), tmp_path)
+
+
+def test_metrics_of_version_0_1_without_a_header_get_one_and_go_on(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    file.write_text("20,1.5\n40,1.25\n")
+    drop_metrics_after(tmp_path, 20)
+    append_metrics(tmp_path, {"step": 40, "loss": 1.0})
+    assert file.read_text().split() == ["step,loss", "20,1.5", "40,1"]
+    drop_metrics_after(tmp_path, 10)
+    assert not file.exists()
