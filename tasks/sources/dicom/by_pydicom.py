@@ -30,16 +30,14 @@ _MAX_PIXELS: Final = 2**28
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """No warnings and no log of pydicom: its messages quote header values, which may name people."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    """No warnings and no log of pydicom: its messages quote header values, which may name people.
+
+    The logger stays silent after the first file: other threads may be reading theirs.
+    """
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_with_pydicom(data: bytes) -> list[Image]:
