@@ -3,6 +3,8 @@
 import io
 import logging
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -288,9 +290,7 @@ def test_any_image_that_pydicom_writes_is_read_as_pydicom_reads_it(
     assert image.number("trigger_ms") == float(theirs.TriggerTime)
 
 
-def test_pydicom_says_nothing_and_its_logger_is_left_as_it_was(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pydicom_says_nothing_while_it_reads(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     read = pydicom.dcmread
 
     def quoting(*arguments: Any, **named: Any) -> Dataset:
@@ -303,3 +303,11 @@ def test_pydicom_says_nothing_and_its_logger_is_left_as_it_was(
     assert len(read_with_pydicom(encode(_variants()["plain"]))) == 1
     assert caplog.records == []
     assert logging.getLogger("pydicom").level == before
+
+
+def test_importing_the_readers_leaves_the_logger_of_pydicom_alone() -> None:
+    command = (
+        "import logging, pydicom; before = logging.getLogger('pydicom').level;"
+        "import tasks.sources.dicom.by_pydicom; assert logging.getLogger('pydicom').level == before"
+    )
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
