@@ -333,8 +333,8 @@ def _draw_with_gaps(n: int, rng: np.random.Generator, intercept: float = -1.0) -
     censored = rng.uniform(2, 8, n)
     table = pd.DataFrame({"exit": np.minimum(failing, censored), "event": (failing <= censored).astype(float)})
     table = table.assign(x=x, z=z)
-    gone = rng.random(n) < 1 / (1 + np.exp(-intercept - 1.2 * table["event"] - 0.5 * z))
-    table.loc[gone, "x"] = np.nan
+    missing = rng.random(n) < 1 / (1 + np.exp(-intercept - 1.2 * table["event"] - 0.5 * z))
+    table.loc[missing, "x"] = np.nan
     return table
 
 

@@ -204,8 +204,8 @@ def remove_half_of_frames(archives: Archives, rng: Rng) -> Archives:
     """Remove every second frame of every plane."""
 
     def thin(members: Members, rng: Rng) -> Members:
-        gone = {name for files in planes_in_order(members) for name in files[1::2]}
-        return [member for member in members if member[0] not in gone]
+        removed = {name for files in planes_in_order(members) for name in files[1::2]}
+        return [member for member in members if member[0] not in removed]
 
     return change_members(archives, rng, thin)
 
@@ -215,8 +215,8 @@ def remove_one_frame(archives: Archives, rng: Rng) -> Archives:
 
     def thin(members: Members, rng: Rng) -> Members:
         files = choose_plane(members, rng)
-        gone = files[int(rng.integers(1, len(files) - 1))]
-        return [member for member in members if member[0] != gone]
+        removed = files[int(rng.integers(1, len(files) - 1))]
+        return [member for member in members if member[0] != removed]
 
     return change_members(archives, rng, thin)
 
@@ -226,8 +226,8 @@ def remove_slice(archives: Archives, rng: Rng) -> Archives:
 
     def remove(members: Members, rng: Rng) -> Members:
         stack = planes_in_order(members)
-        gone = set(stack[int(rng.integers(len(stack) // 3, 2 * len(stack) // 3))])
-        return [member for member in members if member[0] not in gone]
+        removed = set(stack[int(rng.integers(len(stack) // 3, 2 * len(stack) // 3))])
+        return [member for member in members if member[0] not in removed]
 
     return change_members(archives, rng, remove)
 

@@ -47,8 +47,8 @@ def read_references(
     table = pd.DataFrame(rows, columns=["study", "labelled", "marked"]).set_index("study")
     parts = [name.rpartition("-") for name in table.index]
     table["participant"], table["visit"] = [part[0] for part in parts], [part[2] for part in parts]
-    told = reference_table.table_path(cohort)
-    for source, names in ((people, columns or {}), (told if told.exists() else None, {}), (file, {})):
+    stored = reference_table.table_path(cohort)
+    for source, names in ((people, columns or {}), (stored if stored.exists() else None, {}), (file, {})):
         if source is not None:
             table = _join(table, _read(source, names), source.name)
     return _add_derived(table)

@@ -137,14 +137,14 @@ def _plane(view: xr.Dataset, label: npt.NDArray[np.uint8], index: int, name: str
 def _levels(label: npt.NDArray[np.uint8]) -> dict[str, int]:
     """Slice index of the basal, mid and apical plane: at 1/6, 1/2 and 5/6 of the slices that hold the ventricle."""
     area = (label == LV).sum(axis=(2, 3)).max(axis=0)
-    held = np.flatnonzero(area) if area.any() else np.arange(label.shape[1])
-    if len(held) < 3:
-        return {"mid": int(held[len(held) // 2])}
-    third = max(1, len(held) // 3)
-    if area[held[:third]].sum() < area[held[-third:]].sum():
-        held = held[::-1]
+    with_lv = np.flatnonzero(area) if area.any() else np.arange(label.shape[1])
+    if len(with_lv) < 3:
+        return {"mid": int(with_lv[len(with_lv) // 2])}
+    third = max(1, len(with_lv) // 3)
+    if area[with_lv[:third]].sum() < area[with_lv[-third:]].sum():
+        with_lv = with_lv[::-1]
     return {
-        name: int(held[round(part * (len(held) - 1))])
+        name: int(with_lv[round(part * (len(with_lv) - 1))])
         for name, part in (("basal", 1 / 6), ("mid", 1 / 2), ("apical", 5 / 6))
     }
 

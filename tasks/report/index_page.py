@@ -275,10 +275,10 @@ def _discrimination_rows(tables: ReportTables, minimum: int) -> list[dict[str, A
     table = tables.estimates.get("discrimination")
     if table is None:
         return []
-    wanted = table[(table["group_by"] == "overall") & table["model"].isin(_DISCRIMINATION_MODELS)]
+    shown = table[(table["group_by"] == "overall") & table["model"].isin(_DISCRIMINATION_MODELS)]
     rows = []
-    for outcome, exposure in _discriminating_pairs(wanted):
-        of_pair = wanted[(wanted["outcome"] == outcome) & (wanted["exposure"] == exposure)]
+    for outcome, exposure in _discriminating_pairs(shown):
+        of_pair = shown[(shown["outcome"] == outcome) & (shown["exposure"] == exposure)]
         by_model = {row["model"]: row for row in records(of_pair)}
         first = _estimate_cells(next(iter(by_model.values())), minimum)
         cells = [_concordance_cell(by_model.get(model), minimum) for model in _DISCRIMINATION_MODELS]

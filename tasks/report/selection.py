@@ -12,8 +12,8 @@ from cmr_models.analysis.disclosure.masking import mask_curve
 
 def overall_ratios(table: pd.DataFrame) -> pd.DataFrame:
     """Odds or hazard ratios per SD of everybody together that have a number."""
-    wanted = (table["scale"] == "per_sd") & (table["group_by"] == "overall") & (table["status"] == "ok")
-    rows = table[wanted & table["measure"].isin(("odds_ratio", "hazard_ratio"))]
+    chosen = (table["scale"] == "per_sd") & (table["group_by"] == "overall") & (table["status"] == "ok")
+    rows = table[chosen & table["measure"].isin(("odds_ratio", "hazard_ratio"))]
     return rows[rows["estimate"].gt(0) & rows["minus_log10_p"].notna()]
 
 

@@ -185,15 +185,15 @@ def _page_units(
     cohort: Cohort, settings: ReportInputs, tables: ReportTables, chosen: list[str], draft: Path
 ) -> list[shards.Unit]:
     """The inputs of each page, with a key that changes when they change."""
-    wanted = set(chosen)
+    studies = set(chosen)
     phenotypes, outcomes = tables.phenotypes, tables.outcomes
     measured = (
-        {row["study"]: row for row in records(phenotypes[phenotypes["study"].isin(wanted)])}
+        {row["study"]: row for row in records(phenotypes[phenotypes["study"].isin(studies)])}
         if phenotypes is not None
         else {}
     )
     ended: dict[str, list[dict[str, Any]]] = {study: [] for study in chosen}
-    for row in records(outcomes[outcomes["study"].isin(wanted)]):
+    for row in records(outcomes[outcomes["study"].isin(studies)]):
         flags, left_out = json.loads(row.pop("flags")), json.loads(row.pop("left_out"))
         ended[row["study"]].append({**row, "flags": flags, "left_out": left_out})
     curves, perfusion = _read_curves(cohort, chosen), perfusion_entries(cohort)
@@ -226,9 +226,9 @@ def _read_curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list
 
 def _drop_other_pages(folder: Path, units: list[shards.Unit]) -> None:
     """Remove pages from the draft of a killed run, except those with the right key."""
-    wanted = {Path(unit["path"]).name: unit["key"] for unit in units}
+    keys = {Path(unit["path"]).name: unit["key"] for unit in units}
     for path in folder.iterdir():
-        if path.name not in wanted or page_key(path) != wanted[path.name]:
+        if path.name not in keys or page_key(path) != keys[path.name]:
             path.unlink()
 
 
