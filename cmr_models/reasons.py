@@ -149,7 +149,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason("ed_not_maximum", "derive", "flag", "The LV is more than 5 % larger in another frame than at end-diastole."),
     Reason("ed_off_cycle_start", "derive", "flag", "End-diastole is neither at the start nor at the end of the cine."),
     Reason("es_timing", "derive", "flag", "End-systole is not between 20 and 60 % of the cycle after end-diastole."),
-    Reason("heart_rate_implausible", "derive", "flag", "Heart rate outside 30 to 150 beats a minute."),
+    Reason("heart_rate_implausible", "derive", "flag", "Heart rate outside 30 to 150 beats per minute."),
     Reason("class_small", "derive", "flag", "A short-axis class has fewer than 10 pixels at end-diastole."),
     Reason("lv_slices_few", "derive", "flag", "Fewer than six planes hold LV and myocardium at end-diastole."),
     Reason("lv_slices_gap", "derive", "flag", "A plane without LV and myocardium lies between two planes with them."),
@@ -169,10 +169,12 @@ _TABLE: tuple[Reason, ...] = (
         "lax_class_small", "derive", "flag", "A four-chamber class has fewer than 10 connected pixels at end-diastole."
     ),
     Reason("atrium_vanishes", "derive", "flag", "An atrium has no pixel in some frame."),
-    Reason("atrium_fragmented", "derive", "flag", "An atrium falls into two parts of over 10 pixels in some frame."),
+    Reason(
+        "atrium_fragmented", "derive", "flag", "An atrium has two separate parts of more than 10 pixels in some frame."
+    ),
     Reason("atrium_jumps", "derive", "flag", "An atrium's area halves or doubles from one frame to the next."),
     # derive: why a number is NaN
-    Reason("view_missing", "derive", "missing", "The view that it is measured in is missing."),
+    Reason("view_missing", "derive", "missing", "The view in which it is measured is missing."),
     Reason("single_frame", "derive", "missing", "There is only one frame, so there is no end-systole."),
     Reason("few_frames", "derive", "missing", "Too few frames to follow the change in volume."),
     Reason("time_unknown", "derive", "missing", "The times of the frames are unknown or do not increase."),
@@ -198,7 +200,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason(
         "structure_in_one", "evaluate", "missing", "Only one of the two has the structure, so there is no distance."
     ),
-    Reason("frame_unjudged", "evaluate", "missing", "The model saw no image in the frame that has a reference."),
+    Reason("frame_unjudged", "evaluate", "missing", "The model segmented no image in the frame that has a reference."),
     Reason("grid_differs", "evaluate", "missing", "Prediction and reference lie on different grids."),
     Reason("class_unknown", "evaluate", "missing", "The reference is a class that the model does not know."),
     Reason("reference_missing", "evaluate", "missing", "The reference of this quantity is not known."),
@@ -234,7 +236,7 @@ _TABLE: tuple[Reason, ...] = (
     ),
     Reason("level_assumed", "perfusion", "flag", "There is only one slice; it is taken as mid-ventricular."),
     # perfusion: one slice, one number
-    Reason("wall_open", "perfusion", "missing", "The wall is not closed around the pool in this slice."),
+    Reason("wall_open", "perfusion", "missing", "The wall is not closed around the cavity in this slice."),
     Reason("segment_empty", "perfusion", "missing", "The level has no slice, or too few pixels with a fitted flow."),
     Reason("state_missing", "perfusion", "missing", "There is no series at rest, or none at stress."),
     # perfusion: the arterial input

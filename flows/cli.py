@@ -1,4 +1,4 @@
-"""The command ``cmr-cohort``: everything, or one stage alone."""
+"""The command ``cmr-cohort``: run all stages, or one stage alone."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _CONFIG = click.option("--config", type=_FILE, help="Settings (cohort.toml).")
 _COHORT = click.option("--cohort", "directory", type=_FOLDER, help="The cohort's folder, if not from --config.")
 _SPEC = click.option("--spec", type=_FILE, help="An analysis spec (YAML); without it, [analysis] of the settings.")
 _MODEL = click.option("--model", help="A model of the zoo, or a folder with weights.")
-_MEASURED = click.option("--model", help="Whose predictions [default: of the settings, else what segmented last].")
+_MEASURED = click.option("--model", help="Model of the predictions [default: of the settings, else the last one used].")
 _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address.")
 
 
 @click.group()
 @click.version_option(package_name="cmr-cohort")
 def main() -> None:
-    """From the raw cardiac MR archive of a biobank to published tables."""
+    """Process cardiac MR of a cohort, from the raw archive to published tables."""
     prepare_process()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -47,7 +47,7 @@ def main() -> None:
 @click.option("--config", type=_FILE, required=True, help="Settings (cohort.toml).")
 @_PROFILE
 def run(config: Path, profile: str | None) -> None:
-    """Everything that is new or changed, from the archive to the report."""
+    """Process everything that is new or changed, from the archive to the report."""
     from flows import planning
     from flows.progress import say
     from flows.settings import read_settings
@@ -96,16 +96,20 @@ def segment(model: str | None, **choice: Any) -> None:
 
 
 @main.command()
-@click.option("--task", required=True, help="As its card says: classification_cvd, regression_ef, landmark_heatmap ...")
+@click.option(
+    "--task", required=True, help="Task of the model card: classification_cvd, regression_ef, landmark_heatmap ..."
+)
 @click.option("--model", required=True, help="A model folder, weights file or hub:<task>/<data>_<view>.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
-@click.option("--tokens", type=click.Choice(["mean", "all"]), default="mean", show_default=True, help="Of features.")
-@click.option("--cohort-name", help="Whose scans these are (UK Biobank): tells whether the model has seen them.")
+@click.option(
+    "--tokens", type=click.Choice(["mean", "all"]), default="mean", show_default=True, help="Tokens of features."
+)
+@click.option("--cohort-name", help="Name of the cohort (UK Biobank); tells whether the model has seen it.")
 @_COHORT
 @_CONFIG
 @_PROFILE
 def predict(config: Path | None, directory: Path | None, profile: str | None, **choice: Any) -> None:
-    """Classes, quantities, landmarks or features of every study, by one network; task `pretrain` gives features."""
+    """Predict classes, quantities, landmarks or features (task `pretrain`) of every study with one network."""
     from flows.predict import run_command
 
     with _recorded(config=config, directory=directory, profile=profile) as settings:
@@ -115,19 +119,23 @@ def predict(config: Path | None, directory: Path | None, profile: str | None, **
 
 @main.command()
 @click.option("--predictions", help="Name of the predictions: a folder under predictions/ of the cohort.")
-@click.option("--model", help="In place of --predictions: the model that made them.")
+@click.option("--model", help="Instead of --predictions: the model that made them.")
 @click.option("--task", help="With --model: what it predicted, if it does not segment.")
 @click.option("--reference", type=_FILE, help="Table of reference values (CSV, Parquet) by study or participant.")
-@click.option("--by", "group_by", multiple=True, help="Column to give all again by [default: sex, vendor, centre ...].")
+@click.option(
+    "--by", "group_by", multiple=True, help="Column to repeat all results by [default: sex, vendor, centre ...]."
+)
 @click.option("--split", default="", help="Only studies of this split: train, validation or test.")
 @click.option("--target", default="", help="Column of the reference class or value, if not that of the task.")
-@click.option("--repeats", is_flag=True, help="A participant's visits are scan and rescan.")
-@click.option("--resamples", type=click.IntRange(min=100), default=1000, show_default=True, help="Of the bootstrap.")
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--repeats", is_flag=True, help="The visits of a participant are repeated acquisitions.")
+@click.option(
+    "--resamples", type=click.IntRange(min=100), default=1000, show_default=True, help="Number of bootstrap resamples."
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed of the bootstrap.")
 @_COHORT
 @_CONFIG
 def evaluate(config: Path | None, directory: Path | None, group_by: tuple[str, ...], **choice: Any) -> None:
-    """What predictions are worth against the references of public data sets, or a table; overall and by group."""
+    """Compare predictions with references of public data sets or of a table, overall and by group."""
     from flows.evaluate import run_command
 
     with _recorded(has_flow=False, config=config, directory=directory) as settings:
@@ -153,7 +161,7 @@ def derive(**choice: Any) -> None:
 @_CONFIG
 @_PROFILE
 def perfusion(**choice: Any) -> None:
-    """First-pass perfusion, where there is any: flow maps, AHA segments, reserve."""
+    """Measure first-pass perfusion where it was acquired: flow maps, AHA segments, reserve."""
     from flows.cohort import perfusion as flow
 
     with _recorded(**choice) as settings:
@@ -165,7 +173,7 @@ def perfusion(**choice: Any) -> None:
 @_CONFIG
 @_SPEC
 def associate(spec: Path | None, **choice: Any) -> None:
-    """Prevalent disease on every phenotype."""
+    """Test every phenotype for association with prevalent disease."""
     from flows.cohort import associate as flow
 
     with _recorded(**choice) as settings:
@@ -177,7 +185,7 @@ def associate(spec: Path | None, **choice: Any) -> None:
 @_CONFIG
 @_SPEC
 def risk(spec: Path | None, **choice: Any) -> None:
-    """Incident disease and death on every phenotype, and all of it again by group."""
+    """Test every phenotype for association with incident disease and death, also by group."""
     from flows.cohort import risk as flow
 
     with _recorded(**choice) as settings:
@@ -189,7 +197,7 @@ def risk(spec: Path | None, **choice: Any) -> None:
 @_CONFIG
 @_SPEC
 def fairness(spec: Path | None, **choice: Any) -> None:
-    """Every estimate by group and intersection, its largest gap, and what the gap is made of."""
+    """Repeat every estimate by group and intersection, with its largest gap and a decomposition of the gap."""
     from flows.cohort import risk as flow  # which makes the fairness table of the settings
 
     with _recorded(**choice) as settings:
@@ -201,7 +209,7 @@ def fairness(spec: Path | None, **choice: Any) -> None:
 @_COHORT
 @_CONFIG
 def report(**choice: Any) -> None:
-    """The static site."""
+    """Make the report, a static site."""
     from flows.cohort import report as flow
 
     with _recorded(**choice) as settings:
@@ -213,7 +221,7 @@ def report(**choice: Any) -> None:
 @_COHORT
 @_CONFIG
 def status(**choice: Any) -> None:
-    """How many studies stand where, and why."""
+    """Show how many studies are at which stage, and why."""
     from tasks.maintenance.status import overview
     from tasks.state.ledger import open_ledger
 
@@ -247,12 +255,12 @@ def verify(**choice: Any) -> None:
 @main.command()
 @click.option("--people", default=48, show_default=True, help="People in the tables.")
 @click.option("--imaged", type=int, help="People with images [default: all].")
-@click.option("--frames", default=25, show_default=True, help="Frames a heart cycle.")
+@click.option("--frames", default=25, show_default=True, help="Frames in each heart cycle.")
 @click.option("--seed", default=2026, show_default=True)
-@click.option("--workers", type=int, default=os.cpu_count, help="Processes [default: one a core].")
+@click.option("--workers", type=int, default=os.cpu_count, help="Number of processes [default: one for each core].")
 @click.option("--output", type=_FOLDER, required=True)
 def simulate(output: Path, workers: int, **choice: Any) -> None:
-    """A simulated cohort: archives as UK Biobank packages them, tables, settings, and the truth."""
+    """Write a simulated cohort: archives like those of UK Biobank, tables, settings and the truth."""
     from flows.progress import stage_progress
     from tasks.simulation import SimulationSettings, write_cohort
 
@@ -272,7 +280,7 @@ def simulate(output: Path, workers: int, **choice: Any) -> None:
     help="What the benchmarks measured.",
 )
 def docs(output: Path, results: Path) -> None:
-    """Write the pages of the documentation that are tables of the code."""
+    """Write the pages of the documentation that are generated from the code."""
     from flows.settings import CohortSettings
     from tasks.documentation.pages import write_pages
 
@@ -282,7 +290,7 @@ def docs(output: Path, results: Path) -> None:
 
 @main.command()
 def check() -> None:
-    """Whether the installation can work."""
+    """Check the installation."""
     from tasks.maintenance.installation import faults
 
     found = faults()
@@ -378,7 +386,7 @@ def _complaints(config: Path | None) -> Iterator[None]:
     try:
         yield
     except tomllib.TOMLDecodeError as error:
-        raise click.UsageError(f"{where} is no TOML: {error}") from error
+        raise click.UsageError(f"{where} is not valid TOML: {error}") from error
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise click.UsageError("\n".join([f"{where} cannot be used", *lines])) from error

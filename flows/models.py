@@ -33,7 +33,7 @@ def list_models(folders: tuple[Path, ...]) -> None:
 
 @models.command()
 @click.argument("model")
-@click.option("--task", help="Which of the networks of that name, if there are several.")
+@click.option("--task", help="Task of the network, if several have this name.")
 def show(model: str, task: str | None) -> None:
     """The card of MODEL."""
     from cmr_models import zoo
@@ -59,7 +59,7 @@ def add(model: str, folder: Path) -> None:
 
 @models.command()
 @click.argument("model")
-@click.option("--task", help="What it must be for.")
+@click.option("--task", help="Task that the model must have.")
 def check(model: str, task: str | None) -> None:
     """Load MODEL: its keys, shapes and values, and the digest of its card."""
     from cmr_models import zoo

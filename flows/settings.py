@@ -58,7 +58,7 @@ class CohortSettings(BaseSettings):
     def _sources_exist(cls, sources: tuple[Path, ...]) -> tuple[Path, ...]:
         missing = [source.name for source in sources if not source.exists()]
         if missing:
-            raise ValueError(f"sources {missing} are not there; check the paths (they are relative to the file)")
+            raise ValueError(f"sources {missing} do not exist; check the paths, relative to the settings file")
         return sources
 
     @classmethod
@@ -81,7 +81,7 @@ def read_settings(path: Path, profile: str | None = None) -> CohortSettings:
         FileNotFoundError: if there is no such file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no settings at {path}; see `cmr-cohort run --help`")
+        raise FileNotFoundError(f"there is no settings file {path}; see `cmr-cohort run --help`")
     content = TomlConfigSettingsSource(CohortSettings, path)()
     here = path.resolve().parent
     for name in ("directory", "participants", "outcomes", "withdrawn"):

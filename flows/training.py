@@ -44,14 +44,14 @@ def pretrain(recipe: Path, cohort: Path, table: Path, output: Path) -> None:
     help="The recipe: a file, or a name that `cmr-cohort templates` lists.  [required]",
 )
 @click.option("--real", type=_FOLDER, help="Real images: a folder with images/*.png and labels/*.png.")
-@click.option("--init", type=_FOLDER, help="A model folder whose weights to begin with.")
+@click.option("--init", type=_FOLDER, help="A model folder; training starts from its weights.")
 @_OUTPUT
 @click.option("--cohort", type=_FOLDER, help="Train a network of CineMA on the studies of this cohort.")
-@click.option("--table", type=_FILE, help="CSV of what those studies teach: study, split, frames, target.")
+@click.option("--table", type=_FILE, help="CSV of the training targets: study, split, frames, target.")
 @click.option("--target", help="Column of the class or value to learn.")
-@click.option("--labels", help="Predictions to learn from [default: what is drawn in the studies].")
+@click.option("--labels", help="Predictions to use as labels [default: the labels in the studies].")
 def train(task: str, recipe: Path | None, output: Path, **options: Any) -> None:
-    """Train a network by a recipe; a killed training goes on where it was."""
+    """Train a network by a recipe; an interrupted training is continued."""
     if recipe is None:
         raise click.UsageError(f"the recipe is missing; type --settings {_example(task, options)} or another recipe")
     given = {name: value for name, value in options.items() if value is not None}

@@ -37,7 +37,7 @@ def check_series(series: npt.ArrayLike, least_frames: int = 12) -> npt.NDArray[n
     if not np.isfinite(values).all():
         raise ValueError(f"{int((~np.isfinite(values)).sum())} values of the series are not finite; mend or mask them")
     if np.ptp(values, axis=2).max() <= 0:
-        raise ValueError("no pixel of the series changes over time: no bolus; give the frames of one first pass")
+        raise ValueError("no pixel of the series changes, so there is no bolus; give the frames of one first pass")
     return values
 
 

@@ -62,7 +62,7 @@ def scan(exposures: Table, outcomes: Table | Times, covariates: Table | None, *,
     n = len(x)
     z = np.zeros((n, 0)) if covariates is None else _complete(covariates, "covariates", "z")[1]
     if len(z) != n:
-        raise ValueError(f"exposures and covariates must have as many rows, got {n} and {len(z)}")
+        raise ValueError(f"exposures and covariates must have the same number of rows, got {n} and {len(z)}")
     design = _make_design(x, z)
     tables = [block_table(design, block, x_names, names) for names, block in _blocks(outcomes, design, family)]
     if not tables or not x_names:

@@ -106,7 +106,7 @@ def federated_scan(
         ValueError: no site, columns that differ, missing exposures or covariates, an unknown family.
     """
     if family not in ("linear", "logistic") or not sites:
-        raise ValueError(f"a federated scan needs a site and family 'linear' or 'logistic', got {family!r}")
+        raise ValueError(f"a federated scan needs at least one site, and family 'linear' or 'logistic', got {family!r}")
     if len({(s.x.shape[1], s.y.shape[1], s.z.shape[1]) for s in sites}) > 1:
         raise ValueError("sites must have the same exposures, outcomes and covariates")
     if not all(np.isfinite(s.x).all() and np.isfinite(s.z).all() for s in sites):

@@ -247,6 +247,6 @@ def _check(
     if not all(map(math.isfinite, centre_px)):
         raise ValueError(f"the centre of the box must be finite, got {centre_px}")
     if offsets.ndim != 1 or offsets.size == 0 or not np.isfinite(offsets).all():
-        raise ValueError(f"slices need finite places along the stack, got {offsets.tolist()}")
+        raise ValueError(f"slices need finite positions along the stack, got {offsets.tolist()}")
     if offsets.size > 1 and np.diff(np.sort(offsets)).min() < 1e-3:
-        raise ValueError(f"two slices share a place along the stack: {np.sort(offsets).tolist()} mm; keep one of them")
+        raise ValueError(f"two slices have the same position in the stack: {np.sort(offsets).tolist()} mm; keep one")

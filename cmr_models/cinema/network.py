@@ -69,7 +69,7 @@ class CinemaNetwork(NetworkRunner):
         Args:
             images: view to ``(batch, channel, x, y[, z])``.
             method: of the network ("features" of the autoencoder).
-            n_slices: ``(batch,)`` short-axis slices that are no padding; None lets padding be black image.
+            n_slices: ``(batch,)`` short-axis slices that are not padding; if None, padding is a black image.
         """
         inputs = {view: self._to_device(image) for view, image in images.items()}
         autocast = torch.autocast(

@@ -65,7 +65,7 @@ class CinemaSegmenter(CinemaNetwork):
         if padding not in ("black", "masked"):
             raise ValueError(f"padding must be 'black' or 'masked', got {padding!r}")
         if padding == "masked" and self.card.kind != "ConvUNetR":
-            raise ValueError(f"{self.card.name} is a {self.card.kind}; only ConvUNetR can leave padding out")
+            raise ValueError(f"{self.card.name} is a {self.card.kind}; only ConvUNetR can ignore padding")
         self.padding = padding
 
     def batch_images(self, requested: int) -> int:

@@ -68,7 +68,7 @@ class EfficientUNet2d(nn.Module):
     def __init__(self, config: EfficientUNet2dConfig) -> None:
         super().__init__()
         if len(config.widths) != 5:
-            raise ValueError(f"EfficientUNet2d needs five widths, one a resolution, got {len(config.widths)}")
+            raise ValueError(f"EfficientUNet2d needs five widths, one for each resolution, got {len(config.widths)}")
         self.config = config
         widths = config.widths
         self.edges = nn.Sequential(conv_block(config.in_channels, widths[0]), Residual(widths[0]))

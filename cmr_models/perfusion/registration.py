@@ -64,7 +64,7 @@ def correct_together(planes: Sequence[npt.ArrayLike], *, deformable: bool = True
     """
     slices = [np.ascontiguousarray(np.moveaxis(check_series(plane), 2, 0)) for plane in planes]
     if len({len(frames) for frames in slices}) > 1:
-        raise ValueError(f"slices of the same beats have as many frames, got {[len(frames) for frames in slices]}")
+        raise ValueError(f"slices must have the same number of frames, got {[len(frames) for frames in slices]}")
     weights = [_heart(frames) for frames in slices]
     shifts = _estimate_shifts(slices, weights)
     return [_finish_correction(*one, deformable=deformable) for one in zip(slices, weights, shifts, strict=True)]

@@ -136,12 +136,12 @@ def add(source: str | os.PathLike[str], folder: Path) -> Path:
 
     Raises:
         FileExistsError: if another model lies there.
-        FileNotFoundError, ValueError: as :func:`load`; if its name is no name of a folder.
+        FileNotFoundError, ValueError: as :func:`load`; if its name is not a valid folder name.
     """
     found = _find(source, None)
     _, model_card = load(source)
     if Path(model_card.name).name != model_card.name or model_card.name.startswith("."):
-        raise ValueError(f"the model's name {model_card.name!r} cannot be that of a folder; change it in its card")
+        raise ValueError(f"the model name {model_card.name!r} is not a valid folder name; change it in the model card")
     target = folder / model_card.name
     if target.exists() and card(target) != model_card:
         raise FileExistsError(f"{target} holds another model; give another folder")
@@ -191,7 +191,7 @@ def _published(path: Path, task: str | None) -> PublishedModel:
     models = [m for m in published_models(folder) if path == folder or m.weights == path]
     if not models:
         raise FileNotFoundError(
-            f"{path} is no published model: it needs a .safetensors file with config.yaml beside it"
+            f"{path} is not a published model: it needs a .safetensors file with config.yaml beside it"
         )
     chosen = [m for m in models if task is None or m.task == task]
     if not chosen:

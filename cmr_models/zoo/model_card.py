@@ -107,7 +107,7 @@ def parse_card(text: str, where: str) -> ModelCard:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{where} is no TOML: {error}") from error
+        raise ValueError(f"{where} is not valid TOML: {error}") from error
     known = [item.name for item in fields(ModelCard)]
     unknown = sorted(set(values) - set(known))
     if unknown:
@@ -137,7 +137,7 @@ def _check_types(values: Mapping[str, Any], where: str) -> None:
     ]
     wrong += [name for name in ("pixel_mm", "size") if name not in wrong and not 0 <= values.get(name, 1) < math.inf]
     if wrong:
-        raise ValueError(f"{where} has entries that mean nothing: {', '.join(f'{n} = {values[n]!r}' for n in wrong)}")
+        raise ValueError(f"{where} has invalid entries: {', '.join(f'{n} = {values[n]!r}' for n in wrong)}")
 
 
 def _is_plain(key: str, value: Any) -> bool:

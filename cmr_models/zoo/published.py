@@ -84,7 +84,7 @@ def published_card(model: PublishedModel, digest: str = "") -> ModelCard:
     """The card of a published model, from its configuration.
 
     Raises:
-        ValueError: if the configuration is no YAML mapping or lacks an entry that the network needs.
+        ValueError: if the configuration is not a YAML mapping or lacks an entry that the network needs.
     """
     config = _read_yaml(model.config)
     try:
@@ -199,7 +199,7 @@ def _read_yaml(file: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is no YAML: {error}") from error
+        raise ValueError(f"{file} is not valid YAML: {error}") from error
     if not isinstance(content, Mapping) or not all(isinstance(content.get(key), Mapping) for key in ("model", "data")):
-        raise ValueError(f"{file} must have the mappings 'model' and 'data', as the published ones")
+        raise ValueError(f"{file} must have the mappings 'model' and 'data', like the published files")
     return content

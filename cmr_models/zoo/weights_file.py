@@ -23,7 +23,7 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], str]:
     from safetensors.torch import load as parse
 
     if file.suffix != ".safetensors":
-        raise ValueError(f"{file} is no safetensors file; pickled weights can run code and are not read: convert them")
+        raise ValueError(f"{file} is not a safetensors file; pickled weights can run code: convert them")
     content = file.read_bytes()
     try:
         state = parse(content)
@@ -33,7 +33,7 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], str]:
         ) from error
     not_finite = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if not_finite:
-        raise ValueError(f"{file} holds values that are not finite in {_some(not_finite)}; these weights are no use")
+        raise ValueError(f"{file} holds values that are not finite in {_some(not_finite)}; they cannot be used")
     return {key: _full_precision(value) for key, value in state.items()}, hashlib.sha256(content).hexdigest()
 
 

@@ -145,7 +145,7 @@ def _run(part: Part, cohort_dir: Path, settings: AnalysisSettings, files: UserFi
     if not (files.participants and files.outcomes):
         return {"status": "skipped", "reason": "no participants and outcomes in the settings", "counts": {}}
     if not _phenotypes_path(cohort_dir).exists():
-        raise FileNotFoundError("tables/phenotypes.parquet is not there; run derive first")
+        raise FileNotFoundError("tables/phenotypes.parquet does not exist; run derive first")
     results = _results(part, cohort_dir, settings, files)
     outdated = results.outdated
     if outdated:

@@ -57,7 +57,7 @@ def features_path(file: SpecFile, cohort_dir: Path | None) -> Path | None:
         raise ValueError("the spec has `features`, a table of the cohort's predictions; give --cohort")
     path = Cohort(cohort_dir).tables / "predictions" / f"{file.spec.features.table}.parquet"
     if not path.exists():
-        raise FileNotFoundError(f"tables/predictions/{path.name} is not there; run predict first")
+        raise FileNotFoundError(f"tables/predictions/{path.name} does not exist; run predict first")
     return path
 
 

@@ -42,7 +42,7 @@ class SpecFile:
         """
         path = self.folder / name
         if not path.is_file():
-            raise FileNotFoundError(f"the spec names {name}, which is not beside it")
+            raise FileNotFoundError(f"the spec names {name}, which is not in its folder")
         return path
 
 
@@ -72,7 +72,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no spec {path.name}; `cmr-cohort templates ukb` prints an example")
     content = yaml.load(path.read_text(encoding="utf-8"), _Strict)
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} must be a mapping of settings, it is {type(content).__name__}")
+        raise ValueError(f"{path.name} must be a mapping of settings, but it is {type(content).__name__}")
     return content
 
 

@@ -50,12 +50,12 @@ def input_files(file: SpecFile, cohort_dir: Path | None) -> list[Path]:
         raise ValueError("the spec has exposures without a field and no `tables.phenotypes`; give --cohort")
     path = Cohort(cohort_dir).tables / "phenotypes.parquet"
     if not path.exists():
-        raise FileNotFoundError("tables/phenotypes.parquet is not there; run derive first")
+        raise FileNotFoundError("tables/phenotypes.parquet does not exist; run derive first")
     if not perfusion_columns(_measured_names(file.spec)):
         return [*named, path]
     perfusion = perfusion_path(Cohort(cohort_dir))
     if not perfusion.exists():
-        raise FileNotFoundError("tables/perfusion.parquet is not there; run perfusion first")
+        raise FileNotFoundError("tables/perfusion.parquet does not exist; run perfusion first")
     return [*named, path, perfusion]
 
 

@@ -72,7 +72,7 @@ def nifti_views(files: Mapping[str, bytes], *, max_bytes: int) -> dict[str, xr.D
             groups[view].append((parsed.phase, volume))
     views = {view: _view(group, view) for view, group in sorted(groups.items()) if view}
     if not views:
-        raise StudyRejected("wrong_series", "No file name or stack tells a view.")
+        raise StudyRejected("wrong_series", "Neither a file name nor a stack identifies a view.")
     return views
 
 

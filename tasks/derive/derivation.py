@@ -53,7 +53,7 @@ def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Data
     prediction_path = cohort.prediction(unit["model"], unit["study"])
     study_path = cohort.study(unit["study"])
     if _published_key(prediction_path) != unit["prediction_key"]:
-        raise StudyRejected("no_prediction", "The published one is of another run; segment again by this model.")
+        raise StudyRejected("no_prediction", "It is of another version of the study; segment again with this model.")
     _published_key(study_path)
     try:
         with open_tree(prediction_path) as prediction:
@@ -72,7 +72,7 @@ def _read_landmarks(cohort: Cohort, unit: Unit) -> dict[str, npt.NDArray[np.floa
     for view, (name, key) in unit["landmarks"].items():
         path = cohort.prediction(name, unit["study"])
         if _published_key(path) != key:
-            raise StudyRejected("no_prediction", "The landmarks are of another run; predict again.")
+            raise StudyRejected("no_prediction", "The landmarks belong to another version of the study; predict again.")
         try:
             with open_tree(path) as tree, open_tree(cohort.study(unit["study"])) as study:
                 found[view] = np.asarray(tree[view]["landmark_px"].values) * study[view]["pixel_mm"].values

@@ -46,7 +46,7 @@ def measure_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
 def perfusion_series(path: Path, study_key: str) -> dict[str, dict[str, xr.Dataset]]:
     """State -> role -> view, for the states that have a series of the myocardium or of the input."""
     if store.published_key(path) != study_key:
-        raise StudyRejected("file_unreadable", "The study is not there as it was planned; run again.")
+        raise StudyRejected("file_unreadable", "The study file has changed since planning; run again.")
     try:
         with store.open_tree(path) as study:
             views = {name: node.to_dataset().load() for name, node in study.children.items() if _is_perfusion(name)}

@@ -65,8 +65,8 @@ def check_removal(removed: Collection[str], known: Collection[str], *, allowed: 
     if len(removed) <= allowed * len(known) or len(removed) == 1 < len(known):
         return
     raise RuntimeError(
-        f"{len(removed)} of {len(known)} studies have no source any more, more than the share {allowed} that is"
-        " allowed; is the archive mounted? If it is meant, raise convert.removed_max"
+        f"{len(removed)} of {len(known)} studies have no source any more, more than the fraction {allowed} that may go"
+        " at once; is the archive mounted? If this is intended, raise convert.removed_max"
     )
 
 

@@ -27,7 +27,7 @@ def read_views(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[
         StudyRejected: ``file_unreadable`` if the study is another than was planned, or damaged.
     """
     if store.published_key(study_path) != study_key:
-        raise StudyRejected("file_unreadable", "The study is not there as it was planned; run again.")
+        raise StudyRejected("file_unreadable", "The study file has changed since planning; run again.")
     try:
         with store.open_tree(study_path) as study:
             nodes = {

@@ -1,4 +1,4 @@
-"""The cohort flow: how many studies came in, went through and left at every stage, and why, with small cells masked."""
+"""The cohort flow: how many studies entered, passed and ended at every stage, and why; small cells are masked."""
 
 from __future__ import annotations
 

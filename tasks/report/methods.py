@@ -50,7 +50,7 @@ def methods_text(
 def _images(settings: ReportInputs, version: str, n_in: int) -> str:
     convert = settings.resolved.get("convert", {})
     share = convert.get("frames_missing_max")
-    limit = f" A study lacking more than {100 * share:g} % of its frames was quarantined." if share is not None else ""
+    limit = f" A study that lacked more than {100 * share:g} % of frames was quarantined." if share is not None else ""
     return (
         f"Cine cardiac MR of {n_in:,} studies was read from the archive with cmr-cohort {version} (converter "
         f"{CONVERT.version}). Views were recognised from plane geometry and acquisition headers; slice "
@@ -64,7 +64,7 @@ def _segmentation(settings: ReportInputs, prediction: Mapping[str, Any]) -> str:
     segment = settings.resolved.get("segment", {})
     name = prediction.get("model") or settings.model
     digests = prediction.get("weights") or {}
-    named = _and([f"{view} {str(digest)[:16]}" for view, digest in sorted(digests.items())])
+    named = _join_words([f"{view} {str(digest)[:16]}" for view, digest in sorted(digests.items())])
     weights = f" (weights digest: {named})" if digests else ""
     precision = prediction.get("precision") or segment.get("precision")
     computed = f" It was computed in {precision}." if precision else ""
@@ -95,18 +95,20 @@ def _statistics(settings: ReportInputs, estimates: Mapping[str, pd.DataFrame]) -
     models = [text for name, text in _MODEL_WORDS.items() if name in set(rows["model"])]
     covariates = settings.resolved.get("analysis", {}).get("covariates", ())
     digests = sorted(set(rows["spec_digest"].dropna()) - {""})
-    text = f"Estimates come from {_and(models)}" if models else "Estimates were made"
-    adjusted = _and(list(dict.fromkeys(["age", *covariates])))
+    text = f"Estimates come from {_join_words(models)}" if models else "Estimates were made"
+    adjusted = _join_words(list(dict.fromkeys(["age", *covariates])))
     text += f", adjusted for {adjusted} (age is the time scale of models of time to event)"
     text += (
         "; effects are given per standard deviation of the phenotype with 95 % Wald intervals. Within each "
         "declared family "
-        f"({_and(sorted(set(rows['family'].dropna()) - {''}))}) the false discovery rate was controlled after "
+        f"({_join_words(sorted(set(rows['family'].dropna()) - {''}))}) the false discovery rate was controlled after "
         "Benjamini and "
         "Hochberg (q). A model that could not be fitted is a row with its reason, not a gap in the table."
     )
     seed = settings.resolved.get("analysis", {}).get("seed")
-    closing = f" Digest of the analysis settings: {_and([digest[:16] for digest in digests])}." if digests else ""
+    closing = (
+        f" Digest of the analysis settings: {_join_words([digest[:16] for digest in digests])}." if digests else ""
+    )
     closing += f" Seed of permutations and bootstraps: {seed}." if seed is not None else ""
     return [text + closing]
 
@@ -120,6 +122,6 @@ def _disclosure(settings: ReportInputs) -> str:
     )
 
 
-def _and(items: Sequence[str]) -> str:
+def _join_words(items: Sequence[str]) -> str:
     named = [str(item).replace("_", " ") for item in items]
     return ", ".join(named[:-1]) + (" and " if len(named) > 1 else "") + named[-1] if named else "none"

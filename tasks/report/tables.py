@@ -1,4 +1,4 @@
-"""What the report is made from: ledger, phenotypes, participants, estimates; and why one of them is not there."""
+"""The inputs of the report: ledger, phenotypes, participants, estimates; and why one of them is missing."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _read_if_there(path: Path, contract: TableSpec) -> pd.DataFrame | None:
 def _participants(settings: ReportInputs, absent: dict[str, str]) -> pd.DataFrame | None:
     path = settings.participants
     if path is None or not path.exists():
-        absent["participants"] = "No table of participants is configured, so sexes and groups cannot be told apart."
+        absent["participants"] = "No table of participants is configured, so there are no results by group."
         return None
     table = read_user_table(path, settings.columns)
     missing = [settings.columns.get(name, name) for name in ("participant", "visit", "sex") if name not in table]

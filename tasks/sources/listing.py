@@ -144,7 +144,7 @@ def _unique(paths: Sequence[Path]) -> list[_Found]:
     found: dict[str, _Found] = {}
     for path in paths:
         if not path.exists():
-            raise FileNotFoundError(f"source {path} does not exist; give a file or a folder of scans")
+            raise FileNotFoundError(f"source {path} does not exist; give a file or a folder with images")
         for entry in _walk(os.path.abspath(path)):
             found[entry.path] = entry
     return [found[path] for path in sorted(found)]

@@ -91,7 +91,7 @@ def hold(cohort: Cohort) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CohortInUse("another run holds this cohort; wait for it to end, or stop it") from None
+            raise CohortInUse("another run is using this cohort; wait until it ends, or stop it") from None
         _held_here.add(root)
         try:
             yield

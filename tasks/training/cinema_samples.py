@@ -212,7 +212,7 @@ def _frame(row: Any, truth: Truth | None, rng: np.random.Generator) -> int:
         return int(rng.choice(truth.frames))
     frame = int(row["frame"])
     if truth is not None and frame not in truth.frames:
-        raise ValueError(f"nothing is drawn in frame {frame} of a study, only in {truth.frames.tolist()}")
+        raise ValueError(f"frame {frame} of a study has no labels, only {truth.frames.tolist()}")
     return frame
 
 
@@ -234,6 +234,6 @@ def _check_table(table: pd.DataFrame, settings: FinetuningSettings, target: str)
         raise ValueError(f"the table lacks the columns {lacking} that {settings.task} needs")
     gaps = [column for column in sorted(needed) if table[column].isna().any()]
     if gaps:
-        raise ValueError(f"the columns {gaps} have gaps; leave those studies out of the table")
+        raise ValueError(f"the columns {gaps} have missing values; remove those studies from the table")
     if family == "classification" and not set(map(str, table[target])) <= set(settings.classes):
         raise ValueError(f"{target} has classes outside {settings.classes}; leave those studies out")

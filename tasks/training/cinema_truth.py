@@ -57,7 +57,7 @@ def truth_of(file: Path, view: str, what: str) -> Truth:
     with store.open_tree(file) as tree:
         found = _find(tree, view, what)
         if found is None:
-            raise ValueError(f"there are no {what} of {view}; take the study out of the table")
+            raise ValueError(f"there are no {what} of {view}; remove the study from the table")
         node, name = found
         values = node[name].values
         if what == "landmarks":

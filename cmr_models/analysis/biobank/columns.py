@@ -73,7 +73,7 @@ class FieldTable:
                 continue
             arrays = found.setdefault((column.field, column.instance), {})
             if column.array in arrays:
-                raise ValueError(f"columns {arrays[column.array]!r} and {name!r} are one and the same")
+                raise ValueError(f"columns {arrays[column.array]!r} and {name!r} are the same column")
             arrays[column.array] = str(name)
         ordered = {key: tuple(arrays[k] for k in sorted(arrays)) for key, arrays in found.items()}
         return cls(table, identifier, ordered)

@@ -192,7 +192,7 @@ def differs_by_few(table: pd.DataFrame, before: pd.DataFrame, threshold: int) ->
     """
     keys = [name for name in _IDENTITY if name in table and name in before]
     if not keys or before.duplicated(keys).any():
-        raise ValueError(f"cells cannot be matched by {keys}; the earlier table has several rows a cell")
+        raise ValueError(f"cells cannot be matched by {keys}; the earlier table has several rows for a cell")
     earlier = before.set_index(keys)
     at = earlier.index.get_indexer(pd.MultiIndex.from_frame(table[keys]) if len(keys) > 1 else pd.Index(table[keys[0]]))
     close = np.zeros(len(table), bool)

@@ -120,7 +120,7 @@ def preface(data: bytes) -> tuple[bytes, int]:
     while position + 8 <= len(data) and data[position : position + 2] == b"\x02\x00":
         tag, value, length = _explicit_at(data, position)
         if length == _UNDEFINED or value + length > len(data):
-            raise corrupt("The file's preface is cut off.")
+            raise corrupt("The file meta information is truncated.")
         if tag == _TRANSFER_SYNTAX:
             syntax = data[value : value + length].strip(b" \x00")
         position = value + length
@@ -203,5 +203,5 @@ def _pixels(data: bytes, image: Image, begin: int, length: int) -> npt.NDArray[n
     dtype = np.dtype(f"<{'i' if image.integer('pixel_representation') else 'u'}{bits // 8}")
     needed = rows * columns * dtype.itemsize
     if length < needed or begin + needed > len(data):
-        raise corrupt("An image's pixels are cut off.")
+        raise corrupt("The pixels of an image are truncated.")
     return np.frombuffer(data, dtype, rows * columns, begin).reshape(rows, columns).copy()

@@ -177,5 +177,5 @@ def test_a_network_that_cannot_leave_slices_out_is_not_asked_to(sax_model: Path)
     with pytest.raises(ValueError, match="'black' or 'masked'"):
         segmenter.pad("mirrored")  # type: ignore[arg-type]
     segmenter.card = replace(segmenter.card, kind="UNet")
-    with pytest.raises(ValueError, match="only ConvUNetR can leave padding out"):
+    with pytest.raises(ValueError, match="only ConvUNetR can ignore padding"):
         segmenter.pad("masked")

@@ -31,7 +31,7 @@ def test_a_second_command_ends_with_one_line(tmp_path: Path, command: list[str])
         assert holder.stdout.readline() == "held\n"
         result = CliRunner().invoke(main, [*command, "--config", str(tmp_path / "cohort.toml")])
         assert result.exit_code == 1
-        assert result.output == "Error: another run holds this cohort; wait for it to end, or stop it\n"
+        assert result.output == "Error: another run is using this cohort; wait until it ends, or stop it\n"
     assert not (tmp_path / "runs").exists()
 
 
