@@ -5,55 +5,8 @@ Associate is about disease at the visit, risk about the time to an event after i
 number from which it could be had by subtraction. One row is one number with its uncertainty; what could not be
 estimated is a row too, with NaN, a status and a reason.
 
-Columns that every table has, in this order:
-
-===============  =======  ============================================================================================
-exposure         str      phenotype column (``lvef_pct``); ``""`` where a row is about no phenotype
-unit             str      unit of the exposure (``%``, ``mL``, ``g``, ``mL/m²`` ...)
-scale            str      ``per_sd`` | ``per_unit`` (ratios), ``absolute`` (everything else)
-outcome          str      condition (``heart_failure`` ... ``death``); ``""`` where a row is about no condition
-model            str      which model or metric, see below
-measure          str      ``odds_ratio`` | ``hazard_ratio`` | ``concordance`` | ``mean`` | ``proportion`` |
-                          ``survival`` | ``gap``
-group_by         str      ``overall`` | ``sex`` | ``age_band`` | ``bmi_class`` | ``ethnicity`` | ``centre`` |
-                          ``quartile``
-group            str      ``all`` or the group's label (``female``, ``55-64``, ``obese``, ``Q1`` ...)
-n                float    people in the model (complete cases); NaN if suppressed
-n_events         float    cases or events among them; NaN if suppressed or meaningless
-estimate         float    on the scale of ``measure`` (odds and hazard ratios as ratios, not logs)
-se               float    of the log for ratios, else of the estimate
-ci_low, ci_high  float    95 % interval, scale of the estimate
-z                float    Wald statistic against no effect (1 for ratios, 0.5 for concordance)
-minus_log10_p    float    two-sided; finite for any z
-q                float    Benjamini-Hochberg within ``family``; NaN on rows that are not tested
-family           str      the declared family, ``""`` for untested rows
-status           str      ``ok`` | ``failed`` | ``suppressed``
-reason           str      ``""``, or why there is no number: ``too_few_cases``, ``too_few_controls``,
-                          ``separation``, ``not_converged``, ``constant_exposure``, ``collinear``, ``no_data``,
-                          ``small_cell``, ``secondary`` (suppressed lest a small cell be found by subtraction)
-spec_digest      str      digest of the analysis settings
-===============  =======  ============================================================================================
-
-The tables:
-
-``associations``     prevalent disease on phenotype. model ``logistic``; two rows a pair, ``per_sd`` and ``per_unit``.
-``hazards``          incident disease and death. model ``cox_age``; two rows a pair, ``per_sd`` and ``per_unit``.
-``discrimination``   model ``harrell_phenotype`` (the phenotype alone, age scale), ``harrell_adjusted`` (the Cox
-                     model's linear predictor, age scale), ``uno_adjusted`` (years since imaging, age in the model).
-``survival_curves``  model ``kaplan_meier``, group_by ``quartile``, group ``Q1``..``Q4``; more columns: ``years``
-                     (since imaging), ``n_at_risk``; ``n`` people in the quartile, ``n_events`` up to ``years``;
-                     estimate = survival. Draw steps through the rows with status ``ok``; other rows have no number
-                     to draw.
-``fairness``         the same numbers by group: model ``logistic``, ``cox_age`` (``per_sd``), those of
-                     ``discrimination``, ``mean`` (raw), ``adjusted_mean`` (at common age, sex and body size),
-                     ``qc_pass`` (share of all studies with status ok; exposure and outcome ``""``). Besides one row a
-                     group there is one row a grouping (but of adjusted scores) with group ``max_gap`` and measure
-                     ``gap``: estimate = the largest difference between two estimable groups (of logs for ratios),
-                     minus_log10_p against the null of no gap, q within its family; more columns:
-                     ``gap_groups`` (``"black - white"``),
-                     ``null_q95`` (95 % point of the null), ``margin``, ``equivalence_p`` (small: all groups within the
-                     margin of each other), ``not_estimable`` (names of the groups without a published estimate,
-                     ``; `` between them).
+The tables and their columns are rows of :mod:`cmr_models.contracts.tables`, and a page of the documentation,
+``docs/data_model.md``.
 
 ``example_tables()`` of :mod:`cmr_models.simulate.measured` makes inputs to try this on without any image.
 """

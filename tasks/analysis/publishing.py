@@ -19,6 +19,7 @@ from cmr_models.analysis.estimates_by_group import with_q_of_gaps
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.regressions import overall_family, with_q
 from cmr_models.analysis.spec import StudySpec
+from cmr_models.contracts.tables import ESTIMATE_TABLE, ESTIMATE_TABLES
 from tasks.analysis.features import with_leakage
 from tasks.analysis.makers import MAKERS, Inputs
 from tasks.state.disclosure_record import keep_record
@@ -102,7 +103,8 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
         released = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
         keep_record(gate, results.folder)
-        publish_table(released.assign(spec_digest=spec_digest), results.path(name), results.key)
+        contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
+        publish_table(released.assign(spec_digest=spec_digest), results.path(name), results.key, contract)
 
 
 def _release(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:

@@ -63,5 +63,5 @@ def test_sites_that_differ_are_refused(tables: dict[str, pd.DataFrame]) -> None:
     x, y, z = (tables[name].to_numpy(float) for name in "xyz")
     with pytest.raises(ValueError, match="same exposures"):
         federated_scan([Site(x, y, z), Site(x[:, :1], y, z)], ["a"], ["d"], family="linear")
-    with pytest.raises(ValueError, match="needs a site"):
+    with pytest.raises(ValueError, match="needs at least one site"):
         federated_scan([], ["a"], ["d"], family="linear")
