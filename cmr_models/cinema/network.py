@@ -53,13 +53,13 @@ class CinemaNetwork(NetworkRunner):
             return tuple(self.card.config.get("sax_size", (self.card.size, self.card.size, grid.SAX_SIZE[2])))
         return tuple(self.card.config.get("lax_size", (self.card.size, self.card.size)))
 
-    def place(self, scan: ViewImages) -> tuple[Grid, HeartCentre]:
+    def place(self, view_images: ViewImages) -> tuple[Grid, HeartCentre]:
         """The grid around the heart, and how the heart was found.
 
         Raises:
             StudyRejected: ``planes_coincide`` if two short-axis planes share a place: the stack has no order.
         """
-        return placement.around_heart(scan, self.size(scan.view), self.card.pixel_mm)
+        return placement.around_heart(view_images, self.size(view_images.view), self.card.pixel_mm)
 
     def run(
         self, images: Mapping[str, npt.NDArray[np.float32]], method: str = "forward", n_slices: Tensor | None = None

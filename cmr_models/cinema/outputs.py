@@ -72,14 +72,14 @@ class Features:
 
 
 def class_probabilities(
-    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases
+    network: CinemaNetwork, images_by_view: Mapping[str, ViewImages], phases: Phases
 ) -> npt.NDArray[np.float64]:
     """``(class,)`` probabilities, which sum to 1."""
-    outputs = [_run(network, images)["out"].softmax(1) for images in two_phase_windows(network, scans, phases)]
+    outputs = [_run(network, images)["out"].softmax(1) for images in two_phase_windows(network, images_by_view, phases)]
     return np.asarray(torch.stack(outputs).mean(0)[0].double().numpy())
 
 
-def quantity(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases) -> float:
+def quantity(network: CinemaNetwork, images_by_view: Mapping[str, ViewImages], phases: Phases) -> float:
     """The regressed quantity in its own unit: standardised output x sd + mean of the card.
 
     Raises:
@@ -88,35 +88,36 @@ def quantity(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Ph
     target = network.card.target
     if not {"mean", "sd"} <= set(target):
         raise ValueError(f"the card of {network.card.name} lacks target.mean and target.sd; add them")
-    outputs = [_run(network, images)["out"][0, 0] for images in two_phase_windows(network, scans, phases)]
+    outputs = [_run(network, images)["out"][0, 0] for images in two_phase_windows(network, images_by_view, phases)]
     return float(torch.stack(outputs).mean()) * target["sd"] + target["mean"]
 
 
 def features(
-    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases, tokens: Tokens = "mean"
+    network: CinemaNetwork, images_by_view: Mapping[str, ViewImages], phases: Phases, tokens: Tokens = "mean"
 ) -> Features:
     """Features of both phases by the autoencoder's encoder; of windows of a long stack, the mean.
 
     Raises:
         ValueError: if all tokens are asked for of a stack that needs windows: they have no common grid.
     """
-    by_phase = [_features_of(network, scans, phases, index, tokens) for index in (0, 1)]
+    by_phase = [_features_of(network, images_by_view, phases, index, tokens) for index in (0, 1)]
     cls = np.concatenate([phase.pop("cls")[:, 0] for phase in by_phase])
     return Features(cls, {view: np.concatenate([phase[view] for phase in by_phase]) for view in by_phase[0]})
 
 
-def landmarks(network: CinemaNetwork, scan: ViewImages) -> Landmarks:
+def landmarks(network: CinemaNetwork, view_images: ViewImages) -> Landmarks:
     """Landmarks of every frame of the first slice of a long-axis view.
 
     Args:
         network: of the family landmark_heatmap or landmark_coordinate.
-        scan: a view of the network.
+        view_images: a view of the network.
     """
-    box, _ = network.place(scan)
-    frames, has_contrast = _frames(scan, box, slice(None))
-    inputs = grid.pad(frames[..., 0], network.size(scan.view))[:, None]
+    box, _ = network.place(view_images)
+    frames, has_contrast = _frames(view_images, box, slice(None))
+    inputs = grid.pad(frames[..., 0], network.size(view_images.view))[:, None]
     parts = [
-        _decode(network, scan.view, inputs[i : i + _FRAMES_AT_ONCE]) for i in range(0, len(inputs), _FRAMES_AT_ONCE)
+        _decode(network, view_images.view, inputs[i : i + _FRAMES_AT_ONCE])
+        for i in range(0, len(inputs), _FRAMES_AT_ONCE)
     ]
     exact, whole, peaks = (torch.cat(part).double().numpy() for part in zip(*parts, strict=True))
     missing = ~has_contrast
@@ -151,23 +152,23 @@ def _decode(network: CinemaNetwork, view: str, batch: Array) -> tuple[Tensor, Te
     return exact, exact.trunc(), torch.full(exact.shape[:2], torch.nan)
 
 
-def _frames(scan: ViewImages, box: Grid, which: slice | list[int]) -> tuple[Array, npt.NDArray[np.bool_]]:
+def _frames(view_images: ViewImages, box: Grid, which: slice | list[int]) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The chosen frames of a scan, scaled, ``(frame, x, y, z)``, and which have contrast; of a long axis one slice."""
-    images = scan.images[which] if scan.view == "sax" else scan.images[which, :1]
+    images = view_images.images[which] if view_images.view == "sax" else view_images.images[which, :1]
     return grid.normalise(grid.apply(images, box))
 
 
-def two_phase_windows(network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases) -> list[Images]:
+def two_phase_windows(network: CinemaNetwork, images_by_view: Mapping[str, ViewImages], phases: Phases) -> list[Images]:
     """End-diastole and end-systole as the two channels of each view: one batch of one a window."""
-    views = {view: _phase_frames(network, scan, phases) for view, scan in scans.items()}
+    views = {view: _phase_frames(network, view_images, phases) for view, view_images in images_by_view.items()}
     return _windows(network, {view: frames[None] for view, frames in views.items()})
 
 
 def _features_of(
-    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases, index: int, tokens: Tokens
+    network: CinemaNetwork, images_by_view: Mapping[str, ViewImages], phases: Phases, index: int, tokens: Tokens
 ) -> dict[str, npt.NDArray[np.float32]]:
     """``cls (1, 1, channel)`` and the tokens of each view at one phase."""
-    views = {view: _phase_frames(network, scan, phases)[index] for view, scan in scans.items()}
+    views = {view: _phase_frames(network, view_images, phases)[index] for view, view_images in images_by_view.items()}
     windows = _windows(network, {view: frame[None, None] for view, frame in views.items()})
     if tokens == "all" and len(windows) > 1:
         raise ValueError(f"all tokens of a stack of {len(windows)} windows have no common grid; ask for their mean")
@@ -176,18 +177,18 @@ def _features_of(
     return {name: np.asarray(torch.stack([one[name] for one in kept]).mean(0).numpy()) for name in kept[0]}
 
 
-def _phase_frames(network: CinemaNetwork, scan: ViewImages, phases: Phases) -> Array:
+def _phase_frames(network: CinemaNetwork, view_images: ViewImages, phases: Phases) -> Array:
     """``(2, x, y[, z])`` padded to the model, deeper where the stack is.
 
     Raises:
         StudyRejected: ``image_flat`` if a frame has no contrast in the box around the heart.
     """
-    box, _ = network.place(scan)
-    which = phases.frames(len(scan.images))
-    frames, has_contrast = _frames(scan, box, which)
+    box, _ = network.place(view_images)
+    which = phases.frames(len(view_images.images))
+    frames, has_contrast = _frames(view_images, box, which)
     if not has_contrast.all():
-        raise StudyRejected("image_flat", f"Frame {which[int(np.argmin(has_contrast))]} of {scan.view}.")
-    return grid.pad(frames if scan.view == "sax" else frames[..., 0], network.size(scan.view))
+        raise StudyRejected("image_flat", f"Frame {which[int(np.argmin(has_contrast))]} of {view_images.view}.")
+    return grid.pad(frames if view_images.view == "sax" else frames[..., 0], network.size(view_images.view))
 
 
 def _windows(network: CinemaNetwork, images: Images) -> list[Images]:

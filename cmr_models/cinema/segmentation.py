@@ -72,19 +72,19 @@ class CinemaSegmenter(CinemaNetwork):
         """Volumes in one forward pass; a processor gains nothing from more than one."""
         return max(1, requested // _GPU_SHARE) if self.device.type == "cuda" else 1
 
-    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], VolumePlacement]:
+    def crops(self, view_images: ViewImages) -> tuple[npt.NDArray[np.float32], VolumePlacement]:
         """The network's inputs, and where they lie: ``(frame x window, 1, x, y, z)``, or ``(frame x slice, 1, x, y)``.
 
         On a GPU, where studies share a batch, a short stack is filled up to the network's depth here. Elsewhere the
         network does that, and leaves out what it computes only for those slices.
         """
-        box, _ = self.place(scan)
-        size = self.size(scan.view)
-        if scan.view != "sax":
-            flat = scan.images.reshape(-1, 1, *scan.images.shape[2:])
+        box, _ = self.place(view_images)
+        size = self.size(view_images.view)
+        if view_images.view != "sax":
+            flat = view_images.images.reshape(-1, 1, *view_images.images.shape[2:])
             frames, has_contrast = grid.normalise(grid.apply(flat, box))
             return grid.pad(frames[..., 0], size)[:, None], VolumePlacement(box, (0,), 0, has_contrast)
-        frames, has_contrast = grid.normalise(grid.apply(scan.images, box))
+        frames, has_contrast = grid.normalise(grid.apply(view_images.images, box))
         starts = tuple(window_starts(frames.shape[3], size[2], _OVERLAP))
         depth = size[2] if self.device.type == "cuda" else min(frames.shape[3], size[2])
         windows = np.stack([grid.pad(frames[..., s : s + depth], (*size[:2], depth)) for s in starts], axis=1)

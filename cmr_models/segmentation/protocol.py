@@ -56,7 +56,7 @@ class SegmentationRunner(Protocol[PositionT]):
         """Crops in one forward pass, where the settings request ``requested``."""
         ...
 
-    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], PositionT]:
+    def crops(self, view_images: ViewImages) -> tuple[npt.NDArray[np.float32], PositionT]:
         """The network's inputs ``(n, 1, ...)`` for the images of one view, and where they lie."""
         ...
 

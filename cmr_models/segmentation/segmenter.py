@@ -102,10 +102,10 @@ class Segmenter(NetworkRunner):
         """Crops in one forward pass: as many as requested."""
         return requested
 
-    def crops(self, scan: ViewImages) -> tuple[npt.NDArray[np.float32], CropWindow]:
+    def crops(self, view_images: ViewImages) -> tuple[npt.NDArray[np.float32], CropWindow]:
         """The network's input ``(frame * slice, 1, size, size)``, one crop an image, and where the crops lie."""
-        window = self.locate(scan.images, scan.pixel_mm)
-        return prepare(scan.images, window).numpy(), window
+        window = self.locate(view_images.images, view_images.pixel_mm)
+        return prepare(view_images.images, window).numpy(), window
 
     def predict(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Class probabilities of crops, in batches that suit the device."""

@@ -39,7 +39,7 @@ def measure_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
         return done
     study_path = places.study(unit["study"])
     return publish_or_reject(
-        PERFUSION, unit, path, lambda: _measured(perfusion_series(study_path, unit["study_key"]), unit)
+        PERFUSION, unit, path, lambda: _measure_states(perfusion_series(study_path, unit["study_key"]), unit)
     )
 
 
@@ -63,7 +63,7 @@ def _is_perfusion(name: str) -> bool:
     return name.startswith(VIEW_PREFIX)
 
 
-def _measured(states: Mapping[str, Mapping[str, xr.Dataset]], unit: Unit) -> xr.DataTree:
+def _measure_states(states: Mapping[str, Mapping[str, xr.Dataset]], unit: Unit) -> xr.DataTree:
     """The file of one study; a state that cannot be measured is left out of it with its reason."""
     maps: dict[str, xr.Dataset] = {}
     results: dict[Any, StateResult | Missing] = {}

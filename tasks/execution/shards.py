@@ -56,7 +56,7 @@ def attempt(one: One, unit: Unit, cohort: str, settings: dict[str, Any], *, stag
         outcome = rejected_outcome(unit["study"], stage, rejected, key=unit.get("key", ""))
     except Exception as error:  # noqa: BLE001  the one boundary: an unforeseen fault of one study, recorded as such
         outcome = Outcome(unit["study"], stage, "quarantined", "unexpected_error", _where(error))
-    return stamped(outcome, unit, seconds=time.perf_counter() - start)
+    return add_measurements(outcome, unit, seconds=time.perf_counter() - start)
 
 
 def rejected_outcome(study: str, stage: str, rejected: StudyRejected, *, key: str = "") -> Outcome:
@@ -65,8 +65,8 @@ def rejected_outcome(study: str, stage: str, rejected: StudyRejected, *, key: st
     return Outcome(study, stage, status, rejected.reason, rejected.detail, key)
 
 
-def stamped(outcome: Outcome, unit: Unit, *, seconds: float) -> Outcome:
-    """``outcome`` with what was wanted, time, peak memory and host."""
+def add_measurements(outcome: Outcome, unit: Unit, *, seconds: float) -> Outcome:
+    """``outcome`` with the planned key, time, peak memory and host."""
     peak_mb = _peak_mb()
     return replace(
         outcome,
@@ -140,4 +140,4 @@ def _all_at_once(
 
 
 def _lost(unit: Unit, stage: str) -> Outcome:
-    return stamped(Outcome(unit["study"], stage, "quarantined", "worker_lost"), unit, seconds=0.0)
+    return add_measurements(Outcome(unit["study"], stage, "quarantined", "worker_lost"), unit, seconds=0.0)

@@ -48,19 +48,23 @@ def predict_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
 def _prediction(unit: Unit, study_path: Path, settings: PredictSettings) -> xr.DataTree:
     digest = zoo.card(settings.model, settings.task).digest
     network = _network(settings.model, settings.task, digest, settings.precision)
-    scans = _scans(network, study_path, unit["study_key"])
-    nodes, summary = answer(network, scans, _phases(unit, network.card), settings.tokens)
+    images_by_view = _read_images(network, study_path, unit["study_key"])
+    nodes, summary = answer(network, images_by_view, _phases(unit, network.card), settings.tokens)
     tree = xr.DataTree.from_dict({f"/{name}": node for name, node in nodes.items()})
     tree.attrs.update(
         key=unit["key"], study_key=unit["study_key"], model=network.card.name, task=network.card.task,
         weights={"digest": network.card.digest}, precision=str(network.precision).removeprefix("torch."),
-        views=sorted(scans), classes=list(network.card.classes), predictor_version=PREDICT.version, summary=summary,
+        views=sorted(images_by_view), classes=list(network.card.classes), predictor_version=PREDICT.version,
+        summary=summary,
     )  # fmt: skip
     return tree
 
 
 def answer(
-    network: CinemaNetwork, scans: Mapping[str, ViewImages], phases: Phases | None, tokens: outputs.Tokens = "mean"
+    network: CinemaNetwork,
+    images_by_view: Mapping[str, ViewImages],
+    phases: Phases | None,
+    tokens: outputs.Tokens = "mean",
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     """The arrays that are published, by node, and the values that go into the table.
 
@@ -69,22 +73,22 @@ def answer(
     """
     card = network.card
     if card.family in EVERY_FRAME:
-        return _landmark_nodes(network, scans)
+        return _landmark_nodes(network, images_by_view)
     if phases is None:
         raise StudyRejected("phases_unknown")
     if card.family == "classification":
-        shares = outputs.class_probabilities(network, scans, phases)
+        shares = outputs.class_probabilities(network, images_by_view, phases)
         names = card.classes or tuple(map(str, range(len(shares))))
         values = {f"p_{name}": round(float(share), 6) for name, share in zip(names, shares, strict=True)}
         node = xr.Dataset({"probability": ("class", shares)})
         return {"answer": node}, {"values": {**values, "class": names[int(shares.argmax())]}, "missing": {}}
     if card.family == "regression":
-        value = outputs.quantity(network, scans, phases)
+        value = outputs.quantity(network, images_by_view, phases)
         return {"answer": xr.Dataset({"value": ((), value)})}, {
             "values": {card.task.removeprefix("regression_"): round(value, 6)},
             "missing": {},
         }
-    return _feature_nodes(outputs.features(network, scans, phases, tokens))
+    return _feature_nodes(outputs.features(network, images_by_view, phases, tokens))
 
 
 def _feature_nodes(found: outputs.Features) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
@@ -97,13 +101,13 @@ def _feature_nodes(found: outputs.Features) -> tuple[dict[str, xr.Dataset], dict
 
 
 def _landmark_nodes(
-    network: CinemaNetwork, scans: Mapping[str, ViewImages]
+    network: CinemaNetwork, images_by_view: Mapping[str, ViewImages]
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     nodes: dict[str, xr.Dataset] = {}
     values: dict[str, float] = {}
     missing: dict[str, str] = {}
-    for view, scan in scans.items():
-        found = outputs.landmarks(network, scan)
+    for view, view_images in images_by_view.items():
+        found = outputs.landmarks(network, view_images)
         dims = ("frame", "point", "axis")
         nodes[view] = xr.Dataset(
             {
@@ -112,7 +116,7 @@ def _landmark_nodes(
                 "confidence": (dims[:2], found.confidence),
             }
         )
-        for name, value in long_axis_function(found.px, scan.pixel_mm).items():
+        for name, value in long_axis_function(found.px, view_images.pixel_mm).items():
             if isinstance(value, Missing):
                 missing[f"{view}_{name}"] = value.reason
             else:
@@ -120,26 +124,28 @@ def _landmark_nodes(
     return nodes, {"values": values, "missing": missing}
 
 
-def _scans(network: CinemaNetwork, study_path: Path, study_key: str) -> dict[str, ViewImages]:
-    """The scans of those of the network's views that the study has, frames without image or contrast left flat."""
+def _read_images(network: CinemaNetwork, study_path: Path, study_key: str) -> dict[str, ViewImages]:
+    """The images of those of the network's views that the study has, frames without image or contrast left flat."""
     wanted = network.card.views
     views = read_views(study_path, study_key, wanted)
     present = [view for view in wanted if view in views]
     if not present:
         raise StudyRejected("model_view_missing", f"The model takes {', '.join(wanted)}.")
-    scans = {}
+    images_by_view = {}
     for view in present:
-        scan, judged = judgeable(views, view)
+        view_images, judged = judgeable(views, view)
         if judged.any():
-            scans[view] = _blanked(scan, judged) if network.card.family in EVERY_FRAME else scan
-    if not scans:
+            images_by_view[view] = (
+                _blank_missing_frames(view_images, judged) if network.card.family in EVERY_FRAME else view_images
+            )
+    if not images_by_view:
         raise StudyRejected("image_flat", f"In every image of {', '.join(present)}.")
-    return scans
+    return images_by_view
 
 
-def _blanked(scan: ViewImages, judged: npt.NDArray[np.bool_]) -> ViewImages:
-    """The scan without what stands in for missing frames, so that no landmark is found there."""
-    return replace(scan, images=np.where(judged[..., None, None], scan.images, 0))
+def _blank_missing_frames(view_images: ViewImages, judged: npt.NDArray[np.bool_]) -> ViewImages:
+    """The images without what stands in for missing frames, so that no landmark is found there."""
+    return replace(view_images, images=np.where(judged[..., None, None], view_images.images, 0))
 
 
 def _phases(unit: Unit, card: ModelCard) -> Phases | None:

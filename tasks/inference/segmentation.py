@@ -107,17 +107,17 @@ def _read(networks: Networks, study_path: Path, path: Path, unit: Unit) -> Study
     if done is not None:
         return StudyJob(unit["study"], [], done)
     stacks, views = [], {}
-    for view, (scan, judged) in _scans(study_path, unit["study_key"], tuple(networks)).items():
-        crops, placement = networks[view].crops(scan)
+    for view, (view_images, judged) in _read_images(study_path, unit["study_key"], tuple(networks)).items():
+        crops, placement = networks[view].crops(view_images)
         stacks.append(Stack(view, view, crops))
-        views[view] = _View(placement, scan.images.shape, judged & placement.judged(scan.images.shape))
+        views[view] = _View(placement, view_images.images.shape, judged & placement.judged(view_images.images.shape))
     if not any(seen.judged.any() for seen in views.values()):
         raise StudyRejected("image_flat", f"Around the heart, in every image of {', '.join(sorted(views))}.")
     return StudyJob(unit["study"], stacks, _Reading(unit, path, views))
 
 
-def _scans(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[str, Judged]:
-    """View -> its scan, and which images can be judged; only views with such images."""
+def _read_images(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[str, Judged]:
+    """View -> its images, and which of them can be judged; only views with such images."""
     views = read_views(study_path, study_key, wanted)
     present = [view for view in wanted if view in views]
     if not present:

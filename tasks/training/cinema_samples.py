@@ -28,7 +28,7 @@ import pandas as pd
 from cmr_models.cinema import grid
 from cmr_models.cinema.grid import Grid
 from cmr_models.cinema.outputs import Phases
-from cmr_models.cinema.placement import around_heart, scan_middle
+from cmr_models.cinema.placement import around_heart, centre_in_view
 from cmr_models.views.heart_location import HeartCentre
 from cmr_models.views.view_images import ViewImages
 from tasks.inference.study_images import judgeable
@@ -66,7 +66,7 @@ class StudySamples:
         self.cohort, self.table, self.settings = cohort, table.reset_index(drop=True), settings
         self.target, self.labels = target, labels
         self.stored = _truth_to_read(table, settings)
-        self._middles: dict[tuple[str, str], HeartCentre] = {}
+        self._centres: dict[tuple[str, str], HeartCentre] = {}
         self._check_truth()
 
     def __len__(self) -> int:
@@ -79,15 +79,17 @@ class StudySamples:
             ValueError: if the study has none of the network's views, or lacks what the task needs.
         """
         row: Any = self.table.loc[index]
-        scans = read_view_images(self.cohort.study(row["study"]), self.settings.views)
-        if not scans or (self.settings.family != "pretrain" and self.settings.views[0] not in scans):
+        images_by_view = read_view_images(self.cohort.study(row["study"]), self.settings.views)
+        if not images_by_view or (self.settings.family != "pretrain" and self.settings.views[0] not in images_by_view):
             raise ValueError(f"row {index} does not have the views {self.settings.views}; take it out of the table")
         truth = self._truth(row) if self.stored else None
         frame = _frame(row, truth, rng) if self.settings.family not in (*_TWO_FRAMES, "pretrain") else 0
-        phases = self._phases(row, frame, scans, rng)
-        placed = {view: self._place(row["study"], scan) for view, scan in scans.items()}
+        phases = self._phases(row, frame, images_by_view, rng)
+        placed = {view: self._place(row["study"], view_images) for view, view_images in images_by_view.items()}
         start = self._first_slice(placed, rng)
-        images = {view: self._images(scan, placed[view], phases, start) for view, scan in scans.items()}
+        images = {
+            view: self._images(view_images, placed[view], phases, start) for view, view_images in images_by_view.items()
+        }
         return Sample(images, self._target_of(row, truth, frame, placed, start))
 
     def _truth(self, row: Any) -> Truth:
@@ -95,10 +97,10 @@ class StudySamples:
         return truth_of(file, self.settings.views[0], self.stored)
 
     def _phases(
-        self, row: Any, frame: int, scans: Mapping[str, ViewImages], rng: np.random.Generator
+        self, row: Any, frame: int, images_by_view: Mapping[str, ViewImages], rng: np.random.Generator
     ) -> tuple[float, ...]:
         """The phases of the cycle that the network sees, from 0 to 1."""
-        n_frames = len(next(iter(scans.values())).images)
+        n_frames = len(next(iter(images_by_view.values())).images)
         if self.settings.family == "pretrain":
             return (float(rng.random()),)
         if self.settings.family in _TWO_FRAMES:
@@ -106,14 +108,16 @@ class StudySamples:
             return (phases.ed, phases.es)
         return (frame / n_frames,)
 
-    def _place(self, study: str, scan: ViewImages) -> Grid:
-        return around_heart(scan, self._size(scan.view), self.settings.pixel_mm, partial(self._middle, study))[0]
+    def _place(self, study: str, view_images: ViewImages) -> Grid:
+        return around_heart(
+            view_images, self._size(view_images.view), self.settings.pixel_mm, partial(self._centre, study)
+        )[0]
 
-    def _middle(self, study: str, scan: ViewImages) -> HeartCentre:
+    def _centre(self, study: str, view_images: ViewImages) -> HeartCentre:
         """The middle of the heart, found once: the network that finds it takes longer than all other steps."""
-        if (study, scan.view) not in self._middles:
-            self._middles[study, scan.view] = scan_middle(scan)
-        return self._middles[study, scan.view]
+        if (study, view_images.view) not in self._centres:
+            self._centres[study, view_images.view] = centre_in_view(view_images)
+        return self._centres[study, view_images.view]
 
     def _size(self, view: str) -> tuple[Any, ...]:
         if view == "sax":
@@ -126,12 +130,16 @@ class StudySamples:
             return 0
         return int(rng.integers(max(0, placed["sax"].shape[2] - self._size("sax")[2]) + 1))
 
-    def _images(self, scan: ViewImages, placed: Grid, phases: tuple[float, ...], start: int) -> npt.NDArray[np.float32]:
+    def _images(
+        self, view_images: ViewImages, placed: Grid, phases: tuple[float, ...], start: int
+    ) -> npt.NDArray[np.float32]:
         """``(frame, x, y[, z])`` of the network's size."""
-        which = [round(phase * len(scan.images)) % len(scan.images) for phase in phases]
-        stacks = scan.images[which] if scan.view == "sax" else scan.images[which, :1]
+        which = [round(phase * len(view_images.images)) % len(view_images.images) for phase in phases]
+        stacks = view_images.images[which] if view_images.view == "sax" else view_images.images[which, :1]
         frames = grid.normalise(grid.apply(stacks, placed))[0]
-        return _fit_size(frames[..., start:] if scan.view == "sax" else frames[..., 0], self._size(scan.view))
+        return _fit_size(
+            frames[..., start:] if view_images.view == "sax" else frames[..., 0], self._size(view_images.view)
+        )
 
     def _target_of(
         self, row: Any, truth: Truth | None, frame: int, placed: Mapping[str, Grid], start: int

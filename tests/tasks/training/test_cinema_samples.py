@@ -129,21 +129,21 @@ def test_landmarks_are_read_from_the_study(put: Put) -> None:
 def test_training_and_inference_put_the_box_in_the_same_place(put: Put) -> None:
     place = put({"sax": _view(4)})
     samples = StudySamples(place, ROW, FinetuningSettings(task="pretrain", kind="CineMA", config=CONFIG), "")
-    scan = read_view_images(place.study("a-2"), ("sax",))["sax"]
+    view_images = read_view_images(place.study("a-2"), ("sax",))["sax"]
     config = CONFIG | {"views": ["sax"]}
     card = zoo.ModelCard("x", "pretrain", "CineMA", config, pixel_mm=1.0, size=32, preprocessing="cinema")
     network = CinemaNetwork(build("CineMA", **config), card, device="cpu", precision="fp32")
-    assert samples._place("a-2", scan) == network.place(scan)[0]
+    assert samples._place("a-2", view_images) == network.place(view_images)[0]
 
 
 def test_the_heart_is_looked_for_once_a_study(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def counted(scan: Any) -> Any:
-        asked.append(scan.view)
-        return placement.scan_middle(scan)
+    def counted(view_images: Any) -> Any:
+        asked.append(view_images.view)
+        return placement.centre_in_view(view_images)
 
-    monkeypatch.setattr("tasks.training.cinema_samples.scan_middle", counted)
+    monkeypatch.setattr("tasks.training.cinema_samples.centre_in_view", counted)
     samples = StudySamples(put({"sax": _drawn(_labels(4))}), ROW, SEGMENT, "")
     first, second = (samples.sample(0, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(first.images["sax"], second.images["sax"])
@@ -153,7 +153,7 @@ def test_the_heart_is_looked_for_once_a_study(put: Put, monkeypatch: pytest.Monk
 def test_the_pixel_of_the_recipe_is_the_pixel_of_the_grid(put: Put) -> None:
     settings = FinetuningSettings(task="pretrain", kind="CineMA", config=CONFIG, pixel_mm=2.0)
     place = put({"sax": _view(4)})
-    scan = read_view_images(place.study("a-2"), ("sax",))["sax"]
-    placed = StudySamples(place, ROW, settings, "")._place("a-2", scan)
+    view_images = read_view_images(place.study("a-2"), ("sax",))["sax"]
+    placed = StudySamples(place, ROW, settings, "")._place("a-2", view_images)
     assert (placed.spacing_mm, placed.shape) == (2.0, (18, 18, 4))
-    assert grid.apply(scan.images[:1], placed).shape == (1, 18, 18, 4)
+    assert grid.apply(view_images.images[:1], placed).shape == (1, 18, 18, 4)
