@@ -46,7 +46,7 @@ def test_slices_of_the_same_beats_are_found_better_together() -> None:
 
 def test_slices_of_other_beats_are_refused() -> None:
     images = breathing_series(4, 0.0).images[0]
-    with pytest.raises(ValueError, match="have as many frames"):
+    with pytest.raises(ValueError, match="must have the same number of frames"):
         correct_together([images, images[..., :40]])
 
 

@@ -92,7 +92,7 @@ def test_labels_in_a_node_of_their_own_are_found(put: Put) -> None:
 
 def test_a_frame_in_which_nothing_is_drawn_is_refused(put: Put) -> None:
     samples = StudySamples(put({"sax": _drawn(_labels(4))}), ROW.assign(frame=0), SEGMENT, "")
-    with pytest.raises(ValueError, match=r"nothing is drawn in frame 0 of a study, only in \[1\]"):
+    with pytest.raises(ValueError, match=r"frame 0 of a study has no labels, only \[1\]"):
         samples.sample(0, np.random.default_rng(0))
 
 
