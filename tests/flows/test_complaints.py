@@ -9,7 +9,7 @@ from flows.cli import main
 
 _FILES = {
     "sources = [": "is not valid TOML",
-    'directory = "c"\nsources = ["archive"]': "sources ['archive'] are not there",
+    'directory = "c"\nsources = ["archive"]': "sources ['archive'] do not exist",
     'directory = "c"\nsourcs = []': "sourcs: Extra inputs are not permitted",
 }
 

@@ -106,8 +106,8 @@ def test_values_that_are_not_finite_are_refused() -> None:
         ({"pixel_mm": (float("nan"), 1.0)}, "positive size"),
         ({"shape": (0, 4)}, "positive size"),
         ({"centre_px": (float("inf"), 1.0)}, "must be finite"),
-        ({"offset_mm": [0.0, float("nan")]}, "finite places"),
-        ({"offset_mm": [0.0, 10.0, 10.0]}, "two slices share a place"),
+        ({"offset_mm": [0.0, float("nan")]}, "finite positions"),
+        ({"offset_mm": [0.0, 10.0, 10.0]}, "two slices have the same position"),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:

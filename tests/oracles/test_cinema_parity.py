@@ -64,7 +64,7 @@ def test_position_embeddings_have_the_published_sums() -> None:
 def test_the_heatmap_decoder_gives_the_published_whole_pixels() -> None:
     manifest: dict[str, Any] = json.loads((_FOLDER / "manifest.json").read_text())
     expected = manifest["soft_argmax"]
-    noise = _PARITY["draw"](manifest["seed"], "soft_argmax").random(expected["input_shape"])
+    noise = _PARITY["make_generator"](manifest["seed"], "soft_argmax").random(expected["input_shape"])
     heatmaps = torch.from_numpy(noise.astype(np.float32))
     assert published_coordinates(heatmaps).tolist() == expected["coords"]
     assert soft_argmax(heatmaps, expected["beta"]).long().tolist() == expected["coords"]

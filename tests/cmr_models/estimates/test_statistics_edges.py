@@ -255,7 +255,7 @@ def test_what_cannot_be_estimated_has_a_reason(call: Callable[[pd.DataFrame], ob
         (lambda t: delong(t["d"], t["x"] * np.nan), "scores finite"),
         (lambda t: scan(t[["x"]], t[["e"]], t[["z"]], family="logistic"), r"0 or 1 or missing: \['e'\]"),
         (lambda t: scan(t[["x"]] * np.nan, t[["d"]], t[["z"]], family="logistic"), r"exposures have missing .*\['x'\]"),
-        (lambda t: scan(t[["x"]], t[["d"]], t[["z"]].iloc[1:], family="linear"), "as many rows"),
+        (lambda t: scan(t[["x"]], t[["d"]], t[["z"]].iloc[1:], family="linear"), "same number of rows"),
         (lambda t: scan(t[["x"]], t[["d"]], t[["z"]], family="poisson"), "family must be"),
         (lambda t: scan(t[["centre"]], t[["d"]], None, family="linear"), "exposures must be numbers"),
         (lambda t: scan(t[["x"]][:0], t[["d"]][:0], None, family="linear"), "one person at least"),

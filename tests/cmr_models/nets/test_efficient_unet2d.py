@@ -24,7 +24,7 @@ def test_an_image_that_does_not_divide_is_refused() -> None:
 
 
 def test_it_needs_a_width_for_each_resolution() -> None:
-    with pytest.raises(ValueError, match="five widths, one a resolution, got 3"):
+    with pytest.raises(ValueError, match="five widths, one for each resolution, got 3"):
         build("efficient_unet2d", widths=[8, 8, 8])
 
 

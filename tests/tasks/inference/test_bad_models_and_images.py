@@ -178,7 +178,7 @@ def test_a_broken_configuration_is_listed_beside_the_whole_ones(bad: Path, hub: 
         ('views = ["sax"]', "views = [1]", "views = "),
         ('kind = "ConvUNetR"', 'kind = "Pickle"', "unknown network kind"),
         ("[config]", "config = 3\n[training_settings]", "config = 3"),
-        ('name = "cinema', 'name = "../../cinema', "cannot be that of a folder"),
+        ('name = "cinema', 'name = "../../cinema', "not a valid folder name"),
     ],
 )
 def test_a_card_that_means_nothing_or_climbs_out_is_refused(

@@ -65,7 +65,7 @@ def test_a_network_is_pretrained_and_another_begins_with_it(cohort: store.Cohort
 def test_a_table_without_the_target_is_refused(cohort: store.Cohort) -> None:
     table = pd.DataFrame({"study": ["p0-2"], "ed_frame": [0], "es_frame": [2], "ef": [np.nan]})
     settings = FinetuningSettings(task="regression_ef")
-    with pytest.raises(ValueError, match="gaps"):
+    with pytest.raises(ValueError, match="missing values"):
         StudySamples(cohort, table, settings, "ef")
     with pytest.raises(ValueError, match="lacks the columns"):
         StudySamples(cohort, table, settings, "age")
