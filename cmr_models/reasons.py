@@ -28,7 +28,7 @@ _TABLE: tuple[Reason, ...] = (
         "zip_hostile_name",
         "convert",
         "quarantined",
-        "The name of a member is absolute, leaves the archive or is repeated.",
+        "The name of a member is absolute, leaves the archive or is repeated with other content.",
     ),
     Reason("zip_encrypted", "convert", "quarantined", "The archive is password protected."),
     Reason("zip_method", "convert", "quarantined", "A member is packed by a method other than deflate."),

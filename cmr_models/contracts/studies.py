@@ -110,6 +110,13 @@ _PERFUSION_ATTRIBUTES = (
     AttributeSpec("state", "text", "", "rest, stress or unstated"),
     AttributeSpec("timed_by", "text", "", "how frames were timed: trigger, clock, heart_rate, unknown, or mixed"),
     AttributeSpec("start_ms", "real", "ms", "time of the first image on the scanner's clock; NaN if unknown"),
+    AttributeSpec(
+        "clipped_pixels",
+        "real",
+        "1",
+        "pixels at the largest storable value in three frames or more, where images had scales of their own; else 0",
+        required=False,
+    ),
     AttributeSpec("inversion_ms", "real", "ms", "saturation delay; NaN if unknown", required=False),
     AttributeSpec("phase_encodings", "real", "1", "phase-encoding steps; NaN if unknown", required=False),
     AttributeSpec("echo_train_length", "real", "1", "echoes a shot; NaN if unknown", required=False),

@@ -21,6 +21,7 @@ from tasks.sources.dicom import Image
 
 _POSITION_STEP_MM = 0.1
 _DIRECTION_STEP = 1e-3
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,11 @@ def _place(position: bytes, orientation: bytes) -> tuple[int, ...]:
 def _plane_images(images: list[Image], timing: Timing, n_orientations: int) -> PlaneImages:
     cycle = order(timing)
     first = images[int(cycle.image[cycle.image >= 0][0])]
+    types = tuple(part.strip().upper() for part in first.text("image_type").split("\\"))
     facts = SeriesFacts(
         description=f"{first.text('series_description')} {first.text('protocol_name')}",
         sequence_name=first.text("sequence_name"),
-        image_type=tuple(part.strip().upper() for part in first.text("image_type").split("\\")),
+        image_type=(*types, "SECONDARY") if _is_capture(first) else types,
         modality=first.text("modality") or "MR",
         has_colour=first.pixels is None and not first.fault,
         n_frames=cycle.n_valid if first.pixels is not None else max(cycle.n_valid, _declared_frames(first)),
@@ -137,6 +139,15 @@ def clock_ms(text: str) -> float:
     if match is None:
         return float("nan")
     return 1000.0 * (3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]))
+
+
+def _is_capture(image: Image) -> bool:
+    """Whether it is of a class of secondary capture and has no place in the body: a picture of a screen or of a result.
+
+    Some archives keep cines as multi-frame secondary captures (PS3.3 A.8.3 and A.8.4), with their place.
+    """
+    is_placed = all(image.raw(name) for name in ("position_mm", "orientation", "pixel_mm"))
+    return image.text("sop_class").startswith(_SECONDARY_CAPTURE) and not is_placed
 
 
 def _declared_frames(image: Image) -> int:

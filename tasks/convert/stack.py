@@ -31,18 +31,22 @@ _TEXTS = (
 _NUMBERS = ("repetition_time_ms", "echo_time_ms", "flip_angle_deg", "field_strength_t")
 
 
-def assemble(members: Sequence[PlaneImages], flags: Sequence[str], axis: Vector | None) -> xr.Dataset:
+def assemble(
+    members: Sequence[PlaneImages], flags: Sequence[str], axis: Vector | None, *, as_received: bool = False
+) -> xr.Dataset:
     """One cine view from planes in the order in which they are to be stacked.
 
     The majority decides on matrix, pixel size and number of frames; other planes are cropped or padded about
-    their centre, resampled in plane, or sampled at the nearest phase, and the view is flagged.
+    their centre, resampled in plane, or sampled at the nearest phase, and the view is flagged. ``as_received`` brings
+    values to the receiver's scale (see :mod:`tasks.convert.values`).
     """
     planes = [member.plane for member in members if member.plane is not None]
     shape, pixel_mm = _majority(planes)
     n_frames = Counter(member.cycle.n_frames for member in members).most_common(1)[0][0]
     cycles = [c if c.n_frames == n_frames else resample(c, n_frames) for c in (m.cycle for m in members)]
     grids = [_Grid(plane, shape, pixel_mm) for plane in planes]
-    stored, storage = _store(members, cycles, [grid.fit for grid in grids], shape)
+    storage = storage_of([image for member in members for image in member.images], as_received=as_received)
+    stored = _store(members, cycles, [grid.fit for grid in grids], shape, storage)
     valid = np.stack([cycle.image >= 0 for cycle in cycles], axis=1)
     time_ms, heart_rate = _time(cycles)
     found = {
@@ -139,17 +143,20 @@ def _slice_mm(planes: Sequence[Plane], axis: Vector | None) -> float:
 
 
 def _store(
-    members: Sequence[PlaneImages], cycles: Sequence[Cycle], fits: Sequence[Any], shape: tuple[int, int]
-) -> tuple[npt.NDArray[np.uint16], Storage]:
-    """``(frame, slice, row, col)`` as uint16, and what gives the values back."""
-    storage = storage_of([image for member in members for image in member.images])
+    members: Sequence[PlaneImages],
+    cycles: Sequence[Cycle],
+    fits: Sequence[Any],
+    shape: tuple[int, int],
+    storage: Storage,
+) -> npt.NDArray[np.uint16]:
+    """``(frame, slice, row, col)`` as uint16."""
     stored = np.zeros((cycles[0].n_frames, len(members), *shape), np.uint16)
     for s, (member, cycle, fit) in enumerate(zip(members, cycles, fits, strict=True)):
         for frame, number in enumerate(cycle.image):
             if number >= 0:
                 stored[frame, s] = fit(storage.store(member.images[int(number)]))
         _release(member)
-    return stored, storage
+    return stored
 
 
 def _release(member: PlaneImages) -> None:

@@ -25,7 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.sources.dicom import Image
+from tasks.sources.dicom.pixel_values import layout_of
 
+CLIPPED_FRAMES: Final = 3
 _UINT16_MAX: Final = 65_535
 _SAME: Final = 1e-6
 """Headers spell one slope with six digits or more."""
@@ -65,10 +67,10 @@ class Storage(NamedTuple):
         return np.asarray((pixels.astype(np.int64) - int(self.offset)) // int(self.scale))
 
 
-def storage_of(images: Sequence[Image]) -> Storage:
-    """The storage of the images of one view."""
+def storage_of(images: Sequence[Image], *, as_received: bool = False) -> Storage:
+    """The storage of the images of one view; ``as_received`` if the receiver's scale has to be used."""
     shown = [image for image in images if image.pixels is not None]
-    scales = differing_scales(shown)
+    scales = _received_scales(shown) if as_received else differing_scales(shown)
     if scales is None:
         low, high = _range(shown)
         return Storage(low, max(1, -(-(high - low) // _UINT16_MAX)), {})
@@ -79,17 +81,43 @@ def storage_of(images: Sequence[Image]) -> Storage:
     return Storage(low, max(finest, (high - low) / _UINT16_MAX), own)
 
 
+def n_clipped(images: Sequence[Image]) -> int:
+    """How many pixels of a plane stay at the largest value that its cells hold, in :data:`CLIPPED_FRAMES` or more.
+
+    Only where images have slopes of their own: on a common scale they cannot be seen any more.
+    """
+    if differing_scales(images) is None:
+        return 0
+    at_top = [image.pixels == layout_of(image).bounds[1] for image in images if image.pixels is not None]
+    return int((np.sum(at_top, axis=0) >= CLIPPED_FRAMES).sum())
+
+
 def differing_scales(images: Sequence[Image]) -> Scales | None:
     """Slope and intercept of each image; None if all have the same, and high is bright."""
     spelt = {tuple(image.raw(name) for name in _SCALE) for image in images}
     if len(spelt) == 1 and not images[0].number("rescale_slope") < 0:
         return None
-    scales = np.array([(_or(i.number("rescale_slope"), 1.0), _or(i.number("rescale_intercept"), 0.0)) for i in images])
-    receiver = np.array([_philips_scale_slope(image) for image in images])
-    if np.isfinite(receiver).all() and _differ(scales[:, 0] * receiver):
-        scales = scales / (scales[:, :1] * receiver[:, None])
+    scales = _stated_scales(images)
+    if is_received_otherwise(images):
+        scales = _received_scales(images)
     differ = _differ(scales[:, 0]) or _differ(scales[:, 1])
     return scales if differ or (scales[:, 0] < 0).any() else None
+
+
+def is_received_otherwise(images: Sequence[Image]) -> bool:
+    """Whether rescaled values of ``images`` cannot be compared, and Philips' scale slope makes that good."""
+    receiver = np.array([_philips_scale_slope(image) for image in images])
+    return bool(len(images) and np.isfinite(receiver).all()) and _differ(_stated_scales(images)[:, 0] * receiver)
+
+
+def _stated_scales(images: Sequence[Image]) -> Scales:
+    return np.array([(_or(i.number("rescale_slope"), 1.0), _or(i.number("rescale_intercept"), 0.0)) for i in images])
+
+
+def _received_scales(images: Sequence[Image]) -> Scales:
+    scales = _stated_scales(images)
+    receiver = np.array([_philips_scale_slope(image) for image in images])
+    return np.asarray(scales / (scales[:, :1] * receiver[:, None]))
 
 
 _SCALE: Final = ("rescale_slope", "rescale_intercept", "philips_block", "philips_scale_slope")
