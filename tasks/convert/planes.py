@@ -193,5 +193,5 @@ def motion(group: PlaneImages) -> npt.NDArray[np.float32]:
     coarse = np.stack([frame[::MOTION_STEP, ::MOTION_STEP] for frame in frames]).astype(np.float32)
     scales = differing_scales(images)
     if scales is not None:
-        coarse = coarse * scales[:, 0, None, None] + scales[:, 1, None, None]
+        coarse = (coarse * scales[:, 0, None, None] + scales[:, 1, None, None]).astype(np.float32)
     return np.asarray(coarse.std(axis=0))

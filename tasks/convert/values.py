@@ -75,10 +75,10 @@ def storage_of(images: Sequence[Image], *, as_received: bool = False) -> Storage
         low, high = _range(shown)
         return Storage(low, max(1, -(-(high - low) // _UINT16_MAX)), {})
     ends = np.array([_ends(image, *scale) for image, scale in zip(shown, scales, strict=True)])
-    low, high = min(0.0, float(ends.min())), float(ends.max())
+    lowest, highest = min(0.0, float(ends.min())), float(ends.max())
     finest = float(np.abs(scales[:, 0]).min())
     own = {id(image): (float(slope), float(start)) for image, (slope, start) in zip(shown, scales, strict=True)}
-    return Storage(low, max(finest, (high - low) / _UINT16_MAX), own)
+    return Storage(lowest, max(finest, (highest - lowest) / _UINT16_MAX), own)
 
 
 def n_clipped(images: Sequence[Image]) -> int:
@@ -139,7 +139,8 @@ def _differ(values: npt.NDArray[np.float64]) -> bool:
 def _ends(image: Image, slope: float, intercept: float) -> tuple[float, float]:
     pixels = image.pixels
     assert pixels is not None
-    return tuple(sorted((slope * float(pixels.min()) + intercept, slope * float(pixels.max()) + intercept)))
+    ends = (slope * float(pixels.min()) + intercept, slope * float(pixels.max()) + intercept)
+    return min(ends), max(ends)
 
 
 def _range(images: Sequence[Image]) -> tuple[int, int]:

@@ -7,18 +7,18 @@ import logging
 import math
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.pixels import pixel_array
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom.direct import check_inflated_size, claims_to_be_an_image
@@ -32,7 +32,7 @@ _FAULTS: Final = (
     NotImplementedError, RuntimeError, EOFError, OSError, struct.error, OverflowError, MemoryError,
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
-_NATIVE: Final = {
+_NATIVE: Final[Mapping[Any, UID]] = {
     (True, True): ImplicitVRLittleEndian,
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
