@@ -51,7 +51,7 @@ _TABLE: tuple[Reason, ...] = (
         "pixel_bits_contradict",
         "convert",
         "quarantined",
-        "The header's numbers of bits contradict each other, or pixels use more bits than the header says they have.",
+        "The header's numbers of bits contradict each other, or pixels use bits that the header says hold no value.",
     ),
     Reason(
         "pixel_data_contradict",
@@ -143,6 +143,12 @@ _TABLE: tuple[Reason, ...] = (
         "convert",
         "flag",
         "Bits that hold no pixel value were set, as for an overlay; they were left out.",
+    ),
+    Reason(
+        "bits_stored_exceeded",
+        "convert",
+        "flag",
+        "Pixels are brighter than the header's Bits Stored allows; they were read with all their bits.",
     ),
     Reason("padding_removed", "convert", "flag", "Padding, which is not image, was set to the background."),
     Reason(

@@ -14,6 +14,7 @@ import numpy as np
 
 from tasks.sources.dicom.image import (
     ENHANCED,
+    LEGACY_ENHANCED,
     MODALITY_LUT,
     REAL_WORLD_VALUES,
     TAGS,
@@ -24,7 +25,8 @@ from tasks.sources.dicom.image import (
 from tasks.sources.dicom.pixel_values import fault_of_header, put_pixels
 
 _READ: Final = frozenset(TAGS.values())
-_SEEN: Final = frozenset((MODALITY_LUT, REAL_WORLD_VALUES))
+_FRAME_HEADERS: Final = 0x52009230
+_SEEN: Final = frozenset((MODALITY_LUT, REAL_WORLD_VALUES, _FRAME_HEADERS))
 _PIXELS: Final = 0x7FE00010
 _REAL_PIXELS: Final = (0x7FE00008, 0x7FE00009)
 _TRANSFER_SYNTAX: Final = 0x00020010
@@ -67,7 +69,9 @@ def read_image(data: bytes) -> Image | None:
         check_without_pixels(image, is_dicom_file=claims_to_be_an_image(data))
         return None
     is_mapped = REAL_WORLD_VALUES in values and not image.text("rescale_slope")
-    if image.text("sop_class") == ENHANCED or image.text("frames") not in ("", "1") or is_mapped:
+    has_frame_headers = _FRAME_HEADERS in values and not image.raw("position_mm")  # others hold empty ones
+    is_enhanced = has_frame_headers or image.text("sop_class") in (ENHANCED, LEGACY_ENHANCED)
+    if is_enhanced or image.text("frames") not in ("", "1") or is_mapped:
         raise UnusualEncodingError
     if not image.has_colour:
         _read_pixels(data, image, begin, length)

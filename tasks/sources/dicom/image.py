@@ -99,7 +99,10 @@ _PALETTE: Final = "PALETTE COLOR"
 ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.1"
 """Class of enhanced MR files, which hold many frames."""
 
-_IMAGE_CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.4", ENHANCED)
+LEGACY_ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.4"
+"""Class of enhanced MR files that were made from classic ones."""
+
+_IMAGE_CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.4", ENHANCED, LEGACY_ENHANCED)
 
 
 @dataclass(slots=True)

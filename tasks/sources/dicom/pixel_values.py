@@ -5,7 +5,8 @@ pixels whichever reader takes it. Rules, in this order (PS3.5 section 8.1.1; PS3
 
 1. The value is the bits from High Bit down, Bits Stored of them, extended by its sign if Pixel Representation is 1.
 2. Other bits are no part of it. They may repeat the sign. Bits that an overlay claims (60xx,0102) are left out. So are
-   unclaimed ones, unless the image is smoother with them than without: then Bits Stored is wrong, and it is refused.
+   unclaimed ones, unless they lie above the value and the image is smoother with them than without: then Bits Stored
+   is wrong, and they count (``bits_stored_exceeded``).
 3. Padding (Pixel Padding Value, up to Range Limit) is not image: it becomes zero, or the lowest value if that is less.
 4. MONOCHROME1 means that low is bright: values are mirrored within Bits Stored.
 """
@@ -83,11 +84,13 @@ def put_pixels(image: Image, cells: Cells) -> None:
     layout = layout_of(image)
     values = _values(cells, layout)
     padding = _padding(cells, values, image, layout)
-    fault, has_more = _judge_other_bits(cells, values, padding, image, layout)
-    if fault:
-        image.fault = fault
+    other = _other_bits(cells, values, padding, layout)
+    flags = {_judge(other, cells, values, image, layout)} if other else set()
+    if "pixel_bits_contradict" in flags:
+        image.fault = "pixel_bits_contradict"
         return
-    flags = {"overlay_removed"} if has_more else set()
+    if "bits_stored_exceeded" in flags:
+        values = _with_all_bits(cells, image, layout)
     if image.text("photometric") == "MONOCHROME1":
         values = (sum(layout.bounds) - values.astype(np.int64)).astype(values.dtype)
         flags.add("brightness_inverted")
@@ -110,14 +113,12 @@ def _values(cells: Cells, layout: Layout) -> Values:
 # bits that hold no value
 
 
-def _judge_other_bits(
-    cells: Cells, values: Values, padding: _Mask | None, image: Image, layout: Layout
-) -> tuple[str, bool]:
-    """A fault or none, and whether bits were left out."""
+def _other_bits(cells: Cells, values: Values, padding: _Mask | None, layout: Layout) -> int:
+    """Bits beside the value that are set somewhere, but in padding, and do more than repeat the sign."""
     if layout.stored == layout.allocated or (
         not layout.signed and not layout.low and int(cells.max(initial=0)) <= layout.mask
     ):
-        return "", False
+        return 0
     unsigned = values.view(cells.dtype)
     mask = cells.dtype.type(layout.mask)
     odd = cells != ((unsigned & mask) << layout.low)
@@ -125,15 +126,24 @@ def _judge_other_bits(
         odd &= cells != (unsigned << layout.low)
     if padding is not None:
         odd &= ~padding
-    if not odd.any():
-        return "", False
-    more = int(np.bitwise_or.reduce(cells[odd])) & ~(layout.mask << layout.low)
-    unclaimed = more & ~_claimed(image)
+    return int(np.bitwise_or.reduce(cells[odd], initial=0)) & ~(layout.mask << layout.low)
+
+
+def _judge(other: int, cells: Cells, values: Values, image: Image, layout: Layout) -> str:
+    """The reason code of ``other`` bits: left out, needed, or a contradiction."""
+    unclaimed = other & ~_claimed(image)
     if unclaimed & ((1 << layout.low) - 1):
-        return "pixel_bits_contradict", True
-    if unclaimed and _roughness(cells >> layout.low) < _roughness(values):
-        return "pixel_bits_contradict", True
-    return "", True
+        return "pixel_bits_contradict"
+    if not unclaimed or _roughness(_with_all_bits(cells, image, layout)) >= _roughness(values):
+        return "overlay_removed"
+    is_mirrored = image.text("photometric") == "MONOCHROME1"  # about a middle that nobody knows
+    return "pixel_bits_contradict" if is_mirrored or layout.low else "bits_stored_exceeded"
+
+
+def _with_all_bits(cells: Cells, image: Image, layout: Layout) -> Values:
+    """Values as if all bits of a cell were theirs, but for those that overlays claim."""
+    kept = cells & cells.dtype.type(~_claimed(image) & ((1 << layout.allocated) - 1))
+    return np.asarray(kept.view(layout.dtype("i")) if layout.signed else kept)
 
 
 def _claimed(image: Image) -> int:
