@@ -28,7 +28,7 @@ _TABLE: tuple[Reason, ...] = (
         "zip_hostile_name",
         "convert",
         "quarantined",
-        "The name of a member is absolute, leaves the archive or is repeated.",
+        "The name of a member is absolute, leaves the archive or is repeated with other content.",
     ),
     Reason("zip_encrypted", "convert", "quarantined", "The archive is password protected."),
     Reason("zip_method", "convert", "quarantined", "A member is packed by a method other than deflate."),
@@ -40,6 +40,45 @@ _TABLE: tuple[Reason, ...] = (
     Reason("dicom_corrupt", "convert", "quarantined", "A DICOM file is truncated or its pixels cannot be decoded."),
     Reason(
         "dicom_encoding", "convert", "quarantined", "Pixels are compressed by a method that no installed decoder reads."
+    ),
+    Reason(
+        "pixel_format_unsupported",
+        "convert",
+        "quarantined",
+        "Pixels are stored in a form that is not read: real numbers, single bits, or cells of other than 8, 16 or 32 bits.",
+    ),
+    Reason(
+        "pixel_bits_contradict",
+        "convert",
+        "quarantined",
+        "The header's numbers of bits contradict each other, or pixels use bits that the header says hold no value.",
+    ),
+    Reason(
+        "pixel_data_contradict",
+        "convert",
+        "quarantined",
+        "A file holds more pixels than its rows, columns, bits and number of frames say.",
+    ),
+    Reason(
+        "pixel_meaning_unknown",
+        "convert",
+        "quarantined",
+        "The photometric interpretation does not say whether high values are bright.",
+    ),
+    Reason(
+        "modality_lut_unread",
+        "convert",
+        "quarantined",
+        "Values go through a lookup table (Modality LUT), which is not read.",
+    ),
+    Reason(
+        "rescale_invalid", "convert", "quarantined", "The rescale slope is zero, or it or the intercept is no number."
+    ),
+    Reason(
+        "multiframe_unordered",
+        "convert",
+        "quarantined",
+        "A multi-frame file does not say when or where its frames were taken.",
     ),
     Reason(
         "geometry_missing",
@@ -99,6 +138,28 @@ _TABLE: tuple[Reason, ...] = (
     Reason("frames_mixed", "convert", "flag", "Planes differ in the number of frames; the nearest phases were taken."),
     Reason("trigger_irregular", "convert", "flag", "Trigger times are not evenly spaced or not monotonic."),
     Reason("slice_rotated", "convert", "flag", "A plane's orientation differs from the stack's."),
+    Reason(
+        "overlay_removed",
+        "convert",
+        "flag",
+        "Bits that hold no pixel value were set, as for an overlay; they were left out.",
+    ),
+    Reason(
+        "bits_stored_exceeded",
+        "convert",
+        "flag",
+        "Pixels are brighter than the header's Bits Stored allows; they were read with all their bits.",
+    ),
+    Reason("padding_removed", "convert", "flag", "Padding, which is not image, was set to the background."),
+    Reason(
+        "brightness_inverted", "convert", "flag", "Low values were stored as bright (MONOCHROME1); they were mirrored."
+    ),
+    Reason(
+        "rescale_common",
+        "convert",
+        "flag",
+        "Images of the view had different rescale slopes; their values were brought to one scale.",
+    ),
     Reason("pixel_not_finite", "convert", "flag", "Some pixels are not finite numbers; they were stored as zero."),
     Reason("slices_few", "convert", "flag", "Fewer than six short-axis planes."),
     Reason("manifest_mismatch", "convert", "flag", "The manifest and the archive do not list the same files."),

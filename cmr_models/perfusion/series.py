@@ -64,7 +64,7 @@ def first_pass(
     if not np.isfinite(acquired[valid]).all():
         raise StudyRejected("perfusion_time_unknown", "Neither trigger nor clock times, nor a heart rate.")
     stored = view["intensity"].values
-    _check_not_clipped(stored)
+    _check_not_clipped(stored, int(view.attrs.get("clipped_pixels", 0)))
     grid = _every_half_second(*_bounds(acquired, valid)) if time_s is None else time_s
     if grid[-1] - grid[0] < SHORTEST_S - GRID_S:
         raise StudyRejected(
@@ -103,13 +103,14 @@ def _to_scanner_scale(values: npt.NDArray[np.float32], view: xr.Dataset) -> Sign
     )
 
 
-def _check_not_clipped(stored: npt.NDArray[np.uint16]) -> None:
+def _check_not_clipped(stored: npt.NDArray[np.uint16], clipped_before: int) -> None:
+    """Whether ``stored`` values stay at the top, or did so before they were brought to one scale."""
     highest = int(stored.max())
-    if highest not in _LARGEST_STORABLE:
-        return
-    clipped = int(((stored == highest).sum(axis=0) >= _CLIPPED_FRAMES).sum())
+    clipped = clipped_before
+    if highest in _LARGEST_STORABLE:
+        clipped = max(clipped, int(((stored == highest).sum(axis=0) >= _CLIPPED_FRAMES).sum()))
     if clipped >= _MOST_CLIPPED:
-        raise StudyRejected("perfusion_clipped", f"{clipped} pixels stay at {highest}.")
+        raise StudyRejected("perfusion_clipped", f"{clipped} pixels stay at the largest value that can be stored.")
 
 
 def _bounds(acquired: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_]) -> tuple[float, float]:

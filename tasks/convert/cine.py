@@ -41,7 +41,8 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
         max_missing_fraction: more missing frames than this reject a short-axis stack, or leave out a long-axis plane.
 
     Raises:
-        StudyRejected: ``no_dicom``, ``mixed_patients``, ``geometry_missing``, ``wrong_series`` or ``frames_missing``.
+        StudyRejected: ``no_dicom``, ``mixed_patients``, ``geometry_missing``, ``wrong_series`` or ``frames_missing``;
+            or the reason for which the pixels of a cine cannot be read rightly.
     """
     if not images:
         raise StudyRejected("no_dicom")
@@ -85,7 +86,23 @@ def _exclude_other_series(groups: Sequence[PlaneImages]) -> dict[int, str]:
     for i in called_scouts:
         if not protocols or _protocol(groups[i]) in protocols:
             del reasons[i]
+    _check_readable(groups, reasons)
     return reasons
+
+
+def _check_readable(groups: Sequence[PlaneImages], reasons: dict[int, str]) -> None:
+    """Give perfusion series whose pixels cannot be read rightly the reason for it.
+
+    Raises:
+        StudyRejected: with that reason, if it is a cine: a stack without some planes would be measured too small.
+    """
+    for i, group in enumerate(groups):
+        if not group.fault:
+            continue
+        if i not in reasons:
+            raise StudyRejected(group.fault, f"{len(group.images)} images of a cine.")
+        if is_first_pass(group.facts, reasons[i]):
+            reasons[i] = group.fault
 
 
 def _protocol(group: PlaneImages) -> tuple[bytes, ...]:

@@ -18,6 +18,7 @@ from tasks.convert.beat_times import BeatTimes, beat_times
 from tasks.convert.phases import Cycle
 from tasks.convert.planes import PlaneImages
 from tasks.convert.stack import assemble
+from tasks.convert.values import is_received_otherwise, n_clipped
 from tasks.sources.dicom import Image
 
 _STATES = (
@@ -70,10 +71,11 @@ def perfusion_views(groups: Mapping[int, PlaneImages], apexward: Vector | None) 
             for name, images in _kinds(group).items():
                 times = beat_times(images, group.facts.cycle_ms)
                 runs[name].append(_Run(number, images, times, group, group.plane))
+    as_received = is_received_otherwise([image for found in runs.values() for run in found for image in run.images])
     views, used, excluded = {}, set[int](), dict[int, str]()
     for name, found in sorted(runs.items()):
         chosen, left = _stack(found, apexward)
-        views[name] = _view(chosen, name)
+        views[name] = _view(chosen, name, as_received=as_received)
         used.update(run.group for run in chosen)
         excluded.update(left)
     excluded |= {number: "geometry_missing" for number, group in groups.items() if group.plane is None}
@@ -132,7 +134,8 @@ def _parallel(first: _Run, second: _Run) -> bool:
 # stack -> view
 
 
-def _view(runs: Sequence[_Run], name: str) -> xr.Dataset:
+def _view(runs: Sequence[_Run], name: str, *, as_received: bool) -> xr.Dataset:
+    """A stack of runs. All perfusion views of a study are on one scale: input, wall and density are compared."""
     n_frames = max(len(run.images) for run in runs)
     starts = [float(run.times.time_ms[0]) for run in runs]
     start = min(starts) if np.isfinite(starts).all() else float("nan")
@@ -140,9 +143,12 @@ def _view(runs: Sequence[_Run], name: str) -> xr.Dataset:
     acquired = np.stack([member.cycle.time_ms for member in members], axis=1)
     axis = runs[0].plane.normal if len(runs) > 1 else None
     how = {run.times.how for run in runs}
-    view = assemble(members, [], axis)
+    clipped = max(n_clipped(run.images) for run in runs)
+    view = assemble(members, [], axis, as_received=as_received)
     view = view.assign(acquired_ms=(("frame", "slice"), acquired))
     facts = {number: runs[0].images[0].number(number) for number in _NUMBERS}
+    if clipped:
+        facts["clipped_pixels"] = clipped
     timed_by = how.pop() if len(how) == 1 else "mixed"
     return view.assign_attrs(state=name.split("_")[1], timed_by=timed_by, start_ms=start, **facts)
 

@@ -16,10 +16,12 @@ from cmr_models.views.long_axis import MOTION_STEP
 from cmr_models.views.plane import Plane
 from cmr_models.views.series_kind import SeriesFacts
 from tasks.convert.phases import Cycle, Timing, order, without_repeats
+from tasks.convert.values import differing_scales
 from tasks.sources.dicom import Image
 
 _POSITION_STEP_MM = 0.1
 _DIRECTION_STEP = 1e-3
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class PlaneImages:
     cycle: Cycle
     plane: Plane | None
 
+    @property
+    def fault(self) -> str:
+        """The reason code for which some of the pixels cannot be read rightly; empty if all can."""
+        return next((image.fault for image in self.images if image.fault), "")
+
 
 def planes_of(images: Sequence[Image]) -> list[PlaneImages]:
     """Planes of every series, in an order that depends on nothing but the headers."""
@@ -41,8 +48,8 @@ def planes_of(images: Sequence[Image]) -> list[PlaneImages]:
         if spelling not in places:
             places[spelling] = _place(*spelling)
         series = (image.raw("series_uid"), image.raw("series_number"))
-        has_colour = image.pixels is None
-        groups[*series, places[spelling], image.raw("rows"), image.raw("columns"), has_colour].append(image)
+        has_pixels = image.pixels is not None or bool(image.fault)
+        groups[*series, places[spelling], image.raw("rows"), image.raw("columns"), not has_pixels].append(image)
     orientations: dict[tuple[bytes, bytes], set[Any]] = defaultdict(set)
     for uid, number, place, *_ in groups:
         orientations[uid, number].add(place[3:])
@@ -85,13 +92,14 @@ def _place(position: bytes, orientation: bytes) -> tuple[int, ...]:
 def _plane_images(images: list[Image], timing: Timing, n_orientations: int) -> PlaneImages:
     cycle = order(timing)
     first = images[int(cycle.image[cycle.image >= 0][0])]
+    types = tuple(part.strip().upper() for part in first.text("image_type").split("\\"))
     facts = SeriesFacts(
         description=f"{first.text('series_description')} {first.text('protocol_name')}",
         sequence_name=first.text("sequence_name"),
-        image_type=tuple(part.strip().upper() for part in first.text("image_type").split("\\")),
+        image_type=(*types, "SECONDARY") if _is_capture(first) else types,
         modality=first.text("modality") or "MR",
-        has_colour=first.pixels is None,
-        n_frames=cycle.n_valid,
+        has_colour=first.pixels is None and not first.fault,
+        n_frames=cycle.n_valid if first.pixels is not None else max(cycle.n_valid, _declared_frames(first)),
         n_orientations=n_orientations,
         trigger_span_ms=_span(timing.trigger_ms),
         cycle_ms=timing.cycle_ms,
@@ -133,6 +141,21 @@ def clock_ms(text: str) -> float:
     return 1000.0 * (3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]))
 
 
+def _is_capture(image: Image) -> bool:
+    """Whether it is of a class of secondary capture and has no place in the body: a picture of a screen or of a result.
+
+    Some archives keep cines as multi-frame secondary captures (PS3.3 A.8.3 and A.8.4), with their place.
+    """
+    is_placed = all(image.raw(name) for name in ("position_mm", "orientation", "pixel_mm"))
+    return image.text("sop_class").startswith(_SECONDARY_CAPTURE) and not is_placed
+
+
+def _declared_frames(image: Image) -> int:
+    """Frames of a multi-frame file that was not taken apart."""
+    declared = image.number("frames")
+    return int(declared) if 0 < declared < 100_000 else 1
+
+
 def _span(values: Any) -> float:
     finite = values[np.isfinite(values)]
     return float(np.ptp(finite)) if len(finite) > 1 else float("nan")
@@ -165,6 +188,10 @@ def _plane(first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:
 def motion(group: PlaneImages) -> npt.NDArray[np.float32]:
     """Spread of each pixel over the cycle, from every second frame and pixel: enough to see what moves."""
     shown = group.cycle.image[group.cycle.image >= 0][::2]
-    frames = [pixels for i in shown if (pixels := group.images[int(i)].pixels) is not None]
+    images = [image for i in shown if (image := group.images[int(i)]).pixels is not None]
+    frames = [image.pixels for image in images if image.pixels is not None]
     coarse = np.stack([frame[::MOTION_STEP, ::MOTION_STEP] for frame in frames]).astype(np.float32)
+    scales = differing_scales(images)
+    if scales is not None:
+        coarse = (coarse * scales[:, 0, None, None] + scales[:, 1, None, None]).astype(np.float32)
     return np.asarray(coarse.std(axis=0))

@@ -17,9 +17,9 @@ from cmr_models.views.geometry import Vector
 from cmr_models.views.plane import Plane
 from tasks.convert.phases import Cycle, resample
 from tasks.convert.planes import PlaneImages
+from tasks.convert.values import Storage, storage_of
 
 _SPACING_TOLERANCE = 0.01
-_UINT16_MAX = 65_535
 _TEXTS = (
     "manufacturer",
     "manufacturer_model",
@@ -31,27 +31,33 @@ _TEXTS = (
 _NUMBERS = ("repetition_time_ms", "echo_time_ms", "flip_angle_deg", "field_strength_t")
 
 
-def assemble(members: Sequence[PlaneImages], flags: Sequence[str], axis: Vector | None) -> xr.Dataset:
+def assemble(
+    members: Sequence[PlaneImages], flags: Sequence[str], axis: Vector | None, *, as_received: bool = False
+) -> xr.Dataset:
     """One cine view from planes in the order in which they are to be stacked.
 
     The majority decides on matrix, pixel size and number of frames; other planes are cropped or padded about
-    their centre, resampled in plane, or sampled at the nearest phase, and the view is flagged.
+    their centre, resampled in plane, or sampled at the nearest phase, and the view is flagged. ``as_received`` brings
+    values to the receiver's scale (see :mod:`tasks.convert.values`).
     """
     planes = [member.plane for member in members if member.plane is not None]
     shape, pixel_mm = _majority(planes)
     n_frames = Counter(member.cycle.n_frames for member in members).most_common(1)[0][0]
     cycles = [c if c.n_frames == n_frames else resample(c, n_frames) for c in (m.cycle for m in members)]
     grids = [_Grid(plane, shape, pixel_mm) for plane in planes]
-    stored, offset, scale = _store(members, cycles, [grid.fit for grid in grids], shape)
+    storage = storage_of([image for member in members for image in member.images], as_received=as_received)
+    stored = _store(members, cycles, [grid.fit for grid in grids], shape, storage)
     valid = np.stack([cycle.image >= 0 for cycle in cycles], axis=1)
     time_ms, heart_rate = _time(cycles)
     found = {
         "frame_missing": not valid.all(),
         "frames_mixed": any(member.cycle.n_frames != n_frames for member in members),
         "trigger_irregular": any(cycle.irregular for cycle in cycles),
+        "rescale_common": storage.is_rescaled,
         "matrix_mixed": any(plane.shape != shape or not _same_mm(plane.pixel_mm, pixel_mm) for plane in planes),
     }
-    every_flag = sorted({*flags, *(code for code, holds in found.items() if holds)})
+    of_images = {flag for member in members for image in member.images for flag in image.flags}
+    every_flag = sorted({*flags, *of_images, *(code for code, holds in found.items() if holds)})
     return cine_view(
         stored,
         time_ms=time_ms,
@@ -64,9 +70,9 @@ def assemble(members: Sequence[PlaneImages], flags: Sequence[str], axis: Vector 
         heart_rate_bpm=heart_rate,
         frame_valid=valid,
         flags=every_flag,
-        intensity_offset=offset,
-        intensity_scale=scale,
-        **_header_attributes(members),
+        intensity_offset=storage.offset,
+        intensity_scale=storage.scale,
+        **_header_attributes(members, storage),
     )
 
 
@@ -137,36 +143,26 @@ def _slice_mm(planes: Sequence[Plane], axis: Vector | None) -> float:
 
 
 def _store(
-    members: Sequence[PlaneImages], cycles: Sequence[Cycle], fits: Sequence[Any], shape: tuple[int, int]
-) -> tuple[npt.NDArray[np.uint16], int, int]:
-    """``(frame, slice, row, col)`` as uint16, with the offset and scale that give the values back."""
-    low, high = _range(members)
-    scale = max(1, -(-(high - low) // _UINT16_MAX))
+    members: Sequence[PlaneImages],
+    cycles: Sequence[Cycle],
+    fits: Sequence[Any],
+    shape: tuple[int, int],
+    storage: Storage,
+) -> npt.NDArray[np.uint16]:
+    """``(frame, slice, row, col)`` as uint16."""
     stored = np.zeros((cycles[0].n_frames, len(members), *shape), np.uint16)
     for s, (member, cycle, fit) in enumerate(zip(members, cycles, fits, strict=True)):
         for frame, number in enumerate(cycle.image):
-            if number < 0:
-                continue
-            pixels = member.images[int(number)].pixels
-            assert pixels is not None
-            image = fit(pixels)
-            stored[frame, s] = image if (low, scale) == (0, 1) else (image.astype(np.int64) - low) // scale
+            if number >= 0:
+                stored[frame, s] = fit(storage.store(member.images[int(number)]))
         _release(member)
-    return stored, low, scale
+    return stored
 
 
 def _release(member: PlaneImages) -> None:
     """Drop pixels that have been copied: a worker's memory is bounded by one study held once."""
     for image in member.images:
         image.pixels = None
-
-
-def _range(members: Sequence[PlaneImages]) -> tuple[int, int]:
-    """Zero or the lowest value if negative, and the highest; without a look where the type says enough."""
-    arrays = [image.pixels for member in members for image in member.images if image.pixels is not None]
-    low = min((int(a.min()) for a in arrays if a.dtype.kind == "i"), default=0)
-    high = max((int(a.max()) for a in arrays if a.dtype.itemsize > 2), default=_UINT16_MAX)
-    return (low, max(high, 32_767)) if low < 0 else (0, high)
 
 
 # time and headers
@@ -181,22 +177,18 @@ def _time(cycles: Sequence[Cycle]) -> tuple[npt.NDArray[np.float64], float]:
     return time_ms, 60_000.0 / float(np.median(plausible)) if plausible.size else float("nan")
 
 
-def _header_attributes(members: Sequence[PlaneImages]) -> dict[str, Any]:
+def _header_attributes(members: Sequence[PlaneImages], storage: Storage) -> dict[str, Any]:
     """Plain whitelisted values of the first image; series numbers and descriptions of all planes."""
     firsts = [member.images[0] for member in members]
     first = firsts[0]
     numbers = [first.number("series_number") for first in firsts]
-    slopes = {(image.text("rescale_slope"), image.text("rescale_intercept")) for m in members for image in m.images}
+    slope, intercept = first.number("rescale_slope"), first.number("rescale_intercept")
     return {
         **{name: sanitise(first.text(name)) for name in _TEXTS},
         **{name: first.number(name) for name in _NUMBERS},
         "series_numbers": [int(number) if np.isfinite(number) else -1 for number in numbers],
         "series_descriptions": sorted({sanitise(image.text("series_description")) for image in firsts}),
-        "rescale_slope": _or(first.number("rescale_slope"), 1.0),
-        "rescale_intercept": _or(first.number("rescale_intercept"), 0.0),
-        "rescale_varies": len(slopes) > 1,
+        "rescale_slope": 1.0 if storage.is_rescaled or not np.isfinite(slope) else slope,
+        "rescale_intercept": 0.0 if storage.is_rescaled or not np.isfinite(intercept) else intercept,
+        "rescale_varies": storage.is_rescaled,
     }
-
-
-def _or(value: float, default: float) -> float:
-    return value if np.isfinite(value) else default

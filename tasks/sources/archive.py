@@ -19,6 +19,7 @@ from cmr_models.reasons import StudyRejected
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _LOCAL_SIGNATURE = b"PK\x03\x04"
 _ENCRYPTED = 0x1
+_DOS_FOLDER = 0x10
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _NESTED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -44,7 +45,7 @@ class Limits:
 def read_members(path: Path, limits: Limits = Limits()) -> Iterator[tuple[str, bytes]]:
     """Name and inflated content of every regular member, in the archive's order.
 
-    Folders, links, system junk and nested archives are left out. Checksums are verified.
+    Folders, links, system junk, nested archives and exact repeats are left out. Checksums are verified.
 
     Raises:
         StudyRejected: ``zip_corrupt``, ``zip_bomb``, ``zip_hostile_name``, ``zip_encrypted`` or ``zip_method``.
@@ -84,21 +85,23 @@ def _beginning(packed: bytes, member: zipfile.ZipInfo, n_bytes: int) -> bytes:
 
 
 def _list_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
+    """Regular members, each with its plain name."""
     members = _members(file)
     _check_sizes(members, os.fstat(file.fileno()).st_size, limits)
-    _check_names(members)
-    if any(member.flag_bits & _ENCRYPTED for member in members):
+    regular = [member for member in _with_plain_names(members) if _is_regular(member)]
+    if any(member.flag_bits & _ENCRYPTED for member in regular):
         raise StudyRejected("zip_encrypted")
-    return [member for member in members if _is_regular(member)]
+    return _without_repeats(regular)
 
 
 def _members(file: BinaryIO) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.infolist()
+    except NotImplementedError:
+        raise StudyRejected("zip_method", "A member needs a newer version of the format.") from None
     except (
         zipfile.BadZipFile,
-        NotImplementedError,
         EOFError,
         struct.error,
         ValueError,
@@ -121,26 +124,56 @@ def _check_sizes(members: list[zipfile.ZipInfo], size_bytes: int, limits: Limits
         raise StudyRejected("zip_bomb", "Its members overlap or reach beyond its end.")
 
 
-def _check_names(members: list[zipfile.ZipInfo]) -> None:
-    seen: set[str] = set()
+def _with_plain_names(members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """Members but folders, named with ``/`` between folders; tools of DOS and Windows wrote a backslash.
+
+    Nothing is unpacked, so a name is a label only; those that would leave the archive show that it was made to harm.
+
+    Raises:
+        StudyRejected: ``zip_hostile_name``, also if it is a folder's.
+    """
+    files = []
     for member in members:
-        name = member.orig_filename
+        name = member.orig_filename.replace("\\", "/")
+        is_root = not member.file_size and not name.strip("./") and ".." not in name.split("/")
+        if is_root:
+            continue
         if _is_hostile(name):
             raise StudyRejected("zip_hostile_name", "A member's name leaves the archive.")
-        if member.filename in seen:
-            raise StudyRejected("zip_hostile_name", "Two members have the same name.")
-        seen.add(member.filename)
+        if not _is_folder(member, name):
+            member.filename = name.removeprefix("./")
+            files.append(member)
+    return files
 
 
 def _is_hostile(name: str) -> bool:
-    if not name or "\x00" in name or "\\" in name or name.startswith("/") or _DRIVE.match(name):
+    if not name or "\x00" in name or name.startswith("/") or _DRIVE.match(name):
         return True
     return ".." in name.split("/")
 
 
+def _is_folder(member: zipfile.ZipInfo, name: str) -> bool:
+    """A name that ends so, or an empty member with the attribute of a folder, which some tools wrote instead."""
+    is_marked = bool(member.external_attr & _DOS_FOLDER) or stat.S_ISDIR(member.external_attr >> 16)
+    return name.endswith("/") or (is_marked and not member.file_size)
+
+
+def _without_repeats(members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """One member of each name. Tools that add to an archive may store a file again.
+
+    Raises:
+        StudyRejected: ``zip_hostile_name`` if members of one name differ in content.
+    """
+    found: dict[str, zipfile.ZipInfo] = {}
+    for member in members:
+        first = found.setdefault(member.filename, member)
+        if (first.CRC, first.file_size) != (member.CRC, member.file_size):
+            raise StudyRejected("zip_hostile_name", "Two members have the same name and other contents.")
+    return list(found.values())
+
+
 def _is_regular(member: zipfile.ZipInfo) -> bool:
-    mode = member.external_attr >> 16
-    if member.is_dir() or stat.S_ISLNK(mode):
+    if stat.S_ISLNK(member.external_attr >> 16):
         return False
     lower = member.filename.lower()
     return not lower.endswith(_NESTED) and not any(junk.lower() in lower for junk in _JUNK)

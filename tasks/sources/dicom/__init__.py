@@ -4,6 +4,8 @@
 :mod:`~tasks.sources.dicom.image`: ``Image``, and the whitelist of tags.
 :mod:`~tasks.sources.dicom.direct`: the small strict reader, which reads the headers of usual files.
 :mod:`~tasks.sources.dicom.by_pydicom`: compressed, deflated, big-endian and multi-frame files.
+:mod:`~tasks.sources.dicom.pixel_values`: what the stored numbers mean, for both.
+:mod:`~tasks.sources.dicom.frames`: frames of multi-frame files.
 """
 
 from tasks.sources.dicom.direct import UnusualEncodingError, claims_to_be_an_image

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom.direct import check_inflated_size, claims_to_be_an_image
-from tasks.sources.dicom.image import BINARY_TAGS, TAGS, Image, check_without_pixels, corrupt
+from tasks.sources.dicom.frames import real_world_values, split, value_bytes
+from tasks.sources.dicom.image import MODALITY_LUT, REAL_WORLD_VALUES, TAGS, Image, check_without_pixels, corrupt
+from tasks.sources.dicom.pixel_values import Cells, fault_of_header, layout_of, put_pixels
 from tasks.state.held_setting import HeldSetting
 
 _FAULTS: Final = (
@@ -27,6 +32,12 @@ _FAULTS: Final = (
     NotImplementedError, RuntimeError, EOFError, OSError, struct.error, OverflowError, MemoryError,
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
+_NATIVE: Final[Mapping[Any, UID]] = {
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}
+"""The encoding of a file that does not name it, by whether it is implicit and little endian."""
 
 _log = logging.getLogger("pydicom")
 _level = HeldSetting(lambda: _log.level, _log.setLevel, logging.CRITICAL)
@@ -62,25 +73,60 @@ def header_with_pydicom(data: bytes) -> Image | None:
 
 def _dataset(data: bytes, *, stop_before_pixels: bool = False) -> Dataset:
     check_inflated_size(data)
-    return pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=stop_before_pixels)
+    dataset = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=stop_before_pixels)
+    if "TransferSyntaxUID" not in dataset.file_meta:  # files of before the file meta information are not compressed
+        dataset.file_meta.TransferSyntaxUID = _NATIVE[dataset.original_encoding]
+    return dataset
 
 
 def _images(dataset: Dataset, data: bytes) -> list[Image]:
-    values = _values(dataset)
+    image = Image(_values(dataset), None)
+    if any(name in dataset for name in ("FloatPixelData", "DoubleFloatPixelData")):
+        return [replace(image, fault="pixel_format_unsupported")]
     if "Rows" not in dataset or "PixelData" not in dataset:
-        check_without_pixels(Image(values, None), is_dicom_file=claims_to_be_an_image(data))
+        check_without_pixels(image, is_dicom_file=claims_to_be_an_image(data))
         return []
     n_frames = int(dataset.get("NumberOfFrames") or 1)
-    if int(dataset.get("SamplesPerPixel") or 1) > 1:
-        return [Image(values, None)]
+    if image.has_colour:
+        return [image]
     if not 0 < int(dataset.Rows) * int(dataset.Columns) * n_frames <= _MAX_PIXELS:
         raise corrupt("An image's size is out of bounds.")
-    _check_can_be_decoded(dataset)
-    pixels = np.asarray(dataset.pixel_array)
-    if "PerFrameFunctionalGroupsSequence" in dataset and n_frames == len(dataset.PerFrameFunctionalGroupsSequence):
-        stack = pixels.reshape(n_frames, *pixels.shape[-2:])
-        return [Image({**values, **_of_frame(dataset, i)}, stack[i]) for i in range(n_frames)]
-    return [Image(values, None if n_frames > 1 else pixels)]
+    image.fault = fault_of_header(image)
+    if image.fault:
+        return [image]
+    _put_pixels(image, dataset, n_frames)
+    return [image] if image.pixels is None else split(image, dataset, n_frames)
+
+
+def _put_pixels(image: Image, dataset: Dataset, n_frames: int) -> None:
+    """Pixels ``(frame, row, col)``, or a fault."""
+    shape = (n_frames, int(dataset.Rows), int(dataset.Columns))
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        cells = _native_cells(image, dataset, shape)
+    else:
+        _check_can_be_decoded(dataset)
+        dataset.BitsStored = layout_of(image).stored
+        decoded = pixel_array(dataset, raw=True, correct_unused_bits=False).reshape(shape)
+        cells = decoded.view(f"u{decoded.dtype.itemsize}")
+    if cells is not None:
+        put_pixels(image, cells)
+
+
+def _native_cells(image: Image, dataset: Dataset, shape: tuple[int, int, int]) -> Cells | None:
+    """Cells that are not compressed; None, and a fault, if there are more than the header says."""
+    order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
+    dtype = np.dtype(f"{order}u{layout_of(image).allocated // 8}")
+    data = bytes(dataset.PixelData)
+    if order == ">" and dtype.itemsize == 1 and dataset["PixelData"].VR == "OW":
+        data = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()
+    needed, one = math.prod(shape) * dtype.itemsize, math.prod(shape[1:]) * dtype.itemsize
+    if len(data) < needed:
+        raise corrupt("The pixels of an image are truncated.")
+    if len(data) >= needed + one:
+        image.fault = "pixel_data_contradict"
+        return None
+    cells = np.frombuffer(data, dtype, math.prod(shape)).reshape(shape)
+    return cells.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _check_can_be_decoded(dataset: Dataset) -> None:
@@ -97,38 +143,9 @@ def _check_can_be_decoded(dataset: Dataset) -> None:
 
 
 def _values(dataset: Dataset) -> dict[int, bytes]:
-    return {tag: _bytes(tag, dataset[tag].value) for tag in TAGS.values() if tag in dataset}
-
-
-def _bytes(tag: int, value: Any) -> bytes:
-    if tag in BINARY_TAGS:
-        return b"" if value is None else int(value).to_bytes(2, "little")
-    parts = value if isinstance(value, MultiValue | list | tuple) else [value]
-    return "\\".join("" if part is None else str(part) for part in parts).encode("latin-1", "replace")
-
-
-def _of_frame(dataset: Dataset, index: int) -> dict[int, bytes]:
-    """What an enhanced file keeps in functional groups: values of the frame, else the shared ones."""
-    groups = [dataset.PerFrameFunctionalGroupsSequence[index]]
-    groups += list(dataset.get("SharedFunctionalGroupsSequence") or [])
-    found = {
-        "position_mm": _in_group(groups, "PlanePositionSequence", "ImagePositionPatient"),
-        "orientation": _in_group(groups, "PlaneOrientationSequence", "ImageOrientationPatient"),
-        "pixel_mm": _in_group(groups, "PixelMeasuresSequence", "PixelSpacing"),
-        "thickness_mm": _in_group(groups, "PixelMeasuresSequence", "SliceThickness"),
-        "trigger_ms": _in_group(groups, "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
-        "nominal_interval_ms": _in_group(groups, "CardiacSynchronizationSequence", "RRIntervalTimeNominal"),
-        "image_type": _in_group(groups, "MRImageFrameTypeSequence", "FrameType"),
-        "rescale_slope": _in_group(groups, "PixelValueTransformationSequence", "RescaleSlope"),
-        "rescale_intercept": _in_group(groups, "PixelValueTransformationSequence", "RescaleIntercept"),
-        "instance_number": index + 1 if len(dataset.PerFrameFunctionalGroupsSequence) > 1 else None,
-    }
-    return {TAGS[name]: _bytes(TAGS[name], value) for name, value in found.items() if value is not None}
-
-
-def _in_group(groups: list[Dataset], sequence: str, keyword: str) -> Any:
-    for group in groups:
-        items = group.get(sequence) or []
-        if len(items) and keyword in items[0]:
-            return items[0][keyword].value
-    return None
+    """Header values, with the real-world mapping in place of the rescale slope that a file lacks."""
+    values = {tag: value_bytes(tag, dataset[tag].value) for tag in TAGS.values() if tag in dataset}
+    values |= {tag: b"" for tag in (MODALITY_LUT, REAL_WORLD_VALUES) if tag in dataset}
+    if not values.get(TAGS["rescale_slope"], b"").strip():
+        values |= real_world_values([dataset])
+    return values

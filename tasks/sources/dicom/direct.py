@@ -11,12 +11,24 @@ import zlib
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from tasks.sources.dicom.image import ENHANCED, TAGS, Image, check_without_pixels, corrupt
+from tasks.sources.dicom.image import (
+    ENHANCED,
+    LEGACY_ENHANCED,
+    MODALITY_LUT,
+    REAL_WORLD_VALUES,
+    TAGS,
+    Image,
+    check_without_pixels,
+    corrupt,
+)
+from tasks.sources.dicom.pixel_values import fault_of_header, put_pixels
 
 _READ: Final = frozenset(TAGS.values())
+_FRAME_HEADERS: Final = 0x52009230
+_SEEN: Final = frozenset((MODALITY_LUT, REAL_WORLD_VALUES, _FRAME_HEADERS))
 _PIXELS: Final = 0x7FE00010
+_REAL_PIXELS: Final = (0x7FE00008, 0x7FE00009)
 _TRANSFER_SYNTAX: Final = 0x00020010
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1"
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
@@ -50,13 +62,19 @@ def read_image(data: bytes) -> Image | None:
     explicit, start = _encoding(data)
     values, begin, length = _walk(data, start, explicit)
     image = Image(values, None)
+    if any(tag in values for tag in _REAL_PIXELS):
+        image.fault = "pixel_format_unsupported"
+        return image
     if begin < 0:
         check_without_pixels(image, is_dicom_file=claims_to_be_an_image(data))
         return None
-    if image.text("sop_class") == ENHANCED or image.number("frames") > 1:
+    is_mapped = REAL_WORLD_VALUES in values and not image.text("rescale_slope")
+    has_frame_headers = _FRAME_HEADERS in values and not image.raw("position_mm")  # others hold empty ones
+    is_enhanced = has_frame_headers or image.text("sop_class") in (ENHANCED, LEGACY_ENHANCED)
+    if is_enhanced or image.text("frames") not in ("", "1") or is_mapped:
         raise UnusualEncodingError
-    if image.integer("samples_per_pixel", 1) == 1:
-        image.pixels = _pixels(data, image, begin, length)
+    if not image.has_colour:
+        _read_pixels(data, image, begin, length)
     return image
 
 
@@ -136,8 +154,12 @@ def _walk(
     element = _explicit_at if explicit else _implicit_at
     while position + 8 <= end:
         tag, value, length = element(data, position)
-        if tag >= _PIXELS:
+        if tag >= _REAL_PIXELS[0]:
+            if tag in _REAL_PIXELS:
+                values[tag] = b""
             return (values, value, length) if tag == _PIXELS else (values, -1, 0)
+        if tag in _SEEN:
+            values[tag] = b""
         if length == _UNDEFINED:
             position = _skip_sequence(data, value, explicit, 0)
             continue
@@ -194,14 +216,20 @@ def _skip_item(data: bytes, position: int, explicit: bool, depth: int) -> int:
     raise UnusualEncodingError
 
 
-def _pixels(data: bytes, image: Image, begin: int, length: int) -> npt.NDArray[np.integer]:
-    rows, columns, bits = (image.integer(name) for name in ("rows", "columns", "bits_allocated"))
-    if length == _UNDEFINED or bits not in (8, 16, 32):
+def _read_pixels(data: bytes, image: Image, begin: int, length: int) -> None:
+    rows, columns = (image.integer(name) for name in ("rows", "columns"))
+    if length == _UNDEFINED:
         raise UnusualEncodingError
     if rows * columns == 0:
         raise corrupt("An image has no rows or columns.")
-    dtype = np.dtype(f"<{'i' if image.integer('pixel_representation') else 'u'}{bits // 8}")
+    image.fault = fault_of_header(image)
+    if image.fault:
+        return
+    dtype = np.dtype(f"<u{image.integer('bits_allocated') // 8}")
     needed = rows * columns * dtype.itemsize
     if length < needed or begin + needed > len(data):
         raise corrupt("The pixels of an image are truncated.")
-    return np.frombuffer(data, dtype, rows * columns, begin).reshape(rows, columns).copy()
+    if length >= 2 * needed:
+        image.fault = "pixel_data_contradict"
+        return
+    put_pixels(image, np.frombuffer(data, dtype, rows * columns, begin).reshape(rows, columns))

@@ -59,32 +59,72 @@ USED: Final[Mapping[str, int]] = {
     "series_uid": 0x0020000E,
     "acquisition_number": 0x00200012,
     "samples_per_pixel": 0x00280002,
+    "photometric": 0x00280004,
     "frames": 0x00280008,
     "bits_allocated": 0x00280100,
+    "bits_stored": 0x00280101,
+    "high_bit": 0x00280102,
     "pixel_representation": 0x00280103,
+    "padding": 0x00280120,
+    "padding_limit": 0x00280121,
+    "philips_block": 0x20050010,
+    "philips_scale_slope": 0x2005100E,
+    **{f"overlay_bit_{k}": 0x60000102 + 0x20000 * k for k in range(16)},
 }
 """Looked at to group, order and decode the images, and never stored."""
+
+OVERLAY_BITS: Final = tuple(name for name in USED if name.startswith("overlay_bit_"))
+"""Overlay Bit Position of the sixteen overlay planes that a file may have (PS3.3 C.9.2)."""
+
+MODALITY_LUT: Final = 0x00283000
+"""Modality LUT Sequence: only that it is there is kept."""
+
+REAL_WORLD_VALUES: Final = 0x00409096
+"""Real World Value Mapping Sequence: only that it is there is kept."""
 
 TAGS: Final[Mapping[str, int]] = {**KEPT, **USED}
 """Every header value that is read, by name."""
 
 BINARY_TAGS: Final = frozenset(
-    TAGS[name] for name in ("rows", "columns", "samples_per_pixel", "bits_allocated", "pixel_representation")
-)
-"""Those stored as unsigned 16-bit numbers; all others are text."""
+    TAGS[name]
+    for name in (
+        "rows", "columns", "samples_per_pixel", "bits_allocated", "bits_stored", "high_bit", "pixel_representation",
+        "padding", "padding_limit", *OVERLAY_BITS,
+    )
+)  # fmt: skip
+"""Those stored as 16-bit numbers; all others are text, but for Philips' scale slope."""
+
+_PALETTE: Final = "PALETTE COLOR"
 
 ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.1"
 """Class of enhanced MR files, which hold many frames."""
 
-_IMAGE_CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.4", ENHANCED)
+LEGACY_ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.4"
+"""Class of enhanced MR files that were made from classic ones."""
+
+_IMAGE_CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.4", ENHANCED, LEGACY_ENHANCED)
 
 
 @dataclass(slots=True)
 class Image:
-    """One DICOM image: raw header values of :data:`TAGS` and ``(row, col)`` pixels (None for colour)."""
+    """One DICOM image.
+
+    Attributes:
+        values: raw header values of :data:`TAGS`.
+        pixels: ``(row, col)``; None for colour, or if they cannot be read rightly.
+        flags: reason codes of what was done to the pixels.
+        fault: reason code for which the pixels cannot be read rightly; empty if they can.
+    """
 
     values: dict[int, bytes]
     pixels: npt.NDArray[np.integer] | None
+    flags: frozenset[str] = frozenset()
+    fault: str = ""
+
+    @property
+    def has_colour(self) -> bool:
+        """More than one sample a pixel, or a palette (PS3.3 C.7.6.3.1.2)."""
+        return self.integer("samples_per_pixel", 1) > 1 or self.text("photometric") == _PALETTE
 
     def raw(self, name: str) -> bytes:
         """Undecoded value; empty if absent."""

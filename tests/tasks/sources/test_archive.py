@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -74,7 +75,18 @@ def test_text_that_is_called_zip_is_corrupt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../up.dcm", "a/../../up.dcm", "C:/x.dcm", "..", "a\\b.dcm", "nul\x00.dcm"]
+    "name",
+    [
+        "/etc/passwd",
+        "../up.dcm",
+        "a/../../up.dcm",
+        "C:/x.dcm",
+        "..",
+        "..\\up.dcm",
+        "\\etc\\x",
+        "C:\\x.dcm",
+        "nul\x00.dcm",
+    ],
 )
 def test_a_name_that_leaves_the_archive_is_hostile(tmp_path: Path, name: str) -> None:
     placeholder = "x" * len(name)
@@ -82,9 +94,88 @@ def test_a_name_that_leaves_the_archive_is_hostile(tmp_path: Path, name: str) ->
     assert _reason(_put(tmp_path, content)) == "zip_hostile_name"
 
 
-def test_a_repeated_name_is_hostile(tmp_path: Path) -> None:
+def test_a_repeated_name_with_other_content_is_hostile(tmp_path: Path) -> None:
     content = _zip([("a1", b"1"), ("a2", b"2")]).replace(b"a2", b"a1")
     assert _reason(_put(tmp_path, content)) == "zip_hostile_name"
+
+
+def test_a_file_that_was_added_twice_is_read_once(tmp_path: Path) -> None:
+    content = _zip([("a1", b"same"), ("a2", b"same"), ("b", b"other")]).replace(b"a2", b"a1")
+    assert list(read_members(_put(tmp_path, content))) == [("a1", b"same"), ("b", b"other")]
+
+
+# archives of old tools
+
+
+def test_backslashes_stand_between_folders(tmp_path: Path) -> None:
+    content = _zip([("visit/x/a.dcm", b"1"), ("visit/x/", b"")]).replace(b"visit/x/", b"visit\\x\\")
+    assert list(read_members(_put(tmp_path, content))) == [("visit/x/a.dcm", b"1")]
+
+
+def test_folders_may_be_listed_twice_without_a_slash_or_as_the_root(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for name in ("/", "./", "visit/", "visit/"):
+            archive.writestr(name, b"")
+        marked = zipfile.ZipInfo("other")
+        marked.create_system, marked.external_attr = 0, 0x10
+        archive.writestr(marked, b"")
+        archive.writestr("./visit/a.dcm", b"1")
+    assert list(read_members(_put(tmp_path, buffer.getvalue()))) == [("visit/a.dcm", b"1")]
+
+
+def test_a_password_on_a_folder_alone_protects_nothing(tmp_path: Path) -> None:
+    content = bytearray(_zip([("visit/", b""), ("visit/a.dcm", b"1")]))
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    assert list(read_members(_put(tmp_path, bytes(content)))) == [("visit/a.dcm", b"1")]
+
+
+class _Pipe(io.BytesIO):
+    """A stream that cannot go back: sizes and checksums follow the data (data descriptors)."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: int) -> int:
+        raise io.UnsupportedOperation
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_sizes_may_follow_the_data(tmp_path: Path, method: int) -> None:
+    pipe = _Pipe()
+    with zipfile.ZipFile(pipe, "w", method) as archive:
+        archive.writestr("a.dcm", b"first" * 100)
+        archive.writestr("b.dcm", b"PK\x07\x08" * 9)
+    assert pipe.getvalue()[6] & 8
+    assert [len(content) for _, content in read_members(_put(tmp_path, pipe.getvalue()))] == [500, 36]
+
+
+def test_zip64_is_read(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, archive.open("a.dcm", "w", force_zip64=True) as member:
+        member.write(b"1" * 50)
+    assert list(read_members(_put(tmp_path, buffer.getvalue()))) == [("a.dcm", b"1" * 50)]
+
+
+@pytest.mark.parametrize(("prefix", "comment"), [(b"#!/bin/sh\n", b""), (b"", b"made by hand"), (b"MZ" * 99, b"x")])
+def test_a_prefix_and_a_comment_do_no_harm(tmp_path: Path, prefix: bytes, comment: bytes) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.comment = comment
+        archive.writestr("a.dcm", b"1")
+    assert list(read_members(_put(tmp_path, prefix + buffer.getvalue()))) == [("a.dcm", b"1")]
+
+
+def test_a_name_in_the_old_code_page_is_read(tmp_path: Path) -> None:
+    content = _zip([("Patientxx.dcm", b"1")]).replace(b"Patientxx", b"K\x94nig\x81ber")
+    assert list(read_members(_put(tmp_path, content))) == [("K\u00f6nig\u00fcber.dcm", b"1")]
+
+
+def test_a_version_of_the_future_is_no_damage(tmp_path: Path) -> None:
+    content = bytearray(_zip([("a", b"data")]))
+    content[content.index(b"PK\x01\x02") + 6] = 200
+    assert _reason(_put(tmp_path, bytes(content))) == "zip_method"
 
 
 def test_a_password_is_told_from_damage(tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""Frames of multi-frame files, an image each: enhanced files by their functional groups, classic ones by their times.
+
+A classic file (MR Image Storage made multi-frame by an archive, or multi-frame secondary capture) has one header for
+all frames. Its frames are images in time if it says when they were taken (PS3.3 C.7.6.5, C.7.6.6): trigger times a
+frame, a Frame Time Vector, or a Frame Time, the one to which Frame Increment Pointer points first. Rates of display
+are no times of acquisition.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as PrivateSequence
+
+from tasks.sources.dicom.image import BINARY_TAGS, TAGS, Image
+from tasks.sources.dicom.pixel_values import fault_of_rescale
+
+_TRIGGER, _FRAME_TIME, _TIME_VECTOR = 0x00181060, 0x00181063, 0x00181065
+_TIMES: Final = (_TRIGGER, _TIME_VECTOR, _FRAME_TIME)
+_PHILIPS_FRAME, _PHILIPS_SLOPE = 0x2005140F, 0x2005100E
+
+
+def split(image: Image, dataset: Dataset, n_frames: int) -> list[Image]:
+    """An image a frame, or ``image`` with the fault for which its frames cannot be told apart.
+
+    Args:
+        image: header values of the file, and pixels ``(frame, row, col)``.
+        dataset: the whole header.
+        n_frames: as the header says.
+    """
+    assert image.pixels is not None
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if len(groups) == n_frames:
+        values = [_of_frame(dataset, index) for index in range(n_frames)]
+    elif len(groups):
+        return [replace(image, pixels=None, fault="multiframe_unordered")]
+    elif n_frames == 1:
+        values = [{}]
+    else:
+        times_ms = frame_times_ms(dataset, n_frames)
+        if times_ms is None:
+            return [replace(image, pixels=None, fault="multiframe_unordered")]
+        values = [_at(index, time_ms) for index, time_ms in enumerate(times_ms)]
+    return [_with_values(image, own, image.pixels[k]) for k, own in enumerate(values)]
+
+
+def _with_values(image: Image, own: dict[int, bytes], pixels: npt.NDArray[np.integer]) -> Image:
+    frame = replace(image, values={**image.values, **own}, pixels=pixels)
+    fault = fault_of_rescale(frame)
+    return replace(frame, pixels=None, fault=fault) if fault else frame
+
+
+# classic
+
+
+def frame_times_ms(dataset: Dataset, n_frames: int) -> npt.NDArray[np.float64] | None:
+    """When each frame was taken, since the R wave where the header says so; None if it does not say when.
+
+    None too where the frames are said to be something else than times, such as places.
+    """
+    pointers = _numbers(dataset.get("FrameIncrementPointer"))
+    if len(pointers) and not set(pointers) & set(_TIMES):
+        return None
+    for tag in [*(int(pointer) for pointer in pointers if pointer in _TIMES), *_TIMES]:
+        values = _numbers(dataset[tag].value) if tag in dataset else np.empty(0)
+        times = _times(tag, values, n_frames)
+        if times is not None:
+            start = _numbers(dataset.get("TriggerTime")) if tag != _TRIGGER else np.empty(0)
+            return times + (start[0] if len(start) == 1 else 0.0)
+    return None
+
+
+def _times(tag: int, values: npt.NDArray[np.float64], n_frames: int) -> npt.NDArray[np.float64] | None:
+    if tag == _FRAME_TIME:
+        return np.arange(n_frames) * values[0] if len(values) == 1 and values[0] > 0 else None
+    if len(values) != n_frames:
+        return None
+    times = values if tag == _TRIGGER else np.cumsum([0.0, *values[1:]])
+    return times if len(np.unique(times)) == n_frames else None
+
+
+def _numbers(value: Any) -> npt.NDArray[np.float64]:
+    """Finite numbers; empty if there are none, or others among them."""
+    parts = value if isinstance(value, MultiValue | list | tuple) else [value]
+    try:
+        numbers = np.array([float(part) for part in parts])
+    except (TypeError, ValueError):
+        return np.empty(0)
+    return numbers if np.isfinite(numbers).all() else np.empty(0)
+
+
+def _at(index: int, time_ms: float) -> dict[int, bytes]:
+    return {TAGS["trigger_ms"]: f"{time_ms:.10g}".encode(), TAGS["instance_number"]: str(index + 1).encode()}
+
+
+# enhanced
+
+
+def real_world_values(groups: Sequence[Dataset]) -> dict[int, bytes]:
+    """Slope and intercept of a linear Real World Value Mapping (PS3.3 C.7.6.16.2.11), as if they were rescale's."""
+    slope = _in_group(groups, "RealWorldValueMappingSequence", "RealWorldValueSlope")
+    intercept = _in_group(groups, "RealWorldValueMappingSequence", "RealWorldValueIntercept")
+    if slope is None or intercept is None:
+        return {}
+    found = {"rescale_slope": slope, "rescale_intercept": intercept}
+    return {TAGS[name]: value_bytes(TAGS[name], value) for name, value in found.items()}
+
+
+def value_bytes(tag: int, value: Any) -> bytes:
+    """A header value as it would lie in a little-endian file."""
+    if tag in BINARY_TAGS:
+        if isinstance(value, bytes):
+            return value[:2]
+        return b"" if value is None else (int(value) & 0xFFFF).to_bytes(2, "little")
+    if tag == TAGS["philips_scale_slope"]:
+        return value if isinstance(value, bytes) else struct.pack("<f", float(value))
+    parts = value if isinstance(value, MultiValue | list | tuple) else [value]
+    return "\\".join("" if part is None else str(part) for part in parts).encode("latin-1", "replace")
+
+
+def _of_frame(dataset: Dataset, index: int) -> dict[int, bytes]:
+    """What an enhanced file keeps in functional groups: values of the frame, else the shared ones."""
+    groups = [dataset.PerFrameFunctionalGroupsSequence[index]]
+    groups += list(dataset.get("SharedFunctionalGroupsSequence") or [])
+    found = {
+        "position_mm": _in_group(groups, "PlanePositionSequence", "ImagePositionPatient"),
+        "orientation": _in_group(groups, "PlaneOrientationSequence", "ImageOrientationPatient"),
+        "pixel_mm": _in_group(groups, "PixelMeasuresSequence", "PixelSpacing"),
+        "thickness_mm": _in_group(groups, "PixelMeasuresSequence", "SliceThickness"),
+        "trigger_ms": _in_group(groups, "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
+        "nominal_interval_ms": _in_group(groups, "CardiacSynchronizationSequence", "RRIntervalTimeNominal"),
+        "image_type": _in_group(groups, "MRImageFrameTypeSequence", "FrameType"),
+        "rescale_slope": _in_group(groups, "PixelValueTransformationSequence", "RescaleSlope"),
+        "rescale_intercept": _in_group(groups, "PixelValueTransformationSequence", "RescaleIntercept"),
+        "philips_scale_slope": _philips_slope(groups[0]),
+        "instance_number": index + 1 if len(dataset.PerFrameFunctionalGroupsSequence) > 1 else None,
+    }
+    values = {TAGS[name]: value_bytes(TAGS[name], value) for name, value in found.items() if value is not None}
+    if found["rescale_slope"] is None and "RescaleSlope" not in dataset:
+        values |= real_world_values(groups)
+    return values
+
+
+def _philips_slope(group: Dataset) -> Any:
+    """Philips' own scale of a frame, which lies in a private sequence."""
+    items = group[_PHILIPS_FRAME].value if _PHILIPS_FRAME in group else []
+    item = items[0] if isinstance(items, PrivateSequence) and len(items) else None
+    return item[_PHILIPS_SLOPE].value if item is not None and _PHILIPS_SLOPE in item else None
+
+
+def _in_group(groups: Sequence[Dataset], sequence: str, keyword: str) -> Any:
+    for group in groups:
+        items = group.get(sequence) or []
+        if len(items) and keyword in items[0]:
+            return items[0][keyword].value
+    return None

@@ -1,0 +1,257 @@
+"""Values of one view are on one scale, whatever the slopes of its images; nothing is clipped, everything is flagged."""
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from dicom_factory import Series, dataset, encode, lax, pixels, sax
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, SecondaryCaptureImageStorage
+
+from cmr_models.perfusion.series import first_pass, mean_image
+from cmr_models.reasons import StudyRejected
+from tasks.convert.cine import StudyViews, study_views
+from tasks.convert.values import storage_of
+from tasks.sources.dicom import Image, read_images
+from tasks.sources.dicom.image import TAGS
+
+Change = Callable[[Dataset, Series, int], Any]
+
+
+def _views(series: list[Series], change: Change) -> StudyViews:
+    images = []
+    for one in series:
+        for frame in range(one.frames):
+            ds = dataset(one, frame)
+            change(ds, one, frame)
+            images += read_images(encode(ds))
+    return study_views(images, max_missing_fraction=0.2)
+
+
+def _scanner(view: xr.Dataset) -> np.ndarray:
+    """Values as the contract says that they are found again."""
+    attributes = view.attrs
+    found = view["intensity"].values * float(attributes["intensity_scale"]) + attributes["intensity_offset"]
+    return np.asarray(found * attributes["rescale_slope"] + attributes["rescale_intercept"])
+
+
+def _true(one: Series, frame: int) -> np.ndarray:
+    """What the scanner measured, before it filled the bits of each frame."""
+    return pixels(one, frame) * (1.0 + 0.1 * frame) - 100.0
+
+
+def _own_slope(ds: Dataset, one: Series, frame: int) -> None:
+    del one
+    ds.RescaleSlope, ds.RescaleIntercept = f"{1 + 0.1 * frame:.6g}", "-100"
+
+
+@pytest.mark.parametrize("series", [sax(), [lax(66, 1)]])
+def test_a_slope_a_frame_is_brought_to_one_scale(series: list[Series]) -> None:
+    (view,) = _views(series, _own_slope).views.values()
+    for k, one in enumerate(series):
+        for frame in range(one.frames):
+            np.testing.assert_allclose(_scanner(view)[frame, k], _true(one, frame), atol=0.5001)
+    assert view.attrs["flags"] == ["rescale_common"]
+    assert (view.attrs["rescale_slope"], view.attrs["rescale_intercept"]) == (1, 0)
+    assert view.attrs["intensity_scale"] == pytest.approx(1.0)
+
+
+def test_one_slope_for_all_leaves_values_as_they_are_stored() -> None:
+    def change(ds: Dataset, one: Series, frame: int) -> None:
+        del one
+        ds.RescaleSlope, ds.RescaleIntercept = ("2.5", "10") if frame % 2 else ("2.50 ", "10.0")
+
+    view = _views(sax(), change).views["sax"]
+    np.testing.assert_array_equal(view["intensity"].values[3, 2], pixels(sax()[2], 3))
+    assert (view.attrs["rescale_slope"], view.attrs["rescale_intercept"], view.attrs["flags"]) == (2.5, 10, [])
+
+
+def test_a_negative_slope_does_not_turn_blood_dark() -> None:
+    def change(ds: Dataset, one: Series, frame: int) -> None:
+        ds.PixelData = (4095 - pixels(one, frame)).tobytes()
+        ds.RescaleSlope, ds.RescaleIntercept = "-1", "4095"
+
+    view = _views(sax(), change).views["sax"]
+    np.testing.assert_array_equal(view["intensity"].values[3, 2], pixels(sax()[2], 3))
+    assert "rescale_common" in view.attrs["flags"]
+
+
+def test_the_scale_of_the_receiver_counts_where_philips_states_another() -> None:
+    def change(ds: Dataset, one: Series, frame: int) -> None:
+        del one
+        ds.Manufacturer, ds.RescaleSlope, ds.RescaleIntercept = "Philips Medical Systems", "2", "0"
+        ds.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", 0.5 + 0.25 * (frame % 2))
+
+    view = _views(sax(), change).views["sax"]
+    for frame in range(2):
+        expected = pixels(sax()[2], frame) / (0.5 + 0.25 * frame)
+        np.testing.assert_allclose(_scanner(view)[frame, 2], expected, atol=0.7)
+    assert "rescale_common" in view.attrs["flags"]
+
+
+_SCALES = st.tuples(st.floats(1e-6, 1e6), st.floats(-1e6, 1e6), st.booleans(), st.integers(0, 2**32 - 1))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(1e-6, 1e6), st.floats(-1e6, 1e6), st.booleans(), st.integers(0, 2**32 - 1)),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_any_slopes_give_values_back_within_half_a_step(drawn: list[tuple[float, float, bool, int]]) -> None:
+    images, truth = [], []
+    for slope, intercept, is_negative, seed in drawn:
+        stored = np.random.default_rng(seed).integers(0, 2**16, (3, 4)).astype(np.uint16)
+        signed = -slope if is_negative else slope
+        header = {"rescale_slope": repr(signed), "rescale_intercept": repr(intercept)}
+        images.append(Image({TAGS[name]: value.encode() for name, value in header.items()}, stored))
+        truth.append(stored * signed + intercept)
+    storage = storage_of(images)
+    for image, expected in zip(images, truth, strict=True):
+        got = storage.store(image)
+        assert int(got.min()) >= 0
+        assert int(got.max()) <= 65_535
+        if storage.is_rescaled:
+            found = got * storage.scale + storage.offset
+            np.testing.assert_allclose(found, expected, atol=0.501 * storage.scale, rtol=1e-9)
+
+
+# perfusion
+
+
+BEATS = 24
+
+
+def _bolus(change: Change, words: str = "stress_perf_SAX") -> dict[str, xr.Dataset]:
+    def beat(ds: Dataset, one: Series, frame: int) -> None:
+        ds.TriggerTime, ds.AcquisitionTime, ds.FlipAngle, ds.InversionTime = "120", f"1000{frame:09.6f}", "50", "60"
+        change(ds, one, frame)
+
+    one = Series(number=70, frames=BEATS, header={"SeriesDescription": words})
+    return _views([one], beat).views
+
+
+def _fill_bits(ds: Dataset, one: Series, frame: int) -> None:
+    """A third of the pixels is at the top of its 12 bits; the slope of the frame says what that is."""
+    del one
+    cells = np.frombuffer(ds.PixelData, np.uint16).copy()
+    cells[::3] = 4095
+    ds.PixelData = cells.tobytes()
+    ds.RescaleSlope, ds.RescaleIntercept = f"{0.5 + 0.1 * frame:.6g}", "0"
+
+
+def test_a_curve_follows_the_slopes_of_its_frames() -> None:
+    def change(ds: Dataset, one: Series, frame: int) -> None:
+        cells = np.full(one.shape, 1000, np.uint16)
+        ds.PixelData, ds.RescaleSlope, ds.RescaleIntercept = cells.tobytes(), f"{1 + frame}", "0"
+
+    view = _bolus(change)["perfusion_stress"]
+    signal = first_pass(view).signal[0, 5, 5]
+    np.testing.assert_allclose(signal[::2], 1000.0 * np.arange(1, BEATS + 1), rtol=1e-4)
+
+
+def test_clipping_is_seen_through_slopes_of_their_own() -> None:
+    view = _bolus(_fill_bits)["perfusion_stress"]
+    assert view.attrs["clipped_pixels"] == 160
+    with pytest.raises(StudyRejected, match="perfusion_clipped"):
+        first_pass(view)
+
+
+def test_all_perfusion_views_of_a_study_are_on_the_scale_of_the_receiver_if_one_is() -> None:
+    def change(ds: Dataset, one: Series, frame: int) -> None:
+        is_pd = frame < 3
+        ds.FlipAngle, ds.InversionTime = ("5", "0") if is_pd else ("50", "60")
+        ds.PixelData = np.full(one.shape, 1000, np.uint16).tobytes()
+        ds.Manufacturer, ds.RescaleSlope, ds.RescaleIntercept = "Philips", "2", "0"
+        slope = 0.25 if is_pd else 0.5
+        ds.add_new(0x20050010, "LO", "Philips MR Imaging DD 001")
+        ds.add_new(0x2005100E, "FL", struct.unpack("<f", struct.pack("<f", slope))[0])
+
+    views = _bolus(change)
+    np.testing.assert_allclose(mean_image(views["perfusion_stress_pd"])[0], 4000, rtol=1e-4)
+    np.testing.assert_allclose(_scanner(views["perfusion_stress"]), 2000, rtol=1e-4)
+
+
+# multi-frame files, results
+
+
+def _classic(one: Series, **header: Any) -> list[Image]:
+    ds = dataset(one)
+    del ds.TriggerTime
+    ds.PixelData = np.stack([pixels(one, frame) for frame in range(one.frames)]).tobytes()
+    ds.NumberOfFrames, ds.FrameTime, ds.FrameIncrementPointer = one.frames, "90", 0x00181063
+    for name, value in header.items():
+        if value is None:
+            delattr(ds, name)
+        else:
+            setattr(ds, name, value)
+    return read_images(encode(ds))
+
+
+@pytest.mark.parametrize("sop_class", [None, MultiFrameGrayscaleWordSecondaryCaptureImageStorage])
+def test_classic_files_of_many_frames_are_the_cine_that_they_are(sop_class: str | None) -> None:
+    header = {} if sop_class is None else {"SOPClassUID": sop_class}
+    images = [image for one in sax() for image in _classic(one, **header)]
+    view = study_views(images, max_missing_fraction=0.2).views["sax"]
+    np.testing.assert_allclose(view["time_ms"], 90.0 * np.arange(10))
+    assert view.attrs["heart_rate_bpm"] == pytest.approx(60_000 / 900)
+    for k, one in enumerate(sax()):
+        np.testing.assert_array_equal(view["intensity"].values[7, k], pixels(one, 7))
+
+
+def _plain() -> list[Image]:
+    return [image for one in sax() for frame in range(10) for image in read_images(encode(dataset(one, frame)))]
+
+
+def test_a_classic_cine_without_times_ends_the_study_by_its_name() -> None:
+    images = _plain() + _classic(lax(66, 1), FrameTime=None, FrameIncrementPointer=None)
+    with pytest.raises(StudyRejected, match="multiframe_unordered"):
+        study_views(images, max_missing_fraction=0.2)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"ImageType": ["DERIVED", "SECONDARY"]},
+        {"SOPClassUID": SecondaryCaptureImageStorage, "ImagePositionPatient": None},
+        {"SOPClassUID": MultiFrameGrayscaleWordSecondaryCaptureImageStorage, "PixelSpacing": None, "FrameTime": None},
+        {"SeriesDescription": "InlineVF_Results"},
+        {"ImageType": ["DERIVED", "SECONDARY"], "PhotometricInterpretation": "HSV"},
+    ],
+)
+def test_results_are_told_by_their_type_class_or_name_and_left_out(header: dict[str, Any]) -> None:
+    found = study_views(_plain() + _classic(lax(66, 1), **header), max_missing_fraction=0.2)
+    assert list(found.views) == ["sax"]
+    assert {row["reason"] for row in found.excluded} == {"series_result"}
+
+
+def test_a_map_of_real_numbers_beside_the_cines_does_no_harm() -> None:
+    ds = dataset(lax(66, 1))
+    ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.30"
+    del ds.PixelData
+    ds.FloatPixelData = np.ones((24, 20), np.float32).tobytes()
+    found = study_views(_plain() + read_images(encode(ds)), max_missing_fraction=0.2)
+    assert list(found.views) == ["sax"]
+
+
+def test_a_first_pass_whose_pixels_cannot_be_read_is_left_out_by_its_name() -> None:
+    def change(ds: Dataset, one: Series, frame: int) -> None:
+        del one, frame
+        ds.TriggerTime, ds.AcquisitionTime = "120", "100000"
+        ds.RescaleSlope, ds.RescaleIntercept = "0", "0"
+
+    images = _plain()
+    one = Series(number=70, frames=BEATS, header={"SeriesDescription": "stress_perf"})
+    for frame in range(BEATS):
+        ds = dataset(one, frame)
+        change(ds, one, frame)
+        images += read_images(encode(ds))
+    found = study_views(images, max_missing_fraction=0.2)
+    assert [(row["images"], row["reason"]) for row in found.excluded] == [(BEATS, "rescale_invalid")]
