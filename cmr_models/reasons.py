@@ -228,6 +228,12 @@ _TABLE: tuple[Reason, ...] = (
         "At end-systole the LV reaches planes that it does not reach at end-diastole.",
     ),
     Reason(
+        "stack_order_doubtful",
+        "derive",
+        "flag",
+        "By its labels the short-axis stack runs from apex to base, by its geometry from base to apex.",
+    ),
+    Reason(
         "lax_class_small", "derive", "flag", "A four-chamber class has fewer than 10 connected pixels at end-diastole."
     ),
     Reason("atrium_vanishes", "derive", "flag", "An atrium has no pixel in some frame."),

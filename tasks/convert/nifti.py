@@ -50,6 +50,13 @@ _FAR: Final = 16.0
 """Values this many times as far out as all but the rarest are no signal: 4096 levels would not show the rest."""
 
 
+HEADER_FLAGS: Final = frozenset((
+    "affine_without_scale", "pixdim_unset", "spacing_disagrees", "unit_corrected", "axes_permuted",
+    "orientation_unstated", "orientation_disagrees", "time_unit_corrected", "pixel_outlier",
+))  # fmt: skip
+"""What was decided on a file that states something else."""
+
+
 class _Interval(NamedTuple):
     """Time from frame to frame in the file's own unit (NaN if there is none), and the code of that unit."""
 
@@ -316,7 +323,9 @@ class _Times(NamedTuple):
 def _times(n_frames: int, interval: _Interval) -> _Times:
     """Times of the frames in the stated unit (seconds if none is), else in the one in which they make a cycle."""
     stated = _TIME_UNITS.get(interval.unit_code, 1000.0)
-    units = () if interval.unit_code in _UNITS_OF_NO_TIME else (stated, *(u for u in _TIME_UNITS.values() if u != stated))
+    units = (
+        () if interval.unit_code in _UNITS_OF_NO_TIME else (stated, *(u for u in _TIME_UNITS.values() if u != stated))
+    )
     for unit in units:
         cycle_ms = n_frames * interval.step * unit
         if n_frames > 2 and SHORTEST_CYCLE_MS <= cycle_ms <= LONGEST_CYCLE_MS:
