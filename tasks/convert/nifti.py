@@ -291,7 +291,7 @@ def _as_uint16(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint16], dict[s
 
 
 def _usual_range(values: npt.NDArray[Any], low: float, high: float) -> tuple[float, float]:
-    """Lowest and highest value, or where one voxel in a thousand lies so far out that it is no signal, that of the rest."""
+    """Lowest and highest value; where one voxel in a thousand lies too far out for a signal, those of the rest."""
     few, middle, most = (float(value) for value in np.quantile(values, (_RARE, 0.5, 1.0 - _RARE)))
     spread = most - few
     if spread <= 0.0:
@@ -323,10 +323,8 @@ class _Times(NamedTuple):
 def _times(n_frames: int, interval: _Interval) -> _Times:
     """Times of the frames in the stated unit (seconds if none is), else in the one in which they make a cycle."""
     stated = _TIME_UNITS.get(interval.unit_code, 1000.0)
-    units = (
-        () if interval.unit_code in _UNITS_OF_NO_TIME else (stated, *(u for u in _TIME_UNITS.values() if u != stated))
-    )
-    for unit in units:
+    others = [unit for unit in _TIME_UNITS.values() if unit != stated]
+    for unit in [] if interval.unit_code in _UNITS_OF_NO_TIME else [stated, *others]:
         cycle_ms = n_frames * interval.step * unit
         if n_frames > 2 and SHORTEST_CYCLE_MS <= cycle_ms <= LONGEST_CYCLE_MS:
             times = np.arange(n_frames, dtype=np.float64) * np.float64(interval.step * unit)
