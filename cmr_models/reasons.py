@@ -96,6 +96,26 @@ _TABLE: tuple[Reason, ...] = (
         "quarantined",
         "The NIfTI file does not hold a volume, or a series of volumes, of real numbers.",
     ),
+    Reason(
+        "nifti_size_differs",
+        "convert",
+        "quarantined",
+        "The NIfTI file is longer than its header says: frames or slices would be left out.",
+    ),
+    Reason(
+        "spacing_contradictory",
+        "convert",
+        "quarantined",
+        "The fields of a NIfTI header state two voxel sizes, and either could be right.",
+    ),
+    Reason(
+        "geometry_implausible",
+        "convert",
+        "quarantined",
+        "With the voxel size that the file states, its images cannot show a heart.",
+    ),
+    Reason("axes_exchanged", "convert", "quarantined", "Frames stand in the place of slices, or slices of frames."),
+    Reason("frame_twice", "convert", "quarantined", "Two different files are the same frame of one view."),
     Reason("pickle_refused", "convert", "quarantined", "Pickle files can run code and are not read."),
     Reason(
         "image_unreadable", "convert", "quarantined", "A PNG image cannot be read, or differs in size from the others."
@@ -163,6 +183,48 @@ _TABLE: tuple[Reason, ...] = (
     Reason("pixel_not_finite", "convert", "flag", "Some pixels are not finite numbers; they were stored as zero."),
     Reason("slices_few", "convert", "flag", "Fewer than six short-axis planes."),
     Reason("manifest_mismatch", "convert", "flag", "The manifest and the archive do not list the same files."),
+    # convert: flags of NIfTI
+    Reason(
+        "affine_without_scale",
+        "convert",
+        "flag",
+        "The affine has no voxel size (columns of length one); that of pixdim was taken.",
+    ),
+    Reason("pixdim_unset", "convert", "flag", "The pixdim has no voxel size; that of the affine was taken."),
+    Reason(
+        "spacing_disagrees",
+        "convert",
+        "flag",
+        "Affine and pixdim state different voxel sizes; the only one that a heart can have was taken.",
+    ),
+    Reason(
+        "unit_corrected",
+        "convert",
+        "flag",
+        "In the unit that the file states the voxels are not those of a heart; the unit in which they are was taken.",
+    ),
+    Reason("axes_permuted", "convert", "flag", "The slices are not along the third axis; the axes were put in order."),
+    Reason(
+        "orientation_unstated",
+        "convert",
+        "flag",
+        "The file does not say how the volume lies in the body; its order of slices was taken as base to apex.",
+    ),
+    Reason(
+        "orientation_disagrees",
+        "convert",
+        "flag",
+        "Qform and sform state different orientations; the sform was taken, or the qform if the sform is of an atlas.",
+    ),
+    Reason(
+        "time_unit_corrected",
+        "convert",
+        "flag",
+        "In the unit that the file states the frames are not a heart cycle; the unit in which they are was taken.",
+    ),
+    Reason(
+        "pixel_outlier", "convert", "flag", "Single pixels are far outside the range of all others and were clipped."
+    ),
     # convert: flags of the references of public data sets
     Reason("label_missing", "convert", "flag", "The data set has no label file for the view."),
     Reason("label_corrupt", "convert", "flag", "A label file cannot be read; its labels were left out."),
@@ -225,6 +287,12 @@ _TABLE: tuple[Reason, ...] = (
         "derive",
         "flag",
         "At end-systole the LV reaches planes that it does not reach at end-diastole.",
+    ),
+    Reason(
+        "stack_order_doubtful",
+        "derive",
+        "flag",
+        "By its labels the short-axis stack runs from apex to base, by its geometry from base to apex.",
     ),
     Reason(
         "lax_class_small", "derive", "flag", "A four-chamber class has fewer than 10 connected pixels at end-diastole."

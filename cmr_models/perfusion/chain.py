@@ -34,6 +34,7 @@ from cmr_models.perfusion.phenotypes import QUANTITIES
 from cmr_models.perfusion.series import GRID_S, FirstPass, mean_image
 from cmr_models.perfusion.wall import inner_wall, mask_flow_at_bound, reliable_pixels
 from cmr_models.reasons import StudyRejected
+from cmr_models.views.base_apex import levels_in
 
 _MARGIN_MM = 8.0
 _COUNTED = (OK, AT_BOUND)
@@ -254,11 +255,14 @@ def _baseline_frames(features: Mapping[str, float]) -> int:
 
 
 def _segments(labels: Labels, view: xr.Dataset, limits: set[str]) -> aha.Segments:
-    found = aha.segments(labels, anterior_px=[_anterior_px(view, k) for k in range(len(labels))])
+    levels = levels_in(labels)
+    found = aha.segments(labels, levels=levels, anterior_px=[_anterior_px(view, k) for k in range(len(labels))])
     if not found.segment.any():
         raise StudyRejected("perfusion_no_heart", f"Slices: {', '.join(sorted(set(found.why_not)))}.")
     if len(labels) == 1:
         limits.add("level_assumed")
+    if levels != aha.levels_of(len(labels)):
+        limits.add("stack_order_doubtful")
     return found
 
 

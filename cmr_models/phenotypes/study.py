@@ -17,6 +17,7 @@ from cmr_models.phenotypes.phenotype import Value
 from cmr_models.phenotypes.table import evaluate
 from cmr_models.phenotypes.volumes import area_curves, volume_curves
 from cmr_models.reasons import Missing, StudyRejected
+from cmr_models.views.base_apex import judge_stack_order
 from cmr_models.views.geometry import plane_offset_mm
 
 Labels = npt.NDArray[np.uint8]
@@ -122,6 +123,7 @@ def _measure_sax(label: Labels, view: xr.Dataset) -> dict[str, Any]:
         "cycle_ed": cycle.ed_frame,
         "cycle_es": es_frame,
         "cycle_ed_at_start": cycle.ed_at_cycle_start,
+        "stack_order_agrees": not judge_stack_order(label).is_doubtful,
         "scan_heart_rate_bpm": _value_or_missing(float(view.attrs["heart_rate_bpm"]), "heart_rate_unknown"),
         "time_ms": curves["time_ms"].values,
         "lv_ml": lv_ml,

@@ -2,9 +2,9 @@
 
 The valve planes descend through the slices as the ventricles contract: a slice that shows a ventricle at end-diastole
 may show an atrium at end-systole. One image alone does not tell them apart; areas over the cycle do. All rules take
-areas ``(frame, slice)`` in pixels, slices in order from either end; the basal end is the one with the larger
-``heart_px``, all that was taken for heart, as the left pool of a dilated ventricle tapers to either side. Without, the
-left pool has to tell.
+areas ``(frame, slice)`` in pixels, slices in order from either end; which end is the base,
+:mod:`cmr_models.views.base_apex` tells from ``heart_px``, all that was taken for heart. Without, the left pool has to
+tell.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from cmr_models.views.base_apex import base_is_first
 
 Areas = npt.NDArray[np.integer]
 Flags = npt.NDArray[np.bool_]
@@ -127,8 +129,7 @@ def _cycle_of(lv_px: Areas, heart_px: Areas | None) -> _Cycle | None:
     middle = slice(int(run[run.size // 4]), int(run[-(run.size // 4) - 1]) + 1)
     pool = lv_px[:, middle].sum(axis=1)
     full, empty = int(pool.argmax()), int(pool.argmin())
-    largest = (lv_px if heart_px is None else heart_px).max(axis=0)
-    base_first = bool(largest[run[:2]].sum() > largest[run[-2:]].sum())
+    base_first = base_is_first(lv_px, lv_px if heart_px is None else heart_px)
     return _Cycle(full, empty, middle, base_first, 2 * pool < pool[full] + pool[empty], run.size)
 
 

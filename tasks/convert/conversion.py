@@ -14,9 +14,9 @@ import xarray as xr
 from cmr_models.contracts import PERFUSION_VIEWS, cine_study
 from cmr_models.reasons import StudyRejected
 from tasks.convert.cine import study_views
-from tasks.convert.convert_stage import CONVERT, UNREAD, perfusion_key, study_key
+from tasks.convert.convert_stage import CONVERT, UNREAD, nifti_key, perfusion_key, study_key
 from tasks.convert.landmark_images import landmark_views
-from tasks.convert.nifti import nifti_views
+from tasks.convert.nifti import HEADER_FLAGS, nifti_views
 from tasks.convert.reference_labels import with_labels
 from tasks.convert.settings import ConvertSettings
 from tasks.execution.shards import Unit
@@ -55,9 +55,11 @@ def convert_study(unit: Mapping[str, Any], cohort: str, settings: Mapping[str, A
     except OSError as error:
         return Outcome(unit["study"], CONVERT.name, "quarantined", "file_unreadable", type(error).__name__)
     key = study_key(sources.digest, resolved)
-    done = done_before(CONVERT, unit["study"], path, (key, perfusion_key(key)))
+    is_nifti = unit["kind"] == "nifti"
+    keys = (nifti_key(key),) if is_nifti else (key, perfusion_key(key))
+    done = done_before(CONVERT, unit["study"], path, keys)
     if done is None or _left_perfusion_unread(done):
-        done = publish_or_reject(CONVERT, {**unit, "key": key}, path, lambda: _study(unit, sources, key, resolved))
+        done = publish_or_reject(CONVERT, {**unit, "key": keys[0]}, path, lambda: _study(unit, sources, key, resolved))
     return replace(done, summary={"source_digest": sources.digest, **done.summary})
 
 
@@ -145,6 +147,8 @@ def _study(unit: Mapping[str, Any], sources: SourceFiles, key: str, settings: Co
     content = _CONTENTS.get(unit["kind"], _from_dicom)(unit, sources, settings)
     if content.views.keys() & set(PERFUSION_VIEWS):
         key = perfusion_key(key)
+    if any(HEADER_FLAGS.intersection(view.attrs.get("flags", [])) for view in content.views.values()):
+        key = nifti_key(key)
     return cine_study(
         content.views,
         participant=unit["participant"],

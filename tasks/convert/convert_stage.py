@@ -27,6 +27,10 @@ VERSION = 1
 PERFUSION_VERSION = 1
 """The same for perfusion views; part of the key of studies that have some, so that no other study is done again."""
 
+NIFTI_VERSION = 2
+"""The same for NIfTI. All such sources are read again; only studies in whose header something was decided
+(:data:`tasks.convert.nifti.HEADER_FLAGS`) get another key, so that later stages do not do the rest again."""
+
 UNREAD = "series_perfusion"
 """Reason with which converters that could not read perfusion left such series out; today's uses other reasons."""
 
@@ -39,6 +43,11 @@ def study_key(source_digest: str, settings: ConvertSettings) -> str:
 def perfusion_key(key: str) -> str:
     """Key of a study with perfusion views, from its key without."""
     return store.digest({"study": key, "perfusion": PERFUSION_VERSION})
+
+
+def nifti_key(key: str) -> str:
+    """Key of a source of NIfTI files, and of a study made of one whose header had to be decided on."""
+    return store.digest({"study": key, "nifti": NIFTI_VERSION})
 
 
 def convert_units(stage: Stage, planning: Planning) -> Planned:
@@ -80,6 +89,7 @@ def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any], unre
     planned = []
     for unit in units:
         key = study_key(unit["fingerprint"], resolved)
+        key = nifti_key(key) if unit["kind"] == "nifti" else key
         planned.append({**unit, "key": perfusion_key(key) if unit["study"] in unread else key})
     return planned
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import re
 import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -23,18 +26,42 @@ from cmr_models.views import geometry
 from cmr_models.views.geometry import Vector
 from cmr_models.views.recognition import TYPICAL_AXIS
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS, SHORTEST_CYCLE_MS
+from tasks.convert.nifti_geometry import Placement, place
 from tasks.sources.nifti_names import parse_name
 
-_RAS_TO_LPS: Final = np.diag([-1.0, -1.0, 1.0])
 _FAULTS: Final = (
     ImageFileError, HeaderDataError, WrapStructError, ValueError, TypeError, KeyError, IndexError, OSError,
     EOFError, OverflowError, struct.error, zlib.error, np.linalg.LinAlgError,
 )  # fmt: skip
+_SECOND: Final = (540).to_bytes(4, "little")
 _PHASE_ORDER: Final = {"ed": "0", "es": "1"}
 _WHOLE: Final = ("t", "4d", "cine")
 _STACKS: Final = ("sax", "lge", "t2")
-_SECONDS: Final = {"sec": 1000.0, "msec": 1.0, "usec": 1e-3}
+_TIME_UNITS: Final = {8: 1000.0, 16: 1.0, 24: 1e-3}
+"""Code of ``xyzt_units`` -> ms."""
+_UNITS_OF_NO_TIME: Final = (32, 40, 48)  # Hz, ppm, rad/s
 _LEVELS: Final = 4095
+_MOST_LONG_AXIS_PLANES: Final = 5
+_FEWEST_FRAMES, _FEWEST_SLICES = 6, 4
+_EXCHANGED: Final = 1.5
+"""Neighbouring frames of a cine differ by a quarter to a half of what neighbouring slices do."""
+_RARE: Final = 1e-3
+_FAR: Final = 16.0
+"""Values this many times as far out as all but the rarest are no signal: 4096 levels would not show the rest."""
+
+
+HEADER_FLAGS: Final = frozenset((
+    "affine_without_scale", "pixdim_unset", "spacing_disagrees", "unit_corrected", "axes_permuted",
+    "orientation_unstated", "orientation_disagrees", "time_unit_corrected", "pixel_outlier",
+))  # fmt: skip
+"""What was decided on a file that states something else."""
+
+
+class _Interval(NamedTuple):
+    """Time from frame to frame in the file's own unit (NaN if there is none), and the code of that unit."""
+
+    step: float
+    unit_code: int
 
 
 @dataclass(frozen=True)
@@ -46,7 +73,9 @@ class Volume:
     row_dir: Vector
     col_dir: Vector
     pixel_mm: tuple[float, float]
-    interval_ms: float
+    interval: _Interval
+    is_oriented: bool = True
+    flags: tuple[str, ...] = ()
 
 
 def nifti_views(files: Mapping[str, bytes], *, max_bytes: int) -> dict[str, xr.Dataset]:
@@ -83,18 +112,33 @@ def read_volume(content: bytes, *, max_bytes: int) -> Volume:
         StudyRejected: ``nifti_corrupt``, ``nifti_too_large``, ``nifti_unsupported`` or ``geometry_missing``.
     """
     try:
-        image = nib.Nifti1Image.from_bytes(_inflate(content, max_bytes))
+        inflated = _inflate(content, max_bytes)
+        header, image = _parse(inflated)
+        _check_size(header, image, len(inflated))
         stored = np.asanyarray(image.dataobj)
-        affine = np.asarray(image.affine, np.float64)
-        zooms = [float(zoom) for zoom in image.header.get_zooms()]
-        unit = str(image.header.get_xyzt_units()[1])
     except StudyRejected:
         raise
     except _FAULTS as error:
         raise StudyRejected("nifti_corrupt", type(error).__name__) from None
     four = _four_dimensional(stored)
-    interval_ms = zooms[3] * _SECONDS.get(unit, 1000.0) if len(zooms) > 3 else float("nan")
-    return _place(four, affine, interval_ms)
+    step = float(header["pixdim"][4]) if stored.ndim > 3 else float("nan")
+    interval = _Interval(step, int(header["xyzt_units"]) & 56)
+    return _place(four, place(header, four.shape), interval)
+
+
+def _parse(content: bytes) -> tuple[Any, Any]:
+    """The header as it stands in the file, and the image: of version 2 if its header has that version's length."""
+    if content[:4] in (_SECOND, _SECOND[::-1]):
+        return nib.Nifti2Header(content[:540], check=False), nib.Nifti2Image.from_bytes(content)
+    return nib.Nifti1Header(content[:348], check=False), nib.Nifti1Image.from_bytes(content)
+
+
+def _check_size(header: Any, image: Any, n_bytes: int) -> None:
+    """Refuse a file with a plane or more beyond what its header states: ``dim`` leaves out frames or slices."""
+    needed = int(header["vox_offset"]) + math.prod(image.shape) * image.header.get_data_dtype().itemsize
+    plane = math.prod(image.shape[:2]) * image.header.get_data_dtype().itemsize
+    if n_bytes - needed >= max(plane, 1):
+        raise StudyRejected("nifti_size_differs", f"{n_bytes - needed} bytes are left over.")
 
 
 def _four_dimensional(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -111,86 +155,155 @@ def _four_dimensional(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _inflate(content: bytes, max_bytes: int) -> bytes:
     if content[:2] != b"\x1f\x8b":
         return content
-    reader = zlib.decompressobj(31)
-    inflated = reader.decompress(content, max_bytes + 1)
-    if len(inflated) > max_bytes:
-        raise StudyRejected("nifti_too_large", f"More than {max_bytes // 2**20} MB.")
-    if not reader.eof:
-        raise EOFError("cut off")
-    return inflated
+    inflated, left = bytearray(), content
+    while left[:2] == b"\x1f\x8b":  # bgzip and pigz write several members one after the other
+        reader = zlib.decompressobj(31)
+        inflated += reader.decompress(left, max_bytes + 1 - len(inflated))
+        if len(inflated) > max_bytes:
+            raise StudyRejected("nifti_too_large", f"More than {max_bytes // 2**20} MB.")
+        if not reader.eof:
+            raise EOFError("cut off")
+        left = reader.unused_data
+    return bytes(inflated)
 
 
-def _place(stored: npt.NDArray[Any], affine: npt.NDArray[np.float64], interval_ms: float) -> Volume:
-    """``stored (col, row, slice, frame)`` in RAS as a volume in LPS."""
-    columns = _RAS_TO_LPS @ affine[:3, :3]
-    lengths = np.linalg.norm(columns, axis=0)
-    if not np.isfinite(affine).all() or (lengths < 0.05).any() or (lengths > 100.0).any():
-        raise StudyRejected("geometry_missing", "The affine is not finite or out of bounds.")
-    row_dir, col_dir, _ = (columns / lengths).T
+def _place(stored: npt.NDArray[Any], placement: Placement, interval: _Interval) -> Volume:
+    """``stored`` (three axes of space, frame) as a volume."""
+    row_dir, col_dir, _ = (placement.columns_mm / placement.voxel_mm).T
     if not geometry.orthonormal(row_dir, col_dir):
         raise StudyRejected("geometry_missing", "The affine is sheared in plane.")
-    origin = _RAS_TO_LPS @ affine[:3, 3]
-    positions = origin + np.arange(stored.shape[2])[:, None] * columns[:, 2]
-    values = np.transpose(stored, (3, 2, 1, 0))
-    return Volume(values, positions, row_dir, col_dir, (float(lengths[1]), float(lengths[0])), interval_ms)
+    col_mm, row_mm, _ = (float(mm) for mm in placement.voxel_mm)
+    values = np.transpose(stored, (3, *reversed(placement.axes)))
+    positions = placement.origin_mm + np.arange(values.shape[1])[:, None] * placement.columns_mm[:, 2]
+    return Volume(
+        values, positions, row_dir, col_dir, (row_mm, col_mm), interval, placement.is_oriented, placement.flags
+    )
 
 
 def _view(group: Sequence[tuple[str, Volume]], view: str) -> xr.Dataset:
     """The cine if there is one, else the single frames in the order of the cycle."""
-    whole = [item for item in group if item[0] in _WHOLE or item[1].values.shape[0] > 1]
-    chosen = whole[:1] or sorted(group, key=lambda item: _PHASE_ORDER.get(item[0], item[0]))
+    chosen = _choose(group)
     volumes = [volume for _, volume in chosen]
     first = volumes[0]
     if any(not _same_grid(volume, first) for volume in volumes):
         raise StudyRejected("geometry_missing", "The frames of one view lie on different grids.")
     given = np.concatenate([volume.values for volume in volumes])
-    values, attributes = _as_uint16(given)
+    _check_axes(given, view)
+    stored, attributes, is_clipped = _as_uint16(given)
+    times = _times(len(stored), first.interval)
     flags = {
-        "slices_few": view == "sax" and values.shape[1] < 6,
+        "slices_few": view == "sax" and stored.shape[1] < 6,
         "pixel_not_finite": given.dtype.kind == "f" and not np.isfinite(given).all(),
+        "pixel_outlier": is_clipped,
+        "time_unit_corrected": times.is_corrected,
+        **{code: True for volume in volumes for code in volume.flags},
     }
     ordering = _base_first(first) if view in _STACKS else slice(None)
     return cine_view(
-        np.ascontiguousarray(values[:, ordering]),
-        time_ms=_times(values.shape[0], first.interval_ms),
+        np.ascontiguousarray(stored[:, ordering]),
+        time_ms=times.time_ms,
         pixel_mm=first.pixel_mm,
         position_mm=first.position_mm[ordering],
         row_dir=first.row_dir,
         col_dir=first.col_dir,
         slice_mm=_slice_mm(first),
         thickness_mm=float("nan"),
-        heart_rate_bpm=_heart_rate(values.shape[0], first.interval_ms),
+        heart_rate_bpm=60_000.0 / times.cycle_ms,
         flags=[code for code, holds in flags.items() if holds],
         frame_names=[phase for phase, _ in chosen] if len(chosen) > 1 else [],
         **attributes,
     )
 
 
+# frames
+
+
+def _choose(group: Sequence[tuple[str, Volume]]) -> list[tuple[str, Volume]]:
+    """The cine if there is one, else the single frames: ED, ES, and others by their numbers.
+
+    Raises:
+        StudyRejected: ``frame_twice``.
+    """
+    whole = [item for item in group if item[0] in _WHOLE or item[1].values.shape[0] > 1]
+    chosen = [] if whole else sorted(group, key=lambda item: _in_cycle(item[0]))
+    for items in (whole, chosen):
+        for (phase, volume), (other_phase, other) in itertools.pairwise(items):
+            if (items is whole or phase == other_phase) and not np.array_equal(volume.values, other.values):
+                raise StudyRejected("frame_twice", f"{len(items)} files of one view.")
+    return whole[:1] or [item for k, item in enumerate(chosen) if k == 0 or item[0] != chosen[k - 1][0]]
+
+
+def _in_cycle(phase: str) -> tuple[str, int]:
+    number = re.search(r"\d+$", phase)
+    return _PHASE_ORDER.get(phase, phase.rstrip("0123456789")), int(number[0]) if number else 0
+
+
 def _same_grid(volume: Volume, other: Volume) -> bool:
     if volume.values.shape[1:] != other.values.shape[1:]:
         return False
-    return bool(np.allclose(volume.position_mm, other.position_mm, atol=0.5))
+    places = np.allclose(volume.position_mm, other.position_mm, atol=0.5)
+    sizes = np.allclose(volume.pixel_mm, other.pixel_mm, rtol=0.01)
+    directions = np.allclose([volume.row_dir, volume.col_dir], [other.row_dir, other.col_dir], atol=0.02)
+    return bool(places and sizes and directions)
 
 
-def _as_uint16(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint16], dict[str, Any]]:
-    """Whole numbers less an offset if negative, else 4096 levels; ``value = stored * scale + offset``."""
+def _check_axes(values: npt.NDArray[Any], view: str) -> None:
+    """Refuse frames in place of slices, and the reverse.
+
+    Raises:
+        StudyRejected: ``axes_exchanged``.
+    """
+    n_frames, n_slices = values.shape[:2]
+    if view.startswith("lax") and n_slices > _MOST_LONG_AXIS_PLANES:
+        raise StudyRejected("axes_exchanged", f"{n_slices} planes of a long-axis view.")
+    if n_frames < _FEWEST_FRAMES or n_slices < _FEWEST_SLICES:
+        return
+    few = np.nan_to_num(values[:, :, ::4, ::4].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    by_frame, by_slice = (float(np.abs(np.diff(few, axis=axis)).mean()) for axis in (0, 1))
+    if by_frame > _EXCHANGED * by_slice:
+        raise StudyRejected("axes_exchanged", f"Frames differ {by_frame / max(by_slice, 1e-9):.1f} times as much.")
+
+
+# values
+
+
+def _as_uint16(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint16], dict[str, Any], bool]:
+    """Whole numbers less an offset if negative, else 4096 levels; ``value = stored * scale + offset``.
+
+    The last is whether single values were too far out and were clipped.
+    """
     finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values
     low, high = float(finite.min()), float(finite.max())
     whole = values.dtype.kind in "iub" or bool(np.all(finite == np.round(finite)))
+    is_clipped = False
+    if not whole or high - min(low, 0.0) > np.iinfo(np.uint16).max:
+        bounds = _usual_range(finite, low, high)
+        is_clipped = bounds != (low, high)
+        low, high = bounds
+        finite = np.clip(finite.astype(np.float64), low, high)
     if whole and high - min(low, 0.0) <= np.iinfo(np.uint16).max:
-        offset = min(int(low), 0)
-        return (finite.astype(np.int64) - offset).astype(np.uint16), {
-            "intensity_offset": offset,
-            "intensity_scale": 1,
-        }
+        offset = min(math.floor(low), 0)
+        stored = (finite.astype(np.int64) - offset).astype(np.uint16)
+        return stored, {"intensity_offset": offset, "intensity_scale": 1}, is_clipped
     scale = (high - low) / _LEVELS or 1.0
     levels = np.round((finite.astype(np.float64) - low) / scale).astype(np.uint16)
-    return levels, {"intensity_offset": low, "intensity_scale": scale}
+    return levels, {"intensity_offset": low, "intensity_scale": scale}, is_clipped
+
+
+def _usual_range(values: npt.NDArray[Any], low: float, high: float) -> tuple[float, float]:
+    """Lowest and highest value; where one voxel in a thousand lies too far out for a signal, those of the rest."""
+    few, middle, most = (float(value) for value in np.quantile(values, (_RARE, 0.5, 1.0 - _RARE)))
+    spread = most - few
+    if spread <= 0.0:
+        return low, high
+    return (few if middle - low > _FAR * spread else low), (most if high - middle > _FAR * spread else high)
 
 
 def _base_first(volume: Volume) -> slice:
+    """Slices from the base as the affine has it; in the order of the file where it does not tell."""
     step = volume.position_mm[-1] - volume.position_mm[0]
-    return slice(None) if float(step @ TYPICAL_AXIS) >= 0 else slice(None, None, -1)
+    is_so = not volume.is_oriented or float(step @ TYPICAL_AXIS) >= 0
+    return slice(None) if is_so else slice(None, None, -1)
 
 
 def _slice_mm(volume: Volume) -> float:
@@ -198,15 +311,22 @@ def _slice_mm(volume: Volume) -> float:
     return geometry.spacing(volume.position_mm @ axis).slice_mm
 
 
-def _cycle_ms(n_frames: int, interval_ms: float) -> float:
-    cycle_ms = n_frames * interval_ms
-    return cycle_ms if n_frames > 2 and SHORTEST_CYCLE_MS <= cycle_ms <= LONGEST_CYCLE_MS else float("nan")
+# time
 
 
-def _times(n_frames: int, interval_ms: float) -> npt.NDArray[np.float64]:
-    known = np.isfinite(_cycle_ms(n_frames, interval_ms))
-    return np.arange(n_frames, dtype=np.float64) * np.float64(interval_ms if known else np.nan)
+class _Times(NamedTuple):
+    time_ms: npt.NDArray[np.float64]
+    cycle_ms: float
+    is_corrected: bool
 
 
-def _heart_rate(n_frames: int, interval_ms: float) -> float:
-    return 60_000.0 / _cycle_ms(n_frames, interval_ms)
+def _times(n_frames: int, interval: _Interval) -> _Times:
+    """Times of the frames in the stated unit (seconds if none is), else in the one in which they make a cycle."""
+    stated = _TIME_UNITS.get(interval.unit_code, 1000.0)
+    others = [unit for unit in _TIME_UNITS.values() if unit != stated]
+    for unit in [] if interval.unit_code in _UNITS_OF_NO_TIME else [stated, *others]:
+        cycle_ms = n_frames * interval.step * unit
+        if n_frames > 2 and SHORTEST_CYCLE_MS <= cycle_ms <= LONGEST_CYCLE_MS:
+            times = np.arange(n_frames, dtype=np.float64) * np.float64(interval.step * unit)
+            return _Times(times, cycle_ms, unit != stated)
+    return _Times(np.full(n_frames, np.nan), float("nan"), False)

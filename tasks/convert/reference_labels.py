@@ -106,7 +106,8 @@ def _read(content: bytes, max_bytes: int) -> Volume:
     try:
         return read_volume(content, max_bytes=max_bytes)
     except StudyRejected as rejected:
-        raise _Fault("label_corrupt", rejected.detail) from None
+        is_read = not rejected.reason.startswith("nifti_")
+        raise _Fault("label_grid_mismatch" if is_read else "label_corrupt", rejected.detail) from None
 
 
 def _translate(values: npt.NDArray[Any], data_set: str) -> npt.NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from contourpy import LineType, contour_generator
 from PIL import Image
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV
+from cmr_models.views.base_apex import judge_stack_order
 
 TILE_PX = 112
 MARGIN_MM = 22.0
@@ -140,8 +141,7 @@ def _levels(label: npt.NDArray[np.uint8]) -> dict[str, int]:
     with_lv = np.flatnonzero(area) if area.any() else np.arange(label.shape[1])
     if len(with_lv) < 3:
         return {"mid": int(with_lv[len(with_lv) // 2])}
-    third = max(1, len(with_lv) // 3)
-    if area[with_lv[:third]].sum() < area[with_lv[-third:]].sum():
+    if not judge_stack_order(label).base_first:
         with_lv = with_lv[::-1]
     return {
         name: int(with_lv[round(part * (len(with_lv) - 1))])

@@ -15,9 +15,10 @@ import xarray as xr
 from contourpy import LineType, contour_generator
 from PIL import Image
 
-from cmr_models.aha import TERRITORIES, levels_of, reserve
+from cmr_models.aha import TERRITORIES, reserve
 from cmr_models.contracts import LV, MYOCARDIUM
 from cmr_models.reasons import TABLE
+from cmr_models.views.base_apex import levels_in
 from tasks.derive.perfusion_stage import MODEL, summary_of
 from tasks.report.axis_ticks import nice_ticks
 from tasks.report.bulls_eye import paint_map, scale, sectors
@@ -88,7 +89,7 @@ def _map_rows(states: Mapping[str, xr.Dataset], quantity: str) -> dict[str, Any]
 
 def _map_images(dataset: xr.Dataset, quantity: str, window: tuple[float, float], factor: float) -> list[dict[str, Any]]:
     labels, values = dataset["label"].values, dataset[quantity].values * factor
-    names = [_LEVELS[level] for level in levels_of(len(labels))]
+    names = [_LEVELS[level] for level in levels_in(labels)]
     rows, cols = _heart_window(np.asarray(np.isin(labels, (LV, MYOCARDIUM)).max(axis=0), bool))
     return [
         {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from report_cohort import FRAMES, phantom
 
-from cmr_models.contracts import LV, MYOCARDIUM, prediction
-from tasks.report.frames import SPRITE_BYTES, chain_codes, encode_plane, planes_to_show
+from cmr_models.contracts import LV, MYOCARDIUM, RV, prediction
+from tasks.report.frames import SPRITE_BYTES, _levels, chain_codes, encode_plane, planes_to_show
 
 STEPS = {"0": (1, 1), "1": (2, 0), "2": (1, -1), "3": (0, -2), "4": (-1, -1), "5": (-2, 0), "6": (-1, 1), "7": (0, 2)}
 
@@ -51,6 +51,17 @@ def test_the_planes_shown_run_from_base_to_apex_and_end_with_the_four_chamber_vi
         assert [plane.name for plane in planes] == ["sax_basal", "sax_mid", "sax_apical", "lax_4c"]
         areas = [int((plane.label == LV).sum()) for plane in planes[:3]]
         assert areas == sorted(areas, reverse=True)
+
+
+def test_the_base_of_a_dilated_heart_is_not_where_the_pool_is_larger():
+    """Areas of a network's labels of Sunnybrook SCD0000101, of which the report called the apex basal."""
+    lv = [320, 716, 1176, 1359, 1436, 1496, 1443, 1326, 1051, 823, 423, 0]
+    rv = [1706, 1899, 854, 1189, 943, 671, 476, 230, 130, 225, 0, 0]
+    label = np.zeros((1, 12, 60, 80), np.uint8)
+    for k in range(12):
+        label[0, k].reshape(-1)[: lv[k] + rv[k]] = np.repeat((LV, RV), (lv[k], rv[k]))
+    assert _levels(label) == {"basal": 2, "mid": 5, "apical": 8}
+    assert _levels(label[:, ::-1]) == {"basal": 9, "mid": 6, "apical": 3}
 
 
 def test_the_epicardium_encloses_the_pool_and_the_myocardium():

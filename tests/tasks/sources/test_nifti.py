@@ -15,6 +15,10 @@ from tasks.sources.nifti_names import parse_name
 
 _AFFINE = np.array([[-0.48, 0.68, -5.56, 81], [0, 0.63, 7.74, -149], [-0.88, -0.37, 3.02, 93], [0, 0, 0, 1]])
 _LIMIT = 10**8
+_REASONS = (
+    "nifti_corrupt", "nifti_unsupported", "nifti_size_differs",
+    "geometry_missing", "geometry_implausible", "spacing_contradictory",
+)  # fmt: skip
 
 
 def _file(values: np.ndarray, affine: np.ndarray = _AFFINE, interval: float = 0.03) -> bytes:
@@ -175,7 +179,7 @@ def test_any_damage_gives_a_volume_or_a_reason(changes: list[tuple[int, int]], l
         read_volume(bytes(content[: length or len(content)]), max_bytes=10**6)
     except StudyRejected as rejected:
         reason = rejected.reason
-    assert reason in ("nifti_corrupt", "nifti_unsupported", "geometry_missing")
+    assert reason in _REASONS
 
 
 def test_real_files_of_two_public_sets_convert(real_data: Path) -> None:

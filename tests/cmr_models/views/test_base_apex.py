@@ -1,0 +1,82 @@
+"""Which end of a stack is the base: labels are asked, geometry stands unless they clearly deny it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from cmr_models.contracts import LV, MYOCARDIUM, RV
+from cmr_models.views.base_apex import StackOrder, base_is_first, judge_stack_order, levels_in
+
+_AGREES, _REVERSED = StackOrder(True, False), StackOrder(False, True)
+
+
+def _stack(lv: Sequence[int], wall: Sequence[int], rv: Sequence[int]) -> np.ndarray:
+    """Labels of one frame with so many pixels of each class in each slice."""
+    labels = np.zeros((1, len(lv), 60, 150), np.uint8)
+    for k, counts in enumerate(zip(lv, wall, rv, strict=True)):
+        flat = labels[0, k].reshape(-1)
+        flat[: sum(counts)] = np.repeat((LV, MYOCARDIUM, RV), counts)
+    return labels
+
+
+# drawn by experts: ACDC patients 005 (dilated), 085 (large right ventricle), 099 at end-systole
+_DILATED = (
+    [1756, 2127, 2056, 1980, 1727, 1633, 1426, 1065, 697, 238],
+    [1166, 1316, 1314, 1269, 1291, 1120, 922, 878, 630, 278],
+    [0, 1700, 1574, 1354, 1130, 975, 752, 547, 491, 97],
+)
+_LARGE_RIGHT = (
+    [517, 420, 360, 427, 471, 486, 513, 379, 357, 409, 168, 75, 32, 10, 0],
+    [580, 795, 949, 950, 887, 836, 758, 836, 681, 603, 641, 414, 248, 202, 0],
+    [1410, 1413, 1472, 2363, 2244, 2034, 1781, 1573, 1175, 1057, 872, 819, 525, 397, 90],
+)
+_CONTRACTED = (
+    [0, 362, 354, 376, 514, 503, 493, 437, 397, 349, 358, 194, 151, 119, 38, 0],
+    [0, 471, 575, 604, 556, 503, 469, 446, 411, 400, 361, 342, 272, 227, 148, 0],
+    [0, 0, 999, 947, 1015, 924, 864, 778, 686, 614, 507, 391, 309, 307, 184, 45],
+)
+# a network's labels of Sunnybrook SCD0000101: its left pool is larger at the apex than at the base
+_SUNNYBROOK = (
+    [320, 716, 1176, 1359, 1436, 1496, 1443, 1326, 1051, 823, 423, 0],
+    [342, 667, 785, 1023, 1078, 1017, 976, 857, 879, 586, 437, 75],
+    [1706, 1899, 854, 1189, 943, 671, 476, 230, 130, 225, 0, 0],
+)
+
+
+@pytest.mark.parametrize("areas", [_DILATED, _LARGE_RIGHT, _CONTRACTED, _SUNNYBROOK])
+def test_real_stacks_agree_with_geometry_and_disagree_once_reversed(areas: tuple[list[int], ...]) -> None:
+    labels = _stack(*areas)
+    assert judge_stack_order(labels) == _AGREES
+    assert judge_stack_order(labels[:, ::-1]) == _REVERSED
+    assert judge_stack_order(labels[0, ::-1]) == _REVERSED
+
+
+def test_the_left_pool_alone_would_be_wrong_where_the_whole_heart_is_right() -> None:
+    lv, wall, rv = (np.array(areas)[None] for areas in _SUNNYBROOK)
+    pool = lv[0, [0, 1, 2]].sum(), lv[0, [8, 9, 10]].sum()
+    assert pool[0] < pool[1]
+    assert base_is_first(lv, lv + wall + rv)
+    assert not base_is_first(lv[:, ::-1], (lv + wall + rv)[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    "areas",
+    [
+        ([50] * 4, [50] * 4, [0, 10, 60, 90]),
+        ([50] * 8, [50] * 8, [0] * 8),
+        ([0] * 8, [50] * 8, [0, 0, 0, 0, 50, 60, 70, 80]),
+        ([60, 60, 60, 60, 60, 70, 70, 70], [50] * 8, [40] * 8),
+    ],
+    ids=["few slices", "even", "no left ventricle", "hardly larger"],
+)
+def test_without_clear_labels_geometry_stands(areas: tuple[list[int], ...]) -> None:
+    assert judge_stack_order(_stack(*areas)) == _AGREES
+
+
+def test_levels_follow_the_labels_of_three_slices() -> None:
+    labels = _stack([300, 250, 120], [200, 220, 150], [400, 250, 40])[0]
+    assert levels_in(labels) == ("base", "mid", "apex")
+    assert levels_in(labels[::-1]) == ("apex", "mid", "base")
+    assert levels_in(labels[:1]) == ("mid",)
+    assert levels_in(labels[1::-1]) == ("base", "mid")
