@@ -79,6 +79,16 @@ class AnalysisSpec(BaseModel):
     minimum_events_per_term: float = Field(
         default=3.0, ge=0, description="models with fewer cases or events for each of their terms are not fitted"
     )
+    include_doubted: bool = Field(
+        default=False, description="take in studies of which a quality rule is broken (`qc_ok` false)"
+    )
+    unmatched_max: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="largest share of people with a study who may be missing in participants, or in outcomes; beyond"
+        " it the analysis is an error",
+    )
     permutations: int = Field(default=499, ge=1, description="label permutations of the gaps between means")
     seed: int = Field(default=0, description="of everything random")
 
