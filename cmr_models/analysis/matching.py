@@ -8,6 +8,16 @@ import pandas as pd
 
 from cmr_models.contracts.identifiers import identifier_keys, loose_keys
 
+LOSSES = (
+    "without a row of participants",
+    "later visit, left out",
+    "doubted, left out",
+    "not measured",
+    "of no study",
+    "visits in another order than their numbers",
+)
+"""Steps of :func:`people_flow` that a run names in its summary line."""
+
 _KEYS = ["participant", "visit"]
 
 
@@ -59,9 +69,9 @@ def check_share(people: pd.Series, met: set[str], listed: pd.Series, unmatched_m
     ]
     why = "".join(f"; {reason}" for reason in reasons if reason)
     raise ValueError(
-        f"{table}: {len(lost)} of {len(everybody)} people with a study have no row{why}; tables/studies.parquet shows how"
-        f" participants and visits are written, and `unmatched_max` (now {unmatched_max:g}) is the share that may be"
-        " missing"
+        f"{table}: {len(lost)} of {len(everybody)} people with a study have no row{why};"
+        f" tables/studies.parquet shows how participants and visits are written, and `unmatched_max` (now"
+        f" {unmatched_max:g}) is the share that may be missing"
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from cmr_models.analysis.matching import check_people
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.visits import VISIT_DATE, first_visits
+from cmr_models.contracts.cells import check_covariates
 from cmr_models.contracts.identifiers import with_keys
 from cmr_models.estimates.groups import INTERSECTION, intersection, with_groups
 
@@ -39,6 +40,7 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     needed |= {"height_cm", "weight_kg"} if "bmi_class" in named else set()
     _require(phenotypes, ("participant", "visit", "status", *spec.phenotypes), "phenotypes")
     _require(participants, ("participant", "visit", *sorted(needed)), "participants")
+    check_covariates(participants, (*spec.covariates, *spec.strata), dict(spec.types), "participants")
     people = _participants(participants, sorted(needed))
     studies = _studies(phenotypes, spec)
     _check_they_meet(studies, people)
@@ -80,7 +82,7 @@ def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: st
     if rows.duplicated(["participant", "visit"]).any():
         raise ValueError(f"outcomes: {condition} has more than one row for a participant and visit")
     for name in ("prevalent", "event"):
-        rows[name] = pd.to_numeric(rows[name]).astype(float)
+        rows[name] = _numbers(rows, name, "outcomes")
         if not rows[name].isin((0, 1)).all():
             raise ValueError(f"outcomes: {name} of {condition} must be 0 or 1")
     for name in ("entry_years", "exit_years"):
@@ -119,14 +121,14 @@ def _studies(phenotypes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     named = with_keys(phenotypes, "phenotypes")
     studies = named[["participant", "visit"]].assign(measured=named["status"].eq("ok"), doubted=is_doubted(named))
     takes_part = usable(named, include_doubted=spec.include_doubted)
-    values = {name: pd.to_numeric(named[name]).where(takes_part) for name in spec.phenotypes}
+    values = {name: _numbers(named, name, "phenotypes").where(takes_part) for name in spec.phenotypes}
     return studies.assign(**values).reset_index(drop=True)
 
 
 def _numbers(table: pd.DataFrame, name: str, what: str) -> pd.Series:
     """A column as numbers; empty cells are missing, any other text is an error."""
     numbers = pd.to_numeric(table[name], errors="coerce").astype(float)
-    n_text = int((numbers.isna() & table[name].notna()).sum())
+    n_text = int((~np.isfinite(numbers) & table[name].notna()).sum())
     if n_text:
         unit = name.rpartition("_")[2]
         raise ValueError(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from cmr_models.contracts import FILES, FileSpec, TableSpec
 from cmr_models.contracts.rows import ArraySpec, AttributeSpec, ColumnSpec, GroupSpec
 from cmr_models.contracts.studies import VIEW_ARRAYS
-from cmr_models.contracts.tables import ESTIMATE_MORE, ESTIMATE_TABLE, ESTIMATE_TABLES, PREDICTION_TABLE
+from cmr_models.contracts.tables import ESTIMATE_MORE, ESTIMATE_TABLE, ESTIMATE_TABLES, PEOPLE_FLOW, PREDICTION_TABLE
 from tasks.convert.reference_table import REFERENCES
 from tasks.convert.study_table import STUDIES
 from tasks.derive.perfusion_tables import PERFUSION_TABLE, SEGMENTS
@@ -16,7 +16,7 @@ from tasks.report.markdown import code, page, table
 from tasks.state.ledger import OUTCOMES, SOURCES
 
 TABLES = (
-    STUDIES, REFERENCES, CURVES, PERFUSION_TABLE, SEGMENTS, PREDICTION_TABLE, ESTIMATE_TABLE, OUTCOMES, SOURCES,
+    STUDIES, REFERENCES, CURVES, PERFUSION_TABLE, SEGMENTS, PREDICTION_TABLE, PEOPLE_FLOW, ESTIMATE_TABLE, OUTCOMES, SOURCES,
 )  # fmt: skip
 """Tables whose columns stand on this page; those of the phenotypes stand in the data dictionary."""
 
