@@ -15,7 +15,7 @@ from cmr_models.contracts.identifiers import with_keys
 from cmr_models.estimates.groups import INTERSECTION, intersection, with_groups
 
 OUTCOME_COLUMNS = ("prevalent", "event", "entry_years", "exit_years", "follow_up_years")
-_REQUIRED_OUTCOMES = ("participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event", "cause")
+OUTCOME_KEYS = ("participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event", "cause")
 
 
 def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: st
     Raises:
         ValueError: missing columns, repeated rows, flags other than 0 and 1, ages that are not numbers.
     """
-    _require(outcomes, _REQUIRED_OUTCOMES, "outcomes")
+    _require(outcomes, OUTCOME_KEYS, "outcomes")
     rows = with_keys(outcomes[outcomes["condition"] == condition], "outcomes")
     if rows.duplicated(["participant", "visit"]).any():
         raise ValueError(f"outcomes: {condition} has more than one row for a participant and visit")

@@ -35,6 +35,10 @@ ESTIMATE_COLUMNS = (
     ColumnSpec("status", "text", "", "`ok`, `failed` or `suppressed`", values=("ok", "failed", "suppressed")),
     ColumnSpec("reason", "text", "", "why there is no number ([reason codes](reason_codes.md#estimates)); empty if ok"),
     ColumnSpec("spec_digest", "text", "", "digest of the settings of the analysis"),
+)
+"""The columns that every table of estimates has, in this order."""
+
+ESTIMATE_PUBLISHED = (
     ColumnSpec(
         "doubted",
         "text",
@@ -49,7 +53,7 @@ ESTIMATE_COLUMNS = (
         _COUNT,
     ),
 )
-"""The columns that every table of estimates has, in this order."""
+"""Columns that every published table of estimates has at its end; tables of earlier versions lack them."""
 
 ESTIMATE_TABLES: Mapping[str, str] = {
     "associations": ("disease at the visit, on phenotypes. Model `logistic`; two rows a pair, `per_sd` and `per_unit`"),
@@ -102,8 +106,8 @@ PEOPLE_FLOW = TableSpec(
             "group_by",
             "text",
             "",
-            "what is counted: `studies`, `visits`, `rows of participants`, `rows of outcomes`, `first visits`; the steps"
-            " of one add up. `overall`: single counts",
+            "what is counted: `studies`, `visits`, `rows of participants`, `rows of outcomes`, `first visits`; the"
+            " steps of one add up. `overall`: single counts",
         ),
         ColumnSpec("step", "text", "", "who was kept or left out, in words"),
         ColumnSpec("n", "real", "1", "how many", _COUNT),

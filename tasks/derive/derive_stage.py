@@ -97,7 +97,8 @@ def derive_units(
     Args:
         predictions: study -> how it stands at the segment stage; only "ok" is derived.
         model: whose predictions are measured.
-        body_sizes: by the key of the study (:func:`cmr_models.contracts.identifiers.study_key`); a study that is not there falls back on the scanner's record.
+        body_sizes: by the key of the study (:func:`cmr_models.contracts.identifiers.study_key`);
+            a study that is not there falls back on the scanner's record.
         landmarks: of :func:`landmark_sources`.
     """
     sizes, sources = body_sizes or {}, landmarks or {}

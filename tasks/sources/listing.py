@@ -13,6 +13,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from cmr_models.contracts.identifiers import safe_id, short_digest
@@ -79,7 +80,7 @@ class Inventory(NamedTuple):
 
     units: list[SourceUnit]
     files: list[SourceFile]
-    not_taken: dict[str, int] = {}
+    not_taken: Mapping[str, int] = MappingProxyType({})
 
 
 class _Found(NamedTuple):
