@@ -149,7 +149,7 @@ def check_names(named: Named, known: Collection[str]) -> None:
 
 def phenotype_names(cohort_dir: Path) -> set[str]:
     """Every phenotype of the dictionary, and the columns of the cohort's own table."""
-    known = {row.name for row in (*PHENOTYPES, *PERFUSION_PHENOTYPES)}
+    known = {row.name for row in PHENOTYPES} | {row.name for row in PERFUSION_PHENOTYPES}
     table = Cohort(cohort_dir).tables / "phenotypes.parquet"
     return known | (set(pq.read_schema(table).names) if table.exists() else set())
 

@@ -93,9 +93,8 @@ def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
     features = read_features(file, cohort_dir)
     phenotypes = features.beside(phenotypes, [row.name for row in spec.exposures])
     participants = participants.drop(columns=[row.name for row in spec.exposures], errors="ignore")
-    check_people(
-        *(with_keys(table[list(KEYS)], "the table") for table in (phenotypes, participants)), spec.unmatched_max
-    )
+    studies, people = (with_keys(table[list(KEYS)], "the table") for table in (phenotypes, participants))
+    check_people(studies, people, spec.unmatched_max)
     participants, outcomes, left = exclude(participants, outcomes, spec.exclusions)
     for row in spec.exposures:
         if row.name not in phenotypes:

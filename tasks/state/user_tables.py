@@ -151,7 +151,7 @@ def _inferred(words: pd.Series, missing: pd.Series, declared: ColumnType | None,
     wrong = int((~there.map(pattern).astype(bool)).sum()) if len(there) else 0
     if not wrong:
         numbers = pd.Series(np.nan, index=words.index, dtype=float)
-        numbers[~missing] = [float(word) for word in there]
+        numbers[~missing] = np.array([float(word) for word in there], float)
         return _whole(numbers, there)
     if declared == "number":
         raise UserMistake(

@@ -153,9 +153,12 @@ def decode(column: pd.Series, known: Field) -> pd.Series:
 
 def _words(column: pd.Series) -> pd.Series:
     """Codes as categories, whatever type the file gave them: ``3.0`` is ``3``."""
-    text = column.astype(object).where(column.notna(), None)
-    whole = text.map(lambda cell: int(cell) if isinstance(cell, float) and cell.is_integer() else cell)
-    return whole.map(str, na_action="ignore").astype(object).where(text.notna(), None)
+    words = [None if pd.isna(cell) else _word(cell) for cell in column]
+    return pd.Series(words, index=column.index, name=column.name, dtype=object)
+
+
+def _word(cell: Any) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def read_numbers(column: pd.Series, known: Field) -> npt.NDArray[np.float64]:
