@@ -55,6 +55,7 @@ def run(config: Path, profile: str | None) -> None:
 
     with _complaints(config):
         settings = read_settings(config, profile=profile)
+    _check_names(settings, config)
     _check_model(settings)
     with _one_at_a_time(), hold(settings.cohort):
         if planning.count(settings) == 0:
@@ -176,7 +177,7 @@ def associate(spec: Path | None, **choice: Any) -> None:
     """Test every phenotype for association with prevalent disease."""
     from flows.cohort import associate as flow
 
-    with _recorded(**choice) as settings:
+    with _recorded(spec=spec, tables=True, **choice) as settings:
         _by_spec("associate", spec, settings) if spec else flow(settings)
 
 
@@ -188,7 +189,7 @@ def risk(spec: Path | None, **choice: Any) -> None:
     """Test every phenotype for association with incident disease and death, also by group."""
     from flows.cohort import risk as flow
 
-    with _recorded(**choice) as settings:
+    with _recorded(spec=spec, tables=True, **choice) as settings:
         _by_spec("risk", spec, settings) if spec else flow(settings)
 
 
@@ -200,7 +201,7 @@ def fairness(spec: Path | None, **choice: Any) -> None:
     """Repeat every estimate by group and intersection, with its largest gap and a decomposition of the gap."""
     from flows.cohort import risk as flow  # which makes the fairness table of the settings
 
-    with _recorded(**choice) as settings:
+    with _recorded(spec=spec, tables=True, **choice) as settings:
         _by_spec("fairness", spec, settings) if spec else flow(settings)
 
 
@@ -353,13 +354,29 @@ def _check_model(settings: Any) -> None:
         raise click.UsageError(str(error)) from error
 
 
+def _check_names(settings: Any, config: Path | None, spec: Path | None = None) -> None:
+    """A name that is nowhere, as the command's own message."""
+    from flows.names import check_user_names
+    from tasks.state.mistakes import UserMistake
+
+    try:
+        check_user_names(settings, config, spec)
+    except UserMistake as error:
+        raise click.UsageError(str(error)) from error
+
+
 @contextlib.contextmanager
-def _recorded(*, has_flow: bool = True, **choice: Any) -> Iterator[Any]:
-    """The settings, for a command that writes: it alone has the cohort, and its run is recorded."""
+def _recorded(*, has_flow: bool = True, tables: bool = False, spec: Path | None = None, **choice: Any) -> Iterator[Any]:
+    """The settings, for a command that writes: it alone has the cohort, and its run is recorded.
+
+    With ``tables``, of people, the names in the settings or in the ``spec`` are checked first.
+    """
     from flows.run_record import recorded
     from flows.server import bind_server
 
     settings = _settings(**choice)
+    if tables:
+        _check_names(settings, choice.get("config"), spec)
     with _one_at_a_time(), recorded(settings, str(click.get_current_context().info_name)):
         if has_flow:
             bind_server()

@@ -112,7 +112,7 @@ def _estimates(settings: CohortSettings, stage: by_settings.Part, make: Callable
     return TableWork(
         stage,
         is_current=lambda: by_settings.is_current(*given, stage),
-        make=lambda: _line(make(*given)),
+        make=lambda: f"{_line(make(*given))}; {by_settings.people_line(settings.directory)}",
         why_not=_missing_tables(settings),
     )
 

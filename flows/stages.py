@@ -55,8 +55,10 @@ def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> 
     if outdated:
         work.write_tables(ledger, cohort)
     if n_done or outdated:
-        say(f"{name}: {_summary(entries)}")
+        say(f"{name}: {'; '.join([_summary(entries), *work.planned.notes])}")
     _log.info("%s: %d studies to do, %d recorded without work", name, len(units), len(outcomes))
+    for note in work.planned.notes:
+        _log.info("%s: %s", name, note)
     return n_done + outdated
 
 

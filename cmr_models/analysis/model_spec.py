@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field
 
 from cmr_models.contracts import CONDITIONS
+from cmr_models.contracts.cells import ColumnType
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "left_ventricle": ("lvedv_ml", "lvesv_ml", "lvsv_ml", "lvef_pct", "lvm_g"),
@@ -78,6 +79,23 @@ class AnalysisSpec(BaseModel):
     )
     minimum_events_per_term: float = Field(
         default=3.0, ge=0, description="models with fewer cases or events for each of their terms are not fitted"
+    )
+    include_doubted: bool = Field(
+        default=False, description="take in studies of which a quality rule is broken (`qc_ok` false)"
+    )
+    unmatched_max: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="largest share of people with a study who may be missing in participants, or in outcomes; beyond"
+        " it the analysis is an error",
+    )
+    types: Mapping[str, ColumnType] = Field(
+        default={},
+        description="column of participants -> `number` or `text` (categories), where the cells alone do not tell",
+    )
+    missing_values: tuple[str, ...] = Field(
+        default=(), description="words that mean a missing value in the tables of people, beside the empty cell"
     )
     permutations: int = Field(default=499, ge=1, description="label permutations of the gaps between means")
     seed: int = Field(default=0, description="of everything random")

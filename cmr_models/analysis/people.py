@@ -7,11 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from cmr_models.analysis.matching import check_people
 from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.visits import VISIT_DATE, first_visits
+from cmr_models.contracts.cells import check_covariates
+from cmr_models.contracts.identifiers import with_keys
 from cmr_models.estimates.groups import INTERSECTION, intersection, with_groups
 
 OUTCOME_COLUMNS = ("prevalent", "event", "entry_years", "exit_years", "follow_up_years")
-_REQUIRED_OUTCOMES = ("participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event", "cause")
+OUTCOME_KEYS = ("participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event", "cause")
 
 
 def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
@@ -23,36 +27,46 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
         spec: which columns.
 
     Returns:
-        ``participant, visit``, boolean ``measured``, the phenotypes, covariates and groups of ``spec``. Studies whose
-        participant is not listed are kept with missing covariates.
+        ``participant, visit``, boolean ``measured``, ``doubted`` (a quality rule is broken: without phenotypes unless
+        the spec takes such studies in) and ``visits_contradict``, the phenotypes, covariates and groups of ``spec``.
+        Studies whose participant is not listed are kept with missing covariates.
 
     Raises:
-        ValueError: missing columns; text where numbers should be; two rows of participants for one visit; no row of
-            participants that is about any of the studies.
+        ValueError: missing columns; text where numbers should be; two rows of participants for one visit; more people
+            than the spec allows have a study and no row of participants; nothing tells which visit came first.
     """
     named = {part for name in spec.group_by for part in name.split(INTERSECTION)}
     needed = {"age_years", *spec.covariates, *spec.strata, *(named - {"age_band", "bmi_class"})}
     needed |= {"height_cm", "weight_kg"} if "bmi_class" in named else set()
     _require(phenotypes, ("participant", "visit", "status", *spec.phenotypes), "phenotypes")
     _require(participants, ("participant", "visit", *sorted(needed)), "participants")
-    people = _with_keys(participants)[["participant", "visit", *sorted(needed)]]
-    repeated = int(people.duplicated(["participant", "visit"]).sum())
-    if repeated:
-        raise ValueError(f"participants: {repeated} rows repeat a participant and visit; keep one of each")
-    for name in sorted({"age_years", "height_cm", "weight_kg"} & needed):
-        people[name] = _numbers(people, name, "participants")
-    studies = _with_keys(phenotypes)[["participant", "visit", "status", *spec.phenotypes]]
-    studies["measured"] = studies.pop("status").eq("ok")
-    for name in spec.phenotypes:
-        studies[name] = pd.to_numeric(studies[name]).where(studies["measured"])
-    # The first visit: people with two would count twice, and the second visit is conditional on survival.
-    studies = studies.sort_values(["participant", "visit"]).drop_duplicates("participant")
+    check_covariates(participants, (*spec.covariates, *spec.strata), dict(spec.types), "participants")
+    people = _participants(participants, sorted(needed))
+    studies = _studies(phenotypes, spec)
     _check_they_meet(studies, people)
-    table = studies.merge(people, on=["participant", "visit"], how="left", validate="one_to_one")
+    # The first visit: people with two would count twice, and the second visit is conditional on survival.
+    first = first_visits(studies, people)
+    check_people(studies, people, spec.unmatched_max)
+    people = people.drop(columns=VISIT_DATE, errors="ignore")
+    table = first.merge(people, on=["participant", "visit"], how="left", validate="one_to_one")
     table = with_groups(table, spec.age_edges_years)
     for name in spec.group_by:
         table[f"group {name}"] = intersection(table, name.split(INTERSECTION))
     return table.reset_index(drop=True)
+
+
+def is_doubted(phenotypes: pd.DataFrame) -> pd.Series:
+    """Studies that were measured and of which a quality rule is broken (``qc_ok`` false); unjudged ones are not."""
+    if "qc_ok" not in phenotypes:
+        return pd.Series(False, index=phenotypes.index)
+    broken = phenotypes["qc_ok"].map(lambda ok: not pd.isna(ok) and not bool(ok)).astype(bool)
+    return broken & phenotypes["status"].eq("ok")
+
+
+def usable(phenotypes: pd.DataFrame, *, include_doubted: bool) -> pd.Series:
+    """Studies whose numbers take part: measured, and not doubted unless those are taken in."""
+    measured = phenotypes["status"].eq("ok")
+    return measured if include_doubted else measured & ~is_doubted(phenotypes)
 
 
 def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: str) -> pd.DataFrame:
@@ -63,12 +77,12 @@ def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: st
     Raises:
         ValueError: missing columns, repeated rows, flags other than 0 and 1, ages that are not numbers.
     """
-    _require(outcomes, _REQUIRED_OUTCOMES, "outcomes")
-    rows = _with_keys(outcomes[outcomes["condition"] == condition])
+    _require(outcomes, OUTCOME_KEYS, "outcomes")
+    rows = with_keys(outcomes[outcomes["condition"] == condition], "outcomes")
     if rows.duplicated(["participant", "visit"]).any():
         raise ValueError(f"outcomes: {condition} has more than one row for a participant and visit")
     for name in ("prevalent", "event"):
-        rows[name] = pd.to_numeric(rows[name]).astype(float)
+        rows[name] = _numbers(rows, name, "outcomes")
         if not rows[name].isin((0, 1)).all():
             raise ValueError(f"outcomes: {name} of {condition} must be 0 or 1")
     for name in ("entry_years", "exit_years"):
@@ -90,18 +104,31 @@ def at_risk_rows(table: pd.DataFrame) -> pd.DataFrame:
     return at_risk
 
 
-def _with_keys(table: pd.DataFrame) -> pd.DataFrame:
-    """A copy whose participant and visit are text, however the file stored them."""
-    table = table.copy()
-    for name in ("participant", "visit"):
-        table[name] = table[name].astype(str)
-    return table
+def _participants(participants: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
+    """One row a person and visit: keys, and the columns that are needed, the measures as numbers."""
+    optional = [VISIT_DATE] if VISIT_DATE in participants and VISIT_DATE not in needed else []
+    people = with_keys(participants, "participants")[["participant", "visit", *needed, *optional]]
+    repeated = int(people.duplicated(["participant", "visit"]).sum())
+    if repeated:
+        raise ValueError(f"participants: {repeated} rows repeat a participant and visit; keep one of each")
+    for name in sorted({"age_years", "height_cm", "weight_kg"} & set(needed)):
+        people[name] = _numbers(people, name, "participants")
+    return people
+
+
+def _studies(phenotypes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
+    """One row a study: keys, ``measured``, ``doubted``, and the phenotypes of those that take part."""
+    named = with_keys(phenotypes, "phenotypes")
+    studies = named[["participant", "visit"]].assign(measured=named["status"].eq("ok"), doubted=is_doubted(named))
+    takes_part = usable(named, include_doubted=spec.include_doubted)
+    values = {name: _numbers(named, name, "phenotypes").where(takes_part) for name in spec.phenotypes}
+    return studies.assign(**values).reset_index(drop=True)
 
 
 def _numbers(table: pd.DataFrame, name: str, what: str) -> pd.Series:
     """A column as numbers; empty cells are missing, any other text is an error."""
     numbers = pd.to_numeric(table[name], errors="coerce").astype(float)
-    n_text = int((numbers.isna() & table[name].notna()).sum())
+    n_text = int((~np.isfinite(numbers) & table[name].notna()).sum())
     if n_text:
         unit = name.rpartition("_")[2]
         raise ValueError(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.contracts.cells import ColumnType
 
 Register = Literal["inpatient", "death", "cancer"]
 Nation = Literal["england", "scotland", "wales"]
@@ -18,7 +19,7 @@ _CODE = re.compile(r"^[A-Z]\d\d(\.?\d{1,2})?$|^[A-Z]\d\d-[A-Z]\d\d$")
 # What of a spec says where files lie, not what is estimated.
 _PLACES = ("tables", "registered")
 # Keys that came later: they are part of the digest only where they are set, so that older specs keep theirs.
-_LATER = ("curves", "minimum_events_per_term")
+_LATER = ("curves", "minimum_events_per_term", "include_doubted", "unmatched_max", "types", "missing_values")
 
 _DEFAULTS = AnalysisSpec()
 
@@ -285,6 +286,21 @@ class StudySpec(_Part):
     disclosure: Disclosure = Disclosure()
     minimum_events: int = Field(default=_DEFAULTS.minimum_events, ge=1)
     minimum_events_per_term: float = Field(default=_DEFAULTS.minimum_events_per_term, ge=0)
+    include_doubted: bool = Field(
+        default=_DEFAULTS.include_doubted, description="take in studies of which a quality rule is broken"
+    )
+    unmatched_max: float = Field(
+        default=_DEFAULTS.unmatched_max,
+        ge=0,
+        le=1,
+        description="largest share of people with a study who may be missing in a table",
+    )
+    types: dict[str, ColumnType] = Field(
+        default={}, description="column of participants -> `number` or `text`, where the cells alone do not tell"
+    )
+    missing_values: tuple[str, ...] = Field(
+        default=(), description="words that mean a missing value, beside the empty cell (and NA, of UK Biobank)"
+    )
     seed: int = 0
     registered: str = Field(default="", description="the spec as it was registered, to list departures from")
     departures: tuple[Departure, ...] = ()
@@ -350,6 +366,10 @@ class StudySpec(_Part):
             minimum_cell=self.disclosure.threshold,
             minimum_events=self.minimum_events,
             minimum_events_per_term=self.minimum_events_per_term,
+            include_doubted=self.include_doubted,
+            unmatched_max=self.unmatched_max,
+            types=self.types,
+            missing_values=self.missing_values,
             permutations=self.fairness.permutations,
             seed=self.seed,
         )

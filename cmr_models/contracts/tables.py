@@ -38,6 +38,23 @@ ESTIMATE_COLUMNS = (
 )
 """The columns that every table of estimates has, in this order."""
 
+ESTIMATE_PUBLISHED = (
+    ColumnSpec(
+        "doubted",
+        "text",
+        "",
+        "what was done with people of whose study a quality rule is broken (`qc_ok` false): `left_out` or `taken_in`",
+    ),
+    ColumnSpec(
+        "n_doubted",
+        "real",
+        "1",
+        "how many such people there are at their first visit, the same in every row; NaN if suppressed",
+        _COUNT,
+    ),
+)
+"""Columns that every published table of estimates has at its end; tables of earlier versions lack them."""
+
 ESTIMATE_TABLES: Mapping[str, str] = {
     "associations": ("disease at the visit, on phenotypes. Model `logistic`; two rows a pair, `per_sd` and `per_unit`"),
     "hazards": (
@@ -78,6 +95,25 @@ ESTIMATE_TABLE = TableSpec(
     "tables/estimates/*.parquet", "a row a number with its uncertainty", ESTIMATE_COLUMNS, more=True
 )
 """The contract of every table of estimates."""
+
+PEOPLE_FLOW = TableSpec(
+    "tables/people_flow.parquet",
+    "a row a step: how many studies, people or rows of users' tables each join of the analysis kept and left out;"
+    " exact, not for publication",
+    (
+        ColumnSpec("outcome", "text", "", "condition; empty where a step is about none"),
+        ColumnSpec(
+            "group_by",
+            "text",
+            "",
+            "what is counted: `studies`, `visits`, `rows of participants`, `rows of outcomes`, `first visits`; the"
+            " steps of one add up. `overall`: single counts",
+        ),
+        ColumnSpec("step", "text", "", "who was kept or left out, in words"),
+        ColumnSpec("n", "real", "1", "how many", _COUNT),
+    ),
+)
+"""The contract of the table of who takes part in an analysis by settings."""
 
 PREDICTION_TABLE = TableSpec(
     "tables/predictions/<task>-<model>.parquet",

@@ -20,17 +20,20 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from cmr_models.analysis.matching import LOSSES
 from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.contracts.tables import PEOPLE_FLOW
 from tasks.analysis.features import NO_FEATURES
 from tasks.analysis.makers import Inputs
 from tasks.analysis.publishing import Results, publish_tables, results_key
 from tasks.analysis.settings import AnalysisSettings
 from tasks.analysis.spec_tables import SpecTables
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
+from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import Cohort, digest
 from tasks.state.user_tables import read_user_table
 
-VERSION = 2
+VERSION = 3
 
 Part = Literal["associate", "risk"]
 TABLES: Mapping[Part, tuple[str, ...]] = {
@@ -105,15 +108,33 @@ def _run(part: Part, cohort_dir: Path, settings: AnalysisSettings, files: UserFi
         tables = _read_tables(cohort_dir, settings, files.participants, files.outcomes)
         inputs = Inputs.of(settings.study_spec(), tables, sets_named=False)
         publish_tables(outdated, results, inputs, spec_digest(settings))
+        publish_table(inputs.flow.drop(columns="group"), people_flow_path(cohort_dir), results.key, PEOPLE_FLOW)
     return {"status": "done" if outdated else "current", "reason": "", "counts": results.counts}
+
+
+def people_flow_path(cohort_dir: Path) -> Path:
+    """The table of how many studies and people each join kept and left out."""
+    return Cohort(cohort_dir).tables / "people_flow.parquet"
+
+
+def people_line(cohort_dir: Path) -> str:
+    """A line on who takes part: people, those left out as doubted, those whom a join lost; empty without a table."""
+    path = people_flow_path(cohort_dir)
+    if not path.exists():
+        return ""
+    table = read_table(path, PEOPLE_FLOW)
+    overall = table[table["outcome"] == ""]
+    counts = {(row["group_by"], row["step"]): int(row["n"]) for row in overall.to_dict("records")}
+    lost = [f"{group_by} {step}: {n}" for (group_by, step), n in counts.items() if n and step in LOSSES]
+    return "; ".join([f"{counts['visits', 'first visit']} people", *lost])
 
 
 def _read_tables(cohort_dir: Path, settings: AnalysisSettings, participants: Path, outcomes: Path) -> SpecTables:
     cohort = Cohort(cohort_dir)
     return SpecTables(
         phenotypes=with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), cohort, settings.phenotypes),
-        participants=read_user_table(participants, settings.participant_columns),
-        outcomes=read_user_table(outcomes, settings.outcome_columns),
+        participants=read_user_table(participants, reading=settings.reading(settings.participant_columns)),
+        outcomes=read_user_table(outcomes, reading=settings.reading(settings.outcome_columns)),
         flow=pd.DataFrame(),
         features=NO_FEATURES,
     )

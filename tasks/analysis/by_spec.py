@@ -22,7 +22,7 @@ from tasks.analysis.spec_file import SpecFile, as_json, read_spec
 from tasks.analysis.spec_tables import input_files, read_tables
 from tasks.state.store import Cohort, publish_bytes
 
-VERSION = 3
+VERSION = 4
 
 Part = Literal["associate", "risk", "fairness"]
 TABLES: Mapping[Part, tuple[str, ...]] = {

@@ -11,6 +11,7 @@ import pandas as pd
 
 from cmr_models.analysis.accuracy_by_group import decomposition_rows, measurement_audit, pair_rows, prediction_audit
 from cmr_models.analysis.estimates_by_group import fairness_rows
+from cmr_models.analysis.matching import check_outcomes, people_flow
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.nested_models import (
     Predicted,
@@ -25,6 +26,8 @@ from cmr_models.analysis.regressions import association_rows, discrimination_row
 from cmr_models.analysis.sensitivity import imputed_hazards, weighted_hazards
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.survival_curves import curve_rows
+from cmr_models.contracts.cells import check_covariates
+from cmr_models.contracts.identifiers import with_keys
 from tasks.analysis.spec_tables import SpecTables
 
 _PLANNED = ("steps", "horizon_years", "learner", "folds", "fold_by", "thresholds", "resamples")
@@ -46,6 +49,19 @@ class Inputs:
     people: pd.DataFrame
     sets_named: bool = True
 
+    @cached_property
+    def flow(self) -> pd.DataFrame:
+        """Who came, who was left out and why, and whom each join lost; before the disclosure gate."""
+        joined = people_flow(
+            self.tables.phenotypes,
+            self.tables.participants,
+            self.tables.outcomes,
+            self.people,
+            self.spec.outcome_names,
+            include_doubted=self.spec.include_doubted,
+        )
+        return pd.concat([self.tables.flow, joined], ignore_index=True) if len(self.tables.flow) else joined
+
     @classmethod
     def of(cls, spec: StudySpec, tables: SpecTables, *, sets_named: bool = True) -> Inputs:
         """The inputs from the tables that were read.
@@ -53,7 +69,10 @@ class Inputs:
         Raises:
             ValueError: a column that the spec names is not there, or a table is not as it should be.
         """
-        return cls(spec, tables, _people(tables, spec), sets_named)
+        people = _people(tables, spec)
+        listed = people[people["age_years"].notna()]
+        check_outcomes(listed, tables.outcomes, spec.unmatched_max)
+        return cls(spec, tables, people, sets_named)
 
     @cached_property
     def models(self) -> AnalysisSpec:
@@ -82,12 +101,14 @@ class Inputs:
 
 def _people(tables: SpecTables, spec: StudySpec) -> pd.DataFrame:
     """Rows of the models, with every covariate and column that any set, margin or audit of the spec names."""
+    covariates = [*spec.strata, *(name for names in _covariate_lists(spec) for name in names)]
+    check_covariates(tables.participants, covariates, spec.types, "participants")
     people = analysis_people(tables.phenotypes, tables.participants, spec.models(spec.covariate_sets[spec.primary]))
     further = [name for name in sorted(_named_columns(spec)) if name not in people]
     for table in (tables.participants, tables.phenotypes):
         here = [name for name in further if name in table and name not in people]
         if here:
-            columns = table[["participant", "visit", *here]].astype({"participant": str, "visit": str})
+            columns = with_keys(table[["participant", "visit", *here]], "the table")
             people = people.merge(columns, on=["participant", "visit"], how="left", validate="one_to_one")
     missing = [name for name in further if name not in people and name not in tables.features.columns]
     if missing:
@@ -97,10 +118,18 @@ def _people(tables: SpecTables, spec: StudySpec) -> pd.DataFrame:
 
 def _named_columns(spec: StudySpec) -> set[str]:
     """Every column of people that a spec names beside the exposures."""
-    lists = [*spec.covariate_sets.values(), *spec.fairness.decompose.values(), *spec.prediction.steps.values()]
-    named = {name for names in lists for name in names} | set(spec.participation.margins) | set(spec.fairness.quality)
+    named = (
+        {name for names in _covariate_lists(spec) for name in names}
+        | set(spec.participation.margins)
+        | set(spec.fairness.quality)
+    )
     named |= {spec.prediction.fold_by} if spec.prediction.fold_by else set()
     return named | {name for row in spec.fairness.agreement for name in (row.measured, row.reference)}
+
+
+def _covariate_lists(spec: StudySpec) -> list[tuple[str, ...]]:
+    """Every list of columns that enter a model."""
+    return [*spec.covariate_sets.values(), *spec.fairness.decompose.values(), *spec.prediction.steps.values()]
 
 
 def _sets(inputs: Inputs) -> Iterator[tuple[str, AnalysisSpec]]:
@@ -160,7 +189,7 @@ def _hazards_weighted(inputs: Inputs) -> pd.DataFrame:
 
 
 MAKERS: Mapping[str, Callable[[Inputs], pd.DataFrame]] = {
-    "flow": lambda inputs: inputs.tables.flow,
+    "flow": lambda inputs: inputs.flow,
     "associations": lambda inputs: _each_set(association_rows, inputs),
     "hazards": lambda inputs: _each_set(hazard_rows, inputs),
     "discrimination": lambda inputs: discrimination_rows(inputs.people, inputs.tables.outcomes, inputs.models),

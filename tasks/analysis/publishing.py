@@ -103,8 +103,20 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
         released = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
         keep_record(gate, results.folder)
+        about = {"spec_digest": spec_digest} | ({} if name == "flow" else _doubted(inputs))
         contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
-        publish_table(released.assign(spec_digest=spec_digest), results.path(name), results.key, contract)
+        publish_table(released.assign(**about), results.path(name), results.key, contract)
+
+
+def _doubted(inputs: Inputs) -> dict[str, Any]:
+    """What was done with doubted people, and how many they are: no small number, rounded as the gate rounds."""
+    rules = inputs.spec.disclosure
+    n = float(inputs.people["doubted"].sum()) if "doubted" in inputs.people else 0.0
+    if 0 < n < rules.threshold:
+        n = float("nan")
+    elif rules.base:
+        n = rules.base * round(n / rules.base)
+    return {"doubted": "taken_in" if inputs.spec.include_doubted else "left_out", "n_doubted": float(n)}
 
 
 def _release(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:

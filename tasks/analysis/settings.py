@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.spec import Curves, Disclosure, Exposure, Fairness, StudySpec, Tables
+from tasks.state.user_tables import Reading
 
 _SET = "settings"
 
@@ -15,6 +18,10 @@ class AnalysisSettings(AnalysisSpec):
 
     participant_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
     outcome_columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's column")
+
+    def reading(self, columns: Mapping[str, str]) -> Reading:
+        """How the cells of a table of people are to be understood."""
+        return Reading(columns, self.missing_values, self.types)
 
     def study_spec(self) -> StudySpec:
         """The spec that asks for the same as these settings: one set of covariates, no further tables.
@@ -43,5 +50,9 @@ class AnalysisSettings(AnalysisSpec):
             disclosure=Disclosure(threshold=self.minimum_cell),
             minimum_events=self.minimum_events,
             minimum_events_per_term=self.minimum_events_per_term,
+            include_doubted=self.include_doubted,
+            unmatched_max=self.unmatched_max,
+            types=dict(self.types),
+            missing_values=self.missing_values,
             seed=self.seed,
         )

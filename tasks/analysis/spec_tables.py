@@ -7,14 +7,26 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cmr_models.analysis.biobank import FieldTable, build_outcomes, build_participants
+from cmr_models.analysis.biobank import (
+    EMPTY_WORDS,
+    IDENTIFIERS,
+    FieldTable,
+    build_outcomes,
+    build_participants,
+    parse_column,
+    spec_fields,
+)
 from cmr_models.analysis.exclusions import exclude
+from cmr_models.analysis.matching import check_people
+from cmr_models.analysis.people import usable
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.transforms import transform
+from cmr_models.contracts.identifiers import KEYS, with_keys
 from tasks.analysis.features import FeatureTable, read_features
 from tasks.analysis.spec_file import SpecFile
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
 from tasks.state.store import Cohort
+from tasks.state.user_tables import Reading, read_user_table
 
 
 class SpecTables(NamedTuple):
@@ -70,7 +82,8 @@ def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
     if spec.tables.ukb:
         participants, outcomes, steps = _from_ukb(paths[0], spec)
     else:
-        participants, outcomes = (_read(path, spec.tables.columns) for path in paths[:2])
+        how = Reading(spec.tables.columns, spec.missing_values, spec.types)
+        participants, outcomes = (read_user_table(path, reading=how) for path in paths[:2])
         steps = pd.DataFrame()
     if spec.tables.phenotypes or not _all_from_fields(spec):
         phenotypes = _with_own_fields(_phenotype_rows(file, cohort_dir), participants, spec)
@@ -80,14 +93,16 @@ def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
     features = read_features(file, cohort_dir)
     phenotypes = features.beside(phenotypes, [row.name for row in spec.exposures])
     participants = participants.drop(columns=[row.name for row in spec.exposures], errors="ignore")
+    studies, people = (with_keys(table[list(KEYS)], "the table") for table in (phenotypes, participants))
+    check_people(studies, people, spec.unmatched_max)
     participants, outcomes, left = exclude(participants, outcomes, spec.exclusions)
     for row in spec.exposures:
         if row.name not in phenotypes:
             raise ValueError(f"exposure {row.name} is not a column of the phenotypes; they have {list(phenotypes)}")
-        measured = phenotypes[row.name].where(phenotypes["status"] == "ok")
+        measured = phenotypes[row.name].where(usable(phenotypes, include_doubted=spec.include_doubted))
         phenotypes[row.name] = transform(measured, row.transform)
-    kept = pd.MultiIndex.from_frame(participants[["participant", "visit"]].astype(str))
-    rows = pd.MultiIndex.from_frame(phenotypes[["participant", "visit"]].astype(str)).isin(kept)
+    kept = pd.MultiIndex.from_frame(with_keys(participants[list(KEYS)], "participants"))
+    rows = pd.MultiIndex.from_frame(with_keys(phenotypes[list(KEYS)], "phenotypes")).isin(kept)
     flow = pd.concat([left, steps], ignore_index=True) if len(steps) else left
     return SpecTables(phenotypes[rows].reset_index(drop=True), participants, outcomes, flow, features)
 
@@ -100,11 +115,11 @@ def _measured_names(spec: StudySpec) -> list[str]:
 def _phenotype_rows(file: SpecFile, cohort_dir: Path | None) -> pd.DataFrame:
     """The spec's own table, or the cohort's with the perfusion columns that the spec names."""
     if file.spec.tables.phenotypes:
-        return _read(file.path(file.spec.tables.phenotypes), {})
+        return read_user_table(file.path(file.spec.tables.phenotypes))
     if cohort_dir is None:
         raise ValueError("the spec names no `tables.phenotypes`; give --cohort")
     cohort = Cohort(cohort_dir)
-    return with_perfusion(_read(cohort.tables / "phenotypes.parquet", {}), cohort, _measured_names(file.spec))
+    return with_perfusion(read_user_table(cohort.tables / "phenotypes.parquet"), cohort, _measured_names(file.spec))
 
 
 def _all_from_fields(spec: StudySpec) -> bool:
@@ -112,27 +127,18 @@ def _all_from_fields(spec: StudySpec) -> bool:
 
 
 def _from_ukb(path: Path, spec: StudySpec) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    data = FieldTable.of(_read(path, {}))
+    wanted = spec_fields(spec)
+
+    def is_wanted(name: str) -> bool:
+        column = parse_column(name)
+        return name in IDENTIFIERS if column is None else column.field in wanted
+
+    missing = (*EMPTY_WORDS, *spec.missing_values)
+    data = FieldTable.of(read_user_table(path, reading=Reading(missing_values=missing), usecols=is_wanted))
     participants = build_participants(data, spec)
     built = build_outcomes(data, participants, spec)
     shown = participants.drop(columns=["entry_date", "birth_date"])
     return shown, built.outcomes, built.flow
-
-
-def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """A table with our column names; identifiers and UK Biobank fields stay as they are written."""
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        header = pd.read_csv(path, nrows=0).columns
-        identifiers = [name for name in header if _is_identifier(str(name), columns)]
-        table = pd.read_csv(path, dtype=dict.fromkeys(identifiers, str), low_memory=False)
-    return table.rename(columns={their: our for our, their in columns.items()})
-
-
-def _is_identifier(name: str, columns: dict[str, str]) -> bool:
-    theirs = {columns.get(our, our) for our in ("participant", "visit")}
-    return name in theirs or name.endswith("eid")
 
 
 def _with_own_fields(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: StudySpec) -> pd.DataFrame:
@@ -140,6 +146,6 @@ def _with_own_fields(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec:
     own = [row.name for row in spec.exposures if row.field is not None]
     if not own:
         return phenotypes.copy()
-    keys = phenotypes[["participant", "visit"]].astype(str)
+    keys = with_keys(phenotypes[list(KEYS)], "phenotypes")
     values = participants.set_index(["participant", "visit"])[own].reindex(pd.MultiIndex.from_frame(keys))
     return phenotypes.assign(**{name: values[name].to_numpy() for name in own})

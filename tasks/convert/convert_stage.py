@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tasks.convert.settings import ConvertSettings
 from tasks.execution import plan
 from tasks.execution.shards import Unit
 from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
-from tasks.sources import SourceUnit, inventory
+from tasks.sources import Inventory, SourceUnit, inventory
 from tasks.sources.withdrawn import has_withdrawn, newly_withdrawn, read_withdrawn
 from tasks.state import store
 from tasks.state.ledger import Ledger
@@ -70,7 +70,19 @@ def convert_units(stage: Stage, planning: Planning) -> Planned:
         vanished = plan.removed_studies(units, present)
         plan.check_removal(vanished, plan.present_studies(present), allowed=settings.removed_max)
         removed |= dict.fromkeys(vanished, "source_removed")
-    return Planned(units, removed=removed)
+    return Planned(units, removed=removed, notes=_notes(found, planned, withdrawn))
+
+
+def _notes(found: Inventory, planned: Sequence[Unit], withdrawn: frozenset[str]) -> list[str]:
+    """Files that no study has, by kind; people on the list of withdrawals, and studies of theirs that are here."""
+    notes = []
+    if found.not_taken:
+        kinds = ", ".join(f"{n} {ending}" for ending, n in found.not_taken.items())
+        notes.append(f"{sum(found.not_taken.values())} files are part of no study: {kinds}")
+    if withdrawn:
+        n = sum(has_withdrawn(unit["participant"], withdrawn) for unit in planned)
+        notes.append(f"{n} studies in the sources are of people on the list of withdrawals")
+    return notes
 
 
 def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any], unread: Collection[str] = ()) -> list[Unit]:

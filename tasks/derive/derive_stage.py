@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from cmr_models.contracts.identifiers import study_key, with_keys
 from cmr_models.phenotypes.study import LANDMARK_VIEWS
 from tasks.derive import phenotype_tables
 from tasks.execution.shards import Unit
@@ -44,7 +45,8 @@ def read_body_sizes(participants: Path, columns: Mapping[str, str] | None = None
     absent = [name for name in ("participant", "visit") if name not in table]
     if absent:
         raise ValueError(f"the participants' table lacks {absent}; map its columns in the settings")
-    study = table["participant"].astype(str) + "-" + table["visit"].astype(str)
+    table = with_keys(table, "participants")
+    study = table["participant"] + "-" + table["visit"]
     if study.duplicated().any():
         raise ValueError(f"the participants' table has {int(study.duplicated().sum())} visits more than once")
     sizes = [_numbers(table, name) for name in BodySize._fields]
@@ -69,14 +71,18 @@ def landmark_sources(ledger: Ledger) -> LandmarkSources:
 def plan_derivation(_stage: Stage, planning: Planning) -> Planned:
     """A unit for every study that the measured model has segmented."""
     sizes = read_body_sizes(planning.participants, planning.participant_columns) if planning.participants else {}
-    return Planned(
-        derive_units(
-            planning.ledger.entries(SEGMENT.name),
-            model=measured_model(planning.ledger, planning.model),
-            body_sizes=sizes,
-            landmarks=landmark_sources(planning.ledger),
-        )
+    entries = planning.ledger.entries(SEGMENT.name)
+    units = derive_units(
+        entries,
+        model=measured_model(planning.ledger, planning.model),
+        body_sizes=sizes,
+        landmarks=landmark_sources(planning.ledger),
     )
+    n_lost = sum(study_key(unit["study"]) not in sizes for unit in units)
+    lost = (
+        f"{n_lost} of {len(units)} studies have no row in participants, so the scanner's record gives their body size"
+    )
+    return Planned(units, notes=[lost] if planning.participants and n_lost else [])
 
 
 def derive_units(
@@ -91,12 +97,13 @@ def derive_units(
     Args:
         predictions: study -> how it stands at the segment stage; only "ok" is derived.
         model: whose predictions are measured.
-        body_sizes: by study; a study that is not there falls back on the scanner's record.
+        body_sizes: by the key of the study (:func:`cmr_models.contracts.identifiers.study_key`);
+            a study that is not there falls back on the scanner's record.
         landmarks: of :func:`landmark_sources`.
     """
     sizes, sources = body_sizes or {}, landmarks or {}
     return [
-        _unit(study, entry.key, model, sizes.get(study, BodySize()), sources.get(study, {}))
+        _unit(study, entry.key, model, sizes.get(study_key(study), BodySize()), sources.get(study, {}))
         for study, entry in sorted(predictions.items())
         if entry.status == "ok"
     ]

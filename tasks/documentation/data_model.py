@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from cmr_models.contracts import FILES, FileSpec, TableSpec
 from cmr_models.contracts.rows import ArraySpec, AttributeSpec, ColumnSpec, GroupSpec
 from cmr_models.contracts.studies import VIEW_ARRAYS
-from cmr_models.contracts.tables import ESTIMATE_MORE, ESTIMATE_TABLE, ESTIMATE_TABLES, PREDICTION_TABLE
+from cmr_models.contracts.tables import (
+    ESTIMATE_MORE,
+    ESTIMATE_PUBLISHED,
+    ESTIMATE_TABLE,
+    ESTIMATE_TABLES,
+    PEOPLE_FLOW,
+    PREDICTION_TABLE,
+)
 from tasks.convert.reference_table import REFERENCES
 from tasks.convert.study_table import STUDIES
 from tasks.derive.perfusion_tables import PERFUSION_TABLE, SEGMENTS
@@ -16,7 +23,8 @@ from tasks.report.markdown import code, page, table
 from tasks.state.ledger import OUTCOMES, SOURCES
 
 TABLES = (
-    STUDIES, REFERENCES, CURVES, PERFUSION_TABLE, SEGMENTS, PREDICTION_TABLE, ESTIMATE_TABLE, OUTCOMES, SOURCES,
+    STUDIES, REFERENCES, CURVES, PERFUSION_TABLE, SEGMENTS, PREDICTION_TABLE, PEOPLE_FLOW, ESTIMATE_TABLE,
+    OUTCOMES, SOURCES,
 )  # fmt: skip
 """Tables whose columns stand on this page; those of the phenotypes stand in the data dictionary."""
 
@@ -137,6 +145,7 @@ def _columns(columns: Iterable[ColumnSpec]) -> str:
 
 def _estimate_tables() -> Iterable[str]:
     yield table(("Table", "Holds"), ((code(name), text) for name, text in ESTIMATE_TABLES.items()))
+    yield f"Columns at the end of every published table of estimates:\n\n{_columns(ESTIMATE_PUBLISHED)}"
     for name, columns in ESTIMATE_MORE.items():
         yield f"Columns that `{name}` has beside those of every table of estimates:\n\n{_columns(columns)}"
 

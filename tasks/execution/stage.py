@@ -67,11 +67,13 @@ class Planned(NamedTuple):
         units: one a study, each with ``study`` and ``key``: the key that the result must carry.
         settled: outcomes that need no work, such as that of a study without the modality.
         removed: study -> reason, of studies that leave the cohort, beside those that left at the stage before.
+        notes: lines on what was not taken and who meets no row: counts without any identifier.
     """
 
     units: Sequence[Unit]
     settled: Sequence[Outcome] = ()
     removed: Mapping[str, str] = {}
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.contracts import TableSpec
+from cmr_models.contracts.identifiers import study_key
 from cmr_models.contracts.tables import ESTIMATE_TABLE
 from tasks.derive.derive_stage import DERIVE
 from tasks.derive.phenotype_tables import PHENOTYPE_TABLE
@@ -154,7 +155,8 @@ def _sex(column: pd.Series) -> pd.Series:
 def _with_sex(phenotypes: pd.DataFrame, participants: pd.DataFrame | None) -> pd.DataFrame:
     if participants is None:
         return phenotypes.assign(sex=None)
-    return phenotypes.merge(participants, on="study", how="left")
+    sexes = participants.set_index("study")["sex"]
+    return phenotypes.assign(sex=phenotypes["study"].map(study_key).map(sexes))
 
 
 def _outcomes(cohort: Cohort) -> pd.DataFrame:

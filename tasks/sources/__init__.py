@@ -6,9 +6,11 @@
 :mod:`~tasks.sources.public_layouts`, :mod:`~tasks.sources.public_facts`: files and tables of public data sets.
 """
 
-from tasks.sources.listing import SourceUnit, inventory, safe_id
+from cmr_models.contracts.identifiers import safe_id
+from tasks.sources.listing import Inventory, SourceUnit, inventory
 
 __all__ = [
+    "Inventory",
     "SourceUnit",
     "inventory",
     "safe_id",

@@ -7,15 +7,16 @@ data sets bring their label files and the facts that the set's tables tell (:mod
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
+from cmr_models.contracts.identifiers import safe_id, short_digest
 from cmr_models.reasons import StudyRejected
 from tasks.sources.archive import Limits, read_beginnings
 from tasks.sources.dicom import claims_to_be_an_image, read_header
@@ -31,7 +32,7 @@ OTHER_HEART_FIELDS = ("20207", "20211", "20212", "20213", "20214")
 """Scout, tagging, outflow tract, flow, T1: looked into only where a visit has nothing else, to say what it has."""
 
 _UKB_NAME = re.compile(r"^(?P<eid>\d{1,12})_(?P<field>202\d\d)_(?P<instance>\d+)_(?P<array>\d+)\.zip$")
-_SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
+_ENDING = re.compile(r"\.[a-z][a-z0-9.]{0,9}")  # others may be part of an identifier
 _NIFTI = (".nii", ".nii.gz")
 _IGNORED_SUFFIXES = frozenset(
     (
@@ -72,10 +73,14 @@ class SourceUnit(TypedDict):
 
 
 class Inventory(NamedTuple):
-    """Units sorted by study, and their files with what the headers said, for the caller to remember."""
+    """Units sorted by study, and their files with what the headers said, for the caller to remember.
+
+    ``not_taken``: how many files no study has, by the ending of their names (``.txt``; ``no ending``).
+    """
 
     units: list[SourceUnit]
     files: list[SourceFile]
+    not_taken: Mapping[str, int] = MappingProxyType({})
 
 
 class _Found(NamedTuple):
@@ -107,7 +112,8 @@ def inventory(
     """
     remembered = known or {}
     kinds: dict[str, list[_Found]] = defaultdict(list)
-    for found in _unique(paths):
+    passed_over: set[str] = set()
+    for found in _unique(paths, passed_over):
         kinds[_kind(found.path)].append(found)
     facts = {f.path: _facts(f, remembered, limits or Limits()) for f in kinds["zip"] + kinds["dicom"]}
     units = [
@@ -122,35 +128,37 @@ def inventory(
     used = {path for unit in units for path, _, _ in unit["files"]}
     every = (f for name in _KINDS for f in kinds[name])
     files = [SourceFile(*f, facts=facts.get(f.path, {})) for f in every if f.path in used or f.path in facts]
-    return Inventory(sorted(units, key=lambda unit: unit["study"]), sorted(files, key=lambda file: file.path))
+    passed_over |= {f.path for found in kinds.values() for f in found} - used
+    return Inventory(
+        sorted(units, key=lambda unit: unit["study"]),
+        sorted(files, key=lambda file: file.path),
+        _by_ending(passed_over),
+    )
 
 
-def safe_id(raw: str) -> str:
-    """``raw`` if it can be part of a file name and a study id, else its safe characters and a digest."""
-    if _SAFE_ID.fullmatch(raw):
-        return raw
-    cleaned = re.sub(r"[^A-Za-z0-9_]+", "_", raw).strip("_")[:32]
-    return f"{cleaned or 'id'}.{_short(raw)}"
-
-
-def _short(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+def _by_ending(paths: Iterable[str]) -> dict[str, int]:
+    """How many files have each ending, the most frequent first."""
+    names = (os.path.basename(path).lower() for path in paths)
+    endings = (".nii.gz" if name.endswith(".nii.gz") else os.path.splitext(name)[1] for name in names)
+    counts = Counter(ending if _ENDING.fullmatch(ending) else "no ending" for ending in endings)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 # finding files
 
 
-def _unique(paths: Sequence[Path]) -> list[_Found]:
+def _unique(paths: Sequence[Path], passed_over: set[str]) -> list[_Found]:
+    """Files that may be scans, sorted; the others of the folders go into ``passed_over``."""
     found: dict[str, _Found] = {}
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"source {path} does not exist; give a file or a folder with images")
-        for entry in _walk(os.path.abspath(path)):
+        for entry in _walk(os.path.abspath(path), passed_over):
             found[entry.path] = entry
     return [found[path] for path in sorted(found)]
 
 
-def _walk(top: str) -> Iterator[_Found]:
+def _walk(top: str, passed_over: set[str]) -> Iterator[_Found]:
     """Scans in a folder and what its links lead to, every folder once: links may go in circles."""
     if not os.path.isdir(top):
         yield from _stat(top)
@@ -167,6 +175,8 @@ def _walk(top: str) -> Iterator[_Found]:
         for name in sorted(names):
             if _kind(path := os.path.join(folder, name)):
                 yield from _stat(path)
+            else:
+                passed_over.add(path)
     yield from (_Found(f"{error.filename}/", 0, 0) for error in shut)  # not a file, but it must be reported
 
 
@@ -237,7 +247,19 @@ def _study_ids(beginning: bytes) -> tuple[str, str] | None:
     header = read_header(beginning)
     if header is None or not (header.raw("study_uid") or header.raw("sop_class") or header.raw("rows")):
         return ("", "") if claims_to_be_an_image(beginning) else None
-    return header.text("study_uid"), header.text("patient_id")
+    return header.text("study_uid"), _identifier(header.raw("patient_id"))
+
+
+def _identifier(raw: bytes) -> str:
+    """A patient id as text: UTF-8 where it is that, as most non-ASCII ids are today, else Latin-1.
+
+    Reference: DICOM PS3.5 6.1.2, Specific Character Set; other sets give other letters, and people who meet no row.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return text.strip(" \x00")
 
 
 # grouping into studies
@@ -295,7 +317,7 @@ def _dicom_unit(uid: str, files: Iterable[_Found], patients: set[str], kind: str
     participant = named[0] if named else os.path.basename(ordered[0].folder)
     number = next((number for found in ordered if (number := kaggle_case(found.path))), "")
     case = _Case("kaggle", number) if number else _Case()
-    return _unit(safe_id(participant), _short(uid or ordered[0].path), kind, ordered, study_uid, case)
+    return _unit(safe_id(participant), short_digest(uid or ordered[0].path), kind, ordered, study_uid, case)
 
 
 def _nifti_units(files: Iterable[_Found]) -> list[SourceUnit]:
@@ -380,5 +402,5 @@ def _without_collisions(units: list[SourceUnit]) -> list[SourceUnit]:
 
 
 def _disambiguate(unit: SourceUnit) -> SourceUnit:
-    participant = f"{unit['participant']}.{_short(os.path.dirname(unit['files'][0][0]) + unit['kind'])}"
+    participant = f"{unit['participant']}.{short_digest(os.path.dirname(unit['files'][0][0]) + unit['kind'])}"
     return SourceUnit(**{**unit, "participant": participant, "study": f"{participant}-{unit['visit']}"})

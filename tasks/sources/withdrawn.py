@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from tasks.sources.listing import safe_id
+from cmr_models.contracts.identifiers import clean_identifier, identifier_key
 from tasks.state.ledger import Entry
+from tasks.state.mistakes import UserMistake
 
 _DISAMBIGUATED: Final = re.compile(r"(?P<participant>.+)\.[0-9a-f]{8}")
 
@@ -16,14 +18,19 @@ _DISAMBIGUATED: Final = re.compile(r"(?P<participant>.+)\.[0-9a-f]{8}")
 def read_withdrawn(path: Path) -> frozenset[str]:
     """Participant ids, one a line, as UK Biobank sends them; further columns and blank lines are ignored.
 
-    Ids that cannot be part of a file name are there also as studies write them (:func:`tasks.sources.safe_id`).
+    Each is there as its key (:func:`cmr_models.contracts.identifiers.identifier_key`).
 
     Raises:
+        UserMistake: it is not UTF-8 text.
         FileNotFoundError: if the list is not there: going on without it would keep what must go.
     """
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    listed = {line.split(",")[0].strip().strip('"') for line in lines if line.strip()}
-    return frozenset(listed | {safe_id(name) for name in listed})
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise UserMistake(f"{path}: the list of withdrawn people is not UTF-8; save it as UTF-8 text") from None
+    first = {cells[0] for line in lines if (cells := next(csv.reader([line.strip()]), []))}
+    listed = {clean_identifier(name) for cell in first for name in (cell, re.split(r"[;\t]", cell)[0])}
+    return frozenset(identifier_key(name) for name in listed if name)
 
 
 def has_withdrawn(participant: str, withdrawn: Collection[str]) -> bool:
@@ -36,7 +43,9 @@ def has_withdrawn(participant: str, withdrawn: Collection[str]) -> bool:
         withdrawn: of :func:`read_withdrawn`.
     """
     disambiguated = _DISAMBIGUATED.fullmatch(participant)
-    return participant in withdrawn or (disambiguated is not None and disambiguated["participant"] in withdrawn)
+    return identifier_key(participant) in withdrawn or (
+        disambiguated is not None and identifier_key(disambiguated["participant"]) in withdrawn
+    )
 
 
 def newly_withdrawn(entries: Mapping[str, Entry], withdrawn: Collection[str]) -> list[str]:

@@ -1,29 +1,186 @@
-"""Tables that the user gives: CSV or Parquet, under our column names, with identifiers as text."""
+"""Tables that the user gives: CSV or Parquet, under our column names, with identifiers as keys and declared types.
+
+One reader for every such table. Cells of a CSV are text until it is known that a whole column is numbers:
+
+- a cell is missing if it is empty or one of the words that the user lists (``missing_values``); ``None``, ``NA`` and
+  ``.`` are levels and words like any other;
+- a column is numbers if every cell that is there is a finite decimal number, and booleans if every one is ``True`` or
+  ``False``; any other column is text. Codes with leading zeros (``007``) are text;
+- a column that the user declares (``types``) is what it is declared as; a cell that is not makes an error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-_KEYS = ("participant", "visit")
+from cmr_models.contracts.cells import ColumnType, is_decimal, is_number
+from cmr_models.contracts.identifiers import KEYS, identifier_keys
+from tasks.state.mistakes import UserMistake
+
+_NAMES = ("condition",)
+_TABS = (".tsv", ".tab")
+_BOOLEANS = {"True": True, "False": False, "TRUE": True, "FALSE": False, "true": True, "false": False}
 
 
-def read_user_table(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """A table with our column names; ``participant`` and ``visit``, if there, as text.
+@dataclass(frozen=True)
+class Reading:
+    """How the cells of a user's table are to be understood.
 
-    Leading zeros survive. ``12.0`` becomes ``12``: so are whole numbers written when a column has empty cells.
+    Attributes:
+        columns: our name -> the table's, where they differ.
+        missing_values: words that mean a missing value, beside the empty cell.
+        types: our name -> what the column holds; others are inferred strictly.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    missing_values: Sequence[str] = ()
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
+
+
+def read_user_table(
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    reading: Reading | None = None,
+    *,
+    usecols: Callable[[str], bool] | None = None,
+) -> pd.DataFrame:
+    """A table with our column names; ``participant`` and ``visit``, if there, as keys.
 
     Args:
-        path: CSV or Parquet.
+        path: CSV (UTF-8; tabs in ``.tsv`` and ``.tab``) or Parquet.
         columns: our name -> the table's, where they differ.
+        reading: more on how the cells are to be understood; ``columns`` goes before its own.
+        usecols: which of the file's columns are read; all if None.
+
+    Raises:
+        UserMistake: the file cannot be read as a table, two columns have one name, or a column is not as declared.
     """
-    ours = {their: our for our, their in (columns or {}).items()}
-    theirs = {(columns or {}).get(name, name) for name in _KEYS}
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=dict.fromkeys(theirs, str))
-    table = table.rename(columns=ours)
-    for name in table.columns.intersection(list(_KEYS)):
-        text = table[name].astype("string").str.strip()
-        table[name] = text.str.replace(r"^(\d+)\.0$", r"\1", regex=True)
-    return table
+    how = reading or Reading()
+    table = _rename(_read(path, usecols), columns or how.columns, path)
+    is_parquet = path.suffix == ".parquet"
+    read = {
+        name: identifier_keys(table[name])
+        if name in KEYS
+        else _typed(table[name], how, path.name, is_parquet=is_parquet)
+        for name in table.columns
+    }
+    return pd.DataFrame(read, index=table.index)
+
+
+def table_header(path: Path) -> list[str]:
+    """Names of the columns as the file has them.
+
+    Raises:
+        UserMistake: the file cannot be read as a table.
+    """
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return [str(name) for name in pq.read_schema(path).names]
+    return [str(name) for name in _read_csv(path, nrows=0).columns]
+
+
+def column_words(path: Path, name: str) -> set[str]:
+    """The different cells of one column, as text: for columns that name something, such as ``condition``."""
+    cells = pd.read_parquet(path, columns=[name]) if path.suffix == ".parquet" else _read_csv(path, usecols=[name])
+    return set(cells[name].dropna().astype(str).str.strip())
+
+
+def _read(path: Path, usecols: Callable[[str], bool] | None) -> pd.DataFrame:
+    """The file's cells as they are, without rows that hold nothing."""
+    chosen = None if usecols is None else [name for name in table_header(path) if usecols(name)]
+    is_parquet = path.suffix == ".parquet"
+    table = pd.read_parquet(path, columns=chosen) if is_parquet else _read_csv(path, usecols=chosen)
+    blank = table.isna() | (table == "")
+    return table[~blank.all(axis=1)].reset_index(drop=True) if len(table.columns) else table
+
+
+def _read_csv(path: Path, **more: Any) -> pd.DataFrame:
+    """Every cell as text, stripped of nothing, empty cells as empty text."""
+    separator = "\t" if path.suffix in _TABS else ","
+    try:
+        return pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig", **more
+        )
+    except UnicodeDecodeError:
+        raise UserMistake(f"{path}: the table is not UTF-8; save it as CSV in UTF-8") from None
+    except pd.errors.EmptyDataError:
+        raise UserMistake(f"{path}: the table is empty; its first line must name the columns") from None
+    except pd.errors.ParserError:
+        raise UserMistake(f"{path}: lines have more cells than the first line names columns; save it as CSV") from None
+
+
+def _rename(table: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.DataFrame:
+    """Our names; a column of the file that has the name of another that is mapped to it is in the way."""
+    ours = {their: our for our, their in columns.items() if their in table}
+    kept = [name for name in table.columns if name in ours or name not in ours.values()]
+    renamed = table[kept].rename(columns=ours)
+    repeated = sorted({str(name) for name in renamed.columns[renamed.columns.duplicated()]})
+    if repeated:
+        raise UserMistake(f"{path}: more than one column is named {repeated}; rename one of each")
+    return renamed
+
+
+def _typed(column: pd.Series, how: Reading, table: str, *, is_parquet: bool) -> pd.Series:
+    """A column with its missing cells, as numbers, booleans or text."""
+    name = str(column.name)
+    declared = how.types.get(name, "text" if name in _NAMES else None)
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return _text_of_numbers(column) if declared == "text" else _plain_numbers(column)
+    if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
+        return column
+    if not column.map(lambda cell: isinstance(cell, str) or pd.isna(cell)).all():
+        return column
+    words = column.astype(object).str.strip()
+    missing = words.isna() | words.isin(["", *how.missing_values])
+    words = words.mask(missing, None)
+    if declared == "text" or (is_parquet and declared is None):
+        return words
+    return _inferred(words, missing, declared, f"{table}: column {name}")
+
+
+def _inferred(words: pd.Series, missing: pd.Series, declared: ColumnType | None, where: str) -> pd.Series:
+    there = words[~missing]
+    pattern = is_decimal if declared == "number" else is_number
+    wrong = int((~there.map(pattern).astype(bool)).sum()) if len(there) else 0
+    if not wrong:
+        numbers = pd.Series(np.nan, index=words.index, dtype=float)
+        numbers[~missing] = np.array([float(word) for word in there], float)
+        return _whole(numbers, there)
+    if declared == "number":
+        raise UserMistake(
+            f"{where} is declared as numbers, and {wrong} of {len(words)} cells are not; correct them, or list the"
+            " words that mean a missing value under `missing_values`"
+        )
+    if there.isin(list(_BOOLEANS)).all() and not missing.any():
+        return there.map(_BOOLEANS).astype(bool)
+    return words
+
+
+def _whole(numbers: pd.Series, words: pd.Series) -> pd.Series:
+    """Integers where every cell is there and written as one, as pandas reads them; else floating-point numbers."""
+    is_integer = words.str.fullmatch(r"[+-]?[0-9]{1,18}")
+    if len(words) and len(words) == len(numbers) and bool(is_integer.all()):
+        return words.astype("int64")
+    return numbers
+
+
+def _plain_numbers(column: pd.Series) -> pd.Series:
+    """Numbers of pandas' own types with missing values, as floating-point numbers."""
+    if isinstance(column.dtype, np.dtype):
+        return column
+    if pd.api.types.is_bool_dtype(column) and not column.isna().any():
+        return column.astype(bool)
+    return pd.Series(column.to_numpy(float, na_value=np.nan), index=column.index, name=column.name)
+
+
+def _text_of_numbers(column: pd.Series) -> pd.Series:
+    whole = column.dropna()
+    words = whole.map(lambda cell: str(int(cell)) if float(cell).is_integer() else str(cell))
+    return words.astype(object).reindex(column.index).where(column.notna(), None)

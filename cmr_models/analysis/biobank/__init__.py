@@ -1,12 +1,14 @@
 """UK Biobank's tables as participants and outcomes: fields, columns, dates, events."""
 
-from cmr_models.analysis.biobank.columns import Column, FieldTable, parse_column
+from cmr_models.analysis.biobank.columns import EMPTY_WORDS, IDENTIFIERS, Column, FieldTable, parse_column
 from cmr_models.analysis.biobank.fields import FIELDS, Field, check_fields
-from cmr_models.analysis.biobank.outcomes import build_outcomes
+from cmr_models.analysis.biobank.outcomes import build_outcomes, spec_fields
 from cmr_models.analysis.biobank.people import build_participants
 
 __all__ = [
+    "EMPTY_WORDS",
     "FIELDS",
+    "IDENTIFIERS",
     "Column",
     "Field",
     "FieldTable",
@@ -14,4 +16,5 @@ __all__ = [
     "build_participants",
     "check_fields",
     "parse_column",
+    "spec_fields",
 ]

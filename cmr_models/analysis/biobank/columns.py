@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from cmr_models.contracts.identifiers import identifier_keys
+
 # Main dataset `31-0.0`; R export `f.31.0.0`; Research Analysis Platform `p31`, `p53_i2`, `p4080_i2_a1`,
 # `participant.p41280_a3`.
 _NAMES = (
@@ -18,8 +20,10 @@ _NAMES = (
     re.compile(r"^f\.(?P<field>\d+)\.(?P<instance>\d+)\.(?P<array>\d+)$"),
     re.compile(r"^(?:\w+\.)?p(?P<field>\d+)(?:_i(?P<instance>\d+))?(?:_a(?P<array>\d+))?$"),
 )
-_IDENTIFIERS = ("eid", "f.eid", "participant.eid")
-_EMPTY = ("", "[]", "NA")
+IDENTIFIERS = ("eid", "f.eid", "participant.eid")
+EMPTY_WORDS = ("NA",)
+"""Words that mean a missing value in exports of UK Biobank, beside the empty cell: R's."""
+_EMPTY = ("", "[]", *EMPTY_WORDS)
 
 
 class Column(NamedTuple):
@@ -60,9 +64,13 @@ class FieldTable:
         Raises:
             ValueError: no column of participants, a participant twice, two columns of one field, visit and position.
         """
-        identifier = next((name for name in _IDENTIFIERS if name in table), None)
+        identifier = next((name for name in IDENTIFIERS if name in table), None)
         if identifier is None:
-            raise ValueError(f"no column of participants among {list(_IDENTIFIERS)}; export it with the fields")
+            raise ValueError(f"no column of participants among {list(IDENTIFIERS)}; export it with the fields")
+        table = table.assign(**{identifier: identifier_keys(table[identifier])})
+        nobody = int(table[identifier].isna().sum())
+        if nobody:
+            raise ValueError(f"{nobody} rows have no participant; remove them")
         repeated = int(table[identifier].duplicated().sum())
         if repeated:
             raise ValueError(f"{repeated} rows repeat a participant; the table must have one row each")
@@ -80,8 +88,8 @@ class FieldTable:
 
     @property
     def participants(self) -> pd.Series:
-        """Participants as text."""
-        return self.table[self.identifier].astype(str)
+        """Participants as keys."""
+        return self.table[self.identifier]
 
     def instances(self, field: int) -> list[int]:
         """The visits at which the table has a field."""

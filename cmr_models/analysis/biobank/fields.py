@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.analysis.biobank.columns import FieldTable
@@ -36,6 +37,11 @@ CENTRES = {
 # Linked records end at different days in the three nations; all imaging centres are in England, so the nation is
 # that of the first assessment.
 SCOTLAND, WALES = (11004, 11005), (11003, 11022, 11023)
+
+NO_ANSWER = (-1, -3)
+"""Do not know, prefer not to answer: in every coding of integers that has them (such as 100291, 100298, 100329)."""
+# Other special values of integers and numbers: -10 less than one, -2 never, -818 and -121 no answer, ...
+_SPECIAL = (-1, -2, -3, -4, -5, -7, -10, -13, -27, -121, -131, -313, -717, -818)
 
 _ICD10 = re.compile(r"^[A-Z]\d\d[0-9X]?\d?$")
 
@@ -137,12 +143,51 @@ def check_fields(
 def decode(column: pd.Series, known: Field) -> pd.Series:
     """Our words for the codes of a categorical field; exports that carry the words already are read as well."""
     if not known.codes:
-        return column
+        return _words(column)
     number = pd.to_numeric(column, errors="coerce")
     words = number.map(dict(known.codes))
     text = column.astype("string").str.strip().str.lower()
     by_word = {str(word).lower(): word for word in known.codes.values() if word is not None}
     return words.where(number.notna(), text.map(by_word)).astype(object).where(lambda s: s.notna(), None)
+
+
+def _words(column: pd.Series) -> pd.Series:
+    """Codes as categories, whatever type the file gave them: ``3.0`` is ``3``."""
+    words = [None if pd.isna(cell) else _word(cell) for cell in column]
+    return pd.Series(words, index=column.index, name=column.name, dtype=object)
+
+
+def _word(cell: Any) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def read_numbers(column: pd.Series, known: Field) -> npt.NDArray[np.float64]:
+    """Numbers of an integer or continuous field; its codes, and what is a code wherever integers are, are no numbers.
+
+    A code of :class:`Field` becomes what it stands for (a number as text, or missing).
+    """
+    numbers = pd.to_numeric(column).to_numpy(float, na_value=np.nan).copy()
+    meaning = {code: np.nan if word is None else float(word) for code, word in known.codes.items()}
+    if known.kind == "integer":
+        meaning = {**dict.fromkeys(NO_ANSWER, np.nan), **meaning}
+    found = numbers.copy()
+    for code, value in meaning.items():
+        numbers[found == code] = value
+    return numbers
+
+
+def _codes_among_numbers(numbers: pd.Series, known: Field) -> pd.Series:
+    """Negative numbers that are codes of which nobody said what they mean.
+
+    Of an integer field, every negative number that is not declared; of a continuous one without declared codes, the
+    usual special values where no other number is negative (a deprivation index has others).
+    """
+    negative = numbers[numbers < 0]
+    if known.kind == "integer":
+        return negative[~negative.isin([*known.codes, *NO_ANSWER])]
+    if known.codes or not negative.isin(_SPECIAL).all():
+        return negative[:0]
+    return negative
 
 
 def _problem(column: pd.Series, known: Field) -> dict[str, Any] | None:
@@ -156,7 +201,10 @@ def _problem(column: pd.Series, known: Field) -> dict[str, Any] | None:
         return None
     if known.kind in ("integer", "continuous"):
         wrong = int(pd.to_numeric(there, errors="coerce").isna().sum())
-        return {"problem": "wrong_type", "n": wrong, "detail": f"{known.kind} expected"} if wrong else None
+        if wrong:
+            return {"problem": "wrong_type", "n": wrong, "detail": f"{known.kind} expected"}
+        codes = _codes_among_numbers(pd.to_numeric(there).astype(float), known)
+        return _unknown(codes.astype(int), "list what they mean under `fields`, `codes`") if len(codes) else None
     if known.kind == "icd10":
         text = there.astype(str).str.replace(".", "", regex=False).str.split(" ").str[0]
         strange = text[~text.str.match(_ICD10)]

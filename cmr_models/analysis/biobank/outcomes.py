@@ -14,6 +14,7 @@ import pandas as pd
 from cmr_models.analysis.biobank.columns import FieldTable
 from cmr_models.analysis.biobank.fields import check_fields
 from cmr_models.analysis.biobank.people import further_fields, refuse
+from cmr_models.analysis.biobank.people import needed_fields as people_fields
 from cmr_models.analysis.biobank.placeholders import read_dates
 from cmr_models.analysis.spec import Dates, OutcomeDefinition, Source, StudySpec
 
@@ -81,6 +82,16 @@ def needed_fields(data: FieldTable, sources: Iterable[Source], dates: Dates) -> 
         for number in fields:
             wanted |= {(number, instance) for instance in data.instances(number) or [0]}
     return wanted
+
+
+def spec_fields(spec: StudySpec) -> set[int]:
+    """Every field that a spec reads."""
+    assert spec.dates is not None  # checked with the spec
+    fields = {number for number, _ in people_fields(spec)} | {spec.dates.death_field}
+    fields |= {spec.dates.lost_field} if spec.dates.lost_field is not None else set()
+    return fields | {
+        number for outcome in spec.outcomes for source in outcome.sources for number in _fields(source, spec.dates)
+    }
 
 
 def matches(codes: pd.DataFrame, wanted: Iterable[str]) -> Bools:

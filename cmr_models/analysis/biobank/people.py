@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.biobank.columns import FieldTable
-from cmr_models.analysis.biobank.fields import SCOTLAND, WALES, Field, check_fields, decode, field_of
+from cmr_models.analysis.biobank.fields import SCOTLAND, WALES, Field, check_fields, decode, field_of, read_numbers
 from cmr_models.analysis.biobank.placeholders import read_dates
 from cmr_models.analysis.spec import Dates, StudySpec, UkbColumn
 
@@ -57,8 +57,9 @@ def build_participants(data: FieldTable, spec: StudySpec) -> pd.DataFrame:
         table[name] = _values(data, column, _instance(column, spec), further_fields(spec)).to_numpy()
     for row in spec.exposures:
         if row.field is not None:
-            found = data.values(row.field, spec.instance).iloc[:, 0]
-            table[row.name] = pd.to_numeric(found).to_numpy(float)
+            known = field_of(row.field, further_fields(spec))
+            assert known is not None  # checked at the door
+            table[row.name] = read_numbers(data.values(row.field, spec.instance).iloc[:, 0], known)
     came = table["entry_date"].notna()
     young = int((table.loc[came, "age_years"] < 18).sum())
     if young:
@@ -121,7 +122,7 @@ def _values(data: FieldTable, column: UkbColumn, instance: int, further: Mapping
     assert known is not None  # checked at the door
     answers = data.values(column.field, instance)
     if known.kind in ("integer", "continuous"):
-        numbers = pd.DataFrame({name: pd.to_numeric(answers[name]) for name in answers}).to_numpy(float)
+        numbers = np.column_stack([read_numbers(answers[name], known) for name in answers])
         if column.arrays == "mean":
             return pd.DataFrame(numbers).mean(axis=1)
         return pd.Series(numbers[:, 0 if column.arrays == "first" else -1])

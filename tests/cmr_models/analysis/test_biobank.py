@@ -67,6 +67,51 @@ def cohort() -> SimulatedCohort:
     return simulate_cohort(400, np.random.default_rng(4), _PLANTED)
 
 
+# special codes
+
+
+def _tv(values: list[Any], **field: Any) -> list[float]:
+    content = {"name": "television", "kind": "integer", **field}
+    people = {"sex": {"field": 31, "instance": 0}, "tv": {"field": 1070}}
+    spec = study(fields={1070: content}, people=people)
+    found: list[float] = build_participants(_people(**{"1070-2.0": values}), spec)["tv"].tolist()
+    return found
+
+
+def test_declared_codes_of_integers_are_what_they_stand_for() -> None:
+    codes = {-10: "0.5", -3: None, -1: None}
+    np.testing.assert_array_equal(_tv([2, -3, -1, -10, None], codes=codes), [2, np.nan, np.nan, 0.5, np.nan])
+
+
+def test_no_answer_is_missing_in_every_integer_field() -> None:
+    np.testing.assert_array_equal(_tv([2, -3, -1, 0]), [2, np.nan, np.nan, 0])
+
+
+@pytest.mark.parametrize("code", [-10, -818, -121, -2])
+def test_a_negative_integer_that_nobody_explained_is_refused(code: int) -> None:
+    with pytest.raises(ValueError, match=rf"1070-2\.0: unknown_code \(1\) {code}: list what they mean"):
+        _tv([2, code, -1])
+
+
+def test_special_values_of_a_continuous_field_are_refused_and_a_deprivation_index_is_not() -> None:
+    with pytest.raises(ValueError, match="-3, -818: list what they mean"):
+        _tv([2.5, -3, -818], kind="continuous")
+    assert _tv([2.5, -3, -1.75], kind="continuous") == [2.5, -3, -1.75]
+
+
+def test_codes_count_in_no_mean_of_several_answers() -> None:
+    spec = study(people={"sex": {"field": 31, "instance": 0}, "systolic_mmhg": {"field": 4080, "arrays": "mean"}})
+    people = build_participants(_people(**{"4080-2.0": [120, 130], "4080-2.1": [-1, 140]}), spec)
+    assert people["systolic_mmhg"].tolist() == [120, 135]
+
+
+def test_a_categorical_field_without_words_stays_a_category() -> None:
+    fields = {1558: {"name": "alcohol", "kind": "categorical"}}
+    spec = study(fields=fields, people={"sex": {"field": 31, "instance": 0}, "alcohol": {"field": 1558}})
+    people = build_participants(_people(**{"1558-2.0": [1.0, None, 3.0]}), spec)
+    assert people["alcohol"].tolist() == ["1", None, "3"]
+
+
 # names of columns
 
 

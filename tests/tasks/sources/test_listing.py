@@ -214,3 +214,13 @@ def test_a_name_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
         ledger.remember_sources(found.files, forget_others=True)
         assert len(ledger.sources()) == 20
     assert [convert_study(unit, str(tmp_path / "cohort"), {}).status for unit in found.units] == ["ok"]
+
+
+def test_files_that_no_study_has_are_counted_by_kind(tmp_path: Path) -> None:
+    write_files(tmp_path / "a", files(sax(1)))
+    for name in ("notes.txt", "more.TXT", "x.mat", "DICOMDIR", "label_gt.weird"):
+        (tmp_path / "a" / name).write_bytes(b"no image")
+    found = inventory([tmp_path])
+    assert found.not_taken == {".txt": 2, ".mat": 1, ".weird": 1, "no ending": 1}
+    n_files = sum(path.is_file() for path in tmp_path.rglob("*"))
+    assert sum(len(unit["files"]) for unit in found.units) + sum(found.not_taken.values()) == n_files

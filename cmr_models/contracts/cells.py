@@ -1,0 +1,67 @@
+"""Cells of a table that are text: which are numbers, and which columns mix numbers with other words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+import pandas as pd
+
+ColumnType = Literal["number", "text"]
+"""What a column can be declared as."""
+
+MOST_LEVELS = 50
+"""Levels of a covariate that is text and not declared so: more are free text, dates or numbers, not categories."""
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_CODE = re.compile(r"[+-]?0[0-9].*")  # 007 names something; 0.7 and 0 count
+
+
+def is_decimal(word: str) -> bool:
+    """Whether a word is a decimal number that a computer can hold: neither ``nan`` and ``inf`` nor ``1e400``."""
+    return _NUMBER.fullmatch(word) is not None and math.isfinite(float(word))
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a number and not a code: codes have leading zeros."""
+    return is_decimal(word) and not _CODE.fullmatch(word)
+
+
+def is_text(column: pd.Series) -> bool:
+    """Whether a column holds text, or objects."""
+    return column.dtype == object or isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype)
+
+
+def check_covariates(table: pd.DataFrame, names: Iterable[str], types: dict[str, ColumnType], what: str) -> None:
+    """Refuse covariates of which it is a guess whether they are numbers or categories.
+
+    Args:
+        table: the columns.
+        names: of the covariates; those that are not there are passed over.
+        types: columns that the user declares.
+        what: name of the table in messages.
+
+    Raises:
+        ValueError: a column of text in which some cells are numbers and others are not, or with more than
+            :data:`MOST_LEVELS` levels, that is not declared as text. No cell is quoted.
+    """
+    for name in sorted(set(names)):
+        if name not in table or types.get(name) == "text" or not is_text(table[name]):
+            continue
+        words = table[name].dropna().astype(str).str.strip()
+        levels = pd.Series(words.unique(), dtype=object)
+        numeric = set(levels[levels.map(is_number).astype(bool)])
+        n_numbers = int(words.isin(numeric).sum())
+        if 0 < n_numbers < len(words):
+            raise ValueError(
+                f"{what}: {len(words) - n_numbers} of {len(table)} cells of {name} are not numbers, the others are;"
+                " list words that mean a missing value under `missing_values`, or declare the column under `types`"
+                ' ("number" or "text")'
+            )
+        if len(levels) > MOST_LEVELS:
+            raise ValueError(
+                f"{what}: {name} is text with {len(levels)} different cells, more than the {MOST_LEVELS} levels of a"
+                ' category; give it as numbers, or declare it under `types` as "text"'
+            )

@@ -1,0 +1,236 @@
+"""Every name in the settings and in a spec, checked against headers and dictionary before any work.
+
+A name that is nowhere is a :class:`~tasks.state.mistakes.UserMistake` of one line: what, in which file under which
+key, and the nearest name that there is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+
+from cmr_models.analysis.biobank import FIELDS, parse_column, spec_fields
+from cmr_models.analysis.people import OUTCOME_KEYS
+from cmr_models.analysis.spec import StudySpec
+from cmr_models.contracts.identifiers import KEYS
+from cmr_models.estimates.groups import INTERSECTION
+from cmr_models.perfusion.phenotypes import PHENOTYPES as PERFUSION_PHENOTYPES
+from cmr_models.phenotypes import PHENOTYPES
+from tasks.analysis.settings import AnalysisSettings
+from tasks.analysis.spec_file import SpecFile, read_spec
+from tasks.execution.cluster import PROFILES
+from tasks.state.mistakes import UserMistake
+from tasks.state.store import Cohort
+from tasks.state.user_tables import column_words, table_header
+
+_DERIVED = ("age_band", "bmi_class")
+_PEOPLE = (*KEYS, "age_years")
+
+
+class Named(NamedTuple):
+    """Names that a user wrote, and where.
+
+    Attributes:
+        where: file and key, ``cohort.toml, analysis.covariates``.
+        what: what they name, ``column of people.csv``.
+        names: as written.
+    """
+
+    where: str
+    what: str
+    names: Iterable[str]
+
+
+def check_settings_names(
+    config: str, analysis: AnalysisSettings, participants: Path | None, outcomes: Path | None, cohort_dir: Path
+) -> None:
+    """Check every name in the section ``[analysis]``.
+
+    Args:
+        config: name of the settings file, for messages.
+        analysis: the section.
+        participants: the user's table of people, if there is one.
+        outcomes: the user's table of conditions, if there is one.
+        cohort_dir: the cohort's folder; the columns of its phenotype table count, if there is one.
+
+    Raises:
+        UserMistake: a table is not there, or a name is nowhere.
+    """
+    key = f"{config}, analysis"
+    known = phenotype_names(cohort_dir)
+    check_names(Named(f"{key}.phenotypes", "phenotype", analysis.phenotypes), known)
+    # The default families name more phenotypes than an analysis may have.
+    if "families" in analysis.model_fields_set:
+        members = [name for names in analysis.families.values() for name in names]
+        check_names(Named(f"{key}.families", "phenotype", members), known)
+    people, told = set[str](), set[str]()
+    if participants is not None:
+        mapped = f"{key}.participant_columns"
+        people = _columns(participants, f"{config}, participants", analysis.participant_columns, mapped)
+        check_names(Named(f"{config}, participants", f"column of {participants.name}", KEYS), people)
+    if outcomes is not None:
+        told = _columns(outcomes, f"{config}, outcomes", analysis.outcome_columns, f"{key}.outcome_columns")
+    if participants is not None and outcomes is not None:
+        _check_people_columns(config, analysis, participants.name, people)
+        check_names(Named(f"{config}, outcomes", f"column of {outcomes.name}", OUTCOME_KEYS), told)
+        _check_conditions(key, analysis, outcomes)
+
+
+def _check_people_columns(config: str, analysis: AnalysisSettings, table: str, people: set[str]) -> None:
+    """Check the columns of people that the statistics need."""
+    what = f"column of {table}"
+    check_names(Named(f"{config}, participants", what, ["age_years"]), people)
+    for key in ("covariates", "strata", "types"):
+        check_names(Named(f"{config}, analysis.{key}", what, getattr(analysis, key)), people)
+    check_names(Named(f"{config}, analysis.group_by", what, _group_columns(analysis.group_by)), people)
+
+
+def _check_conditions(key: str, analysis: AnalysisSettings, outcomes: Path) -> None:
+    """Check the conditions that the user names; of the default ones, a cohort may lack some."""
+    if "conditions" in analysis.model_fields_set:
+        conditions = column_words(outcomes, analysis.outcome_columns.get("condition", "condition"))
+        check_names(Named(f"{key}.conditions", f"condition in {outcomes.name}", analysis.conditions), conditions)
+
+
+def check_profile(config: str, profile: str) -> None:
+    """Check the name of a profile of computing.
+
+    Raises:
+        UserMistake: it is none, and no address of a scheduler.
+    """
+    if "://" not in profile:
+        check_names(Named(f"{config}, compute.profile", "profile", [profile]), PROFILES)
+
+
+def check_spec_names(spec_path: Path, cohort_dir: Path) -> None:
+    """Check every table, column, field, phenotype and condition that an analysis spec names.
+
+    Raises:
+        UserMistake: a table is not there, or a name is nowhere.
+        FileNotFoundError, ValueError: the spec cannot be read, see :func:`tasks.analysis.spec_file.read_spec`.
+    """
+    file = read_spec(spec_path)
+    name = spec_path.name
+    for key in ("ukb", "participants", "outcomes", "phenotypes"):
+        table = getattr(file.spec.tables, key)
+        if table and not (file.folder / table).is_file():
+            tables = [path.name for path in sorted((file.folder / table).parent.glob("*")) if path.is_file()]
+            raise UserMistake(f"{name}, tables.{key}: there is no file {table!r}{_nearest(Path(table).name, tables)}")
+    phenotypes = _spec_phenotypes(file, cohort_dir)
+    own = [row.name for row in file.spec.exposures if row.field is not None]
+    features = file.spec.features
+    if features.table:
+        predictions = Cohort(cohort_dir).tables / "predictions"
+        tables = [path.stem for path in sorted(predictions.glob("*.parquet"))]
+        check_names(Named(f"{name}, features.table", "table of predictions", [features.table]), tables)
+        phenotypes |= set(pq.read_schema(predictions / f"{features.table}.parquet").names)
+    exposures = [row.name for row in file.spec.exposures if row.field is None]
+    check_names(Named(f"{name}, exposures", "phenotype", exposures), phenotypes)
+    people = _spec_people(file)
+    for key, names in _spec_columns(file.spec):
+        check_names(Named(f"{name}, {key}", "column of people", names), people | phenotypes | {*own, *_DERIVED})
+    _check_spec_conditions(file, name)
+
+
+def check_names(named: Named, known: Collection[str]) -> None:
+    """Refuse the first name that is not known.
+
+    Raises:
+        UserMistake: with the nearest known name, or all of them if they are few.
+    """
+    for name in named.names:
+        if name not in known:
+            raise UserMistake(f"{named.where}: there is no {named.what} {name!r}{_nearest(name, sorted(known))}")
+
+
+def phenotype_names(cohort_dir: Path) -> set[str]:
+    """Every phenotype of the dictionary, and the columns of the cohort's own table."""
+    known = {row.name for row in PHENOTYPES} | {row.name for row in PERFUSION_PHENOTYPES}
+    table = Cohort(cohort_dir).tables / "phenotypes.parquet"
+    return known | (set(pq.read_schema(table).names) if table.exists() else set())
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    by_letters = {word.casefold(): word for word in known}
+    found = difflib.get_close_matches(name.casefold(), list(by_letters), n=1, cutoff=0.6)
+    if found:
+        return f"; did you mean {by_letters[found[0]]!r}?"
+    return f"; there are {', '.join(known)}" if 0 < len(known) <= 12 else ""
+
+
+def _columns(path: Path, where: str, columns: dict[str, str], mapped: str) -> set[str]:
+    """Our names of a table's columns.
+
+    Raises:
+        UserMistake: the table is not there, or a column that is mapped is not.
+    """
+    if not path.is_file():
+        near = [other.name for other in sorted(path.parent.glob("*")) if other.is_file()]
+        raise UserMistake(f"{where}: there is no file {path.name!r}{_nearest(path.name, near)}")
+    header = table_header(path)
+    check_names(Named(mapped, f"column of {path.name}", columns.values()), header)
+    ours = {their: our for our, their in columns.items()}
+    return {ours.get(name, name) for name in header}
+
+
+def _group_columns(group_by: Iterable[str]) -> list[str]:
+    parts = [part for name in group_by for part in name.split(INTERSECTION)]
+    further = ["height_cm", "weight_kg"] if "bmi_class" in parts else []
+    return [part for part in parts if part not in _DERIVED] + further
+
+
+def _spec_phenotypes(file: SpecFile, cohort_dir: Path) -> set[str]:
+    table = file.spec.tables.phenotypes
+    return set(table_header(file.path(table))) if table else phenotype_names(cohort_dir)
+
+
+def _spec_people(file: SpecFile) -> set[str]:
+    """Columns of the participants that the spec reads or builds; fields are checked against the export's header."""
+    spec, tables = file.spec, file.spec.tables
+    if not tables.ukb:
+        path = file.path(tables.participants)
+        header = table_header(path)
+        ours = {their: our for our, their in tables.columns.items()}
+        people = {ours.get(name, name) for name in header}
+        check_names(Named(f"spec, tables.participants ({path.name})", "column", _PEOPLE), people)
+        return people
+    there = {str(column.field) for name in table_header(file.path(tables.ukb)) if (column := parse_column(name))}
+    wanted = [str(number) for number in sorted(spec_fields(spec) & (set(FIELDS) | set(spec.fields)))]
+    check_names(Named(f"spec, tables.ukb ({tables.ukb})", "column of field", wanted), there)
+    return {*_PEOPLE, "nation", *spec.people}
+
+
+def _spec_columns(spec: StudySpec) -> list[tuple[str, Iterable[str]]]:
+    """Key -> columns that are named there."""
+    return [
+        *((f"covariate_sets.{name}", names) for name, names in spec.covariate_sets.items()),
+        ("strata", spec.strata),
+        ("types", spec.types),
+        ("fairness.group_by", spec.fairness.group_by),
+        *(("fairness.intersections", parts) for parts in spec.fairness.intersections),
+        *((f"fairness.decompose.{name}", names) for name, names in spec.fairness.decompose.items()),
+        ("fairness.quality", spec.fairness.quality),
+        *(("fairness.agreement", (row.measured, row.reference)) for row in spec.fairness.agreement),
+        *((f"prediction.steps.{name}", names) for name, names in spec.prediction.steps.items()),
+        ("prediction.fold_by", [spec.prediction.fold_by] if spec.prediction.fold_by else []),
+        ("participation.margins", spec.participation.margins),
+        ("exclusions", [rule.column for rule in spec.exclusions if rule.column]),
+    ]
+
+
+def _check_spec_conditions(file: SpecFile, name: str) -> None:
+    tables = file.spec.tables
+    if tables.ukb:
+        return
+    path = file.path(tables.outcomes)
+    ours = {their: our for our, their in tables.columns.items()}
+    told = {ours.get(column, column) for column in table_header(path)}
+    check_names(Named(f"{name}, tables.outcomes ({path.name})", "column", OUTCOME_KEYS), told)
+    column = next(column for column in table_header(path) if ours.get(column, column) == "condition")
+    check_names(
+        Named(f"{name}, conditions", f"condition in {path.name}", file.spec.conditions), column_words(path, column)
+    )

@@ -1,0 +1,170 @@
+"""Who is in an analysis: whom each join keeps, which visit is the first, and what doubted studies do."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmr_models.analysis.exclusions import exclude
+from cmr_models.analysis.matching import check_outcomes, people_flow
+from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.people import analysis_outcome, analysis_people
+from cmr_models.analysis.spec import Exclusion
+from cmr_models.contracts.identifiers import safe_id
+
+_SPEC = AnalysisSpec(phenotypes=("lvef_pct",), conditions=("death",), covariates=(), group_by=())
+
+
+def _studies(people: list[str], visits: list[str], **more: object) -> pd.DataFrame:
+    values = {"status": "ok", "lvef_pct": np.arange(len(people), dtype=float), **more}
+    return pd.DataFrame({"participant": people, "visit": visits, **values})
+
+
+def _people(people: list[str], visits: list[str], ages: list[float], **more: object) -> pd.DataFrame:
+    return pd.DataFrame({"participant": people, "visit": visits, "age_years": ages, **more})
+
+
+@pytest.mark.parametrize("raw", ["B-1000009", "Müller, A", "0012", "12.0", " 7 ", "a/b\\c", "Ø#1"])
+def test_a_person_meets_the_row_with_the_hospitals_own_identifier(raw: str) -> None:
+    studies = _studies([safe_id(raw), "other"], ["2", "2"])
+    found = analysis_people(studies, _people([raw, "other"], ["2", "2.0"], [50.0, 60.0]), _SPEC)
+    assert sorted(found["age_years"]) == [50.0, 60.0]
+
+
+def test_half_a_cohort_that_meets_no_row_is_an_error_that_counts_it() -> None:
+    names = [f"{k:04d}" for k in range(1, 11)]
+    listed = [name if k % 2 else name.lstrip("0") for k, name in enumerate(names)]
+    with pytest.raises(ValueError, match=r"5 of 10 people .* no row; 5 would meet if case, leading zeros") as caught:
+        analysis_people(_studies(names, ["2"] * 10), _people(listed, ["2"] * 10, [50.0] * 10), _SPEC)
+    assert "0001" not in str(caught.value)
+    allowed = _SPEC.model_copy(update={"unmatched_max": 0.5})
+    found = analysis_people(_studies(names, ["2"] * 10), _people(listed, ["2"] * 10, [50.0] * 10), allowed)
+    assert found["age_years"].notna().sum() == 5
+
+
+def test_rows_under_another_visit_are_named_as_such() -> None:
+    studies = _studies(["1", "2", "3"], ["0a1b2c3d", "9f8e7d6c", "2"])
+    with pytest.raises(ValueError, match="2 are listed under another visit"):
+        analysis_people(studies, _people(["1", "2", "3"], ["2"] * 3, [50, 60, 70]), _SPEC)
+
+
+def test_outcomes_that_are_about_other_people_are_an_error() -> None:
+    people = analysis_people(_studies(["1", "2"], ["2", "2"]), _people(["1", "2"], ["2", "2"], [50, 60]), _SPEC)
+    outcomes = pd.DataFrame({"participant": ["1", "02"], "visit": ["2", "2"], "condition": "death"})
+    with pytest.raises(ValueError, match="outcomes: 1 of 2 people"):
+        check_outcomes(people, outcomes, 0.1)
+    check_outcomes(people, outcomes, 0.5)
+
+
+# visits
+
+
+def test_the_first_visit_is_that_at_the_lower_age_whatever_the_names() -> None:
+    studies = _studies(["p", "p", "q", "q"], ["ffff0000", "0000ffff", "00000001", "f0000000"])
+    people = _people(["p", "p", "q", "q"], list(studies["visit"]), [50.0, 54.0, 61.0, 70.0])
+    found = analysis_people(studies, people, _SPEC)
+    assert found["visit"].tolist() == ["ffff0000", "00000001"]
+    assert not found["visits_contradict"].any()
+
+
+def test_numbers_order_visits_of_one_age_and_ten_comes_after_nine() -> None:
+    studies, people = _studies(["p", "p"], ["10", "9"]), _people(["p", "p"], ["10", "9"], [50.0, 50.0])
+    assert analysis_people(studies, people, _SPEC)["visit"].tolist() == ["9"]
+
+
+def test_a_day_decides_before_an_age() -> None:
+    people = _people(["p", "p"], ["bb", "aa"], [50.0, 50.0], visit_date=["2015-01-02", "2016-03-04"])
+    assert analysis_people(_studies(["p", "p"], ["aa", "bb"]), people, _SPEC)["visit"].tolist() == ["bb"]
+
+
+@pytest.mark.parametrize("ages", [[50.0, 50.0], [50.0, np.nan]])
+@pytest.mark.parametrize("visits", [["aaaa", "bbbb"], ["12345678", "87654321"]])
+def test_an_order_that_nothing_tells_is_an_error(ages: list[float], visits: list[str]) -> None:
+    with pytest.raises(ValueError, match="order_unknown: 1 people have several visits"):
+        analysis_people(_studies(["p", "p"], visits), _people(["p", "p"], visits, ages), _SPEC)
+
+
+def test_numbers_against_ages_are_counted_and_age_decides() -> None:
+    studies, people = _studies(["p", "p"], ["2", "3"]), _people(["p", "p"], ["2", "3"], [60.0, 55.0])
+    found = analysis_people(studies, people, _SPEC)
+    assert found["visit"].tolist() == ["3"]
+    assert found["visits_contradict"].tolist() == [True]
+
+
+# doubted studies
+
+
+def test_doubted_studies_stay_out_unless_they_are_taken_in() -> None:
+    studies = _studies(["1", "2", "3"], ["2"] * 3, qc_ok=[True, False, None])
+    people = _people(["1", "2", "3"], ["2"] * 3, [50.0, 51.0, 52.0])
+    out = analysis_people(studies, people, _SPEC)
+    assert out["doubted"].tolist() == [False, True, False]
+    np.testing.assert_array_equal(out["lvef_pct"], [0.0, np.nan, 2.0])
+    taken = analysis_people(studies, people, _SPEC.model_copy(update={"include_doubted": True}))
+    np.testing.assert_array_equal(taken["lvef_pct"], [0.0, 1.0, 2.0])
+
+
+def test_everybody_is_counted_out() -> None:
+    studies = _studies(["1", "1", "2", "3", "4"], ["2", "3", "2", "2", "2"], qc_ok=[True, True, False, True, True])
+    studies.loc[3, "status"] = "quarantined"
+    people = _people(["1", "1", "2", "3", "9"], ["2", "3", "2", "2", "2"], [50.0, 53.0, 60.0, 61.0, 70.0])
+    outcomes = pd.DataFrame({"participant": ["1", "2", "8"], "visit": "2", "condition": ["death", "gout", "death"]})
+    spec = _SPEC.model_copy(update={"unmatched_max": 1.0})
+    found = analysis_people(studies, people, spec)
+    flow = people_flow(studies, people, outcomes, found, ("death",), include_doubted=False)
+    n = flow.set_index(["outcome", "group_by", "step"])["n"].to_dict()
+    assert n["", "studies", "without a row of participants"] == 1
+    assert n["", "visits", "later visit, left out"] == 1
+    assert n["", "rows of participants", "without a study"] == 1
+    assert n["", "rows of outcomes", "of no study"] == 1
+    assert [n["", "first visits", k] for k in ("measured", "doubted, left out", "not measured")] == [2, 1, 1]
+    assert n["death", "first visits", "without a row of the condition"] == 3
+    totals = flow[flow["group_by"] != "overall"].groupby(["outcome", "group_by"])["n"].sum().to_dict()
+    assert totals["", "studies"] == totals["", "visits"] == 5
+    assert totals["", "first visits"] == totals["death", "first visits"] == 4
+
+
+# types
+
+
+@pytest.mark.parametrize("odd", [".", "NA", "<5", "1e400", "unknown"])
+def test_one_odd_cell_makes_no_hundred_indicators(odd: str) -> None:
+    spec = _SPEC.model_copy(update={"covariates": ("sbp",)})
+    names = [str(k) for k in range(1, 101)]
+    people = _people(names, ["2"] * 100, [50.0] * 100, sbp=[odd, *map(str, range(100, 199))])
+    with pytest.raises(ValueError, match="1 of 100 cells of sbp are not numbers") as caught:
+        analysis_people(_studies(names, ["2"] * 100), people, spec)
+    assert repr(odd) not in str(caught.value)
+
+
+def test_free_text_is_no_category_unless_it_is_declared() -> None:
+    names = [str(k) for k in range(1, 101)]
+    people = _people(names, ["2"] * 100, [50.0] * 100, town=[f"town {k}" for k in names])
+    spec = _SPEC.model_copy(update={"covariates": ("town",)})
+    with pytest.raises(ValueError, match="town is text with 100 different cells"):
+        analysis_people(_studies(names, ["2"] * 100), people, spec)
+    declared = spec.model_copy(update={"types": {"town": "text"}})
+    assert len(analysis_people(_studies(names, ["2"] * 100), people, declared)) == 100
+
+
+def test_a_phenotype_and_an_event_that_are_no_numbers_are_refused_without_the_cell() -> None:
+    people = _people(["1"], ["2"], [50.0])
+    with pytest.raises(ValueError, match="1 of 1 values of lvef_pct are not numbers") as caught:
+        analysis_people(_studies(["1"], ["2"], lvef_pct=["hidden"]), people, _SPEC)
+    assert "hidden" not in str(caught.value)
+    row = {"participant": "1", "visit": "2", "condition": "death", "prevalent": 0, "entry_years": 50.0}
+    outcomes = pd.DataFrame([{**row, "exit_years": 51.0, "event": "hidden", "cause": 0}])
+    found = analysis_people(_studies(["1"], ["2"]), people, _SPEC)
+    with pytest.raises(ValueError, match="values of event are not numbers") as caught:
+        analysis_outcome(found, outcomes, "death")
+    assert "hidden" not in str(caught.value)
+
+
+def test_an_exclusion_by_a_number_meets_the_number_however_the_column_is_stored() -> None:
+    rule = Exclusion(name="coded", column="code", values=("1", "2"))
+    people = _people(["1", "2", "3"], ["2"] * 3, [50.0] * 3, code=[1.0, np.nan, 3.0])
+    outcomes = pd.DataFrame({"participant": ["1"], "visit": ["2"], "condition": "death", "prevalent": 0})
+    left, _, flow = exclude(people, outcomes, [rule])
+    assert left["participant"].tolist() == ["2", "3"]
+    assert flow.loc[flow["step"] == "excluded: coded", "n"].tolist() == [1.0]
+    with pytest.raises(ValueError, match="code holds numbers"):
+        exclude(people, outcomes, [Exclusion(name="words", column="code", values=("yes",))])
