@@ -125,6 +125,11 @@ def inventory(
     return Inventory(sorted(units, key=lambda unit: unit["study"]), sorted(files, key=lambda file: file.path))
 
 
+def holds_a_scan(source: Path) -> bool:
+    """Whether there is any file at ``source`` that, by its name, may be a scan."""
+    return any(_kind(found.path) for found in _walk(os.path.abspath(source)))
+
+
 def safe_id(raw: str) -> str:
     """``raw`` if it can be part of a file name and a study id, else its safe characters and a digest."""
     if _SAFE_ID.fullmatch(raw):
