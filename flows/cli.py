@@ -318,7 +318,10 @@ def check() -> None:
 
 def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
     from flows.analysis import analysis
+    from tasks.analysis.spec_file import read_spec
 
+    with _complaints(spec):
+        read_spec(spec)
     click.echo(f"results: {analysis(stage, spec, settings.directory)}")
 
 

@@ -76,7 +76,10 @@ def _of_system(error: Any) -> tuple[str, int]:
     where = error.filename if error.filename is not None else error.filename2
     place = f"{where}: " if where else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{place}the disk is full{_free(where)}; make room, then type the same command again", FAILED
+        return (
+            f"{place}the disk is full, {error.strerror}{_free(where)}; make room, then type the same command again",
+            FAILED,
+        )
     if isinstance(error, PermissionError):
         return f"{place}not permitted ({error.strerror}); change the permissions or give another folder", FAILED
     if isinstance(error, NotADirectoryError | FileExistsError):
@@ -104,14 +107,16 @@ def _of_ledger(error: Any) -> tuple[str, int]:
 
 def of_settings(error: Any, path: Path | None = None) -> list[str]:
     """A line for every fault of settings: file and line, key, fault, and the nearest key there is."""
+    from cmr_models.analysis.spec import StudySpec
     from flows.settings import CohortSettings
 
+    model = StudySpec if error.title == StudySpec.__name__ else CohortSettings
     lines = []
     for item in error.errors():
         keys = [str(key) for key in item["loc"]]
         fault = str(item["msg"]).removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            fault = f"there is no such setting{_nearest(keys, CohortSettings)}"
+            fault = f"there is no such setting{_nearest(keys, model)}"
         elif item["type"] == "missing":
             fault = f"is missing; write {keys[-1]} = ..."
         lines.append(f"{_place(path, keys)}{'.'.join(keys)}: {fault}")

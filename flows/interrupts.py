@@ -21,6 +21,8 @@ from types import FrameType
 from typing import NoReturn
 
 PATIENCE_S = 3.0
+_STDERR = 2
+_terminal = _STDERR
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _log = logging.getLogger("cmr_cohort")
 
@@ -58,8 +60,19 @@ def interrupts_end_the_command() -> Iterator[None]:
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     _log.error("stopped by %s", _SIGNALS[signal.Signals(number)])
-    logging.disable()  # what falls over while the command ends is no news
+    _be_silent()
     raise Interrupted(number)
+
+
+def _be_silent() -> None:
+    """What falls over while the command ends is no news: nothing more is logged or written to standard error."""
+    global _terminal
+    logging.disable()
+    if _terminal == _STDERR:
+        _terminal = os.dup(_STDERR)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, _STDERR)
+        os.close(nowhere)
 
 
 def _watch(wakeups: socket.socket) -> None:
@@ -89,5 +102,5 @@ def end(number: int) -> NoReturn:
         what = _SIGNALS[signal.Signals(number)]
         line = f"\nstopped by {what}; everything that was finished is kept. To go on, type: {again}\n"
         with contextlib.suppress(OSError):
-            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, line.encode())
+            os.write(_terminal, line.encode())
         os._exit(128 + number)

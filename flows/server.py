@@ -90,6 +90,7 @@ class EmbeddedServer:
         self._ends = True
         self.process.kill()
         self.process.wait()
+        _close(self.process)
         self._socket.close()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -118,9 +119,11 @@ class EmbeddedServer:
     def _watch(self) -> None:
         """Start the server again when it died; from the second time on with a new database."""
         for n_deaths in range(1, _MAX_DEATHS + 1):
-            self.process.wait()
+            died = self.process
+            died.wait()
             if self._ends:
                 return
+            _close(died)
             if n_deaths > 1:
                 self._forget_database()
             self.process = self._spawn()
@@ -129,6 +132,12 @@ class EmbeddedServer:
         """It may be the reason; it holds nothing that a run needs."""
         for path in self._home.glob(f"{DATABASE}*"):
             path.unlink(missing_ok=True)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipe that the command holds open."""
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def keep_out_of_the_home_directory(runs: Path) -> None:

@@ -36,8 +36,9 @@ class _Run:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip())
+        with self.process.stdout as output:
+            for line in output:
+                self.lines.append(line.rstrip())
 
     def wait_for(self, beginning: str, timeout_s: float = 300) -> None:
         """Until a line begins so."""
