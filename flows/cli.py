@@ -187,6 +187,7 @@ def perfusion(**choice: Any) -> None:
 @_SPEC
 def associate(spec: Path | None, **choice: Any) -> None:
     """Test every phenotype for association with prevalent disease."""
+    _check_spec(spec)
     with _recorded(**choice) as settings:
         from flows.cohort import associate as flow
 
@@ -199,6 +200,7 @@ def associate(spec: Path | None, **choice: Any) -> None:
 @_SPEC
 def risk(spec: Path | None, **choice: Any) -> None:
     """Test every phenotype for association with incident disease and death, also by group."""
+    _check_spec(spec)
     with _recorded(**choice) as settings:
         from flows.cohort import risk as flow
 
@@ -211,6 +213,7 @@ def risk(spec: Path | None, **choice: Any) -> None:
 @_SPEC
 def fairness(spec: Path | None, **choice: Any) -> None:
     """Repeat every estimate by group and intersection, with its largest gap and a decomposition of the gap."""
+    _check_spec(spec)
     with _recorded(**choice) as settings:
         from flows.cohort import risk as flow  # which makes the fairness table of the settings
 
@@ -316,12 +319,18 @@ def check() -> None:
         raise click.exceptions.Exit(1)
 
 
-def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
-    from flows.analysis import analysis
+def _check_spec(spec: Path | None) -> None:
+    """A spec that cannot be used, before any work."""
     from tasks.analysis.spec_file import read_spec
 
-    with _complaints(spec):
-        read_spec(spec)
+    if spec is not None:
+        with _complaints(spec):
+            read_spec(spec)
+
+
+def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
+    from flows.analysis import analysis
+
     click.echo(f"results: {analysis(stage, spec, settings.directory)}")
 
 
@@ -438,15 +447,16 @@ def _serving(settings: Any, *, has_flow: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _complaints(config: Path | None) -> Iterator[None]:
-    """What is wrong with settings as the command's own message, a line for each."""
+    """What is wrong with settings as the command's own message."""
     from pydantic import ValidationError
 
-    from flows.complaints import of_settings
+    from flows.complaints import line_of_toml, of_settings
 
     where = config or "the options"
     try:
         yield
     except tomllib.TOMLDecodeError as error:
-        raise click.UsageError(f"{where} is not valid TOML: {error}") from error
+        line = f", line {line_of_toml(error, config)}" if config else ""
+        raise click.UsageError(f"{where} is not valid TOML{line}: {error}") from error
     except ValidationError as error:
-        raise click.UsageError("\n".join(of_settings(error, config))) from error
+        raise click.UsageError("; ".join(of_settings(error, config))) from error

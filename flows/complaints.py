@@ -111,16 +111,19 @@ def of_settings(error: Any, path: Path | None = None) -> list[str]:
     from flows.settings import CohortSettings
 
     model = StudySpec if error.title == StudySpec.__name__ else CohortSettings
-    lines = []
-    for item in error.errors():
-        keys = [str(key) for key in item["loc"]]
-        fault = str(item["msg"]).removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            fault = f"there is no such setting{_nearest(keys, model)}"
-        elif item["type"] == "missing":
-            fault = f"is missing; write {keys[-1]} = ..."
-        lines.append(f"{_place(path, keys)}{'.'.join(keys)}: {fault}")
-    return lines
+    faults = error.errors()
+    unknown = [item for item in faults if item["type"] == "extra_forbidden"]
+    return [_fault(item, path, model) for item in unknown or faults]  # a misspelt key is missing as well
+
+
+def _fault(item: Any, path: Path | None, model: Any) -> str:
+    keys = [str(key) for key in item["loc"]]
+    fault = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        fault = f"there is no such setting{_nearest(keys, model)}"
+    elif item["type"] == "missing":
+        fault = "is missing"
+    return f"{_place(path, keys)}{'.'.join(keys)}: {fault}"
 
 
 def _place(path: Path | None, keys: Sequence[str]) -> str:
@@ -133,6 +136,18 @@ def _place(path: Path | None, keys: Sequence[str]) -> str:
         if found := next((n for n, row in enumerate(rows, 1) if written.match(row)), 0):
             return f"{path}, line {found}: "
     return f"{path}: "
+
+
+def line_of_toml(error: tomllib.TOMLDecodeError, path: Path) -> int:
+    """The line of a fault; of a bracket or quote that is never closed, the line where it opens."""
+    if told := re.search(r"at line (\d+)", str(error)):
+        return int(told[1])
+    rows = path.read_text(encoding="utf-8").splitlines()
+    for n in range(len(rows), 0, -1):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            tomllib.loads("\n".join(rows[: n - 1]))
+            return n
+    return 1
 
 
 def _nearest(keys: Sequence[str], model: Any) -> str:

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 
 PROFILES = ("in-process", "local", "cuda", "slurm", "kubernetes")
 _SCHEDULER_S = 5.0  # a scheduler that takes longer to accept is not there
+_SECONDS_BETWEEN_LOOKS = 2.0
 _ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # see cmr_models.zoo.process_memory.share_one_arena
 _DASK: dict[str, Any] = {
     # A chunk that dies with its worker comes back at once, to be halved by `shards`, rather than kill more.
     "distributed.scheduler.allowed-failures": 0,
+    # A worker that is gone for so long is replaced.
+    "distributed.deploy.lost-worker-timeout": "5s",
     # A prepared process keeps the memory that it has freed, so its size does not tell what it needs.
     "distributed.worker.memory.pause": False,
     # The C library reads these when a process starts; `env` of a cluster would come too late.
@@ -64,10 +68,40 @@ def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator
     if profile not in PROFILES:
         raise UserMistake(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address")
     workers = options.pop("workers", None)
-    with _CLUSTERS[profile](workers, options) as cluster, Client(cluster, set_as_default=False) as client:
+    with (
+        _CLUSTERS[profile](workers, options) as cluster,
+        _replaced_workers(cluster),
+        Client(cluster, set_as_default=False) as client,
+    ):
         client.register_plugin(PreparedProcess())
         client.wait_for_workers(1, timeout=options.get("wait_s", 600))
         yield client
+
+
+@contextlib.contextmanager
+def _replaced_workers(cluster: Any) -> Iterator[None]:
+    """Meanwhile, a worker that ended, such as a job at the end of its lifetime, is replaced.
+
+    The cluster forgets a worker some seconds after it ended, but starts another only when it is scaled. Adaptive scaling
+    does not help: it counts the workers that were ordered. A Kubernetes operator replaces its workers by itself.
+    """
+    wanted = getattr(cluster, "worker_spec", None)
+    if not wanted:
+        yield
+        return
+    n_workers, over = len(wanted), threading.Event()
+
+    def replace() -> None:
+        while not over.wait(_SECONDS_BETWEEN_LOOKS):
+            cluster.scale(n_workers)
+
+    looks = threading.Thread(target=replace, name="replace-workers", daemon=True)
+    looks.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looks.join()
 
 
 def check_profile(profile: str) -> None:

@@ -115,7 +115,7 @@ def publish_bytes(content: bytes, path: Path) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(error.errno, f"{len(content) / 2**20:.1f} MB are needed", str(path)) from error
+            raise OSError(error.errno, f"{len(content) / 1e3:,.0f} kB are needed", str(path)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
