@@ -82,7 +82,7 @@ def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator
 def _replaced_workers(cluster: Any) -> Iterator[None]:
     """Meanwhile, a worker that ended, such as a job at the end of its lifetime, is replaced.
 
-    The cluster forgets a worker some seconds after it ended, but starts another only when it is scaled. Adaptive scaling
+    The cluster forgets a worker seconds after it ended, but starts another only when it is scaled. Adaptive scaling
     does not help: it counts the workers that were ordered. A Kubernetes operator replaces its workers by itself.
     """
     wanted = getattr(cluster, "worker_spec", None)

@@ -62,5 +62,5 @@ def test_a_scheduler_that_is_not_there_is_told_at_once() -> None:
 
 @pytest.mark.parametrize("profile", ["lokal", "", "in process"])
 def test_a_profile_that_is_not_there_is_told_with_those_there_are(profile: str) -> None:
-    with pytest.raises(UserMistake, match="compute.profile: there is no profile .* in-process, local, cuda"):
+    with pytest.raises(UserMistake, match=r"compute.profile: there is no profile .* in-process, local, cuda"):
         check_profile(profile)

@@ -83,14 +83,14 @@ def test_a_ledger_without_its_tables_is_damaged(tmp_path: Path, statement: str) 
     with open_ledger(path):
         pass
     _execute(path, statement)
-    with pytest.raises(UserMistake, match="is damaged .it lacks .*move it away.*verify"), open_ledger(path):
+    with pytest.raises(UserMistake, match=r"is damaged .it lacks .*move it away.*verify"), open_ledger(path):
         pass
 
 
 def test_a_ledger_that_is_another_file_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"PK not SQLite" * 100)
-    with pytest.raises(UserMistake, match="is damaged .file is not a database"), open_ledger(path):
+    with pytest.raises(UserMistake, match=r"is damaged .file is not a database"), open_ledger(path):
         pass
 
 
