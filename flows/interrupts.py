@@ -43,8 +43,7 @@ def interrupts_end_the_command() -> Iterator[None]:
         return
     before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
     ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
-        end.setblocking(end is ours)
+    theirs.setblocking(False)
     wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(ours,), name="interrupts", daemon=True).start()
     try:
