@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from flows.complaints import SET_ASIDE, OneLine, one_line_errors
+from flows.interrupts import interrupts_end_the_command
 from flows.models import models
 from flows.templates import show_templates
 from flows.training import pretrain, train
@@ -20,7 +22,7 @@ _ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "warning",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # the first start migrates its database
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # an error is told in one line, and its place in the log of the run
     "PREFECT_LOGGING_TO_API_ENABLED": "false",  # a run keeps its own log
 }
 
@@ -34,7 +36,15 @@ _MEASURED = click.option("--model", help="Model of the predictions [default: of 
 _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address.")
 
 
-@click.group()
+class _Commands(click.Group):
+    """Commands that end with one line: of an error, or of the signal that stopped them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with interrupts_end_the_command(), one_line_errors():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Commands)
 @click.version_option(package_name="cmr-cohort")
 def main() -> None:
     """Process cardiac MR of a cohort, from the raw archive to published tables."""
@@ -48,25 +58,28 @@ def main() -> None:
 @_PROFILE
 def run(config: Path, profile: str | None) -> None:
     """Process everything that is new or changed, from the archive to the report."""
-    from flows import planning
-    from flows.progress import say
     from flows.settings import read_settings
-    from tasks.state.runs import hold
 
     with _complaints(config):
         settings = read_settings(config, profile=profile)
+    _check_before_work(settings)
     _check_names(settings, config)
     _check_model(settings)
-    with _one_at_a_time(), hold(settings.cohort):
+    with _serving(settings, has_flow=not settings.cohort.ledger.exists()):
+        from flows import planning
+        from flows.progress import say
+
         if planning.count(settings) == 0:
             say("nothing to do: every study, table and page is current")
         else:
-            from flows.cohort import cohort
             from flows.server import bind_server
 
-            bind_server()
+            bind_server(settings.cohort.runs)
+            from flows.cohort import cohort
+
             cohort(str(config), profile)
     click.echo(f"report: {settings.cohort.reports / 'index.html'}")
+    _check_set_aside(settings)
 
 
 @main.command()
@@ -76,9 +89,9 @@ def run(config: Path, profile: str | None) -> None:
 @_PROFILE
 def convert(sources: tuple[Path, ...], **choice: Any) -> None:
     """Add SOURCES (UK Biobank zips, DICOM folders, NIfTI, or folders of any of them) to the cohort."""
-    from flows.cohort import convert as flow
+    with _recorded(is_new=True, sources=sources, **choice) as settings:
+        from flows.cohort import convert as flow
 
-    with _recorded(sources=sources, **choice) as settings:
         flow(settings, whole_archive=False)
 
 
@@ -89,10 +102,10 @@ def convert(sources: tuple[Path, ...], **choice: Any) -> None:
 @_PROFILE
 def segment(model: str | None, **choice: Any) -> None:
     """Segment every study that has no prediction of the model."""
-    from flows.cohort import segment as flow
-
     with _recorded(model=model, **choice) as settings:
         _check_model(settings)
+        from flows.cohort import segment as flow
+
         flow(settings)
 
 
@@ -111,9 +124,9 @@ def segment(model: str | None, **choice: Any) -> None:
 @_PROFILE
 def predict(config: Path | None, directory: Path | None, profile: str | None, **choice: Any) -> None:
     """Predict classes, quantities, landmarks or features (task `pretrain`) of every study with one network."""
-    from flows.predict import run_command
-
     with _recorded(config=config, directory=directory, profile=profile) as settings:
+        from flows.predict import run_command
+
         table = run_command(settings, **choice)
     click.echo(f"table: {table}")
 
@@ -151,9 +164,9 @@ def evaluate(config: Path | None, directory: Path | None, group_by: tuple[str, .
 @_PROFILE
 def derive(**choice: Any) -> None:
     """Measure every prediction: phenotypes, curves, quality."""
-    from flows.cohort import derive as flow
-
     with _recorded(**choice) as settings:
+        from flows.cohort import derive as flow
+
         flow(settings)
 
 
@@ -163,9 +176,9 @@ def derive(**choice: Any) -> None:
 @_PROFILE
 def perfusion(**choice: Any) -> None:
     """Measure first-pass perfusion where it was acquired: flow maps, AHA segments, reserve."""
-    from flows.cohort import perfusion as flow
-
     with _recorded(**choice) as settings:
+        from flows.cohort import perfusion as flow
+
         flow(settings)
 
 
@@ -175,9 +188,10 @@ def perfusion(**choice: Any) -> None:
 @_SPEC
 def associate(spec: Path | None, **choice: Any) -> None:
     """Test every phenotype for association with prevalent disease."""
-    from flows.cohort import associate as flow
-
+    _check_spec(spec)
     with _recorded(spec=spec, tables=True, **choice) as settings:
+        from flows.cohort import associate as flow
+
         _by_spec("associate", spec, settings) if spec else flow(settings)
 
 
@@ -187,9 +201,10 @@ def associate(spec: Path | None, **choice: Any) -> None:
 @_SPEC
 def risk(spec: Path | None, **choice: Any) -> None:
     """Test every phenotype for association with incident disease and death, also by group."""
-    from flows.cohort import risk as flow
-
+    _check_spec(spec)
     with _recorded(spec=spec, tables=True, **choice) as settings:
+        from flows.cohort import risk as flow
+
         _by_spec("risk", spec, settings) if spec else flow(settings)
 
 
@@ -199,9 +214,10 @@ def risk(spec: Path | None, **choice: Any) -> None:
 @_SPEC
 def fairness(spec: Path | None, **choice: Any) -> None:
     """Repeat every estimate by group and intersection, with its largest gap and a decomposition of the gap."""
-    from flows.cohort import risk as flow  # which makes the fairness table of the settings
-
+    _check_spec(spec)
     with _recorded(spec=spec, tables=True, **choice) as settings:
+        from flows.cohort import risk as flow  # which makes the fairness table of the settings
+
         _by_spec("fairness", spec, settings) if spec else flow(settings)
 
 
@@ -211,9 +227,9 @@ def fairness(spec: Path | None, **choice: Any) -> None:
 @_CONFIG
 def report(**choice: Any) -> None:
     """Make the report, a static site."""
-    from flows.cohort import report as flow
-
     with _recorded(**choice) as settings:
+        from flows.cohort import report as flow
+
         flow(settings)
     click.echo(f"report: {settings.cohort.reports / 'index.html'}")
 
@@ -223,10 +239,13 @@ def report(**choice: Any) -> None:
 @_CONFIG
 def status(**choice: Any) -> None:
     """Show how many studies are at which stage, and why."""
+    from tasks.maintenance.places import check_cohort
     from tasks.maintenance.status import overview
     from tasks.state.ledger import open_ledger
 
-    with open_ledger(_settings(**choice).cohort.ledger) as ledger:
+    cohort = _settings(**choice).cohort
+    check_cohort(cohort)
+    with open_ledger(cohort.ledger, is_new=False) as ledger:
         for line in overview(ledger):
             click.echo(line)
 
@@ -301,6 +320,15 @@ def check() -> None:
         raise click.exceptions.Exit(1)
 
 
+def _check_spec(spec: Path | None) -> None:
+    """A spec that cannot be used, before any work."""
+    from tasks.analysis.spec_file import read_spec
+
+    if spec is not None:
+        with _complaints(spec):
+            read_spec(spec)
+
+
 def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
     from flows.analysis import analysis
 
@@ -365,45 +393,89 @@ def _check_names(settings: Any, config: Path | None, spec: Path | None = None) -
         raise click.UsageError(str(error)) from error
 
 
+def _check_before_work(settings: Any, *, is_new: bool = True) -> None:
+    """What can be told in the first second: the sources, the cohort, and where the work should run.
+
+    Args:
+        settings: of the cohort.
+        is_new: whether the command may make a cohort; the others need one.
+    """
+    from tasks.execution.cluster import check_profile
+    from tasks.maintenance.places import check_cohort, check_folder, check_sources
+
+    if is_new:
+        check_folder(settings.cohort)
+        check_sources(settings.sources, settings.cohort)
+    else:
+        check_cohort(settings.cohort)
+    check_profile(settings.compute.profile)
+
+
+def _check_set_aside(settings: Any) -> None:
+    """End with a status of its own where more studies were set aside than the settings allow."""
+    from tasks.maintenance.status import set_aside
+    from tasks.state.ledger import open_ledger
+
+    with open_ledger(settings.cohort.ledger) as ledger:
+        share, stage = set_aside(ledger)
+    if share > settings.compute.set_aside_max:
+        raise OneLine(
+            f"{100 * share:.0f} % of the studies are quarantined at {stage}, more than compute.set_aside_max allows"
+            f" ({100 * settings.compute.set_aside_max:.0f} %); `cmr-cohort status` gives the reasons",
+            SET_ASIDE,
+        )
+
+
 @contextlib.contextmanager
-def _recorded(*, has_flow: bool = True, tables: bool = False, spec: Path | None = None, **choice: Any) -> Iterator[Any]:
+def _recorded(
+    *, has_flow: bool = True, is_new: bool = False, tables: bool = False, spec: Path | None = None, **choice: Any
+) -> Iterator[Any]:
     """The settings, for a command that writes: it alone has the cohort, and its run is recorded.
 
     With ``tables``, of people, the names in the settings or in the ``spec`` are checked first.
     """
-    from flows.run_record import recorded
-    from flows.server import bind_server
-
     settings = _settings(**choice)
+    _check_before_work(settings, is_new=is_new)
     if tables:
         _check_names(settings, choice.get("config"), spec)
-    with _one_at_a_time(), recorded(settings, str(click.get_current_context().info_name)):
-        if has_flow:
-            bind_server()
-        yield settings
+    with _serving(settings, has_flow=has_flow):
+        from flows.run_record import recorded
+
+        with recorded(settings, str(click.get_current_context().info_name)):
+            yield settings
+    if has_flow:
+        _check_set_aside(settings)
 
 
 @contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """That another process has the cohort, as the command's own message."""
-    from tasks.state.runs import CohortInUse
+def _serving(settings: Any, *, has_flow: bool = True) -> Iterator[None]:
+    """Hold the cohort; meanwhile Prefect's files are in it, and its server starts while this process still imports."""
+    from flows.server import bind_server, keep_out_of_the_home_directory
+    from tasks.state.runs import CohortInUse, hold
 
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(settings.cohort))
+        except CohortInUse as error:
+            raise click.ClickException(str(error)) from error
+        keep_out_of_the_home_directory(settings.cohort.runs)
+        if has_flow:
+            bind_server(settings.cohort.runs)
         yield
-    except CohortInUse as error:
-        raise click.ClickException(str(error)) from error
 
 
 @contextlib.contextmanager
 def _complaints(config: Path | None) -> Iterator[None]:
-    """What is wrong with settings as the command's own message, a line for each."""
+    """What is wrong with settings as the command's own message."""
     from pydantic import ValidationError
+
+    from flows.complaints import line_of_toml, of_settings
 
     where = config or "the options"
     try:
         yield
     except tomllib.TOMLDecodeError as error:
-        raise click.UsageError(f"{where} is not valid TOML: {error}") from error
+        line = f", line {line_of_toml(error, config)}" if config else ""
+        raise click.UsageError(f"{where} is not valid TOML{line}: {error}") from error
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise click.UsageError("\n".join([f"{where} cannot be used", *lines])) from error
+        raise click.UsageError("; ".join(of_settings(error, config))) from error

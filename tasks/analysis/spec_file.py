@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from cmr_models.analysis.spec import StudySpec, departures
+from tasks.state.mistakes import UserMistake
 from tasks.state.store import digest
 
 
@@ -56,6 +57,7 @@ def read_spec(path: Path) -> SpecFile:
 
     Raises:
         FileNotFoundError: the file, or the registered one, is not there.
+        UserMistake: the file is no YAML.
         pydantic.ValidationError: a key is unknown, or a value impossible.
         ValueError: the file holds no mapping, or names a key twice.
     """
@@ -70,7 +72,11 @@ def read_spec(path: Path) -> SpecFile:
 def _content(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no spec {path.name}; `cmr-cohort templates ukb` prints an example")
-    content = yaml.load(path.read_text(encoding="utf-8"), _Strict)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Strict)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserMistake(f"{path}, line {line}: not valid YAML, {error.problem or error.context}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} must be a mapping of settings, but it is {type(content).__name__}")
     return content

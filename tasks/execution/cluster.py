@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import importlib.util
 import os
+import shutil
+import socket
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tasks.execution.process import prepare_process
+from tasks.state.mistakes import UserMistake
 
 if TYPE_CHECKING:
     from distributed import Client
 
 PROFILES = ("in-process", "local", "cuda", "slurm", "kubernetes")
+_SCHEDULER_S = 5.0  # a scheduler that takes longer to accept is not there
+_SECONDS_BETWEEN_LOOKS = 2.0
 _ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # see cmr_models.zoo.process_memory.share_one_arena
 _DASK: dict[str, Any] = {
     # A chunk that dies with its worker comes back at once, to be halved by `shards`, rather than kill more.
     "distributed.scheduler.allowed-failures": 0,
+    # A worker that is gone for so long is replaced.
+    "distributed.deploy.lost-worker-timeout": "5s",
     # A prepared process keeps the memory that it has freed, so its size does not tell what it needs.
     "distributed.worker.memory.pause": False,
     # The C library reads these when a process starts; `env` of a cluster would come too late.
@@ -50,17 +61,91 @@ def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator
     dask.config.set(_DASK)
     options = dict(options or {})
     if "://" in profile:
-        with Client(profile, set_as_default=False) as client:
+        with Client(profile, set_as_default=False, timeout=2 * _SCHEDULER_S) as client:
             client.register_plugin(PreparedProcess())
             yield client
         return
     if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address")
+        raise UserMistake(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address")
     workers = options.pop("workers", None)
-    with _CLUSTERS[profile](workers, options) as cluster, Client(cluster, set_as_default=False) as client:
+    with (
+        _CLUSTERS[profile](workers, options) as cluster,
+        _replaced_workers(cluster),
+        Client(cluster, set_as_default=False) as client,
+    ):
         client.register_plugin(PreparedProcess())
         client.wait_for_workers(1, timeout=options.get("wait_s", 600))
         yield client
+
+
+@contextlib.contextmanager
+def _replaced_workers(cluster: Any) -> Iterator[None]:
+    """Meanwhile, a worker that ended, such as a job at the end of its lifetime, is replaced.
+
+    The cluster forgets a worker seconds after it ended, but starts another only when it is scaled. Adaptive scaling
+    does not help: it counts the workers that were ordered. A Kubernetes operator replaces its workers by itself.
+    """
+    wanted = getattr(cluster, "worker_spec", None)
+    if not wanted:
+        yield
+        return
+    n_workers, over = len(wanted), threading.Event()
+
+    def replace() -> None:
+        while not over.wait(_SECONDS_BETWEEN_LOOKS):
+            cluster.scale(n_workers)
+
+    looks = threading.Thread(target=replace, name="replace-workers", daemon=True)
+    looks.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looks.join()
+
+
+def check_profile(profile: str) -> None:
+    """Whether work can be sent to ``profile``, as far as can be told at once.
+
+    Raises:
+        UserMistake: if there is no such profile, if no scheduler answers at the address, or if what the profile needs
+            is not installed.
+    """
+    if "://" in profile:
+        _check_scheduler(profile)
+    elif profile not in PROFILES:
+        near = difflib.get_close_matches(profile, PROFILES, 1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserMistake(
+            f"compute.profile: there is no profile {profile!r}{meant} Choose {', '.join(PROFILES)} or the address of a"
+            " scheduler (tcp://host:8786)"
+        )
+    elif profile in _NEEDED and not _is_installed(_NEEDED[profile]):
+        raise UserMistake(
+            f"compute.profile: {profile!r} needs a package that is not installed; type"
+            f" pip install 'cmr-cohort[{profile}]'"
+        )
+    elif profile == "slurm" and not shutil.which("sbatch"):
+        raise UserMistake("compute.profile: 'slurm' needs the command sbatch; run on a login node, or choose 'local'")
+
+
+_NEEDED = {"cuda": "dask_cuda", "slurm": "dask_jobqueue", "kubernetes": "dask_kubernetes"}
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _check_scheduler(address: str) -> None:
+    where = urlsplit(address)
+    try:
+        if where.scheme in ("tcp", "tls") and where.port:
+            socket.create_connection((where.hostname or "", where.port), timeout=_SCHEDULER_S).close()
+    except (OSError, ValueError) as error:
+        raise UserMistake(
+            f"compute.profile: no scheduler answers at {address} ({error}); start one with `dask scheduler`, or choose"
+            " another profile"
+        ) from error
 
 
 def slurm_cluster(options: dict[str, Any]) -> Any:

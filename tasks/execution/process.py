@@ -6,6 +6,8 @@ function gives the same results, but networks are slower on a processor.
 
 from __future__ import annotations
 
+import os
+
 from cmr_models.zoo.process_memory import keep_freed_memory, share_one_arena
 
 
@@ -15,5 +17,23 @@ def prepare_process() -> None:
     It can be called any number of times. Threads that already run may keep an arena of their own, so call it before
     they start.
     """
+    exempt_loopback_from_proxies()
     share_one_arena()
     keep_freed_memory()
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+def exempt_loopback_from_proxies() -> None:
+    """Keep what a command says to its own machine from the proxy that the environment names.
+
+    A proxy with a scheme that the HTTP client cannot use (SOCKS) would stop it even so, and is dropped.
+    """
+    for name in ("no_proxy", "NO_PROXY"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host.strip()]
+        os.environ[name] = ",".join([*hosts, *(host for host in LOOPBACK if host not in hosts)])
+    for name in (*_PROXIES, *map(str.upper, _PROXIES)):
+        if not os.environ.get(name, "http://").partition("://")[0].startswith("http"):
+            del os.environ[name]

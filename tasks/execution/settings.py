@@ -26,6 +26,12 @@ class ComputeSettings(Section):
     )
     studies_per_shard: int = Field(default=200, gt=0, description="studies a Prefect task")
     studies_per_chunk: int = Field(default=4, gt=0, description="studies a Dask task")
+    set_aside_max: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of the studies that may be quarantined; above it a command ends with exit status 3",
+    )
     cluster: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the Dask cluster")
 
     @property

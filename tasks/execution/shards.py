@@ -7,6 +7,7 @@ study by study, at last each alone, so that only the study at fault is blamed.
 
 from __future__ import annotations
 
+import errno
 import re
 import resource
 import socket
@@ -54,6 +55,10 @@ def attempt(one: One, unit: Unit, cohort: str, settings: dict[str, Any], *, stag
         outcome = one(unit, cohort, settings)
     except StudyRejected as rejected:
         outcome = rejected_outcome(unit["study"], stage, rejected, key=unit.get("key", ""))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # no fault of the study, and no later one would do better
+        outcome = Outcome(unit["study"], stage, "quarantined", "unexpected_error", _where(error))
     except Exception as error:  # noqa: BLE001  the one boundary: an unforeseen fault of one study, recorded as such
         outcome = Outcome(unit["study"], stage, "quarantined", "unexpected_error", _where(error))
     return add_measurements(outcome, unit, seconds=time.perf_counter() - start)

@@ -23,3 +23,12 @@ def _order(count: tuple[str, str, str, int]) -> tuple[int, str, str, str]:
     stage, status, reason, _ = count
     known = stage_named(stage)
     return STAGES.index(known) if known else len(STAGES), stage, status, reason
+
+
+def set_aside(ledger: Ledger) -> tuple[float, str]:
+    """The largest share of quarantined studies at a stage, of those that are not retired, and that stage."""
+    shares = [(0.0, "")]
+    for stage in ledger.stages():
+        statuses = [entry.status for entry in ledger.entries(stage).values() if entry.status != "retired"]
+        shares.append((statuses.count("quarantined") / max(len(statuses), 1), stage))
+    return max(shares, key=lambda found: found[0])

@@ -5,6 +5,19 @@
 ``study_page`` (with ``frames`` and ``perfusion_section``) are internal. ``tables`` reads what all of them show.
 """
 
-from tasks.report.site import is_current, methods_of, render_report
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.report.site import is_current, methods_of, render_report
 
 __all__ = ["is_current", "methods_of", "render_report"]
+
+
+def __getattr__(name: str) -> Any:
+    """The names of ``site``, imported when they are used: to read settings no figures need to be drawn."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("tasks.report.site"), name)

@@ -144,6 +144,11 @@ def _by_ending(paths: Iterable[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+def holds_a_scan(source: Path) -> bool:
+    """Whether there is any file at ``source`` that, by its name, may be a scan."""
+    return any(_kind(found.path) for found in _walk(os.path.abspath(source)))
+
+
 # finding files
 
 

@@ -14,12 +14,13 @@ from typing import Any, Literal, NamedTuple
 
 from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.contracts.checks import check_version
+from tasks.state.mistakes import UserMistake
 from tasks.state.store import digest
 
 Status = Literal["ok", "absent", "quarantined", "retired"]
 
 SCHEMA = 1
-"""Version of the ledger's tables. The file says it as its `user_version`; version 1 is not said (0)."""
+"""Version of the ledger's tables. The file says it as its `user_version`; early files of version 1 do not (0)."""
 
 OUTCOMES = TableSpec(
     "ledger.sqlite, table outcomes",
@@ -62,7 +63,7 @@ def _create(name: str, spec: TableSpec, key: str) -> str:
     return f"CREATE TABLE IF NOT EXISTS {name} ({columns}, PRIMARY KEY ({key})) WITHOUT ROWID;"
 
 
-_TABLES = _create("outcomes", OUTCOMES, "study, stage") + _create("sources", SOURCES, "path")
+_TABLES = _create("outcomes", OUTCOMES, "study, stage"), _create("sources", SOURCES, "path")
 
 
 @dataclass(frozen=True)
@@ -129,17 +130,42 @@ class Ledger:
 
     Raises:
         ContractError: if a newer version of the package wrote it.
+        UserMistake: if it is damaged or, unless ``is_new`` lets it be made, not there.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+    def __init__(self, path: Path, *, is_new: bool = True) -> None:
+        if is_new:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif not path.is_file() or not path.stat().st_size:
+            raise UserMistake(f"{path} is missing or empty; type `cmr-cohort verify`, which makes it from the files")
         self._lock = threading.RLock()  # shards may record from several threads
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            self._open(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _open(self, path: Path) -> None:
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+            tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # locked, or no space: not damage
+            raise _damaged(path, str(error)) from error
+        if not found and not tables:
+            with self._transaction():
+                for statement in (*_TABLES, f"PRAGMA user_version = {SCHEMA}"):
+                    self._connection.execute(statement)
+            return
         check_version(found or 1, SCHEMA, "the ledger")
-        self._connection.executescript(_TABLES)
+        if missing := {"outcomes", "sources"} - tables:
+            raise _damaged(path, f"it lacks {' and '.join(sorted(missing))}")
+        if not found:
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def close(self) -> None:
         self._connection.close()
@@ -266,10 +292,17 @@ def _as_text(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def _damaged(path: Path, how: str) -> UserMistake:
+    return UserMistake(
+        f"{path} is damaged ({how}); move it away, then type `cmr-cohort verify --cohort {path.parent}`, which makes it"
+        " anew from the files"
+    )
+
+
 @contextmanager
-def open_ledger(path: Path) -> Iterator[Ledger]:
-    """The ledger at ``path``, made if it is not there."""
-    ledger = Ledger(path)
+def open_ledger(path: Path, *, is_new: bool = True) -> Iterator[Ledger]:
+    """The ledger at ``path``; with ``is_new`` it is made if it is not there."""
+    ledger = Ledger(path, is_new=is_new)
     try:
         yield ledger
     finally:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,7 +70,8 @@ def open_run(cohort: Cohort, settings: Mapping[str, Any], command: str = "run") 
             try:
                 yield run
             except BaseException as error:
-                _log.error("%s: stopped by %s", command, type(error).__name__)  # its text may name a study
+                _log.error("%s: stopped by %s%s", command, type(error).__name__, _frames(error))
+                error.add_note(f"traceback in {run.folder / 'log.txt'}")
                 raise
         seconds = (datetime.now(UTC) - started).total_seconds()
         run.write("finished.json", {"command": command, "started": started.isoformat(), "seconds": round(seconds, 1)})
@@ -97,6 +99,17 @@ def hold(cohort: Cohort) -> Iterator[None]:
             yield
         finally:
             _held_here.remove(root)
+
+
+def _frames(error: BaseException) -> str:
+    """Where ``error`` and its causes come from, without their text: it may name a study."""
+    lines: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        lines.append(f"{type(cause).__name__}:")
+        lines += [f"  {f.filename}:{f.lineno} in {f.name}" for f in traceback.extract_tb(cause.__traceback__)]
+        cause = cause.__cause__ or cause.__context__
+    return "".join(f"\n{line}" for line in lines)
 
 
 def _sweep_after_a_kill(cohort: Cohort) -> None:

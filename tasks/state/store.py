@@ -7,6 +7,7 @@ same tree always gives the same bytes. The file appears under its final name onl
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -112,6 +113,10 @@ def publish_bytes(content: bytes, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, f"{len(content) / 1e3:,.0f} kB are needed", str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

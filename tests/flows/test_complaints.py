@@ -6,11 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
+from tasks.state.ledger import open_ledger
 
 _FILES = {
     "sources = [": "is not valid TOML",
-    'directory = "c"\nsources = ["archive"]': "sources ['archive'] do not exist",
-    'directory = "c"\nsourcs = []': "sourcs: Extra inputs are not permitted",
+    'directory = "c"\nsources = ["archive"]': "line 2: sources: sources ['archive'] do not exist",
+    'directory = "c"\nsourcs = []': "line 2: sourcs: there is no such setting; did you mean 'sources'?",
 }
 
 
@@ -34,6 +35,8 @@ def test_a_cohort_that_is_not_there_is_not_made(tmp_path: Path, command: str) ->
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "ledger.sqlite"):
+        pass
     result = CliRunner().invoke(main, ["segment", "--cohort", str(tmp_path), "--model", "nosuch"])
     assert result.exit_code == 2
     assert "model 'nosuch'" in result.output

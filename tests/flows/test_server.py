@@ -15,13 +15,21 @@ pytestmark = [
 ]
 
 _SERVES_AND_IS_KILLED = """
-import os, signal
+import os, signal, sys
+from pathlib import Path
 from flows.server import bind_server
-from prefect.server.api.server import SubprocessASGIServer
-bind_server()
-server = SubprocessASGIServer()  # as Prefect looks for it
-server.start(timeout=180)
-print(server.server_process.pid, flush=True)
+server = bind_server(Path(sys.argv[1]))
+server.wait_until_ready()
+first = server.process.pid
+os.kill(first, signal.SIGINT)  # ignored
+server._is_ready = False
+server.wait_until_ready()
+assert server.process.pid == first
+os.kill(first, signal.SIGKILL)
+server._is_ready = False
+server.wait_until_ready()  # by another one, on the same port
+assert server.process.pid != first
+print(server.process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -34,11 +42,15 @@ def _is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def test_the_server_of_a_killed_command_ends(tmp_path: Path) -> None:
+def test_a_server_that_died_is_replaced_and_the_server_of_a_killed_command_ends(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    environment |= {"PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    environment |= {"HOME": str(tmp_path / "home"), "PREFECT_HOME": str(tmp_path / "home")}
     command = subprocess.run(
-        [sys.executable, "-c", _SERVES_AND_IS_KILLED], env=environment, stdout=subprocess.PIPE, text=True, timeout=240
+        [sys.executable, "-c", _SERVES_AND_IS_KILLED, str(tmp_path)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=240,
     )
     assert command.returncode == -signal.SIGKILL
     server = int(command.stdout)

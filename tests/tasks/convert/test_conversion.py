@@ -109,6 +109,15 @@ def test_a_touched_file_is_planned_again_but_keeps_its_key(tmp_path: Path) -> No
     assert again.key == first.key
 
 
+def test_a_copied_cohort_is_read_but_not_converted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _archive(tmp_path / "here/in")
+    (first,) = _convert(tmp_path / "here/in", tmp_path / "here/cohort")
+    shutil.copytree(tmp_path / "here", tmp_path / "there", copy_function=shutil.copyfile)
+    monkeypatch.setattr(conversion, "publish_or_reject", None)
+    (again,) = _convert(tmp_path / "there/in", tmp_path / "there/cohort")
+    assert (again.status, again.key, again.summary) == (first.status, first.key, first.summary)
+
+
 def test_an_unknown_setting_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frames_mising"):
         planned_units([], {"frames_mising": 0.1})

@@ -4,10 +4,12 @@ import os
 import platform
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tasks.execution.process import exempt_loopback_from_proxies
 from tasks.state.held_setting import HeldSetting
 
 ROOT = Path(__file__).parents[3]
@@ -91,3 +93,27 @@ def test_a_setting_is_held_until_the_last_block_ends() -> None:
     assert setting == {"level": 50}
     second.__exit__(None, None, None)
     assert setting == {"level": 30}
+
+
+_PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+@pytest.mark.parametrize("name", _PROXIES)
+def test_loopback_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for other in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(other, "intranet.example")
+    monkeypatch.setenv(name, "http://proxy.example:3128")
+    exempt_loopback_from_proxies()
+    exempt_loopback_from_proxies()
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost,::1"
+    for host in ("127.0.0.1:4200", "localhost:4200", "intranet.example"):
+        assert urllib.request.proxy_bypass_environment(host)
+    assert not urllib.request.proxy_bypass_environment("elsewhere.example")
+    assert os.environ[name] == "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize("name", _PROXIES)
+def test_a_proxy_that_the_client_cannot_use_is_dropped(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "socks5h://proxy.example:1080")
+    exempt_loopback_from_proxies()
+    assert name not in os.environ

@@ -7,6 +7,7 @@ import pytest
 
 from cmr_models.contracts import ContractError
 from tasks.state.ledger import Ledger, Outcome, SourceFile, open_ledger
+from tasks.state.mistakes import UserMistake
 
 
 @pytest.fixture
@@ -59,9 +60,49 @@ def test_a_ledger_of_a_newer_version_says_to_update(tmp_path: Path) -> None:
     with open_ledger(path):
         pass
     connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
     connection.execute("PRAGMA user_version = 2")
     connection.close()
     message = r"the ledger was written by a newer version of cmr-cohort \(schema 2, this one reads 1\): update"
     with pytest.raises(ContractError, match=message), open_ledger(path):
         pass
+
+
+def test_a_ledger_of_before_its_version_was_said_is_of_version_1(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with open_ledger(path) as ledger:
+        ledger.record([Outcome("1-2", "derive", "ok", key="k")])
+    _execute(path, "PRAGMA user_version = 0")
+    with open_ledger(path) as ledger:
+        assert ledger.entries("derive")["1-2"].key == "k"
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE outcomes", "DROP TABLE sources"])
+def test_a_ledger_without_its_tables_is_damaged(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with open_ledger(path):
+        pass
+    _execute(path, statement)
+    with pytest.raises(UserMistake, match=r"is damaged .it lacks .*move it away.*verify"), open_ledger(path):
+        pass
+
+
+def test_a_ledger_that_is_another_file_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"PK not SQLite" * 100)
+    with pytest.raises(UserMistake, match=r"is damaged .file is not a database"), open_ledger(path):
+        pass
+
+
+def test_a_ledger_is_not_made_where_one_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with pytest.raises(UserMistake, match="is missing or empty"), open_ledger(path, is_new=False):
+        pass
+    assert not path.exists()
+
+
+def _execute(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
+from tasks.state.ledger import open_ledger
 from tasks.state.runs import open_run
 from tasks.state.store import Cohort
 
@@ -22,7 +23,11 @@ _HOLDS += "with hold(Cohort(Path(sys.argv[1]))): print('held', flush=True); sys.
     "command", [["verify"], ["segment"], ["derive"], ["risk"], ["report"], ["evaluate", "--model", "default"], ["run"]]
 )
 def test_a_second_command_ends_with_one_line(tmp_path: Path, command: list[str]) -> None:
-    (tmp_path / "cohort.toml").write_text('directory = "."')
+    (tmp_path / "cohort.toml").write_text('directory = "."\nsources = ["archive"]')
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive/1_20209_2_0.zip").touch()
+    with open_ledger(tmp_path / "ledger.sqlite"):
+        pass
     holder = subprocess.Popen(
         [sys.executable, "-c", _HOLDS, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -40,6 +45,8 @@ def test_a_command_leaves_its_record(tmp_path: Path) -> None:
     left_by_a_kill.parent.mkdir()
     left_by_a_kill.touch()
     (tmp_path / "runs/20200101T000000-1").mkdir(parents=True)
+    with open_ledger(tmp_path / "ledger.sqlite"):
+        pass
     result = CliRunner().invoke(main, ["verify", "--cohort", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert not left_by_a_kill.exists()
@@ -57,6 +64,7 @@ def test_a_run_that_stopped_says_by_what_and_keeps_no_text_of_it(tmp_path: Path)
     log = (run.folder / "log.txt").read_text()
     assert "convert: stopped by ValueError" in log
     assert "1234567" not in log
+    assert f"{__file__}:" in log  # where it was raised
     assert not (run.folder / "finished.json").exists()
 
 
