@@ -269,7 +269,7 @@ _TABLE: tuple[Reason, ...] = (
     ),
     Reason("source_removed", "any", "absent", "Its source files are no longer in the archive."),
     Reason("withdrawn", "any", "absent", "The participant withdrew."),
-    Reason("upstream", "any", "quarantined", "An earlier stage quarantined the study."),
+    Reason("upstream", "any", "quarantined", "An earlier stage ended the study."),
 )
 
 TABLE = {reason.code: reason for reason in _TABLE}

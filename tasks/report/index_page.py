@@ -73,7 +73,8 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
     """Values of the template, and its figures."""
     figures = Figures()
     minimum, measured = settings.minimum_cell, tables.measured
-    steps = flow.cohort_flow(tables.steps, minimum)
+    steps = flow.cohort_flow(tables.steps, minimum, tables.phenotypes)
+    states = flow.measured_states(tables.phenotypes, minimum)
     _add_distributions(figures, tables, minimum)
     _add_estimates(figures, tables, minimum)
     counts = flow.flag_counts(tables.outcomes, tables.phenotypes, RULES)
@@ -82,8 +83,9 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "title": clean_text(settings.report.title),
         "contents": CONTENTS,
         "flow": steps,
-        "abstract": _abstract(steps, tables),
-        "facts": _facts(steps, tables, settings),
+        "left_before_analysis": flow.left_before_analysis(tables.people_flow, minimum),
+        "abstract": _abstract(steps, states, tables),
+        "facts": _facts(steps, states, tables, settings),
         "absent": _absent(tables),
         "minimum": minimum,
         "hidden": f"<{minimum}",
@@ -121,9 +123,9 @@ def _absent(tables: ReportTables) -> dict[str, str]:
     return {name: tables.absent.get(name, "") for name in names}
 
 
-def _abstract(steps: Mapping[str, Any], tables: ReportTables) -> str:
-    measured = steps["steps"][-1]["n"] if steps["steps"] else 0
-    text = f"The archive holds {steps['n_in']:,} studies; {measured:,} of them have passed every stage."
+def _abstract(steps: Mapping[str, Any], states: list[dict[str, Any]], tables: ReportTables) -> str:
+    text = f"The archive holds {steps['n_in']:,} studies."
+    text += f" {sentence_on_states(len(tables.measured), states)}"
     pairs = len(tables.estimates.get("associations", ())) + len(tables.estimates.get("hazards", ()))
     if pairs:
         text += " Phenotypes were tested against prevalent disease, incident disease and death, and every estimate "
@@ -131,15 +133,31 @@ def _abstract(steps: Mapping[str, Any], tables: ReportTables) -> str:
     return text
 
 
-def _facts(steps: Mapping[str, Any], tables: ReportTables, settings: ReportInputs) -> list[tuple[str, str, bool]]:
+def sentence_on_states(measured: int, states: list[dict[str, Any]]) -> str:
+    """How many studies were measured, and how many of them passed, in a sentence; counts have passed the gate."""
+    if not states:
+        return "No study was measured."
+    texts = {row["code"]: row["text"] for row in states}
+    if texts["doubted"] == "0":
+        return f"{measured:,} were measured, and all of them passed quality control."
+    if "not shown" in texts.values():
+        few = "doubted" if texts["passed"] == "not shown" else "passed"
+        return f"{measured:,} were measured, of which {texts[few]} {'are ' if few == 'doubted' else ''}{few}."
+    return f"{measured:,} were measured, of which {texts['passed']} passed and {texts['doubted']} are doubted."
+
+
+def _facts(
+    steps: Mapping[str, Any], states: list[dict[str, Any]], tables: ReportTables, settings: ReportInputs
+) -> list[tuple[str, str, bool]]:
     left = [kind for step in steps["steps"] for kind in step["left"]]
     totals = {
-        title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Quarantined", "Not acquired")
+        title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Set aside", "Not acquired")
     }
     facts = [
         ("Studies in the archive", f"{steps['n_in']:,}", False),
         ("Measured", f"{len(tables.measured):,}", False),
     ]
+    facts += [(f"of these, {row['title']}", row["text"], False) for row in states]
     facts += [(name, f"{n:,}", False) for name, n in totals.items()]
     pairs = tables.estimates.get("hazards")
     if pairs is not None:

@@ -134,6 +134,7 @@ def report_key(cohort: Cohort, settings: ReportInputs) -> str:
     perfusion = sorted(perfusion_entries(cohort).items())
     files = [cohort.estimates / f"{name}.parquet" for name in ESTIMATES]
     files += [cohort.tables / "phenotypes.parquet", cohort.tables / "phenotypes_dictionary.csv"]
+    files += [cohort.tables / "people_flow.parquet"]
     files += [settings.participants] if settings.participants else []
     contents = {path.name: digest_bytes(path.read_bytes()) for path in files if path.exists()}
     shown = {name: settings.resolved.get(name) for name in ("convert", "segment", "analysis", "report")}

@@ -18,6 +18,7 @@ import xarray as xr
 from cmr_models.phenotypes import PHENOTYPES, Phenotype
 from cmr_models.phenotypes.quality import RULES
 from cmr_models.phenotypes.reference_ranges import PETERSEN_2017, ReferenceRange, reference_range
+from cmr_models.phenotypes.states import TITLES, state_of
 from cmr_models.reasons import TABLE
 from tasks.execution import shards
 from tasks.report.axis_ticks import nice_ticks
@@ -25,6 +26,7 @@ from tasks.report.frames import encode_plane, planes_to_show
 from tasks.report.naming import full_name
 from tasks.report.pages import KEY_NAME, clean_text, number, render, script_json
 from tasks.report.perfusion_section import perfusion_section
+from tasks.report.tables import MAIN_STAGES
 from tasks.state.ledger import Outcome
 from tasks.state.store import Cohort, open_tree, publish_bytes
 
@@ -90,7 +92,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         no_phenotypes="No phenotypes: the study was not measured.",
         facts=images.facts + _excluded_series(unit["outcomes"]),
         perfusion=perfusion_section(cohort, unit["study"]) if unit.get("perfusion") else None,
-        **_final_status(unit["outcomes"]),
+        **_final_state(unit["outcomes"], row),
     )
 
 
@@ -276,14 +278,25 @@ def _check(stage: str, code: str, detail: str = "") -> dict[str, Any]:
     return {"stage": stage, "code": clean_text(code), "sentence": clean_text(text), "flagged": True}
 
 
-def _final_status(outcomes: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Status and reason of the first stage that ended the study; ok if no stage did."""
+def _final_state(outcomes: Sequence[Mapping[str, str]], row: Mapping[str, Any]) -> dict[str, str]:
+    """State of the study, and in a sentence why: the stage that ended it, or the rules that it breaks."""
     for outcome in outcomes:
         if outcome["status"] != "ok":
             known = TABLE.get(outcome["reason"])
             sentence = known.sentence if known else outcome["reason"]
-            return {"status": outcome["status"], "sentence": f"Stage {outcome['stage']}: {clean_text(sentence)}"}
-    return {"status": "ok", "sentence": ""}
+            state = state_of(outcome["status"], None)
+            return _badge(state, f"Stage {outcome['stage']}: {clean_text(sentence)}")
+    if MAIN_STAGES[-1] not in {outcome["stage"] for outcome in outcomes}:
+        return _badge("unfinished", "The study has not been measured yet.")
+    state = state_of("ok", row.get("qc_ok"))
+    if state == "passed":
+        return _badge(state, "")
+    broken = [TABLE[rule.code].sentence for rule in RULES if row.get(rule.column) is False]
+    return _badge(state, f"Look at the images before using the numbers: {' '.join(broken) or 'no rule was applied.'}")
+
+
+def _badge(state: str, sentence: str) -> dict[str, str]:
+    return {"state": state, "state_title": TITLES.get(state, state), "sentence": sentence}
 
 
 def _excluded_series(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
