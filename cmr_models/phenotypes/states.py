@@ -1,4 +1,4 @@
-"""The state of a study after measuring: passed, doubted, set aside or absent; a doubted one never looks like a passed one."""
+"""The state of a study after measuring: passed, doubted, set aside or absent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class State:
 
 STATES: tuple[State, ...] = (
     State("passed", "passed", "measured, and no quality rule is broken"),
-    State("doubted", "doubted", "measured, but a quality rule is broken, so look at the images before using the numbers"),
+    State("doubted", "doubted", "measured, but a quality rule is broken: look at the images first"),
     State("set_aside", "set aside", "quarantined: it could not be processed, or its result is not plausible"),
     State("absent", "absent", "what has to be measured was not acquired"),
 )

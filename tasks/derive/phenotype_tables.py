@@ -80,7 +80,8 @@ def write_tables(ledger: Ledger, cohort: Cohort) -> int:
     phenotypes = phenotype_table(derived.values(), ended)
     publish_table(curve_table(derived.values()), cohort.tables / "curves.parquet", contract=CURVES)
     publish_bytes(dictionary_csv().encode(), cohort.tables / "phenotypes_dictionary.csv")
-    publish_table(phenotypes, cohort.tables / "phenotypes.parquet", _key(ledger), PHENOTYPE_TABLE)  # last: it vouches for all
+    path = cohort.tables / "phenotypes.parquet"
+    publish_table(phenotypes, path, _key(ledger), PHENOTYPE_TABLE)  # last: it vouches for all
     return len(phenotypes)
 
 
@@ -95,7 +96,7 @@ def _key(ledger: Ledger) -> str:
 
 
 def with_state(phenotypes: pd.DataFrame) -> pd.DataFrame:
-    """The table of phenotypes with the column ``state``, as it was written, or from ``status`` and ``qc_ok`` if it lacks it."""
+    """The table of phenotypes with the column ``state``; an older table gets it from ``status`` and ``qc_ok``."""
     if "state" in phenotypes:
         return phenotypes
     verdicts = phenotypes.get("qc_ok", pd.Series(pd.NA, index=phenotypes.index))

@@ -1,4 +1,4 @@
-"""What the ledger says in a few lines: counts by stage, status and reason, and how many measured studies are doubted."""
+"""What the ledger says in a few lines: counts by stage, status and reason, and by the state of studies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from cmr_models.reasons import TABLE
 from tasks.derive.derive_stage import DERIVE
 from tasks.stages import STAGES, stage_named
 from tasks.state.ledger import Ledger
-
 
 _UPSTREAM = {
     "absent": "upstream: An earlier stage found that something was not acquired.",

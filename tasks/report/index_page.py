@@ -12,6 +12,7 @@ from cmr_models.phenotypes.quality import RULES
 from tasks.report import flow
 from tasks.report.distributions import FEWEST_BINNED, distribution_figure, distribution_rows
 from tasks.report.estimate_figures import Q_LEVEL, forest, group_comparison, survival, volcano
+from tasks.report.methods import doubted_sentence
 from tasks.report.naming import band_words, full_name, group_words, reason_words, short_name, words
 from tasks.report.pages import MISSING, clean_text, number
 from tasks.report.selection import gap_rows, group_panels, leading_pairs, survival_panels
@@ -86,6 +87,8 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "left_before_analysis": flow.left_before_analysis(tables.people_flow, minimum),
         "abstract": _abstract(steps, states, tables),
         "facts": _facts(steps, states, tables, settings),
+        "states_sentence": sentence_on_states(len(tables.measured), states),
+        "doubted": doubted_sentence(tables.estimates).strip(),
         "absent": _absent(tables),
         "minimum": minimum,
         "hidden": f"<{minimum}",

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tasks.derive.phenotype_tables import CURVES
+from cmr_models.phenotypes.states import STATES
+from tasks.derive.phenotype_tables import CURVES, with_state
 from tasks.execution import shards
 from tasks.report import study_list
-from tasks.report.index_page import index_values
+from tasks.report.flow import measured_states
+from tasks.report.index_page import index_values, sentence_on_states
 from tasks.report.methods import methods_text
 from tasks.report.pages import appearance_digest, asset, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
@@ -122,7 +124,17 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
         version=package_version(),
         n_in=n_in,
         n_measured=len(measured),
+        states=_states_sentence(cohort, resolved.minimum_cell),
     )
+
+
+def _states_sentence(cohort: Cohort, minimum: int) -> str:
+    """How many measured studies passed and how many are doubted; empty before there is a table with their states."""
+    path = cohort.tables / "phenotypes.parquet"
+    if not path.exists():
+        return ""
+    found = with_state(read_table(path, columns=["status", "qc_ok"]))
+    return sentence_on_states(int((found["status"] == "ok").sum()), measured_states(found, minimum))
 
 
 def report_key(cohort: Cohort, settings: ReportInputs) -> str:
@@ -261,6 +273,7 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         version=package_version(),
         n_in=values["flow"]["n_in"],
         n_measured=len(tables.measured),
+        states=values["states_sentence"],
     )
     values["versions"] = [(name, value) for name, value in versions().items() if name != "cmr-cohort"]
     _write(draft / "index.html", render("index.html.j2", root="", **values))
@@ -269,7 +282,7 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
 def _write_studies(tables: ReportTables, rows: pd.DataFrame, pages: Mapping[str, str], rule: str, draft: Path) -> None:
     columns = [{"title": title, "number": digits is not None} for _, title, digits in study_list.COLUMNS]
     reasons = study_list.reason_counts(tables.outcomes)
-    page = render("studies.html.j2", root="../", rule=rule, columns=columns, reasons=reasons)
+    page = render("studies.html.j2", root="../", rule=rule, columns=columns, reasons=reasons, states=STATES)
     _write(draft / "studies" / "index.html", page)
     _write(draft / "studies" / "rows.js", study_list.rows_script(rows, pages))
 

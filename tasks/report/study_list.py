@@ -19,7 +19,6 @@ from tasks.state.store import digest
 COLUMNS: tuple[tuple[str, str, int | None], ...] = (
     ("study", "Study", None),
     ("state", "State", None),
-    ("status", "Status", None),
     ("stage", "Ended at", None),
     ("reasons", "Reason or flags", None),
     ("lvedv_ml", "LV EDV (mL)", 0),
@@ -75,7 +74,7 @@ def rows_script(rows: pd.DataFrame, pages: Iterable[str]) -> str:
         {"title": title} if digits is None else {"title": title, "number": True, "digits": digits}
         for _, title, digits in COLUMNS
     ]
-    table = {"columns": columns, "rows": lines, "state": 1, "status": 2, "reason": 4, "page": len(COLUMNS)}
+    table = {"columns": columns, "rows": lines, "state": 1, "reason": 3, "page": len(COLUMNS)}
     return f"window.STUDY_TABLE={script_json(table)};\n"
 
 
@@ -105,9 +104,10 @@ def reason_counts(outcomes: pd.DataFrame) -> list[dict[str, Any]]:
     left = outcomes[(outcomes["status"] != "ok") & (outcomes["reason"] != "upstream")]
     counts = Counter(left[["stage", "status", "reason"]].itertuples(index=False, name=None))
     rows = [
-        {"stage": stage, "status": status, "code": code, "sentence": sentence_of(code), "n": n}
+        {"stage": stage, "state": state_of(status, None), "code": code, "sentence": sentence_of(code), "n": n}
         for (stage, status, code), n in counts.items()
     ]
+    rows = [{**row, "title": TITLES[row["state"]]} for row in rows]
     return sorted(rows, key=lambda row: (MAIN_STAGES.index(row["stage"]), -row["n"], row["code"]))
 
 

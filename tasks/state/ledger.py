@@ -228,7 +228,7 @@ class Ledger:
         )
 
     def lengths(self, stage: str, name: str) -> dict[int | None, int]:
-        """Length of the list ``name`` in the summary -> number of studies that ended well at ``stage``; None: no list."""
+        """Length of the list ``name`` of a summary -> number of studies that are ok at ``stage``; None: no list."""
         query = (
             "SELECT json_array_length(summary, ?) AS n, COUNT(*) FROM outcomes WHERE stage = ? AND status = 'ok'"
             " GROUP BY n"

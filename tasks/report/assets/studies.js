@@ -8,7 +8,6 @@
   var heads = document.querySelectorAll("#studies th");
   var search = document.getElementById("search");
   var state = document.getElementById("state");
-  var status = document.getElementById("status");
   var reason = document.getElementById("reason");
   var counted = document.getElementById("counted");
   var column = 0, ascending = true, page = 0, shown = [];
@@ -28,7 +27,6 @@
   function matches(row) {
     var text = search.value.trim().toLowerCase();
     if (state.value && row[table.state] !== state.value) return false;
-    if (status.value && row[table.status] !== status.value) return false;
     if (reason.value && String(row[table.reason]).split(" ").indexOf(reason.value) < 0) return false;
     return !text || String(row[0]).toLowerCase().indexOf(text) >= 0;
   }
@@ -51,7 +49,7 @@
       td.appendChild(link);
     } else if (index === table.state && value) {
       var badge = document.createElement("span");
-      badge.className = "state " + String(value).replace(/[^a-z]/g, "_");
+      badge.className = "state state-" + String(value).replace(/[^a-z]/g, "_");
       badge.textContent = value;
       td.appendChild(badge);
     } else {
@@ -86,9 +84,8 @@
     });
   });
   values(table.state).forEach(function (value) { option(state, value); });
-  values(table.status).forEach(function (value) { option(status, value); });
   values(table.reason, true).forEach(function (value) { option(reason, value); });
-  [search, state, status, reason].forEach(function (field) { field.addEventListener("input", refresh); });
+  [search, state, reason].forEach(function (field) { field.addEventListener("input", refresh); });
   document.getElementById("previous").addEventListener("click", function () { page -= 1; draw(); });
   document.getElementById("next").addEventListener("click", function () { page += 1; draw(); });
   refresh();

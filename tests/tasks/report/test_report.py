@@ -12,13 +12,14 @@ import pytest
 from report_cohort import FRAMES, Texts, estimates, write_cohort
 
 from cmr_models.analysis.disclosure.masking import masked_counts
-from tasks.derive.phenotype_tables import write_tables
+from tasks.derive.phenotype_tables import with_state, write_tables
 from tasks.report import is_current, render_report
 from tasks.report.distributions import merge_bins, spread
 from tasks.report.drawing import draw
 from tasks.report.estimate_figures import volcano
-from tasks.report.flow import cohort_flow
-from tasks.report.methods import methods_text
+from tasks.report.flow import cohort_flow, left_before_analysis, measured_states
+from tasks.report.index_page import sentence_on_states
+from tasks.report.methods import doubted_sentence, methods_text
 from tasks.report.naming import band_words, full_name, lower_first, short_name
 from tasks.report.pages import clean_text, number, page_name, render, script_json
 from tasks.report.selection import gate_curve
@@ -432,3 +433,84 @@ def test_the_methods_name_what_was_adjusted_for_and_age_with_it():
     tables = estimates(Texts())
     told = " ".join(methods_text(settings, tables, {}, version="1", n_in=2, n_measured=1))
     assert "adjusted for age, sex and smoking (age is the time scale of models of time to event)" in told
+
+
+# the state of a study
+
+
+def _states_of(passed, doubted, minimum):
+    verdicts = [True] * passed + [False] * doubted + [None] * 3
+    status = ["ok"] * (passed + doubted) + ["quarantined"] * 3
+    table = with_state(pd.DataFrame({"status": status, "qc_ok": pd.array(verdicts, dtype="boolean")}))
+    return measured_states(table, minimum)
+
+
+@pytest.mark.parametrize(
+    ("passed", "doubted", "texts", "sentence"),
+    [
+        (38, 6, ["38", "6"], "44 were measured, of which 38 passed and 6 are doubted."),
+        (41, 3, ["not shown", "< 5"], "44 were measured, of which < 5 are doubted."),
+        (3, 41, ["< 5", "not shown"], "44 were measured, of which < 5 passed."),
+        (44, 0, ["44", "0"], "44 were measured, and all of them passed quality control."),
+    ],
+)
+def test_doubted_studies_are_counted_apart_and_few_of_them_cannot_be_had_by_subtraction(
+    passed, doubted, texts, sentence
+):
+    states = _states_of(passed, doubted, 5)
+    assert [row["text"] for row in states] == texts
+    assert sentence_on_states(44, states) == sentence
+
+
+def test_without_a_measured_study_there_is_no_state_to_count():
+    assert _states_of(0, 0, 5) == []
+    assert sentence_on_states(0, []) == "No study was measured."
+
+
+def test_a_study_that_the_software_doubts_never_looks_like_one_that_passed(report):
+    _, _, index = report  # every sixth of the 35 measured studies breaks a rule
+    pages = index.parent / "studies"
+    page = (pages / "2000006-2.html").read_text()
+    assert '<span class="badge state state-doubted">doubted</span>' in page
+    assert "Look at the images before using the numbers" in page
+    assert '<span class="badge state state-passed">passed</span>' in (pages / "2000001-2.html").read_text()
+    assert '<span class="badge state state-set_aside">set aside</span>' in (pages / "2000035-2.html").read_text()
+    rows = json.loads((pages / "rows.js").read_text().removeprefix("window.STUDY_TABLE=").rstrip(";\n"))
+    states = {row[0]: row[rows["state"]] for row in rows["rows"]}
+    assert states["2000006-2"] == "doubted"
+    assert states["2000001-2"] == "passed"
+    assert states["2000035-2"] == "set aside"
+    assert ([*states.values()].count("doubted"), [*states.values()].count("passed")) == (6, 29)
+    assert "35 were measured, of which 29 passed and 6 are doubted." in index.read_text()
+
+
+def test_a_table_of_phenotypes_without_states_still_makes_a_report(tmp_path):
+    settings = write_cohort(tmp_path, people=12, images=0)
+    path = tmp_path / "cohort" / "tables" / "phenotypes.parquet"
+    pd.read_parquet(path).drop(columns="state").to_parquet(path)
+    assert "doubted" in render_report(tmp_path / "cohort", settings).read_text()
+
+
+def test_people_who_left_at_a_join_are_counted_and_small_counts_are_masked():
+    flow = pd.DataFrame(
+        [("outcomes", "no row", 40), ("outcomes", "no age", 3), ("outcomes", "no date", 9), ("visits", "later", 0)],
+        columns=["step", "reason", "n"],
+    )
+    assert [row["n"] for row in left_before_analysis(flow, 5)] == ["40", "< 5", "not shown"]
+    assert left_before_analysis(None, 5) == []
+
+
+@pytest.mark.parametrize(
+    ("doubted", "n", "sentence"),
+    [
+        ("left_out", 6.0, " The estimates leave out 6 people whose study is doubted."),
+        ("taken_in", 1234.0, " The estimates take in 1,234 people whose study is doubted."),
+        ("left_out", np.nan, " The estimates leave out people whose study is doubted (their number is too small "
+         "to be shown)."),
+        ("left_out", 0.0, " The estimates leave out no person, because no study is doubted."),
+    ],
+)  # fmt: skip
+def test_the_methods_say_what_was_done_with_doubted_people(doubted, n, sentence):
+    table = estimates(Texts())["hazards"].assign(doubted=doubted, n_doubted=n)
+    assert doubted_sentence({"hazards": table}) == sentence
+    assert doubted_sentence({"hazards": estimates(Texts())["hazards"]}) == ""
