@@ -38,7 +38,8 @@ def cohort_flow(
         ``n_in``; ``steps``: title, ``n`` that went on, and ``left``: kind, total, reasons (sentence, n); the step of
         measuring has ``states`` too: see :func:`measured_states`.
     """
-    entered = outcomes[outcomes["stage"] == FIRST.name]
+    first = next((stage.name for stage in STAGES if (outcomes["stage"] == stage.name).any()), FIRST.name)
+    entered = outcomes[outcomes["stage"] == first]
     steps = [_step(outcomes[outcomes["stage"] == stage.name], stage, minimum_cell) for stage in STAGES]
     states = measured_states(phenotypes, minimum_cell)
     for stage, step in zip(STAGES, steps, strict=True):

@@ -84,6 +84,8 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "title": clean_text(settings.report.title),
         "contents": CONTENTS,
         "flow": steps,
+        "first_box": _first_box(tables),
+        "has_images": tables.has_images,
         "left_before_analysis": flow.left_before_analysis(tables.people_flow, minimum),
         "abstract": _abstract(steps, states, tables),
         "facts": _facts(steps, states, tables, settings),
@@ -128,6 +130,8 @@ def _absent(tables: ReportTables) -> dict[str, str]:
 
 def _abstract(steps: Mapping[str, Any], states: list[dict[str, Any]], tables: ReportTables) -> str:
     text = f"The archive holds {steps['n_in']:,} studies."
+    if not tables.has_images:
+        text = f"The table of phenotypes holds {steps['n_in']:,} studies; this cohort has no images of them."
     text += f" {sentence_on_states(len(tables.measured), states)}"
     pairs = len(tables.estimates.get("associations", ())) + len(tables.estimates.get("hazards", ()))
     if pairs:
@@ -157,7 +161,7 @@ def _facts(
         title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Set aside", "Not acquired")
     }
     facts = [
-        ("Studies in the archive", f"{steps['n_in']:,}", False),
+        (_first_box(tables), f"{steps['n_in']:,}", False),
         ("Measured", f"{len(tables.measured):,}", False),
     ]
     facts += [(f"of these, {row['title']}", row["text"], False) for row in states]
@@ -165,8 +169,13 @@ def _facts(
     pairs = tables.estimates.get("hazards")
     if pairs is not None:
         facts.append(("Outcomes", f"{pairs['outcome'].nunique():,}", False))
-    facts.append(("Segmentation model", clean_text(settings.model), True))
+    if tables.has_images:
+        facts.append(("Segmentation model", clean_text(settings.model), True))
     return facts
+
+
+def _first_box(tables: ReportTables) -> str:
+    return "Studies in the archive" if tables.has_images else "Studies in the table"
 
 
 def _add_distributions(figures: Figures, tables: ReportTables, minimum: int) -> None:

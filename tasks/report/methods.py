@@ -28,6 +28,7 @@ def methods_text(
     n_in: int,
     n_measured: int,
     states: str = "",
+    has_images: bool = True,
 ) -> list[str]:
     """Paragraphs that a reader needs to do it again.
 
@@ -39,7 +40,11 @@ def methods_text(
         n_in: studies in the archive.
         n_measured: studies with phenotypes.
         states: how many of these passed and how many are doubted, as a sentence that has passed the gate.
+        has_images: whether phenotypes were measured here, on images; without, their table was given.
     """
+    if not has_images:
+        given = f"The table of phenotypes of {n_in:,} studies was given; cmr-cohort {version} read no images."
+        return [f"{given} {states}".rstrip(), *_statistics(settings, estimates), _disclosure(settings)]
     return [
         _images(settings, version, n_in),
         _segmentation(settings, prediction),

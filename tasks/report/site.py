@@ -117,24 +117,28 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
     with open_ledger(cohort.ledger) as ledger:
         n_in = sum(entry.status != "retired" for entry in ledger.entries("convert").values())
         measured = [study for study, entry in ledger.entries("derive").items() if entry.status == "ok"]
+    states = _states(cohort)
+    given = n_in == 0 and states is not None
     return methods_text(
         resolved,
         {name: table for name, table in read_estimates(cohort).items() if table is not None and len(table)},
         _prediction_attributes(cohort, resolved, measured),
         version=package_version(),
-        n_in=n_in,
+        n_in=len(states) if given and states is not None else n_in,
         n_measured=len(measured),
-        states=_states_sentence(cohort, resolved.minimum_cell),
+        states="" if states is None else _states_sentence(states, resolved.minimum_cell),
+        has_images=not given,
     )
 
 
-def _states_sentence(cohort: Cohort, minimum: int) -> str:
-    """How many measured studies passed and how many are doubted; empty before there is a table with their states."""
+def _states(cohort: Cohort) -> pd.DataFrame | None:
+    """Status and state of every study; None before there is a table of phenotypes."""
     path = cohort.tables / "phenotypes.parquet"
-    if not path.exists():
-        return ""
-    found = with_state(read_table(path, columns=["status", "qc_ok"]))
-    return sentence_on_states(int((found["status"] == "ok").sum()), measured_states(found, minimum))
+    return with_state(read_table(path, columns=["status", "qc_ok"])) if path.exists() else None
+
+
+def _states_sentence(states: pd.DataFrame, minimum: int) -> str:
+    return sentence_on_states(int((states["status"] == "ok").sum()), measured_states(states, minimum))
 
 
 def report_key(cohort: Cohort, settings: ReportInputs) -> str:
@@ -274,6 +278,7 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         n_in=values["flow"]["n_in"],
         n_measured=len(tables.measured),
         states=values["states_sentence"],
+        has_images=tables.has_images,
     )
     values["versions"] = [(name, value) for name, value in versions().items() if name != "cmr-cohort"]
     _write(draft / "index.html", render("index.html.j2", root="", **values))

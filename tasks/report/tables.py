@@ -84,6 +84,11 @@ class ReportTables:
     people_flow: pd.DataFrame | None = None
 
     @property
+    def has_images(self) -> bool:
+        """Whether images of any study were read; without them a table of phenotypes was given."""
+        return len(self.outcomes) > 0 or self.phenotypes is None
+
+    @property
     def measured(self) -> pd.DataFrame:
         """Phenotypes of the studies that ended well, with ``sex`` where the cohort knows it."""
         if self.phenotypes is None:
@@ -105,7 +110,7 @@ def read_tables(cohort: Cohort, settings: ReportInputs) -> ReportTables:
     absent |= {name: _EMPTY for name, table in estimates.items() if table is not None and table.empty}
     return ReportTables(
         outcomes=_outcomes(cohort),
-        steps=_steps(cohort),
+        steps=_steps(cohort, phenotypes),
         phenotypes=phenotypes,
         participants=participants,
         estimates={name: table for name, table in estimates.items() if table is not None and len(table)},
@@ -181,14 +186,20 @@ def _outcomes(cohort: Cohort) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_OUTCOME_COLUMNS))
 
 
-def _steps(cohort: Cohort) -> pd.DataFrame:
-    """How every study stands at every stage of a run; retired ones left out."""
+def _steps(cohort: Cohort, phenotypes: pd.DataFrame | None) -> pd.DataFrame:
+    """How every study stands at every stage of a run; retired ones left out.
+
+    Where no study went through a stage, the studies are those of a table of phenotypes that was given.
+    """
     rows = []
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
             for stage in (stage.name for stage in STAGES if not stage.on_demand):
                 present = present_studies(ledger.entries(stage))
                 rows += [(study, stage, entry.status, entry.reason) for study, entry in present.items()]
+    if not rows and phenotypes is not None:
+        given = phenotypes[["study", "status", "reason"]].itertuples(index=False)
+        rows = [(study, DERIVE.name, status, reason) for study, status, reason in given]
     return pd.DataFrame(rows, columns=["study", "stage", "status", "reason"])
 
 
