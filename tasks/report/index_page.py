@@ -11,11 +11,11 @@ import pandas as pd
 from cmr_models.phenotypes.quality import RULES
 from tasks.report import flow
 from tasks.report.distributions import FEWEST_BINNED, distribution_figure, distribution_rows
-from tasks.report.estimate_figures import Q_LEVEL, forest, group_comparison, survival, volcano
+from tasks.report.estimate_figures import Q_LEVEL, QUANTILES, forest, group_comparison, survival, volcano
 from tasks.report.methods import doubted_sentence
 from tasks.report.naming import band_words, full_name, group_words, reason_words, short_name, words
 from tasks.report.pages import MISSING, clean_text, number
-from tasks.report.selection import gap_rows, group_panels, leading_pairs, survival_panels
+from tasks.report.selection import FEWEST_CURVES, FEWEST_STEPS, gap_rows, group_panels, leading_pairs, survival_panels
 from tasks.report.tables import ReportInputs, ReportTables, records
 
 CONTENTS = (
@@ -46,11 +46,12 @@ _SIZE = re.compile(rb'width="([0-9.]+)pt" height="([0-9.]+)pt"')
 
 
 class Figures:
-    """Figures of one page: numbered as they are added; files by name."""
+    """Figures of one page: numbered as they are added; files by name; sentences on those with nothing to show."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.shown: dict[str, dict[str, Any]] = {}
+        self.left_out: list[str] = []
 
     def add(self, name: str, content: bytes | None, caption: str) -> None:
         """Add a figure, unless there was nothing to draw."""
@@ -105,6 +106,7 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "shown_of": _row_limits(tables),
         "tables": _table_numbers(),
         "figures": figures.shown,
+        "figures_left_out": figures.left_out,
         "group_figures": [figures.shown[name] for name in figures.shown if name.startswith("group_")],
     }
     return values, figures
@@ -213,11 +215,17 @@ def _add_estimates(figures: Figures, tables: ReportTables, minimum: int) -> None
     figures.add(
         "survival",
         survival(survival_panels(tables.estimates, minimum)),
-        "Kaplan-Meier curves of each outcome by quartile (or fewer groups, see the legend) of the phenotype with the "
-        f"strongest evidence, with 95 % bands. Each step of a curve stands for at least {minimum} events. Numbers at "
+        f"Kaplan-Meier curves of each outcome by {_quantile_word(tables)} of the phenotype with the strongest evidence, "
+        f"with 95 % bands, where at least {FEWEST_CURVES} curves have {FEWEST_STEPS} steps or more. Each step of a curve stands for at least {minimum} events. Numbers at "
         f"risk are rounded to multiples of {minimum}; ≥ means that only the number at a later time may be shown, a dot "
         "that no number may be shown. Deaths from other causes are censored.",
     )
+
+
+def _quantile_word(tables: ReportTables) -> str:
+    """The word for the groups of the survival curves: quartile, or what the settings ask for."""
+    curves = tables.estimates.get("survival_curves")
+    return QUANTILES.get(0 if curves is None else curves["group"].nunique(), "group")
 
 
 def _add_groups(figures: Figures, tables: ReportTables, minimum: int) -> list[dict[str, Any]]:
@@ -234,7 +242,12 @@ def _add_groups(figures: Figures, tables: ReportTables, minimum: int) -> list[di
         }
         panels = group_panels(fairness, model, pairs.get(model, leading))
         named = [(_pair_title(pair, title), rows) for pair, rows in panels]
-        figures.add(f"group_{model}", group_comparison(named, title, ratio=ratio), _group_caption(model, title))
+        figure = group_comparison(named, title, ratio=ratio)
+        figures.add(f"group_{model}", figure, _group_caption(model, title))
+        if figure is None and named:
+            figures.left_out.append(
+                f"{title}: in no grouping do two groups have enough people or events to be compared."
+            )
         blocks += [
             {"title": title if name == title else f"{title}: {name}", "rows": _group_rows(rows, minimum)}
             for name, rows in named
@@ -253,7 +266,8 @@ def _group_caption(model: str, title: str) -> str:
     text = f"{title}, by group, with 95 % intervals. Dashed line: everybody."
     if model == "harrell_phenotype":
         text += " Groups differ in the range of their ages, so a lower value does not mean a worse measurement."
-    return text + " Where a group has no number, the reason is given."
+    return text + " Where a group has no number, the reason is given; groupings and "
+    "pairs without any number to compare are left out."
 
 
 def _ratio_rows(tables: ReportTables, name: str, minimum: int) -> list[dict[str, str]]:
