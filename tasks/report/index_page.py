@@ -40,7 +40,7 @@ _GROUP_MODELS = {
     "cox_age": ("Hazard ratio per SD", True),
     "harrell_phenotype": ("Harrell C of the phenotype alone", False),
     "adjusted_mean": ("Mean adjusted to common age, sex and body size", False),
-    "qc_pass": ("Proportion of studies that passed quality control", False),
+    "qc_pass": ("Proportion of studies that were measured", False),
 }
 _SIZE = re.compile(rb'width="([0-9.]+)pt" height="([0-9.]+)pt"')
 
@@ -215,8 +215,9 @@ def _add_estimates(figures: Figures, tables: ReportTables, minimum: int) -> None
     figures.add(
         "survival",
         survival(survival_panels(tables.estimates, minimum)),
-        f"Kaplan-Meier curves of each outcome by {_quantile_word(tables)} of the phenotype with the strongest evidence, "
-        f"with 95 % bands, where at least {FEWEST_CURVES} curves have {FEWEST_STEPS} steps or more. Each step of a curve stands for at least {minimum} events. Numbers at "
+        f"Kaplan-Meier curves of each outcome by {_quantile_word(tables)} of the phenotype with the strongest "
+        f"evidence, with 95 % bands, where at least {FEWEST_CURVES} curves have {FEWEST_STEPS} steps or more. Each "
+        f"step of a curve stands for at least {minimum} events. Numbers at "
         f"risk are rounded to multiples of {minimum}; ≥ means that only the number at a later time may be shown, a dot "
         "that no number may be shown. Deaths from other causes are censored.",
     )
@@ -245,9 +246,7 @@ def _add_groups(figures: Figures, tables: ReportTables, minimum: int) -> list[di
         figure = group_comparison(named, title, ratio=ratio)
         figures.add(f"group_{model}", figure, _group_caption(model, title))
         if figure is None and named:
-            figures.left_out.append(
-                f"{title}: in no grouping do two groups have enough people or events to be compared."
-            )
+            figures.left_out.append(f"{title}: no two groups have enough people or events to be compared.")
         blocks += [
             {"title": title if name == title else f"{title}: {name}", "rows": _group_rows(rows, minimum)}
             for name, rows in named
@@ -266,8 +265,8 @@ def _group_caption(model: str, title: str) -> str:
     text = f"{title}, by group, with 95 % intervals. Dashed line: everybody."
     if model == "harrell_phenotype":
         text += " Groups differ in the range of their ages, so a lower value does not mean a worse measurement."
-    return text + " Where a group has no number, the reason is given; groupings and "
-    "pairs without any number to compare are left out."
+    text += " Where a group has no number, the reason is given; groupings and pairs without any number to compare are "
+    return text + "left out."
 
 
 def _ratio_rows(tables: ReportTables, name: str, minimum: int) -> list[dict[str, str]]:
@@ -353,7 +352,7 @@ def _gap_table(tables: ReportTables) -> list[dict[str, Any]]:
     if fairness is None:
         return []
     titles = {"logistic": "Odds ratio per SD", "cox_age": "Hazard ratio per SD", **_DISCRIMINATION_MODELS,
-              "mean": "Mean", "adjusted_mean": "Adjusted mean", "qc_pass": "Passed quality control"}  # fmt: skip
+              "mean": "Mean", "adjusted_mean": "Adjusted mean", "qc_pass": "Proportion measured"}  # fmt: skip
     return [
         {
             "model": titles.get(row["model"], words(row["model"])),
