@@ -22,7 +22,7 @@ from tasks.report.index_page import sentence_on_states
 from tasks.report.methods import doubted_sentence, methods_text
 from tasks.report.naming import band_words, full_name, lower_first, short_name
 from tasks.report.pages import clean_text, number, page_name, render, script_json
-from tasks.report.selection import gate_curve
+from tasks.report.selection import comparable, gate_curve, survival_panels
 from tasks.report.site import csv_text
 from tasks.report.study_list import studies_with_page
 from tasks.report.study_page import nice_ticks, volume_curve
@@ -514,3 +514,56 @@ def test_the_methods_say_what_was_done_with_doubted_people(doubted, n, sentence)
     table = estimates(Texts())["hazards"].assign(doubted=doubted, n_doubted=n)
     assert doubted_sentence({"hazards": table}) == sentence
     assert doubted_sentence({"hazards": estimates(Texts())["hazards"]}) == ""
+
+
+# figures with nothing to show
+
+
+def _by_group(**numbers):
+    rows = [{"group_by": "overall", "group": "all", "estimate": 1.0}]
+    rows += [
+        {"group_by": name.split("__")[0], "group": name.split("__")[1], "estimate": n} for name, n in numbers.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_groups_are_compared_only_where_two_of_a_grouping_have_numbers():
+    assert comparable(_by_group(sex__female=1.0, sex__male=1.2))
+    assert not comparable(_by_group(sex__female=1.0, sex__male=np.nan, centre__north=1.1))
+    assert not comparable(_by_group(sex__female=np.nan))
+
+
+def _curves(events_by_group):
+    """One outcome: in each group one step of six events a year, as often as told."""
+    rows = [
+        {"exposure": "lvef_pct", "outcome": "death", "group": group, "years": float(year), "n_at_risk": 200.0 - 10 * year,
+         "n_events": 6.0 * min(year, steps), "estimate": 1 - 0.03 * min(year, steps), "se": 0.1, "ci_low": 0.4,
+         "ci_high": 1.0, "status": "ok"}
+        for group, steps in events_by_group.items()
+        for year in range(8)
+    ]  # fmt: skip
+    return {"survival_curves": pd.DataFrame(rows)}
+
+
+def test_a_curve_of_one_drop_is_no_figure_of_survival():
+    assert survival_panels(_curves({"Q1": 1, "Q2": 1}), 5) == []
+    assert survival_panels(_curves({"Q1": 5, "Q2": 1}), 5) == []
+    assert len(survival_panels(_curves({"Q1": 5, "Q2": 3}), 5)) == 1
+
+
+def test_a_report_without_groups_to_compare_says_which_figures_it_leaves_out(tmp_path):
+    settings = write_cohort(tmp_path, people=12, images=0)
+    path = tmp_path / "cohort/tables/estimates/fairness.parquet"
+    table = pd.read_parquet(path)
+    male = table["group"] == "male"
+    table.loc[male, ["estimate", "ci_low", "ci_high"]] = np.nan
+    table.loc[male, "status"] = "suppressed"
+    table.to_parquet(path, index=False)
+    page = render_report(tmp_path / "cohort", settings).read_text()
+    assert 'id="group_cox_age"' not in page
+    assert "Hazard ratio per SD: no two groups have enough people or events to be compared." in page
+
+
+def test_the_caption_of_the_survival_figure_names_the_groups_that_are_drawn(report):
+    _, _, index = report
+    assert "by quartile of the phenotype with the strongest evidence" in index.read_text()
