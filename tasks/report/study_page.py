@@ -41,6 +41,8 @@ CURVES = {"lv_ml": "LV", "rv_ml": "RV", "myocardium_ml": "Myocardium"}
 _UNREADABLE = "a published file cannot be read; `cmr-cohort verify` says which."
 _NOT_SHOWN = {"ed_frame", "es_frame", "height_cm", "weight_kg"}
 _DEFAULT_CYCLE_MS = 1000.0
+_FEWEST_POINTS = 2
+"""A curve needs two points: the volume of the only frame is in the table of phenotypes."""
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 300, 52, 478, 22, 254
 
 
@@ -84,7 +86,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         no_images=images.why_none or "the study has no short-axis or 4-chamber view.",
         outlines=_outline_legend(images.planes),
         curve=drawn,
-        no_curve="No volume curve: the study was not measured.",
+        no_curve=_why_no_curve(curve),
         data_json=script_json(player),
         checks=_checks(unit["outcomes"], row),
         phenotypes=phenotype_rows(row, unit["sex"]),
@@ -94,6 +96,12 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         perfusion=perfusion_section(cohort, unit["study"]) if unit.get("perfusion") else None,
         **_final_state(unit["outcomes"], row),
     )
+
+
+def _why_no_curve(curve: Mapping[str, Sequence[float]]) -> str:
+    if not curve:
+        return "No volume curve: the study was not measured."
+    return "No volume curve: fewer than two frames have a volume."
 
 
 def _publish_page(unit: shards.Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
@@ -166,10 +174,10 @@ def _outline_legend(planes: list[dict[str, Any]]) -> list[dict[str, str]]:
 def volume_curve(
     curve: Mapping[str, Sequence[float]], time_ms: Sequence[float], ed: int | None, es: int | None
 ) -> dict[str, Any] | None:
-    """Coordinates of the volume curves in the drawing; None if no frame has a volume."""
+    """Coordinates of the volume curves in the drawing; None unless some curve has volumes in two frames or more."""
     series = {name: np.asarray(curve[name], float) for name in CURVES if name in curve}
     series = {name: values for name, values in series.items() if np.isfinite(values).any()}
-    if not series:
+    if max((np.isfinite(values).sum() for values in series.values()), default=0) < _FEWEST_POINTS:
         return None
     timed = bool(np.isfinite(time_ms).all())
     x = np.asarray(time_ms if timed else range(len(time_ms)), float)

@@ -536,8 +536,8 @@ def test_groups_are_compared_only_where_two_of_a_grouping_have_numbers():
 def _curves(events_by_group):
     """One outcome: in each group one step of six events a year, as often as told."""
     rows = [
-        {"exposure": "lvef_pct", "outcome": "death", "group": group, "years": float(year), "n_at_risk": 200.0 - 10 * year,
-         "n_events": 6.0 * min(year, steps), "estimate": 1 - 0.03 * min(year, steps), "se": 0.1, "ci_low": 0.4,
+        {"exposure": "lvef_pct", "outcome": "death", "group": group, "years": float(year),
+         "n_at_risk": 200.0 - 10 * year, "n_events": 6.0 * min(year, steps), "estimate": 1 - 0.03 * min(year, steps), "se": 0.1, "ci_low": 0.4,
          "ci_high": 1.0, "status": "ok"}
         for group, steps in events_by_group.items()
         for year in range(8)
@@ -567,3 +567,10 @@ def test_a_report_without_groups_to_compare_says_which_figures_it_leaves_out(tmp
 def test_the_caption_of_the_survival_figure_names_the_groups_that_are_drawn(report):
     _, _, index = report
     assert "by quartile of the phenotype with the strongest evidence" in index.read_text()
+
+
+def test_a_study_with_a_single_frame_has_no_volume_curve():
+    curve = {"time_ms": [0.0], "lv_ml": [150.0], "rv_ml": [160.0], "myocardium_ml": [90.0]}
+    assert volume_curve(curve, [0.0], 0, None) is None
+    two = {"time_ms": [0.0, 400.0], "lv_ml": [150.0, 60.0], "rv_ml": [160.0, np.nan]}
+    assert volume_curve(two, [0.0, 400.0], 0, 1) is not None
