@@ -4,14 +4,21 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 PEOPLE ?= 48
+MEASURED ?= 3000
 
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
 
 .PHONY: demo test test-quick lint types bench docs constraints clean
 
-demo: $(VENV)/.installed ## simulate a cohort and run the whole pipeline on it
+demo: $(VENV)/.installed ## simulate a cohort and run the whole pipeline on it; then the statistics of thousands
 	$(BIN)/cmr-cohort simulate --people $(PEOPLE) --output demo
 	$(BIN)/cmr-cohort run --config demo/cohort.toml
+	$(BIN)/cmr-cohort simulate --people $(MEASURED) --without-images --output demo/statistics
+	$(BIN)/cmr-cohort associate --config demo/statistics/cohort.toml
+	$(BIN)/cmr-cohort risk --config demo/statistics/cohort.toml
+	$(BIN)/cmr-cohort report --config demo/statistics/cohort.toml
+	@echo "$(PEOPLE) people with images: demo/cohort/reports/index.html"
+	@echo "statistics of $(MEASURED) people, simulated without images: demo/statistics/cohort/reports/index.html"
 
 test: $(VENV)/.installed ## all tests
 	$(BIN)/python -m pytest

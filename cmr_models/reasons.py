@@ -385,6 +385,8 @@ _TABLE: tuple[Reason, ...] = (
     Reason("aif_noisy", "perfusion", "flag", "The arterial input peaks below three times the noise before arrival."),
     Reason("aif_peak_low", "perfusion", "flag", "The arterial input peaks below 1 mmol/L."),
     Reason("aif_peak_high", "perfusion", "flag", "The arterial input peaks above 10 mmol/L."),
+    # derive: measurements that are simulated without images
+    Reason("not_simulated", "derive", "missing", "The measurements are simulated, and this number is not among them."),
     # any stage
     Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
     Reason("contract_broken", "any", "quarantined", "A published file does not hold what its contract says."),
@@ -398,7 +400,7 @@ _TABLE: tuple[Reason, ...] = (
     ),
     Reason("source_removed", "any", "absent", "Its source files are no longer in the archive."),
     Reason("withdrawn", "any", "absent", "The participant withdrew."),
-    Reason("upstream", "any", "quarantined", "An earlier stage quarantined the study."),
+    Reason("upstream", "any", "quarantined", "An earlier stage ended the study."),
 )
 
 TABLE = {reason.code: reason for reason in _TABLE}

@@ -276,14 +276,23 @@ def verify(**choice: Any) -> None:
 @click.option("--people", default=48, show_default=True, help="People in the tables.")
 @click.option("--imaged", type=int, help="People with images [default: all].")
 @click.option("--frames", default=25, show_default=True, help="Frames in each heart cycle.")
+@click.option(
+    "--without-images",
+    is_flag=True,
+    help="Simulate the measurements too, in place of the archive: thousands of people to try the statistics on.",
+)
 @click.option("--seed", default=2026, show_default=True)
 @click.option("--workers", type=int, default=os.cpu_count, help="Number of processes [default: one for each core].")
 @click.option("--output", type=_FOLDER, required=True)
-def simulate(output: Path, workers: int, **choice: Any) -> None:
+def simulate(output: Path, workers: int, *, without_images: bool, **choice: Any) -> None:
     """Write a simulated cohort: archives like those of UK Biobank, tables, settings and the truth."""
     from flows.progress import stage_progress
-    from tasks.simulation import SimulationSettings, write_cohort
+    from tasks.simulation import LARGE_COHORT, SimulationSettings, write_cohort, write_measured_cohort
 
+    if without_images:
+        studies = write_measured_cohort(output, SimulationSettings(**choice, cohort=LARGE_COHORT))
+        click.echo(f"simulate: {studies:,} studies in {output / 'cohort/tables/phenotypes.parquet'}")
+        return
     settings = SimulationSettings(**choice)
     with stage_progress("simulate", settings.people if settings.imaged is None else settings.imaged) as advance:
         for n in write_cohort(output, settings, workers=workers):

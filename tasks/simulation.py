@@ -1,7 +1,11 @@
-"""Write a simulated cohort to disk: archives like those of UK Biobank, tables, settings and the truth."""
+"""Write a simulated cohort to disk: archives like those of UK Biobank, tables, settings and the truth.
+
+A cohort of thousands for the statistics is written without images: its table of phenotypes is simulated too.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,12 +18,20 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
+from cmr_models.phenotypes import PHENOTYPES
+from cmr_models.phenotypes.quality import check, failures
+from cmr_models.phenotypes.states import state_of
+from cmr_models.reasons import Missing
 from cmr_models.simulate import Heart, HeartTraits, ImagingSettings, sample_traits
 from cmr_models.simulate.archive import SAX_FIELD, Packaging, simulate_study, ukb_archives
 from cmr_models.simulate.cohort import simulate_cohort
 from cmr_models.simulate.faults import FAULTS
+from cmr_models.simulate.measured import measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings
-from tasks.state.store import publish_bytes
+from tasks.derive.phenotype_tables import PHENOTYPE_TABLE, dictionary_csv
+from tasks.state.ledger import open_ledger
+from tasks.state.parquet_tables import publish_table
+from tasks.state.store import Cohort, digest, publish_bytes
 
 DEMO_FAULTS = (
     "truncated_zip",
@@ -30,6 +42,9 @@ DEMO_FAULTS = (
     "irregular_trigger",
 )
 """Faults of the demonstration; each is put into the archives of one of the last people."""
+
+LARGE_COHORT = CohortSettings(hazard_factor=2.0)
+"""Effects of a cohort of thousands, simulated without images: with more events than one of this size would have."""
 
 _VISIT = 2
 _TRUE = ("lvedv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvef_pct", "heart_rate_bpm", "height_cm", "weight_kg")
@@ -75,6 +90,80 @@ def write_cohort(output: Path, settings: SimulationSettings, *, workers: int = 1
     tables.truth.to_parquet(output / "truth.parquet", index=False)
     publish_bytes(tomli_w.dumps(_cohort_toml(workers)).encode(), output / "cohort.toml")
     yield from _write_archives(_people(tables.truth, tables.outcomes, imaged, settings), archive, settings, workers)
+
+
+def write_measured_cohort(output: Path, settings: SimulationSettings) -> int:
+    """Write a cohort without images under ``output``; returns the number of studies.
+
+    The table of phenotypes is simulated as the pipeline would measure it, with errors of measurement and studies that
+    fail, so that the statistics can be tried on thousands of people. ``cohort.toml`` is for ``associate``, ``risk`` and
+    ``report``; there is no archive to run.
+    """
+    rng = np.random.default_rng(settings.seed)
+    tables = simulate_cohort(settings.people, rng, settings.cohort)
+    measured = measure_phenotypes(tables.truth, rng, settings.cohort)
+    measured = measured.assign(**{name: tables.truth[name] for name in ("height_cm", "weight_kg")})
+    phenotypes = measured_table(measured)
+    cohort = Cohort(output / "cohort")
+    with open_ledger(cohort.ledger):  # no study has gone through a stage
+        publish_table(phenotypes, cohort.tables / "phenotypes.parquet", contract=PHENOTYPE_TABLE)
+    publish_bytes(dictionary_csv().encode(), cohort.tables / "phenotypes_dictionary.csv")
+    publish_bytes(tables.participants.to_csv(index=False).encode(), output / "participants.csv")
+    publish_bytes(tables.outcomes.to_csv(index=False).encode(), output / "outcomes.csv")
+    tables.truth.to_parquet(output / "truth.parquet", index=False)
+    content = _WITHOUT_IMAGES + tomli_w.dumps(_measured_toml(settings.people))
+    publish_bytes(content.encode(), output / "cohort.toml")
+    return len(phenotypes)
+
+
+_WITHOUT_IMAGES = "# Simulated measurements, no images: for `associate`, `risk` and `report`, not for `run`.\n"
+
+
+def measured_table(measured: pd.DataFrame) -> pd.DataFrame:
+    """A table of phenotypes from simulated measurements, one row a study in the order of study ids.
+
+    The quality rules are applied where they can be: those that need labels have no verdict. Numbers that are not
+    simulated are missing, with a reason.
+
+    Args:
+        measured: of :func:`cmr_models.simulate.measured.measure_phenotypes`.
+    """
+    rows = [_measured_row({str(name): value for name, value in row.items()}) for row in measured.to_dict("records")]
+    rows.sort(key=lambda row: str(row["study"]))
+    return pd.DataFrame(rows, columns=list(PHENOTYPE_TABLE.names)).astype(PHENOTYPE_TABLE.pandas_types)
+
+
+def _measured_row(row: dict[str, Any]) -> dict[str, Any]:
+    status, reason = str(row["status"]), str(row["reason"])
+    known = {item.name: float(row.get(item.name, np.nan)) for item in PHENOTYPES}
+    numbers = {name: value for name, value in known.items() if np.isfinite(value)} if status == "ok" else {}
+    verdicts = check(_Known(numbers)) if status == "ok" else {}
+    broken = failures(verdicts) if verdicts else []
+    if any(rule.quarantines for rule in broken):
+        status, reason, numbers = "quarantined", broken[0].code, {}
+    qc_ok = None if status != "ok" else not broken
+    missing = {name: "not_simulated" for name in known if name not in numbers} if status == "ok" else {"*": reason}
+    return {
+        **{name: str(row[name]) for name in ("study", "participant", "visit")},
+        "status": status,
+        "state": state_of(status, qc_ok),
+        "stage": "derive",
+        "reason": reason,
+        "detail": "simulated without images",
+        "key": digest(numbers),
+        **numbers,
+        **verdicts,
+        "qc_ok": qc_ok,
+        "qc_reasons": ";".join(rule.code for rule in broken),
+        "missing_reasons": json.dumps(missing, sort_keys=True),
+    }
+
+
+class _Known(dict[str, float]):
+    """Numbers by name; every other input of a quality rule is missing."""
+
+    def __missing__(self, name: str) -> Missing:
+        return Missing("not_simulated")
 
 
 def write_person(person: Mapping[str, Any], archive: Path, settings: SimulationSettings) -> None:
@@ -134,6 +223,21 @@ def _write_archives(
 
 def _one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _measured_toml(people: int) -> dict[str, Any]:
+    return {
+        "directory": "cohort",
+        "participants": "participants.csv",
+        "outcomes": "outcomes.csv",
+        "analysis": {
+            "phenotypes": ["lvedv_ml", "lvesv_ml", "lvef_pct", "lvm_g", "rvef_pct"],
+            "covariates": ["sex", "height_cm", "weight_kg"],
+            "group_by": ["sex", "age_band", "centre"],
+            "permutations": 19,
+        },
+        "report": {"title": f"Simulated measurements of {people:,} people, without images"},
+    }
 
 
 def _cohort_toml(workers: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@
 :mod:`~cmr_models.phenotypes.volumes`, :mod:`~cmr_models.phenotypes.cardiac_cycle`,
 :mod:`~cmr_models.phenotypes.long_axis_function`, :mod:`~cmr_models.phenotypes.body_size`: how they are measured.
 :mod:`~cmr_models.phenotypes.quality`: the rules that a study must satisfy.
+:mod:`~cmr_models.phenotypes.states`: passed, doubted, set aside, absent.
 :mod:`~cmr_models.phenotypes.reference_ranges`: published ranges of healthy people.
 """
 

@@ -11,11 +11,12 @@ import pandas as pd
 from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.phenotypes import PHENOTYPES, dictionary
 from cmr_models.phenotypes.quality import RULES
+from cmr_models.phenotypes.states import STATES, state_of
 from cmr_models.reasons import TABLE
 from tasks.inference.segment_stage import SEGMENT
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
-from tasks.state.store import Cohort, publish_bytes
+from tasks.state.store import Cohort, digest, publish_bytes
 
 _STAGE = "derive"
 _STAGES = (*SEGMENT.lineage, _STAGE)
@@ -25,6 +26,7 @@ _IDENTITY = (
     ColumnSpec("participant", "text", "", "Participant id, as text"),
     ColumnSpec("visit", "text", "", "Visit, as text"),
     ColumnSpec("status", "text", "", "ok, absent (no short axis) or quarantined"),
+    ColumnSpec("state", "text", "", "; ".join(f"{state.code}: {state.meaning}" for state in STATES)),
     ColumnSpec("stage", "text", "", "The stage at which the study ended"),
     ColumnSpec("reason", "text", "", "Reason code where the status is not ok"),
     ColumnSpec("detail", "text", "", "What was found, where the status is not ok"),
@@ -78,14 +80,30 @@ def write_tables(ledger: Ledger, cohort: Cohort) -> int:
     phenotypes = phenotype_table(derived.values(), ended)
     publish_table(curve_table(derived.values()), cohort.tables / "curves.parquet", contract=CURVES)
     publish_bytes(dictionary_csv().encode(), cohort.tables / "phenotypes_dictionary.csv")
-    path, key = cohort.tables / "phenotypes.parquet", ledger.state(*_STAGES)
-    publish_table(phenotypes, path, key, PHENOTYPE_TABLE)  # last: it vouches for all
+    path = cohort.tables / "phenotypes.parquet"
+    publish_table(phenotypes, path, _key(ledger), PHENOTYPE_TABLE)  # last: it vouches for all
     return len(phenotypes)
 
 
 def are_current(ledger: Ledger, cohort: Cohort) -> bool:
     """Whether the published tables were made from this ledger."""
-    return table_key(cohort.tables / "phenotypes.parquet") == ledger.state(*_STAGES)
+    return table_key(cohort.tables / "phenotypes.parquet") == _key(ledger)
+
+
+def _key(ledger: Ledger) -> str:
+    """Digest of what the tables are made from; new columns change it, so that the tables alone are written again."""
+    return digest({"ledger": ledger.state(*_STAGES), "columns": PHENOTYPE_TABLE.names})
+
+
+def with_state(phenotypes: pd.DataFrame) -> pd.DataFrame:
+    """The table of phenotypes with the column ``state``; an older table gets it from ``status`` and ``qc_ok``."""
+    if "state" in phenotypes:
+        return phenotypes
+    verdicts = phenotypes.get("qc_ok", pd.Series(pd.NA, index=phenotypes.index))
+    states = [state_of(status, verdict) for status, verdict in zip(phenotypes["status"], verdicts, strict=True)]
+    table = phenotypes.copy()
+    table.insert(list(table).index("status") + 1, "state", pd.Series(states, index=table.index, dtype=object))
+    return table
 
 
 def phenotype_table(outcomes: Iterable[Outcome], ended: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
@@ -131,18 +149,20 @@ def _row(outcome: Outcome, ended: Mapping[str, tuple[str, str, str]]) -> dict[st
         stage, reason, detail = ended.get(outcome.study, (stage, reason, detail))
     summary = outcome.summary
     missing = summary.get("missing", {"*": reason})
+    qc_ok = None if "quality" not in summary else not summary["quality_reasons"]
     return {
         "study": outcome.study,
         "participant": participant,
         "visit": visit,
         "status": outcome.status,
+        "state": state_of(outcome.status, qc_ok),
         "stage": stage,
         "reason": reason,
         "detail": detail,
         "key": outcome.key,
         **summary.get("phenotypes", {}),
         **summary.get("quality", {}),
-        "qc_ok": None if "quality" not in summary else not summary["quality_reasons"],
+        "qc_ok": qc_ok,
         "qc_reasons": ";".join(summary.get("quality_reasons", [])),
         "missing_reasons": json.dumps(_compact(missing), sort_keys=True),
     }

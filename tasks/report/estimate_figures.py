@@ -24,7 +24,7 @@ from tasks.report.drawing import (
     stripes,
 )
 from tasks.report.naming import band_words, group_words, lower_first, reason_words, short_name, words
-from tasks.report.selection import overall_ratios
+from tasks.report.selection import comparable, overall_ratios
 from tasks.report.tables import records
 
 Q_LEVEL = 0.05
@@ -124,15 +124,17 @@ def survival(panels: Sequence[tuple[str, str, pd.DataFrame]]) -> bytes | None:
 def group_comparison(panels: Sequence[tuple[str, pd.DataFrame]], axis_title: str, *, ratio: bool) -> bytes | None:
     """One number by group: one panel for each pair, one row for each group, the overall value as a dashed line.
 
+    Pairs without two groups to compare, and groupings without any number, are left out; None if no pair remains.
+
     Args:
         panels: (title, rows of one pair and model: ``overall`` and the groups, with suppressed ones).
         axis_title: what is shown, with its unit.
         ratio: whether the axis is logarithmic about 1.
     """
-    panels = [(title, rows) for title, rows in panels if rows["estimate"].notna().any()]
+    panels = [(title, rows) for title, rows in panels if comparable(rows)]
     if not panels:
         return None
-    order = _group_order(pd.concat([rows for _, rows in panels]))
+    order = _group_order(_with_numbers(pd.concat([rows for _, rows in panels])))
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
@@ -194,14 +196,16 @@ def _forest_panel(axes: Axes, rows: pd.DataFrame, exposures: list[str], limits: 
     axes.spines["left"].set_visible(False)
 
 
-_QUANTILES = {2: "Half", 3: "Tertile", 4: "Quartile", 5: "Quintile"}
+QUANTILES = {2: "half", 3: "tertile", 4: "quartile", 5: "quintile"}
+"""The word for one of so many groups of a phenotype, in legend and caption."""
 
 
 def _survival_panel(curves: Axes, risk: Axes, exposure: str, outcome: str, rows: pd.DataFrame) -> None:
     quartiles = sorted(rows["group"].unique())
+    colours = _curve_colours(quartiles)
     for quartile in quartiles:
         drawn = rows[(rows["group"] == quartile) & rows["estimate"].notna()]
-        colour = QUARTILE_COLOURS.get(quartile, INK)
+        colour = colours[quartile]
         years = np.r_[0.0, drawn["years"]]
         curves.step(years, 100 * np.r_[1.0, drawn["estimate"]], where="post", color=colour, label=quartile)
         low, high = (100 * np.r_[1.0, drawn[name].fillna(drawn["estimate"])] for name in ("ci_low", "ci_high"))
@@ -213,11 +217,19 @@ def _survival_panel(curves: Axes, risk: Axes, exposure: str, outcome: str, rows:
     free = "Survival (%)" if outcome == "death" else "Free of the event (%)"
     curves.set_ylabel(free)
     curves.set_title(label(f"{words(outcome)} by {lower_first(short_name(exposure))}", 60), fontsize=9)
-    title = f"{_QUANTILES.get(len(quartiles), 'Group')} (Q1 is the lowest)"
+    title = f"{QUANTILES.get(len(quartiles), 'group').capitalize()} (Q1 is the lowest)"
     curves.legend(loc="lower left", ncols=4, handlelength=1.2, columnspacing=1.0, title=title, alignment="left",
                   title_fontsize=7.5)  # fmt: skip
     _risk_table(risk, rows, quartiles, curves.get_xlim())
     curves.set_xticks(risk.get_xticks())
+
+
+def _curve_colours(groups: Sequence[str]) -> dict[str, str]:
+    """Group -> colour, from light to dark; two groups get the ends of the scale, which are told apart best."""
+    scale = list(QUARTILE_COLOURS.values())
+    if len(groups) == 2:
+        return dict(zip(groups, (scale[1], scale[3]), strict=True))
+    return {group: QUARTILE_COLOURS.get(group, INK) for group in groups}
 
 
 def _risk_table(axes: Axes, rows: pd.DataFrame, quartiles: list[str], limits: tuple[float, float]) -> None:
@@ -249,6 +261,11 @@ def _at_risk(rows: pd.DataFrame, year: float) -> str:
 def _risk_years(end: float) -> list[float]:
     step = next(step for step in (0.5, 1, 2, 3, 5, 10, 20) if end / step <= 6.5 or step == 20)
     return [float(year) for year in np.arange(0, end + 1e-9, step)]
+
+
+def _with_numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the groupings in which at least one group has a number."""
+    return rows[rows["group_by"].isin(rows.loc[rows["estimate"].notna(), "group_by"])]
 
 
 def _group_order(rows: pd.DataFrame) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.analysis.disclosure.masking import mask_small_cells, masked_counts
+from cmr_models.phenotypes.states import STATES
 from cmr_models.reasons import TABLE
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive.derive_stage import DERIVE
@@ -17,10 +18,12 @@ from tasks.execution.stage import Stage
 from tasks.report.tables import records
 from tasks.stages import FIRST, STAGES
 
-_KINDS = {"absent": "Not acquired", "quarantined": "Quarantined"}
+_KINDS = {"absent": "Not acquired", "quarantined": "Set aside"}
 
 
-def cohort_flow(outcomes: pd.DataFrame, minimum_cell: int | None) -> dict[str, Any]:
+def cohort_flow(
+    outcomes: pd.DataFrame, minimum_cell: int | None, phenotypes: pd.DataFrame | None = None
+) -> dict[str, Any]:
     """Steps of the flow diagram.
 
     Totals of a stage describe processing and are exact. A reason that fewer than ``minimum_cell`` studies share is
@@ -29,13 +32,77 @@ def cohort_flow(outcomes: pd.DataFrame, minimum_cell: int | None) -> dict[str, A
     Args:
         outcomes: study, stage, status, reason: one row a study and stage.
         minimum_cell: the smallest count that may be shown; None shows all (internal pages only).
+        phenotypes: the table of phenotypes, which tells passed studies from doubted ones.
 
     Returns:
-        ``n_in``; ``steps``: title, ``n`` that went on, ``n_left`` and ``left``: kind, total, reasons (sentence, n).
+        ``n_in``; ``steps``: title, ``n`` that went on, and ``left``: kind, total, reasons (sentence, n); the step of
+        measuring has ``states`` too: see :func:`measured_states`.
     """
-    entered = outcomes[outcomes["stage"] == FIRST.name]
+    first = next((stage.name for stage in STAGES if (outcomes["stage"] == stage.name).any()), FIRST.name)
+    entered = outcomes[outcomes["stage"] == first]
     steps = [_step(outcomes[outcomes["stage"] == stage.name], stage, minimum_cell) for stage in STAGES]
+    states = measured_states(phenotypes, minimum_cell)
+    for stage, step in zip(STAGES, steps, strict=True):
+        if stage is DERIVE and step is not None and states:
+            step["states"] = states
     return {"n_in": len(entered), "steps": [step for step in steps if step is not None]}
+
+
+def measured_states(phenotypes: pd.DataFrame | None, minimum_cell: int | None) -> list[dict[str, Any]]:
+    """How many of the measured studies passed, and how many are doubted.
+
+    Args:
+        phenotypes: the table of phenotypes.
+        minimum_cell: the smallest count that may be shown, of either; None shows all.
+
+    Returns:
+        A row for each of the two: ``code``, ``title``, ``meaning`` and ``text``, the count or why it is not shown;
+        nothing if no study was measured.
+    """
+    if phenotypes is None or not (phenotypes["status"] == "ok").any():
+        return []
+    counts = {state.code: float((phenotypes["state"] == state.code).sum()) for state in STATES[:2]}
+    shown = counts if minimum_cell is None else masked_counts(counts, minimum_cell)
+    return [
+        {
+            "code": state.code,
+            "title": state.title,
+            "meaning": state.meaning,
+            "text": count_text(counts[state.code], shown[state.code], minimum_cell or 1),
+        }
+        for state in STATES[:2]
+    ]
+
+
+def count_text(count: float, shown: float, minimum_cell: int) -> str:
+    """A count that passed the gate, as text: ``shown`` is NaN where it may not be given."""
+    if shown == shown:
+        return f"{shown:,.0f}"
+    return f"< {minimum_cell}" if count < minimum_cell else "not shown"
+
+
+def left_before_analysis(flow: pd.DataFrame | None, minimum_cell: int) -> list[dict[str, str]]:
+    """People and files that left at a join or a filter, as text: rows ``step``, ``reason``, ``n``.
+
+    Args:
+        flow: of the statistics: ``step``, ``reason``, ``n``; None if there is none.
+        minimum_cell: the smallest count that may be shown.
+    """
+    if flow is None:
+        return []
+    rows = []
+    for step, of_step in flow[flow["n"] > 0].groupby("step", sort=False):
+        counts = {str(reason): float(n) for reason, n in zip(of_step["reason"], of_step["n"], strict=True)}
+        shown = masked_counts(counts, minimum_cell)
+        rows += [
+            {
+                "step": sentence_of(str(step)),
+                "reason": sentence_of(reason),
+                "n": count_text(n, shown[reason], minimum_cell),
+            }
+            for reason, n in counts.items()
+        ]
+    return rows
 
 
 def sentence_of(code: str) -> str:

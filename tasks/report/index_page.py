@@ -11,10 +11,11 @@ import pandas as pd
 from cmr_models.phenotypes.quality import RULES
 from tasks.report import flow
 from tasks.report.distributions import FEWEST_BINNED, distribution_figure, distribution_rows
-from tasks.report.estimate_figures import Q_LEVEL, forest, group_comparison, survival, volcano
+from tasks.report.estimate_figures import Q_LEVEL, QUANTILES, forest, group_comparison, survival, volcano
+from tasks.report.methods import doubted_sentence
 from tasks.report.naming import band_words, full_name, group_words, reason_words, short_name, words
 from tasks.report.pages import MISSING, clean_text, number
-from tasks.report.selection import gap_rows, group_panels, leading_pairs, survival_panels
+from tasks.report.selection import FEWEST_CURVES, FEWEST_STEPS, gap_rows, group_panels, leading_pairs, survival_panels
 from tasks.report.tables import ReportInputs, ReportTables, records
 
 CONTENTS = (
@@ -39,17 +40,18 @@ _GROUP_MODELS = {
     "cox_age": ("Hazard ratio per SD", True),
     "harrell_phenotype": ("Harrell C of the phenotype alone", False),
     "adjusted_mean": ("Mean adjusted to common age, sex and body size", False),
-    "qc_pass": ("Proportion of studies that passed quality control", False),
+    "qc_pass": ("Proportion of studies that were measured", False),
 }
 _SIZE = re.compile(rb'width="([0-9.]+)pt" height="([0-9.]+)pt"')
 
 
 class Figures:
-    """Figures of one page: numbered as they are added; files by name."""
+    """Figures of one page: numbered as they are added; files by name; sentences on those with nothing to show."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.shown: dict[str, dict[str, Any]] = {}
+        self.left_out: list[str] = []
 
     def add(self, name: str, content: bytes | None, caption: str) -> None:
         """Add a figure, unless there was nothing to draw."""
@@ -73,7 +75,8 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
     """Values of the template, and its figures."""
     figures = Figures()
     minimum, measured = settings.minimum_cell, tables.measured
-    steps = flow.cohort_flow(tables.steps, minimum)
+    steps = flow.cohort_flow(tables.steps, minimum, tables.phenotypes)
+    states = flow.measured_states(tables.phenotypes, minimum)
     _add_distributions(figures, tables, minimum)
     _add_estimates(figures, tables, minimum)
     counts = flow.flag_counts(tables.outcomes, tables.phenotypes, RULES)
@@ -82,8 +85,13 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "title": clean_text(settings.report.title),
         "contents": CONTENTS,
         "flow": steps,
-        "abstract": _abstract(steps, tables),
-        "facts": _facts(steps, tables, settings),
+        "first_box": _first_box(tables),
+        "has_images": tables.has_images,
+        "left_before_analysis": flow.left_before_analysis(tables.people_flow, minimum),
+        "abstract": _abstract(steps, states, tables),
+        "facts": _facts(steps, states, tables, settings),
+        "states_sentence": sentence_on_states(len(tables.measured), states),
+        "doubted": doubted_sentence(tables.estimates).strip(),
         "absent": _absent(tables),
         "minimum": minimum,
         "hidden": f"<{minimum}",
@@ -98,6 +106,7 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "shown_of": _row_limits(tables),
         "tables": _table_numbers(),
         "figures": figures.shown,
+        "figures_left_out": figures.left_out,
         "group_figures": [figures.shown[name] for name in figures.shown if name.startswith("group_")],
     }
     return values, figures
@@ -121,9 +130,11 @@ def _absent(tables: ReportTables) -> dict[str, str]:
     return {name: tables.absent.get(name, "") for name in names}
 
 
-def _abstract(steps: Mapping[str, Any], tables: ReportTables) -> str:
-    measured = steps["steps"][-1]["n"] if steps["steps"] else 0
-    text = f"The archive holds {steps['n_in']:,} studies; {measured:,} of them have passed every stage."
+def _abstract(steps: Mapping[str, Any], states: list[dict[str, Any]], tables: ReportTables) -> str:
+    text = f"The archive holds {steps['n_in']:,} studies."
+    if not tables.has_images:
+        text = f"The table of phenotypes holds {steps['n_in']:,} studies; this cohort has no images of them."
+    text += f" {sentence_on_states(len(tables.measured), states)}"
     pairs = len(tables.estimates.get("associations", ())) + len(tables.estimates.get("hazards", ()))
     if pairs:
         text += " Phenotypes were tested against prevalent disease, incident disease and death, and every estimate "
@@ -131,21 +142,42 @@ def _abstract(steps: Mapping[str, Any], tables: ReportTables) -> str:
     return text
 
 
-def _facts(steps: Mapping[str, Any], tables: ReportTables, settings: ReportInputs) -> list[tuple[str, str, bool]]:
+def sentence_on_states(measured: int, states: list[dict[str, Any]]) -> str:
+    """How many studies were measured, and how many of them passed, in a sentence; counts have passed the gate."""
+    if not states:
+        return "No study was measured."
+    texts = {row["code"]: row["text"] for row in states}
+    if texts["doubted"] == "0":
+        return f"{measured:,} were measured, and all of them passed quality control."
+    if "not shown" in texts.values():
+        few = "doubted" if texts["passed"] == "not shown" else "passed"
+        return f"{measured:,} were measured, of which {texts[few]} {'are ' if few == 'doubted' else ''}{few}."
+    return f"{measured:,} were measured, of which {texts['passed']} passed and {texts['doubted']} are doubted."
+
+
+def _facts(
+    steps: Mapping[str, Any], states: list[dict[str, Any]], tables: ReportTables, settings: ReportInputs
+) -> list[tuple[str, str, bool]]:
     left = [kind for step in steps["steps"] for kind in step["left"]]
     totals = {
-        title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Quarantined", "Not acquired")
+        title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Set aside", "Not acquired")
     }
     facts = [
-        ("Studies in the archive", f"{steps['n_in']:,}", False),
+        (_first_box(tables), f"{steps['n_in']:,}", False),
         ("Measured", f"{len(tables.measured):,}", False),
     ]
+    facts += [(f"of these, {row['title']}", row["text"], False) for row in states]
     facts += [(name, f"{n:,}", False) for name, n in totals.items()]
     pairs = tables.estimates.get("hazards")
     if pairs is not None:
         facts.append(("Outcomes", f"{pairs['outcome'].nunique():,}", False))
-    facts.append(("Segmentation model", clean_text(settings.model), True))
+    if tables.has_images:
+        facts.append(("Segmentation model", clean_text(settings.model), True))
     return facts
+
+
+def _first_box(tables: ReportTables) -> str:
+    return "Studies in the archive" if tables.has_images else "Studies in the table"
 
 
 def _add_distributions(figures: Figures, tables: ReportTables, minimum: int) -> None:
@@ -183,11 +215,18 @@ def _add_estimates(figures: Figures, tables: ReportTables, minimum: int) -> None
     figures.add(
         "survival",
         survival(survival_panels(tables.estimates, minimum)),
-        "Kaplan-Meier curves of each outcome by quartile (or fewer groups, see the legend) of the phenotype with the "
-        f"strongest evidence, with 95 % bands. Each step of a curve stands for at least {minimum} events. Numbers at "
+        f"Kaplan-Meier curves of each outcome by {_quantile_word(tables)} of the phenotype with the strongest "
+        f"evidence, with 95 % bands, where at least {FEWEST_CURVES} curves have {FEWEST_STEPS} steps or more. Each "
+        f"step of a curve stands for at least {minimum} events. Numbers at "
         f"risk are rounded to multiples of {minimum}; ≥ means that only the number at a later time may be shown, a dot "
         "that no number may be shown. Deaths from other causes are censored.",
     )
+
+
+def _quantile_word(tables: ReportTables) -> str:
+    """The word for the groups of the survival curves: quartile, or what the settings ask for."""
+    curves = tables.estimates.get("survival_curves")
+    return QUANTILES.get(0 if curves is None else curves["group"].nunique(), "group")
 
 
 def _add_groups(figures: Figures, tables: ReportTables, minimum: int) -> list[dict[str, Any]]:
@@ -204,7 +243,10 @@ def _add_groups(figures: Figures, tables: ReportTables, minimum: int) -> list[di
         }
         panels = group_panels(fairness, model, pairs.get(model, leading))
         named = [(_pair_title(pair, title), rows) for pair, rows in panels]
-        figures.add(f"group_{model}", group_comparison(named, title, ratio=ratio), _group_caption(model, title))
+        figure = group_comparison(named, title, ratio=ratio)
+        figures.add(f"group_{model}", figure, _group_caption(model, title))
+        if figure is None and named:
+            figures.left_out.append(f"{title}: no two groups have enough people or events to be compared.")
         blocks += [
             {"title": title if name == title else f"{title}: {name}", "rows": _group_rows(rows, minimum)}
             for name, rows in named
@@ -223,7 +265,8 @@ def _group_caption(model: str, title: str) -> str:
     text = f"{title}, by group, with 95 % intervals. Dashed line: everybody."
     if model == "harrell_phenotype":
         text += " Groups differ in the range of their ages, so a lower value does not mean a worse measurement."
-    return text + " Where a group has no number, the reason is given."
+    text += " Where a group has no number, the reason is given; groupings and pairs without any number to compare are "
+    return text + "left out."
 
 
 def _ratio_rows(tables: ReportTables, name: str, minimum: int) -> list[dict[str, str]]:
@@ -309,7 +352,7 @@ def _gap_table(tables: ReportTables) -> list[dict[str, Any]]:
     if fairness is None:
         return []
     titles = {"logistic": "Odds ratio per SD", "cox_age": "Hazard ratio per SD", **_DISCRIMINATION_MODELS,
-              "mean": "Mean", "adjusted_mean": "Adjusted mean", "qc_pass": "Passed quality control"}  # fmt: skip
+              "mean": "Mean", "adjusted_mean": "Adjusted mean", "qc_pass": "Proportion measured"}  # fmt: skip
     return [
         {
             "model": titles.get(row["model"], words(row["model"])),

@@ -11,7 +11,7 @@ from cmr_models.phenotypes import MYOCARDIAL_DENSITY_G_ML
 from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, PETERSEN_2017
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive.derive_stage import DERIVE
-from tasks.report.tables import ReportInputs
+from tasks.report.tables import ReportInputs, records
 
 _MODEL_WORDS = {
     "logistic": "logistic regression of prevalent disease",
@@ -27,6 +27,8 @@ def methods_text(
     version: str,
     n_in: int,
     n_measured: int,
+    states: str = "",
+    has_images: bool = True,
 ) -> list[str]:
     """Paragraphs that a reader needs to do it again.
 
@@ -37,11 +39,16 @@ def methods_text(
         version: of the pipeline.
         n_in: studies in the archive.
         n_measured: studies with phenotypes.
+        states: how many of these passed and how many are doubted, as a sentence that has passed the gate.
+        has_images: whether phenotypes were measured here, on images; without, their table was given.
     """
+    if not has_images:
+        given = f"The table of phenotypes of {n_in:,} studies was given; cmr-cohort {version} read no images."
+        return [f"{given} {states}".rstrip(), *_statistics(settings, estimates), _disclosure(settings)]
     return [
         _images(settings, version, n_in),
         _segmentation(settings, prediction),
-        _phenotypes(n_measured),
+        _phenotypes(n_measured, states),
         *_statistics(settings, estimates),
         _disclosure(settings),
     ]
@@ -74,18 +81,20 @@ def _segmentation(settings: ReportInputs, prediction: Mapping[str, Any]) -> str:
     )
 
 
-def _phenotypes(n_measured: int) -> str:
-    return (
+def _phenotypes(n_measured: int, states: str) -> str:
+    text = (
         f"Phenotypes of {n_measured:,} studies were derived (rules, version {DERIVE.version}): volumes by "
         "summation of "
         "areas times plane distance, end-systole as the smallest and end-diastole as the largest "
         "left-ventricular volume "
         f"of the smoothed curve near the R wave, mass at end-diastole with {MYOCARDIAL_DENSITY_G_ML} g/mL. "
         "Implausible studies "
-        "were quarantined, doubtful ones flagged; a number that could not be measured is missing with a reason, "
+        "were set aside, and those that break a quality rule are doubted; a number that could not be "
+        "measured is missing with a reason, "
         "never zero. "
         f"Published ranges are those of {PETERSEN_2017}, and of {KAWEL_BOEHM_2020} where the former has none."
     )
+    return f"{text} {states}".rstrip()
 
 
 def _statistics(settings: ReportInputs, estimates: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -105,12 +114,31 @@ def _statistics(settings: ReportInputs, estimates: Mapping[str, pd.DataFrame]) -
         "Benjamini and "
         "Hochberg (q). A model that could not be fitted is a row with its reason, not a gap in the table."
     )
+    text += doubted_sentence(estimates)
     seed = settings.resolved.get("analysis", {}).get("seed")
     closing = (
         f" Digest of the analysis settings: {_join_words([digest[:16] for digest in digests])}." if digests else ""
     )
     closing += f" Seed of permutations and bootstraps: {seed}." if seed is not None else ""
     return [text + closing]
+
+
+def doubted_sentence(estimates: Mapping[str, pd.DataFrame]) -> str:
+    """What the estimates did with people whose study is doubted, as their tables say it; empty if they do not.
+
+    The tables have it in the columns ``doubted`` (``left_out`` or ``taken_in``) and ``n_doubted`` (NaN if suppressed).
+    """
+    known = [table for table in estimates.values() if {"doubted", "n_doubted"} <= set(table) and len(table)]
+    said = {(str(row["doubted"]), row["n_doubted"]) for table in known for row in records(table.head(1))}
+    if not said:
+        return ""
+    taken, n = next(iter(said))
+    if len({done for done, _ in said}) > 1:
+        return " The tables differ in whether people whose study is doubted were taken in; each table says it."
+    people = "people whose study is doubted (their number is too small to be shown)"
+    if pd.notna(n):
+        people = f"{n:,.0f} people whose study is doubted" if n else "no person, because no study is doubted"
+    return f" The estimates {'take in' if taken == 'taken_in' else 'leave out'} {people}."
 
 
 def _disclosure(settings: ReportInputs) -> str:

@@ -9,6 +9,9 @@ import pandas as pd
 
 from cmr_models.analysis.disclosure.masking import mask_curve
 
+FEWEST_STEPS, FEWEST_CURVES = 3, 2
+"""A figure of survival needs as many curves with as many steps each; a single drop tells nothing about time."""
+
 
 def overall_ratios(table: pd.DataFrame) -> pd.DataFrame:
     """Odds or hazard ratios per SD of everybody together that have a number."""
@@ -29,7 +32,7 @@ def leading_pairs(estimates: Mapping[str, pd.DataFrame], most: int) -> list[tupl
 def survival_panels(
     estimates: Mapping[str, pd.DataFrame], minimum: int, most: int = 6
 ) -> list[tuple[str, str, pd.DataFrame]]:
-    """Curves of the leading pairs; steps and numbers at risk that may not be shown are NaN."""
+    """Curves of the leading pairs that have enough events; what may not be shown of them is NaN."""
     if "survival_curves" not in estimates:
         return []
     curves = estimates["survival_curves"]
@@ -38,9 +41,15 @@ def survival_panels(
     for exposure, outcome in pairs:
         rows = curves[(curves["exposure"] == exposure) & (curves["outcome"] == outcome)]
         gated = [gate_curve(of_group, minimum) for _, of_group in rows.groupby("group", sort=True)]
-        if gated and pd.concat(gated)["estimate"].notna().any():
+        if sum(_count_steps(curve) >= FEWEST_STEPS for curve in gated) >= FEWEST_CURVES:
             panels.append((str(exposure), str(outcome), pd.concat(gated, ignore_index=True)))
     return panels[:most]
+
+
+def _count_steps(curve: pd.DataFrame) -> int:
+    """How often a curve, gated, falls from one point that is drawn to the next; it begins at 1."""
+    drawn = np.r_[1.0, curve.sort_values("years", kind="stable")["estimate"].dropna()]
+    return int((np.diff(drawn) < 0).sum())
 
 
 def gate_curve(rows: pd.DataFrame, minimum: int) -> pd.DataFrame:
@@ -64,6 +73,12 @@ def group_panels(
     rows = fairness[(fairness["model"] == model) & (fairness["measure"] != "gap")]
     found = [(pair, rows[(rows["exposure"] == pair[0]) & (rows["outcome"] == pair[1])]) for pair in pairs]
     return [(pair, of_pair) for pair, of_pair in found if len(of_pair)]
+
+
+def comparable(rows: pd.DataFrame) -> bool:
+    """Whether in some grouping at least two groups have a number: else there is nothing to compare."""
+    known = rows[rows["estimate"].notna() & (rows["group_by"] != "overall")]
+    return bool((known.groupby("group_by")["group"].nunique() >= 2).any())
 
 
 def gap_rows(fairness: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tasks.derive.phenotype_tables import CURVES
+from cmr_models.phenotypes.states import STATES
+from tasks.derive.phenotype_tables import CURVES, with_state
 from tasks.execution import shards
 from tasks.report import study_list
-from tasks.report.index_page import index_values
+from tasks.report.flow import measured_states
+from tasks.report.index_page import index_values, sentence_on_states
 from tasks.report.methods import methods_text
 from tasks.report.pages import appearance_digest, asset, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
@@ -115,14 +117,28 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
     with open_ledger(cohort.ledger) as ledger:
         n_in = sum(entry.status != "retired" for entry in ledger.entries("convert").values())
         measured = [study for study, entry in ledger.entries("derive").items() if entry.status == "ok"]
+    states = _states(cohort)
+    given = n_in == 0 and states is not None
     return methods_text(
         resolved,
         {name: table for name, table in read_estimates(cohort).items() if table is not None and len(table)},
         _prediction_attributes(cohort, resolved, measured),
         version=package_version(),
-        n_in=n_in,
+        n_in=len(states) if given and states is not None else n_in,
         n_measured=len(measured),
+        states="" if states is None else _states_sentence(states, resolved.minimum_cell),
+        has_images=not given,
     )
+
+
+def _states(cohort: Cohort) -> pd.DataFrame | None:
+    """Status and state of every study; None before there is a table of phenotypes."""
+    path = cohort.tables / "phenotypes.parquet"
+    return with_state(read_table(path, columns=["status", "qc_ok"])) if path.exists() else None
+
+
+def _states_sentence(states: pd.DataFrame, minimum: int) -> str:
+    return sentence_on_states(int((states["status"] == "ok").sum()), measured_states(states, minimum))
 
 
 def report_key(cohort: Cohort, settings: ReportInputs) -> str:
@@ -134,6 +150,7 @@ def report_key(cohort: Cohort, settings: ReportInputs) -> str:
     perfusion = sorted(perfusion_entries(cohort).items())
     files = [cohort.estimates / f"{name}.parquet" for name in ESTIMATES]
     files += [cohort.tables / "phenotypes.parquet", cohort.tables / "phenotypes_dictionary.csv"]
+    files += [cohort.tables / "people_flow.parquet"]
     files += [settings.participants] if settings.participants else []
     contents = {path.name: digest_bytes(path.read_bytes()) for path in files if path.exists()}
     shown = {name: settings.resolved.get(name) for name in ("convert", "segment", "analysis", "report")}
@@ -260,6 +277,8 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         version=package_version(),
         n_in=values["flow"]["n_in"],
         n_measured=len(tables.measured),
+        states=values["states_sentence"],
+        has_images=tables.has_images,
     )
     values["versions"] = [(name, value) for name, value in versions().items() if name != "cmr-cohort"]
     _write(draft / "index.html", render("index.html.j2", root="", **values))
@@ -268,7 +287,7 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
 def _write_studies(tables: ReportTables, rows: pd.DataFrame, pages: Mapping[str, str], rule: str, draft: Path) -> None:
     columns = [{"title": title, "number": digits is not None} for _, title, digits in study_list.COLUMNS]
     reasons = study_list.reason_counts(tables.outcomes)
-    page = render("studies.html.j2", root="../", rule=rule, columns=columns, reasons=reasons)
+    page = render("studies.html.j2", root="../", rule=rule, columns=columns, reasons=reasons, states=STATES)
     _write(draft / "studies" / "index.html", page)
     _write(draft / "studies" / "rows.js", study_list.rows_script(rows, pages))
 

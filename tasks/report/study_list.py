@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cmr_models.phenotypes.states import TITLES, state_of
 from tasks.report.flow import sentence_of
 from tasks.report.pages import clean_text, page_name, script_json
 from tasks.report.tables import MAIN_STAGES, ReportTables, records
@@ -17,7 +18,7 @@ from tasks.state.store import digest
 
 COLUMNS: tuple[tuple[str, str, int | None], ...] = (
     ("study", "Study", None),
-    ("status", "Status", None),
+    ("state", "State", None),
     ("stage", "Ended at", None),
     ("reasons", "Reason or flags", None),
     ("lvedv_ml", "LV EDV (mL)", 0),
@@ -28,19 +29,21 @@ COLUMNS: tuple[tuple[str, str, int | None], ...] = (
     ("rvef_pct", "RV EF (%)", 1),
     ("heart_rate_bpm", "Heart rate (1/min)", 0),
 )
+_UNFINISHED = "unfinished"
 _OUTLIER_SD = 4.0
 _OUTLIER_COLUMNS = ("lvedv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvef_pct")
 
 
 def list_rows(tables: ReportTables) -> pd.DataFrame:
-    """One row for each study: status, last stage, reason, flags and main numbers."""
+    """One row for each study: state, status, last stage, reason, flags and main numbers."""
     ended = _last_stages(tables.outcomes)
     numbers = [name for name, _, digits in COLUMNS if digits is not None]
     phenotypes = tables.phenotypes
     if phenotypes is None:
         phenotypes = pd.DataFrame(columns=["study", "qc_reasons", *numbers])
-    columns = ["study", *(name for name in ("qc_reasons", *numbers) if name in phenotypes)]
+    columns = ["study", *(name for name in ("qc_ok", "qc_reasons", *numbers) if name in phenotypes)]
     rows = ended.merge(phenotypes[columns], on="study", how="left")
+    rows["state"] = _states(rows)
     flags = rows.get("qc_reasons", pd.Series("", index=rows.index)).fillna("").astype(str)
     rows["reasons"] = [
         " ".join(dict.fromkeys(filter(None, (reason, *json.loads(found), *broken.split(";")))))
@@ -48,6 +51,16 @@ def list_rows(tables: ReportTables) -> pd.DataFrame:
     ]
     rows["outlying"] = _find_outliers(rows)
     return rows
+
+
+def _states(rows: pd.DataFrame) -> list[str]:
+    """The word for each study's state; one that has passed its stages so far but is not measured yet is unfinished."""
+    verdicts = rows.get("qc_ok", pd.Series(pd.NA, index=rows.index))
+    found = zip(rows["status"], rows["stage"], verdicts, strict=True)
+    return [
+        _UNFINISHED if status == "ok" and stage != MAIN_STAGES[-1] else TITLES.get(state_of(status, verdict), "")
+        for status, stage, verdict in found
+    ]
 
 
 def rows_script(rows: pd.DataFrame, pages: Iterable[str]) -> str:
@@ -61,7 +74,7 @@ def rows_script(rows: pd.DataFrame, pages: Iterable[str]) -> str:
         {"title": title} if digits is None else {"title": title, "number": True, "digits": digits}
         for _, title, digits in COLUMNS
     ]
-    table = {"columns": columns, "rows": lines, "status": 1, "reason": 3, "page": len(COLUMNS)}
+    table = {"columns": columns, "rows": lines, "state": 1, "reason": 3, "page": len(COLUMNS)}
     return f"window.STUDY_TABLE={script_json(table)};\n"
 
 
@@ -91,9 +104,10 @@ def reason_counts(outcomes: pd.DataFrame) -> list[dict[str, Any]]:
     left = outcomes[(outcomes["status"] != "ok") & (outcomes["reason"] != "upstream")]
     counts = Counter(left[["stage", "status", "reason"]].itertuples(index=False, name=None))
     rows = [
-        {"stage": stage, "status": status, "code": code, "sentence": sentence_of(code), "n": n}
+        {"stage": stage, "state": state_of(status, None), "code": code, "sentence": sentence_of(code), "n": n}
         for (stage, status, code), n in counts.items()
     ]
+    rows = [{**row, "title": TITLES[row["state"]]} for row in rows]
     return sorted(rows, key=lambda row: (MAIN_STAGES.index(row["stage"]), -row["n"], row["code"]))
 
 

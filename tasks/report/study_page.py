@@ -18,6 +18,7 @@ import xarray as xr
 from cmr_models.phenotypes import PHENOTYPES, Phenotype
 from cmr_models.phenotypes.quality import RULES
 from cmr_models.phenotypes.reference_ranges import PETERSEN_2017, ReferenceRange, reference_range
+from cmr_models.phenotypes.states import TITLES, state_of
 from cmr_models.reasons import TABLE
 from tasks.execution import shards
 from tasks.report.axis_ticks import nice_ticks
@@ -25,6 +26,7 @@ from tasks.report.frames import encode_plane, planes_to_show
 from tasks.report.naming import full_name
 from tasks.report.pages import KEY_NAME, clean_text, number, render, script_json
 from tasks.report.perfusion_section import perfusion_section
+from tasks.report.tables import MAIN_STAGES
 from tasks.state.ledger import Outcome
 from tasks.state.store import Cohort, open_tree, publish_bytes
 
@@ -39,6 +41,8 @@ CURVES = {"lv_ml": "LV", "rv_ml": "RV", "myocardium_ml": "Myocardium"}
 _UNREADABLE = "a published file cannot be read; `cmr-cohort verify` says which."
 _NOT_SHOWN = {"ed_frame", "es_frame", "height_cm", "weight_kg"}
 _DEFAULT_CYCLE_MS = 1000.0
+_FEWEST_POINTS = 2
+"""A curve needs two points: the volume of the only frame is in the table of phenotypes."""
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 300, 52, 478, 22, 254
 
 
@@ -82,7 +86,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         no_images=images.why_none or "the study has no short-axis or 4-chamber view.",
         outlines=_outline_legend(images.planes),
         curve=drawn,
-        no_curve="No volume curve: the study was not measured.",
+        no_curve=_why_no_curve(curve),
         data_json=script_json(player),
         checks=_checks(unit["outcomes"], row),
         phenotypes=phenotype_rows(row, unit["sex"]),
@@ -90,8 +94,14 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         no_phenotypes="No phenotypes: the study was not measured.",
         facts=images.facts + _excluded_series(unit["outcomes"]),
         perfusion=perfusion_section(cohort, unit["study"]) if unit.get("perfusion") else None,
-        **_final_status(unit["outcomes"]),
+        **_final_state(unit["outcomes"], row),
     )
+
+
+def _why_no_curve(curve: Mapping[str, Sequence[float]]) -> str:
+    if not curve:
+        return "No volume curve: the study was not measured."
+    return "No volume curve: fewer than two frames have a volume."
 
 
 def _publish_page(unit: shards.Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
@@ -164,10 +174,10 @@ def _outline_legend(planes: list[dict[str, Any]]) -> list[dict[str, str]]:
 def volume_curve(
     curve: Mapping[str, Sequence[float]], time_ms: Sequence[float], ed: int | None, es: int | None
 ) -> dict[str, Any] | None:
-    """Coordinates of the volume curves in the drawing; None if no frame has a volume."""
+    """Coordinates of the volume curves in the drawing; None unless some curve has volumes in two frames or more."""
     series = {name: np.asarray(curve[name], float) for name in CURVES if name in curve}
     series = {name: values for name, values in series.items() if np.isfinite(values).any()}
-    if not series:
+    if max((np.isfinite(values).sum() for values in series.values()), default=0) < _FEWEST_POINTS:
         return None
     timed = bool(np.isfinite(time_ms).all())
     x = np.asarray(time_ms if timed else range(len(time_ms)), float)
@@ -276,14 +286,25 @@ def _check(stage: str, code: str, detail: str = "") -> dict[str, Any]:
     return {"stage": stage, "code": clean_text(code), "sentence": clean_text(text), "flagged": True}
 
 
-def _final_status(outcomes: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Status and reason of the first stage that ended the study; ok if no stage did."""
+def _final_state(outcomes: Sequence[Mapping[str, str]], row: Mapping[str, Any]) -> dict[str, str]:
+    """State of the study, and in a sentence why: the stage that ended it, or the rules that it breaks."""
     for outcome in outcomes:
         if outcome["status"] != "ok":
             known = TABLE.get(outcome["reason"])
             sentence = known.sentence if known else outcome["reason"]
-            return {"status": outcome["status"], "sentence": f"Stage {outcome['stage']}: {clean_text(sentence)}"}
-    return {"status": "ok", "sentence": ""}
+            state = state_of(outcome["status"], None)
+            return _badge(state, f"Stage {outcome['stage']}: {clean_text(sentence)}")
+    if MAIN_STAGES[-1] not in {outcome["stage"] for outcome in outcomes}:
+        return _badge("unfinished", "The study has not been measured yet.")
+    state = state_of("ok", row.get("qc_ok"))
+    if state == "passed":
+        return _badge(state, "")
+    broken = [TABLE[rule.code].sentence for rule in RULES if row.get(rule.column) is False]
+    return _badge(state, f"Look at the images before using the numbers: {' '.join(broken) or 'no rule was applied.'}")
+
+
+def _badge(state: str, sentence: str) -> dict[str, str]:
+    return {"state": state, "state_title": TITLES.get(state, state), "sentence": sentence}
 
 
 def _excluded_series(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

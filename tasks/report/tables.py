@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.contracts import TableSpec
+from cmr_models.contracts.checks import check_table
 from cmr_models.contracts.identifiers import study_key
 from cmr_models.contracts.tables import ESTIMATE_TABLE
 from tasks.derive.derive_stage import DERIVE
-from tasks.derive.phenotype_tables import PHENOTYPE_TABLE
+from tasks.derive.phenotype_tables import PHENOTYPE_TABLE, with_state
 from tasks.execution.plan import present_studies
 from tasks.report.settings import ReportSettings
 from tasks.stages import STAGES
@@ -71,7 +72,8 @@ def report_inputs(resolved: Mapping[str, Any]) -> ReportInputs:
 class ReportTables:
     """The tables of one report; one that is not there is None and has a sentence in ``absent``.
 
-    ``outcomes`` are those of the main stages, ``steps`` (study, stage, status, reason) those of every stage of a run.
+    ``outcomes`` are those of the main stages, ``steps`` (study, stage, status, reason) those of every stage of a run,
+    ``people_flow`` (step, reason, n) the people that the statistics left out.
     """
 
     outcomes: pd.DataFrame
@@ -80,6 +82,12 @@ class ReportTables:
     participants: pd.DataFrame | None
     estimates: Mapping[str, pd.DataFrame]
     absent: Mapping[str, str]
+    people_flow: pd.DataFrame | None = None
+
+    @property
+    def has_images(self) -> bool:
+        """Whether images of any study were read; without them a table of phenotypes was given."""
+        return len(self.outcomes) > 0 or self.phenotypes is None
 
     @property
     def measured(self) -> pd.DataFrame:
@@ -93,7 +101,7 @@ def read_tables(cohort: Cohort, settings: ReportInputs) -> ReportTables:
     """Everything the report is made from."""
     absent: dict[str, str] = {}
     participants = _participants(settings, absent)
-    phenotypes = _read_if_there(cohort.tables / "phenotypes.parquet", PHENOTYPE_TABLE)
+    phenotypes = _phenotypes(cohort)
     if phenotypes is None:
         absent["phenotypes"] = "No study has been measured yet: `cmr-cohort derive` writes the table of phenotypes."
     else:
@@ -103,11 +111,12 @@ def read_tables(cohort: Cohort, settings: ReportInputs) -> ReportTables:
     absent |= {name: _EMPTY for name, table in estimates.items() if table is not None and table.empty}
     return ReportTables(
         outcomes=_outcomes(cohort),
-        steps=_steps(cohort),
+        steps=_steps(cohort, phenotypes),
         phenotypes=phenotypes,
         participants=participants,
         estimates={name: table for name, table in estimates.items() if table is not None and len(table)},
         absent=absent,
+        people_flow=_read_if_there(cohort.tables / "people_flow.parquet", None),
     )
 
 
@@ -127,7 +136,17 @@ def _why_no_estimates(settings: ReportInputs) -> str:
     return "The analysis has not been run on this cohort yet: `cmr-cohort associate` and `cmr-cohort risk`."
 
 
-def _read_if_there(path: Path, contract: TableSpec) -> pd.DataFrame | None:
+def _phenotypes(cohort: Cohort) -> pd.DataFrame | None:
+    """The table of phenotypes, with the state of each study; None if it is not there."""
+    found = _read_if_there(cohort.tables / "phenotypes.parquet", None)
+    if found is None:
+        return None
+    table = with_state(found)
+    check_table(table, PHENOTYPE_TABLE)
+    return table
+
+
+def _read_if_there(path: Path, contract: TableSpec | None) -> pd.DataFrame | None:
     return read_table(path, contract) if path.exists() else None
 
 
@@ -169,14 +188,20 @@ def _outcomes(cohort: Cohort) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_OUTCOME_COLUMNS))
 
 
-def _steps(cohort: Cohort) -> pd.DataFrame:
-    """How every study stands at every stage of a run; retired ones left out."""
+def _steps(cohort: Cohort, phenotypes: pd.DataFrame | None) -> pd.DataFrame:
+    """How every study stands at every stage of a run; retired ones left out.
+
+    Where no study went through a stage, the studies are those of a table of phenotypes that was given.
+    """
     rows = []
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
             for stage in (stage.name for stage in STAGES if not stage.on_demand):
                 present = present_studies(ledger.entries(stage))
                 rows += [(study, stage, entry.status, entry.reason) for study, entry in present.items()]
+    if not rows and phenotypes is not None:
+        given = phenotypes[["study", "status", "reason"]].itertuples(index=False)
+        rows = [(study, DERIVE.name, status, reason) for study, status, reason in given]
     return pd.DataFrame(rows, columns=["study", "stage", "status", "reason"])
 
 

@@ -253,6 +253,15 @@ class Ledger:
             )
         )
 
+    def lengths(self, stage: str, name: str) -> dict[int | None, int]:
+        """Length of the list ``name`` of a summary -> number of studies that are ok at ``stage``; None: no list."""
+        query = (
+            "SELECT json_array_length(summary, ?) AS n, COUNT(*) FROM outcomes WHERE stage = ? AND status = 'ok'"
+            " GROUP BY n"
+        )
+        with self._lock:
+            return dict(self._connection.execute(query, (f'$."{name}"', stage)).fetchall())
+
     def forget(self, stage: str, studies: Iterable[str]) -> None:
         """Drop the rows of ``studies`` at one stage."""
         with self._transaction():

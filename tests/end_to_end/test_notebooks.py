@@ -11,24 +11,27 @@ import pytest
 from nbclient import NotebookClient
 
 from cmr_models.simulate.measured import measure_phenotypes
+from flows.settings import read_settings
 from tasks.analysis.by_settings import UserFiles, risk
-from tasks.analysis.settings import AnalysisSettings
+from tasks.simulation import measured_table
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture
 def larger(finished: Path, tmp_path: Path) -> Path:
-    """The finished cohort, and 300 people more in its tables, measured without images."""
+    """The finished cohort with its own settings, and 300 people more in its tables, measured without images."""
     folder = tmp_path / "work"
     shutil.copytree(finished, folder)
     path = folder / "cohort/tables/phenotypes.parquet"
     imaged = pd.read_parquet(path)
     measured = measure_phenotypes(pd.read_parquet(folder / "truth.parquet"), np.random.default_rng(0))
-    measured["visit"] = measured["visit"].astype(str)
+    measured = measured_table(measured.assign(height_cm=np.nan, weight_kg=np.nan))
     pd.concat([imaged, measured[~measured["study"].isin(imaged["study"])]], ignore_index=True).to_parquet(path)
     files = UserFiles(folder / "participants.csv", folder / "outcomes.csv")
-    risk(folder / "cohort", AnalysisSettings(permutations=19), files)
+    settings = read_settings(folder / "cohort.toml").analysis  # of `make demo`: other covariates than the defaults
+    assert settings.covariates == ("sex",)
+    risk(folder / "cohort", settings.model_copy(update={"permutations": 19}), files)
     return folder
 
 

@@ -7,7 +7,7 @@
   var body = document.querySelector("#studies tbody");
   var heads = document.querySelectorAll("#studies th");
   var search = document.getElementById("search");
-  var status = document.getElementById("status");
+  var state = document.getElementById("state");
   var reason = document.getElementById("reason");
   var counted = document.getElementById("counted");
   var column = 0, ascending = true, page = 0, shown = [];
@@ -18,15 +18,15 @@
     select.appendChild(item);
   }
 
-  function values(index) {
+  function values(index, apart) {
     var seen = {};
-    table.rows.forEach(function (row) { String(row[index]).split(" ").forEach(function (v) { if (v) seen[v] = true; }); });
+    table.rows.forEach(function (row) { (apart ? String(row[index]).split(" ") : [String(row[index])]).forEach(function (v) { if (v) seen[v] = true; }); });
     return Object.keys(seen).sort();
   }
 
   function matches(row) {
     var text = search.value.trim().toLowerCase();
-    if (status.value && row[table.status] !== status.value) return false;
+    if (state.value && row[table.state] !== state.value) return false;
     if (reason.value && String(row[table.reason]).split(" ").indexOf(reason.value) < 0) return false;
     return !text || String(row[0]).toLowerCase().indexOf(text) >= 0;
   }
@@ -47,6 +47,11 @@
       link.href = row[table.page];
       link.textContent = value;
       td.appendChild(link);
+    } else if (index === table.state && value) {
+      var badge = document.createElement("span");
+      badge.className = "state state-" + String(value).replace(/[^a-z]/g, "_");
+      badge.textContent = value;
+      td.appendChild(badge);
     } else {
       td.textContent = value === null ? "–" : table.columns[index].digits === undefined ? value : Number(value).toFixed(table.columns[index].digits);
     }
@@ -78,9 +83,9 @@
       refresh();
     });
   });
-  values(table.status).forEach(function (value) { option(status, value); });
-  values(table.reason).forEach(function (value) { option(reason, value); });
-  [search, status, reason].forEach(function (field) { field.addEventListener("input", refresh); });
+  values(table.state).forEach(function (value) { option(state, value); });
+  values(table.reason, true).forEach(function (value) { option(reason, value); });
+  [search, state, reason].forEach(function (field) { field.addEventListener("input", refresh); });
   document.getElementById("previous").addEventListener("click", function () { page -= 1; draw(); });
   document.getElementById("next").addEventListener("click", function () { page += 1; draw(); });
   refresh();

@@ -12,16 +12,17 @@ import pytest
 from report_cohort import FRAMES, Texts, estimates, write_cohort
 
 from cmr_models.analysis.disclosure.masking import masked_counts
-from tasks.derive.phenotype_tables import write_tables
+from tasks.derive.phenotype_tables import with_state, write_tables
 from tasks.report import is_current, render_report
 from tasks.report.distributions import merge_bins, spread
 from tasks.report.drawing import draw
 from tasks.report.estimate_figures import volcano
-from tasks.report.flow import cohort_flow
-from tasks.report.methods import methods_text
+from tasks.report.flow import cohort_flow, left_before_analysis, measured_states
+from tasks.report.index_page import sentence_on_states
+from tasks.report.methods import doubted_sentence, methods_text
 from tasks.report.naming import band_words, full_name, lower_first, short_name
 from tasks.report.pages import clean_text, number, page_name, render, script_json
-from tasks.report.selection import gate_curve
+from tasks.report.selection import comparable, gate_curve, survival_panels
 from tasks.report.site import csv_text
 from tasks.report.study_list import studies_with_page
 from tasks.report.study_page import nice_ticks, volume_curve
@@ -432,3 +433,144 @@ def test_the_methods_name_what_was_adjusted_for_and_age_with_it():
     tables = estimates(Texts())
     told = " ".join(methods_text(settings, tables, {}, version="1", n_in=2, n_measured=1))
     assert "adjusted for age, sex and smoking (age is the time scale of models of time to event)" in told
+
+
+# the state of a study
+
+
+def _states_of(passed, doubted, minimum):
+    verdicts = [True] * passed + [False] * doubted + [None] * 3
+    status = ["ok"] * (passed + doubted) + ["quarantined"] * 3
+    table = with_state(pd.DataFrame({"status": status, "qc_ok": pd.array(verdicts, dtype="boolean")}))
+    return measured_states(table, minimum)
+
+
+@pytest.mark.parametrize(
+    ("passed", "doubted", "texts", "sentence"),
+    [
+        (38, 6, ["38", "6"], "44 were measured, of which 38 passed and 6 are doubted."),
+        (41, 3, ["not shown", "< 5"], "44 were measured, of which < 5 are doubted."),
+        (3, 41, ["< 5", "not shown"], "44 were measured, of which < 5 passed."),
+        (44, 0, ["44", "0"], "44 were measured, and all of them passed quality control."),
+    ],
+)
+def test_doubted_studies_are_counted_apart_and_few_of_them_cannot_be_had_by_subtraction(
+    passed, doubted, texts, sentence
+):
+    states = _states_of(passed, doubted, 5)
+    assert [row["text"] for row in states] == texts
+    assert sentence_on_states(44, states) == sentence
+
+
+def test_without_a_measured_study_there_is_no_state_to_count():
+    assert _states_of(0, 0, 5) == []
+    assert sentence_on_states(0, []) == "No study was measured."
+
+
+def test_a_study_that_the_software_doubts_never_looks_like_one_that_passed(report):
+    _, _, index = report  # every sixth of the 35 measured studies breaks a rule
+    pages = index.parent / "studies"
+    page = (pages / "2000006-2.html").read_text()
+    assert '<span class="badge state state-doubted">doubted</span>' in page
+    assert "Look at the images before using the numbers" in page
+    assert '<span class="badge state state-passed">passed</span>' in (pages / "2000001-2.html").read_text()
+    assert '<span class="badge state state-set_aside">set aside</span>' in (pages / "2000035-2.html").read_text()
+    rows = json.loads((pages / "rows.js").read_text().removeprefix("window.STUDY_TABLE=").rstrip(";\n"))
+    states = {row[0]: row[rows["state"]] for row in rows["rows"]}
+    assert states["2000006-2"] == "doubted"
+    assert states["2000001-2"] == "passed"
+    assert states["2000035-2"] == "set aside"
+    assert ([*states.values()].count("doubted"), [*states.values()].count("passed")) == (6, 29)
+    assert "35 were measured, of which 29 passed and 6 are doubted." in index.read_text()
+
+
+def test_a_table_of_phenotypes_without_states_still_makes_a_report(tmp_path):
+    settings = write_cohort(tmp_path, people=12, images=0)
+    path = tmp_path / "cohort" / "tables" / "phenotypes.parquet"
+    pd.read_parquet(path).drop(columns="state").to_parquet(path)
+    assert "doubted" in render_report(tmp_path / "cohort", settings).read_text()
+
+
+def test_people_who_left_at_a_join_are_counted_and_small_counts_are_masked():
+    flow = pd.DataFrame(
+        [("outcomes", "no row", 40), ("outcomes", "no age", 3), ("outcomes", "no date", 9), ("visits", "later", 0)],
+        columns=["step", "reason", "n"],
+    )
+    assert [row["n"] for row in left_before_analysis(flow, 5)] == ["40", "< 5", "not shown"]
+    assert left_before_analysis(None, 5) == []
+
+
+@pytest.mark.parametrize(
+    ("doubted", "n", "sentence"),
+    [
+        ("left_out", 6.0, " The estimates leave out 6 people whose study is doubted."),
+        ("taken_in", 1234.0, " The estimates take in 1,234 people whose study is doubted."),
+        ("left_out", np.nan, " The estimates leave out people whose study is doubted (their number is too small "
+         "to be shown)."),
+        ("left_out", 0.0, " The estimates leave out no person, because no study is doubted."),
+    ],
+)  # fmt: skip
+def test_the_methods_say_what_was_done_with_doubted_people(doubted, n, sentence):
+    table = estimates(Texts())["hazards"].assign(doubted=doubted, n_doubted=n)
+    assert doubted_sentence({"hazards": table}) == sentence
+    assert doubted_sentence({"hazards": estimates(Texts())["hazards"]}) == ""
+
+
+# figures with nothing to show
+
+
+def _by_group(**numbers):
+    rows = [{"group_by": "overall", "group": "all", "estimate": 1.0}]
+    rows += [
+        {"group_by": name.split("__")[0], "group": name.split("__")[1], "estimate": n} for name, n in numbers.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_groups_are_compared_only_where_two_of_a_grouping_have_numbers():
+    assert comparable(_by_group(sex__female=1.0, sex__male=1.2))
+    assert not comparable(_by_group(sex__female=1.0, sex__male=np.nan, centre__north=1.1))
+    assert not comparable(_by_group(sex__female=np.nan))
+
+
+def _curves(events_by_group):
+    """One outcome: in each group one step of six events a year, as often as told."""
+    rows = [
+        {"exposure": "lvef_pct", "outcome": "death", "group": group, "years": float(year),
+         "n_at_risk": 200.0 - 10 * year, "n_events": 6.0 * min(year, steps), "estimate": 1 - 0.03 * min(year, steps), "se": 0.1, "ci_low": 0.4,
+         "ci_high": 1.0, "status": "ok"}
+        for group, steps in events_by_group.items()
+        for year in range(8)
+    ]  # fmt: skip
+    return {"survival_curves": pd.DataFrame(rows)}
+
+
+def test_a_curve_of_one_drop_is_no_figure_of_survival():
+    assert survival_panels(_curves({"Q1": 1, "Q2": 1}), 5) == []
+    assert survival_panels(_curves({"Q1": 5, "Q2": 1}), 5) == []
+    assert len(survival_panels(_curves({"Q1": 5, "Q2": 3}), 5)) == 1
+
+
+def test_a_report_without_groups_to_compare_says_which_figures_it_leaves_out(tmp_path):
+    settings = write_cohort(tmp_path, people=12, images=0)
+    path = tmp_path / "cohort/tables/estimates/fairness.parquet"
+    table = pd.read_parquet(path)
+    male = table["group"] == "male"
+    table.loc[male, ["estimate", "ci_low", "ci_high"]] = np.nan
+    table.loc[male, "status"] = "suppressed"
+    table.to_parquet(path, index=False)
+    page = render_report(tmp_path / "cohort", settings).read_text()
+    assert 'id="group_cox_age"' not in page
+    assert "Hazard ratio per SD: no two groups have enough people or events to be compared." in page
+
+
+def test_the_caption_of_the_survival_figure_names_the_groups_that_are_drawn(report):
+    _, _, index = report
+    assert "by quartile of the phenotype with the strongest evidence" in index.read_text()
+
+
+def test_a_study_with_a_single_frame_has_no_volume_curve():
+    curve = {"time_ms": [0.0], "lv_ml": [150.0], "rv_ml": [160.0], "myocardium_ml": [90.0]}
+    assert volume_curve(curve, [0.0], 0, None) is None
+    two = {"time_ms": [0.0, 400.0], "lv_ml": [150.0, 60.0], "rv_ml": [160.0, np.nan]}
+    assert volume_curve(two, [0.0, 400.0], 0, 1) is not None
