@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS
-from tasks.convert.planes import clock_ms
+from tasks.convert.frame_times import clock_ms, over_midnight
 from tasks.sources.dicom import Image
 
 How = Literal["trigger", "clock", "heart_rate", "unknown"]
-_HALF_DAY_MS = 12 * 3_600_000.0
 
 
 class BeatTimes(NamedTuple):
@@ -38,7 +37,7 @@ def beat_times(images: Sequence[Image], cycle_ms: float) -> BeatTimes:
     if _is_axis(trigger) and float(np.ptp(trigger)) > LONGEST_CYCLE_MS:
         return _sort(trigger, "trigger")
     clock = np.array([clock_ms(image.text("acquisition_time")) for image in images])
-    clock = np.where(np.nanmax(clock, initial=0.0) - clock > _HALF_DAY_MS, clock + 2 * _HALF_DAY_MS, clock)
+    clock = over_midnight(clock)
     if _is_axis(clock):
         return _sort(clock, "clock")
     number = np.array([image.number("instance_number") for image in images])

@@ -41,7 +41,8 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
         max_missing_fraction: more missing frames than this reject a short-axis stack, or leave out a long-axis plane.
 
     Raises:
-        StudyRejected: ``no_dicom``, ``mixed_patients``, ``geometry_missing``, ``wrong_series`` or ``frames_missing``.
+        StudyRejected: ``no_dicom``, ``mixed_patients``, ``geometry_missing``, ``wrong_series``, ``frames_missing`` or
+            ``order_unknown``.
     """
     if not images:
         raise StudyRejected("no_dicom")
@@ -75,7 +76,7 @@ def _exclude_other_series(groups: Sequence[PlaneImages]) -> dict[int, str]:
     A series that only its description calls a scout counts as a cine if it was acquired like the other cines of the
     study, or if there are no others.
     """
-    reasons = {i: reason for i, group in enumerate(groups) if (reason := series_kind.exclusion(group.facts))}
+    reasons = {i: reason for i, group in enumerate(groups) if (reason := _reason(group))}
     protocols = {_protocol(group) for i, group in enumerate(groups) if i not in reasons}
     called_scouts = [
         i
@@ -86,6 +87,10 @@ def _exclude_other_series(groups: Sequence[PlaneImages]) -> dict[int, str]:
         if not protocols or _protocol(groups[i]) in protocols:
             del reasons[i]
     return reasons
+
+
+def _reason(group: PlaneImages) -> str | None:
+    return group.left_out or series_kind.exclusion(group.facts)
 
 
 def _protocol(group: PlaneImages) -> tuple[bytes, ...]:
@@ -106,12 +111,17 @@ def _assemble(
     for name, members in found.views.items():
         chosen = [groups[cines[i]] for i in members]
         missing = 1.0 - sum(g.cycle.n_valid for g in chosen) / sum(g.cycle.n_frames for g in chosen)
-        if missing <= max_missing:
-            views[name] = assemble(chosen, found.flags.get(name, []), found.axis)
+        n_unordered = sum(g.order == "unknown" for g in chosen)
+        if missing <= max_missing and not n_unordered:
+            flags = {*found.flags.get(name, []), *(flag for g in chosen for flag in g.flags)}
+            views[name] = assemble(chosen, sorted(flags), found.axis)
+        elif name == "sax" and n_unordered:
+            raise StudyRejected("order_unknown", f"{n_unordered} of {len(chosen)} short-axis planes.")
         elif name == "sax":
             raise StudyRejected("frames_missing", f"{100 * missing:.0f} % of the short-axis frames.")
         else:
-            excluded.update({cines[i]: "frames_missing" for i in members})
+            reason = "order_unknown" if n_unordered else "frames_missing"
+            excluded.update({cines[i]: reason for i in members})
     return views
 
 
