@@ -92,7 +92,9 @@ _TABLE: tuple[Reason, ...] = (
     Reason(
         "series_several_beats", "convert", "excluded", "Images over several beats, neither a cine nor a first pass."
     ),
-    Reason("series_other_beat", "convert", "excluded", "Other heartbeats of a real-time cine; one of them is measured."),
+    Reason(
+        "series_other_beat", "convert", "excluded", "Other heartbeats of a real-time cine; one of them is measured."
+    ),
     Reason("series_not_mr", "convert", "excluded", "Not magnetic resonance."),
     Reason("series_repeated", "convert", "excluded", "Another series of the same plane is more complete or later."),
     Reason(
@@ -128,11 +130,12 @@ _TABLE: tuple[Reason, ...] = (
         "flag",
         "The images contradict the times in the headers; the frames are ordered by another header value.",
     ),
+    Reason("frame_repeated", "convert", "flag", "Two images show the same frame; the one acquired later was kept."),
     Reason(
-        "frame_repeated", "convert", "flag", "Two images show the same frame; the one acquired later was kept."
-    ),
-    Reason(
-        "beat_chosen", "convert", "flag", "Real-time cine over several heartbeats; the middle one of the whole beats is used."
+        "beat_chosen",
+        "convert",
+        "flag",
+        "Real-time cine over several heartbeats; the middle one of the whole beats is used.",
     ),
     Reason("slice_rotated", "convert", "flag", "A plane's orientation differs from the stack's."),
     Reason("pixel_not_finite", "convert", "flag", "Some pixels are not finite numbers; they were stored as zero."),

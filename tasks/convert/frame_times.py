@@ -9,8 +9,8 @@ position), C.7.6.1 and C.7.6.16.2.2.1 (times of acquisition and of content).
 
 from __future__ import annotations
 
+import datetime
 import re
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -62,8 +62,10 @@ def frame_times(images: Sequence[Image], cycle_ms: float) -> Iterator[FrameTimes
 def _delays(images: Sequence[Image], cycle_ms: float) -> Iterator[FrameTimes]:
     yield from (FrameTimes("delay", _values(images, name)) for name in _DELAYS)
     percent = _values(images, "phase_pct")
-    yield FrameTimes("delay", percent * cycle_ms / 100) if is_plausible_cycle(cycle_ms) else FrameTimes(
-        "position", percent
+    yield (
+        FrameTimes("delay", percent * cycle_ms / 100)
+        if is_plausible_cycle(cycle_ms)
+        else FrameTimes("position", percent)
     )
 
 
@@ -79,17 +81,7 @@ def _clocks(images: Sequence[Image]) -> Iterator[FrameTimes]:
 
 
 def _values(images: Sequence[Image], name: str) -> npt.NDArray[np.float64]:
-    return np.array([_number(image, name) for image in images])
-
-
-def _number(image: Image, name: str) -> float:
-    """A number that is stored as text, or (FD, FL, UL) as eight or four bytes of it."""
-    raw = image.raw(name)
-    value = image.number(name)
-    if np.isfinite(value) or not raw:
-        return value
-    formats = {8: "<d", 4: "<L" if name == "temporal_index" else "<f"}
-    return float(struct.unpack(formats[len(raw)], raw)[0]) if len(raw) in formats else float("nan")
+    return np.array([image.number(name) for image in images])
 
 
 def _orders(values: npt.NDArray[np.float64]) -> bool:
@@ -127,9 +119,8 @@ def _moment_ms(text: str) -> float:
     match = re.match(r"(\d{8})(\d{6}(?:\.\d+)?)", text)
     if match is None:
         return float("nan")
-    day = np.datetime64("1970-01-01")
     try:
-        day = np.datetime64(f"{match[1][:4]}-{match[1][4:6]}-{match[1][6:]}")
+        day = datetime.date(int(match[1][:4]), int(match[1][4:6]), int(match[1][6:])).toordinal()
     except ValueError:
         return float("nan")
-    return float((day - np.datetime64("1970-01-01")) / np.timedelta64(1, "D")) * 2 * _HALF_DAY_MS + clock_ms(match[2])
+    return 2 * _HALF_DAY_MS * day + clock_ms(match[2])

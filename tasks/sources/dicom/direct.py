@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tasks.sources.dicom.image import ENHANCED, TAGS, Image, check_without_pixels, corrupt
+from tasks.sources.dicom.image import ENHANCED, TAGS, Image, check_without_pixels, corrupt, with_numbers_as_text
 
 _READ: Final = frozenset(TAGS.values())
 _PIXELS: Final = 0x7FE00010
@@ -49,7 +49,7 @@ def read_image(data: bytes) -> Image | None:
     """
     explicit, start = _encoding(data)
     values, begin, length = _walk(data, start, explicit)
-    image = Image(values, None)
+    image = Image(with_numbers_as_text(values), None)
     if begin < 0:
         check_without_pixels(image, is_dicom_file=claims_to_be_an_image(data))
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -81,6 +82,14 @@ BINARY_TAGS: Final = frozenset(
 )
 """Those stored as unsigned 16-bit numbers; all others are text."""
 
+_NUMBER_FORMATS: Final = {
+    TAGS["temporal_index"]: "<L",
+    TAGS["nominal_delay_ms"]: "<d",
+    TAGS["phase_pct"]: "<f",
+    TAGS["actual_delay_ms"]: "<d",
+}
+"""Those stored as one little-endian number of another format."""
+
 ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.1"
 """Class of enhanced MR files, which hold many frames."""
 
@@ -118,6 +127,15 @@ class Image:
         """An unsigned 16-bit value; ``default`` if absent."""
         raw = self.raw(name)
         return int.from_bytes(raw[:2], "little") if len(raw) >= 2 else default
+
+
+def with_numbers_as_text(values: dict[int, bytes]) -> dict[int, bytes]:
+    """``values`` as they are in a file, with numbers of other formats as text, as pydicom gives them."""
+    for tag, form in _NUMBER_FORMATS.items():
+        raw = values.get(tag, b"")
+        if len(raw) == struct.calcsize(form):
+            values[tag] = str(struct.unpack(form, raw)[0]).encode()
+    return values
 
 
 def corrupt(what: str) -> StudyRejected:
