@@ -96,6 +96,7 @@ _TABLE: tuple[Reason, ...] = (
         "series_other_beat", "convert", "excluded", "Other heartbeats of a real-time cine; one of them is measured."
     ),
     Reason("series_not_mr", "convert", "excluded", "Not magnetic resonance."),
+    Reason("image_repeated", "convert", "excluded", "Copy of an image, or an earlier image of the same frame."),
     Reason("series_repeated", "convert", "excluded", "Another series of the same plane is more complete or later."),
     Reason(
         "series_parallel",

@@ -25,6 +25,9 @@ CONTRADICTED = 0.60
 LEAST_MOTION = 0.15
 """Images whose shortest tour is not shorter than a random one by this share say nothing: they differ by noise."""
 
+RETURN = 0.5
+"""Images one beat apart differ by less than this share of what those half a beat apart do."""
+
 _FEWEST_FRAMES = 6
 _PIXELS = 2500
 _MAX_ROUNDS = 50
@@ -52,6 +55,19 @@ def judge_order(frames: Sequence[npt.NDArray[Any]]) -> Verdict:
     if share >= SUPPORTED:
         return "supported"
     return "contradicted" if share < CONTRADICTED else "doubtful"
+
+
+def frames_per_beat(frames: Sequence[npt.NDArray[Any]]) -> int:
+    """After how many frames, in the order of time, the images return: shorter than all of them; 0 if they do not."""
+    n = len(frames)
+    if n < 2 * _FEWEST_FRAMES:
+        return 0
+    distance = _distances(frames)
+    apart = np.array([np.diagonal(distance, lag).mean() for lag in range(n // 2 + 1)])
+    lags = np.arange(_FEWEST_FRAMES, n // 2 + 1)
+    best = int(lags[np.argmin(apart[lags])])
+    returns = apart[best] < RETURN * float(apart[1 : best + 1].max())
+    return best if returns and best < n // 2 else 0
 
 
 def _distances(frames: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:

@@ -155,10 +155,8 @@ def _joined(parts: Sequence[list[Image]]) -> Iterator[list[Image]]:
 
 def _in_one_breath(parts: Sequence[list[Image]]) -> Iterator[list[Image]]:
     """Parts of less than a cycle each, joined where their clocks follow each other closely."""
-    short = sorted((part for part in parts if len(part) < MIN_CINE_FRAMES), key=lambda part: _clock(part[0]))
-    yield from (part for part in parts if len(part) >= MIN_CINE_FRAMES)
     breath: list[Image] = []
-    for part in short:
+    for part in sorted(parts, key=lambda part: _clock(part[0])):
         if breath and not _clock(part[0]) - _clock(breath[-1]) < _SAME_BREATH_MS:
             yield breath
             breath = []
@@ -238,8 +236,13 @@ def _cut(times: npt.NDArray[np.float64], order: npt.NDArray[np.intp]) -> list[np
 
 
 def _are_repeats(runs: Sequence[npt.NDArray[np.float64]]) -> bool:
-    """Whether each of several runs shows the same part of the cycle; parts that complete each other are one cine."""
+    """Whether each of several runs shows the same part of the cycle in order of time.
+
+    Parts that complete each other are one cine; what falls back within a run was not numbered in order of time.
+    """
     if len(runs) < 2 or min(len(run) for run in runs) < MIN_CINE_FRAMES:
+        return False
+    if any((np.diff(run) < 0).any() for run in runs):
         return False
     shared = min(float(run.max()) for run in runs) - max(float(run.min()) for run in runs)
     return shared > _RESTART * min(float(np.ptp(run)) for run in runs)

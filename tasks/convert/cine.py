@@ -61,7 +61,9 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
     if not views:
         counts = Counter(excluded.values())
         raise StudyRejected("wrong_series", ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.items())))
-    return StudyViews(views, _excluded_rows([(groups[i], reason) for i, reason in sorted(excluded.items())]))
+    left_out = [(groups[i], reason, len(groups[i].images)) for i, reason in sorted(excluded.items())]
+    repeats = [(groups[i], "image_repeated", groups[i].n_repeats) for i in cines if i not in excluded]
+    return StudyViews(views, _excluded_rows([*left_out, *repeats]))
 
 
 def _check_one_patient(images: Sequence[Image]) -> None:
@@ -136,15 +138,16 @@ def _perfusion(groups: Sequence[PlaneImages], excluded: dict[int, str], found: V
     return perfusion.views
 
 
-def _excluded_rows(excluded: Sequence[tuple[PlaneImages, str]]) -> list[dict[str, Any]]:
-    """One row for the planes of a series that were left out for one reason."""
+def _excluded_rows(excluded: Sequence[tuple[PlaneImages, str, int]]) -> list[dict[str, Any]]:
+    """One row for the images of a series that were left out for one reason."""
     images: Counter[tuple[int, str, str]] = Counter()
-    for group, reason in excluded:
+    for group, reason, n_images in excluded:
         first = group.images[0]
         number = first.number("series_number")
         description = sanitise(first.text("series_description"))
-        images[int(number) if np.isfinite(number) else -1, description, reason] += len(group.images)
+        images[int(number) if np.isfinite(number) else -1, description, reason] += n_images
     return [
         {"series": series, "description": description, "images": n, "reason": reason}
         for (series, description, reason), n in sorted(images.items())
+        if n
     ]

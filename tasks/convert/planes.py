@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.views import geometry, series_kind
-from cmr_models.views.frame_order import Verdict, judge_order
+from cmr_models.views.frame_order import Verdict, frames_per_beat, judge_order
 from cmr_models.views.long_axis import MOTION_STEP
 from cmr_models.views.plane import Plane
 from cmr_models.views.series_kind import SeriesFacts
@@ -46,6 +46,11 @@ class PlaneImages:
     order: Order = "time"
     flags: tuple[str, ...] = ()
     left_out: str = ""
+
+    @property
+    def n_repeats(self) -> int:
+        """Images that show a frame again."""
+        return len(self.images) - self.cycle.n_valid
 
 
 def planes_of(images: Sequence[Image]) -> list[PlaneImages]:
@@ -85,6 +90,8 @@ def _planes(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]:
     reason = series_kind.exclusion(found.facts)
     if reason == "series_real_time" and (cut := _cut_one_beat(acquisition, timing)):
         return cut
+    if not reason and _runs_on(found):
+        return [replace(found, left_out="series_cycle_unknown")]
     return [found] if reason else [_checked(found)]
 
 
@@ -103,8 +110,9 @@ def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
         cycle_ms=timing.cycle_ms,
         acquisition_span_ms=_span(np.array([clock_ms(image.text("acquisition_time")) for image in images])),
     )
-    flags = ("frame_repeated",) if cycle.n_valid < len(images) and cycle.n_valid < _n_acquired(images) else ()
-    return PlaneImages(images, facts, cycle, _plane(first, cycle, facts), flags=flags)
+    found = PlaneImages(images, facts, cycle, _plane(first, cycle, facts))
+    was_repeated = found.n_repeats > 0 and cycle.n_valid < _n_acquired(images)
+    return replace(found, flags=("frame_repeated",)) if was_repeated else found
 
 
 def _n_acquired(images: Sequence[Image]) -> int:
@@ -149,6 +157,11 @@ def _cut_one_beat(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]
     return [_checked(_of_one_beat(measured)), replace(others, left_out="series_other_beat")]
 
 
+def _runs_on(found: PlaneImages) -> bool:
+    """Whether a cine whose RR interval no header states shows several beats, as its images tell."""
+    return not np.isfinite(found.facts.cycle_ms) and frames_per_beat(_frames(found.images, found.cycle)) > 0
+
+
 # order of the frames
 
 
@@ -177,8 +190,11 @@ def _ordered(found: PlaneImages, cycle: Cycle, how: Order, flags: tuple[str, ...
 
 
 def _verdict(images: Sequence[Image], cycle: Cycle) -> Verdict:
-    frames = [images[int(i)].pixels for i in cycle.image if i >= 0]
-    return judge_order([frame for frame in frames if frame is not None])
+    return judge_order(_frames(images, cycle))
+
+
+def _frames(images: Sequence[Image], cycle: Cycle) -> list[npt.NDArray[Any]]:
+    return [pixels for i in cycle.image if i >= 0 and (pixels := images[int(i)].pixels) is not None]
 
 
 def _may_count(images: Sequence[Image], numbers: npt.NDArray[np.float64], verdict: Verdict) -> bool:
