@@ -141,6 +141,12 @@ _TABLE: tuple[Reason, ...] = (
     Reason("slice_rotated", "convert", "flag", "A plane's orientation differs from the stack's."),
     Reason("pixel_not_finite", "convert", "flag", "Some pixels are not finite numbers; they were stored as zero."),
     Reason("slices_few", "convert", "flag", "Fewer than six short-axis planes."),
+    Reason(
+        "patient_id_spelling",
+        "convert",
+        "flag",
+        "The images of the study spell the patient's id in several ways: case, spaces or leading zeros differ.",
+    ),
     Reason("manifest_mismatch", "convert", "flag", "The manifest and the archive do not list the same files."),
     # convert: flags of the references of public data sets
     Reason("label_missing", "convert", "flag", "The data set has no label file for the view."),

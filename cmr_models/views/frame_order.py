@@ -67,7 +67,7 @@ def frames_per_beat(frames: Sequence[npt.NDArray[Any]]) -> int:
     lags = np.arange(_FEWEST_FRAMES, n // 2 + 1)
     best = int(lags[np.argmin(apart[lags])])
     returns = apart[best] < RETURN * float(apart[1 : best + 1].max())
-    return best if returns and best < n // 2 else 0
+    return best if returns else 0
 
 
 def _distances(frames: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:

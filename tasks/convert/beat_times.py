@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cmr_models.views.frame_order import judge_order
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS
 from tasks.convert.frame_times import clock_ms, over_midnight
 from tasks.sources.dicom import Image
@@ -27,7 +28,8 @@ def beat_times(images: Sequence[Image], cycle_ms: float) -> BeatTimes:
     """Images of one plane over the beats.
 
     Trigger times count where they run on over the beats (some scanners begin again at every R wave); else the time
-    of acquisition, over midnight too; else one image a beat is assumed.
+    of acquisition, over midnight too; else one image a beat is assumed, in the order of temporal positions, or of image
+    numbers unless the images contradict them.
 
     Args:
         images: of one plane and one kind, in any order.
@@ -40,11 +42,22 @@ def beat_times(images: Sequence[Image], cycle_ms: float) -> BeatTimes:
     clock = over_midnight(clock)
     if _is_axis(clock):
         return _sort(clock, "clock")
-    number = np.array([image.number("instance_number") for image in images])
+    number = _numbers(images)
     order = np.argsort(number, kind="stable")
     if np.isfinite(cycle_ms) and _is_axis(number):
         return BeatTimes(order, np.arange(len(images)) * np.float64(cycle_ms), "heart_rate")
     return BeatTimes(order, np.full(len(images), np.nan), "unknown")
+
+
+def _numbers(images: Sequence[Image]) -> npt.NDArray[np.float64]:
+    """Numbers of the beats: the temporal position where it is there; else image numbers, if the images allow them."""
+    for name in ("temporal_position", "temporal_index"):
+        position = np.array([image.number(name) for image in images])
+        if _is_axis(position):
+            return position
+    number = np.array([image.number("instance_number") for image in images])
+    frames = [pixels for i in np.argsort(number, kind="stable") if (pixels := images[int(i)].pixels) is not None]
+    return np.full(len(images), np.nan) if judge_order(frames) == "contradicted" else number
 
 
 def _is_axis(values: npt.NDArray[np.float64]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -67,9 +67,19 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
 
 
 def _check_one_patient(images: Sequence[Image]) -> None:
-    n_patients = len({raw.strip(b" \x00") for image in images if (raw := image.raw("patient_id")).strip(b" \x00")})
+    n_patients = len({person_of(spelling) for spelling in patient_spellings(images)})
     if n_patients > 1:
         raise StudyRejected("mixed_patients", f"{n_patients} patient ids.")
+
+
+def patient_spellings(images: Iterable[Image]) -> set[str]:
+    """The patient ids of one study as they are spelt, but for padding."""
+    return {text for image in images if (text := image.text("patient_id"))}
+
+
+def person_of(patient_id: str) -> str:
+    """A patient id as images of one study are compared: case, spaces and leading zeros are the writer's choice."""
+    return "".join(patient_id.split()).casefold().lstrip("0")
 
 
 def _exclude_other_series(groups: Sequence[PlaneImages]) -> dict[int, str]:

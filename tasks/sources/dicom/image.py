@@ -129,6 +129,11 @@ class Image:
         return int.from_bytes(raw[:2], "little") if len(raw) >= 2 else default
 
 
+def canonical_uid(uid: str) -> str:
+    """A UID without the zeros before its numbers that some writers add (DICOM PS3.5, 9.1 forbids them)."""
+    return ".".join(part.lstrip("0") or "0" for part in uid.split(".")) if uid else ""
+
+
 def with_numbers_as_text(values: dict[int, bytes]) -> dict[int, bytes]:
     """``values`` as they are in a file, with numbers of other formats as text, as pydicom gives them."""
     for tag, form in _NUMBER_FORMATS.items():
