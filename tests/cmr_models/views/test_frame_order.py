@@ -57,3 +57,13 @@ def test_noise_does_not_hide_the_order() -> None:
 def test_images_that_return_show_how_long_a_beat_is(n: int, beats: float, expected: int) -> None:
     found = frames_per_beat(_cine(n, beats=beats))  # type: ignore[arg-type]
     assert abs(found - expected) <= 1
+
+
+def test_flicker_and_settling_of_the_signal_are_no_motion() -> None:
+    gain = 1 + 0.05 * np.random.default_rng(1).normal(size=20) + np.exp(-np.arange(20.0))
+    assert judge_order([frame * g for frame, g in zip(_cine(20), gain, strict=True)]) == "supported"
+
+
+@pytest.mark.parametrize("noise", [0, 50, 100, 200, 400, 800])
+def test_noise_silences_the_images_and_never_turns_them_against_the_order_of_time(noise: float) -> None:
+    assert judge_order(_cine(25, noise=noise)) in ("supported", "silent")
