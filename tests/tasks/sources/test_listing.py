@@ -214,3 +214,14 @@ def test_a_name_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
         ledger.remember_sources(found.files, forget_others=True)
         assert len(ledger.sources()) == 20
     assert [convert_study(unit, str(tmp_path / "cohort"), {}).status for unit in found.units] == ["ok"]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_a_study_uid_with_needless_zeros_is_the_same_study(tmp_path: Path) -> None:
+    content = files(sax(1), study_uid="1.2.3") + [(f"b{n}", c) for n, c in files([lax(5, 1)], study_uid="1.02.003")]
+    write_files(tmp_path / "folder", content)
+    write_zip(tmp_path / "zipped" / "one.zip", content)
+    for place in ("folder", "zipped"):
+        (unit,) = inventory([tmp_path / place]).units
+        outcome = convert_study(unit, str(tmp_path / place / "cohort"), {})
+        assert sorted(outcome.summary["views"]) == ["lax_4c", "sax"]
