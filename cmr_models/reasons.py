@@ -87,6 +87,12 @@ _TABLE: tuple[Reason, ...] = (
         "Position, orientation or pixel spacing is missing or not finite.",
     ),
     Reason("frames_missing", "convert", "quarantined", "More frames are missing than the settings allow."),
+    Reason(
+        "order_unknown",
+        "convert",
+        "quarantined",
+        "No header value that means time orders the frames, and the images do not confirm the order of their numbers.",
+    ),
     Reason("mixed_patients", "convert", "quarantined", "The files of one study name more than one patient."),
     Reason("nifti_corrupt", "convert", "quarantined", "The NIfTI file cannot be read."),
     Reason("nifti_too_large", "convert", "quarantined", "The NIfTI file inflates beyond the permitted size."),
@@ -135,6 +141,21 @@ _TABLE: tuple[Reason, ...] = (
         "First-pass perfusion series, left out by a version that did not read them.",
     ),
     Reason("series_short_run", "convert", "excluded", "Images over several beats, too few for a first pass."),
+    Reason("series_real_time", "convert", "excluded", "Real-time cine without one whole heartbeat."),
+    Reason(
+        "series_cycle_unknown",
+        "convert",
+        "excluded",
+        "Real-time cine over several heartbeats whose length is not known: no beat can be cut out.",
+    ),
+    Reason(
+        "series_several_beats", "convert", "excluded", "Images over several beats, neither a cine nor a first pass."
+    ),
+    Reason(
+        "series_other_beat", "convert", "excluded", "Other heartbeats of a real-time cine; one of them is measured."
+    ),
+    Reason("series_not_mr", "convert", "excluded", "Not magnetic resonance."),
+    Reason("image_repeated", "convert", "excluded", "Copy of an image, or an earlier image of the same frame."),
     Reason("series_repeated", "convert", "excluded", "Another series of the same plane is more complete or later."),
     Reason(
         "series_parallel",
@@ -157,6 +178,25 @@ _TABLE: tuple[Reason, ...] = (
     Reason("frame_missing", "convert", "flag", "Single frames are missing and masked."),
     Reason("frames_mixed", "convert", "flag", "Planes differ in the number of frames; the nearest phases were taken."),
     Reason("trigger_irregular", "convert", "flag", "Trigger times are not evenly spaced or not monotonic."),
+    Reason(
+        "order_by_number",
+        "convert",
+        "flag",
+        "No header value means time; the frames are ordered by image number, which the images confirm.",
+    ),
+    Reason(
+        "order_contradicted",
+        "convert",
+        "flag",
+        "The images contradict the times in the headers; the frames are ordered by another header value.",
+    ),
+    Reason("frame_repeated", "convert", "flag", "Two images show the same frame; the one acquired later was kept."),
+    Reason(
+        "beat_chosen",
+        "convert",
+        "flag",
+        "Real-time cine over several heartbeats; the middle one of the whole beats is used.",
+    ),
     Reason("slice_rotated", "convert", "flag", "A plane's orientation differs from the stack's."),
     Reason(
         "overlay_removed",
@@ -182,6 +222,12 @@ _TABLE: tuple[Reason, ...] = (
     ),
     Reason("pixel_not_finite", "convert", "flag", "Some pixels are not finite numbers; they were stored as zero."),
     Reason("slices_few", "convert", "flag", "Fewer than six short-axis planes."),
+    Reason(
+        "patient_id_spelling",
+        "convert",
+        "flag",
+        "The images of the study spell the patient's id in several ways: case, spaces or leading zeros differ.",
+    ),
     Reason("manifest_mismatch", "convert", "flag", "The manifest and the archive do not list the same files."),
     # convert: flags of NIfTI
     Reason(

@@ -128,6 +128,27 @@ def write_zip(path: Path, content: Iterable[tuple[str, bytes]]) -> Path:
     return path
 
 
+def change(ds: FileDataset, **header: Any) -> FileDataset:
+    """Set header values of one image; None removes one."""
+    for name, value in header.items():
+        if value is None:
+            delattr(ds, name)
+        else:
+            setattr(ds, name, value)
+    return ds
+
+
+def beating(one: Series, frame: int, **header: Any) -> FileDataset:
+    """An image of a heart that contracts and relaxes once in the frames of the series; ``header`` as in ``change``."""
+    rows, cols = np.mgrid[: one.shape[0], : one.shape[1]]
+    phase = frame / one.frames
+    radius = 8 - 4 * (np.sin(phase / 0.7 * np.pi) if phase < 0.35 else np.cos((phase - 0.35) / 1.3 * np.pi))
+    distance = np.hypot(rows - one.shape[0] / 2, cols - one.shape[1] / 2)
+    ds = dataset(one, frame)
+    ds.PixelData = (100 + one.number + 800 / (1 + np.exp(distance - radius))).astype("<u2").tobytes()
+    return change(ds, **header)
+
+
 def set_header(series: list[Series], **header: Any) -> list[Series]:
     """Set header values of series."""
     return [replace(one, header={**one.header, **header}) for one in series]

@@ -25,6 +25,7 @@ class Plane:
         acquired: sortable date and time; later is larger.
         description: tie-breaker only.
         thickness_mm: NaN if unknown.
+        is_real_time: one beat of a real-time cine: coarser than a cine over many beats.
     """
 
     position_mm: Vector
@@ -37,6 +38,7 @@ class Plane:
     acquired: str = ""
     description: str = ""
     thickness_mm: float = math.nan
+    is_real_time: bool = False
 
     @cached_property
     def normal(self) -> Vector:
@@ -47,6 +49,6 @@ class Plane:
         return geometry.centre(self.position_mm, self.row_dir, self.col_dir, self.pixel_mm, self.shape)
 
     @property
-    def merit(self) -> tuple[float, str]:
-        """Sorts repeats: the most complete, then the latest."""
-        return (self.n_frames / max(1, self.n_expected), self.acquired)
+    def merit(self) -> tuple[bool, float, str]:
+        """Sorts repeats: cines over many beats before real-time cines, the most complete, then the latest."""
+        return (not self.is_real_time, self.n_frames / max(1, self.n_expected), self.acquired)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 MIN_CINE_FRAMES = 6
 """Fewer frames do not show a cycle; clinical cines have 12 to 100."""
@@ -16,6 +18,15 @@ SHORTEST_CYCLE_MS = 250.0
 
 FEWEST_BEATS = 20
 """A series without a name of perfusion is taken as such if it has so many frames: a first pass takes 10 to 30 s."""
+
+LONGEST_OF_ONE_CYCLE = 1.6
+"""Frames that span more cycles than this are of several beats: RR intervals vary, and headers round."""
+
+REAL_TIME_STEP_MS = 100.0
+"""Real-time cines have a shorter step between frames; a first pass has one image a beat."""
+
+_MR_OR_DOCUMENT = frozenset(("MR", "SR", "PR", "KO", "SC", "OT", "DOC", "SEG", "REG", "RWV", "PLAN"))
+"""Modalities of magnetic resonance, and of what is made from it (DICOM PS3.3 C.7.3.1.1.1)."""
 
 _MAP_TYPES = frozenset(("T1", "T2", "R1", "R2", "T1 MAP", "T2 MAP", "T1MAP", "T2MAP", "T2_STAR MAP", "ECV", "T1_MAP"))
 _PHASE_TYPES = frozenset(("P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP", "FLOW_ENCODED", "PCA", "PC"))
@@ -31,7 +42,7 @@ _WORDS = tuple(
         ("series_perfusion", r"perfusion|first.?pass|(^|[_ ])(perf|aif)([_ ]|$)"),
     )
 )
-_VELOCITY_SEQUENCE = re.compile(r"v\d{2,3}(in|th|ap|rl|fh)?", re.IGNORECASE)
+_VELOCITY_SEQUENCE = re.compile(r"(?<![a-z])v\d{2,3}(in|th|ap|rl|fh)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -76,13 +87,29 @@ def is_first_pass(facts: SeriesFacts, reason: str) -> bool:
     return named or facts.n_frames >= FEWEST_BEATS
 
 
+def is_called_perfusion(description: str) -> bool:
+    """Whether a series description, with the protocol's name, says first-pass perfusion."""
+    return _by_words(SeriesFacts(description=description)) == "series_perfusion"
+
+
 def is_plausible_cycle(cycle_ms: float) -> bool:
     """Whether an RR interval can be a heart's (some scanners write counts or zeros)."""
     return SHORTEST_CYCLE_MS <= cycle_ms <= LONGEST_CYCLE_MS
 
 
+def cycle_from(intervals_ms: Sequence[float], heart_rate_bpm: float) -> float:
+    """RR interval: the median of those that can be a heart's, else from the heart rate; NaN if unknown."""
+    plausible = [x for x in intervals_ms if is_plausible_cycle(x)]
+    if plausible:
+        return float(median(plausible))
+    from_rate = 60_000 / heart_rate_bpm if heart_rate_bpm > 0 else math.nan
+    return from_rate if is_plausible_cycle(from_rate) else math.nan
+
+
 def _by_type(facts: SeriesFacts) -> str | None:
     types = frozenset(facts.image_type)
+    if facts.modality not in _MR_OR_DOCUMENT:
+        return "series_not_mr"
     if facts.modality != "MR" or facts.has_colour or "SECONDARY" in types:
         return "series_result"
     if "LOCALIZER" in types or (facts.n_orientations > 1 and facts.n_frames < MIN_CINE_FRAMES):
@@ -99,9 +126,19 @@ def _by_words(facts: SeriesFacts) -> str | None:
 def _by_time(facts: SeriesFacts) -> str | None:
     if facts.n_frames < MIN_CINE_FRAMES:
         return "series_not_cine"
-    longest = 1.6 * facts.cycle_ms if is_plausible_cycle(facts.cycle_ms) else LONGEST_CYCLE_MS
+    longest = LONGEST_OF_ONE_CYCLE * facts.cycle_ms if is_plausible_cycle(facts.cycle_ms) else LONGEST_CYCLE_MS
     if facts.trigger_span_ms > longest:
-        return "series_perfusion"
+        return _over_beats(facts)
     one_instant = not facts.trigger_span_ms > 100.0
     one_image_a_beat = facts.acquisition_span_ms > SHORTEST_CYCLE_MS * facts.n_frames
     return "series_perfusion" if one_instant and one_image_a_beat else None
+
+
+def _over_beats(facts: SeriesFacts) -> str:
+    """What frames over several beats are, by how many a beat has: one, enough for a cine, or neither."""
+    step_ms = facts.trigger_span_ms / (facts.n_frames - 1)
+    if step_ms >= SHORTEST_CYCLE_MS:
+        return "series_perfusion"
+    if is_plausible_cycle(facts.cycle_ms):
+        return "series_real_time" if facts.cycle_ms / step_ms >= MIN_CINE_FRAMES else "series_several_beats"
+    return "series_cycle_unknown" if step_ms <= REAL_TIME_STEP_MS else "series_several_beats"

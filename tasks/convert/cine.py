@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -41,8 +41,8 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
         max_missing_fraction: more missing frames than this reject a short-axis stack, or leave out a long-axis plane.
 
     Raises:
-        StudyRejected: ``no_dicom``, ``mixed_patients``, ``geometry_missing``, ``wrong_series`` or ``frames_missing``;
-            or the reason for which the pixels of a cine cannot be read rightly.
+        StudyRejected: ``no_dicom``, ``mixed_patients``, ``geometry_missing``, ``wrong_series``, ``frames_missing`` or
+            ``order_unknown``; or the reason for which the pixels of a cine cannot be read rightly.
     """
     if not images:
         raise StudyRejected("no_dicom")
@@ -61,13 +61,25 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
     if not views:
         counts = Counter(excluded.values())
         raise StudyRejected("wrong_series", ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.items())))
-    return StudyViews(views, _excluded_rows([(groups[i], reason) for i, reason in sorted(excluded.items())]))
+    left_out = [(groups[i], reason, len(groups[i].images)) for i, reason in sorted(excluded.items())]
+    repeats = [(groups[i], "image_repeated", groups[i].n_repeats) for i in cines if i not in excluded]
+    return StudyViews(views, _excluded_rows([*left_out, *repeats]))
 
 
 def _check_one_patient(images: Sequence[Image]) -> None:
-    n_patients = len({raw.strip(b" \x00") for image in images if (raw := image.raw("patient_id")).strip(b" \x00")})
+    n_patients = len({person_of(spelling) for spelling in patient_spellings(images)})
     if n_patients > 1:
         raise StudyRejected("mixed_patients", f"{n_patients} patient ids.")
+
+
+def patient_spellings(images: Iterable[Image]) -> set[str]:
+    """The patient ids of one study as they are spelt, but for padding."""
+    return {text for image in images if (text := image.text("patient_id"))}
+
+
+def person_of(patient_id: str) -> str:
+    """A patient id as images of one study are compared: case, spaces and leading zeros are the writer's choice."""
+    return "".join(patient_id.split()).casefold().lstrip("0")
 
 
 def _exclude_other_series(groups: Sequence[PlaneImages]) -> dict[int, str]:
@@ -76,7 +88,7 @@ def _exclude_other_series(groups: Sequence[PlaneImages]) -> dict[int, str]:
     A series that only its description calls a scout counts as a cine if it was acquired like the other cines of the
     study, or if there are no others.
     """
-    reasons = {i: reason for i, group in enumerate(groups) if (reason := series_kind.exclusion(group.facts))}
+    reasons = {i: reason for i, group in enumerate(groups) if (reason := _reason(group))}
     protocols = {_protocol(group) for i, group in enumerate(groups) if i not in reasons}
     called_scouts = [
         i
@@ -105,6 +117,10 @@ def _check_readable(groups: Sequence[PlaneImages], reasons: dict[int, str]) -> N
             reasons[i] = group.fault
 
 
+def _reason(group: PlaneImages) -> str | None:
+    return group.left_out or series_kind.exclusion(group.facts)
+
+
 def _protocol(group: PlaneImages) -> tuple[bytes, ...]:
     return tuple(group.images[0].raw(name) for name in _PROTOCOL)
 
@@ -123,12 +139,17 @@ def _assemble(
     for name, members in found.views.items():
         chosen = [groups[cines[i]] for i in members]
         missing = 1.0 - sum(g.cycle.n_valid for g in chosen) / sum(g.cycle.n_frames for g in chosen)
-        if missing <= max_missing:
-            views[name] = assemble(chosen, found.flags.get(name, []), found.axis)
+        n_unordered = sum(g.order == "unknown" for g in chosen)
+        if missing <= max_missing and not n_unordered:
+            flags = {*found.flags.get(name, []), *(flag for g in chosen for flag in g.flags)}
+            views[name] = assemble(chosen, sorted(flags), found.axis)
+        elif name == "sax" and n_unordered:
+            raise StudyRejected("order_unknown", f"{n_unordered} of {len(chosen)} short-axis planes.")
         elif name == "sax":
             raise StudyRejected("frames_missing", f"{100 * missing:.0f} % of the short-axis frames.")
         else:
-            excluded.update({cines[i]: "frames_missing" for i in members})
+            reason = "order_unknown" if n_unordered else "frames_missing"
+            excluded.update({cines[i]: reason for i in members})
     return views
 
 
@@ -143,15 +164,16 @@ def _perfusion(groups: Sequence[PlaneImages], excluded: dict[int, str], found: V
     return perfusion.views
 
 
-def _excluded_rows(excluded: Sequence[tuple[PlaneImages, str]]) -> list[dict[str, Any]]:
-    """One row for the planes of a series that were left out for one reason."""
+def _excluded_rows(excluded: Sequence[tuple[PlaneImages, str, int]]) -> list[dict[str, Any]]:
+    """One row for the images of a series that were left out for one reason."""
     images: Counter[tuple[int, str, str]] = Counter()
-    for group, reason in excluded:
+    for group, reason, n_images in excluded:
         first = group.images[0]
         number = first.number("series_number")
         description = sanitise(first.text("series_description"))
-        images[int(number) if np.isfinite(number) else -1, description, reason] += len(group.images)
+        images[int(number) if np.isfinite(number) else -1, description, reason] += n_images
     return [
         {"series": series, "description": description, "images": n, "reason": reason}
         for (series, description, reason), n in sorted(images.items())
+        if n
     ]

@@ -13,7 +13,7 @@ import xarray as xr
 
 from cmr_models.contracts import PERFUSION_VIEWS, cine_study
 from cmr_models.reasons import StudyRejected
-from tasks.convert.cine import study_views
+from tasks.convert.cine import patient_spellings, study_views
 from tasks.convert.convert_stage import CONVERT, UNREAD, nifti_key, perfusion_key, study_key
 from tasks.convert.landmark_images import landmark_views
 from tasks.convert.nifti import HEADER_FLAGS, nifti_views
@@ -22,7 +22,7 @@ from tasks.convert.settings import ConvertSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import done_before, each_study, publish_or_reject
 from tasks.sources.archive import n_nested, read_members
-from tasks.sources.dicom import Image, read_images
+from tasks.sources.dicom import Image, canonical_uid, read_images
 from tasks.sources.manifest import disagrees, is_manifest
 from tasks.sources.public_layouts import tail
 from tasks.state import store
@@ -168,6 +168,8 @@ def _from_dicom(unit: Mapping[str, Any], sources: SourceFiles, settings: Convert
     if not images and (nested := sources.n_nested()):
         raise StudyRejected("zip_nested", f"{nested} archives.")
     found = study_views(images, max_missing_fraction=settings.frames_missing_max)
+    if len(patient_spellings(images)) > 1:
+        sources.flags.add("patient_id_spelling")
     return _Content(found.views, found.excluded, {**_body_size(images), **_reference(unit, sources, [], {})})
 
 
@@ -216,5 +218,5 @@ def _body_size(images: Sequence[Image]) -> dict[str, float]:
 def _images(sources: SourceFiles, study_uid: str) -> Iterator[Image]:
     for _, content in sources.contents():
         for image in read_images(content):
-            if not study_uid or image.text("study_uid") == study_uid:
+            if not study_uid or canonical_uid(image.text("study_uid")) == canonical_uid(study_uid):
                 yield image

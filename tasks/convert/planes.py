@@ -1,37 +1,59 @@
-"""The images of one study -> its planes: what was acquired at one place in one series, frames in order."""
+"""The images of one study -> its planes: what was acquired in one plane in one go, frames in order."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from cmr_models.views import geometry, series_kind
+from cmr_models.views.frame_order import Verdict, frames_per_beat, judge_order
 from cmr_models.views.long_axis import MOTION_STEP
 from cmr_models.views.plane import Plane
 from cmr_models.views.series_kind import SeriesFacts
+from tasks.convert.acquisitions import Acquisition, acquisitions_of
+from tasks.convert.beats import middle_beat
+from tasks.convert.frame_times import FrameTimes, clock_ms, frame_times
 from tasks.convert.phases import Cycle, Timing, order, without_repeats
 from tasks.convert.values import differing_scales
 from tasks.sources.dicom import Image
 
-_POSITION_STEP_MM = 0.1
-_DIRECTION_STEP = 1e-3
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+Order = Literal["time", "confirmed", "unconfirmed", "unknown"]
+"""How frames are ordered: by what means time; by their numbers, as the images confirm or cannot say; not at all."""
 
 
 @dataclass(frozen=True)
 class PlaneImages:
-    """One plane of one series: images, kind of series, frames in order, and its place if it can be placed."""
+    """Images of one plane and one acquisition.
+
+    Attributes:
+        images: all of them; ``cycle`` counts in these.
+        facts: what the headers say of its kind.
+        cycle: the frames in order.
+        plane: its place; None if it cannot be placed.
+        order: how the frames are ordered.
+        flags: reason codes of kind "flag".
+        left_out: reason code, if it is no plane of its own.
+    """
 
     images: list[Image]
     facts: SeriesFacts
     cycle: Cycle
     plane: Plane | None
+    order: Order = "time"
+    flags: tuple[str, ...] = ()
+    left_out: str = ""
+
+    @property
+    def n_repeats(self) -> int:
+        """Images that show a frame again."""
+        return len(self.images) - self.cycle.n_valid
 
     @property
     def fault(self) -> str:
@@ -41,25 +63,14 @@ class PlaneImages:
 
 def planes_of(images: Sequence[Image]) -> list[PlaneImages]:
     """Planes of every series, in an order that depends on nothing but the headers."""
-    groups: dict[tuple[Any, ...], list[Image]] = defaultdict(list)
-    places: dict[tuple[bytes, bytes], tuple[int, ...]] = {}
-    for image in images:
-        spelling = (image.raw("position_mm"), image.raw("orientation"))
-        if spelling not in places:
-            places[spelling] = _place(*spelling)
-        series = (image.raw("series_uid"), image.raw("series_number"))
-        has_pixels = image.pixels is not None or bool(image.fault)
-        groups[*series, places[spelling], image.raw("rows"), image.raw("columns"), not has_pixels].append(image)
-    orientations: dict[tuple[bytes, bytes], set[Any]] = defaultdict(set)
-    for uid, number, place, *_ in groups:
-        orientations[uid, number].add(place[3:])
-    timings = {key: _timing(group) for key, group in groups.items()}
-    expected = _Expected([len(without_repeats(timing)) for timing in timings.values()])
-    ordered = sorted(groups.items(), key=lambda item: repr(item[0]))
-    return [
-        _plane_images(group, expected.timing(group[0], timings[key]), len(orientations[key[0], key[1]]))
-        for key, group in ordered
-    ]
+    acquisitions = acquisitions_of(images)
+    timings = [_timing(acquisition.images) for acquisition in acquisitions]
+    expected = _Expected([len(without_repeats(timing)) for timing in timings])
+    planes = []
+    for acquisition, timing in zip(acquisitions, timings, strict=True):
+        whole = replace(timing, n_expected=expected.frames(acquisition, timing))
+        planes += _planes(acquisition, whole)
+    return _settle_numbers(planes)
 
 
 class _Expected:
@@ -70,27 +81,30 @@ class _Expected:
         self._usual = cines.most_common(1)[0][0] if cines else 0
         self._all_agree = len(cines) == 1 and sum(cines.values()) >= 3
 
-    def timing(self, first: Image, timing: Timing) -> Timing:
-        """``timing`` of the plane of ``first``, with the frames that it should have."""
-        declared = first.number("cardiac_images")
+    def frames(self, acquisition: Acquisition, timing: Timing) -> int:
+        """Frames that the plane of ``acquisition`` should have; a header that counts several beats says nothing."""
+        declared = acquisition.images[0].number("cardiac_images")
         is_unknown = self._all_agree or not 0 < declared <= 1000
-        return replace(timing, n_expected=self._usual if is_unknown else int(declared))
+        return self._usual if is_unknown or acquisition.beat else int(declared)
 
 
-def _place(position: bytes, orientation: bytes) -> tuple[int, ...]:
-    """Position and orientation in steps finer than planes differ and coarser than headers are spelt."""
-    try:
-        mm = [float(part) for part in position.strip(b" \x00").split(b"\\")]
-        directions = [float(part) for part in orientation.strip(b" \x00").split(b"\\")]
-    except ValueError:
-        return ()
-    if len(mm) != 3 or len(directions) != 6 or not np.isfinite([*mm, *directions]).all():
-        return ()
-    return (*(round(x / _POSITION_STEP_MM) for x in mm), *(round(x / _DIRECTION_STEP) for x in directions))
+def _planes(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]:
+    """The plane of an acquisition; of a real-time cine the plane of one beat, and what is left out for it."""
+    found = _plane_images(acquisition, timing)
+    if acquisition.beat == "other":
+        return [replace(found, left_out="series_other_beat")]
+    if acquisition.beat == "one":
+        return [_checked(_of_one_beat(found))]
+    reason = series_kind.exclusion(found.facts)
+    if reason == "series_real_time" and (cut := _cut_one_beat(acquisition, timing)):
+        return cut
+    if not reason and _runs_on(found):
+        return [replace(found, left_out="series_cycle_unknown")]
+    return [found] if reason else [_checked(found)]
 
 
-def _plane_images(images: list[Image], timing: Timing, n_orientations: int) -> PlaneImages:
-    cycle = order(timing)
+def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
+    images, cycle = acquisition.images, order(timing)
     first = images[int(cycle.image[cycle.image >= 0][0])]
     types = tuple(part.strip().upper() for part in first.text("image_type").split("\\"))
     facts = SeriesFacts(
@@ -100,30 +114,115 @@ def _plane_images(images: list[Image], timing: Timing, n_orientations: int) -> P
         modality=first.text("modality") or "MR",
         has_colour=first.pixels is None and not first.fault,
         n_frames=cycle.n_valid if first.pixels is not None else max(cycle.n_valid, _declared_frames(first)),
-        n_orientations=n_orientations,
+        n_orientations=acquisition.n_orientations,
         trigger_span_ms=_span(timing.trigger_ms),
         cycle_ms=timing.cycle_ms,
         acquisition_span_ms=_span(np.array([clock_ms(image.text("acquisition_time")) for image in images])),
     )
-    return PlaneImages(images, facts, cycle, _plane(first, cycle, facts))
+    found = PlaneImages(images, facts, cycle, _plane(first, cycle, facts))
+    was_repeated = found.n_repeats > 0 and cycle.n_valid < _n_acquired(images)
+    return replace(found, flags=("frame_repeated",)) if was_repeated else found
 
 
-def _timing(images: Sequence[Image]) -> Timing:
-    cycles = [image.number("nominal_interval_ms") for image in images]
+def _n_acquired(images: Sequence[Image]) -> int:
+    """Images without copies of the same one."""
+    return len({(_acquisition_time(image), image.raw("instance_number")) for image in images})
+
+
+def _timing(images: Sequence[Image], times: FrameTimes | None = None) -> Timing:
+    """Images in time by ``times``; else by the attribute that comes first (:mod:`tasks.convert.frame_times`)."""
+    intervals = [image.number("nominal_interval_ms") for image in images]
+    cycle_ms = series_kind.cycle_from(intervals, images[0].number("heart_rate_bpm"))
+    chosen = times or next(iter(frame_times(images, cycle_ms)), None)
+    unknown = np.full(len(images), np.nan)
+    numbers = np.array([image.number("instance_number") for image in images])
+    is_time = chosen is not None and chosen.is_time
     return Timing(
-        trigger_ms=np.array([image.number("trigger_ms") for image in images]),
-        instance=np.array([image.number("instance_number") for image in images]),
+        trigger_ms=chosen.values if chosen is not None and is_time else unknown,
+        instance=chosen.values if chosen is not None and not is_time else numbers,
         acquired=tuple(_acquisition_time(image) for image in images),
-        cycle_ms=_cycle_ms(cycles, images[0].number("heart_rate_bpm")),
+        cycle_ms=cycle_ms,
     )
 
 
-def _cycle_ms(intervals_ms: Sequence[float], heart_rate_bpm: float) -> float:
-    plausible = [x for x in intervals_ms if series_kind.is_plausible_cycle(x)]
-    if plausible:
-        return float(np.median(plausible))
-    from_rate = 60_000 / heart_rate_bpm if heart_rate_bpm > 0 else float("nan")
-    return from_rate if series_kind.is_plausible_cycle(from_rate) else float("nan")
+# one beat of several
+
+
+def _of_one_beat(found: PlaneImages) -> PlaneImages:
+    plane = None if found.plane is None else replace(found.plane, is_real_time=True)
+    return replace(found, plane=plane, flags=(*found.flags, "beat_chosen"))
+
+
+def _cut_one_beat(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]:
+    """The plane of one whole beat, and the other beats as left out; nothing if no beat is whole."""
+    kept = middle_beat(timing.trigger_ms, timing.cycle_ms)
+    if len(kept) < series_kind.MIN_CINE_FRAMES:
+        return []
+    chosen = set(kept.tolist())
+    beat = acquisition._replace(images=[acquisition.images[i] for i in kept])
+    rest = acquisition._replace(images=[image for i, image in enumerate(acquisition.images) if i not in chosen])
+    measured = _plane_images(beat, _timing(beat.images))
+    others = _plane_images(rest, _timing(rest.images))
+    return [_checked(_of_one_beat(measured)), replace(others, left_out="series_other_beat")]
+
+
+def _runs_on(found: PlaneImages) -> bool:
+    """Whether a cine whose RR interval no header states shows several beats, as its images tell."""
+    return not np.isfinite(found.facts.cycle_ms) and frames_per_beat(_frames(found.images, found.cycle)) > 0
+
+
+# order of the frames
+
+
+def _checked(found: PlaneImages) -> PlaneImages:
+    """A cine in the first order that its images do not contradict; by image number only if they support it."""
+    contradicted = False
+    for rank, times in enumerate(frame_times(found.images, found.facts.cycle_ms)):
+        cycle = found.cycle if rank == 0 else _reordered(found, times)
+        verdict = _verdict(found.images, cycle)
+        if verdict != "contradicted" and times.how != "number":
+            return _ordered(found, cycle, "time", ("order_contradicted",) if contradicted else ())
+        if times.how == "number" and _may_count(found.images, times.values, verdict):
+            how: Order = "confirmed" if verdict == "supported" else "unconfirmed"
+            flags = ("order_by_number", *(("order_contradicted",) if contradicted else ()))
+            return _ordered(found, cycle, how, flags)
+        contradicted |= verdict == "contradicted" and times.how != "number"
+    return replace(found, order="unknown")
+
+
+def _reordered(found: PlaneImages, times: FrameTimes) -> Cycle:
+    return order(replace(_timing(found.images, times), n_expected=found.cycle.n_frames))
+
+
+def _ordered(found: PlaneImages, cycle: Cycle, how: Order, flags: tuple[str, ...]) -> PlaneImages:
+    return replace(found, cycle=cycle, order=how, flags=(*found.flags, *flags))
+
+
+def _verdict(images: Sequence[Image], cycle: Cycle) -> Verdict:
+    return judge_order(_frames(images, cycle))
+
+
+def _frames(images: Sequence[Image], cycle: Cycle) -> list[npt.NDArray[Any]]:
+    return [pixels for i in cycle.image if i >= 0 and (pixels := images[int(i)].pixels) is not None]
+
+
+def _may_count(images: Sequence[Image], numbers: npt.NDArray[np.float64], verdict: Verdict) -> bool:
+    """Whether image numbers may order frames: the images do not speak against it, nor does what is known of time."""
+    trigger = np.array([image.number("trigger_ms") for image in images])[np.argsort(numbers, kind="stable")]
+    known = trigger[np.isfinite(trigger)]
+    is_monotone = bool((np.diff(known) >= 0).all())
+    return verdict == "supported" or (verdict == "silent" and is_monotone)
+
+
+def _settle_numbers(planes: list[PlaneImages]) -> list[PlaneImages]:
+    """Planes whose images show too little motion to confirm their numbers go by the other planes of the study."""
+    counts = Counter(plane.order for plane in planes)
+    is_usual = counts["confirmed"] >= counts["unconfirmed"] and not counts["unknown"]
+    settled: Order = "confirmed" if is_usual and counts["confirmed"] else "unknown"
+    return [replace(plane, order=settled) if plane.order == "unconfirmed" else plane for plane in planes]
+
+
+# place
 
 
 def _acquisition_time(image: Image) -> str:
@@ -131,14 +230,6 @@ def _acquisition_time(image: Image) -> str:
     time = image.text("acquisition_time") or image.text("series_time")
     number = image.number("series_number")
     return f"{date} {time:<14} {number if np.isfinite(number) else 0:09.0f}"
-
-
-def clock_ms(text: str) -> float:
-    """Time of day from DICOM's HHMMSS.FFFFFF; NaN if it is not a time."""
-    match = re.fullmatch(r"(\d{2})(\d{2})(\d{2}(?:\.\d+)?)", text)
-    if match is None:
-        return float("nan")
-    return 1000.0 * (3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]))
 
 
 def _is_capture(image: Image) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 from cmr_models.contracts.identifiers import safe_id, short_digest
 from cmr_models.reasons import StudyRejected
 from tasks.sources.archive import Limits, read_beginnings
-from tasks.sources.dicom import claims_to_be_an_image, read_header
+from tasks.sources.dicom import canonical_uid, claims_to_be_an_image, read_header
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
 from tasks.state.ledger import SourceFile
@@ -252,7 +252,7 @@ def _study_ids(beginning: bytes) -> tuple[str, str] | None:
     header = read_header(beginning)
     if header is None or not (header.raw("study_uid") or header.raw("sop_class") or header.raw("rows")):
         return ("", "") if claims_to_be_an_image(beginning) else None
-    return header.text("study_uid"), _identifier(header.raw("patient_id"))
+    return canonical_uid(header.text("study_uid")), _identifier(header.raw("patient_id"))
 
 
 def _identifier(raw: bytes) -> str:

@@ -9,7 +9,7 @@
 """
 
 from tasks.sources.dicom.direct import UnusualEncodingError, claims_to_be_an_image
-from tasks.sources.dicom.image import KEPT, TAGS, USED, Image
+from tasks.sources.dicom.image import KEPT, TAGS, USED, Image, canonical_uid
 from tasks.sources.dicom.reading import read_header, read_images
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "USED",
     "Image",
     "UnusualEncodingError",
+    "canonical_uid",
     "claims_to_be_an_image",
     "read_header",
     "read_images",

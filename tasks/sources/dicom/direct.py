@@ -21,6 +21,7 @@ from tasks.sources.dicom.image import (
     Image,
     check_without_pixels,
     corrupt,
+    with_numbers_as_text,
 )
 from tasks.sources.dicom.pixel_values import fault_of_header, put_pixels
 
@@ -61,7 +62,7 @@ def read_image(data: bytes) -> Image | None:
     """
     explicit, start = _encoding(data)
     values, begin, length = _walk(data, start, explicit)
-    image = Image(values, None)
+    image = Image(with_numbers_as_text(values), None)
     if any(tag in values for tag in _REAL_PIXELS):
         image.fault = "pixel_format_unsupported"
         return image

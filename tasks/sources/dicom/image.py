@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -54,10 +55,18 @@ USED: Final[Mapping[str, int]] = {
     "acquisition_date": 0x00080022,
     "series_time": 0x00080031,
     "acquisition_time": 0x00080032,
+    "acquisition_datetime": 0x0008002A,
+    "content_time": 0x00080033,
     "patient_id": 0x00100020,
     "study_uid": 0x0020000D,
     "series_uid": 0x0020000E,
     "acquisition_number": 0x00200012,
+    "temporal_position": 0x00200100,
+    "temporal_index": 0x00209128,
+    "nominal_delay_ms": 0x00209153,
+    "phase_pct": 0x00209241,
+    "actual_delay_ms": 0x00209252,
+    "frame_reference_ms": 0x00541300,
     "samples_per_pixel": 0x00280002,
     "photometric": 0x00280004,
     "frames": 0x00280008,
@@ -95,6 +104,14 @@ BINARY_TAGS: Final = frozenset(
 """Those stored as 16-bit numbers; all others are text, but for Philips' scale slope."""
 
 _PALETTE: Final = "PALETTE COLOR"
+
+_NUMBER_FORMATS: Final = {
+    TAGS["temporal_index"]: "<L",
+    TAGS["nominal_delay_ms"]: "<d",
+    TAGS["phase_pct"]: "<f",
+    TAGS["actual_delay_ms"]: "<d",
+}
+"""Those stored as one little-endian number of another format."""
 
 ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.1"
 """Class of enhanced MR files, which hold many frames."""
@@ -150,6 +167,20 @@ class Image:
         """An unsigned 16-bit value; ``default`` if absent."""
         raw = self.raw(name)
         return int.from_bytes(raw[:2], "little") if len(raw) >= 2 else default
+
+
+def canonical_uid(uid: str) -> str:
+    """A UID without the zeros before its numbers that some writers add (DICOM PS3.5, 9.1 forbids them)."""
+    return ".".join(part.lstrip("0") or "0" for part in uid.split(".")) if uid else ""
+
+
+def with_numbers_as_text(values: dict[int, bytes]) -> dict[int, bytes]:
+    """``values`` as they are in a file, with numbers of other formats as text, as pydicom gives them."""
+    for tag, form in _NUMBER_FORMATS.items():
+        raw = values.get(tag, b"")
+        if len(raw) == struct.calcsize(form):
+            values[tag] = str(struct.unpack(form, raw)[0]).encode()
+    return values
 
 
 def corrupt(what: str) -> StudyRejected:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_factory import AXIS, Series, dataset, files, lax, pixels, sax, set_header
+from dicom_factory import AXIS, Series, change, dataset, encode, files, lax, pixels, sax, set_header
 
 from cmr_models.reasons import StudyRejected
 from tasks.convert.cine import StudyViews, study_views
@@ -153,7 +153,17 @@ def test_a_later_repeat_that_is_incomplete_does_not_win() -> None:
 
 
 def test_uneven_trigger_times_are_flagged() -> None:
-    assert "trigger_irregular" in _views(set_header(sax(), TriggerTime="0")).views["sax"].attrs["flags"]
+    uneven = [
+        read_images(encode(change(dataset(one, k), TriggerTime=str(90 * k + 40 * (k > 5)))))[0]
+        for one in sax()
+        for k in range(10)
+    ]
+    found = study_views(uneven, max_missing_fraction=0.2)
+    assert found.views["sax"].attrs["flags"] == ["trigger_irregular"]
+
+
+def test_without_times_and_without_motion_the_order_is_unknown() -> None:
+    assert _rejected(set_header(sax(), TriggerTime="0")).reason == "order_unknown"
 
 
 def test_the_heart_rate_falls_back_on_the_frames() -> None:

@@ -152,6 +152,15 @@ def _functional_group(k: int) -> Dataset:
     return group
 
 
+def test_times_that_a_file_stores_in_binary_are_numbers_for_both_readers() -> None:
+    ds = dataset(Series())
+    ds.NominalCardiacTriggerDelayTime, ds.NominalPercentageOfCardiacPhase, ds.TemporalPositionIndex = 93.75, 12.5, 4
+    names = ("nominal_delay_ms", "phase_pct", "temporal_index")
+    for data in (encode(ds), encode(ds)[132:]):
+        (image,) = read_images(data)
+        assert [image.number(name) for name in names] == [93.75, 12.5, 4]
+
+
 def test_a_file_without_preamble_is_read() -> None:
     data = encode(dataset(Series()))
     (image,) = read_images(data[132:])

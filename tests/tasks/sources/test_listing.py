@@ -224,3 +224,14 @@ def test_files_that_no_study_has_are_counted_by_kind(tmp_path: Path) -> None:
     assert found.not_taken == {".txt": 2, ".mat": 1, ".weird": 1, "no ending": 1}
     n_files = sum(path.is_file() for path in tmp_path.rglob("*"))
     assert sum(len(unit["files"]) for unit in found.units) + sum(found.not_taken.values()) == n_files
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_a_study_uid_with_needless_zeros_is_the_same_study(tmp_path: Path) -> None:
+    content = files(sax(1), study_uid="1.2.3") + [(f"b{n}", c) for n, c in files([lax(5, 1)], study_uid="1.02.003")]
+    write_files(tmp_path / "folder", content)
+    write_zip(tmp_path / "zipped" / "one.zip", content)
+    for place in ("folder", "zipped"):
+        (unit,) = inventory([tmp_path / place]).units
+        outcome = convert_study(unit, str(tmp_path / place / "cohort"), {})
+        assert sorted(outcome.summary["views"]) == ["lax_4c", "sax"]

@@ -1,0 +1,255 @@
+"""The images of one study -> acquisitions: what lies in one plane, is of one kind and was taken in one go.
+
+Labels are believed only as far as the images bear them out: a SeriesInstanceUID may be shared by many planes, or
+differ from frame to frame; positions are spelt with more or fewer digits.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cmr_models.views.series_kind import LONGEST_CYCLE_MS, MIN_CINE_FRAMES, cycle_from, is_called_perfusion
+from tasks.convert.frame_times import clock_ms, frame_times
+from tasks.sources.dicom import Image
+
+SAME_PLACE_MM: Final = 0.3
+"""Corners of images of one plane differ less: headers are spelt to 0.1 mm at worst, and planes are never so close."""
+
+SAME_DIRECTION: Final = 4e-3
+"""Components of their directions differ less (0.25 degrees): headers are spelt to three digits at worst."""
+
+_SAME_ECHO: Final = 0.05
+"""Echo times of one echo differ less, as a share; those of a multi-echo readout differ by a third and more."""
+
+_SAME_BREATH_MS: Final = 60_000.0
+"""Images of one acquisition without a common series are taken closer together: a breath-hold lasts under 30 s."""
+
+_RESTART: Final = 0.5
+"""The time after the R wave falls back by more than this share of its span: another acquisition or beat begins."""
+
+WHOLE_BEAT: Final = 0.9
+"""A beat with less than this share of the frames of a beat is not whole."""
+
+_PROTOCOL: Final = ("thickness_mm", "echo_time_ms", "flip_angle_deg", "cardiac_images", "repetition_time_ms")
+
+
+class Acquisition(NamedTuple):
+    """Images of one plane, one kind and one go.
+
+    Attributes:
+        images: in any order.
+        n_orientations: how many directions the planes of their series have.
+        beat: "one" for the beat that is measured of several that follow each other, "other" for the rest.
+    """
+
+    images: list[Image]
+    n_orientations: int
+    beat: Literal["", "one", "other"] = ""
+
+
+def acquisitions_of(images: Sequence[Image]) -> list[Acquisition]:
+    """Acquisitions in an order that depends on nothing but the headers."""
+    places = _places(images)
+    sites: dict[tuple[Any, ...], dict[str, list[Image]]] = defaultdict(lambda: defaultdict(list))
+    orientations: dict[str, set[int]] = defaultdict(set)
+    for image in images:
+        place, orientation = places[image.raw("position_mm"), image.raw("orientation")]
+        series = _series(image)
+        orientations[series].add(orientation)
+        site = (
+            place,
+            orientation,
+            image.integer("rows"),
+            image.integer("columns"),
+            image.pixels is None and not image.fault,
+            _type(image),
+        )
+        sites[site][series].append(image)
+    found = [
+        Acquisition(run, max(len(orientations[_series(image)]) for image in run), beat)
+        for site in sites.values()
+        for whole in _whole(list(site.values()))
+        for run, beat in _runs(whole)
+    ]
+    return sorted(found, key=lambda acquisition: min(_header_key(image) for image in acquisition.images))
+
+
+def _series(image: Image) -> str:
+    return image.text("series_uid") or f"number {image.text('series_number')}"
+
+
+def _header_key(image: Image) -> tuple[bytes, ...]:
+    names = ("series_uid", "series_number", "position_mm", "orientation", "acquisition_time", "instance_number")
+    return tuple(image.raw(name) for name in names)
+
+
+# one place
+
+
+def _places(images: Iterable[Image]) -> dict[tuple[bytes, bytes], tuple[int, int]]:
+    """Number of the place and of the orientation by their spellings; -1 for what cannot be placed."""
+    spellings = sorted({(image.raw("position_mm"), image.raw("orientation")) for image in images})
+    positions, directions = _Alike(SAME_PLACE_MM, 3), _Alike(SAME_DIRECTION, 6)
+    return {spelling: (positions.number(spelling[0]), directions.number(spelling[1])) for spelling in spellings}
+
+
+class _Alike:
+    """Numbers vectors so that those within a tolerance of one seen before share its number: no rounding, no edges."""
+
+    def __init__(self, tolerance: float, length: int) -> None:
+        self._tolerance = tolerance
+        self._seen = np.empty((0, length))
+
+    def number(self, spelling: bytes) -> int:
+        try:
+            values = np.array([float(part) for part in spelling.strip(b" \x00").split(b"\\")])
+        except ValueError:
+            return -1
+        if len(values) != self._seen.shape[1] or not np.isfinite(values).all():
+            return -1
+        near = np.flatnonzero((np.abs(self._seen - values) < self._tolerance).all(axis=1))
+        if near.size:
+            return int(near[0])
+        self._seen = np.vstack([self._seen, values])
+        return len(self._seen) - 1
+
+
+def _type(image: Image) -> tuple[str, ...]:
+    return tuple(part.strip().upper() for part in image.text("image_type").split("\\"))
+
+
+# one series, though its label may differ from frame to frame
+
+
+def _whole(parts: Sequence[list[Image]]) -> Iterator[list[Image]]:
+    """Series of one place as they are, and what belongs together of those that hold only a part of a cycle."""
+    fragments: dict[tuple[Any, ...], list[list[Image]]] = defaultdict(list)
+    for part in parts:
+        if len(parts) > 1 and _is_fragment(part):
+            fragments[_protocol(part[0])].append(part)
+        else:
+            yield part
+    for alike in fragments.values():
+        yield from _joined(alike)
+
+
+def _is_fragment(part: Sequence[Image]) -> bool:
+    declared = part[0].number("cardiac_images")
+    return len(part) < MIN_CINE_FRAMES or len(part) < min(declared, 1000)
+
+
+def _protocol(image: Image) -> tuple[Any, ...]:
+    words = (image.text("series_description"), image.text("sequence_name"))
+    return (*words, *(f"{image.number(name):.4g}" for name in _PROTOCOL))
+
+
+def _joined(parts: Sequence[list[Image]]) -> Iterator[list[Image]]:
+    """Parts with one series number, or (numbers differ too) taken in one breath; others stay as they are."""
+    numbered: dict[float, list[list[Image]]] = defaultdict(list)
+    for part in parts:
+        numbered[part[0].number("series_number")].append(part)
+    single = [number for number, same in numbered.items() if np.isnan(number) or len(same) == 1]
+    alone = [part for number in single for part in numbered.pop(number)]
+    for same in numbered.values():
+        yield [image for part in same for image in part]
+    yield from _in_one_breath(alone)
+
+
+def _in_one_breath(parts: Sequence[list[Image]]) -> Iterator[list[Image]]:
+    """Parts of less than a cycle each, joined where their clocks follow each other closely."""
+    breath: list[Image] = []
+    for part in sorted(parts, key=lambda part: _clock(part[0])):
+        if breath and not _clock(part[0]) - _clock(breath[-1]) < _SAME_BREATH_MS:
+            yield breath
+            breath = []
+        breath = [*breath, *part]
+    if breath:
+        yield breath
+
+
+def _clock(image: Image) -> float:
+    found = clock_ms(image.text("acquisition_time"))
+    return found if np.isfinite(found) else clock_ms(image.text("series_time"))
+
+
+# one go
+
+
+def _runs(images: list[Image]) -> Iterator[tuple[list[Image], Literal["", "one", "other"]]]:
+    """The acquisitions within one series and place: echoes apart, and repeats of the whole cycle apart.
+
+    A first pass is left whole: its echoes and its proton-density frames are told apart where it is read.
+    """
+    if is_called_perfusion(f"{images[0].text('series_description')} {images[0].text('protocol_name')}"):
+        yield images, ""
+        return
+    for echo in _echoes(images):
+        runs = _between_restarts(echo)
+        if not _follow_each_other(runs):
+            yield from ((run, "") for run in runs)
+            continue
+        chosen = _middle_beat(runs)
+        yield from ((run, "one" if i == chosen else "other") for i, run in enumerate(runs))
+
+
+def _follow_each_other(runs: Sequence[list[Image]]) -> bool:
+    """Whether runs are beats of one acquisition: each begins within the longest cycle after the one before."""
+    starts = np.sort([min(_clock(image) for image in run) for run in runs])
+    return len(runs) > 1 and bool((np.diff(starts) > 0).all() and (np.diff(starts) < LONGEST_CYCLE_MS).all())
+
+
+def _middle_beat(runs: Sequence[list[Image]]) -> int:
+    """The middle one of the whole beats: away from the approach to steady state, and from the end of the breath."""
+    most = max(len(run) for run in runs)
+    whole = [i for i, run in enumerate(runs) if len(run) >= WHOLE_BEAT * most]
+    return whole[len(whole) // 2]
+
+
+def _echoes(images: list[Image]) -> list[list[Image]]:
+    times = np.array([image.number("echo_time_ms") for image in images])
+    if not np.isfinite(times).all() or float(np.ptp(times)) <= _SAME_ECHO * float(times.max()):
+        return [images]
+    ranked = np.argsort(times, kind="stable")
+    steps = np.diff(times[ranked]) > _SAME_ECHO * times[ranked][:-1]
+    return [[images[int(i)] for i in part] for part in np.split(ranked, np.flatnonzero(steps) + 1)]
+
+
+def _between_restarts(images: list[Image]) -> list[list[Image]]:
+    """Cut where the time after the R wave starts again, in the order in which the images were taken."""
+    if len(images) < 2 * MIN_CINE_FRAMES:
+        return [images]
+    cycle_ms = cycle_from([image.number("nominal_interval_ms") for image in images], images[0].number("heart_rate_bpm"))
+    times = next(iter(frame_times(images, cycle_ms)), None)
+    if times is None or times.how not in ("delay", "position"):
+        return [images]
+    clock = np.array([_clock(image) for image in images])
+    taken = np.array([image.number("acquisition_number") for image in images])
+    numbers = np.array([image.number("instance_number") for image in images])
+    for within in (times.values, numbers):
+        runs = _cut(times.values, np.lexsort((within, np.nan_to_num(taken), np.nan_to_num(clock))))
+        if _are_repeats([times.values[run] for run in runs]):
+            return [[images[int(i)] for i in run] for run in runs]
+    return [images]
+
+
+def _cut(times: npt.NDArray[np.float64], order: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+    falls = np.diff(times[order]) < -_RESTART * float(np.ptp(times))
+    return np.split(order, np.flatnonzero(falls) + 1)
+
+
+def _are_repeats(runs: Sequence[npt.NDArray[np.float64]]) -> bool:
+    """Whether each of several runs shows the same part of the cycle in order of time.
+
+    Parts that complete each other are one cine; what falls back within a run was not numbered in order of time.
+    """
+    if len(runs) < 2 or min(len(run) for run in runs) < MIN_CINE_FRAMES:
+        return False
+    if any((np.diff(run) < 0).any() for run in runs):
+        return False
+    shared = min(float(run.max()) for run in runs) - max(float(run.min()) for run in runs)
+    return shared > _RESTART * min(float(np.ptp(run)) for run in runs)

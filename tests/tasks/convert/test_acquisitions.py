@@ -1,0 +1,293 @@
+"""What belongs together is told by where and when it was taken, whatever the labels say; and ordered by time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from dicom_factory import Series, beating, change, encode, sax
+from pydicom.dataset import FileDataset
+
+from cmr_models.reasons import StudyRejected
+from tasks.convert.cine import StudyViews, study_views
+from tasks.sources.dicom import read_images
+
+FRAMES, PLANES, CYCLE_MS = 12, 4, 900.0
+STEP_MS = CYCLE_MS / FRAMES
+STACK = sax(PLANES, frames=FRAMES, cycle_ms=CYCLE_MS)
+
+
+def _images(**header: Any) -> list[tuple[Series, int, FileDataset]]:
+    return [(one, k, beating(one, k, **header)) for one in STACK for k in range(FRAMES)]
+
+
+def _views(datasets: Sequence[FileDataset]) -> StudyViews:
+    images = [image for ds in datasets for image in read_images(encode(ds))]
+    shuffled = [images[i] for i in np.random.default_rng(0).permutation(len(images))]
+    return study_views(shuffled, max_missing_fraction=0.2)
+
+
+def _changed(edit: Callable[[Series, int, int], dict[str, Any]]) -> list[FileDataset]:
+    return [change(ds, **edit(one, k, n)) for n, (one, k, ds) in enumerate(_images())]
+
+
+def _numbers() -> dict[int, list[int]]:
+    rng = np.random.default_rng(3)
+    return {one.number: (rng.permutation(FRAMES) + 1).tolist() for one in STACK}
+
+
+def _assert_whole(found: StudyViews, flags: Sequence[str] = ()) -> None:
+    """The stack as it was taken: 4 planes of 12 frames, each image in its place, 75 ms apart."""
+    stack = found.views["sax"]
+    assert stack.attrs["flags"] == sorted([*flags, "slices_few"])
+    assert stack["intensity"].shape[:2] == (FRAMES, PLANES)
+    for s, one in enumerate(STACK):
+        for k in range(FRAMES):
+            np.testing.assert_array_equal(stack["intensity"].values[k, s], beating(one, k).pixel_array)
+    np.testing.assert_allclose(stack["time_ms"], STEP_MS * np.arange(FRAMES), atol=0.1)
+
+
+def _jitter(_one: Series, _k: int, n: int) -> dict[str, Any]:
+    rng = np.random.default_rng(n)
+    ds = beating(_one, _k)
+    return {
+        "ImagePositionPatient": [f"{float(x) + rng.uniform(-4e-4, 4e-4):.6f}" for x in ds.ImagePositionPatient],
+        "ImageOrientationPatient": [f"{float(x) + rng.uniform(-4e-4, 4e-4):.7f}" for x in ds.ImageOrientationPatient],
+    }
+
+
+def _on_an_edge(one: Series, k: int, _n: int) -> dict[str, Any]:
+    """Two spellings on both sides of a multiple of 0.1 mm, and of half of it."""
+    moved = [round(float(x), 1) + 0.05 + (1e-4 if k % 2 else -1e-4) for x in beating(one, 0).ImagePositionPatient]
+    return {"ImagePositionPatient": [f"{x:.6f}" for x in moved]}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda one, k, n: {"SeriesInstanceUID": f"1.9.{n}"},
+        lambda one, k, n: {"SeriesInstanceUID": f"1.9.{n}", "SeriesNumber": 500 + n},
+        lambda one, k, n: {"SeriesInstanceUID": f"1.9.{n}", "SeriesNumber": None},
+        lambda one, k, n: {"SeriesInstanceUID": None},
+        lambda one, k, n: {"SeriesInstanceUID": "1.9", "SeriesNumber": 7},
+        lambda one, k, n: {"SeriesInstanceUID": "1.9", "SeriesNumber": 7, "InstanceNumber": n + 1},
+        lambda one, k, n: {"SeriesInstanceUID": f"1.9.{one.number}.{k // 7}"},
+        lambda one, k, n: {
+            "SeriesInstanceUID": f"1.9.{one.number}.{k // 7}",
+            "SeriesNumber": one.number + 50 * (k // 7),
+        },
+        lambda one, k, n: {"ImageType": ["original ", "Primary", "m"] if k % 2 else ["ORIGINAL", "PRIMARY", "M"]},
+        lambda one, k, n: {"AcquisitionNumber": n},
+        _jitter,
+        _on_an_edge,
+    ],
+    ids=[
+        "uid a frame",
+        "uid and number a frame",
+        "uid a frame, no number",
+        "no uid",
+        "one uid for all planes",
+        "one uid, numbers run on",
+        "two uids a plane",
+        "two uids and numbers a plane",
+        "image type in other letters",
+        "acquisition number a frame",
+        "jitter in the fourth digit",
+        "positions about a rounding edge",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_labels_do_not_tear_a_cine_apart_or_mix_planes(edit: Callable[[Series, int, int], dict[str, Any]]) -> None:
+    if edit is _on_an_edge:  # moved by less than a tenth of a millimetre, so the gaps differ a little
+        found = _views(_changed(edit)).views["sax"]
+        assert found["intensity"].shape[:2] == (FRAMES, PLANES)
+        assert found["frame_valid"].values.all()
+        return
+    _assert_whole(_views(_changed(edit)))
+
+
+def _again(ds: FileDataset, **header: Any) -> FileDataset:
+    shown = np.maximum(ds.pixel_array, 1) + np.uint16(1)
+    return change(ds, PixelData=shown.tobytes(), **header)
+
+
+@pytest.mark.parametrize("rr", [1.0, 1.06])
+@pytest.mark.parametrize("uid", ["same", "own", "a frame"])
+def test_of_a_plane_acquired_twice_the_later_acquisition_counts_alone(rr: float, uid: str) -> None:
+    def series(one: Series, n: int, second: int) -> str:
+        return {"same": f"1.9.{one.number}", "own": f"1.9.{one.number}.{second}", "a frame": f"1.9.{n}.{second}"}[uid]
+
+    first = [change(ds, SeriesInstanceUID=series(one, n, 1)) for n, (one, _, ds) in enumerate(_images())]
+    second = [
+        _again(
+            ds,
+            SeriesInstanceUID=series(one, n, 2),
+            InstanceNumber=FRAMES + k + 1,
+            TriggerTime=f"{STEP_MS * rr * k:.3f}",
+            AcquisitionTime="113000.0",
+        )
+        for n, (one, k, ds) in enumerate(_images())
+    ]
+    found = _views([*first, *second])
+    stack = found.views["sax"]
+    assert stack.attrs["flags"] == ["slice_repeated", "slices_few"]
+    np.testing.assert_array_equal(stack["intensity"].values[3, 0], beating(STACK[0], 3).pixel_array + 1)
+    np.testing.assert_allclose(stack["time_ms"], rr * STEP_MS * np.arange(FRAMES), atol=0.1)
+    assert {row["reason"]: row["images"] for row in found.excluded if row["reason"] != "x"}.keys() == {
+        "series_repeated"
+    }
+    assert sum(row["images"] for row in found.excluded) == FRAMES * PLANES
+
+
+def test_single_frames_that_were_sent_again_are_counted_and_flagged() -> None:
+    one = STACK[0]
+    later = [_again(beating(one, k), AcquisitionTime="113000.0", InstanceNumber=50 + k) for k in (2, 3)]
+    found = _views([*(ds for _, _, ds in _images()), *later])
+    assert found.views["sax"].attrs["flags"] == ["frame_repeated", "slices_few"]
+    assert [(row["reason"], row["images"]) for row in found.excluded] == [("image_repeated", 2)]
+
+
+def test_magnitude_and_phase_in_one_series_are_told_apart() -> None:
+    phase = [
+        change(ds, ImageType=["ORIGINAL", "PRIMARY", "P"], InstanceNumber=50 + k, PixelData=ds.PixelData[::-1])
+        for _, k, ds in _images()
+    ]
+    found = _views([*(ds for _, _, ds in _images()), *phase])
+    _assert_whole(found)
+    assert {row["reason"] for row in found.excluded} == {"series_phase_contrast"}
+
+
+def test_echoes_of_one_series_are_told_apart() -> None:
+    second = [_again(ds, EchoTime="3.6", InstanceNumber=50 + k) for _, k, ds in _images()]
+    found = _views([*(ds for _, _, ds in _images()), *second])
+    assert found.views["sax"]["intensity"].shape[:2] == (FRAMES, PLANES)
+    assert found.views["sax"].attrs["flags"] == ["slice_repeated", "slices_few"]
+
+
+# the order of frames
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "flags"),
+    [
+        ("TriggerTime", lambda k: f"{STEP_MS * k:.2f}", []),
+        ("NominalCardiacTriggerDelayTime", lambda k: STEP_MS * k, []),
+        ("ActualCardiacTriggerDelayTime", lambda k: STEP_MS * k, []),
+        ("NominalPercentageOfCardiacPhase", lambda k: 100.0 * k / FRAMES, []),
+        ("FrameReferenceTime", lambda k: f"{STEP_MS * k:.2f}", []),
+        ("TemporalPositionIdentifier", lambda k: k + 1, ["trigger_irregular"]),
+        ("TemporalPositionIndex", lambda k: k + 1, ["trigger_irregular"]),
+        ("AcquisitionTime", lambda k: f"101500.{75 * k:03d}", []),
+        ("AcquisitionDateTime", lambda k: f"20200102101500.{75 * k:03d}", []),
+        ("ContentTime", lambda k: f"101500.{75 * k:03d}", []),
+    ],
+)
+def test_frames_follow_what_means_time_and_never_random_numbers(
+    name: str, value: Callable[[int], Any], flags: list[str]
+) -> None:
+    numbers = _numbers()
+    header = {"TriggerTime": None}
+    shuffled = [
+        change(ds, **{**header, "InstanceNumber": numbers[one.number][k], name: value(k)}) for one, k, ds in _images()
+    ]
+    _assert_whole(_views(shuffled), flags)
+
+
+def test_numbers_that_the_images_confirm_order_frames_and_are_flagged() -> None:
+    found = _views(_changed(lambda one, k, n: {"TriggerTime": None}))
+    _assert_whole(found, ["order_by_number", "trigger_irregular"])
+
+
+@pytest.mark.parametrize(
+    "rank",
+    [
+        lambda numbers, k: numbers[k],
+        lambda numbers, k: sorted(range(1, FRAMES + 1), key=str).index(k + 1) + 1,
+        lambda numbers, k: (k % 2) * FRAMES + k // 2 + 1,
+    ],
+    ids=["random", "sorted as text", "odd before even"],
+)
+def test_numbers_that_the_images_do_not_confirm_end_the_study(rank: Callable[[list[int], int], int]) -> None:
+    numbers = _numbers()
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(_changed(lambda one, k, n: {"TriggerTime": None, "InstanceNumber": rank(numbers[one.number], k)}))
+
+
+def test_times_that_the_images_contradict_give_way_and_are_flagged() -> None:
+    numbers = _numbers()
+    found = _views(_changed(lambda one, k, n: {"TriggerTime": f"{75 * numbers[one.number][k]}"}))
+    _assert_whole(found, ["order_by_number", "order_contradicted", "trigger_irregular"])
+
+
+def test_times_that_the_images_contradict_without_another_order_end_the_study() -> None:
+    numbers = _numbers()
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(
+            _changed(
+                lambda one, k, n: {
+                    "TriggerTime": f"{75 * numbers[one.number][k]}",
+                    "InstanceNumber": numbers[one.number][k],
+                }
+            )
+        )
+
+
+# several beats
+
+
+def _real_time(n_beats: int, last_ms: float = np.inf, **header: Any) -> list[FileDataset]:
+    """Beats in a row; the one numbered ``b`` is brighter by ``b``."""
+    found = []
+    for b in range(n_beats):
+        for _, k, ds in _images():
+            time_ms = CYCLE_MS * b + STEP_MS * k
+            shown = (ds.pixel_array + np.uint16(b)).tobytes()
+            clock = f"1015{time_ms / 1000:09.6f}"
+            change(ds, PixelData=shown, InstanceNumber=FRAMES * b + k + 1, TriggerTime=f"{time_ms:.3f}")
+            change(ds, AcquisitionTime=clock, CardiacNumberOfImages=FRAMES * n_beats, **header)
+            found += [ds] if time_ms < last_ms else []
+    return found
+
+
+@pytest.mark.parametrize(("n_beats", "measured"), [(2, 1), (3, 1), (4, 2)])
+def test_of_a_real_time_cine_the_middle_beat_is_measured_and_the_rest_counted(n_beats: int, measured: int) -> None:
+    found = _views(_real_time(n_beats))
+    stack = found.views["sax"]
+    assert stack.attrs["flags"] == ["beat_chosen", "slices_few"]
+    assert stack.attrs["heart_rate_bpm"] == pytest.approx(60_000 / CYCLE_MS)
+    for k in range(FRAMES):
+        np.testing.assert_array_equal(stack["intensity"].values[k, 0], beating(STACK[0], k).pixel_array + measured)
+    assert {row["reason"] for row in found.excluded} == {"series_other_beat"}
+    assert sum(row["images"] for row in found.excluded) == (n_beats - 1) * FRAMES * PLANES
+
+
+def test_a_beat_that_is_cut_off_is_not_measured() -> None:
+    stack = _views(_real_time(3, last_ms=2.4 * CYCLE_MS)).views["sax"]
+    np.testing.assert_array_equal(stack["intensity"].values[0, 0], beating(STACK[0], 0).pixel_array + 1)
+
+
+def test_trigger_times_that_restart_at_every_beat_are_several_beats_too() -> None:
+    restarting = [change(ds, TriggerTime=f"{float(ds.TriggerTime) % CYCLE_MS:.3f}") for ds in _real_time(3)]
+    found = _views(restarting)
+    assert found.views["sax"].attrs["flags"] == ["beat_chosen", "slices_few"]
+    np.testing.assert_array_equal(found.views["sax"]["intensity"].values[0, 0], beating(STACK[0], 0).pixel_array + 1)
+
+
+def test_a_real_time_cine_of_unknown_cycle_is_left_out_for_that() -> None:
+    with pytest.raises(StudyRejected, match="series_cycle_unknown: 4"):
+        _views(_real_time(3, NominalInterval=None))
+
+
+def test_a_cine_over_many_beats_is_preferred_to_a_real_time_cine_of_the_plane() -> None:
+    later = [change(ds, SeriesInstanceUID=f"{ds.SeriesInstanceUID}.9", SeriesNumber=90) for ds in _real_time(3)]
+    found = _views([*(ds for _, _, ds in _images()), *later])
+    _assert_whole(found, ["slice_repeated"])
+
+
+def test_spellings_of_one_patient_are_one_and_others_end_the_study() -> None:
+    spelt = ["P1", "p1 ", "P1", "P 1"]
+    _assert_whole(_views(_changed(lambda one, k, n: {"PatientID": spelt[k % 4]})))
+    with pytest.raises(StudyRejected, match="mixed_patients"):
+        _views(_changed(lambda one, k, n: {"PatientID": "P1" if k else "P2"}))
