@@ -14,12 +14,13 @@ pixels whichever reader takes it. Rules, in this order (PS3.5 section 8.1.1; PS3
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tasks.sources.dicom.image import MODALITY_LUT, OVERLAY_BITS, Image
+from tasks.sources.dicom.image import MODALITY_LUT, OVERLAY_BITS, TAGS, Image
 
 Cells = npt.NDArray[np.unsignedinteger]
 Values = npt.NDArray[np.integer]
@@ -51,17 +52,37 @@ class Layout(NamedTuple):
         return np.dtype(f"{kind}{self.allocated // 8}")
 
 
+_DECISIVE: Final = (
+    *(TAGS[name] for name in ("bits_allocated", "bits_stored", "high_bit", "pixel_representation", "photometric")),
+    TAGS["rescale_slope"],
+    TAGS["rescale_intercept"],
+    MODALITY_LUT,
+)
+
+
 def layout_of(image: Image) -> Layout:
     """As the header says; Bits Stored and High Bit where they are missing are as large as they can be."""
-    allocated = image.integer("bits_allocated")
-    stored = image.integer("bits_stored", allocated)
-    high = image.integer("high_bit", stored - 1)
-    return Layout(allocated, stored, high + 1 - stored, image.integer("pixel_representation") == 1)
+    return _understand(tuple(image.values.get(tag) for tag in _DECISIVE))[0]
 
 
 def fault_of_header(image: Image) -> str:
     """The reason code for which an image of one sample a pixel cannot be read rightly; empty if it can."""
-    layout = layout_of(image)
+    return _understand(tuple(image.values.get(tag) for tag in _DECISIVE))[1]
+
+
+@lru_cache(maxsize=512)
+def _understand(decisive: tuple[bytes | None, ...]) -> tuple[Layout, str]:
+    """Layout and fault of a header with these values of :data:`_DECISIVE`: thousands of images share them."""
+    held = {tag: raw for tag, raw in zip(_DECISIVE, decisive, strict=True) if raw is not None}
+    image = Image(held, None)
+    allocated = image.integer("bits_allocated")
+    stored = image.integer("bits_stored", allocated)
+    high = image.integer("high_bit", stored - 1)
+    layout = Layout(allocated, stored, high + 1 - stored, image.integer("pixel_representation") == 1)
+    return layout, _fault(image, layout)
+
+
+def _fault(image: Image, layout: Layout) -> str:
     if layout.allocated not in _ALLOCATED:
         return "pixel_format_unsupported"
     if not (layout.stored >= 1 and layout.low >= 0 and layout.low + layout.stored <= layout.allocated):
