@@ -9,10 +9,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from cmr_models.contracts.identifiers import KEYS, identifier_keys, study_key
 from cmr_models.estimates.groups import age_band
 from tasks.convert import reference_table
 from tasks.state.ledger import Ledger
 from tasks.state.store import Cohort
+from tasks.state.user_tables import read_user_table
 
 _GROUPS: Final = ("data_set", "sex", "vendor", "centre", "diagnosis", "age_band")
 _AGE_EDGES_YEARS: Final = (55, 65, 75)
@@ -77,10 +79,11 @@ def _labelled_views(views: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
 
 
 def _read(source: Path, names: Mapping[str, str]) -> pd.DataFrame:
-    text = {names.get(name, name): str for name in ("study", "participant", "visit")}
-    table = pd.read_parquet(source) if source.suffix == ".parquet" else pd.read_csv(source, dtype=text)
-    table = table.rename(columns={theirs: ours for ours, theirs in names.items()})
-    return table.astype({name: str for name in ("study", "participant", "visit") if name in table})
+    """A table with our column names and keys, ``study`` too."""
+    table = read_user_table(source, names)
+    if "study" in table:
+        table["study"] = table["study"].astype(str).map(study_key)
+    return table
 
 
 def _join(table: pd.DataFrame, more: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -91,12 +94,25 @@ def _join(table: pd.DataFrame, more: pd.DataFrame, name: str) -> pd.DataFrame:
     if more.duplicated(keys).any():
         raise ValueError(f"{name} has {int(more.duplicated(keys).sum())} rows with the same {' and '.join(keys)}")
     kept = more.columns.difference(["study", "participant", "visit", "labelled", "marked"])
-    found = table.reset_index()[keys].merge(more[[*keys, *kept]], on=keys, how="left")
+    found = _keys(table)[keys].merge(more[[*keys, *kept]], on=keys, how="left", indicator="met")
+    if len(found) and len(more) and not (found["met"] == "both").any():
+        raise ValueError(
+            f"{name}: none of its {len(more)} rows has the {' and '.join(keys)} of one of the {len(found)} studies;"
+            " tables/studies.parquet shows how those are written"
+        )
     result = table.copy()
     for column in kept:
         new = pd.Series(found[column].array, index=table.index)
         result[column] = new.where(new.notna(), table[column]) if column in table else new
     return result
+
+
+def _keys(table: pd.DataFrame) -> pd.DataFrame:
+    """Keys of the studies of ``table``: of the study, the participant and the visit."""
+    keys = {name: identifier_keys(table[name]) for name in KEYS}
+    return pd.DataFrame({"study": [study_key(study) for study in table.index], **keys}, index=table.index).reset_index(
+        drop=True
+    )
 
 
 def _add_derived(table: pd.DataFrame) -> pd.DataFrame:
