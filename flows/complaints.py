@@ -41,7 +41,7 @@ class OneLine(click.ClickException):
 
     def __init__(self, line: str, exit_code: int) -> None:
         super().__init__(" ".join(line.split()))
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it of the instance
 
 
 @contextlib.contextmanager

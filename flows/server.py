@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
@@ -127,6 +128,7 @@ class EmbeddedServer:
             if n_deaths > 1:
                 self._forget_database()
             self.process = self._spawn()
+        self._socket.close()  # requests fail from now on, and do not wait
 
     def _forget_database(self) -> None:
         """It may be the reason; it holds nothing that a run needs."""
@@ -208,6 +210,9 @@ def _serve(descriptor: int) -> None:
         asyncio.run(_make_tables())
         config = uvicorn.Config(_APP, factory=True, log_level="error", lifespan="on")
         uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+    except BaseException:
+        traceback.print_exc()  # into the log of the server
+        raise
     finally:
         os._exit(1)  # the command starts another
 
@@ -215,11 +220,15 @@ def _serve(descriptor: int) -> None:
 async def _make_tables() -> None:
     """The tables of a new database, at once: Prefect's own way, a hundred migrations, takes ten times as long."""
     from prefect.server.database import provide_database_interface
+    from sqlalchemy.schema import CreateIndex, CreateTable
 
     database = provide_database_interface()
     engine = await database.engine()
     async with engine.begin() as connection:
-        await connection.run_sync(database.Base.metadata.create_all)
+        for table in database.Base.metadata.sorted_tables:
+            await connection.execute(CreateTable(table, if_not_exists=True))
+            for index in table.indexes:  # some are declared twice
+                await connection.execute(CreateIndex(index, if_not_exists=True))
     await engine.dispose()
 
 
