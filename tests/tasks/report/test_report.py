@@ -537,8 +537,8 @@ def _curves(events_by_group):
     """One outcome: in each group one step of six events a year, as often as told."""
     rows = [
         {"exposure": "lvef_pct", "outcome": "death", "group": group, "years": float(year),
-         "n_at_risk": 200.0 - 10 * year, "n_events": 6.0 * min(year, steps), "estimate": 1 - 0.03 * min(year, steps), "se": 0.1, "ci_low": 0.4,
-         "ci_high": 1.0, "status": "ok"}
+         "n_at_risk": 200.0 - 10 * year, "n_events": 6.0 * min(year, steps), "estimate": 1 - 0.03 * min(year, steps),
+         "se": 0.1, "ci_low": 0.4, "ci_high": 1.0, "status": "ok"}
         for group, steps in events_by_group.items()
         for year in range(8)
     ]  # fmt: skip
