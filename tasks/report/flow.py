@@ -82,25 +82,28 @@ def count_text(count: float, shown: float, minimum_cell: int) -> str:
 
 
 def left_before_analysis(flow: pd.DataFrame | None, minimum_cell: int) -> list[dict[str, str]]:
-    """People and files that left at a join or a filter, as text: rows ``step``, ``reason``, ``n``.
+    """Studies, people and rows that each join of the statistics kept and left out, as text; where none left, nothing.
 
     Args:
-        flow: of the statistics: ``step``, ``reason``, ``n``; None if there is none.
+        flow: ``outcome, group_by, step, n``: steps of one ``outcome`` and ``group_by`` add up; None if there is none.
         minimum_cell: the smallest count that may be shown.
+
+    Returns:
+        Rows ``counted`` (what is counted), ``step`` and ``n``.
     """
     if flow is None:
         return []
     rows = []
-    for step, of_step in flow[flow["n"] > 0].groupby("step", sort=False):
-        counts = {str(reason): float(n) for reason, n in zip(of_step["reason"], of_step["n"], strict=True)}
+    for (outcome, group_by), steps in flow.groupby(["outcome", "group_by"], sort=False):
+        counts = {str(step): float(n) for step, n in zip(steps["step"], steps["n"], strict=True) if n > 0}
+        if len(counts) < (1 if group_by == "overall" else 2):
+            continue  # nobody left
         shown = masked_counts(counts, minimum_cell)
+        counted = "" if group_by == "overall" else str(group_by)
+        title = f"{counted}, {str(outcome).replace('_', ' ')}" if outcome else counted
         rows += [
-            {
-                "step": sentence_of(str(step)),
-                "reason": sentence_of(reason),
-                "n": count_text(n, shown[reason], minimum_cell),
-            }
-            for reason, n in counts.items()
+            {"counted": title, "step": step, "n": count_text(n, shown[step], minimum_cell)}
+            for step, n in counts.items()
         ]
     return rows
 

@@ -73,7 +73,7 @@ class ReportTables:
     """The tables of one report; one that is not there is None and has a sentence in ``absent``.
 
     ``outcomes`` are those of the main stages, ``steps`` (study, stage, status, reason) those of every stage of a run,
-    ``people_flow`` (step, reason, n) the people that the statistics left out.
+    ``people_flow`` (outcome, group_by, step, n) whom the joins of the statistics kept and left out.
     """
 
     outcomes: pd.DataFrame

@@ -493,10 +493,21 @@ def test_a_table_of_phenotypes_without_states_still_makes_a_report(tmp_path):
 
 def test_people_who_left_at_a_join_are_counted_and_small_counts_are_masked():
     flow = pd.DataFrame(
-        [("outcomes", "no row", 40), ("outcomes", "no age", 3), ("outcomes", "no date", 9), ("visits", "later", 0)],
-        columns=["step", "reason", "n"],
+        [
+            ("", "studies", "with a row", 44.0),
+            ("", "studies", "without a row", 3.0),
+            ("", "first visits", "measured", 30.0),
+            ("", "first visits", "doubted, left out", 9.0),
+            ("", "rows of outcomes", "of a study", 44.0),
+            ("", "rows of outcomes", "of no study", 0.0),
+            ("heart_failure", "first visits", "with a row", 40.0),
+            ("heart_failure", "first visits", "without a row", 7.0),
+        ],
+        columns=["outcome", "group_by", "step", "n"],
     )
-    assert [row["n"] for row in left_before_analysis(flow, 5)] == ["40", "< 5", "not shown"]
+    rows = left_before_analysis(flow, 5)
+    assert [row["n"] for row in rows] == ["not shown", "< 5", "30", "9", "40", "7"]
+    assert rows[-1]["counted"] == "first visits, heart failure"
     assert left_before_analysis(None, 5) == []
 
 
@@ -538,8 +549,7 @@ def _curves(events_by_group):
     rows = [
         {"exposure": "lvef_pct", "outcome": "death", "group": group, "years": float(year),
          "n_at_risk": 200.0 - 10 * year, "n_events": 6.0 * min(year, steps), "estimate": 1 - 0.03 * min(year, steps),
-         "se": 0.1, "ci_low": 0.4,
-         "ci_high": 1.0, "status": "ok"}
+         "se": 0.1, "ci_low": 0.4, "ci_high": 1.0, "status": "ok"}
         for group, steps in events_by_group.items()
         for year in range(8)
     ]  # fmt: skip
