@@ -290,3 +290,11 @@ def test_the_limits_follow_the_setting() -> None:
     before, after = (ConvertSettings(max_inflated_mb=mb).limits for mb in (4096, 8192))
     assert before == Limits()
     assert (after.max_member_bytes, after.max_total_bytes) == (2**30, 2**33)
+
+
+def test_spellings_of_one_patient_are_flagged(tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    write_files(folder, [*files(sax(4), patient="P07"), *files([lax(5, 1)], patient="p07 ")])
+    (unit,) = inventory([folder]).units
+    outcome = convert_study(unit, str(tmp_path / "cohort"), {})
+    assert (outcome.status, outcome.summary["flags"]) == ("ok", ["patient_id_spelling"])
