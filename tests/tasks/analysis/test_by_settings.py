@@ -10,7 +10,16 @@ import pytest
 from cmr_models.estimates import COLUMNS
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.planted import CohortSettings
-from tasks.analysis.by_settings import TABLES, UserFiles, associate, estimates_key, is_current, risk, spec_digest
+from tasks.analysis.by_settings import (
+    TABLES,
+    UserFiles,
+    associate,
+    estimates_key,
+    is_current,
+    people_line,
+    risk,
+    spec_digest,
+)
 from tasks.analysis.settings import AnalysisSettings
 from tasks.state.parquet_tables import table_key
 
@@ -218,3 +227,22 @@ def test_a_cohort_without_phenotypes_says_what_to_run(tmp_path: Path) -> None:
     (tmp_path / "tables" / "phenotypes.parquet").unlink()
     with pytest.raises(FileNotFoundError, match="run derive first"):
         risk(tmp_path, settings, _files(tmp_path))
+
+
+def test_every_table_says_how_many_doubted_people_it_left_or_took(tmp_path: Path) -> None:
+    settings = _write(tmp_path)
+    path = tmp_path / "tables" / "phenotypes.parquet"
+    phenotypes = pd.read_parquet(path)
+    doubted = (phenotypes["status"] == "ok") & (np.arange(len(phenotypes)) % 5 == 0)
+    phenotypes.assign(qc_ok=~doubted).to_parquet(path)
+    n = {}
+    for choice, word in ((False, "left_out"), (True, "taken_in")):
+        associate(tmp_path, settings.model_copy(update={"include_doubted": choice}), _files(tmp_path))
+        table = _tables(tmp_path)["associations"]
+        assert table["doubted"].eq(word).all()
+        assert table["n_doubted"].eq(doubted.sum()).all()
+        n[word] = table["n"].max()
+    assert n["taken_in"] > n["left_out"]
+    flow = pd.read_parquet(tmp_path / "tables" / "people_flow.parquet")
+    assert flow.loc[flow["step"] == "doubted, taken in", "n"].tolist() == [doubted.sum()]
+    assert f"{len(phenotypes)} people" in people_line(tmp_path)
