@@ -118,14 +118,14 @@ class EmbeddedServer:
         return {**os.environ, **_OFF, **ephemeral, **database}
 
     def _watch(self) -> None:
-        """Start the server again when it died; from the second time on with a new database."""
+        """Start the server again when it died; with a new database if twice it has never answered."""
         for n_deaths in range(1, _MAX_DEATHS + 1):
             died = self.process
             died.wait()
             if self._ends:
                 return
             _close(died)
-            if n_deaths > 1:
+            if n_deaths > 1 and not self._is_ready:
                 self._forget_database()
             self.process = self._spawn()
         self._socket.close()  # requests fail from now on, and do not wait
