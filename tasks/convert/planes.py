@@ -22,6 +22,7 @@ from tasks.convert.phases import Cycle, Timing, order, without_repeats
 from tasks.convert.values import differing_scales
 from tasks.sources.dicom import Image
 
+_SOUND_PLANES = 3  # to one plane whose images contradict its times
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 Order = Literal["time", "confirmed", "unconfirmed", "unknown"]
@@ -176,8 +177,9 @@ def _runs_on(found: PlaneImages) -> bool:
 
 def _checked(found: PlaneImages) -> PlaneImages:
     """A cine in the first order that its images do not contradict; by image number only if they support it."""
-    contradicted = False
+    contradicted, has_time = False, False
     for rank, times in enumerate(frame_times(found.images, found.facts.cycle_ms)):
+        has_time |= rank == 0 and times.how != "number"
         cycle = found.cycle if rank == 0 else _reordered(found, times)
         verdict = _verdict(found.images, cycle)
         if verdict != "contradicted" and times.how != "number":
@@ -187,7 +189,7 @@ def _checked(found: PlaneImages) -> PlaneImages:
             flags = ("order_by_number", *(("order_contradicted",) if contradicted else ()))
             return _ordered(found, cycle, how, flags)
         contradicted |= verdict == "contradicted" and times.how != "number"
-    return replace(found, order="unknown")
+    return replace(found, order="unknown", flags=(*found.flags, *(("order_contradicted",) if has_time else ())))
 
 
 def _reordered(found: PlaneImages, times: FrameTimes) -> Cycle:
@@ -216,10 +218,20 @@ def _may_count(images: Sequence[Image], numbers: npt.NDArray[np.float64], verdic
 
 def _settle_numbers(planes: list[PlaneImages]) -> list[PlaneImages]:
     """Planes whose images show too little motion to confirm their numbers go by the other planes of the study."""
+    planes = _settle_times(planes)
     counts = Counter(plane.order for plane in planes)
     is_usual = counts["confirmed"] >= counts["unconfirmed"] and not counts["unknown"]
     settled: Order = "confirmed" if is_usual and counts["confirmed"] else "unknown"
     return [replace(plane, order=settled) if plane.order == "unconfirmed" else plane for plane in planes]
+
+
+def _settle_times(planes: list[PlaneImages]) -> list[PlaneImages]:
+    """A plane whose images contradict its times keeps them, flagged, where the images of most planes do not."""
+    doubted = [plane for plane in planes if plane.order == "unknown" and "order_contradicted" in plane.flags]
+    sound = sum(plane.order == "time" and "order_contradicted" not in plane.flags for plane in planes)
+    if sound < _SOUND_PLANES * len(doubted):
+        return planes
+    return [replace(plane, order="time") if any(plane is one for one in doubted) else plane for plane in planes]
 
 
 # place

@@ -146,7 +146,7 @@ def _by_ending(paths: Iterable[str]) -> dict[str, int]:
 
 def holds_a_scan(source: Path) -> bool:
     """Whether there is any file at ``source`` that, by its name, may be a scan."""
-    return any(_kind(found.path) for found in _walk(os.path.abspath(source)))
+    return any(_kind(found.path) for found in _walk(os.path.abspath(source), set()))
 
 
 # finding files
