@@ -25,6 +25,7 @@ _STDERR = 2
 _terminal = _STDERR
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _log = logging.getLogger("cmr_cohort")
+_received: list[int] = []
 
 
 class Interrupted(KeyboardInterrupt):
@@ -50,6 +51,10 @@ def interrupts_end_the_command() -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         end(getattr(interrupt, "number", signal.SIGINT))
+    except BaseException:
+        if _received:  # whatever fell over since then
+            end(_received[0])
+        raise
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
@@ -58,6 +63,7 @@ def interrupts_end_the_command() -> Iterator[None]:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _received.append(number)
     _log.error("stopped by %s", _SIGNALS[signal.Signals(number)])
     _be_silent()
     raise Interrupted(number)

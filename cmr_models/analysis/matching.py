@@ -54,12 +54,14 @@ def check_outcomes(people: pd.DataFrame, outcomes: pd.DataFrame, unmatched_max: 
 def check_share(people: pd.Series, met: set[str], listed: pd.Series, unmatched_max: float, table: str) -> None:
     """Refuse if more than ``unmatched_max`` of ``people`` are not among those who ``met`` a row of ``table``.
 
+    A single person may always be missing, unless nobody else is there.
+
     Raises:
         ValueError: says how many, and what may be the reason.
     """
     everybody = pd.Series(people.unique())
     lost = everybody[~everybody.isin(met)]
-    if len(lost) <= unmatched_max * len(everybody):
+    if len(lost) <= unmatched_max * len(everybody) or len(lost) == 1 < len(everybody):
         return
     n_listed = int(lost.isin(set(listed)).sum())
     n_alike = int((loose_keys(lost).isin(set(loose_keys(listed))) & ~lost.isin(set(listed))).sum())

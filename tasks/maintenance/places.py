@@ -13,8 +13,12 @@ _FILES = ("studies/??/??/*.zarr.zip", "studies/??/??/*.rejected.json")
 
 
 def is_cohort(cohort: Cohort) -> bool:
-    """Whether there is a ledger, or studies of which a lost ledger can be rebuilt."""
-    return cohort.ledger.is_file() or any(True for pattern in _FILES for _ in cohort.root.glob(pattern))
+    """Whether there is a ledger, studies of which a lost one can be rebuilt, or a table of phenotypes."""
+    return (
+        cohort.ledger.is_file()
+        or (cohort.tables / "phenotypes.parquet").is_file()
+        or any(True for pattern in _FILES for _ in cohort.root.glob(pattern))
+    )
 
 
 def check_cohort(cohort: Cohort) -> None:

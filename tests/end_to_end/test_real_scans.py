@@ -52,7 +52,7 @@ def test_real_hearts_are_measured_sensibly(root: Path) -> None:
 def test_real_scans_have_pages_and_the_run_its_record(root: Path) -> None:
     pages = {path.stem.partition("-")[0] for path in (root / "reports/studies").glob("*-*.html")}
     assert pages == set(VIEWS)
-    (run,) = (root / "runs").iterdir()
+    (run,) = (path for path in (root / "runs").iterdir() if not path.name.startswith("."))
     counts = json.loads((run / "counts.json").read_text())
     assert {"stage": "segment", "status": "ok", "reason": "", "studies": 2} in counts
     assert "2 studies was read from the archive" in (run / "methods.txt").read_text()
