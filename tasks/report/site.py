@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from cmr_models.phenotypes.states import STATES
 from tasks.derive.phenotype_tables import CURVES, with_state
@@ -134,7 +135,10 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
 def _states(cohort: Cohort) -> pd.DataFrame | None:
     """Status and state of every study; None before there is a table of phenotypes."""
     path = cohort.tables / "phenotypes.parquet"
-    return with_state(read_table(path, columns=["status", "qc_ok"])) if path.exists() else None
+    if not path.exists():
+        return None
+    columns = [name for name in ("status", "qc_ok") if name in pq.read_schema(path).names]
+    return with_state(read_table(path, columns=columns))
 
 
 def _states_sentence(states: pd.DataFrame, minimum: int) -> str:

@@ -48,11 +48,13 @@ def test_rows_under_another_visit_are_named_as_such() -> None:
 
 
 def test_outcomes_that_are_about_other_people_are_an_error() -> None:
-    people = analysis_people(_studies(["1", "2"], ["2", "2"]), _people(["1", "2"], ["2", "2"], [50, 60]), _SPEC)
-    outcomes = pd.DataFrame({"participant": ["1", "02"], "visit": ["2", "2"], "condition": "death"})
-    with pytest.raises(ValueError, match="outcomes: 1 of 2 people"):
+    names, visits = ["1", "2", "3"], ["2", "2", "2"]
+    people = analysis_people(_studies(names, visits), _people(names, visits, [50, 60, 70]), _SPEC)
+    outcomes = pd.DataFrame({"participant": ["1", "02", "03"], "visit": visits, "condition": "death"})
+    with pytest.raises(ValueError, match="outcomes: 2 of 3 people"):
         check_outcomes(people, outcomes, 0.1)
-    check_outcomes(people, outcomes, 0.5)
+    check_outcomes(people, outcomes, 0.7)
+    check_outcomes(people, outcomes.assign(participant=["1", "2", "03"]), 0.1)  # a single person may be missing
 
 
 # visits
