@@ -5,39 +5,53 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib.util
+import itertools
+import logging
 import os
 import shutil
 import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tasks.execution.process import prepare_process
+from tasks.execution.standing_workers import Say, StandingWorkers
 from tasks.state.mistakes import UserMistake
 
 if TYPE_CHECKING:
     from distributed import Client
 
+_log = logging.getLogger("cmr_cohort")
 PROFILES = ("in-process", "local", "cuda", "slurm", "kubernetes")
 _SCHEDULER_S = 5.0  # a scheduler that takes longer to accept is not there
-_SECONDS_BETWEEN_LOOKS = 2.0
 _ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}  # see cmr_models.zoo.process_memory.share_one_arena
 _DASK: dict[str, Any] = {
-    # A chunk that dies with its worker comes back at once, to be halved by `shards`, rather than kill more.
-    "distributed.scheduler.allowed-failures": 0,
-    # A worker that is gone for so long is replaced.
-    "distributed.deploy.lost-worker-timeout": "5s",
+    # StandingWorkers replaces workers; this would forget that they ended.
+    "distributed.deploy.lost-worker-timeout": "365d",
     # A prepared process keeps the memory that it has freed, so its size does not tell what it needs.
     "distributed.worker.memory.pause": False,
     # The C library reads these when a process starts; `env` of a cluster would come too late.
     **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _ONE_ARENA.items()},
 }
+# A chunk that dies with its worker comes back at once, to be halved by `shards`, rather than kill more. Jobs end for
+# many reasons that are no fault of what they do: another one has it next.
+_FAILURES_OF_A_TASK = {"slurm": 3}
+_FIRST_WORKER_S = 600.0
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "slurm": {  # each job is one worker, which ends itself before the wall time does
+        "cores": 4,
+        "processes": 1,
+        "memory": "16GB",
+        "walltime": "08:00:00",
+        "job_script_prologue": [f"export {name}={value}" for name, value in _ONE_ARENA.items()],
+        "worker_extra_args": ["--lifetime", "7h45m", "--lifetime-stagger", "5m", "--nthreads", "1"],
+    }
+}
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @contextlib.contextmanager
-def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator[Client | None]:
+def open_client(profile: str, options: dict[str, Any] | None = None, say: Say = _log.info) -> Iterator[Client | None]:
     """A client for ``profile``; None for "in-process", where work is called directly.
 
     The process that will work, this one or each worker, is prepared: :func:`tasks.execution.process.prepare_process`.
@@ -45,9 +59,11 @@ def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator
     Args:
         profile: one of :data:`PROFILES`, or the address of a running scheduler (``tcp://...``, ``tls://...``).
         options: keyword arguments of the cluster (``workers``, and for SLURM queue, cores, memory, walltime ...).
+        say: tells the user that jobs are waited for.
 
     Raises:
         ValueError: if the profile is unknown.
+        RuntimeError: if no worker can be had.
     """
     if profile == "in-process":
         prepare_process()
@@ -67,41 +83,42 @@ def open_client(profile: str, options: dict[str, Any] | None = None) -> Iterator
         return
     if profile not in PROFILES:
         raise UserMistake(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address")
+    options = _DEFAULTS.get(profile, {}) | options
     workers = options.pop("workers", None)
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": _FAILURES_OF_A_TASK.get(profile, 0)}),
         _CLUSTERS[profile](workers, options) as cluster,
-        _replaced_workers(cluster),
         Client(cluster, set_as_default=False) as client,
+        _standing_workers(cluster, profile, options, client, say),
     ):
-        client.register_plugin(PreparedProcess())
-        client.wait_for_workers(1, timeout=options.get("wait_s", 600))
         yield client
 
 
 @contextlib.contextmanager
-def _replaced_workers(cluster: Any) -> Iterator[None]:
-    """Meanwhile, a worker that ended, such as a job at the end of its lifetime, is replaced.
+def _standing_workers(
+    cluster: Any, profile: str, options: Mapping[str, Any], client: Client, say: Say
+) -> Iterator[None]:
+    """From the first worker on, those that end are replaced; an operator of Kubernetes does that by itself."""
+    from tasks.execution.worker_plugin import PreparedProcess
 
-    The cluster forgets a worker seconds after it ended, but starts another only when it is scaled. Adaptive scaling
-    does not help: it counts the workers that were ordered. A Kubernetes operator replaces its workers by itself.
-    """
-    wanted = getattr(cluster, "worker_spec", None)
-    if not wanted:
+    client.register_plugin(PreparedProcess())
+    if not getattr(cluster, "worker_spec", None):
+        client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
         yield
         return
-    n_workers, over = len(wanted), threading.Event()
-
-    def replace() -> None:
-        while not over.wait(_SECONDS_BETWEEN_LOOKS):
-            cluster.scale(n_workers)
-
-    looks = threading.Thread(target=replace, name="replace-workers", daemon=True)
-    looks.start()
-    try:
+    workers = StandingWorkers(cluster, lifetime_s=_lifetime_s(options), listed=_QUEUES.get(profile), say=say)
+    with workers.watched(client):
+        workers.wait_for_one(client)
         yield
-    finally:
-        over.set()
-        looks.join()
+
+
+def _lifetime_s(options: Mapping[str, Any]) -> float | None:
+    """Seconds after which a worker ends itself, by the options of the cluster or of the command that starts it."""
+    from dask.utils import parse_timedelta
+
+    words = " ".join(options.get("worker_extra_args") or ()).replace("=", " ").split()
+    given = dict(itertools.pairwise(words)).get("--lifetime", options.get("lifetime"))
+    return None if given is None else float(parse_timedelta(given))
 
 
 def check_profile(profile: str) -> None:
@@ -148,23 +165,12 @@ def _check_scheduler(address: str) -> None:
         ) from error
 
 
-def slurm_cluster(options: dict[str, Any]) -> Any:
-    """Jobs of a SLURM queue, each one Dask worker; they end themselves before the wall time does."""
+def _slurm_jobs(workers: int | None, options: dict[str, Any]) -> Any:
     from dask_jobqueue.slurm import SLURMCluster
 
-    defaults: dict[str, Any] = {
-        "cores": 4,
-        "processes": 1,
-        "memory": "16GB",
-        "walltime": "08:00:00",
-        "job_script_prologue": [f"export {name}={value}" for name, value in _ONE_ARENA.items()],
-        "worker_extra_args": ["--lifetime", "7h45m", "--lifetime-stagger", "5m", "--nthreads", "1"],
-    }
-    return SLURMCluster(**(defaults | options))
+    from tasks.execution.slurm_jobs import Job
 
-
-def _slurm_jobs(workers: int | None, options: dict[str, Any]) -> Any:
-    cluster = slurm_cluster(options)
+    cluster = SLURMCluster(job_cls=Job, **options)  # type: ignore[arg-type]  # it takes the class
     cluster.scale(workers or 1)
     return cluster
 
@@ -194,6 +200,13 @@ def _kubernetes_cluster(workers: int | None, options: dict[str, Any]) -> Any:
     return KubeCluster(n_workers=workers or 1, **options)
 
 
+def _slurm_queue() -> set[str] | None:
+    from tasks.execution.slurm_jobs import jobs_in_the_queue
+
+    return jobs_in_the_queue()
+
+
+_QUEUES = {"slurm": _slurm_queue}
 _CLUSTERS = {
     "local": _local_cluster,
     "cuda": _cuda_cluster,

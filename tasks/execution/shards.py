@@ -126,10 +126,10 @@ def _all_at_once(
     from distributed.scheduler import KilledWorker
 
     waiting = list(reversed(chunks))
-    limit = 2 * max(1, sum(client.nthreads().values()))
     running: dict[Hashable, list[Unit]] = {}
     completed = as_completed(loop=client.loop)
     while waiting or running:
+        limit = 2 * max(1, sum(client.nthreads().values()))  # the jobs of a cluster begin one after another
         while waiting and len(running) < limit:
             chunk = waiting.pop()
             future = submit(chunk)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tasks.execution.cluster import check_profile, open_client, slurm_cluster
+from tasks.execution.cluster import check_profile, open_client
 from tasks.state.mistakes import UserMistake
 
 
@@ -26,7 +26,11 @@ def test_a_slurm_job_asks_for_what_the_profile_says() -> None:
     from pathlib import Path
 
     profile = tomllib.loads((Path(__file__).parents[3] / "infra/profiles/slurm.toml").read_text())["compute"]
-    cluster = slurm_cluster(profile["cluster"])
+    from dask_jobqueue.slurm import SLURMCluster
+
+    from tasks.execution.slurm_jobs import Job
+
+    cluster = SLURMCluster(job_cls=Job, **profile["cluster"])
     try:
         script = cluster.job_script()
     finally:
