@@ -6,6 +6,7 @@ Exit statuses of ``cmr-cohort``:
     1    failed: disk, network, data, or a fault of this software
     2    used wrongly: an option, a setting, a path or a table
     3    done, but more studies were set aside than ``compute.set_aside_max`` allows
+    129  stopped by the end of the terminal (SIGHUP)
     130  stopped by Ctrl-C
     143  stopped by SIGTERM
 """

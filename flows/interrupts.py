@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a command ends within seconds, whatever it is doing, and says how to go on.
+"""Ctrl-C, SIGTERM and the end of the terminal: a command ends within seconds, whatever it is doing, and says how to go on.
 
 The signal first raises :class:`Interrupted` in the main thread, so that workers and jobs of a cluster are closed. A
 thread watches over that: after :data:`PATIENCE_S` seconds, or at a second signal, it ends the process. That loses
@@ -23,7 +23,7 @@ from typing import NoReturn
 PATIENCE_S = 3.0
 _STDERR = 2
 _terminal = _STDERR
-_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the end of the terminal (SIGHUP)"}
 _log = logging.getLogger("cmr_cohort")
 _received: list[int] = []
 
@@ -38,11 +38,15 @@ class Interrupted(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def interrupts_end_the_command() -> Iterator[None]:
-    """While it is open, Ctrl-C and SIGTERM end the process, with exit status 130 or 143. In the main thread only."""
+    """While it is open, Ctrl-C, SIGTERM and SIGHUP end the process, with exit status 130, 143 or 129.
+
+    In the main thread only. After ``nohup`` the end of the terminal is ignored, as is its purpose.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
+    ends = [number for number in _SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in ends}
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
@@ -99,10 +103,12 @@ _ending = threading.Lock()
 
 
 def end(number: int) -> NoReturn:
-    """End the process and its workers at once; one line says how to go on."""
+    """End the process, its workers and its jobs at once; one line says how to go on."""
     with _ending:
         for worker in multiprocessing.active_children():
             worker.kill()
+        if jobs := sys.modules.get("tasks.execution.slurm_jobs"):  # loaded where some were submitted
+            jobs.cancel_all()
         again = shlex.join(["cmr-cohort", *sys.argv[1:]])
         what = _SIGNALS[signal.Signals(number)]
         line = f"\nstopped by {what}; everything that was finished is kept. To go on, type: {again}\n"

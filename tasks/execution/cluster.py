@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tasks.execution.process import prepare_process
+from tasks.execution.process import prepare_process, start_resource_tracker
 from tasks.execution.standing_workers import Say, StandingWorkers
 from tasks.state.mistakes import UserMistake
 
@@ -44,7 +44,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "memory": "16GB",
         "walltime": "08:00:00",
         "job_script_prologue": [f"export {name}={value}" for name, value in _ONE_ARENA.items()],
-        "worker_extra_args": ["--lifetime", "7h45m", "--lifetime-stagger", "5m", "--nthreads", "1"],
+        "worker_extra_args": ["--lifetime", "465m", "--lifetime-stagger", "5m", "--nthreads", "1"],
     }
 }
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -84,20 +84,18 @@ def open_client(profile: str, options: dict[str, Any] | None = None, say: Say = 
     if profile not in PROFILES:
         raise UserMistake(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address")
     options = _DEFAULTS.get(profile, {}) | options
-    workers = options.pop("workers", None)
+    workers, lifetime_s = options.pop("workers", None), _lifetime_s(options)
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": _FAILURES_OF_A_TASK.get(profile, 0)}),
         _CLUSTERS[profile](workers, options) as cluster,
         Client(cluster, set_as_default=False) as client,
-        _standing_workers(cluster, profile, options, client, say),
+        _standing_workers(cluster, profile, lifetime_s, client, say),
     ):
         yield client
 
 
 @contextlib.contextmanager
-def _standing_workers(
-    cluster: Any, profile: str, options: Mapping[str, Any], client: Client, say: Say
-) -> Iterator[None]:
+def _standing_workers(cluster: Any, profile: str, lifetime_s: float | None, client: Client, say: Say) -> Iterator[None]:
     """From the first worker on, those that end are replaced; an operator of Kubernetes does that by itself."""
     from tasks.execution.worker_plugin import PreparedProcess
 
@@ -106,19 +104,26 @@ def _standing_workers(
         client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
         yield
         return
-    workers = StandingWorkers(cluster, lifetime_s=_lifetime_s(options), listed=_QUEUES.get(profile), say=say)
+    workers = StandingWorkers(cluster, lifetime_s=lifetime_s, listed=_QUEUES.get(profile), say=say)
     with workers.watched(client):
         workers.wait_for_one(client)
         yield
 
 
 def _lifetime_s(options: Mapping[str, Any]) -> float | None:
-    """Seconds after which a worker ends itself, by the options of the cluster or of the command that starts it."""
+    """Seconds after which a worker ends itself, by the options of the cluster or of the command that starts it.
+
+    Raises:
+        UserMistake: if Dask could not read it; each worker would end as it begins.
+    """
     from dask.utils import parse_timedelta
 
     words = " ".join(options.get("worker_extra_args") or ()).replace("=", " ").split()
     given = dict(itertools.pairwise(words)).get("--lifetime", options.get("lifetime"))
-    return None if given is None else float(parse_timedelta(given))
+    try:
+        return None if given is None else float(parse_timedelta(given))
+    except (ValueError, KeyError) as error:
+        raise UserMistake(f"compute.cluster: the lifetime {given!r} cannot be read; write 465m for 7 h 45") from error
 
 
 def check_profile(profile: str) -> None:
@@ -178,6 +183,7 @@ def _slurm_jobs(workers: int | None, options: dict[str, Any]) -> Any:
 def _local_cluster(workers: int | None, options: dict[str, Any]) -> Any:
     from distributed import LocalCluster
 
+    start_resource_tracker()
     return LocalCluster(
         n_workers=workers or os.cpu_count() or 1,
         threads_per_worker=1,

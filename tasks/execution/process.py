@@ -7,6 +7,7 @@ function gives the same results, but networks are slower on a processor.
 from __future__ import annotations
 
 import os
+from multiprocessing import resource_tracker
 
 from cmr_models.zoo.process_memory import keep_freed_memory, share_one_arena
 
@@ -22,6 +23,22 @@ def prepare_process() -> None:
     keep_freed_memory()
 
 
+def start_resource_tracker() -> None:
+    """Start the process in which Python cleans up after worker processes, with nothing to say to the terminal.
+
+    What workers leave that are ended from outside is no news to the user.
+    """
+    saved, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STDERR)
+        resource_tracker.ensure_running()
+    finally:
+        os.dup2(saved, _STDERR)
+        os.close(saved)
+        os.close(nowhere)
+
+
+_STDERR = 2
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 
@@ -9,6 +10,8 @@ from dask_jobqueue.slurm import SLURMJob
 from distributed.core import Status
 
 _ANSWER_S = 20.0
+_CANCELLED_IN_S = 1.5  # a command that is interrupted ends within seconds
+_submitted: set[str] = set()
 
 
 class Job(SLURMJob):  # type: ignore[misc]  # the package has no types
@@ -20,6 +23,7 @@ class Job(SLURMJob):  # type: ignore[misc]  # the package has no types
         """Submit it."""
         try:
             await super().start()
+            _submitted.add(self.job_id)
         except (RuntimeError, ValueError, OSError) as error:
             self.refusal = " ".join(str(error).rpartition("stderr:")[2].split())
             self.status = Status.running  # as Dask expects; it is given up when its refusal is seen
@@ -27,7 +31,15 @@ class Job(SLURMJob):  # type: ignore[misc]  # the package has no types
     async def close(self) -> None:
         """Cancel it."""
         await super().close()
+        _submitted.discard(self.job_id)
         self.status = Status.closed
+
+
+def cancel_all() -> None:
+    """Cancel what this process has submitted; for the end of a process that closes no cluster any more."""
+    if _submitted:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(["scancel", *sorted(_submitted)], capture_output=True, timeout=_CANCELLED_IN_S, check=False)
 
 
 def jobs_in_the_queue() -> set[str] | None:

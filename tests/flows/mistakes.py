@@ -36,6 +36,7 @@ holds the traceback (without values, for they may name people). `CMR_COHORT_TRAC
 | 1 | failed: disk, network, data, or an error of this software |
 | 2 | used wrongly: an option, a setting, a path or a table |
 | 3 | done, but more studies are quarantined than `compute.set_aside_max` allows |
+| 129 | stopped by the end of the terminal (SIGHUP); all that was finished is kept |
 | 130 | stopped by Ctrl-C; all that was finished is kept |
 | 143 | stopped by SIGTERM; all that was finished is kept |
 

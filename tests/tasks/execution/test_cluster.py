@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+from dask.utils import parse_timedelta
 
 from tasks.execution.cluster import check_profile, open_client
 from tasks.state.mistakes import UserMistake
@@ -35,8 +36,17 @@ def test_a_slurm_job_asks_for_what_the_profile_says() -> None:
         script = cluster.job_script()
     finally:
         cluster.close()
-    for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH -t 08:00:00", "--nthreads 1", "--lifetime 7h45m"):
+    for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH -t 08:00:00", "--nthreads 1", "--lifetime 465m"):
         assert line in script
+    assert (
+        parse_timedelta("465m") == 7 * 3600 + 45 * 60
+    )  # a lifetime that Dask cannot read ends every worker as it begins
+
+
+def test_a_lifetime_that_no_worker_could_read_is_told_before_any_job_is_ordered() -> None:
+    options = {"worker_extra_args": ["--lifetime", "7h45m"]}
+    with pytest.raises(UserMistake, match=r"lifetime '7h45m' cannot be read"), open_client("slurm", options):
+        pass
 
 
 def _who() -> int:

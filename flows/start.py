@@ -1,0 +1,23 @@
+"""Where the command begins: a signal while Python is still importing it ends it in one line too."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+_STDERR = 2
+
+
+def main() -> None:
+    """The command ``cmr-cohort``."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    from flows.cli import main as command
+
+    command()
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    os.write(_STDERR, b"\nstopped before anything had begun\n")
+    os._exit(128 + number)
