@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and the end of the terminal: a command ends within seconds, whatever it is doing, and says how to go on.
+"""Ctrl-C, SIGTERM, the end of the terminal: a command ends within seconds, whatever it does, and says how to go on.
 
 The signal first raises :class:`Interrupted` in the main thread, so that workers and jobs of a cluster are closed. A
 thread watches over that: after :data:`PATIENCE_S` seconds, or at a second signal, it ends the process. That loses

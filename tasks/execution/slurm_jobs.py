@@ -23,7 +23,7 @@ class Job(SLURMJob):  # type: ignore[misc]  # the package has no types
         """Submit it."""
         try:
             await super().start()
-            _submitted.add(self.job_id)
+            _submitted.add(str(self.job_id))
         except (RuntimeError, ValueError, OSError) as error:
             self.refusal = " ".join(str(error).rpartition("stderr:")[2].split())
             self.status = Status.running  # as Dask expects; it is given up when its refusal is seen
@@ -31,7 +31,7 @@ class Job(SLURMJob):  # type: ignore[misc]  # the package has no types
     async def close(self) -> None:
         """Cancel it."""
         await super().close()
-        _submitted.discard(self.job_id)
+        _submitted.discard(str(self.job_id))
         self.status = Status.closed
 
 
