@@ -29,6 +29,7 @@ from cmr_models.simulate.faults import FAULTS
 from cmr_models.simulate.measured import measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings
 from tasks.derive.phenotype_tables import PHENOTYPE_TABLE, dictionary_csv
+from tasks.execution.process import start_resource_tracker
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import publish_table
 from tasks.state.store import Cohort, digest, publish_bytes
@@ -215,6 +216,7 @@ def _write_archives(
             write_person(person, archive, settings)
             yield 1
         return
+    start_resource_tracker()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         for future in as_completed([pool.submit(write_person, person, archive, settings) for person in people]):
             future.result()

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM
 from cmr_models.training.partial_labels import lv_only_possible
+from tasks.execution.process import start_resource_tracker
 
 _PER_FILE = 50
 _SIMULATED_SHAPE = (256, 256)
@@ -95,6 +96,7 @@ def simulated_pool(folder: Path, view: str, n: int, seed: int, workers: int = 1)
     files = [folder / f"{view}_{seed}_{k:04d}.npz" for k in range(-(-n // _PER_FILE))]
     missing = [(file, view, seed, k) for k, file in enumerate(files) if not file.exists()]
     if workers > 1 and len(missing) > 1:
+        start_resource_tracker()
         with ProcessPoolExecutor(workers) as pool:
             list(pool.map(_simulate_file, missing))
     else:

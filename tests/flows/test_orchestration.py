@@ -76,8 +76,6 @@ def test_a_server_that_does_not_answer_is_told_at_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(orchestration, "PREFECT_API_URL", Dead)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     begun = time.monotonic()
-    with pytest.raises(
-        UserMistake, match=r"no Prefect server answers at http://127.0.0.1:9/api .*unset"
-    ):
+    with pytest.raises(UserMistake, match=r"no Prefect server answers at http://127.0.0.1:9/api .*unset"):
         check_server()
     assert time.monotonic() - begun < 11
