@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 PEOPLE ?= 48
 MEASURED ?= 3000
 
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
+
 .PHONY: demo test test-quick lint types bench docs constraints clean
 
 demo: $(VENV)/.installed ## simulate a cohort and run the whole pipeline on it; then the statistics of thousands

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.orchestration import flow
+from prefect import flow
+
 from flows.progress import say
 from flows.stages import run_table
 from tasks.analysis.by_spec import Part, run_spec
 
 
-@flow
+@flow(name="analysis", validate_parameters=False)
 def analysis(part: Part, spec: Path, cohort_dir: Path) -> Path:
     """One part of the spec; returns the folder of its results."""
     found: list[Path] = []

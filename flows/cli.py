@@ -20,6 +20,8 @@ from tasks.execution.process import prepare_process
 
 _ENVIRONMENT = {
     "DASK_LOGGING__DISTRIBUTED": "error",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # the first start migrates its database
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # an error is told in one line, and its place in the log of the run
     "PREFECT_LOGGING_TO_API_ENABLED": "false",  # a run keeps its own log
 }
@@ -63,17 +65,18 @@ def run(config: Path, profile: str | None) -> None:
     _check_before_work(settings)
     _check_names(settings, config)
     _check_model(settings)
-    with _holding(settings):
+    with _serving(settings, has_flow=not settings.cohort.ledger.exists()):
         from flows import planning
         from flows.progress import say
 
         if planning.count(settings) == 0:
             say("nothing to do: every study, table and page is current")
         else:
-            from flows.cohort import cohort
-            from flows.orchestration import check_server
+            from flows.server import bind_server
 
-            check_server()
+            bind_server(settings.cohort.runs)
+            from flows.cohort import cohort
+
             cohort(str(config), profile)
     click.echo(f"report: {settings.cohort.reports / 'index.html'}")
     _check_set_aside(settings)
@@ -444,13 +447,8 @@ def _recorded(
     _check_before_work(settings, is_new=is_new)
     if tables:
         _check_names(settings, choice.get("config"), spec)
-    with _holding(settings):
+    with _serving(settings, has_flow=has_flow):
         from flows.run_record import recorded
-
-        if has_flow:
-            from flows.orchestration import check_server
-
-            check_server()
 
         with recorded(settings, str(click.get_current_context().info_name)):
             yield settings
@@ -459,9 +457,10 @@ def _recorded(
 
 
 @contextlib.contextmanager
-def _holding(settings: Any) -> Iterator[None]:
-    """Hold the cohort; meanwhile the files of libraries are in it."""
+def _serving(settings: Any, *, has_flow: bool = True) -> Iterator[None]:
+    """Hold the cohort; meanwhile Prefect's files are in it, and its server starts while this process still imports."""
     from flows.home import keep_out_of_the_home_directory
+    from flows.server import bind_server
     from tasks.state.runs import CohortInUse, hold
 
     with contextlib.ExitStack() as stack:
@@ -470,6 +469,8 @@ def _holding(settings: Any) -> Iterator[None]:
         except CohortInUse as error:
             raise click.ClickException(str(error)) from error
         keep_out_of_the_home_directory(settings.cohort.runs)
+        if has_flow:
+            bind_server(settings.cohort.runs)
         yield
 
 

@@ -9,9 +9,12 @@ Each returns how much it had to do; 0 means that all was as it should be.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import planning
-from flows.orchestration import flow
 from flows.run_record import recorded
 from flows.settings import CohortSettings, read_settings
 from flows.stages import bring_through, make
@@ -23,8 +26,10 @@ from tasks.inference.segment_stage import SEGMENT
 from tasks.maintenance.withdrawal import withdraw, withdrawn_studies
 from tasks.state.ledger import open_ledger
 
+SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
-@flow
+
+@flow(name="cohort", validate_parameters=False)
 def cohort(config: str | Path, profile: str | None = None) -> int:
     """Everything, for the cohort that the settings file ``config`` describes."""
     settings = read_settings(Path(config), profile=profile)
@@ -34,7 +39,7 @@ def cohort(config: str | Path, profile: str | None = None) -> int:
         return done + report(settings)
 
 
-@flow
+@flow(name="convert", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def convert(settings: CohortSettings, *, whole_archive: bool = True) -> int:
     """Raw archive -> studies. ``whole_archive``: what is not in the sources any more leaves the cohort."""
     with open_ledger(settings.cohort.ledger) as ledger:
@@ -43,37 +48,37 @@ def convert(settings: CohortSettings, *, whole_archive: bool = True) -> int:
         return bring_through(work, settings, ledger)
 
 
-@flow
+@flow(name="segment", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def segment(settings: CohortSettings) -> int:
     """Studies -> predictions."""
     return run_stage(SEGMENT, settings)
 
 
-@flow
+@flow(name="derive", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def derive(settings: CohortSettings) -> int:
     """Predictions -> phenotypes."""
     return run_stage(DERIVE, settings)
 
 
-@flow
+@flow(name="perfusion", validate_parameters=False)
 def perfusion(settings: CohortSettings) -> int:
     """First-pass series of every study -> flow maps, AHA segments, phenotypes."""
     return run_stage(PERFUSION, settings)
 
 
-@flow
+@flow(name="associate", validate_parameters=False)
 def associate(settings: CohortSettings) -> int:
     """Phenotypes x prevalent disease -> estimates."""
     return make(planning.plan_associate(settings))
 
 
-@flow
+@flow(name="risk", validate_parameters=False)
 def risk(settings: CohortSettings) -> int:
     """Phenotypes x incident disease and death -> estimates."""
     return make(planning.plan_risk(settings))
 
 
-@flow
+@flow(name="report", validate_parameters=False)
 def report(settings: CohortSettings) -> int:
     """Tables -> one static site."""
     return make(planning.plan_report(settings))

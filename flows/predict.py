@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from prefect import flow
 
 from flows import planning
-from flows.orchestration import flow
+from flows.cohort import SHARDS_AT_ONCE
 from flows.settings import CohortSettings
 from flows.stages import bring_through
 from tasks.inference import prediction_table
@@ -17,7 +18,7 @@ from tasks.inference.settings import PredictSettings
 from tasks.state.ledger import open_ledger
 
 
-@flow
+@flow(name="predict", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
 def predict(settings: CohortSettings, chosen: PredictSettings) -> int:
     """Studies -> predictions of one network that does not segment, and their table."""
     with open_ledger(settings.cohort.ledger) as ledger:

@@ -1,4 +1,4 @@
-"""One stage over a cohort as a flow runs it: plan, shards of some hundred studies, tables, balance."""
+"""One stage over a cohort as Prefect runs it: plan, shards of some hundred studies, tables, balance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from flows.orchestration import all_at_once, task
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import resolve_futures_to_results
+
 from flows.progress import Advance, say, stage_progress
 from flows.settings import CohortSettings
 from tasks.execution import plan, shards
@@ -73,13 +76,13 @@ def make(work: TableWork) -> int:
     return 1
 
 
-@partial(task, retries=1)
+@task(name="shard", task_run_name="{stage}", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
 def run_shard(stage: str, work: Callable[[Sequence[Unit]], None], shard: Sequence[Unit]) -> None:
     """One shard; what it had finished before a retry is found again by its keys."""
     work(shard)
 
 
-@task
+@task(name="tables", task_run_name="{stage}", cache_policy=NO_CACHE)
 def run_table(stage: str, work: Callable[[], str]) -> str:
     """One set of tables."""
     return work()
@@ -92,12 +95,12 @@ def _run_shards(work: StageWork, units: Sequence[Unit], settings: CohortSettings
         stage_progress(work.stage.name, len(units)) as advance,
     ):
         on_shard = partial(_run_one_shard, work, settings.cohort, client, compute, ledger, advance)
-        calls = [(work.stage.name, on_shard, part) for part in _split(units, compute.studies_per_shard)]
+        parts = list(_split(units, compute.studies_per_shard))
         if client is None:
-            for call in calls:
-                run_shard(*call)
+            for part in parts:
+                run_shard(work.stage.name, on_shard, part)
         else:
-            all_at_once(run_shard, calls)
+            resolve_futures_to_results([run_shard.submit(work.stage.name, on_shard, part) for part in parts])
 
 
 def _run_one_shard(
