@@ -190,6 +190,12 @@ _TABLE: tuple[Reason, ...] = (
         "flag",
         "The images contradict the times in the headers; the frames are ordered by another header value.",
     ),
+    Reason(
+        "order_doubtful",
+        "convert",
+        "flag",
+        "The images contradict the times in the headers but support no other order; the times were believed.",
+    ),
     Reason("frame_repeated", "convert", "flag", "Two images show the same frame; the one acquired later was kept."),
     Reason(
         "beat_chosen",

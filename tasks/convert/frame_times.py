@@ -34,6 +34,7 @@ _LONGEST_STEP_MS = SHORTEST_CYCLE_MS
 class FrameTimes(NamedTuple):
     """``values`` of every image: milliseconds for "delay" and "clock", else numbers in the order of time."""
 
+    name: str
     how: How
     values: npt.NDArray[np.float64]
 
@@ -56,28 +57,29 @@ def frame_times(images: Sequence[Image], cycle_ms: float) -> Iterator[FrameTimes
     yield from (times for times in _clocks(images) if _orders(times.values) and _steps_within_a_beat(times.values))
     numbers = _values(images, "instance_number")
     if _orders(numbers):
-        yield FrameTimes("number", numbers)
+        yield FrameTimes("instance_number", "number", numbers)
 
 
 def _delays(images: Sequence[Image], cycle_ms: float) -> Iterator[FrameTimes]:
-    yield from (FrameTimes("delay", _values(images, name)) for name in _DELAYS)
+    yield from (FrameTimes(name, "delay", _values(images, name)) for name in _DELAYS)
     percent = _values(images, "phase_pct")
     yield (
-        FrameTimes("delay", percent * cycle_ms / 100)
+        FrameTimes("phase_pct", "delay", percent * cycle_ms / 100)
         if is_plausible_cycle(cycle_ms)
-        else FrameTimes("position", percent)
+        else FrameTimes("phase_pct", "position", percent)
     )
 
 
 def _positions(images: Sequence[Image], holds: Callable[[npt.NDArray[np.float64]], bool]) -> list[FrameTimes]:
-    found = [FrameTimes("position", _values(images, name)) for name in _POSITIONS]
+    found = [FrameTimes(name, "position", _values(images, name)) for name in _POSITIONS]
     return [times for times in found if holds(times.values)]
 
 
 def _clocks(images: Sequence[Image]) -> Iterator[FrameTimes]:
-    yield FrameTimes("clock", np.array([_moment_ms(image.text("acquisition_datetime")) for image in images]))
+    moments = [_moment_ms(image.text("acquisition_datetime")) for image in images]
+    yield FrameTimes("acquisition_datetime", "clock", np.array(moments))
     for name in ("acquisition_time", "content_time"):
-        yield FrameTimes("clock", over_midnight(np.array([clock_ms(image.text(name)) for image in images])))
+        yield FrameTimes(name, "clock", over_midnight(np.array([clock_ms(image.text(name)) for image in images])))
 
 
 def _values(images: Sequence[Image], name: str) -> npt.NDArray[np.float64]:

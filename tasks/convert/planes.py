@@ -11,22 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.views import geometry, series_kind
-from cmr_models.views.frame_order import Verdict, frames_per_beat, judge_order
+from cmr_models.views.frame_order import frames_per_beat
 from cmr_models.views.long_axis import MOTION_STEP
 from cmr_models.views.plane import Plane
 from cmr_models.views.series_kind import SeriesFacts
 from tasks.convert.acquisitions import Acquisition, acquisitions_of
 from tasks.convert.beats import middle_beat
-from tasks.convert.frame_times import FrameTimes, clock_ms, frame_times
+from tasks.convert.frame_orders import Order, settle_orders, shown
+from tasks.convert.frame_times import clock_ms
 from tasks.convert.phases import Cycle, Timing, order, without_repeats
+from tasks.convert.timing import acquisition_time, timing_of
 from tasks.convert.values import differing_scales
 from tasks.sources.dicom import Image
 
-_SOUND_PLANES = 3  # to one plane whose images contradict its times
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-
-Order = Literal["time", "confirmed", "unconfirmed", "unknown"]
-"""How frames are ordered: by what means time; by their numbers, as the images confirm or cannot say; not at all."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class PlaneImages:
         facts: what the headers say of its kind.
         cycle: the frames in order.
         plane: its place; None if it cannot be placed.
-        order: how the frames are ordered.
+        order: how the frames are ordered; "unsettled" until all planes of the study are known.
         flags: reason codes of kind "flag".
         left_out: reason code, if it is no plane of its own.
     """
@@ -47,7 +45,7 @@ class PlaneImages:
     facts: SeriesFacts
     cycle: Cycle
     plane: Plane | None
-    order: Order = "time"
+    order: Order | Literal["unsettled"] = "time"
     flags: tuple[str, ...] = ()
     left_out: str = ""
 
@@ -65,13 +63,13 @@ class PlaneImages:
 def planes_of(images: Sequence[Image]) -> list[PlaneImages]:
     """Planes of every series, in an order that depends on nothing but the headers."""
     acquisitions = acquisitions_of(images)
-    timings = [_timing(acquisition.images) for acquisition in acquisitions]
+    timings = [timing_of(acquisition.images) for acquisition in acquisitions]
     expected = _Expected([len(without_repeats(timing)) for timing in timings])
     planes = []
     for acquisition, timing in zip(acquisitions, timings, strict=True):
         whole = replace(timing, n_expected=expected.frames(acquisition, timing))
         planes += _planes(acquisition, whole)
-    return _settle_numbers(planes)
+    return _settled(planes)
 
 
 class _Expected:
@@ -95,13 +93,13 @@ def _planes(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]:
     if acquisition.beat == "other":
         return [replace(found, left_out="series_other_beat")]
     if acquisition.beat == "one":
-        return [_checked(_of_one_beat(found))]
+        return [_cine(_of_one_beat(found))]
     reason = series_kind.exclusion(found.facts)
     if reason == "series_real_time" and (cut := _cut_one_beat(acquisition, timing)):
         return cut
     if not reason and _runs_on(found):
         return [replace(found, left_out="series_cycle_unknown")]
-    return [found] if reason else [_checked(found)]
+    return [found] if reason else [_cine(found)]
 
 
 def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
@@ -127,23 +125,7 @@ def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
 
 def _n_acquired(images: Sequence[Image]) -> int:
     """Images without copies of the same one."""
-    return len({(_acquisition_time(image), image.raw("instance_number")) for image in images})
-
-
-def _timing(images: Sequence[Image], times: FrameTimes | None = None) -> Timing:
-    """Images in time by ``times``; else by the attribute that comes first (:mod:`tasks.convert.frame_times`)."""
-    intervals = [image.number("nominal_interval_ms") for image in images]
-    cycle_ms = series_kind.cycle_from(intervals, images[0].number("heart_rate_bpm"))
-    chosen = times or next(iter(frame_times(images, cycle_ms)), None)
-    unknown = np.full(len(images), np.nan)
-    numbers = np.array([image.number("instance_number") for image in images])
-    is_time = chosen is not None and chosen.is_time
-    return Timing(
-        trigger_ms=chosen.values if chosen is not None and is_time else unknown,
-        instance=chosen.values if chosen is not None and not is_time else numbers,
-        acquired=tuple(_acquisition_time(image) for image in images),
-        cycle_ms=cycle_ms,
-    )
+    return len({(acquisition_time(image), image.raw("instance_number")) for image in images})
 
 
 # one beat of several
@@ -162,86 +144,30 @@ def _cut_one_beat(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]
     chosen = set(kept.tolist())
     beat = acquisition._replace(images=[acquisition.images[i] for i in kept])
     rest = acquisition._replace(images=[image for i, image in enumerate(acquisition.images) if i not in chosen])
-    measured = _plane_images(beat, _timing(beat.images))
-    others = _plane_images(rest, _timing(rest.images))
-    return [_checked(_of_one_beat(measured)), replace(others, left_out="series_other_beat")]
+    measured = _plane_images(beat, timing_of(beat.images))
+    others = _plane_images(rest, timing_of(rest.images))
+    return [_cine(_of_one_beat(measured)), replace(others, left_out="series_other_beat")]
+
+
+def _cine(found: PlaneImages) -> PlaneImages:
+    return replace(found, order="unsettled")
 
 
 def _runs_on(found: PlaneImages) -> bool:
     """Whether a cine whose RR interval no header states shows several beats, as its images tell."""
-    return not np.isfinite(found.facts.cycle_ms) and frames_per_beat(_frames(found.images, found.cycle)) > 0
+    return not np.isfinite(found.facts.cycle_ms) and frames_per_beat(shown(found.images, found.cycle)) > 0
 
 
 # order of the frames
 
 
-def _checked(found: PlaneImages) -> PlaneImages:
-    """A cine in the first order that its images do not contradict; by image number only if they support it."""
-    contradicted, has_time = False, False
-    for rank, times in enumerate(frame_times(found.images, found.facts.cycle_ms)):
-        has_time |= rank == 0 and times.how != "number"
-        cycle = found.cycle if rank == 0 else _reordered(found, times)
-        verdict = _verdict(found.images, cycle)
-        if verdict != "contradicted" and times.how != "number":
-            return _ordered(found, cycle, "time", ("order_contradicted",) if contradicted else ())
-        if times.how == "number" and _may_count(found.images, times.values, verdict):
-            how: Order = "confirmed" if verdict == "supported" else "unconfirmed"
-            flags = ("order_by_number", *(("order_contradicted",) if contradicted else ()))
-            return _ordered(found, cycle, how, flags)
-        contradicted |= verdict == "contradicted" and times.how != "number"
-    return replace(found, order="unknown", flags=(*found.flags, *(("order_contradicted",) if has_time else ())))
-
-
-def _reordered(found: PlaneImages, times: FrameTimes) -> Cycle:
-    return order(replace(_timing(found.images, times), n_expected=found.cycle.n_frames))
-
-
-def _ordered(found: PlaneImages, cycle: Cycle, how: Order, flags: tuple[str, ...]) -> PlaneImages:
-    return replace(found, cycle=cycle, order=how, flags=(*found.flags, *flags))
-
-
-def _verdict(images: Sequence[Image], cycle: Cycle) -> Verdict:
-    return judge_order(_frames(images, cycle))
-
-
-def _frames(images: Sequence[Image], cycle: Cycle) -> list[npt.NDArray[Any]]:
-    return [pixels for i in cycle.image if i >= 0 and (pixels := images[int(i)].pixels) is not None]
-
-
-def _may_count(images: Sequence[Image], numbers: npt.NDArray[np.float64], verdict: Verdict) -> bool:
-    """Whether image numbers may order frames: the images do not speak against it, nor does what is known of time."""
-    trigger = np.array([image.number("trigger_ms") for image in images])[np.argsort(numbers, kind="stable")]
-    known = trigger[np.isfinite(trigger)]
-    is_monotone = bool((np.diff(known) >= 0).all())
-    return verdict == "supported" or (verdict == "silent" and is_monotone)
-
-
-def _settle_numbers(planes: list[PlaneImages]) -> list[PlaneImages]:
-    """Planes whose images show too little motion to confirm their numbers go by the other planes of the study."""
-    planes = _settle_times(planes)
-    counts = Counter(plane.order for plane in planes)
-    is_usual = counts["confirmed"] >= counts["unconfirmed"] and not counts["unknown"]
-    settled: Order = "confirmed" if is_usual and counts["confirmed"] else "unknown"
-    return [replace(plane, order=settled) if plane.order == "unconfirmed" else plane for plane in planes]
-
-
-def _settle_times(planes: list[PlaneImages]) -> list[PlaneImages]:
-    """A plane whose images contradict its times keeps them, flagged, where the images of most planes do not."""
-    doubted = [plane for plane in planes if plane.order == "unknown" and "order_contradicted" in plane.flags]
-    sound = sum(plane.order == "time" and "order_contradicted" not in plane.flags for plane in planes)
-    if sound < _SOUND_PLANES * len(doubted):
-        return planes
-    return [replace(plane, order="time") if any(plane is one for one in doubted) else plane for plane in planes]
+def _settled(planes: list[PlaneImages]) -> list[PlaneImages]:
+    """All planes, the cines among them in their order."""
+    cines = iter(settle_orders([plane for plane in planes if plane.order == "unsettled"]))
+    return [next(cines) if plane.order == "unsettled" else plane for plane in planes]
 
 
 # place
-
-
-def _acquisition_time(image: Image) -> str:
-    date = image.text("acquisition_date") or image.text("series_date")
-    time = image.text("acquisition_time") or image.text("series_time")
-    number = image.number("series_number")
-    return f"{date} {time:<14} {number if np.isfinite(number) else 0:09.0f}"
 
 
 def _is_capture(image: Image) -> bool:
@@ -282,7 +208,7 @@ def _plane(first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:
         shape=(first.integer("rows"), first.integer("columns")),
         n_frames=cycle.n_valid,
         n_expected=cycle.n_frames,
-        acquired=_acquisition_time(first),
+        acquired=acquisition_time(first),
         description=facts.description,
         thickness_mm=first.number("thickness_mm"),
     )

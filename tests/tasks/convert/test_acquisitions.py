@@ -221,17 +221,48 @@ def test_times_that_the_images_contradict_give_way_and_are_flagged() -> None:
     _assert_whole(found, ["order_by_number", "order_contradicted", "trigger_irregular"])
 
 
-def test_times_that_the_images_contradict_without_another_order_end_the_study() -> None:
+def test_times_that_the_images_contradict_without_another_order_are_believed_and_flagged() -> None:
     numbers = _numbers()
-    with pytest.raises(StudyRejected, match="order_unknown"):
-        _views(
-            _changed(
-                lambda one, k, n: {
-                    "TriggerTime": f"{75 * numbers[one.number][k]}",
-                    "InstanceNumber": numbers[one.number][k],
-                }
-            )
+    found = _views(
+        _changed(
+            lambda one, k, n: {"TriggerTime": f"{75 * numbers[one.number][k]}", "InstanceNumber": 1 + (7 * k) % FRAMES}
         )
+    )
+    stack = found.views["sax"]
+    assert stack.attrs["flags"] == ["order_doubtful", "slices_few"]
+    by_time = numbers[STACK[0].number].index(1)  # the frame with the earliest trigger time
+    np.testing.assert_array_equal(stack["intensity"].values[0, 0], beating(STACK[0], by_time).pixel_array)
+
+
+def test_times_that_most_planes_contradict_give_way_on_planes_that_show_no_motion_too() -> None:
+    numbers = _numbers()
+    still = STACK[0].number
+    found = _views(
+        _changed(
+            lambda one, k, n: {
+                "TriggerTime": f"{75 * numbers[one.number][k]}",
+                **({"PixelData": _still(k)} if one.number == still else {}),
+            }
+        )
+    )
+    assert "order_contradicted" in found.views["sax"].attrs["flags"]
+    assert found.views["sax"]["intensity"].values[:, 0, 0].argmax(axis=1).tolist() == list(range(FRAMES))
+
+
+def _still(k: int) -> bytes:
+    """The frame is told by a bright pixel, as far from those of all others: no order is shorter than another."""
+    shown = np.full(STACK[0].shape, 500, "<u2")
+    shown[0, k] = 1000
+    return shown.tobytes()
+
+
+def test_numbers_of_planes_that_show_no_motion_are_confirmed_by_those_that_do() -> None:
+    still = STACK[0].number
+    found = _views(
+        _changed(lambda one, k, n: {"TriggerTime": None, **({"PixelData": _still(k)} if one.number == still else {})})
+    )
+    assert "order_by_number" in found.views["sax"].attrs["flags"]
+    assert found.views["sax"]["intensity"].values[:, 0, 0].argmax(axis=1).tolist() == list(range(FRAMES))
 
 
 # several beats
