@@ -196,6 +196,12 @@ _TABLE: tuple[Reason, ...] = (
         "flag",
         "The images contradict the times in the headers but support no other order; the times were believed.",
     ),
+    Reason(
+        "cine_secondary",
+        "convert",
+        "flag",
+        "No cine is the scanner's original; those that another program made of them (SECONDARY) were read.",
+    ),
     Reason("frame_repeated", "convert", "flag", "Two images show the same frame; the one acquired later was kept."),
     Reason(
         "beat_chosen",

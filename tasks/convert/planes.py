@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from cmr_models.views.plane import Plane
 from cmr_models.views.series_kind import SeriesFacts
 from tasks.convert.acquisitions import Acquisition, acquisitions_of
 from tasks.convert.beats import middle_beat
-from tasks.convert.frame_orders import Order, settle_orders, shown
+from tasks.convert.frame_orders import Order, shown
 from tasks.convert.frame_times import clock_ms
 from tasks.convert.phases import Cycle, Timing, order, without_repeats
 from tasks.convert.timing import acquisition_time, timing_of
@@ -36,7 +36,7 @@ class PlaneImages:
         facts: what the headers say of its kind.
         cycle: the frames in order.
         plane: its place; None if it cannot be placed.
-        order: how the frames are ordered; "unsettled" until all planes of the study are known.
+        order: how the frames are ordered; settled for cines alone (:mod:`tasks.convert.frame_orders`).
         flags: reason codes of kind "flag".
         left_out: reason code, if it is no plane of its own.
     """
@@ -45,7 +45,7 @@ class PlaneImages:
     facts: SeriesFacts
     cycle: Cycle
     plane: Plane | None
-    order: Order | Literal["unsettled"] = "time"
+    order: Order = "time"
     flags: tuple[str, ...] = ()
     left_out: str = ""
 
@@ -61,7 +61,10 @@ class PlaneImages:
 
 
 def planes_of(images: Sequence[Image]) -> list[PlaneImages]:
-    """Planes of every series, in an order that depends on nothing but the headers."""
+    """Planes of every series, in an order that depends on nothing but the headers.
+
+    Frames are in the order of the header value that comes first; the images are not asked yet.
+    """
     acquisitions = acquisitions_of(images)
     timings = [timing_of(acquisition.images) for acquisition in acquisitions]
     expected = _Expected([len(without_repeats(timing)) for timing in timings])
@@ -69,7 +72,7 @@ def planes_of(images: Sequence[Image]) -> list[PlaneImages]:
     for acquisition, timing in zip(acquisitions, timings, strict=True):
         whole = replace(timing, n_expected=expected.frames(acquisition, timing))
         planes += _planes(acquisition, whole)
-    return _settled(planes)
+    return planes
 
 
 class _Expected:
@@ -93,13 +96,13 @@ def _planes(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]:
     if acquisition.beat == "other":
         return [replace(found, left_out="series_other_beat")]
     if acquisition.beat == "one":
-        return [_cine(_of_one_beat(found))]
+        return [_of_one_beat(found)]
     reason = series_kind.exclusion(found.facts)
     if reason == "series_real_time" and (cut := _cut_one_beat(acquisition, timing)):
         return cut
     if not reason and _runs_on(found):
         return [replace(found, left_out="series_cycle_unknown")]
-    return [found] if reason else [_cine(found)]
+    return [found]
 
 
 def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
@@ -146,25 +149,12 @@ def _cut_one_beat(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]
     rest = acquisition._replace(images=[image for i, image in enumerate(acquisition.images) if i not in chosen])
     measured = _plane_images(beat, timing_of(beat.images))
     others = _plane_images(rest, timing_of(rest.images))
-    return [_cine(_of_one_beat(measured)), replace(others, left_out="series_other_beat")]
-
-
-def _cine(found: PlaneImages) -> PlaneImages:
-    return replace(found, order="unsettled")
+    return [_of_one_beat(measured), replace(others, left_out="series_other_beat")]
 
 
 def _runs_on(found: PlaneImages) -> bool:
     """Whether a cine whose RR interval no header states shows several beats, as its images tell."""
     return not np.isfinite(found.facts.cycle_ms) and frames_per_beat(shown(found.images, found.cycle)) > 0
-
-
-# order of the frames
-
-
-def _settled(planes: list[PlaneImages]) -> list[PlaneImages]:
-    """All planes, the cines among them in their order."""
-    cines = iter(settle_orders([plane for plane in planes if plane.order == "unsettled"]))
-    return [next(cines) if plane.order == "unsettled" else plane for plane in planes]
 
 
 # place
