@@ -179,6 +179,12 @@ _TABLE: tuple[Reason, ...] = (
     Reason("frames_mixed", "convert", "flag", "Planes differ in the number of frames; the nearest phases were taken."),
     Reason("trigger_irregular", "convert", "flag", "Trigger times are not evenly spaced or not monotonic."),
     Reason(
+        "trigger_unit",
+        "convert",
+        "flag",
+        "Trigger times are frames of one cycle only in another unit than milliseconds; they were converted.",
+    ),
+    Reason(
         "order_by_number",
         "convert",
         "flag",

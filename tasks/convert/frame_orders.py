@@ -31,6 +31,9 @@ Order = Literal["time", "number", "unknown"]
 
 _NUMBER: Final = "instance_number"
 
+_CREATED: Final = "content_time"
+"""When an image was made of the data (PS3.3 C.7.6.1), in the order of acquisition or not."""
+
 _ENOUGH_PLANES: Final = 3
 """Planes that move confirm the numbers of those that show too little motion, if they are so many or every second."""
 
@@ -63,6 +66,7 @@ class _Candidate:
         """The plane in the order of ``name``."""
         by_number = name == _NUMBER
         flags = (*self.plane.flags, *(("order_by_number",) if by_number else ()), *flags)
+        flags += ("trigger_unit",) if self.times[name].unit_ms != 1 else ()
         return replace(self.plane, cycle=self.cycle(name), order="number" if by_number else "time", flags=flags)
 
     def unsettled(self) -> PlaneImages:
@@ -109,7 +113,10 @@ def _by_time(members: Sequence[_Candidate]) -> Iterator[PlaneImages]:
             yield member.settled(name)
         else:
             own = next((other for other in member.others() if member.verdict(other) == "supported"), "")
-            yield member.settled(own, "order_contradicted") if own else member.settled(name, "order_doubtful")
+            if own:
+                yield member.settled(own, "order_contradicted")
+            else:
+                yield member.unsettled() if name == _CREATED else member.settled(name, "order_doubtful")
 
 
 def _better_for_most(members: Sequence[_Candidate]) -> str:

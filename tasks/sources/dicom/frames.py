@@ -121,6 +121,8 @@ def value_bytes(tag: int, value: Any) -> bytes:
         return b"" if value is None else (int(value) & 0xFFFF).to_bytes(2, "little")
     if tag == TAGS["philips_scale_slope"]:
         return value if isinstance(value, bytes) else struct.pack("<f", float(value))
+    if isinstance(value, bytes):
+        return value
     parts = value if isinstance(value, MultiValue | list | tuple) else [value]
     return "\\".join("" if part is None else str(part) for part in parts).encode("latin-1", "replace")
 
@@ -140,7 +142,9 @@ def _of_frame(dataset: Dataset, index: int) -> dict[int, bytes]:
         "actual_delay_ms": _in_group(groups, "CardiacSynchronizationSequence", "ActualCardiacTriggerDelayTime"),
         "phase_pct": _in_group(groups, "CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase"),
         "temporal_index": _in_group(groups, "FrameContentSequence", "TemporalPositionIndex"),
-        "acquisition_datetime": _in_group(groups, "FrameContentSequence", "FrameReferenceDateTime"),
+        "frame_acquisition_datetime": _in_group(groups, "FrameContentSequence", "FrameAcquisitionDateTime"),
+        "frame_reference_datetime": _in_group(groups, "FrameContentSequence", "FrameReferenceDateTime"),
+        "temporal_offset_s": _in_group(groups, "TemporalPositionSequence", "TemporalPositionTimeOffset"),
         "echo_time_ms": _in_group(groups, "MREchoSequence", "EffectiveEchoTime"),
         "rescale_slope": _in_group(groups, "PixelValueTransformationSequence", "RescaleSlope"),
         "rescale_intercept": _in_group(groups, "PixelValueTransformationSequence", "RescaleIntercept"),

@@ -66,6 +66,11 @@ USED: Final[Mapping[str, int]] = {
     "nominal_delay_ms": 0x00209153,
     "phase_pct": 0x00209241,
     "actual_delay_ms": 0x00209252,
+    "frame_acquisition_datetime": 0x00189074,
+    "frame_reference_datetime": 0x00189151,
+    "temporal_offset_s": 0x0020930D,
+    "philips_imaging_block": 0x20010010,
+    "philips_phase": 0x20011008,
     "frame_reference_ms": 0x00541300,
     "samples_per_pixel": 0x00280002,
     "photometric": 0x00280004,
@@ -110,6 +115,7 @@ _NUMBER_FORMATS: Final = {
     TAGS["nominal_delay_ms"]: "<d",
     TAGS["phase_pct"]: "<f",
     TAGS["actual_delay_ms"]: "<d",
+    TAGS["temporal_offset_s"]: "<d",
 }
 """Those stored as one little-endian number of another format."""
 

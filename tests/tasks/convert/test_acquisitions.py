@@ -182,8 +182,23 @@ def test_echoes_of_one_series_are_told_apart() -> None:
         ("AcquisitionTime", lambda k: f"101500.{75 * k:03d}", []),
         ("AcquisitionDateTime", lambda k: f"20200102101500.{75 * k:03d}", []),
         ("ContentTime", lambda k: f"101500.{75 * k:03d}", []),
+        ("FrameAcquisitionDateTime", lambda k: f"20200102101500.{75 * k:03d}", []),
+        ("FrameReferenceDateTime", lambda k: f"20200102101500.{75 * k:03d}", []),
+        ("TemporalPositionTimeOffset", lambda k: STEP_MS * k / 1000, []),
+        ("AcquisitionTime", lambda k: f"10:15:00.{75 * k:03d}", []),  # as before DICOM
+        (
+            "ContentTime",
+            lambda k: f"101500.{5 * k:03d}",
+            ["trigger_irregular"],
+        ),  # 60 ms are no heartbeat: only an order
+        ("TriggerTime", lambda k: f"{STEP_MS * k / 1000:.4f}", ["trigger_unit"]),  # s
+        ("TriggerTime", lambda k: f"{STEP_MS * k * 100:.0f}", ["trigger_unit"]),  # 10 us
+        ("TriggerTime", lambda k: f"{STEP_MS * k * 1000:.0f}", ["trigger_unit"]),  # us
+        ("NominalCardiacTriggerDelayTime", lambda k: STEP_MS * k / 1000, ["trigger_unit"]),
+        ("TriggerTime", lambda k: f"{STEP_MS * (k - 4):.0f}", []),  # from before the R wave
     ],
 )
+@pytest.mark.filterwarnings("ignore:Invalid value for VR TM")
 def test_frames_follow_what_means_time_and_never_random_numbers(
     name: str, value: Callable[[int], Any], flags: list[str]
 ) -> None:
@@ -193,6 +208,69 @@ def test_frames_follow_what_means_time_and_never_random_numbers(
         change(ds, **{**header, "InstanceNumber": numbers[one.number][k], name: value(k)}) for one, k, ds in _images()
     ]
     _assert_whole(_views(shuffled), flags)
+
+
+@pytest.mark.parametrize("shared", ["0", "12.5", "NaN"])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
+def test_times_that_are_all_the_same_or_none_are_no_times(shared: str) -> None:
+    numbers = _numbers()
+    by_position = _changed(
+        lambda one, k, n: {
+            "TriggerTime": shared,
+            "InstanceNumber": numbers[one.number][k],
+            "TemporalPositionIdentifier": k + 1,
+        }
+    )
+    _assert_whole(_views(by_position), ["trigger_irregular"])
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(_changed(lambda one, k, n: {"TriggerTime": shared, "InstanceNumber": numbers[one.number][k]}))
+
+
+@pytest.mark.parametrize("n_segments", [2, 3])
+@pytest.mark.parametrize("cycle", [{}, {"NominalInterval": None}])
+def test_times_that_begin_again_in_every_segment_are_no_times(n_segments: int, cycle: dict[str, None]) -> None:
+    numbers, in_segment = _numbers(), FRAMES // n_segments
+    restarting = {k: {"TriggerTime": f"{STEP_MS * (k % in_segment):.1f}", **cycle} for k in range(FRAMES)}
+    if not cycle:
+        _assert_whole(_views(_changed(lambda one, k, n: restarting[k])), ["order_by_number", "trigger_irregular"])
+        clock = _changed(
+            lambda one, k, n: {
+                **restarting[k],
+                "InstanceNumber": numbers[one.number][k],
+                "AcquisitionTime": f"101500.{75 * k:03d}",
+            }
+        )
+        _assert_whole(_views(clock))
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(_changed(lambda one, k, n: {**restarting[k], "InstanceNumber": numbers[one.number][k]}))
+
+
+def test_the_phase_number_of_philips_is_a_position_and_another_vendors_private_value_is_not() -> None:
+    numbers = _numbers()
+
+    def images(creator: str) -> list[FileDataset]:
+        found = _changed(lambda one, k, n: {"TriggerTime": None, "InstanceNumber": numbers[one.number][k]})
+        for k, ds in enumerate(found):
+            ds.private_block(0x2001, creator, create=True).add_new(0x08, "IS", k % FRAMES + 1)
+        return found
+
+    _assert_whole(_views(images("Philips Imaging DD 001")), ["trigger_irregular"])
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(images("ACME 7"))
+
+
+def test_the_time_of_creation_is_not_believed_against_the_images() -> None:
+    numbers = _numbers()
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(
+            _changed(
+                lambda one, k, n: {
+                    "TriggerTime": None,
+                    "InstanceNumber": 1 + (7 * k) % FRAMES,
+                    "ContentTime": f"101500.{75 * numbers[one.number][k]:03d}",
+                }
+            )
+        )
 
 
 def test_numbers_that_the_images_confirm_order_frames_and_are_flagged() -> None:
@@ -304,6 +382,11 @@ def test_trigger_times_that_restart_at_every_beat_are_several_beats_too() -> Non
     found = _views(restarting)
     assert found.views["sax"].attrs["flags"] == ["beat_chosen", "slices_few"]
     np.testing.assert_array_equal(found.views["sax"]["intensity"].values[0, 0], beating(STACK[0], 0).pixel_array + 1)
+
+
+def test_beats_are_told_in_seconds_too() -> None:
+    in_seconds = [change(ds, TriggerTime=f"{float(ds.TriggerTime) / 1000:.3f}") for ds in _real_time(3)]
+    assert _views(in_seconds).views["sax"].attrs["flags"][0] == "beat_chosen"
 
 
 def test_a_real_time_cine_of_unknown_cycle_is_left_out_for_that() -> None:
