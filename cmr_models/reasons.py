@@ -130,6 +130,7 @@ _TABLE: tuple[Reason, ...] = (
     # convert: one series
     Reason("series_scout", "convert", "excluded", "Localiser."),
     Reason("series_phase_contrast", "convert", "excluded", "Phase-contrast flow."),
+    Reason("series_complex_part", "convert", "excluded", "Real or imaginary part of an image, not its magnitude."),
     Reason("series_tagging", "convert", "excluded", "Tagged cine."),
     Reason("series_mapping", "convert", "excluded", "T1, T2 or other parametric map."),
     Reason("series_result", "convert", "excluded", "Result of inline analysis or secondary capture."),
@@ -174,6 +175,9 @@ _TABLE: tuple[Reason, ...] = (
         "convert",
         "flag",
         "Planes differ in matrix size; they were cropped or padded to the majority.",
+    ),
+    Reason(
+        "archive_unopened", "convert", "flag", "Beside its images the archive holds archives, which were not opened."
     ),
     Reason("frame_missing", "convert", "flag", "Single frames are missing and masked."),
     Reason("frames_mixed", "convert", "flag", "Planes differ in the number of frames; the nearest phases were taken."),

@@ -24,6 +24,7 @@ from tasks.convert.timing import acquisition_time, timing_of
 from tasks.convert.values import differing_scales
 from tasks.sources.dicom import Image
 
+_PARTS = ("PHASE", "REAL", "IMAGINARY")  # Complex Image Component (PS3.3 C.8.13.3.1.1), but the magnitude
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
@@ -109,6 +110,7 @@ def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
     images, cycle = acquisition.images, order(timing)
     first = images[int(cycle.image[cycle.image >= 0][0])]
     types = tuple(part.strip().upper() for part in first.text("image_type").split("\\"))
+    types += tuple(part for part in (first.text("complex_component").upper(),) if part in _PARTS)
     facts = SeriesFacts(
         description=f"{first.text('series_description')} {first.text('protocol_name')}",
         sequence_name=first.text("sequence_name"),
@@ -121,7 +123,7 @@ def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
         cycle_ms=timing.cycle_ms,
         acquisition_span_ms=_span(np.array([clock_ms(image.text("acquisition_time")) for image in images])),
     )
-    found = PlaneImages(images, facts, cycle, _plane(first, cycle, facts))
+    found = PlaneImages(images, facts, cycle, _plane(images, first, cycle, facts))
     was_repeated = found.n_repeats > 0 and cycle.n_valid < _n_acquired(images)
     return replace(found, flags=("frame_repeated",)) if was_repeated else found
 
@@ -180,9 +182,18 @@ def _span(values: Any) -> float:
     return float(np.ptp(finite)) if len(finite) > 1 else float("nan")
 
 
-def _plane(first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:
+def _usual(images: Sequence[Image], first: Image, name: str) -> tuple[float, ...]:
+    """The median of each number, where software wrote other ones for every frame; else those of ``first``."""
+    if len({image.raw(name) for image in images}) == 1:
+        return first.numbers(name)
+    rows = [numbers for image in images if len(numbers := image.numbers(name)) == len(first.numbers(name))]
+    return tuple(np.median(np.array(rows), axis=0).tolist()) if rows else ()
+
+
+def _plane(images: Sequence[Image], first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:
     """None if the images cannot be placed."""
-    position, orientation, pixel_mm = (first.numbers(name) for name in ("position_mm", "orientation", "pixel_mm"))
+    position, orientation = (_usual(images, first, name) for name in ("position_mm", "orientation"))
+    pixel_mm = first.numbers("pixel_mm")
     if len(position) != 3 or len(orientation) != 6 or len(pixel_mm) != 2:
         return None
     row_dir, col_dir = np.array(orientation[:3]), np.array(orientation[3:])

@@ -56,6 +56,7 @@ USED: Final[Mapping[str, int]] = {
     "series_time": 0x00080031,
     "acquisition_time": 0x00080032,
     "acquisition_datetime": 0x0008002A,
+    "complex_component": 0x00089208,
     "content_time": 0x00080033,
     "patient_id": 0x00100020,
     "study_uid": 0x0020000D,
