@@ -123,7 +123,8 @@ def simulated_studies(n_hearts: int) -> Iterator[Study]:
         stacks = [node.to_dataset()["intensity"].values for node in study.children.values()]
         planes = [stack[:, k] for stack in stacks for k in range(stack.shape[1])]
         for how in DEGRADED:
-            yield Study(f"simulated, {n_frames} frames, {how}", [degraded(plane, how, rng) for plane in planes])
+            frames = "8 frames" if n_frames == 8 else "12 to 50 frames"
+            yield Study(f"simulated, {frames}, {how}", [degraded(plane, how, rng) for plane in planes])
 
 
 def degraded(plane: Plane, how: str, rng: np.random.Generator) -> Plane:

@@ -16,7 +16,8 @@ from cmr_models.views.recognition import Views, recognise
 from cmr_models.views.series_kind import is_first_pass
 from tasks.convert.frame_orders import settle_orders
 from tasks.convert.perfusion_series import perfusion_views
-from tasks.convert.planes import PlaneImages, motion, planes_of
+from tasks.convert.plane_images import PlaneImages
+from tasks.convert.planes import motion, planes_of
 from tasks.convert.stack import assemble, sanitise
 from tasks.sources.dicom import Image
 

@@ -13,21 +13,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from cmr_models.views.frame_order import Evidence, Verdict, verdict_of, weigh_order
 from tasks.convert.frame_times import frame_times
 from tasks.convert.phases import Cycle, order
+from tasks.convert.plane_images import PlaneImages, shown
 from tasks.convert.timing import timing_of
-
-if TYPE_CHECKING:
-    from tasks.convert.planes import PlaneImages
-
-Order = Literal["time", "number", "unknown"]
-"""How frames are ordered: by what means time; by their numbers, which the images confirm; not at all."""
 
 _NUMBER: Final = "instance_number"
 
@@ -74,11 +68,6 @@ class _Candidate:
 
     def _evidence(self, name: str) -> Evidence:
         return weigh_order(shown(self.plane.images, self.cycle(name)))
-
-
-def shown(images: Sequence[Any], cycle: Cycle) -> list[npt.NDArray[Any]]:
-    """Pixels of the frames that are there, in their order."""
-    return [pixels for i in cycle.image if i >= 0 and (pixels := images[int(i)].pixels) is not None]
 
 
 def settle_orders(planes: Sequence[PlaneImages]) -> list[PlaneImages]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,48 +17,15 @@ from cmr_models.views.plane import Plane
 from cmr_models.views.series_kind import SeriesFacts
 from tasks.convert.acquisitions import Acquisition, acquisitions_of
 from tasks.convert.beats import middle_beat
-from tasks.convert.frame_orders import Order, shown
 from tasks.convert.frame_times import clock_ms
 from tasks.convert.phases import Cycle, Timing, order, without_repeats
+from tasks.convert.plane_images import PlaneImages, shown
 from tasks.convert.timing import acquisition_time, timing_of
 from tasks.convert.values import differing_scales
 from tasks.sources.dicom import Image
 
 _PARTS = ("PHASE", "REAL", "IMAGINARY")  # Complex Image Component (PS3.3 C.8.13.3.1.1), but the magnitude
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-
-
-@dataclass(frozen=True)
-class PlaneImages:
-    """Images of one plane and one acquisition.
-
-    Attributes:
-        images: all of them; ``cycle`` counts in these.
-        facts: what the headers say of its kind.
-        cycle: the frames in order.
-        plane: its place; None if it cannot be placed.
-        order: how the frames are ordered; settled for cines alone (:mod:`tasks.convert.frame_orders`).
-        flags: reason codes of kind "flag".
-        left_out: reason code, if it is no plane of its own.
-    """
-
-    images: list[Image]
-    facts: SeriesFacts
-    cycle: Cycle
-    plane: Plane | None
-    order: Order = "time"
-    flags: tuple[str, ...] = ()
-    left_out: str = ""
-
-    @property
-    def n_repeats(self) -> int:
-        """Images that show a frame again."""
-        return len(self.images) - self.cycle.n_valid
-
-    @property
-    def fault(self) -> str:
-        """The reason code for which some of the pixels cannot be read rightly; empty if all can."""
-        return next((image.fault for image in self.images if image.fault), "")
 
 
 def planes_of(images: Sequence[Image]) -> list[PlaneImages]:

@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as PrivateSequence
 
-from cmr_models.views.series_kind import LONGEST_CYCLE_MS, cycle_from
+from cmr_models.views.series_kind import LONGEST_CYCLE_MS, MIN_CINE_FRAMES, cycle_from
 from tasks.sources.dicom.image import BINARY_TAGS, TAGS, Image
 from tasks.sources.dicom.pixel_values import fault_of_rescale
 
@@ -99,6 +99,8 @@ def _times(
 
 def _are_of_display(times_ms: npt.NDArray[np.float64], dataset: Dataset) -> bool:
     """Whether times at one step, far too short for the RR interval, are those at which a viewer plays the frames."""
+    if len(times_ms) < MIN_CINE_FRAMES:
+        return False
     gaps = np.diff(times_ms)
     is_even = float(np.ptp(gaps)) < 1e-6 * float(gaps[0])
     whole_ms = len(times_ms) * float(gaps[0])

@@ -108,6 +108,71 @@ def test_labels_do_not_tear_a_cine_apart_or_mix_planes(edit: Callable[[Series, i
     _assert_whole(_views(_changed(edit)))
 
 
+def _near(mm: float) -> Callable[[Series, int, int], dict[str, Any]]:
+    """Every image is written up to so many millimetres from its place, in every direction."""
+
+    def edit(one: Series, k: int, n: int) -> dict[str, Any]:
+        rng = np.random.default_rng(n)
+        return {
+            "ImagePositionPatient": [
+                f"{float(x) + rng.uniform(-mm, mm):.4f}" for x in beating(one, k).ImagePositionPatient
+            ]
+        }
+
+    return edit
+
+
+def _drifting(one: Series, k: int, _n: int) -> dict[str, Any]:
+    return {"ImagePositionPatient": [f"{float(x) + 0.1 * k:.4f}" for x in beating(one, k).ImagePositionPatient]}
+
+
+def _turned(one: Series, k: int, n: int) -> dict[str, Any]:
+    rng = np.random.default_rng(n)
+    written = [f"{float(x) + rng.uniform(-4e-3, 4e-3):.6f}" for x in beating(one, k).ImageOrientationPatient]
+    return {"ImageOrientationPatient": written}
+
+
+def _negative_zero(one: Series, k: int, _n: int) -> dict[str, Any]:
+    written = [f"{float(x):.6f}" for x in beating(one, k).ImageOrientationPatient]
+    assert "0.000000" in written
+    return {"ImageOrientationPatient": [x.replace("0.000000", "-0.0") if k % 2 else x for x in written]}
+
+
+@pytest.mark.parametrize("uid", [lambda one, n: f"1.9.{one.number}", lambda one, n: f"1.9.{n}", lambda one, n: "1.9"])
+@pytest.mark.parametrize("edit", [_near(0.1), _near(0.5), _drifting, _turned, _negative_zero])
+def test_places_written_a_little_otherwise_for_every_frame_are_one_place(
+    edit: Callable[[Series, int, int], dict[str, Any]], uid: Callable[[Series, int], str]
+) -> None:
+    found = _views(_changed(lambda one, k, n: {**edit(one, k, n), "SeriesInstanceUID": uid(one, n)}))
+    stack = found.views["sax"]
+    assert stack["intensity"].shape[:2] == (FRAMES, PLANES)
+    assert stack.attrs["slice_mm"] == pytest.approx(10.0, abs=0.3)
+    for s, one in enumerate(STACK):
+        np.testing.assert_array_equal(stack["intensity"].values[5, s], beating(one, 5).pixel_array)
+
+
+def test_thin_slices_of_one_series_are_places_of_their_own() -> None:
+    thin = sax(6, spacing=1.5, frames=FRAMES, cycle_ms=CYCLE_MS, uid="1.9")
+    found = _views([change(beating(one, k), SliceThickness="1.5") for one in thin for k in range(FRAMES)])
+    assert found.views["sax"]["intensity"].shape[:2] == (FRAMES, 6)
+    assert found.views["sax"].attrs["slice_mm"] == pytest.approx(1.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        lambda n: {"SeriesNumber": 500 + n, "AcquisitionTime": None},
+        lambda n: {"SeriesNumber": None, "AcquisitionTime": None, "AcquisitionNumber": None},
+        lambda n: {"SeriesNumber": 500 + n, "SeriesDescription": "CINE sax" if n % 2 else "cine SAX "},
+    ],
+    ids=["no clock", "no clock and no numbers", "descriptions in other letters"],
+)
+def test_a_series_a_frame_is_one_cine_without_clock_numbers_or_like_descriptions(
+    labels: Callable[[int], dict[str, Any]],
+) -> None:
+    _assert_whole(_views(_changed(lambda one, k, n: {"SeriesInstanceUID": f"1.9.{n}", **labels(n)})))
+
+
 def _again(ds: FileDataset, **header: Any) -> FileDataset:
     shown = np.maximum(ds.pixel_array, 1) + np.uint16(1)
     return change(ds, PixelData=shown.tobytes(), **header)
@@ -149,14 +214,21 @@ def test_single_frames_that_were_sent_again_are_counted_and_flagged() -> None:
     assert [(row["reason"], row["images"]) for row in found.excluded] == [("image_repeated", 2)]
 
 
-def test_magnitude_and_phase_in_one_series_are_told_apart() -> None:
-    phase = [
-        change(ds, ImageType=["ORIGINAL", "PRIMARY", "P"], InstanceNumber=50 + k, PixelData=ds.PixelData[::-1])
-        for _, k, ds in _images()
-    ]
-    found = _views([*(ds for _, _, ds in _images()), *phase])
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "P"]}, "series_phase_contrast"),
+        ({"ComplexImageComponent": "PHASE"}, "series_phase_contrast"),
+        ({"ComplexImageComponent": "REAL"}, "series_complex_part"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "I_FFE", "I", "FFE"]}, "series_complex_part"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "R"]}, "series_complex_part"),
+    ],
+)
+def test_parts_of_complex_images_in_one_series_are_told_apart(header: dict[str, Any], reason: str) -> None:
+    other = [change(ds, **header, InstanceNumber=50 + k, PixelData=ds.PixelData[::-1]) for _, k, ds in _images()]
+    found = _views([*(ds for _, _, ds in _images()), *other])
     _assert_whole(found)
-    assert {row["reason"] for row in found.excluded} == {"series_phase_contrast"}
+    assert {row["reason"] for row in found.excluded} == {reason}
 
 
 def test_echoes_of_one_series_are_told_apart() -> None:
