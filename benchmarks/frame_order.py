@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,12 +49,12 @@ def main() -> None:
     parser.add_argument("--hearts", type=int, default=60, help="simulated hearts")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "frame_order.json")
     arguments = parser.parse_args()
-    rows = rates([*real_studies(), *simulated_studies(arguments.hearts)])
+    rows = rates(chain(real_studies(), simulated_studies(arguments.hearts)))
     print(pd.DataFrame(rows).to_string(index=False))
     arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def rates(studies: list[Study]) -> list[dict[str, Any]]:
+def rates(studies: Iterable[Study]) -> list[dict[str, Any]]:
     """How many planes, and how many studies by all their planes, have each verdict, by group and order."""
     verdicts: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     rng = np.random.default_rng(0)
