@@ -10,6 +10,7 @@ import sys
 
 BENCHMARKS = (
     "convert",
+    "frame_order",
     "segment_stage",
     "segmentation",
     "real_scans",

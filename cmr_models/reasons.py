@@ -130,6 +130,7 @@ _TABLE: tuple[Reason, ...] = (
     # convert: one series
     Reason("series_scout", "convert", "excluded", "Localiser."),
     Reason("series_phase_contrast", "convert", "excluded", "Phase-contrast flow."),
+    Reason("series_complex_part", "convert", "excluded", "Real or imaginary part of an image, not its magnitude."),
     Reason("series_tagging", "convert", "excluded", "Tagged cine."),
     Reason("series_mapping", "convert", "excluded", "T1, T2 or other parametric map."),
     Reason("series_result", "convert", "excluded", "Result of inline analysis or secondary capture."),
@@ -175,9 +176,18 @@ _TABLE: tuple[Reason, ...] = (
         "flag",
         "Planes differ in matrix size; they were cropped or padded to the majority.",
     ),
+    Reason(
+        "archive_unopened", "convert", "flag", "Beside its images the archive holds archives, which were not opened."
+    ),
     Reason("frame_missing", "convert", "flag", "Single frames are missing and masked."),
     Reason("frames_mixed", "convert", "flag", "Planes differ in the number of frames; the nearest phases were taken."),
     Reason("trigger_irregular", "convert", "flag", "Trigger times are not evenly spaced or not monotonic."),
+    Reason(
+        "trigger_unit",
+        "convert",
+        "flag",
+        "Trigger times are frames of one cycle only in another unit than milliseconds; they were converted.",
+    ),
     Reason(
         "order_by_number",
         "convert",
@@ -189,6 +199,18 @@ _TABLE: tuple[Reason, ...] = (
         "convert",
         "flag",
         "The images contradict the times in the headers; the frames are ordered by another header value.",
+    ),
+    Reason(
+        "order_doubtful",
+        "convert",
+        "flag",
+        "The images contradict the times in the headers but support no other order; the times were believed.",
+    ),
+    Reason(
+        "cine_secondary",
+        "convert",
+        "flag",
+        "No cine is the scanner's original; those that another program made of them (SECONDARY) were read.",
     ),
     Reason("frame_repeated", "convert", "flag", "Two images show the same frame; the one acquired later was kept."),
     Reason(

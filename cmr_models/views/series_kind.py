@@ -31,6 +31,9 @@ _MR_OR_DOCUMENT = frozenset(("MR", "SR", "PR", "KO", "SC", "OT", "DOC", "SEG", "
 _MAP_TYPES = frozenset(("T1", "T2", "R1", "R2", "T1 MAP", "T2 MAP", "T1MAP", "T2MAP", "T2_STAR MAP", "ECV", "T1_MAP"))
 _PHASE_TYPES = frozenset(("P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP", "FLOW_ENCODED", "PCA", "PC"))
 
+_COMPLEX_PART = re.compile(r"(REAL|IMAGINARY|[RI]_(FFE|SE|IR))")
+"""Types of the real and the imaginary part of an image; a third value that is a letter says so too (Siemens)."""
+
 _WORDS = tuple(
     (reason, re.compile(pattern, re.IGNORECASE))
     for reason, pattern in (
@@ -116,6 +119,8 @@ def _by_type(facts: SeriesFacts) -> str | None:
         return "series_scout"
     if types & _PHASE_TYPES or _VELOCITY_SEQUENCE.search(facts.sequence_name):
         return "series_phase_contrast"
+    if facts.image_type[2:3] in (("R",), ("I",)) or any(_COMPLEX_PART.fullmatch(part) for part in types):
+        return "series_complex_part"
     return "series_mapping" if types & _MAP_TYPES else None
 
 

@@ -17,11 +17,14 @@ from cmr_models.views.series_kind import LONGEST_CYCLE_MS, MIN_CINE_FRAMES, cycl
 from tasks.convert.frame_times import clock_ms, frame_times
 from tasks.sources.dicom import Image
 
-SAME_PLACE_MM: Final = 0.3
-"""Corners of images of one plane differ less: headers are spelt to 0.1 mm at worst, and planes are never so close."""
+_SAME_PLACE: Final = 0.125
+"""Images of one plane lie closer to each other than this share of their thickness, within the next two limits."""
 
-SAME_DIRECTION: Final = 4e-3
-"""Components of their directions differ less (0.25 degrees): headers are spelt to three digits at worst."""
+_SAME_PLACE_MM: Final = (0.3, 1.0)
+"""Headers are spelt to 0.1 mm at worst; some software writes a place of its own for every frame, up to 0.5 mm away."""
+
+_SAME_DIRECTION: Final = 1e-2
+"""Components of their directions differ less (0.6 degrees)."""
 
 _SAME_ECHO: Final = 0.05
 """Echo times of one echo differ less, as a share; those of a multi-echo readout differ by a third and more."""
@@ -58,7 +61,7 @@ def acquisitions_of(images: Sequence[Image]) -> list[Acquisition]:
     sites: dict[tuple[Any, ...], dict[str, list[Image]]] = defaultdict(lambda: defaultdict(list))
     orientations: dict[str, set[int]] = defaultdict(set)
     for image in images:
-        place, orientation = places[image.raw("position_mm"), image.raw("orientation")]
+        place, orientation = places[_spelling(image)]
         series = _series(image)
         orientations[series].add(orientation)
         site = (
@@ -90,37 +93,58 @@ def _header_key(image: Image) -> tuple[bytes, ...]:
 
 # one place
 
+_Spelling = tuple[bytes, bytes, float]
+"""Position and orientation as they are written, and thickness."""
 
-def _places(images: Iterable[Image]) -> dict[tuple[bytes, bytes], tuple[int, int]]:
+
+def _spelling(image: Image) -> _Spelling:
+    thickness = image.number("thickness_mm")
+    return image.raw("position_mm"), image.raw("orientation"), thickness if np.isfinite(thickness) else 0.0
+
+
+def _places(images: Iterable[Image]) -> dict[_Spelling, tuple[int, int]]:
     """Number of the place and of the orientation by their spellings; -1 for what cannot be placed."""
-    spellings = sorted({(image.raw("position_mm"), image.raw("orientation")) for image in images})
-    positions, directions = _Alike(SAME_PLACE_MM, 3), _Alike(SAME_DIRECTION, 6)
-    return {spelling: (positions.number(spelling[0]), directions.number(spelling[1])) for spelling in spellings}
+    spellings = sorted({_spelling(image) for image in images})
+    directions = _alike([spelling[1] for spelling in spellings], 6, _SAME_DIRECTION)
+    found: dict[_Spelling, tuple[int, int]] = {}
+    first = 0
+    for thickness_mm in sorted({spelling[2] for spelling in spellings}):
+        members = [i for i, spelling in enumerate(spellings) if spelling[2] == thickness_mm]
+        tolerance_mm = float(np.clip(_SAME_PLACE * thickness_mm, *_SAME_PLACE_MM))
+        positions = _alike([spellings[i][0] for i in members], 3, tolerance_mm)
+        for i, position in zip(members, positions, strict=True):
+            found[spellings[i]] = (position if position < 0 else position + first, directions[i])
+        first += max(positions) + 1
+    return found
 
 
-class _Alike:
-    """Numbers vectors so that those within a tolerance of one seen before share its number: no rounding, no edges."""
+def _alike(spellings: Sequence[bytes], length: int, tolerance: float) -> list[int]:
+    """Numbers of vectors by what they are written as: those within a tolerance of each other, in chains, share one."""
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree  # for most studies a few planes: loaded where it is needed
 
-    def __init__(self, tolerance: float, length: int) -> None:
-        self._tolerance = tolerance
-        self._seen = np.empty((0, length))
+    vectors = [_vector(spelling, length) for spelling in spellings]
+    placed = [i for i, vector in enumerate(vectors) if vector is not None]
+    numbers = np.full(len(spellings), -1)
+    if placed:
+        tree = cKDTree(np.array([vectors[i] for i in placed]))
+        near = tree.sparse_distance_matrix(tree, tolerance, p=np.inf, output_type="coo_matrix")
+        near.data[:] = 1.0  # a distance of zero would be no link
+        numbers[placed] = connected_components(near, directed=False)[1]
+    return [int(number) for number in numbers]
 
-    def number(self, spelling: bytes) -> int:
-        try:
-            values = np.array([float(part) for part in spelling.strip(b" \x00").split(b"\\")])
-        except ValueError:
-            return -1
-        if len(values) != self._seen.shape[1] or not np.isfinite(values).all():
-            return -1
-        near = np.flatnonzero((np.abs(self._seen - values) < self._tolerance).all(axis=1))
-        if near.size:
-            return int(near[0])
-        self._seen = np.vstack([self._seen, values])
-        return len(self._seen) - 1
+
+def _vector(spelling: bytes, length: int) -> npt.NDArray[np.float64] | None:
+    try:
+        values = np.array([float(part) for part in spelling.strip(b" \x00").split(b"\\")])
+    except ValueError:
+        return None
+    return values if len(values) == length and np.isfinite(values).all() else None
 
 
 def _type(image: Image) -> tuple[str, ...]:
-    return tuple(part.strip().upper() for part in image.text("image_type").split("\\"))
+    component = image.text("complex_component").upper()
+    return (component, *(part.strip().upper() for part in image.text("image_type").split("\\")))
 
 
 # one series, though its label may differ from frame to frame
@@ -144,7 +168,7 @@ def _is_fragment(part: Sequence[Image]) -> bool:
 
 
 def _protocol(image: Image) -> tuple[Any, ...]:
-    words = (image.text("series_description"), image.text("sequence_name"))
+    words = (" ".join(image.text(name).casefold().split()) for name in ("series_description", "sequence_name"))
     return (*words, *(f"{image.number(name):.4g}" for name in _PROTOCOL))
 
 
@@ -161,10 +185,14 @@ def _joined(parts: Sequence[list[Image]]) -> Iterator[list[Image]]:
 
 
 def _in_one_breath(parts: Sequence[list[Image]]) -> Iterator[list[Image]]:
-    """Parts of less than a cycle each, joined where their clocks follow each other closely."""
+    """Parts of less than a cycle each, joined where their clocks follow each other closely, or are not known."""
+    unknown = [image for part in parts if np.isnan(_clock(part[0])) for image in part]
+    if unknown:
+        yield unknown
     breath: list[Image] = []
-    for part in sorted(parts, key=lambda part: _clock(part[0])):
-        if breath and not _clock(part[0]) - _clock(breath[-1]) < _SAME_BREATH_MS:
+    known = [part for part in parts if not np.isnan(_clock(part[0]))]
+    for part in sorted(known, key=lambda part: _clock(part[0])):
+        if breath and _clock(part[0]) - _clock(breath[-1]) >= _SAME_BREATH_MS:
             yield breath
             breath = []
         breath = [*breath, *part]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -14,8 +14,10 @@ from cmr_models.reasons import StudyRejected
 from cmr_models.views import series_kind
 from cmr_models.views.recognition import Views, recognise
 from cmr_models.views.series_kind import is_first_pass
+from tasks.convert.frame_orders import settle_orders
 from tasks.convert.perfusion_series import perfusion_views
-from tasks.convert.planes import PlaneImages, motion, planes_of
+from tasks.convert.plane_images import PlaneImages
+from tasks.convert.planes import motion, planes_of
 from tasks.convert.stack import assemble, sanitise
 from tasks.sources.dicom import Image
 
@@ -23,6 +25,8 @@ _PROTOCOL: Final = (
     "rows", "columns", "pixel_mm", "thickness_mm", "echo_time_ms", "flip_angle_deg", "sequence_name", "cardiac_images",
 )  # fmt: skip
 """Header values that cines of one study share, and cine scouts (coarser, quicker) do not."""
+
+_SECONDARY: Final = "SECONDARY"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
     _check_one_patient(images)
     groups = planes_of(images)
     excluded = _exclude_other_series(groups)
+    groups = _in_order(groups, excluded)
     for i, group in enumerate(groups):
         if i not in excluded and group.plane is None:
             raise StudyRejected("geometry_missing", f"{len(group.images)} images of a cine cannot be placed.")
@@ -86,7 +91,8 @@ def _exclude_other_series(groups: Sequence[PlaneImages]) -> dict[int, str]:
     """Planes that are not cines, with the reason.
 
     A series that only its description calls a scout counts as a cine if it was acquired like the other cines of the
-    study, or if there are no others.
+    study, or if there are no others. One that only its image type calls a result (copies and resampled cines of a
+    workstation are SECONDARY, PS3.3 C.7.6.1.1.2) counts if there are no others.
     """
     reasons = {i: reason for i, group in enumerate(groups) if (reason := _reason(group))}
     protocols = {_protocol(group) for i, group in enumerate(groups) if i not in reasons}
@@ -98,8 +104,28 @@ def _exclude_other_series(groups: Sequence[PlaneImages]) -> dict[int, str]:
     for i in called_scouts:
         if not protocols or _protocol(groups[i]) in protocols:
             del reasons[i]
+    if len(reasons) == len(groups):
+        reasons = {i: reason for i, reason in reasons.items() if not _is_secondary_cine(groups[i])}
     _check_readable(groups, reasons)
     return reasons
+
+
+def _is_secondary_cine(group: PlaneImages) -> bool:
+    """Whether a plane is a cine in all but that its image type says that it was made after the examination."""
+    types = tuple(part for part in group.facts.image_type if part != _SECONDARY)
+    is_cine = series_kind.exclusion(replace(group.facts, image_type=types)) is None
+    return is_cine and group.plane is not None and not group.left_out and _SECONDARY in group.facts.image_type
+
+
+def _in_order(groups: Sequence[PlaneImages], excluded: Collection[int]) -> list[PlaneImages]:
+    """All planes, the cines among them in their order."""
+    cines = [i for i in range(len(groups)) if i not in excluded]
+    settled = dict(zip(cines, settle_orders([groups[i] for i in cines]), strict=True))
+    return [
+        replace(found, flags=(*found.flags, "cine_secondary")) if i in settled and _is_secondary_cine(group) else found
+        for i, group in enumerate(groups)
+        for found in (settled.get(i, group),)
+    ]
 
 
 def _check_readable(groups: Sequence[PlaneImages], reasons: dict[int, str]) -> None:

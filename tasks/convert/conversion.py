@@ -165,8 +165,10 @@ def _study(unit: Mapping[str, Any], sources: SourceFiles, key: str, settings: Co
 
 def _from_dicom(unit: Mapping[str, Any], sources: SourceFiles, settings: ConvertSettings) -> _Content:
     images = list(_images(sources, unit["study_uid"]))
-    if not images and (nested := sources.n_nested()):
-        raise StudyRejected("zip_nested", f"{nested} archives.")
+    if nested := sources.n_nested():
+        if not images:
+            raise StudyRejected("zip_nested", f"{nested} archives.")
+        sources.flags.add("archive_unopened")
     found = study_views(images, max_missing_fraction=settings.frames_missing_max)
     if len(patient_spellings(images)) > 1:
         sources.flags.add("patient_id_spelling")

@@ -21,7 +21,7 @@ from tasks.state.ledger import Ledger
 if TYPE_CHECKING:
     import xarray as xr
 
-VERSION = 1
+VERSION = 2
 """Raise when the same source would give another file: every study is then converted again."""
 
 PERFUSION_VERSION = 1
@@ -74,11 +74,13 @@ def convert_units(stage: Stage, planning: Planning) -> Planned:
 
 
 def _notes(found: Inventory, planned: Sequence[Unit], withdrawn: frozenset[str]) -> list[str]:
-    """Files that no study has, by kind; people on the list of withdrawals, and studies of theirs that are here."""
+    """What no row of a table says: files that no study has, studies of one day, people on the list of withdrawals."""
     notes = []
     if found.not_taken:
         kinds = ", ".join(f"{n} {ending}" for ending, n in found.not_taken.items())
         notes.append(f"{sum(found.not_taken.values())} files are part of no study: {kinds}")
+    if found.n_same_day:
+        notes.append(f"{found.n_same_day} people have several studies of one day, each a visit of its own")
     if withdrawn:
         n = sum(has_withdrawn(unit["participant"], withdrawn) for unit in planned)
         notes.append(f"{n} studies in the sources are of people on the list of withdrawals")

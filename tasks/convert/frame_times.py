@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cmr_models.views.series_kind import MIN_CINE_FRAMES, SHORTEST_CYCLE_MS, is_plausible_cycle
+from cmr_models.views.series_kind import LONGEST_CYCLE_MS, MIN_CINE_FRAMES, SHORTEST_CYCLE_MS, is_plausible_cycle
 from tasks.sources.dicom import Image
 
 How = Literal["delay", "position", "clock", "number"]
@@ -25,6 +25,20 @@ How = Literal["delay", "position", "clock", "number"]
 
 _DELAYS = ("trigger_ms", "nominal_delay_ms", "actual_delay_ms", "frame_reference_ms")
 _POSITIONS = ("temporal_position", "temporal_index")
+_MOMENTS = ("acquisition_datetime", "frame_acquisition_datetime", "frame_reference_datetime")
+_UNITS_MS = (1000.0, 0.01, 0.001)
+"""Units other than milliseconds in which times after the R wave have been met: s, tens of us (0.01 ms), us."""
+
+_LEAST_OF_A_CYCLE = 0.6
+_MOST_OF_A_CYCLE = 1.3
+"""Frames of one cine cover this share of the RR interval: prospective ones miss its end, and intervals vary."""
+
+_SHORTEST_STEP_MS = 3.0
+"""Between frames of a cine lies at least one repetition time; faster ones are in no use."""
+
+_FEW_REPEATS = 0.2
+"""If more of the images share their time with another, the times begin again."""
+
 _HALF_DAY_MS = 12 * 3_600_000.0
 _LEAST_SPAN_MS = 1.0
 _LONGEST_STEP_MS = SHORTEST_CYCLE_MS
@@ -32,10 +46,19 @@ _LONGEST_STEP_MS = SHORTEST_CYCLE_MS
 
 
 class FrameTimes(NamedTuple):
-    """``values`` of every image: milliseconds for "delay" and "clock", else numbers in the order of time."""
+    """What orders the images of one plane.
 
+    Attributes:
+        name: of the header value.
+        how: what it is.
+        values: of every image: milliseconds for "delay" and "clock", else numbers in the order of time.
+        unit_ms: of the times as they are in the header.
+    """
+
+    name: str
     how: How
     values: npt.NDArray[np.float64]
+    unit_ms: float = 1.0
 
     @property
     def is_time(self) -> bool:
@@ -50,34 +73,89 @@ def frame_times(images: Sequence[Image], cycle_ms: float) -> Iterator[FrameTimes
         cycle_ms: RR interval; NaN if unknown. A percentage of the cycle becomes a time by it.
     """
     for times in _delays(images, cycle_ms):
-        if _orders(times.values) and (_all_differ(times.values) or not _positions(images, _all_differ)):
+        if (
+            _orders(times.values)
+            and _median_step(times.values) >= _SHORTEST_STEP_MS
+            and not _begin_again(times.values, images, cycle_ms)
+            and (_all_differ(times.values) or not _positions(images, _all_differ))
+        ):
             yield times
     yield from _positions(images, _orders)
-    yield from (times for times in _clocks(images) if _orders(times.values) and _steps_within_a_beat(times.values))
+    for times in _clocks(images):
+        if _orders(times.values) and _steps_within_a_beat(times.values):
+            yield times if _span_a_cycle(times.values, cycle_ms) else times._replace(how="position")
     numbers = _values(images, "instance_number")
     if _orders(numbers):
-        yield FrameTimes("number", numbers)
+        yield FrameTimes("instance_number", "number", numbers)
 
 
 def _delays(images: Sequence[Image], cycle_ms: float) -> Iterator[FrameTimes]:
-    yield from (FrameTimes("delay", _values(images, name)) for name in _DELAYS)
+    for name in _DELAYS:
+        values = _values(images, name)
+        unit_ms = _unit_ms(values, cycle_ms)
+        yield FrameTimes(name, "delay", values * unit_ms, unit_ms)
+    yield FrameTimes("temporal_offset_s", "delay", 1000.0 * _values(images, "temporal_offset_s"))
     percent = _values(images, "phase_pct")
     yield (
-        FrameTimes("delay", percent * cycle_ms / 100)
+        FrameTimes("phase_pct", "delay", percent * cycle_ms / 100)
         if is_plausible_cycle(cycle_ms)
-        else FrameTimes("position", percent)
+        else FrameTimes("phase_pct", "position", percent)
     )
 
 
+def _unit_ms(values: npt.NDArray[np.float64], cycle_ms: float) -> float:
+    """The unit of times after the R wave: milliseconds, unless only another makes them the frames of one cycle."""
+    distinct = np.unique(values)
+    if len(distinct) < MIN_CINE_FRAMES or not np.isfinite(values).all():
+        return 1.0
+    if _SHORTEST_STEP_MS <= _median_step(values) <= LONGEST_CYCLE_MS:
+        return 1.0
+    whole = float(np.ptp(distinct)) * len(distinct) / (len(distinct) - 1)
+    if is_plausible_cycle(cycle_ms):
+        fits = [unit for unit in _UNITS_MS if _LEAST_OF_A_CYCLE < whole * unit / cycle_ms < _MOST_OF_A_CYCLE]
+    else:
+        fits = [unit for unit in _UNITS_MS if is_plausible_cycle(whole * unit)]
+    return fits[0] if len(fits) == 1 else 1.0
+
+
+def _median_step(values: npt.NDArray[np.float64]) -> float:
+    return float(np.median(np.diff(np.unique(values))))
+
+
+def _begin_again(values: npt.NDArray[np.float64], images: Sequence[Image], cycle_ms: float) -> bool:
+    """Whether times begin again within one cycle, as where every segment counts from 0: they do not order its frames.
+
+    Times that begin again after a whole cycle are those of beats, or of a repeat.
+    """
+    distinct, counts = np.unique(np.round(values, 1), return_counts=True)
+    if len(values) - len(distinct) <= _FEW_REPEATS * len(values):
+        return False
+    if is_plausible_cycle(cycle_ms) and not _span_a_cycle(distinct, cycle_ms):
+        return True
+    are_all_frames = images[0].number("cardiac_images") == len(images)
+    are_beats = is_plausible_cycle(cycle_ms) and int(counts.min()) == int(counts.max())
+    return are_all_frames and not are_beats
+
+
+def _span_a_cycle(values: npt.NDArray[np.float64], cycle_ms: float) -> bool:
+    """Whether times cover a cycle or more: of a known length, else the shortest there is."""
+    distinct = np.unique(values)
+    whole = float(np.ptp(distinct)) * len(distinct) / (len(distinct) - 1)
+    return whole >= (_LEAST_OF_A_CYCLE * cycle_ms if is_plausible_cycle(cycle_ms) else SHORTEST_CYCLE_MS)
+
+
 def _positions(images: Sequence[Image], holds: Callable[[npt.NDArray[np.float64]], bool]) -> list[FrameTimes]:
-    found = [FrameTimes("position", _values(images, name)) for name in _POSITIONS]
+    is_philips = all("philips" in image.text("philips_imaging_block").lower() for image in images)
+    names = (*_POSITIONS, *(("philips_phase",) if is_philips else ()))
+    found = [FrameTimes(name, "position", _values(images, name)) for name in names]
     return [times for times in found if holds(times.values)]
 
 
 def _clocks(images: Sequence[Image]) -> Iterator[FrameTimes]:
-    yield FrameTimes("clock", np.array([_moment_ms(image.text("acquisition_datetime")) for image in images]))
+    for name in _MOMENTS:
+        yield FrameTimes(name, "clock", np.array([_moment_ms(image.text(name)) for image in images]))
     for name in ("acquisition_time", "content_time"):
-        yield FrameTimes("clock", over_midnight(np.array([clock_ms(image.text(name)) for image in images])))
+        yield FrameTimes(name, "clock", over_midnight(np.array([clock_ms(image.text(name)) for image in images])))
 
 
 def _values(images: Sequence[Image], name: str) -> npt.NDArray[np.float64]:
@@ -98,7 +176,7 @@ def _all_differ(values: npt.NDArray[np.float64]) -> bool:
 
 
 def _steps_within_a_beat(clock: npt.NDArray[np.float64]) -> bool:
-    return float(np.median(np.diff(np.unique(clock)))) < _LONGEST_STEP_MS
+    return _median_step(clock) < _LONGEST_STEP_MS
 
 
 def over_midnight(clock: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -107,8 +185,8 @@ def over_midnight(clock: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def clock_ms(text: str) -> float:
-    """Time of day from DICOM's HHMMSS.FFFFFF; NaN if it is not a time."""
-    match = re.fullmatch(r"(\d{2})(\d{2})(\d{2}(?:\.\d+)?)", text)
+    """Time of day from DICOM's HHMMSS.FFFFFF, or HH:MM:SS.FFFFFF of old files (PS3.5 6.2); NaN if it is not a time."""
+    match = re.fullmatch(r"(\d{2}):?(\d{2}):?(\d{2}(?:\.\d+)?)", text)
     if match is None:
         return float("nan")
     return 1000.0 * (3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]))

@@ -16,7 +16,7 @@ from cmr_models.views.geometry import Vector
 from cmr_models.views.plane import Plane
 from tasks.convert.beat_times import BeatTimes, beat_times
 from tasks.convert.phases import Cycle
-from tasks.convert.planes import PlaneImages
+from tasks.convert.plane_images import PlaneImages
 from tasks.convert.stack import assemble
 from tasks.convert.values import is_received_otherwise, n_clipped
 from tasks.sources.dicom import Image

@@ -4,74 +4,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cmr_models.views import geometry, series_kind
-from cmr_models.views.frame_order import Verdict, frames_per_beat, judge_order
+from cmr_models.views.frame_order import frames_per_beat
 from cmr_models.views.long_axis import MOTION_STEP
 from cmr_models.views.plane import Plane
 from cmr_models.views.series_kind import SeriesFacts
 from tasks.convert.acquisitions import Acquisition, acquisitions_of
 from tasks.convert.beats import middle_beat
-from tasks.convert.frame_times import FrameTimes, clock_ms, frame_times
+from tasks.convert.frame_times import clock_ms
 from tasks.convert.phases import Cycle, Timing, order, without_repeats
+from tasks.convert.plane_images import PlaneImages, shown
+from tasks.convert.timing import acquisition_time, timing_of
 from tasks.convert.values import differing_scales
 from tasks.sources.dicom import Image
 
-_SOUND_PLANES = 3  # to one plane whose images contradict its times
+_PARTS = ("PHASE", "REAL", "IMAGINARY")  # Complex Image Component (PS3.3 C.8.13.3.1.1), but the magnitude
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-
-Order = Literal["time", "confirmed", "unconfirmed", "unknown"]
-"""How frames are ordered: by what means time; by their numbers, as the images confirm or cannot say; not at all."""
-
-
-@dataclass(frozen=True)
-class PlaneImages:
-    """Images of one plane and one acquisition.
-
-    Attributes:
-        images: all of them; ``cycle`` counts in these.
-        facts: what the headers say of its kind.
-        cycle: the frames in order.
-        plane: its place; None if it cannot be placed.
-        order: how the frames are ordered.
-        flags: reason codes of kind "flag".
-        left_out: reason code, if it is no plane of its own.
-    """
-
-    images: list[Image]
-    facts: SeriesFacts
-    cycle: Cycle
-    plane: Plane | None
-    order: Order = "time"
-    flags: tuple[str, ...] = ()
-    left_out: str = ""
-
-    @property
-    def n_repeats(self) -> int:
-        """Images that show a frame again."""
-        return len(self.images) - self.cycle.n_valid
-
-    @property
-    def fault(self) -> str:
-        """The reason code for which some of the pixels cannot be read rightly; empty if all can."""
-        return next((image.fault for image in self.images if image.fault), "")
 
 
 def planes_of(images: Sequence[Image]) -> list[PlaneImages]:
-    """Planes of every series, in an order that depends on nothing but the headers."""
+    """Planes of every series, in an order that depends on nothing but the headers.
+
+    Frames are in the order of the header value that comes first; the images are not asked yet.
+    """
     acquisitions = acquisitions_of(images)
-    timings = [_timing(acquisition.images) for acquisition in acquisitions]
+    timings = [timing_of(acquisition.images) for acquisition in acquisitions]
     expected = _Expected([len(without_repeats(timing)) for timing in timings])
     planes = []
     for acquisition, timing in zip(acquisitions, timings, strict=True):
         whole = replace(timing, n_expected=expected.frames(acquisition, timing))
         planes += _planes(acquisition, whole)
-    return _settle_numbers(planes)
+    return planes
 
 
 class _Expected:
@@ -95,19 +64,20 @@ def _planes(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]:
     if acquisition.beat == "other":
         return [replace(found, left_out="series_other_beat")]
     if acquisition.beat == "one":
-        return [_checked(_of_one_beat(found))]
+        return [_of_one_beat(found)]
     reason = series_kind.exclusion(found.facts)
     if reason == "series_real_time" and (cut := _cut_one_beat(acquisition, timing)):
         return cut
     if not reason and _runs_on(found):
         return [replace(found, left_out="series_cycle_unknown")]
-    return [found] if reason else [_checked(found)]
+    return [found]
 
 
 def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
     images, cycle = acquisition.images, order(timing)
     first = images[int(cycle.image[cycle.image >= 0][0])]
     types = tuple(part.strip().upper() for part in first.text("image_type").split("\\"))
+    types += tuple(part for part in (first.text("complex_component").upper(),) if part in _PARTS)
     facts = SeriesFacts(
         description=f"{first.text('series_description')} {first.text('protocol_name')}",
         sequence_name=first.text("sequence_name"),
@@ -120,30 +90,14 @@ def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
         cycle_ms=timing.cycle_ms,
         acquisition_span_ms=_span(np.array([clock_ms(image.text("acquisition_time")) for image in images])),
     )
-    found = PlaneImages(images, facts, cycle, _plane(first, cycle, facts))
+    found = PlaneImages(images, facts, cycle, _plane(images, first, cycle, facts))
     was_repeated = found.n_repeats > 0 and cycle.n_valid < _n_acquired(images)
     return replace(found, flags=("frame_repeated",)) if was_repeated else found
 
 
 def _n_acquired(images: Sequence[Image]) -> int:
     """Images without copies of the same one."""
-    return len({(_acquisition_time(image), image.raw("instance_number")) for image in images})
-
-
-def _timing(images: Sequence[Image], times: FrameTimes | None = None) -> Timing:
-    """Images in time by ``times``; else by the attribute that comes first (:mod:`tasks.convert.frame_times`)."""
-    intervals = [image.number("nominal_interval_ms") for image in images]
-    cycle_ms = series_kind.cycle_from(intervals, images[0].number("heart_rate_bpm"))
-    chosen = times or next(iter(frame_times(images, cycle_ms)), None)
-    unknown = np.full(len(images), np.nan)
-    numbers = np.array([image.number("instance_number") for image in images])
-    is_time = chosen is not None and chosen.is_time
-    return Timing(
-        trigger_ms=chosen.values if chosen is not None and is_time else unknown,
-        instance=chosen.values if chosen is not None and not is_time else numbers,
-        acquired=tuple(_acquisition_time(image) for image in images),
-        cycle_ms=cycle_ms,
-    )
+    return len({(acquisition_time(image), image.raw("instance_number")) for image in images})
 
 
 # one beat of several
@@ -162,86 +116,17 @@ def _cut_one_beat(acquisition: Acquisition, timing: Timing) -> list[PlaneImages]
     chosen = set(kept.tolist())
     beat = acquisition._replace(images=[acquisition.images[i] for i in kept])
     rest = acquisition._replace(images=[image for i, image in enumerate(acquisition.images) if i not in chosen])
-    measured = _plane_images(beat, _timing(beat.images))
-    others = _plane_images(rest, _timing(rest.images))
-    return [_checked(_of_one_beat(measured)), replace(others, left_out="series_other_beat")]
+    measured = _plane_images(beat, timing_of(beat.images))
+    others = _plane_images(rest, timing_of(rest.images))
+    return [_of_one_beat(measured), replace(others, left_out="series_other_beat")]
 
 
 def _runs_on(found: PlaneImages) -> bool:
     """Whether a cine whose RR interval no header states shows several beats, as its images tell."""
-    return not np.isfinite(found.facts.cycle_ms) and frames_per_beat(_frames(found.images, found.cycle)) > 0
-
-
-# order of the frames
-
-
-def _checked(found: PlaneImages) -> PlaneImages:
-    """A cine in the first order that its images do not contradict; by image number only if they support it."""
-    contradicted, has_time = False, False
-    for rank, times in enumerate(frame_times(found.images, found.facts.cycle_ms)):
-        has_time |= rank == 0 and times.how != "number"
-        cycle = found.cycle if rank == 0 else _reordered(found, times)
-        verdict = _verdict(found.images, cycle)
-        if verdict != "contradicted" and times.how != "number":
-            return _ordered(found, cycle, "time", ("order_contradicted",) if contradicted else ())
-        if times.how == "number" and _may_count(found.images, times.values, verdict):
-            how: Order = "confirmed" if verdict == "supported" else "unconfirmed"
-            flags = ("order_by_number", *(("order_contradicted",) if contradicted else ()))
-            return _ordered(found, cycle, how, flags)
-        contradicted |= verdict == "contradicted" and times.how != "number"
-    return replace(found, order="unknown", flags=(*found.flags, *(("order_contradicted",) if has_time else ())))
-
-
-def _reordered(found: PlaneImages, times: FrameTimes) -> Cycle:
-    return order(replace(_timing(found.images, times), n_expected=found.cycle.n_frames))
-
-
-def _ordered(found: PlaneImages, cycle: Cycle, how: Order, flags: tuple[str, ...]) -> PlaneImages:
-    return replace(found, cycle=cycle, order=how, flags=(*found.flags, *flags))
-
-
-def _verdict(images: Sequence[Image], cycle: Cycle) -> Verdict:
-    return judge_order(_frames(images, cycle))
-
-
-def _frames(images: Sequence[Image], cycle: Cycle) -> list[npt.NDArray[Any]]:
-    return [pixels for i in cycle.image if i >= 0 and (pixels := images[int(i)].pixels) is not None]
-
-
-def _may_count(images: Sequence[Image], numbers: npt.NDArray[np.float64], verdict: Verdict) -> bool:
-    """Whether image numbers may order frames: the images do not speak against it, nor does what is known of time."""
-    trigger = np.array([image.number("trigger_ms") for image in images])[np.argsort(numbers, kind="stable")]
-    known = trigger[np.isfinite(trigger)]
-    is_monotone = bool((np.diff(known) >= 0).all())
-    return verdict == "supported" or (verdict == "silent" and is_monotone)
-
-
-def _settle_numbers(planes: list[PlaneImages]) -> list[PlaneImages]:
-    """Planes whose images show too little motion to confirm their numbers go by the other planes of the study."""
-    planes = _settle_times(planes)
-    counts = Counter(plane.order for plane in planes)
-    is_usual = counts["confirmed"] >= counts["unconfirmed"] and not counts["unknown"]
-    settled: Order = "confirmed" if is_usual and counts["confirmed"] else "unknown"
-    return [replace(plane, order=settled) if plane.order == "unconfirmed" else plane for plane in planes]
-
-
-def _settle_times(planes: list[PlaneImages]) -> list[PlaneImages]:
-    """A plane whose images contradict its times keeps them, flagged, where the images of most planes do not."""
-    doubted = [plane for plane in planes if plane.order == "unknown" and "order_contradicted" in plane.flags]
-    sound = sum(plane.order == "time" and "order_contradicted" not in plane.flags for plane in planes)
-    if sound < _SOUND_PLANES * len(doubted):
-        return planes
-    return [replace(plane, order="time") if any(plane is one for one in doubted) else plane for plane in planes]
+    return not np.isfinite(found.facts.cycle_ms) and frames_per_beat(shown(found.images, found.cycle)) > 0
 
 
 # place
-
-
-def _acquisition_time(image: Image) -> str:
-    date = image.text("acquisition_date") or image.text("series_date")
-    time = image.text("acquisition_time") or image.text("series_time")
-    number = image.number("series_number")
-    return f"{date} {time:<14} {number if np.isfinite(number) else 0:09.0f}"
 
 
 def _is_capture(image: Image) -> bool:
@@ -264,9 +149,18 @@ def _span(values: Any) -> float:
     return float(np.ptp(finite)) if len(finite) > 1 else float("nan")
 
 
-def _plane(first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:
+def _usual(images: Sequence[Image], first: Image, name: str) -> tuple[float, ...]:
+    """The median of each number, where software wrote other ones for every frame; else those of ``first``."""
+    if len({image.raw(name) for image in images}) == 1:
+        return first.numbers(name)
+    rows = [numbers for image in images if len(numbers := image.numbers(name)) == len(first.numbers(name))]
+    return tuple(np.median(np.array(rows), axis=0).tolist()) if rows else ()
+
+
+def _plane(images: Sequence[Image], first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:
     """None if the images cannot be placed."""
-    position, orientation, pixel_mm = (first.numbers(name) for name in ("position_mm", "orientation", "pixel_mm"))
+    position, orientation = (_usual(images, first, name) for name in ("position_mm", "orientation"))
+    pixel_mm = first.numbers("pixel_mm")
     if len(position) != 3 or len(orientation) != 6 or len(pixel_mm) != 2:
         return None
     row_dir, col_dir = np.array(orientation[:3]), np.array(orientation[3:])
@@ -282,7 +176,7 @@ def _plane(first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:
         shape=(first.integer("rows"), first.integer("columns")),
         n_frames=cycle.n_valid,
         n_expected=cycle.n_frames,
-        acquired=_acquisition_time(first),
+        acquired=acquisition_time(first),
         description=facts.description,
         thickness_mm=first.number("thickness_mm"),
     )

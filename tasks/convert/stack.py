@@ -16,7 +16,7 @@ from cmr_models.views import geometry
 from cmr_models.views.geometry import Vector
 from cmr_models.views.plane import Plane
 from tasks.convert.phases import Cycle, resample
-from tasks.convert.planes import PlaneImages
+from tasks.convert.plane_images import PlaneImages
 from tasks.convert.values import Storage, storage_of
 
 _SPACING_TOLERANCE = 0.01

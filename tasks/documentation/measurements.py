@@ -123,6 +123,18 @@ def _real_scans(results: list[Mapping[str, Any]]) -> str:
     )
 
 
+def _frame_order(results: list[Mapping[str, Any]]) -> str:
+    verdicts = ("n", "supported", "silent", "doubtful", "contradicted")
+    rows = [(row["group"], row["order"], row["of"], *(str(row[name]) for name in verdicts)) for row in results]
+    note = "What images say of the order of their frames: right where it is that of time, wrong elsewhere.\n"
+    return _section(
+        "Order of frames",
+        "frame_order",
+        note,
+        table(("Images", "Order", "Of", *(v.capitalize() for v in verdicts)), rows),
+    )
+
+
 def _simulated_cohort(results: Mapping[str, Any]) -> str:
     rows = [
         (name, str(row["n"]), number(row["mean"]), number(row["mean_absolute"]), number(row["largest"]))
@@ -185,6 +197,7 @@ def _flat(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str, 
 
 _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "convert": _convert,
+    "frame_order": _frame_order,
     "segmentation": _segmentation,
     "segment_stage": _segment_stage,
     "inference": _inference,

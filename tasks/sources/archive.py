@@ -15,6 +15,7 @@ from typing import BinaryIO
 from isal import isal_zlib
 
 from cmr_models.reasons import StudyRejected
+from tasks.sources.zip_directory import list_members
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _LOCAL_SIGNATURE = b"PK\x03\x04"
@@ -96,8 +97,7 @@ def _list_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
 
 def _members(file: BinaryIO) -> list[zipfile.ZipInfo]:
     try:
-        with zipfile.ZipFile(file) as archive:
-            return archive.infolist()
+        return list_members(file)
     except NotImplementedError:
         raise StudyRejected("zip_method", "A member needs a newer version of the format.") from None
     except (

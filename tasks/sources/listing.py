@@ -76,11 +76,13 @@ class Inventory(NamedTuple):
     """Units sorted by study, and their files with what the headers said, for the caller to remember.
 
     ``not_taken``: how many files no study has, by the ending of their names (``.txt``; ``no ending``).
+    ``n_same_day``: how many people have several DICOM studies of one day, each a unit of its own.
     """
 
     units: list[SourceUnit]
     files: list[SourceFile]
     not_taken: Mapping[str, int] = MappingProxyType({})
+    n_same_day: int = 0
 
 
 class _Found(NamedTuple):
@@ -133,7 +135,18 @@ def inventory(
         sorted(units, key=lambda unit: unit["study"]),
         sorted(files, key=lambda file: file.path),
         _by_ending(passed_over),
+        _n_same_day(facts.values()),
     )
+
+
+def _n_same_day(facts: Iterable[Mapping[str, Any]]) -> int:
+    """People with several StudyInstanceUIDs on one day: a visit that was split, or a scan that was repeated."""
+    studies: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for found in facts:
+        for uid, patient in found["studies"]:
+            if patient and (day := found.get("days", {}).get(uid)):
+                studies[patient, day].add(uid)
+    return len({patient for (patient, _), uids in studies.items() if len(uids) > 1})
 
 
 def _by_ending(paths: Iterable[str]) -> dict[str, int]:
@@ -219,22 +232,23 @@ def _kind(path: str) -> str:
 
 
 def _facts(found: _Found, known: Mapping[str, SourceFile], limits: Limits) -> dict[str, Any]:
-    """Study and patient of the images in a file: ``{"studies": [[study uid, patient id], ...]}``."""
+    """Of the images in a file: ``{"studies": [[study uid, patient id], ...], "days": {study uid: day}}``."""
     before = known.get(found.path)
     if (
         before
         and before.facts.get("readable", True)
-        and before.facts
+        and (before.facts.get("days") is not None or _UNIDENTIFIED in before.facts.get("studies", []))
         and (before.size, before.mtime_ns) == (found.size, found.mtime_ns)
     ):
         return before.facts
     try:
-        studies = {ids for content in _beginnings(found, limits) if (ids := _study_ids(content))}
+        headers = [ids for content in _beginnings(found, limits) if (ids := _study_ids(content))]
     except StudyRejected:
         return {"studies": [_UNIDENTIFIED]}
     except OSError:
         return {"studies": [_UNIDENTIFIED], "readable": False}
-    return {"studies": sorted([list(ids) for ids in studies])}
+    days = {uid: day for uid, _, day in headers if uid and day}
+    return {"studies": sorted([list(ids) for ids in {(uid, patient) for uid, patient, _ in headers}]), "days": days}
 
 
 def _beginnings(found: _Found, limits: Limits) -> Iterator[bytes]:
@@ -247,12 +261,13 @@ def _beginnings(found: _Found, limits: Limits) -> Iterator[bytes]:
         yield beginning if ids is None or ids[0] else beginning + file.read()
 
 
-def _study_ids(beginning: bytes) -> tuple[str, str] | None:
-    """Study and patient of an image; both empty if damage hides them; None if it is not an image."""
+def _study_ids(beginning: bytes) -> tuple[str, str, str] | None:
+    """Study, patient and day of an image; all empty if damage hides them; None if it is not an image."""
     header = read_header(beginning)
     if header is None or not (header.raw("study_uid") or header.raw("sop_class") or header.raw("rows")):
-        return ("", "") if claims_to_be_an_image(beginning) else None
-    return canonical_uid(header.text("study_uid")), _identifier(header.raw("patient_id"))
+        return ("", "", "") if claims_to_be_an_image(beginning) else None
+    day = header.text("acquisition_date") or header.text("series_date")
+    return canonical_uid(header.text("study_uid")), _identifier(header.raw("patient_id")), day
 
 
 def _identifier(raw: bytes) -> str:

@@ -8,6 +8,7 @@ are no times of acquisition.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,11 +20,14 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as PrivateSequence
 
+from cmr_models.views.series_kind import LONGEST_CYCLE_MS, MIN_CINE_FRAMES, cycle_from
 from tasks.sources.dicom.image import BINARY_TAGS, TAGS, Image
 from tasks.sources.dicom.pixel_values import fault_of_rescale
 
 _TRIGGER, _FRAME_TIME, _TIME_VECTOR = 0x00181060, 0x00181063, 0x00181065
 _TIMES: Final = (_TRIGGER, _TIME_VECTOR, _FRAME_TIME)
+_LEAST_OF_A_CYCLE, _MOST_OF_A_CYCLE = 0.6, 1.3
+_SHORTEST_STEP_MS = 3.0
 _PHILIPS_FRAME, _PHILIPS_SLOPE = 0x2005140F, 0x2005100E
 
 
@@ -47,7 +51,8 @@ def split(image: Image, dataset: Dataset, n_frames: int) -> list[Image]:
         times_ms = frame_times_ms(dataset, n_frames)
         if times_ms is None:
             return [replace(image, pixels=None, fault="multiframe_unordered")]
-        values = [_at(index, time_ms) for index, time_ms in enumerate(times_ms)]
+        are_played = _are_of_display(times_ms, dataset)
+        values = [_at(index, math.nan if are_played else time_ms) for index, time_ms in enumerate(times_ms)]
     return [_with_values(image, own, image.pixels[k]) for k, own in enumerate(values)]
 
 
@@ -66,24 +71,46 @@ def frame_times_ms(dataset: Dataset, n_frames: int) -> npt.NDArray[np.float64] |
     None too where the frames are said to be something else than times, such as places.
     """
     pointers = _numbers(dataset.get("FrameIncrementPointer"))
+    cycle_ms = _cycle_ms(dataset)
+    longest_ms = _MOST_OF_A_CYCLE * cycle_ms if math.isfinite(cycle_ms) else LONGEST_CYCLE_MS
     if len(pointers) and not set(pointers) & set(_TIMES):
         return None
     for tag in [*(int(pointer) for pointer in pointers if pointer in _TIMES), *_TIMES]:
         values = _numbers(dataset[tag].value) if tag in dataset else np.empty(0)
-        times = _times(tag, values, n_frames)
+        times = _times(tag, values, n_frames, longest_ms)
         if times is not None:
             start = _numbers(dataset.get("TriggerTime")) if tag != _TRIGGER else np.empty(0)
             return times + (start[0] if len(start) == 1 else 0.0)
     return None
 
 
-def _times(tag: int, values: npt.NDArray[np.float64], n_frames: int) -> npt.NDArray[np.float64] | None:
+def _times(
+    tag: int, values: npt.NDArray[np.float64], n_frames: int, longest_ms: float
+) -> npt.NDArray[np.float64] | None:
     if tag == _FRAME_TIME:
         return np.arange(n_frames) * values[0] if len(values) == 1 and values[0] > 0 else None
     if len(values) != n_frames:
         return None
     times = values if tag == _TRIGGER else np.cumsum([0.0, *values[1:]])
+    if tag == _TIME_VECTOR and times[-1] > longest_ms and (np.diff(values) > 0).all():
+        times = values  # old tools wrote times instead of steps
     return times if len(np.unique(times)) == n_frames else None
+
+
+def _are_of_display(times_ms: npt.NDArray[np.float64], dataset: Dataset) -> bool:
+    """Whether times at one step, far too short for the RR interval, are those at which a viewer plays the frames."""
+    if len(times_ms) < MIN_CINE_FRAMES:
+        return False
+    gaps = np.diff(times_ms)
+    is_even = float(np.ptp(gaps)) < 1e-6 * float(gaps[0])
+    whole_ms = len(times_ms) * float(gaps[0])
+    return is_even and gaps[0] >= _SHORTEST_STEP_MS and whole_ms < _LEAST_OF_A_CYCLE * _cycle_ms(dataset)
+
+
+def _cycle_ms(dataset: Dataset) -> float:
+    """The RR interval; NaN if unknown."""
+    interval, rate = (_numbers(dataset.get(name)) for name in ("NominalInterval", "HeartRate"))
+    return cycle_from(interval.tolist(), float(rate[0]) if len(rate) else math.nan)
 
 
 def _numbers(value: Any) -> npt.NDArray[np.float64]:
@@ -97,7 +124,11 @@ def _numbers(value: Any) -> npt.NDArray[np.float64]:
 
 
 def _at(index: int, time_ms: float) -> dict[int, bytes]:
-    return {TAGS["trigger_ms"]: f"{time_ms:.10g}".encode(), TAGS["instance_number"]: str(index + 1).encode()}
+    """Time (NaN: none) and number of a frame; frames of a file without times that count follow each other in time."""
+    number = str(index + 1).encode()
+    if math.isnan(time_ms):
+        return {TAGS["temporal_position"]: number, TAGS["trigger_ms"]: b"", TAGS["instance_number"]: number}
+    return {TAGS["trigger_ms"]: f"{time_ms:.10g}".encode(), TAGS["instance_number"]: number}
 
 
 # enhanced
@@ -121,6 +152,8 @@ def value_bytes(tag: int, value: Any) -> bytes:
         return b"" if value is None else (int(value) & 0xFFFF).to_bytes(2, "little")
     if tag == TAGS["philips_scale_slope"]:
         return value if isinstance(value, bytes) else struct.pack("<f", float(value))
+    if isinstance(value, bytes):
+        return value
     parts = value if isinstance(value, MultiValue | list | tuple) else [value]
     return "\\".join("" if part is None else str(part) for part in parts).encode("latin-1", "replace")
 
@@ -137,10 +170,13 @@ def _of_frame(dataset: Dataset, index: int) -> dict[int, bytes]:
         "trigger_ms": _in_group(groups, "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
         "nominal_interval_ms": _in_group(groups, "CardiacSynchronizationSequence", "RRIntervalTimeNominal"),
         "image_type": _in_group(groups, "MRImageFrameTypeSequence", "FrameType"),
+        "complex_component": _in_group(groups, "MRImageFrameTypeSequence", "ComplexImageComponent"),
         "actual_delay_ms": _in_group(groups, "CardiacSynchronizationSequence", "ActualCardiacTriggerDelayTime"),
         "phase_pct": _in_group(groups, "CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase"),
         "temporal_index": _in_group(groups, "FrameContentSequence", "TemporalPositionIndex"),
-        "acquisition_datetime": _in_group(groups, "FrameContentSequence", "FrameReferenceDateTime"),
+        "frame_acquisition_datetime": _in_group(groups, "FrameContentSequence", "FrameAcquisitionDateTime"),
+        "frame_reference_datetime": _in_group(groups, "FrameContentSequence", "FrameReferenceDateTime"),
+        "temporal_offset_s": _in_group(groups, "TemporalPositionSequence", "TemporalPositionTimeOffset"),
         "echo_time_ms": _in_group(groups, "MREchoSequence", "EffectiveEchoTime"),
         "rescale_slope": _in_group(groups, "PixelValueTransformationSequence", "RescaleSlope"),
         "rescale_intercept": _in_group(groups, "PixelValueTransformationSequence", "RescaleIntercept"),

@@ -56,6 +56,7 @@ USED: Final[Mapping[str, int]] = {
     "series_time": 0x00080031,
     "acquisition_time": 0x00080032,
     "acquisition_datetime": 0x0008002A,
+    "complex_component": 0x00089208,
     "content_time": 0x00080033,
     "patient_id": 0x00100020,
     "study_uid": 0x0020000D,
@@ -66,6 +67,11 @@ USED: Final[Mapping[str, int]] = {
     "nominal_delay_ms": 0x00209153,
     "phase_pct": 0x00209241,
     "actual_delay_ms": 0x00209252,
+    "frame_acquisition_datetime": 0x00189074,
+    "frame_reference_datetime": 0x00189151,
+    "temporal_offset_s": 0x0020930D,
+    "philips_imaging_block": 0x20010010,
+    "philips_phase": 0x20011008,
     "frame_reference_ms": 0x00541300,
     "samples_per_pixel": 0x00280002,
     "photometric": 0x00280004,
@@ -110,6 +116,7 @@ _NUMBER_FORMATS: Final = {
     TAGS["nominal_delay_ms"]: "<d",
     TAGS["phase_pct"]: "<f",
     TAGS["actual_delay_ms"]: "<d",
+    TAGS["temporal_offset_s"]: "<d",
 }
 """Those stored as one little-endian number of another format."""
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmr_models.views.frame_order import frames_per_beat, judge_order
+from cmr_models.views.frame_order import frames_per_beat, judge_order, verdict_of, weigh_order
 
 _ROWS, _COLS = np.mgrid[:48, :40]
 
@@ -31,14 +31,28 @@ def test_a_random_order_is_contradicted(seed: int) -> None:
     assert judge_order([frames[i] for i in np.random.default_rng(seed).permutation(20)]) == "contradicted"
 
 
-def test_numbers_sorted_as_text_are_not_supported() -> None:
-    frames = _cine(20)
-    assert judge_order([frames[k - 1] for k in sorted(range(1, 21), key=str)]) in ("contradicted", "doubtful")
+@pytest.mark.parametrize("n", [11, 20, 30, 50])
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_sorted_as_text_are_contradicted(n: int, first: int) -> None:
+    frames = _cine(n)
+    assert judge_order([frames[k - first] for k in sorted(range(first, n + first), key=str)]) == "contradicted"
 
 
-def test_odd_before_even_frames_are_not_supported() -> None:
-    frames = _cine(20)
-    assert judge_order([*frames[::2], *frames[1::2]]) in ("contradicted", "doubtful")
+@pytest.mark.parametrize("n", [8, 20, 50])
+def test_odd_before_even_frames_are_contradicted(n: int) -> None:
+    frames = _cine(n)
+    assert judge_order([*frames[::2], *frames[1::2]]) == "contradicted"
+
+
+def test_planes_are_judged_together_and_those_without_motion_do_not_count() -> None:
+    cines = [_cine(12, seed=seed) for seed in range(4)]
+    random = np.random.default_rng(0).permutation(12)
+    still = [np.ones((48, 40))] * 12
+    right = [weigh_order(cine) for cine in cines]
+    wrong = [weigh_order([cine[i] for i in random]) for cine in cines]
+    assert verdict_of([*right, weigh_order(still)]) == "supported"
+    assert verdict_of([*wrong, right[0], weigh_order(still)]) == "contradicted"
+    assert verdict_of([weigh_order(still)]) == verdict_of([]) == "silent"
 
 
 def test_images_without_motion_say_nothing() -> None:

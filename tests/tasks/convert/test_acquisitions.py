@@ -108,6 +108,71 @@ def test_labels_do_not_tear_a_cine_apart_or_mix_planes(edit: Callable[[Series, i
     _assert_whole(_views(_changed(edit)))
 
 
+def _near(mm: float) -> Callable[[Series, int, int], dict[str, Any]]:
+    """Every image is written up to so many millimetres from its place, in every direction."""
+
+    def edit(one: Series, k: int, n: int) -> dict[str, Any]:
+        rng = np.random.default_rng(n)
+        return {
+            "ImagePositionPatient": [
+                f"{float(x) + rng.uniform(-mm, mm):.4f}" for x in beating(one, k).ImagePositionPatient
+            ]
+        }
+
+    return edit
+
+
+def _drifting(one: Series, k: int, _n: int) -> dict[str, Any]:
+    return {"ImagePositionPatient": [f"{float(x) + 0.1 * k:.4f}" for x in beating(one, k).ImagePositionPatient]}
+
+
+def _turned(one: Series, k: int, n: int) -> dict[str, Any]:
+    rng = np.random.default_rng(n)
+    written = [f"{float(x) + rng.uniform(-4e-3, 4e-3):.6f}" for x in beating(one, k).ImageOrientationPatient]
+    return {"ImageOrientationPatient": written}
+
+
+def _negative_zero(one: Series, k: int, _n: int) -> dict[str, Any]:
+    written = [f"{float(x):.6f}" for x in beating(one, k).ImageOrientationPatient]
+    assert "0.000000" in written
+    return {"ImageOrientationPatient": [x.replace("0.000000", "-0.0") if k % 2 else x for x in written]}
+
+
+@pytest.mark.parametrize("uid", [lambda one, n: f"1.9.{one.number}", lambda one, n: f"1.9.{n}", lambda one, n: "1.9"])
+@pytest.mark.parametrize("edit", [_near(0.1), _near(0.5), _drifting, _turned, _negative_zero])
+def test_places_written_a_little_otherwise_for_every_frame_are_one_place(
+    edit: Callable[[Series, int, int], dict[str, Any]], uid: Callable[[Series, int], str]
+) -> None:
+    found = _views(_changed(lambda one, k, n: {**edit(one, k, n), "SeriesInstanceUID": uid(one, n)}))
+    stack = found.views["sax"]
+    assert stack["intensity"].shape[:2] == (FRAMES, PLANES)
+    assert stack.attrs["slice_mm"] == pytest.approx(10.0, abs=0.3)
+    for s, one in enumerate(STACK):
+        np.testing.assert_array_equal(stack["intensity"].values[5, s], beating(one, 5).pixel_array)
+
+
+def test_thin_slices_of_one_series_are_places_of_their_own() -> None:
+    thin = sax(6, spacing=1.5, frames=FRAMES, cycle_ms=CYCLE_MS, uid="1.9")
+    found = _views([change(beating(one, k), SliceThickness="1.5") for one in thin for k in range(FRAMES)])
+    assert found.views["sax"]["intensity"].shape[:2] == (FRAMES, 6)
+    assert found.views["sax"].attrs["slice_mm"] == pytest.approx(1.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        lambda n: {"SeriesNumber": 500 + n, "AcquisitionTime": None},
+        lambda n: {"SeriesNumber": None, "AcquisitionTime": None, "AcquisitionNumber": None},
+        lambda n: {"SeriesNumber": 500 + n, "SeriesDescription": "CINE sax" if n % 2 else "cine SAX "},
+    ],
+    ids=["no clock", "no clock and no numbers", "descriptions in other letters"],
+)
+def test_a_series_a_frame_is_one_cine_without_clock_numbers_or_like_descriptions(
+    labels: Callable[[int], dict[str, Any]],
+) -> None:
+    _assert_whole(_views(_changed(lambda one, k, n: {"SeriesInstanceUID": f"1.9.{n}", **labels(n)})))
+
+
 def _again(ds: FileDataset, **header: Any) -> FileDataset:
     shown = np.maximum(ds.pixel_array, 1) + np.uint16(1)
     return change(ds, PixelData=shown.tobytes(), **header)
@@ -149,14 +214,21 @@ def test_single_frames_that_were_sent_again_are_counted_and_flagged() -> None:
     assert [(row["reason"], row["images"]) for row in found.excluded] == [("image_repeated", 2)]
 
 
-def test_magnitude_and_phase_in_one_series_are_told_apart() -> None:
-    phase = [
-        change(ds, ImageType=["ORIGINAL", "PRIMARY", "P"], InstanceNumber=50 + k, PixelData=ds.PixelData[::-1])
-        for _, k, ds in _images()
-    ]
-    found = _views([*(ds for _, _, ds in _images()), *phase])
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "P"]}, "series_phase_contrast"),
+        ({"ComplexImageComponent": "PHASE"}, "series_phase_contrast"),
+        ({"ComplexImageComponent": "REAL"}, "series_complex_part"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "I_FFE", "I", "FFE"]}, "series_complex_part"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "R"]}, "series_complex_part"),
+    ],
+)
+def test_parts_of_complex_images_in_one_series_are_told_apart(header: dict[str, Any], reason: str) -> None:
+    other = [change(ds, **header, InstanceNumber=50 + k, PixelData=ds.PixelData[::-1]) for _, k, ds in _images()]
+    found = _views([*(ds for _, _, ds in _images()), *other])
     _assert_whole(found)
-    assert {row["reason"] for row in found.excluded} == {"series_phase_contrast"}
+    assert {row["reason"] for row in found.excluded} == {reason}
 
 
 def test_echoes_of_one_series_are_told_apart() -> None:
@@ -182,8 +254,23 @@ def test_echoes_of_one_series_are_told_apart() -> None:
         ("AcquisitionTime", lambda k: f"101500.{75 * k:03d}", []),
         ("AcquisitionDateTime", lambda k: f"20200102101500.{75 * k:03d}", []),
         ("ContentTime", lambda k: f"101500.{75 * k:03d}", []),
+        ("FrameAcquisitionDateTime", lambda k: f"20200102101500.{75 * k:03d}", []),
+        ("FrameReferenceDateTime", lambda k: f"20200102101500.{75 * k:03d}", []),
+        ("TemporalPositionTimeOffset", lambda k: STEP_MS * k / 1000, []),
+        ("AcquisitionTime", lambda k: f"10:15:00.{75 * k:03d}", []),  # as before DICOM
+        (
+            "ContentTime",
+            lambda k: f"101500.{5 * k:03d}",
+            ["trigger_irregular"],
+        ),  # 60 ms are no heartbeat: only an order
+        ("TriggerTime", lambda k: f"{STEP_MS * k / 1000:.4f}", ["trigger_unit"]),  # s
+        ("TriggerTime", lambda k: f"{STEP_MS * k * 100:.0f}", ["trigger_unit"]),  # 10 us
+        ("TriggerTime", lambda k: f"{STEP_MS * k * 1000:.0f}", ["trigger_unit"]),  # us
+        ("NominalCardiacTriggerDelayTime", lambda k: STEP_MS * k / 1000, ["trigger_unit"]),
+        ("TriggerTime", lambda k: f"{STEP_MS * (k - 4):.0f}", []),  # from before the R wave
     ],
 )
+@pytest.mark.filterwarnings("ignore:Invalid value for VR TM")
 def test_frames_follow_what_means_time_and_never_random_numbers(
     name: str, value: Callable[[int], Any], flags: list[str]
 ) -> None:
@@ -193,6 +280,69 @@ def test_frames_follow_what_means_time_and_never_random_numbers(
         change(ds, **{**header, "InstanceNumber": numbers[one.number][k], name: value(k)}) for one, k, ds in _images()
     ]
     _assert_whole(_views(shuffled), flags)
+
+
+@pytest.mark.parametrize("shared", ["0", "12.5", "NaN"])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
+def test_times_that_are_all_the_same_or_none_are_no_times(shared: str) -> None:
+    numbers = _numbers()
+    by_position = _changed(
+        lambda one, k, n: {
+            "TriggerTime": shared,
+            "InstanceNumber": numbers[one.number][k],
+            "TemporalPositionIdentifier": k + 1,
+        }
+    )
+    _assert_whole(_views(by_position), ["trigger_irregular"])
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(_changed(lambda one, k, n: {"TriggerTime": shared, "InstanceNumber": numbers[one.number][k]}))
+
+
+@pytest.mark.parametrize("n_segments", [2, 3])
+@pytest.mark.parametrize("cycle", [{}, {"NominalInterval": None}])
+def test_times_that_begin_again_in_every_segment_are_no_times(n_segments: int, cycle: dict[str, None]) -> None:
+    numbers, in_segment = _numbers(), FRAMES // n_segments
+    restarting = {k: {"TriggerTime": f"{STEP_MS * (k % in_segment):.1f}", **cycle} for k in range(FRAMES)}
+    if not cycle:
+        _assert_whole(_views(_changed(lambda one, k, n: restarting[k])), ["order_by_number", "trigger_irregular"])
+        clock = _changed(
+            lambda one, k, n: {
+                **restarting[k],
+                "InstanceNumber": numbers[one.number][k],
+                "AcquisitionTime": f"101500.{75 * k:03d}",
+            }
+        )
+        _assert_whole(_views(clock))
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(_changed(lambda one, k, n: {**restarting[k], "InstanceNumber": numbers[one.number][k]}))
+
+
+def test_the_phase_number_of_philips_is_a_position_and_another_vendors_private_value_is_not() -> None:
+    numbers = _numbers()
+
+    def images(creator: str) -> list[FileDataset]:
+        found = _changed(lambda one, k, n: {"TriggerTime": None, "InstanceNumber": numbers[one.number][k]})
+        for k, ds in enumerate(found):
+            ds.private_block(0x2001, creator, create=True).add_new(0x08, "IS", k % FRAMES + 1)
+        return found
+
+    _assert_whole(_views(images("Philips Imaging DD 001")), ["trigger_irregular"])
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(images("ACME 7"))
+
+
+def test_the_time_of_creation_is_not_believed_against_the_images() -> None:
+    numbers = _numbers()
+    with pytest.raises(StudyRejected, match="order_unknown"):
+        _views(
+            _changed(
+                lambda one, k, n: {
+                    "TriggerTime": None,
+                    "InstanceNumber": 1 + (7 * k) % FRAMES,
+                    "ContentTime": f"101500.{75 * numbers[one.number][k]:03d}",
+                }
+            )
+        )
 
 
 def test_numbers_that_the_images_confirm_order_frames_and_are_flagged() -> None:
@@ -221,17 +371,48 @@ def test_times_that_the_images_contradict_give_way_and_are_flagged() -> None:
     _assert_whole(found, ["order_by_number", "order_contradicted", "trigger_irregular"])
 
 
-def test_times_that_the_images_contradict_without_another_order_end_the_study() -> None:
+def test_times_that_the_images_contradict_without_another_order_are_believed_and_flagged() -> None:
     numbers = _numbers()
-    with pytest.raises(StudyRejected, match="order_unknown"):
-        _views(
-            _changed(
-                lambda one, k, n: {
-                    "TriggerTime": f"{75 * numbers[one.number][k]}",
-                    "InstanceNumber": numbers[one.number][k],
-                }
-            )
+    found = _views(
+        _changed(
+            lambda one, k, n: {"TriggerTime": f"{75 * numbers[one.number][k]}", "InstanceNumber": 1 + (7 * k) % FRAMES}
         )
+    )
+    stack = found.views["sax"]
+    assert stack.attrs["flags"] == ["order_doubtful", "slices_few"]
+    by_time = numbers[STACK[0].number].index(1)  # the frame with the earliest trigger time
+    np.testing.assert_array_equal(stack["intensity"].values[0, 0], beating(STACK[0], by_time).pixel_array)
+
+
+def test_times_that_most_planes_contradict_give_way_on_planes_that_show_no_motion_too() -> None:
+    numbers = _numbers()
+    still = STACK[0].number
+    found = _views(
+        _changed(
+            lambda one, k, n: {
+                "TriggerTime": f"{75 * numbers[one.number][k]}",
+                **({"PixelData": _still(k)} if one.number == still else {}),
+            }
+        )
+    )
+    assert "order_contradicted" in found.views["sax"].attrs["flags"]
+    assert found.views["sax"]["intensity"].values[:, 0, 0].argmax(axis=1).tolist() == list(range(FRAMES))
+
+
+def _still(k: int) -> bytes:
+    """The frame is told by a bright pixel, as far from those of all others: no order is shorter than another."""
+    shown = np.full(STACK[0].shape, 500, "<u2")
+    shown[0, k] = 1000
+    return shown.tobytes()
+
+
+def test_numbers_of_planes_that_show_no_motion_are_confirmed_by_those_that_do() -> None:
+    still = STACK[0].number
+    found = _views(
+        _changed(lambda one, k, n: {"TriggerTime": None, **({"PixelData": _still(k)} if one.number == still else {})})
+    )
+    assert "order_by_number" in found.views["sax"].attrs["flags"]
+    assert found.views["sax"]["intensity"].values[:, 0, 0].argmax(axis=1).tolist() == list(range(FRAMES))
 
 
 # several beats
@@ -273,6 +454,11 @@ def test_trigger_times_that_restart_at_every_beat_are_several_beats_too() -> Non
     found = _views(restarting)
     assert found.views["sax"].attrs["flags"] == ["beat_chosen", "slices_few"]
     np.testing.assert_array_equal(found.views["sax"]["intensity"].values[0, 0], beating(STACK[0], 0).pixel_array + 1)
+
+
+def test_beats_are_told_in_seconds_too() -> None:
+    in_seconds = [change(ds, TriggerTime=f"{float(ds.TriggerTime) / 1000:.3f}") for ds in _real_time(3)]
+    assert _views(in_seconds).views["sax"].attrs["flags"][0] == "beat_chosen"
 
 
 def test_a_real_time_cine_of_unknown_cycle_is_left_out_for_that() -> None:

@@ -216,6 +216,36 @@ def test_a_cine_that_is_called_a_scout_is_no_scout() -> None:
     assert {row["reason"] for row in _views([*stack, *coarse]).excluded} == {"series_scout"}
 
 
+def test_a_study_of_nothing_but_secondary_cines_is_read_and_flagged() -> None:
+    secondary = ["DERIVED", "SECONDARY", "M", "RETRO", "CSA RESAMPLED"]
+    alone = _views(set_header(FULL, ImageType=secondary))
+    assert sorted(alone.views) == ["lax_2c", "lax_3c", "lax_4c", "sax"]
+    assert all("cine_secondary" in view.attrs["flags"] for view in alone.views.values())
+    among = _views([*set_header(sax(), ImageType=secondary), lax(66, 90)])
+    assert list(among.views) == ["lax_2c"]
+    assert {row["reason"] for row in among.excluded} == {"series_result"}
+    assert "cine_secondary" not in among.views["lax_2c"].attrs["flags"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"SeriesDescription": "InlineVF_Results"},
+        {"PixelSpacing": None},
+        {"PhotometricInterpretation": "PALETTE COLOR"},
+        {"TriggerTime": None, "AcquisitionTime": "100000", "CardiacNumberOfImages": 1, "InstanceNumber": 1},
+    ],
+)
+def test_results_without_any_cine_are_no_study(header: dict[str, Any]) -> None:
+    only = set_header(sax(3, frames=1 if "InstanceNumber" in header else 10), ImageType=["DERIVED", "SECONDARY"])
+    assert _rejected(set_header(only, **header)).reason == "wrong_series"
+
+
+def test_a_cine_that_is_called_a_scout_is_ordered_like_any_other() -> None:
+    called = {"SeriesDescription": "localizer", "TriggerTime": None, "AcquisitionTime": None}
+    assert _rejected(set_header(sax(), **called)).reason == "order_unknown"
+
+
 def test_a_stack_without_long_axes_and_long_axes_without_a_stack_are_studies() -> None:
     assert list(_views(sax()).views) == ["sax"]
     assert sorted(_views([lax(5, 1), lax(66, 2), lax(128, 3)]).views) == ["lax_2c", "lax_3c", "lax_4c"]

@@ -237,6 +237,14 @@ def test_a_broken_archive_is_quarantined_with_its_reason_while_the_rest_complete
     assert (receipt["reason"], receipt["key"]) == (reason, broken.key)
 
 
+def test_an_archive_beside_images_is_flagged_and_not_opened(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "in")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("long_axis.zip", b"not looked at")
+    (outcome,) = _convert(tmp_path / "in", tmp_path / "cohort")
+    assert (outcome.status, outcome.summary["flags"]) == ("ok", ["archive_unopened"])
+
+
 def test_a_rejected_study_is_not_tried_again_until_it_is_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,15 @@ def test_sunnybrook_stacks_have_their_true_spacing(real_data: Path, tmp_path: Pa
     assert [found["sax"]["frames"] for found in views] == [20, 20]
 
 
+def test_a_cine_that_a_workstation_resampled_is_read_where_there_is_no_other(real_data: Path, tmp_path: Path) -> None:
+    (outcome,) = _converted(real_data / "rvsc_09", tmp_path)
+    assert {name: (view["frames"], view["slices"]) for name, view in outcome.summary["views"].items()} == {
+        "sax": (20, 1)
+    }
+    assert outcome.summary["views"]["sax"]["flags"] == ["cine_secondary", "slices_few"]
+    assert [row["images"] for row in outcome.summary["excluded"]] == [4]
+
+
 def test_a_first_pass_series_is_no_cine(real_data: Path, tmp_path: Path) -> None:
     (outcome,) = _converted(real_data / "perfusion" / "dicom", tmp_path)
     assert outcome.status == "ok"

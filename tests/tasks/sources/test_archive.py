@@ -40,6 +40,38 @@ def test_members_come_out_as_they_went_in(tmp_path: Path, method: int) -> None:
     assert list(read_members(_put(tmp_path, _zip(members, method)))) == members
 
 
+def _with_extra(extra: bytes, prefix: bytes = b"") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a", "b"):
+            member = zipfile.ZipInfo(name)
+            member.extra, member.comment = extra, b"said"
+            archive.writestr(member, 1000 * name.encode())
+    return prefix + buffer.getvalue()
+
+
+@pytest.mark.parametrize("prefix", [b"", b"MZ" + bytes(3000)], ids=["", "self-extracting"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        struct.pack("<HH2s", 0x5455, 40, b"ab"),  # runs over its end
+        struct.pack("<HH5sHH", 0x5455, 5, b"times", 0x7875, 9),  # the second does
+        b"abc",
+        struct.pack("<HH", 1, 0),
+    ],
+)
+def test_damaged_extra_fields_do_no_harm(tmp_path: Path, extra: bytes, prefix: bytes) -> None:
+    path = _put(tmp_path, _with_extra(extra, prefix))
+    assert list(read_members(path)) == [("a", b"a" * 1000), ("b", b"b" * 1000)]
+
+
+def test_a_damaged_list_of_members_is_not_repaired_beyond_its_extra_fields(tmp_path: Path) -> None:
+    whole = _with_extra(struct.pack("<HH2s", 0x5455, 40, b"ab"))
+    entry = whole.index(b"PK\x01\x02")
+    assert _reason(_put(tmp_path, whole[:entry] + b"XX" + whole[entry + 2 :])) == "zip_corrupt"
+    assert _reason(_put(tmp_path, whole[: entry + 20])) == "zip_corrupt"
+
+
 def test_folders_links_junk_and_nested_archives_are_left_out(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -44,6 +44,20 @@ def test_a_tree_of_several_patients_is_told_apart_by_headers(tmp_path: Path) -> 
     assert len({u["study"] for u in units}) == 3
 
 
+def test_people_with_several_studies_of_one_day_are_counted_and_the_studies_stay_apart(tmp_path: Path) -> None:
+    later = {"header": {"AcquisitionDate": "20210304"}}
+    write_files(tmp_path / "a", files(sax(3), patient="P1", study_uid="1.2.3"))
+    write_files(tmp_path / "b", files([lax(5, 1)], patient="P1", study_uid="1.2.4"))  # the same day
+    write_zip(tmp_path / "c.zip", files(sax(3), patient="P2", study_uid="1.2.5"))
+    write_zip(tmp_path / "d.zip", files(sax(3), patient="P2", study_uid="1.2.6"))  # the same day
+    write_files(tmp_path / "e", files(sax(3), patient="P3", study_uid="1.2.7"))
+    write_files(tmp_path / "f", files(sax(3, **later), patient="P3", study_uid="1.2.8"))
+    found = inventory([tmp_path])
+    assert found.n_same_day == 2
+    assert len(found.units) == 6
+    assert inventory([tmp_path], {file.path: file for file in found.files}).n_same_day == 2
+
+
 def test_junk_is_no_study(tmp_path: Path) -> None:
     junk = ["DICOMDIR", ".DS_Store", "manifest.cvs", "notes.txt", "link.csv", "._x.dcm", "mask.mat", "noise"]
     write_files(tmp_path, [(name, b"anything at all, long enough to be looked at") for name in junk])

@@ -352,6 +352,26 @@ def test_a_classic_file_of_many_frames_gives_an_image_a_frame_at_its_time(
         np.testing.assert_array_equal(image.pixels, _RAMP + 100 * k)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_time_vector_that_holds_times_is_told_by_its_sum() -> None:
+    """Steps of 0, 75, ..., 825 ms would come to 4950 ms: no heartbeat lasts as long."""
+    images = read_images(encode(_frames(12, FrameTimeVector=[75 * k for k in range(12)])))
+    assert [image.number("trigger_ms") for image in images] == [75 * k for k in range(12)]
+
+
+@pytest.mark.parametrize(("step_ms", "is_time"), [("75", True), ("33", False)])
+@pytest.mark.filterwarnings("ignore")
+def test_a_frame_time_that_is_a_viewers_orders_frames_and_times_none(step_ms: str, is_time: bool) -> None:
+    """Of 900 ms, 12 frames of 33 ms would cover 44 %."""
+    images = read_images(encode(_frames(12, FrameTime=step_ms, NominalInterval=900)))
+    trigger = [image.number("trigger_ms") for image in images]
+    if is_time:
+        assert trigger == [75 * k for k in range(12)]
+    else:
+        assert np.isnan(trigger).all()
+        assert [image.number("temporal_position") for image in images] == list(range(1, 13))
+
+
 @pytest.mark.parametrize(
     "header",
     [
