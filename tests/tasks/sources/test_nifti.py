@@ -17,7 +17,8 @@ _AFFINE = np.array([[-0.48, 0.68, -5.56, 81], [0, 0.63, 7.74, -149], [-0.88, -0.
 _LIMIT = 10**8
 _REASONS = (
     "nifti_corrupt", "nifti_unsupported", "nifti_size_differs",
-    "geometry_missing", "geometry_implausible", "spacing_contradictory",
+    "geometry_missing", "geometry_implausible", "spacing_contradictory", "affine_sheared", "rescale_invalid",
+    "axes_exchanged",
 )  # fmt: skip
 
 
@@ -123,7 +124,7 @@ def test_frames_on_different_grids_are_refused() -> None:
     other = _AFFINE.copy()
     other[:3, 3] += 30
     files = {"sax_ed.nii.gz": _file(_volume()), "sax_es.nii.gz": _file(_volume(), other)}
-    with pytest.raises(StudyRejected, match="geometry_missing"):
+    with pytest.raises(StudyRejected, match="frame_grids_differ"):
         nifti_views(files, max_bytes=_LIMIT)
 
 
@@ -145,10 +146,11 @@ def test_dimensions_of_length_one_are_no_dimensions() -> None:
     [
         _volume()[..., 0],
         np.zeros((4, 4, 3, 2, 2), np.int16),
+        np.zeros((4, 4, 3, 1, 2, 2), np.int16),
         _volume().astype(np.complex64),
         np.zeros((4, 4, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")]),
     ],
-    ids=["flat", "five", "complex", "colour"],
+    ids=["flat", "five", "six", "complex", "colour"],
 )
 def test_what_is_no_series_of_volumes_is_unsupported(values: np.ndarray) -> None:
     with pytest.raises(StudyRejected, match="nifti_unsupported"):
