@@ -304,6 +304,13 @@ _TABLE: tuple[Reason, ...] = (
         "flag",
         "Labels hold codes that the data set does not define; they were left out.",
     ),
+    Reason(
+        "label_codes_exchanged",
+        "convert",
+        "flag",
+        "The wall does not surround what the labels call left ventricle, as with the codes of another convention; "
+        "they were left out.",
+    ),
     Reason("label_frame_unmatched", "convert", "flag", "The labelled frame is not among the frames of the cine."),
     Reason("facts_missing", "convert", "flag", "The data set's table has no row for the case, or cannot be read."),
     Reason(

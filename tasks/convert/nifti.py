@@ -176,7 +176,7 @@ def _check_scaling(header: Any) -> None:
 
 
 def _axis_of_frames(header: Any, stored: npt.NDArray[Any]) -> int:
-    """Which axis is that of frames: the fourth, or a later one if it alone is longer than one and no vector is meant."""
+    """The axis of frames: the fourth, or a later one if it alone is longer than one and no vector is meant."""
     if stored.size == 0 or stored.dtype.kind not in "iufb" or stored.ndim < _FRAMES:
         raise StudyRejected("nifti_unsupported", f"{stored.ndim} dimensions, {stored.size} of {stored.dtype.name}.")
     long = [axis for axis in range(_FRAMES, stored.ndim) if stored.shape[axis] > 1] or [_FRAMES]

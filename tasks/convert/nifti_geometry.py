@@ -9,7 +9,7 @@ The size of a voxel is stated twice: by ``pixdim`` and by the lengths of the col
 4. Both are, or none is: refused, ``spacing_contradictory`` or ``geometry_implausible``.
 
 Signs of ``pixdim`` are left out. The way the volume lies in the body is stated twice as well, by the sform and by the
-qform. Of those that are usable, the sform is taken, unless it is that of an atlas or nobody set it (columns of length one
+qform. Of those that are usable, the sform is taken, unless it is an atlas's or nobody set it (columns of length one
 along the axes) and the other is not.
 
 What is taken must be a heart's in the unit that the file states. Where it is one only in another unit, or only with
@@ -165,7 +165,9 @@ def _check_frames_are_last(header: Any, shape: Sequence[int], unit_code: int) ->
     if _fits_some_order(pixdim[1:4], as_stated, unit_code):
         return
     if any(_fits(voxel, others, unit_code) for voxel in (pixdim[1:4], pixdim[2:5])):
-        raise StudyRejected("axes_exchanged", f"{shape[0]} columns, of {shape[1]} x {shape[2]} x {shape[3]} voxels each.")
+        raise StudyRejected(
+            "axes_exchanged", f"{shape[0]} columns, of {shape[1]} x {shape[2]} x {shape[3]} voxels each."
+        )
 
 
 # orientation
