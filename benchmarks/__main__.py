@@ -14,6 +14,7 @@ BENCHMARKS = (
     "segmentation",
     "real_scans",
     "simulated_cohort",
+    "stack_order",
     "parity",
     "inference",
     "statistics",
