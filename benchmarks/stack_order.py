@@ -59,11 +59,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hearts", type=int, default=2, help="simulated, of each disease and number of slices")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "stack_order.json")
+    parser.add_argument("--only", default="", help="sets whose names begin so; the file keeps its rows of others")
     arguments = parser.parse_args()
     prepare_process()
-    rows = counted(_every_stack(arguments.hearts))
-    for row in rows:
-        print(row, flush=True)
+    rows = counted(_every_stack(arguments.hearts, arguments.only))
+    kept = json.loads(arguments.out.read_text()) if arguments.only else []
+    rows += [row for row in kept if row["set"] not in {new["set"] for new in rows}]
     arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
@@ -92,7 +93,7 @@ def verdict(labels: Labels) -> str:
     return "right" if judge_stack_order(labels[:, ::-1]).is_doubtful else "undecided"
 
 
-def _every_stack(n_hearts: int) -> Iterator[Stack]:
+def _every_stack(n_hearts: int, only: str) -> Iterator[Stack]:
     if DATA.is_dir():
         for name, folders, data_set in (
             ("M&Ms-2", [DATA / "mnms2_001"], "mnms2"),
@@ -100,12 +101,15 @@ def _every_stack(n_hearts: int) -> Iterator[Stack]:
             ("AutoFD", sorted(path for path in (DATA / "autofd_nifti").iterdir() if path.is_dir()), "ukbb"),
             ("ACDC (looked at)", sorted((DATA / "acdc_training").glob("patient*"))[::4], "acdc"),
         ):
-            for folder in folders:
+            for folder in folders if name.startswith(only) else []:
                 yield from _both(name, _nifti(folder, data_set))
-        yield from _sunnybrook_drawings()
-        for folder in [*sorted((DATA / "sunnybrook_dicom").glob("SCD*")), DATA / "dicom_study/patient1"]:
+        if "Sunnybrook".startswith(only):
+            yield from _sunnybrook_drawings()
+        studies = [*sorted((DATA / "sunnybrook_dicom").glob("SCD*")), DATA / "dicom_study/patient1"]
+        for folder in studies if "DICOM studies".startswith(only) else []:
             yield from _both("DICOM studies", _dicom(folder))
-    yield from _simulated(n_hearts)
+    if "simulated".startswith(only):
+        yield from _simulated(n_hearts)
 
 
 def _both(of: str, view: xr.Dataset) -> Iterator[Stack]:

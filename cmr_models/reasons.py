@@ -284,6 +284,13 @@ _TABLE: tuple[Reason, ...] = (
         "Qform and sform state different orientations; the sform was taken, or the qform if the sform is of an atlas.",
     ),
     Reason(
+        "orientation_exchanged",
+        "convert",
+        "flag",
+        "Only with left and right, and front and back, exchanged does the stack lie like a heart, as where the directions "
+        "of DICOM were written into NIfTI; the order of its slices was decided so.",
+    ),
+    Reason(
         "time_unit_corrected",
         "convert",
         "flag",

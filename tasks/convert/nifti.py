@@ -25,8 +25,8 @@ from nibabel.wrapstruct import WrapStructError
 from cmr_models.contracts import cine_view
 from cmr_models.reasons import StudyRejected
 from cmr_models.views import geometry
+from cmr_models.views.base_apex import StackOrder, order_by_geometry
 from cmr_models.views.geometry import Vector
-from cmr_models.views.recognition import TYPICAL_AXIS
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS, SHORTEST_CYCLE_MS
 from tasks.convert.nifti_geometry import Placement, place
 from tasks.sources.nifti_names import parse_name
@@ -58,7 +58,7 @@ _FAR: Final = 16.0
 HEADER_FLAGS: Final = frozenset((
     "affine_without_scale", "pixdim_unset", "spacing_disagrees", "unit_corrected", "axes_permuted",
     "orientation_unstated", "orientation_disagrees", "time_unit_corrected", "pixel_outlier",
-    "affine_unusable", "pixdim_negative",
+    "affine_unusable", "pixdim_negative", "orientation_exchanged",
 ))  # fmt: skip
 """What was decided on a file that states something else."""
 
@@ -224,14 +224,16 @@ def _view(group: Sequence[tuple[str, Volume]], view: str) -> xr.Dataset:
     _check_axes(given, view)
     stored, attributes, is_clipped = _as_uint16(given)
     times = _times(len(stored), first.interval)
+    order = _order(first) if view in _STACKS else StackOrder(True, False)
+    ordering = slice(None) if order.base_first else slice(None, None, -1)
     flags = {
         "slices_few": view == "sax" and stored.shape[1] < 6,
         "pixel_not_finite": given.dtype.kind == "f" and not np.isfinite(given).all(),
         "pixel_outlier": is_clipped,
         "time_unit_corrected": times.is_corrected,
+        "orientation_exchanged": order.is_doubtful,
         **{code: True for volume in volumes for code in volume.flags},
     }
-    ordering = _base_first(first) if view in _STACKS else slice(None)
     return cine_view(
         np.ascontiguousarray(stored[:, ordering]),
         time_ms=times.time_ms,
@@ -332,11 +334,11 @@ def _usual_range(values: npt.NDArray[Any], low: float, high: float) -> tuple[flo
     return (few if middle - low > _FAR * spread else low), (most if high - middle > _FAR * spread else high)
 
 
-def _base_first(volume: Volume) -> slice:
-    """Slices from the base as the affine has it; in the order of the file where it does not tell."""
-    step = volume.position_mm[-1] - volume.position_mm[0]
-    is_so = not volume.is_oriented or float(step @ TYPICAL_AXIS) >= 0
-    return slice(None) if is_so else slice(None, None, -1)
+def _order(volume: Volume) -> StackOrder:
+    """Whether the base is first as the affine has it; the order of the file where it does not tell."""
+    if not volume.is_oriented:
+        return StackOrder(True, False)
+    return order_by_geometry(volume.position_mm[-1] - volume.position_mm[0])
 
 
 def _slice_mm(volume: Volume) -> float:
