@@ -15,6 +15,7 @@ BENCHMARKS = (
     "segmentation",
     "real_scans",
     "simulated_cohort",
+    "stack_order",
     "parity",
     "inference",
     "statistics",

@@ -120,6 +120,15 @@ _TABLE: tuple[Reason, ...] = (
         "quarantined",
         "With the voxel size that the file states, its images cannot show a heart.",
     ),
+    Reason(
+        "affine_sheared", "convert", "quarantined", "By the affine, rows and columns of images are not at right angles."
+    ),
+    Reason(
+        "frame_grids_differ",
+        "convert",
+        "quarantined",
+        "Files of one view differ in matrix, voxel size, place or orientation.",
+    ),
     Reason("axes_exchanged", "convert", "quarantined", "Frames stand in the place of slices, or slices of frames."),
     Reason("frame_twice", "convert", "quarantined", "Two different files are the same frame of one view."),
     Reason("pickle_refused", "convert", "quarantined", "Pickle files can run code and are not read."),
@@ -258,6 +267,13 @@ _TABLE: tuple[Reason, ...] = (
         "flag",
         "The affine has no voxel size (columns of length one); that of pixdim was taken.",
     ),
+    Reason(
+        "affine_unusable",
+        "convert",
+        "flag",
+        "The sform or the qform is not finite, has no three axes or is sheared; the other one was taken.",
+    ),
+    Reason("pixdim_negative", "convert", "flag", "Voxel sizes in pixdim are negative; their sign was left out."),
     Reason("pixdim_unset", "convert", "flag", "The pixdim has no voxel size; that of the affine was taken."),
     Reason(
         "spacing_disagrees",
@@ -271,7 +287,12 @@ _TABLE: tuple[Reason, ...] = (
         "flag",
         "In the unit that the file states the voxels are not those of a heart; the unit in which they are was taken.",
     ),
-    Reason("axes_permuted", "convert", "flag", "The slices are not along the third axis; the axes were put in order."),
+    Reason(
+        "axes_permuted",
+        "convert",
+        "flag",
+        "Slices are not along the third axis, or frames not along the fourth; the axes were put in order.",
+    ),
     Reason(
         "orientation_unstated",
         "convert",
@@ -283,6 +304,13 @@ _TABLE: tuple[Reason, ...] = (
         "convert",
         "flag",
         "Qform and sform state different orientations; the sform was taken, or the qform if the sform is of an atlas.",
+    ),
+    Reason(
+        "orientation_exchanged",
+        "convert",
+        "flag",
+        "Only with left and right, and front and back, exchanged does the stack lie like a heart, as where the directions "
+        "of DICOM were written into NIfTI; the order of its slices was decided so.",
     ),
     Reason(
         "time_unit_corrected",
@@ -304,6 +332,13 @@ _TABLE: tuple[Reason, ...] = (
         "convert",
         "flag",
         "Labels hold codes that the data set does not define; they were left out.",
+    ),
+    Reason(
+        "label_codes_exchanged",
+        "convert",
+        "flag",
+        "The wall does not surround what the labels call left ventricle, as with the codes of another convention; "
+        "they were left out.",
     ),
     Reason("label_frame_unmatched", "convert", "flag", "The labelled frame is not among the frames of the cine."),
     Reason("facts_missing", "convert", "flag", "The data set's table has no row for the case, or cannot be read."),

@@ -17,6 +17,7 @@ from tasks.convert.cine import patient_spellings, study_views
 from tasks.convert.convert_stage import CONVERT, UNREAD, nifti_key, perfusion_key, study_key
 from tasks.convert.landmark_images import landmark_views
 from tasks.convert.nifti import HEADER_FLAGS, nifti_views
+from tasks.convert.nifti_pairs import joined
 from tasks.convert.reference_labels import with_labels
 from tasks.convert.settings import ConvertSettings
 from tasks.execution.shards import Unit
@@ -177,8 +178,8 @@ def _from_dicom(unit: Mapping[str, Any], sources: SourceFiles, settings: Convert
 
 def _from_nifti(unit: Mapping[str, Any], sources: SourceFiles, settings: ConvertSettings) -> _Content:
     max_bytes = settings.limits.max_total_bytes
-    labels = sources.by_name([Path(path) for path in unit.get("labels", [])])
-    images = sources.by_name()
+    labels = joined(sources.by_name([Path(path) for path in unit.get("labels", [])]))
+    images = joined(sources.by_name())
     views = nifti_views(images, max_bytes=max_bytes)
     if not unit.get("data_set"):
         return _Content(views)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import re
@@ -16,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
@@ -23,8 +25,8 @@ from nibabel.wrapstruct import WrapStructError
 from cmr_models.contracts import cine_view
 from cmr_models.reasons import StudyRejected
 from cmr_models.views import geometry
+from cmr_models.views.base_apex import StackOrder, order_by_geometry
 from cmr_models.views.geometry import Vector
-from cmr_models.views.recognition import TYPICAL_AXIS
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS, SHORTEST_CYCLE_MS
 from tasks.convert.nifti_geometry import Placement, place
 from tasks.sources.nifti_names import parse_name
@@ -33,6 +35,9 @@ _FAULTS: Final = (
     ImageFileError, HeaderDataError, WrapStructError, ValueError, TypeError, KeyError, IndexError, OSError,
     EOFError, OverflowError, struct.error, zlib.error, np.linalg.LinAlgError,
 )  # fmt: skip
+_FRAMES: Final = 3
+"""The axis of frames."""
+_INTENTS: Final = (0, 2001)  # none, and a series in time
 _SECOND: Final = (540).to_bytes(4, "little")
 _PHASE_ORDER: Final = {"ed": "0", "es": "1"}
 _WHOLE: Final = ("t", "4d", "cine")
@@ -42,9 +47,9 @@ _TIME_UNITS: Final = {8: 1000.0, 16: 1.0, 24: 1e-3}
 _UNITS_OF_NO_TIME: Final = (32, 40, 48)  # Hz, ppm, rad/s
 _LEVELS: Final = 4095
 _MOST_LONG_AXIS_PLANES: Final = 5
-_FEWEST_FRAMES, _FEWEST_SLICES = 6, 4
 _EXCHANGED: Final = 1.5
-"""Neighbouring frames of a cine differ by a quarter to a half of what neighbouring slices do."""
+"""Neighbouring frames of a cine, and even end-diastole and end-systole, differ by less than half of what neighbouring
+slices do (by 0.48 at most in 25 patients of ACDC's training set)."""
 _RARE: Final = 1e-3
 _FAR: Final = 16.0
 """Values this many times as far out as all but the rarest are no signal: 4096 levels would not show the rest."""
@@ -53,6 +58,7 @@ _FAR: Final = 16.0
 HEADER_FLAGS: Final = frozenset((
     "affine_without_scale", "pixdim_unset", "spacing_disagrees", "unit_corrected", "axes_permuted",
     "orientation_unstated", "orientation_disagrees", "time_unit_corrected", "pixel_outlier",
+    "affine_unusable", "pixdim_negative", "orientation_exchanged",
 ))  # fmt: skip
 """What was decided on a file that states something else."""
 
@@ -109,47 +115,74 @@ def read_volume(content: bytes, *, max_bytes: int) -> Volume:
     """One NIfTI file from its bytes.
 
     Raises:
-        StudyRejected: ``nifti_corrupt``, ``nifti_too_large``, ``nifti_unsupported`` or ``geometry_missing``.
+        StudyRejected: ``nifti_corrupt``, ``nifti_too_large``, ``nifti_size_differs``, ``nifti_unsupported``,
+            ``rescale_invalid``, or as :func:`tasks.convert.nifti_geometry.place`.
     """
     try:
         inflated = _inflate(content, max_bytes)
-        header, image = _parse(inflated)
-        _check_size(header, image, len(inflated))
-        stored = np.asanyarray(image.dataobj)
+        header, proxy = _parse(inflated)
+        _check_size(proxy, len(inflated))
+        stored = np.asanyarray(proxy)
     except StudyRejected:
         raise
     except _FAULTS as error:
         raise StudyRejected("nifti_corrupt", type(error).__name__) from None
-    four = _four_dimensional(stored)
-    step = float(header["pixdim"][4]) if stored.ndim > 3 else float("nan")
-    interval = _Interval(step, int(header["xyzt_units"]) & 56)
-    return _place(four, place(header, four.shape), interval)
+    axis = _axis_of_frames(header, stored)
+    four = stored.reshape(*stored.shape[:3], stored.shape[axis] if axis < stored.ndim else 1)
+    interval = _interval(header, axis) if four.shape[3] > 1 else _Interval(float("nan"), 0)
+    placement = place(header, four.shape)
+    if axis > _FRAMES:
+        placement = placement._replace(flags=tuple(sorted({*placement.flags, "axes_permuted"})))
+    return _place(four, placement, interval)
 
 
-def _parse(content: bytes) -> tuple[Any, Any]:
-    """The header as it stands in the file, and the image: of version 2 if its header has that version's length."""
-    if content[:4] in (_SECOND, _SECOND[::-1]):
-        return nib.Nifti2Header(content[:540], check=False), nib.Nifti2Image.from_bytes(content)
-    return nib.Nifti1Header(content[:348], check=False), nib.Nifti1Image.from_bytes(content)
+def _interval(header: Any, axis: int) -> _Interval:
+    """Of frames along ``axis``; that of the fourth where the field of a later one is not set (zero or one)."""
+    pixdim = header["pixdim"]
+    own = axis if float(pixdim[axis + 1]) not in (0.0, 1.0) else _FRAMES
+    return _Interval(float(pixdim[own + 1]), int(header["xyzt_units"]) & 56)
 
 
-def _check_size(header: Any, image: Any, n_bytes: int) -> None:
+def _parse(content: bytes) -> tuple[Any, ArrayProxy]:
+    """The header as it stands in the file, and its numbers: version 2 if the header has that version's length.
+
+    Pixels of a single file begin after the header, also where ``vox_offset`` says that they lie within it.
+    """
+    version = nib.Nifti2Header if content[:4] in (_SECOND, _SECOND[::-1]) else nib.Nifti1Header
+    head = content[: version.template_dtype.itemsize]
+    header, checked = version(head, check=False), version(head)
+    _check_scaling(header)
+    checked["vox_offset"] = max(int(header["vox_offset"]), version.single_vox_offset)
+    return header, ArrayProxy(io.BytesIO(content), checked)
+
+
+def _check_size(proxy: ArrayProxy, n_bytes: int) -> None:
     """Refuse a file with a plane or more beyond what its header states: ``dim`` leaves out frames or slices."""
-    needed = int(header["vox_offset"]) + math.prod(image.shape) * image.header.get_data_dtype().itemsize
-    plane = math.prod(image.shape[:2]) * image.header.get_data_dtype().itemsize
-    if n_bytes - needed >= max(plane, 1):
-        raise StudyRejected("nifti_size_differs", f"{n_bytes - needed} bytes are left over.")
+    plane = math.prod(proxy.shape[:2]) * proxy.dtype.itemsize
+    left = n_bytes - proxy.offset - math.prod(proxy.shape) * proxy.dtype.itemsize
+    if left >= max(plane, 1):
+        raise StudyRejected("nifti_size_differs", f"{left} bytes are left over.")
 
 
-def _four_dimensional(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``(col, row, slice, frame)``; more dimensions than that must be of length 1."""
-    if stored.size == 0 or stored.dtype.kind not in "iufb":
-        raise StudyRejected("nifti_unsupported", f"{stored.size} numbers of type {stored.dtype.name}.")
-    while stored.ndim > 4 and stored.shape[-1] == 1:
-        stored = stored[..., 0]
-    if stored.ndim not in (3, 4):
+def _check_scaling(header: Any) -> None:
+    """A slope of zero or that is not a number means none (nifti1.h); other ones must be finite, and so their intercept.
+
+    Raises:
+        StudyRejected: ``rescale_invalid``.
+    """
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope and not math.isnan(slope) and not (math.isfinite(slope) and math.isfinite(intercept)):
+        raise StudyRejected("rescale_invalid", f"Values are scaled by {slope:g} and {intercept:g}.")
+
+
+def _axis_of_frames(header: Any, stored: npt.NDArray[Any]) -> int:
+    """The axis of frames: the fourth, or a later one if it alone is longer than one and no vector is meant."""
+    if stored.size == 0 or stored.dtype.kind not in "iufb" or stored.ndim < _FRAMES:
+        raise StudyRejected("nifti_unsupported", f"{stored.ndim} dimensions, {stored.size} of {stored.dtype.name}.")
+    long = [axis for axis in range(_FRAMES, stored.ndim) if stored.shape[axis] > 1] or [_FRAMES]
+    if len(long) > 1 or (long[0] > _FRAMES and int(header["intent_code"]) not in _INTENTS):
         raise StudyRejected("nifti_unsupported", f"It has {stored.ndim} dimensions.")
-    return stored if stored.ndim == 4 else stored[..., None]
+    return long[0]
 
 
 def _inflate(content: bytes, max_bytes: int) -> bytes:
@@ -171,7 +204,7 @@ def _place(stored: npt.NDArray[Any], placement: Placement, interval: _Interval) 
     """``stored`` (three axes of space, frame) as a volume."""
     row_dir, col_dir, _ = (placement.columns_mm / placement.voxel_mm).T
     if not geometry.orthonormal(row_dir, col_dir):
-        raise StudyRejected("geometry_missing", "The affine is sheared in plane.")
+        raise StudyRejected("affine_sheared", "")
     col_mm, row_mm, _ = (float(mm) for mm in placement.voxel_mm)
     values = np.transpose(stored, (3, *reversed(placement.axes)))
     positions = placement.origin_mm + np.arange(values.shape[1])[:, None] * placement.columns_mm[:, 2]
@@ -186,19 +219,21 @@ def _view(group: Sequence[tuple[str, Volume]], view: str) -> xr.Dataset:
     volumes = [volume for _, volume in chosen]
     first = volumes[0]
     if any(not _same_grid(volume, first) for volume in volumes):
-        raise StudyRejected("geometry_missing", "The frames of one view lie on different grids.")
+        raise StudyRejected("frame_grids_differ", f"{len(volumes)} files of the view {view}.")
     given = np.concatenate([volume.values for volume in volumes])
     _check_axes(given, view)
     stored, attributes, is_clipped = _as_uint16(given)
     times = _times(len(stored), first.interval)
+    order = _order(first) if view in _STACKS else StackOrder(True, False)
+    ordering = slice(None) if order.base_first else slice(None, None, -1)
     flags = {
         "slices_few": view == "sax" and stored.shape[1] < 6,
         "pixel_not_finite": given.dtype.kind == "f" and not np.isfinite(given).all(),
         "pixel_outlier": is_clipped,
         "time_unit_corrected": times.is_corrected,
+        "orientation_exchanged": order.is_doubtful,
         **{code: True for volume in volumes for code in volume.flags},
     }
-    ordering = _base_first(first) if view in _STACKS else slice(None)
     return cine_view(
         np.ascontiguousarray(stored[:, ordering]),
         time_ms=times.time_ms,
@@ -256,7 +291,7 @@ def _check_axes(values: npt.NDArray[Any], view: str) -> None:
     n_frames, n_slices = values.shape[:2]
     if view.startswith("lax") and n_slices > _MOST_LONG_AXIS_PLANES:
         raise StudyRejected("axes_exchanged", f"{n_slices} planes of a long-axis view.")
-    if n_frames < _FEWEST_FRAMES or n_slices < _FEWEST_SLICES:
+    if n_frames < 2 or n_slices < 2:
         return
     few = np.nan_to_num(values[:, :, ::4, ::4].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     by_frame, by_slice = (float(np.abs(np.diff(few, axis=axis)).mean()) for axis in (0, 1))
@@ -299,11 +334,11 @@ def _usual_range(values: npt.NDArray[Any], low: float, high: float) -> tuple[flo
     return (few if middle - low > _FAR * spread else low), (most if high - middle > _FAR * spread else high)
 
 
-def _base_first(volume: Volume) -> slice:
-    """Slices from the base as the affine has it; in the order of the file where it does not tell."""
-    step = volume.position_mm[-1] - volume.position_mm[0]
-    is_so = not volume.is_oriented or float(step @ TYPICAL_AXIS) >= 0
-    return slice(None) if is_so else slice(None, None, -1)
+def _order(volume: Volume) -> StackOrder:
+    """Whether the base is first as the affine has it; the order of the file where it does not tell."""
+    if not volume.is_oriented:
+        return StackOrder(True, False)
+    return order_by_geometry(volume.position_mm[-1] - volume.position_mm[0])
 
 
 def _slice_mm(volume: Volume) -> float:

@@ -8,6 +8,10 @@ The size of a voxel is stated twice: by ``pixdim`` and by the lengths of the col
 3. Only one is a heart's (:func:`is_plausible`): taken, flagged ``spacing_disagrees``.
 4. Both are, or none is: refused, ``spacing_contradictory`` or ``geometry_implausible``.
 
+Signs of ``pixdim`` are left out. The way the volume lies in the body is stated twice as well, by the sform and by the
+qform. Of those that are usable, the sform is taken, unless it is an atlas's or nobody set it (columns of length one
+along the axes) and the other is not.
+
 What is taken must be a heart's in the unit that the file states. Where it is one only in another unit, or only with
 another axis as that of the slices, that is taken and flagged. Metres, millimetres and micrometres are too far apart for
 two of them to fit.
@@ -25,6 +29,7 @@ import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
 
 from cmr_models.reasons import StudyRejected
+from cmr_models.views import geometry
 from cmr_models.views.geometry import Vector
 
 Matrix = npt.NDArray[np.float64]
@@ -84,21 +89,22 @@ def place(header: Any, shape: Sequence[int]) -> Placement:
 
     Args:
         header: nibabel's, unchecked: its repairs (a voxel size of zero becomes one) would hide what is wrong.
-        shape: of the array, its first three axes being those of space.
+        shape: of the array: three axes of space, and frames.
 
     Raises:
-        StudyRejected: ``geometry_missing``, ``geometry_implausible`` or ``spacing_contradictory``.
+        StudyRejected: ``geometry_missing``, ``geometry_implausible``, ``spacing_contradictory`` or ``axes_exchanged``.
     """
     size = (int(shape[0]), int(shape[1]), int(shape[2]))
     unit_code = int(header["xyzt_units"]) & _SPACE_BITS
+    header, signs = _with_signs(header)
+    _check_frames_are_last(header, shape, unit_code)
     affine, has_code, flags = _orientation(header, size)
     columns = _RAS_TO_LPS @ affine[:3, :3]
     lengths = np.linalg.norm(columns, axis=0)
     sizes = _decide_sizes(lengths, np.asarray(header["pixdim"][1:4], np.float64), size, unit_code)
     factor, axes, more = _fit(sizes.voxel, size, unit_code)
-    is_bare = "affine_without_scale" in sizes.flags and np.allclose(np.abs(columns), np.eye(3), atol=_ONE)
-    is_oriented = has_code and not is_bare
-    found = {*flags, *sizes.flags, *more, *(() if is_oriented else ("orientation_unstated",))}
+    is_oriented = has_code and not ("affine_without_scale" in sizes.flags and _is_bare(affine))
+    found = {*signs, *flags, *sizes.flags, *more, *(() if is_oriented else ("orientation_unstated",))}
     order = list(axes)
     return Placement(
         axes,
@@ -135,32 +141,78 @@ def _within(value: float, bounds: tuple[float, float]) -> bool:
     return bounds[0] <= value <= bounds[1]
 
 
+def _with_signs(header: Any) -> tuple[Any, list[str]]:
+    """A copy with sizes that are positive, and a handedness that is 1 unless it is negative (as nifti1_io.c has it)."""
+    signed = header.copy()
+    pixdim = signed["pixdim"]
+    flags = ["pixdim_negative"] if (pixdim[1:4] < 0).any() else []
+    pixdim[1:4] = np.abs(pixdim[1:4])
+    pixdim[0] = -1.0 if pixdim[0] < 0 else 1.0
+    return signed, flags
+
+
+def _check_frames_are_last(header: Any, shape: Sequence[int], unit_code: int) -> None:
+    """Refuse frames along the first axis: images are a heart's only without it.
+
+    Raises:
+        StudyRejected: ``axes_exchanged``.
+    """
+    if len(shape) < 4 or min(shape) < 2:
+        return
+    pixdim = np.asarray(header["pixdim"], np.float64)
+    as_stated = (int(shape[0]), int(shape[1]), int(shape[2]))
+    others = (int(shape[1]), int(shape[2]), int(shape[3]))
+    if _fits_some_order(pixdim[1:4], as_stated, unit_code):
+        return
+    if any(_fits(voxel, others, unit_code) for voxel in (pixdim[1:4], pixdim[2:5])):
+        raise StudyRejected(
+            "axes_exchanged", f"{shape[0]} columns, of {shape[1]} x {shape[2]} x {shape[3]} voxels each."
+        )
+
+
 # orientation
 
 
 def _orientation(header: Any, shape: tuple[int, int, int]) -> tuple[Matrix, bool, list[str]]:
-    """Affine (RAS), whether the file states it, and flags. The sform goes before the qform unless it is an atlas's."""
-    found = [(code, affine) for code, affine in _stated(header) if _is_usable(affine)]
+    """Affine (RAS), whether the file states it, and flags."""
+    stated = list(_stated(header))
+    found = [(code, affine) for code, affine in stated if affine is not None and _is_usable(affine)]
+    square = [(code, affine) for code, affine in found if _is_square(affine)]
+    found = square or found
+    flags = ["affine_unusable"] if len(found) < len(stated) else []
     if not found:
         return _without_code(header, shape), False, []
-    code, affine = found[0]
-    if len(found) == 1 or _same_directions(affine, found[1][1]):
-        return affine, True, []
-    if code not in _SCANNER and found[1][0] in _SCANNER:
-        affine = found[1][1]
+    (code, affine), (other_code, other) = found[0], found[-1]
+    if _same_directions(affine, other):
+        return affine, True, flags
+    if _is_bare(affine):
+        return other, True, ["affine_without_scale"]
+    if code not in _SCANNER and other_code in _SCANNER:
+        affine = other
     return affine, True, ["orientation_disagrees"]
 
 
-def _stated(header: Any) -> Iterator[tuple[int, Matrix]]:
-    """Code and affine of the sform and of the qform, where their codes say that they hold."""
+def _stated(header: Any) -> Iterator[tuple[int, Matrix | None]]:
+    """Code and affine of the sform and of the qform, where their codes say that they hold; None if it is none."""
     for name, read in (("sform_code", header.get_sform), ("qform_code", header.get_qform)):
         if int(header[name]) <= 0:
             continue
         try:
             affine = np.asarray(read(), np.float64)
         except (ValueError, HeaderDataError):  # no quaternion, or no voxel size
-            continue
+            affine = None
         yield int(header[name]), affine
+
+
+def _is_bare(affine: Matrix) -> bool:
+    """Columns of length one along the axes: what software writes that knows neither size nor orientation."""
+    return bool(np.allclose(np.abs(affine[:3, :3]), np.eye(3), atol=_ONE))
+
+
+def _is_square(affine: Matrix) -> bool:
+    """Whether rows and columns of the images are at right angles."""
+    first, second, _ = (affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)).T
+    return geometry.orthonormal(first, second)
 
 
 def _is_usable(affine: Matrix) -> bool:
@@ -220,6 +272,14 @@ def _is_unset(voxel: Vector) -> bool:
 
 def _fits(voxel: Vector, shape: tuple[int, int, int], unit_code: int) -> bool:
     return any(is_plausible(voxel * factor, shape) for factor in _units(unit_code))
+
+
+def _fits_some_order(voxel: Vector, shape: tuple[int, int, int], unit_code: int) -> bool:
+    try:
+        _fit(voxel, shape, unit_code)
+    except StudyRejected:
+        return False
+    return True
 
 
 def _units(unit_code: int) -> list[float]:

@@ -143,11 +143,12 @@ def _view(runs: Sequence[_Run], name: str, *, as_received: bool) -> xr.Dataset:
     acquired = np.stack([member.cycle.time_ms for member in members], axis=1)
     axis = runs[0].plane.normal if len(runs) > 1 else None
     how = {run.times.how for run in runs}
-    clipped = max(n_clipped(run.images) for run in runs)
+    clipped = max(n_clipped(run.images) for run in runs)  # before assembly, which drops the pixels
     view = assemble(members, [], axis, as_received=as_received)
+    is_as_stored = (view.attrs["intensity_offset"], view.attrs["intensity_scale"]) == (0, 1)
     view = view.assign(acquired_ms=(("frame", "slice"), acquired))
     facts = {number: runs[0].images[0].number(number) for number in _NUMBERS}
-    if clipped:
+    if clipped and (view.attrs["rescale_varies"] or not is_as_stored):  # else seen in what is stored
         facts["clipped_pixels"] = clipped
     timed_by = how.pop() if len(how) == 1 else "mixed"
     return view.assign_attrs(state=name.split("_")[1], timed_by=timed_by, start_ms=start, **facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import with_reference
-from cmr_models.evaluation.reference_codes import translate_codes
+from cmr_models.evaluation.reference_codes import is_pool_in_wall, translate_codes
 from cmr_models.reasons import StudyRejected
+from cmr_models.views.geometry import Vector
 from tasks.convert.nifti import Volume, read_volume
 from tasks.sources.nifti_names import parse_name
 
@@ -112,14 +114,18 @@ def _read(content: bytes, max_bytes: int) -> Volume:
 
 def _translate(values: npt.NDArray[Any], data_set: str) -> npt.NDArray[np.uint8]:
     try:
-        return translate_codes(values, data_set)
+        codes = translate_codes(values, data_set)
     except ValueError as error:
         raise _Fault("label_class_unknown", str(error)) from None
+    if not is_pool_in_wall(codes):
+        raise _Fault("label_codes_exchanged")
+    return codes
 
 
 def _on_grid(volume: Volume, view: xr.Dataset, *, extra_slices: bool) -> npt.NDArray[Any]:
     """``(frame, slice, row, col)`` of the volume in the order of the view's slices; a plane is found by its place."""
     shape = view["intensity"].shape
+    volume = _turned(volume, view["row_dir"].values[0], view["col_dir"].values[0])
     same_plane = (
         volume.values.shape[2:] == shape[2:]
         and np.allclose(volume.pixel_mm, view["pixel_mm"].values, rtol=0.01)
@@ -132,6 +138,36 @@ def _on_grid(volume: Volume, view: xr.Dataset, *, extra_slices: bool) -> npt.NDA
     if (way_mm.min(axis=1) > _SAME_PLACE_MM).any():
         raise _Fault("label_grid_mismatch", f"Planes are {way_mm.min(axis=1).max():.1f} mm apart.")
     return volume.values[:, way_mm.argmin(axis=1)]
+
+
+def _turned(volume: Volume, row_dir: Vector, col_dir: Vector) -> Volume:
+    """The same voxels with rows and columns in the order and direction nearest to those of the image."""
+    if abs(float(volume.row_dir @ row_dir)) < abs(float(volume.row_dir @ col_dir)):
+        volume = replace(
+            volume,
+            values=np.swapaxes(volume.values, 2, 3),
+            row_dir=volume.col_dir,
+            col_dir=volume.row_dir,
+            pixel_mm=volume.pixel_mm[::-1],
+        )
+    row_mm, col_mm = volume.pixel_mm
+    if float(volume.col_dir @ col_dir) < 0:
+        shift = volume.col_dir * (row_mm * (volume.values.shape[2] - 1))
+        volume = replace(
+            volume,
+            values=volume.values[:, :, ::-1],
+            position_mm=volume.position_mm + shift,
+            col_dir=-volume.col_dir,
+        )
+    if float(volume.row_dir @ row_dir) < 0:
+        shift = volume.row_dir * (col_mm * (volume.values.shape[3] - 1))
+        volume = replace(
+            volume,
+            values=volume.values[:, :, :, ::-1],
+            position_mm=volume.position_mm + shift,
+            row_dir=-volume.row_dir,
+        )
+    return volume
 
 
 def _frames(

@@ -82,12 +82,7 @@ def storage_of(images: Sequence[Image], *, as_received: bool = False) -> Storage
 
 
 def n_clipped(images: Sequence[Image]) -> int:
-    """How many pixels of a plane stay at the largest value that its cells hold, in :data:`CLIPPED_FRAMES` or more.
-
-    Only where images have slopes of their own: on a common scale they cannot be seen any more.
-    """
-    if differing_scales(images) is None:
-        return 0
+    """How many pixels of a plane stay at the largest value that its bits hold, in :data:`CLIPPED_FRAMES` or more."""
     at_top = [image.pixels == layout_of(image).bounds[1] for image in images if image.pixels is not None]
     return int((np.sum(at_top, axis=0) >= CLIPPED_FRAMES).sum())
 
@@ -120,13 +115,17 @@ def _received_scales(images: Sequence[Image]) -> Scales:
     return np.asarray(scales / (scales[:, :1] * receiver[:, None]))
 
 
+_PHILIPS_BLOCK: Final = "philips mr imaging dd 001"
+"""Their other blocks, DD 002 to 006, have other things in that place."""
+
 _SCALE: Final = ("rescale_slope", "rescale_intercept", "philips_block", "philips_scale_slope")
 
 
 def _philips_scale_slope(image: Image) -> float:
     """The private Scale Slope, if the header is Philips' and it is a positive number; else NaN."""
-    block, raw = image.text("philips_block"), image.raw("philips_scale_slope")
-    if len(raw) != 4 or not ("philips" in block.lower() or image.text("manufacturer").lower().startswith("philips")):
+    block, raw = image.text("philips_block").lower(), image.raw("philips_scale_slope")
+    is_theirs = block == _PHILIPS_BLOCK if block else image.text("manufacturer").lower().startswith("philips")
+    if len(raw) != 4 or not is_theirs:
         return float("nan")
     (slope,) = struct.unpack("<f", raw)
     return float(slope) if np.isfinite(slope) and slope > 0 else float("nan")
@@ -147,8 +146,8 @@ def _range(images: Sequence[Image]) -> tuple[int, int]:
     """Zero or the lowest value if negative, and the highest; without a look where the type says enough."""
     arrays = [image.pixels for image in images if image.pixels is not None]
     low = min((int(a.min()) for a in arrays if a.dtype.kind == "i"), default=0)
-    high = max((int(a.max()) for a in arrays if a.dtype.itemsize > 2), default=_UINT16_MAX)
-    return (low, max(high, 32_767)) if low < 0 else (0, high)
+    high = max(int(a.max()) if a.dtype.itemsize > 2 else int(np.iinfo(a.dtype).max) for a in arrays)
+    return min(low, 0), high
 
 
 def _or(value: float, default: float) -> float:

@@ -34,6 +34,7 @@ OTHER_HEART_FIELDS = ("20207", "20211", "20212", "20213", "20214")
 _UKB_NAME = re.compile(r"^(?P<eid>\d{1,12})_(?P<field>202\d\d)_(?P<instance>\d+)_(?P<array>\d+)\.zip$")
 _ENDING = re.compile(r"\.[a-z][a-z0-9.]{0,9}")  # others may be part of an identifier
 _NIFTI = (".nii", ".nii.gz")
+_PAIR = (".hdr", ".img")
 _IGNORED_SUFFIXES = frozenset(
     (
         ".csv", ".cvs", ".txt", ".md", ".json", ".xml", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif",
@@ -219,13 +220,20 @@ def _kind(path: str) -> str:
         return "ukb" if match["field"] in CONVERTED_FIELDS + OTHER_HEART_FIELDS else ""
     if lower.endswith(".zip"):
         return "zip"
-    if lower.endswith(_NIFTI):
+    if lower.endswith(_NIFTI) or _is_of_pair(path):
         return "nifti"
     if lower.endswith(".png"):
         return "landmarks" if landmark_image(path) else ""
     if lower.endswith((".pickle", ".pkl")):
         return "pickle" if is_pickle(path) else ""
     return "" if os.path.splitext(lower)[1] in _IGNORED_SUFFIXES else "dicom"
+
+
+def _is_of_pair(path: str) -> bool:
+    """Whether this is a header or an image of NIfTI in two files: alone, either may be anything."""
+    stem, ending = os.path.splitext(path)
+    pair = _PAIR if ending.islower() else tuple(one.upper() for one in _PAIR)
+    return ending in pair and all(os.path.exists(stem + one) for one in pair)
 
 
 # looking into headers

@@ -40,7 +40,7 @@ class NiftiName(NamedTuple):
 
 def parse_name(name: str) -> NiftiName:
     """Parts of the file name ``name``, which may have its folders before it; labels are not images."""
-    stem = re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(nii(\.gz)?|hdr|img)$", "", name, flags=re.IGNORECASE)
     if match := _EMIDEC.search(stem):
         return NiftiName(match["patient"], "lge", "", match["what"].lower() == "images")
     stem = stem.rsplit("/", 1)[-1]

@@ -48,7 +48,7 @@ def _layout(data_set: str, pattern: str, levels: int = 1) -> _Layout:
     return _Layout(data_set, re.compile(rf"(?:^|/){pattern}$", re.IGNORECASE if levels == 2 else 0), levels)
 
 
-_NII: Final = r"\.nii(?:\.gz)?"
+_NII: Final = r"\.(?:nii(?:\.gz)?|hdr|img)"
 _LAYOUTS: Final = (
     _layout("acdc", rf"(?P<patient>patient\d+)_(?:4d|frame\d+)(?P<label>_gt)?{_NII}"),
     _layout("mnms2", rf"(?P<patient>\d{{3}})_(?:SA|LA)_(?:ED|ES|CINE)(?P<label>_gt)?{_NII}"),

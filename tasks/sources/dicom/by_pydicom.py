@@ -10,15 +10,24 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_fragments
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
 from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom.direct import check_inflated_size, claims_to_be_an_image
@@ -29,9 +38,11 @@ from tasks.state.held_setting import HeldSetting
 
 _FAULTS: Final = (
     BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-    NotImplementedError, RuntimeError, EOFError, OSError, struct.error, OverflowError, MemoryError,
+    NotImplementedError, RuntimeError, EOFError, OSError, struct.error, OverflowError, MemoryError, StopIteration,
 )  # fmt: skip
 _MAX_PIXELS: Final = 2**28
+_BEGINNINGS: Final = (b"\xff\xd8", b"\xff\x4f\xff\x51")
+"""Of a frame in JPEG or JPEG-LS, and in JPEG 2000."""
 _NATIVE: Final[Mapping[Any, UID]] = {
     (True, True): ImplicitVRLittleEndian,
     (False, True): ExplicitVRLittleEndian,
@@ -101,19 +112,38 @@ def _images(dataset: Dataset, data: bytes) -> list[Image]:
 def _put_pixels(image: Image, dataset: Dataset, n_frames: int) -> None:
     """Pixels ``(frame, row, col)``, or a fault."""
     shape = (n_frames, int(dataset.Rows), int(dataset.Columns))
-    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        cells = _native_cells(image, dataset, shape)
+    is_encoded = dataset.file_meta.TransferSyntaxUID.is_encapsulated
+    cells = (_decoded_cells if is_encoded else _native_cells)(image, dataset, shape)
+    if cells is None:
+        image.fault = "pixel_data_contradict"
     else:
-        _check_can_be_decoded(dataset)
-        dataset.BitsStored = layout_of(image).stored
-        decoded = pixel_array(dataset, raw=True, correct_unused_bits=False).reshape(shape)
-        cells = decoded.view(f"u{decoded.dtype.itemsize}")
-    if cells is not None:
         put_pixels(image, cells)
 
 
+def _decoded_cells(image: Image, dataset: Dataset, shape: tuple[int, int, int]) -> Cells | None:
+    """Cells that are compressed; None if there are more frames than the header says."""
+    layout = layout_of(image)
+    _check_can_be_decoded(dataset.file_meta.TransferSyntaxUID, layout.stored)
+    if _n_encoded(dataset) > shape[0]:
+        return None
+    # pydicom refuses headers in which these are missing; what they say has been understood before
+    dataset.BitsStored, dataset.PixelRepresentation = layout.stored, int(layout.signed)
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    decoded = pixel_array(dataset, raw=True, correct_unused_bits=False).reshape(shape)
+    return np.asarray(decoded.view(f"u{decoded.dtype.itemsize}"))
+
+
+def _n_encoded(dataset: Dataset) -> int:
+    """How many frames begin in the fragments: every fragment in RLE, else those with the mark of a beginning."""
+    is_rle = dataset.file_meta.TransferSyntaxUID == RLELossless
+    fragments = islice(generate_fragments(dataset.PixelData), 1, None)  # the first holds offsets
+    return sum(is_rle or fragment.startswith(_BEGINNINGS) for fragment in fragments)
+
+
 def _native_cells(image: Image, dataset: Dataset, shape: tuple[int, int, int]) -> Cells | None:
-    """Cells that are not compressed; None, and a fault, if there are more than the header says."""
+    """Cells that are not compressed; None if there are more than the header says."""
+    if dataset["PixelData"].is_undefined_length:
+        raise corrupt("Its pixels lie in fragments, as if they were compressed, but its encoding is of plain ones.")
     order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
     dtype = np.dtype(f"{order}u{layout_of(image).allocated // 8}")
     data = bytes(dataset.PixelData)
@@ -123,29 +153,29 @@ def _native_cells(image: Image, dataset: Dataset, shape: tuple[int, int, int]) -
     if len(data) < needed:
         raise corrupt("The pixels of an image are truncated.")
     if len(data) >= needed + one:
-        image.fault = "pixel_data_contradict"
         return None
     cells = np.frombuffer(data, dtype, math.prod(shape)).reshape(shape)
     return cells.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _check_can_be_decoded(dataset: Dataset) -> None:
+def _check_can_be_decoded(syntax: UID, stored_bits: int) -> None:
     """A whole image in an encoding for which nothing is installed is not damaged."""
-    syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.name == str(syntax):
         raise corrupt("DICOM does not know its encoding.")
     try:
-        is_readable = get_decoder(syntax).is_available
+        decoders = set(get_decoder(syntax).available_plugins)
     except NotImplementedError:
-        is_readable = False
-    if not is_readable:
+        decoders = set()
+    if syntax == JPEGExtended12Bit and stored_bits > 8:
+        decoders.discard("pillow")  # it reads 8 of the 12 bits
+    if not decoders:
         raise StudyRejected("dicom_encoding", f"{syntax.name}.")
 
 
 def _values(dataset: Dataset) -> dict[int, bytes]:
-    """Header values, with the real-world mapping in place of the rescale slope that a file lacks."""
+    """Header values, with the real-world mapping in place of a rescale slope that is missing or says nothing."""
     values = {tag: value_bytes(tag, dataset[tag].value) for tag in TAGS.values() if tag in dataset}
-    values |= {tag: b"" for tag in (MODALITY_LUT, REAL_WORLD_VALUES) if tag in dataset}
-    if not values.get(TAGS["rescale_slope"], b"").strip():
+    values |= {tag: b"" for tag in (MODALITY_LUT, REAL_WORLD_VALUES) if tag in dataset and dataset[tag].value}
+    if not Image(values, None).is_rescaled:
         values |= real_world_values([dataset])
     return values

@@ -41,6 +41,7 @@ _UNDEFINED: Final = 0xFFFFFFFF
 _LONG_VR: Final = frozenset(b"OB OW OF SQ UT UN OD OL UC UR OV SV UV".split())
 _SHORT_VR: Final = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_NO_ITEM: Final = struct.pack("<HH", _SEQUENCE_END >> 16, _SEQUENCE_END & 0xFFFF)
 _MAX_DEPTH: Final = 16
 _PREAMBLE: Final = 132
 
@@ -69,7 +70,7 @@ def read_image(data: bytes) -> Image | None:
     if begin < 0:
         check_without_pixels(image, is_dicom_file=claims_to_be_an_image(data))
         return None
-    is_mapped = REAL_WORLD_VALUES in values and not image.text("rescale_slope")
+    is_mapped = REAL_WORLD_VALUES in values and not image.is_rescaled
     has_frame_headers = _FRAME_HEADERS in values and not image.raw("position_mm")  # others hold empty ones
     is_enhanced = has_frame_headers or image.text("sop_class") in (ENHANCED, LEGACY_ENHANCED)
     if is_enhanced or image.text("frames") not in ("", "1") or is_mapped:
@@ -159,7 +160,7 @@ def _walk(
             if tag in _REAL_PIXELS:
                 values[tag] = b""
             return (values, value, length) if tag == _PIXELS else (values, -1, 0)
-        if tag in _SEEN:
+        if tag in _SEEN and not _is_empty(data, value, length):
             values[tag] = b""
         if length == _UNDEFINED:
             position = _skip_sequence(data, value, explicit, 0)
@@ -172,6 +173,11 @@ def _walk(
     if position != end and not truncated_is_end:
         raise corrupt("A file ends inside its header.")
     return values, -1, 0
+
+
+def _is_empty(data: bytes, position: int, length: int) -> bool:
+    """Whether a sequence has no item: its header says as much as if it were not there."""
+    return length == 0 or (length == _UNDEFINED and data[position : position + 4] == _NO_ITEM)
 
 
 def _explicit_at(data: bytes, position: int) -> tuple[int, int, int]:

@@ -28,6 +28,7 @@ _TRIGGER, _FRAME_TIME, _TIME_VECTOR = 0x00181060, 0x00181063, 0x00181065
 _TIMES: Final = (_TRIGGER, _TIME_VECTOR, _FRAME_TIME)
 _LEAST_OF_A_CYCLE, _MOST_OF_A_CYCLE = 0.6, 1.3
 _SHORTEST_STEP_MS = 3.0
+_RESCALE: Final = ("rescale_slope", "rescale_intercept")
 _PHILIPS_FRAME, _PHILIPS_SLOPE = 0x2005140F, 0x2005100E
 
 
@@ -42,7 +43,7 @@ def split(image: Image, dataset: Dataset, n_frames: int) -> list[Image]:
     assert image.pixels is not None
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if len(groups) == n_frames:
-        values = [_of_frame(dataset, index) for index in range(n_frames)]
+        values = _mapped(dataset, [_of_frame(dataset, index) for index in range(n_frames)])
     elif len(groups):
         return [replace(image, pixels=None, fault="multiframe_unordered")]
     elif n_frames == 1:
@@ -160,8 +161,7 @@ def value_bytes(tag: int, value: Any) -> bytes:
 
 def _of_frame(dataset: Dataset, index: int) -> dict[int, bytes]:
     """What an enhanced file keeps in functional groups: values of the frame, else the shared ones."""
-    groups = [dataset.PerFrameFunctionalGroupsSequence[index]]
-    groups += list(dataset.get("SharedFunctionalGroupsSequence") or [])
+    groups = _groups_of(dataset, index)
     found = {
         "position_mm": _in_group(groups, "PlanePositionSequence", "ImagePositionPatient"),
         "orientation": _in_group(groups, "PlaneOrientationSequence", "ImageOrientationPatient"),
@@ -183,10 +183,22 @@ def _of_frame(dataset: Dataset, index: int) -> dict[int, bytes]:
         "philips_scale_slope": _philips_slope(groups[0]),
         "instance_number": index + 1 if len(dataset.PerFrameFunctionalGroupsSequence) > 1 else None,
     }
-    values = {TAGS[name]: value_bytes(TAGS[name], value) for name, value in found.items() if value is not None}
-    if found["rescale_slope"] is None and "RescaleSlope" not in dataset:
-        values |= real_world_values(groups)
-    return values
+    return {TAGS[name]: value_bytes(TAGS[name], value) for name, value in found.items() if value is not None}
+
+
+def _groups_of(dataset: Dataset, index: int) -> list[Dataset]:
+    """Functional groups of a frame, and the shared ones."""
+    own: Dataset = dataset.PerFrameFunctionalGroupsSequence[index]
+    return [own, *(dataset.get("SharedFunctionalGroupsSequence") or [])]
+
+
+def _mapped(dataset: Dataset, frames: list[dict[int, bytes]]) -> list[dict[int, bytes]]:
+    """Values of ``frames`` with their real-world mapping, if the rescale slopes of all of them say nothing."""
+    of_file = {TAGS[name]: dataset[TAGS[name]].value for name in _RESCALE if TAGS[name] in dataset}
+    stated = {tag: value_bytes(tag, value) for tag, value in of_file.items()}
+    if any(Image(stated | frame, None).is_rescaled for frame in frames):
+        return frames
+    return [frame | real_world_values(_groups_of(dataset, k)) for k, frame in enumerate(frames)]
 
 
 def _philips_slope(group: Dataset) -> Any:

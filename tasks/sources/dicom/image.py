@@ -92,10 +92,10 @@ OVERLAY_BITS: Final = tuple(name for name in USED if name.startswith("overlay_bi
 """Overlay Bit Position of the sixteen overlay planes that a file may have (PS3.3 C.9.2)."""
 
 MODALITY_LUT: Final = 0x00283000
-"""Modality LUT Sequence: only that it is there is kept."""
+"""Modality LUT Sequence: only that it is there, and not empty, is kept."""
 
 REAL_WORLD_VALUES: Final = 0x00409096
-"""Real World Value Mapping Sequence: only that it is there is kept."""
+"""Real World Value Mapping Sequence: only that it is there, and not empty, is kept."""
 
 TAGS: Final[Mapping[str, int]] = {**KEPT, **USED}
 """Every header value that is read, by name."""
@@ -149,6 +149,13 @@ class Image:
     def has_colour(self) -> bool:
         """More than one sample a pixel, or a palette (PS3.3 C.7.6.3.1.2)."""
         return self.integer("samples_per_pixel", 1) > 1 or self.text("photometric") == _PALETTE
+
+    @property
+    def is_rescaled(self) -> bool:
+        """Whether a rescale slope and intercept are stated that change the values."""
+        slope = self.number("rescale_slope") if self.text("rescale_slope") else 1.0
+        intercept = self.number("rescale_intercept") if self.text("rescale_intercept") else 0.0
+        return (slope, intercept) != (1.0, 0.0)
 
     def raw(self, name: str) -> bytes:
         """Undecoded value; empty if absent."""

@@ -152,7 +152,7 @@ def _other_bits(cells: Cells, values: Values, padding: _Mask | None, layout: Lay
 
 def _judge(other: int, cells: Cells, values: Values, image: Image, layout: Layout) -> str:
     """The reason code of ``other`` bits: left out, needed, or a contradiction."""
-    unclaimed = other & ~_claimed(image)
+    unclaimed = other & ~_claimed(image, layout)
     if unclaimed & ((1 << layout.low) - 1):
         return "pixel_bits_contradict"
     if not unclaimed or _roughness(_with_all_bits(cells, image, layout)) >= _roughness(values):
@@ -163,14 +163,14 @@ def _judge(other: int, cells: Cells, values: Values, image: Image, layout: Layou
 
 def _with_all_bits(cells: Cells, image: Image, layout: Layout) -> Values:
     """Values as if all bits of a cell were theirs, but for those that overlays claim."""
-    kept = cells & cells.dtype.type(~_claimed(image) & ((1 << layout.allocated) - 1))
+    kept = cells & cells.dtype.type(~_claimed(image, layout) & ((1 << layout.allocated) - 1))
     return np.asarray(kept.view(layout.dtype("i")) if layout.signed else kept)
 
 
-def _claimed(image: Image) -> int:
-    """Bits in which overlays lie."""
-    places = [image.integer(name) for name in OVERLAY_BITS]
-    return sum(1 << place for place in set(places) if 0 < place < 32)
+def _claimed(image: Image, layout: Layout) -> int:
+    """Bits beside the value in which overlays lie: one cannot lie in a bit of the value."""
+    places = {image.integer(name) for name in OVERLAY_BITS}
+    return sum(1 << place for place in places if 0 < place < 32) & ~(layout.mask << layout.low)
 
 
 def _roughness(values: Values) -> float:

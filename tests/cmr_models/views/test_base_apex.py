@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmr_models.contracts import LV, MYOCARDIUM, RV
-from cmr_models.views.base_apex import StackOrder, base_is_first, judge_stack_order, levels_in
+from cmr_models.views.base_apex import StackOrder, base_is_first, judge_stack_order, levels_in, order_by_geometry
 
 _AGREES, _REVERSED = StackOrder(True, False), StackOrder(False, True)
 
@@ -72,6 +72,22 @@ def test_the_left_pool_alone_would_be_wrong_where_the_whole_heart_is_right() -> 
 )
 def test_without_clear_labels_geometry_stands(areas: tuple[list[int], ...]) -> None:
     assert judge_stack_order(_stack(*areas)) == _AGREES
+
+
+@pytest.mark.parametrize(
+    ("step", "order"),
+    [
+        ((60, -62, -50), StackOrder(True, False)),
+        ((-60, 62, 50), StackOrder(False, False)),
+        ((-54, 56, -63), StackOrder(True, True)),  # M&Ms-2, subject 001: drawn from the base
+        ((56, -77, 30), StackOrder(False, True)),  # M&Ms-2 as CineMA crops it: from the apex
+        ((65, -75, 0), StackOrder(True, False)),  # a heart that lies flat
+        ((0, 0, 10), StackOrder(False, False)),  # AutoFD: no oblique direction, drawn from the apex
+        ((0, 0, 0), StackOrder(True, False)),  # one slice
+    ],
+)
+def test_the_apex_lies_to_the_left_forward_and_down(step: tuple[float, ...], order: StackOrder) -> None:
+    assert order_by_geometry(np.array(step, np.float64)) == order
 
 
 def test_levels_follow_the_labels_of_three_slices() -> None:

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from cmr_models.reasons import StudyRejected
-from tasks.convert.nifti import nifti_views
+from tasks.convert.nifti import nifti_views, read_volume
 
 _SHAPE = (24, 20, 12)
 _MM = (1.5, 1.25, 8.0)
@@ -59,6 +59,12 @@ def _file(
     return bytes(content)
 
 
+def _far_apart() -> np.ndarray:
+    """Two frames of a heart that differ by a fifth of what its slices do."""
+    stack = _heart().astype(np.int16)
+    return np.stack([stack, (stack * 0.98).astype(np.int16)], axis=-1)
+
+
 def _view(content: bytes, name: str = "sax_t.nii") -> xr.Dataset:
     views = nifti_views({name: content}, max_bytes=10**8)
     return next(iter(views.values()))
@@ -80,6 +86,9 @@ def test_a_header_without_contradiction_has_no_flag() -> None:
 
 
 _ROTATION = _oblique()
+_LEANING = _ROTATION @ np.array([[1.0, 0.3, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+_SHEARED = _LEANING / np.linalg.norm(_LEANING, axis=0) * _MM
+"""Voxels of the right size, with rows and columns at 73 degrees."""
 _TAKEN = {
     "sform of unit length": (_file(sform=_ROTATION), ["affine_without_scale"]),
     "sform of unit length and no rotation, as in ACDC": (
@@ -89,7 +98,7 @@ _TAKEN = {
     "pixdim of ones": (_file(pixdim=(1.0, 1.0, 1.0, 1.0)), ["pixdim_unset"]),
     "pixdim of zeros": (_file(pixdim=(0.0, 0.0, 0.0, 0.0)), ["pixdim_unset"]),
     "pixdim not a number": (_file(pixdim=(np.nan, np.nan, np.nan, 0.0)), ["pixdim_unset"]),
-    "negative pixdim": (_file(pixdim=(-1.5, 1.25, 8.0)), ["pixdim_unset"]),
+    "negative pixdim": (_file(pixdim=(-1.5, 1.25, 8.0)), ["pixdim_negative"]),
     "sform without the distance of planes": (_file(sform=_ROTATION * (1.5, 1.25, 1.0)), ["spacing_disagrees"]),
     "pixdim without the distance of planes": (_file(pixdim=(1.5, 1.25, 1.0)), ["spacing_disagrees"]),
     "pixdim in another order": (_file(pixdim=(8.0, 1.25, 1.5)), ["spacing_disagrees"]),
@@ -104,7 +113,21 @@ _TAKEN = {
     "micrometres": (_file(sform=_ROTATION * _MM * 1000, pixdim=(1500.0, 1250.0, 8000.0), unit=3), []),
     "no unit": (_file(unit=0), []),
     "no code": (_file(change=_put("<2h", _QFORM, 0, 0)), ["orientation_unstated"]),
-    "a quaternion that is none beside an sform": (_file(qform=1, change=_put("<3f", 256, 3, 3, 3)), []),
+    "a quaternion that is none beside an sform": (
+        _file(qform=1, change=_put("<3f", 256, 3, 3, 3)),
+        ["affine_unusable"],
+    ),
+    "negative pixdim and sform of unit length": (
+        _file(sform=_ROTATION, pixdim=(-1.5, -1.25, -8.0)),
+        ["affine_without_scale", "pixdim_negative"],
+    ),
+    "negative pixdim, no code": (
+        _file(pixdim=(-1.5, 1.25, 8.0), change=_put("<2h", _QFORM, 0, 0)),
+        ["orientation_unstated", "pixdim_negative"],
+    ),
+    "two axes in one beside a qform": (_file(sform=(_ROTATION * _MM)[:, [0, 0, 2]], qform=1), ["affine_unusable"]),
+    "a sheared sform beside a qform": (_file(sform=_SHEARED, qform=1), ["affine_unusable"]),
+    "pixels said to begin at the start of the header": (_file(change=_put("<f", _OFFSET, 0.0)), []),
     "left-handed": (_file(sform=_ROTATION * _MM * (-1, 1, 1)), []),
     "qform and sform turned against each other": (_file(qform=1), ["orientation_disagrees"]),
 }
@@ -131,14 +154,26 @@ _REFUSED = {
     "no code, no size": (_file(pixdim=(0, 0, 0), change=_put("<2h", _QFORM, 0, 0)), "geometry_missing"),
     "a quaternion that is none": (
         _file(change=lambda c: (_put("<2h", _QFORM, 1, 0)(c), _put("<3f", 256, 3, 3, 3)(c))),
-        "nifti_corrupt",
+        "geometry_missing",
     ),
+    "rows and columns not at right angles": (_file(sform=_SHEARED), "affine_sheared"),
+    "a slope without end": (_file(change=_put("<2f", 112, np.inf, 0.0)), "rescale_invalid"),
+    "an intercept that is no number": (_file(change=_put("<2f", 112, 2.0, np.nan)), "rescale_invalid"),
     "slices 8 mm apart, 300 of them": (_file(_heart(shape=(12, 12, 300))), "geometry_implausible"),
     "frames for columns": (
         _file(np.moveaxis(_heart(8, (64, 64, 12)), 3, 0), pixdim=(1.5, 1.5, 8.0), sform=_ROTATION * (1.5, 1.5, 8.0)),
-        "geometry_implausible",
+        "axes_exchanged",
+    ),
+    "frames for columns, in pixdim too": (
+        _file(np.moveaxis(_heart(8, (64, 64, 12)), 3, 0), pixdim=(0.1, 1.5, 1.5, 8.0), sform=_ROTATION),
+        "axes_exchanged",
     ),
     "frames for slices": (_file(np.swapaxes(_heart(20), 2, 3)), "axes_exchanged"),
+    "two frames for slices": (_file(np.swapaxes(_far_apart(), 2, 3)), "axes_exchanged"),
+    "vectors": (
+        _file(np.stack([_heart()] * 3, axis=-1)[:, :, :, None], change=_put("<h", 68, 1007)),
+        "nifti_unsupported",
+    ),
     "a frame too few in dim": (_file(_heart(6), change=_put("<h", _DIM + 8, 5)), "nifti_size_differs"),
     "three dimensions of four": (_file(_heart(6), change=_put("<h", _DIM, 3)), "nifti_size_differs"),
     "a frame too many in dim": (_file(_heart(6), change=_put("<h", _DIM + 8, 7)), "nifti_corrupt"),
@@ -185,11 +220,46 @@ def test_times_are_in_the_unit_in_which_the_frames_are_a_cycle(step: float, code
     assert view.attrs["flags"] == flags
 
 
+@pytest.mark.parametrize("pixdim", [(0.03, 1.0), (0.03, 0.0), (1.0, 0.03), (0.0, 0.03)])
+def test_frames_along_the_fifth_axis_are_frames(pixdim: tuple[float, float]) -> None:
+    content = _file(_heart(25)[:, :, :, None], pixdim=_MM, change=_put("<2f", _PIXDIM + 16, *pixdim))
+    view = _view(content)
+    np.testing.assert_array_equal(view["intensity"].values, _heart(25).T)
+    np.testing.assert_allclose(view["time_ms"], 30.0 * np.arange(25), rtol=1e-5)
+    assert view.attrs["flags"] == ["axes_permuted"]
+
+
 @pytest.mark.parametrize(("step", "code"), [(1.0, 8), (0.0, 8), (np.nan, 8), (-0.03, 8), (0.03, 32)])
 def test_times_are_unknown_where_no_unit_makes_a_cycle(step: float, code: int) -> None:
     view = _view(_file(_heart(25), pixdim=(*_MM, step), unit=2 + code))
     assert np.isnan(view["time_ms"]).all()
     assert np.isnan(view.attrs["heart_rate_bpm"])
+
+
+@pytest.mark.parametrize(("qfac", "sign"), [(0.0, 1), (1.0, 1), (-1.0, -1), (np.nan, 1), (7.0, 1)])
+def test_a_qform_is_left_handed_only_where_its_factor_is_negative(qfac: float, sign: int) -> None:
+    image = nib.Nifti1Image(_heart(), np.eye(4))
+    scanner = np.eye(4)
+    scanner[:3, :3] = _ROTATION * _MM
+    image.set_qform(scanner, 1)
+    content = bytearray(image.to_bytes())
+    struct.pack_into("<h", content, _SFORM, 0)
+    struct.pack_into("<f", content, _PIXDIM, qfac)
+    step = np.diff(read_volume(bytes(content), max_bytes=10**8).position_mm[:2], axis=0)[0]
+    np.testing.assert_allclose(step, sign * 8.0 * _ROTATION[:, 2] * (-1, -1, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("bare", [np.diag([-1.0, -1.0, 1.0]), np.eye(3)])
+def test_an_sform_that_nobody_set_gives_way_to_the_qform(bare: np.ndarray) -> None:
+    image = nib.Nifti1Image(_heart(), np.eye(4))
+    scanner, unset = np.eye(4), np.eye(4)
+    scanner[:3, :3], unset[:3, :3] = _ROTATION * _MM, bare
+    image.set_qform(scanner, 1)
+    image.set_sform(unset, 1)
+    view = _view(image.to_bytes())
+    np.testing.assert_allclose(view["row_dir"].values[0], _ROTATION[:, 0] * (-1, -1, 1), atol=1e-5)
+    np.testing.assert_allclose(_sizes(view), _MM, rtol=1e-5)
+    assert view.attrs["flags"] == ["affine_without_scale"]
 
 
 def test_orientation_of_an_atlas_gives_way_to_that_of_the_scanner() -> None:
@@ -257,7 +327,7 @@ def test_a_large_range_that_many_voxels_fill_is_kept() -> None:
     [_file(sform=_ROTATION * (1.6, 1.25, 8.0), pixdim=(1.6, 1.25, 8.0)), _file(sform=_ROTATION[:, [1, 0, 2]] * _MM)],
 )
 def test_frames_of_another_pixel_size_or_direction_are_refused(other: bytes) -> None:
-    with pytest.raises(StudyRejected, match="geometry_missing"):
+    with pytest.raises(StudyRejected, match="frame_grids_differ"):
         nifti_views({"sax_ed.nii": _file(), "sax_es.nii": other}, max_bytes=10**8)
 
 

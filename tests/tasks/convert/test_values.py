@@ -71,6 +71,37 @@ def test_one_slope_for_all_leaves_values_as_they_are_stored() -> None:
     assert (view.attrs["rescale_slope"], view.attrs["rescale_intercept"], view.attrs["flags"]) == (2.5, 10, [])
 
 
+def test_signed_values_keep_their_steps() -> None:
+    def change(ds: Dataset, one: Series, frame: int) -> None:
+        ds.PixelData, ds.PixelRepresentation = (pixels(one, frame).astype(np.int16) // 2 - 777).tobytes(), 1
+
+    view = _views(sax(), change).views["sax"]
+    np.testing.assert_array_equal(_scanner(view)[3, 2], pixels(sax()[2], 3).astype(int) // 2 - 777)
+    assert (view.attrs["intensity_scale"], view.attrs["flags"]) == (1, [])
+
+
+def test_cells_of_different_sizes_in_one_view_keep_their_values() -> None:
+    header = {TAGS["rescale_slope"]: b"1"}
+    values = [np.array([[-5, 9]], np.int32), np.array([[0, 65_000]], np.uint16), np.array([[-9, 3]], np.int8)]
+    images = [Image(dict(header), one) for one in values]
+    storage = storage_of(images)
+    for image, expected in zip(images, values, strict=True):
+        found = storage.store(image).astype(float) * storage.scale + storage.offset
+        np.testing.assert_allclose(found, expected, atol=storage.scale - 1)
+    assert (storage.offset, storage.scale) == (-9, 2)  # 65,535 + 9 steps do not fit 16 bits
+
+
+def test_only_the_block_of_philips_in_which_the_scale_slope_lies_is_believed() -> None:
+    def change(ds: Dataset, one: Series, frame: int) -> None:
+        del one
+        ds.Manufacturer, ds.RescaleSlope, ds.RescaleIntercept = "Philips", "2", "0"
+        ds.private_block(0x2005, "Philips MR Imaging DD 005", create=True).add_new(0x0E, "FL", 0.5 + 0.25 * (frame % 2))
+
+    view = _views(sax(), change).views["sax"]
+    np.testing.assert_array_equal(view["intensity"].values[1, 2], pixels(sax()[2], 1))
+    assert view.attrs["flags"] == []
+
+
 def test_a_negative_slope_does_not_turn_blood_dark() -> None:
     def change(ds: Dataset, one: Series, frame: int) -> None:
         ds.PixelData = (4095 - pixels(one, frame)).tobytes()
@@ -162,6 +193,47 @@ def test_clipping_is_seen_through_slopes_of_their_own() -> None:
     assert view.attrs["clipped_pixels"] == 160
     with pytest.raises(StudyRejected, match="perfusion_clipped"):
         first_pass(view)
+
+
+def test_clipping_is_seen_in_signed_values() -> None:
+    def change(ds: Dataset, one: Series, frame: int) -> None:
+        cells = (pixels(one, frame) // 4).astype(np.int16) - 300  # at most 699
+        cells[0], cells[1:4] = -500, 2047
+        ds.PixelData, ds.PixelRepresentation = cells.tobytes(), 1
+
+    view = _bolus(change)["perfusion_stress"]
+    assert (view.attrs["intensity_offset"], view.attrs["clipped_pixels"]) == (-500, 60)  # 3 rows of 20
+    with pytest.raises(StudyRejected, match="perfusion_clipped"):
+        first_pass(view)
+
+
+def test_input_and_tissue_are_compared_on_the_scale_that_each_states() -> None:
+    images = []
+    for number, words, stored, slope in ((70, "stress_perf_SAX", 800, "0.25"), (71, "stress_perf_AIF", 300, "4")):
+        one = Series(number=number, frames=BEATS, header={"SeriesDescription": words})
+        for frame in range(BEATS):
+            ds = dataset(one, frame)
+            ds.TriggerTime, ds.AcquisitionTime, ds.FlipAngle = "120", f"1000{frame:09.6f}", "50"
+            ds.PixelData, ds.RescaleSlope, ds.RescaleIntercept = (
+                np.full(one.shape, stored, np.uint16).tobytes(), slope, "-20",
+            )  # fmt: skip
+            images += read_images(encode(ds))
+    views = study_views(images, max_missing_fraction=0.2).views
+    np.testing.assert_allclose(first_pass(views["perfusion_stress"]).signal, 180.0)  # 800 * 0.25 - 20
+    np.testing.assert_allclose(first_pass(views["perfusion_stress_aif"]).signal, 1180.0)  # 300 * 4 - 20
+
+
+def test_slices_of_a_first_pass_with_slopes_of_their_own_are_on_one_scale() -> None:
+    images = []
+    for k, one in enumerate(sax(3, 15.0, frames=BEATS, header={"SeriesDescription": "stress_perf"})):
+        for frame in range(BEATS):
+            ds = dataset(one, frame)
+            ds.TriggerTime, ds.AcquisitionTime, ds.FlipAngle = "120", f"1000{frame:09.6f}", "50"
+            ds.PixelData = np.full(one.shape, 600 // (k + 1), np.uint16).tobytes()
+            ds.RescaleSlope, ds.RescaleIntercept = f"{k + 1}", "0"
+            images += read_images(encode(ds))
+    view = study_views(images, max_missing_fraction=0.2).views["perfusion_stress"]
+    np.testing.assert_allclose(first_pass(view).signal, 600.0, rtol=1e-4)
 
 
 def test_all_perfusion_views_of_a_study_are_on_the_scale_of_the_receiver_if_one_is() -> None:

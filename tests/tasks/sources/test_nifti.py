@@ -13,11 +13,12 @@ from cmr_models.reasons import StudyRejected
 from tasks.convert.nifti import nifti_views, read_volume
 from tasks.sources.nifti_names import parse_name
 
-_AFFINE = np.array([[-0.48, 0.68, -5.56, 81], [0, 0.63, 7.74, -149], [-0.88, -0.37, 3.02, 93], [0, 0, 0, 1]])
+_AFFINE = np.array([[-0.48, 0.68, -5.56, 81], [0, 0.63, 7.74, -149], [0.88, -0.37, -3.02, 93], [0, 0, 0, 1]])
 _LIMIT = 10**8
 _REASONS = (
     "nifti_corrupt", "nifti_unsupported", "nifti_size_differs",
-    "geometry_missing", "geometry_implausible", "spacing_contradictory",
+    "geometry_missing", "geometry_implausible", "spacing_contradictory", "affine_sheared", "rescale_invalid",
+    "axes_exchanged",
 )  # fmt: skip
 
 
@@ -104,6 +105,14 @@ def test_a_stack_from_the_apex_is_turned_to_start_at_the_base() -> None:
     np.testing.assert_array_equal(plain["intensity"].values[0, 0], values[:, :, 0].T)
 
 
+def test_directions_of_dicom_that_were_written_into_nifti_are_noticed() -> None:
+    exchanged = np.diag([-1.0, -1.0, 1.0, 1.0]) @ _AFFINE
+    exchanged[:3, 0] *= -1
+    view = nifti_views({"sax_ed.nii.gz": _file(_volume(), exchanged)}, max_bytes=_LIMIT)["sax"]
+    np.testing.assert_array_equal(view["intensity"].values[0, 0], _volume()[:, :, 0].T)
+    assert view.attrs["flags"] == ["orientation_exchanged"]
+
+
 @pytest.mark.parametrize(
     "values", [_volume().astype(np.float32) / 7, _volume() - np.int16(400), _volume().astype(np.uint8)]
 )
@@ -123,7 +132,7 @@ def test_frames_on_different_grids_are_refused() -> None:
     other = _AFFINE.copy()
     other[:3, 3] += 30
     files = {"sax_ed.nii.gz": _file(_volume()), "sax_es.nii.gz": _file(_volume(), other)}
-    with pytest.raises(StudyRejected, match="geometry_missing"):
+    with pytest.raises(StudyRejected, match="frame_grids_differ"):
         nifti_views(files, max_bytes=_LIMIT)
 
 
@@ -145,10 +154,11 @@ def test_dimensions_of_length_one_are_no_dimensions() -> None:
     [
         _volume()[..., 0],
         np.zeros((4, 4, 3, 2, 2), np.int16),
+        np.zeros((4, 4, 3, 1, 2, 2), np.int16),
         _volume().astype(np.complex64),
         np.zeros((4, 4, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")]),
     ],
-    ids=["flat", "five", "complex", "colour"],
+    ids=["flat", "five", "six", "complex", "colour"],
 )
 def test_what_is_no_series_of_volumes_is_unsupported(values: np.ndarray) -> None:
     with pytest.raises(StudyRejected, match="nifti_unsupported"):
@@ -189,6 +199,7 @@ def test_real_files_of_two_public_sets_convert(real_data: Path) -> None:
         "sax": (2, 12, 192, 192),
         "lax_4c": (2, 1, 256, 256),
     }
+    assert "orientation_exchanged" in views["sax"].attrs["flags"]
     folder = real_data / "autofd_nifti" / "A"
     views = nifti_views({p.name: p.read_bytes() for p in folder.glob("*.nii.gz")}, max_bytes=10**9)
     assert views["sax"]["intensity"].shape == (1, 12, 123, 123)

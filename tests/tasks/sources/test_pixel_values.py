@@ -1,6 +1,7 @@
 """Stored numbers mean what the header says, by whichever reader; what cannot be read rightly has its own reason."""
 
 import io
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,21 @@ from dicom_factory import Series, dataset, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGExtended12Bit,
     JPEGLSLossless,
     RLELossless,
 )
 
+from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom import Image, direct, read_images
 from tasks.sources.dicom.by_pydicom import read_with_pydicom
 
@@ -106,6 +112,11 @@ def test_signed_values_in_part_of_a_cell_keep_their_sign(repeats_the_sign: bool)
     _check(_dataset(cells, 12), values)
 
 
+def test_an_overlay_cannot_claim_bits_of_the_value() -> None:
+    cells = (_RAMP * 120).astype(np.uint16)  # 47 * 120 = 5640 needs 13 bits
+    _check(_overlay(_dataset(cells, 12), 5), cells, "bits_stored_exceeded")
+
+
 @pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4"])
 def test_cells_of_every_size_and_sign_keep_their_values(kind: str) -> None:
     values = (_RAMP * 2 - (30 if kind[0] == "i" else 0)).astype(kind)
@@ -165,6 +176,14 @@ def test_where_low_is_bright_values_are_mirrored() -> None:
     _check(
         _dataset((-1 - _RAMP).astype(np.int16), PhotometricInterpretation="MONOCHROME1"), _RAMP, "brightness_inverted"
     )
+
+
+def test_sequences_without_items_say_nothing() -> None:
+    ds = _dataset(_RAMP.astype(np.uint16))
+    ds.ModalityLUTSequence = ds.RealWorldValueMappingSequence = Sequence([])
+    for undefined in (False, True):
+        ds["ModalityLUTSequence"].is_undefined_length = undefined
+        _check(ds, _RAMP)
 
 
 def test_a_palette_is_colour() -> None:
@@ -248,13 +267,81 @@ def test_every_native_encoding_gives_the_same_pixels(kind: str, syntax: str) -> 
 @pytest.mark.parametrize(("kind", "stored"), [("u1", 8), ("u2", 12), ("u2", 16), ("i2", 16), ("i2", 12)])
 def test_every_compressed_encoding_gives_the_same_pixels(syntax: str, kind: str, stored: int) -> None:
     values = (np.tile(_RAMP, (8, 8)) - (20 if kind[0] == "i" else 0)).astype(kind)
-    if syntax == JPEGLSLossless and kind[0] == "i":
-        pytest.skip("pydicom does not write signed JPEG-LS")
     ds = _dataset(values, stored, Rows=48, Columns=64)
     ds.compress(syntax)
     (image,) = read_images(encode(ds))
     np.testing.assert_array_equal(image.pixels, values)
     assert (image.fault, image.flags) == ("", set())
+
+
+_ENCODED = [RLELossless, JPEGLSLossless, JPEG2000Lossless]
+
+
+def _compressed(ds: Dataset, syntax: str) -> Dataset:
+    """``ds`` with its cells encoded as they are, all their bits, whatever the header makes of them."""
+    said = (ds.BitsStored, ds.HighBit, ds.PixelRepresentation, ds.get("PhotometricInterpretation"))
+    ds.BitsStored, ds.HighBit, ds.PixelRepresentation = ds.BitsAllocated, ds.BitsAllocated - 1, 0
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.compress(syntax, generate_instance_uid=False)
+    ds.BitsStored, ds.HighBit, ds.PixelRepresentation, ds.PhotometricInterpretation = said
+    return ds
+
+
+@pytest.mark.parametrize("syntax", _ENCODED)
+@pytest.mark.parametrize("count", [2, 1, None])
+@pytest.mark.filterwarnings("ignore")
+def test_encoded_frames_that_the_header_does_not_count_are_refused_as_plain_ones_are(syntax: str, count: Any) -> None:
+    ds = _dataset(np.tile(_RAMP, (3, 8, 8)).astype(np.uint16), NumberOfFrames=3, Rows=48, Columns=64, TriggerTime=None)
+    ds.FrameTime = "40"
+    ds.compress(syntax)
+    assert len(read_images(encode(ds))) == 3
+    ds.NumberOfFrames = count
+    (image,) = read_images(encode(ds))
+    assert (image.pixels, image.fault) == (None, "pixel_data_contradict")
+
+
+def test_an_encoded_frame_may_lie_in_several_fragments_and_none_may_be_missing() -> None:
+    ds = _compressed(_dataset(np.tile(_RAMP, (8, 8)).astype(np.uint16), 12, Rows=48, Columns=64), JPEG2000Lossless)
+    (frame,) = generate_frames(ds.PixelData, number_of_frames=1)
+    ds.PixelData = encapsulate([frame], fragments_per_frame=3)
+    (image,) = read_images(encode(ds))
+    np.testing.assert_array_equal(image.pixels, np.tile(_RAMP, (8, 8)))
+    ds = _frames(3, FrameTime="40")
+    ds.compress(RLELossless)
+    ds.NumberOfFrames = 4
+    with pytest.raises(StudyRejected, match="dicom_corrupt"):
+        read_images(encode(ds))
+
+
+def test_fragments_under_the_name_of_a_plain_encoding_are_no_pixels() -> None:
+    ds = _dataset(_RAMP.astype(np.uint16))
+    ds.PixelData = encapsulate([ds.PixelData])
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = RLELossless
+    plain = ExplicitVRLittleEndian.encode().ljust(len(RLELossless), b"\0")
+    with pytest.raises(StudyRejected, match="dicom_corrupt"):
+        read_images(encode(ds).replace(RLELossless.encode(), plain))
+
+
+def test_twelve_bits_in_an_encoding_of_which_only_eight_can_be_decoded_are_not_called_damaged() -> None:
+    ds = _dataset(_RAMP.astype(np.uint16), 12)
+    ds.PixelData = encapsulate([b"\xff\xd8\xff\xc1" + bytes(60)])
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    if set(get_decoder(JPEGExtended12Bit).available_plugins) - {"pillow"}:
+        pytest.skip("a decoder of twelve bits is installed")
+    with pytest.raises(StudyRejected, match="dicom_encoding"):
+        read_images(encode(ds))
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
+def test_the_sign_is_that_of_the_header_and_not_that_of_the_encoded_image(syntax: str) -> None:
+    values = np.tile(_RAMP - 20, (8, 8)).astype(np.int16)
+    for stored in (12, 16):
+        pattern = (values.astype(np.int32) & (2**stored - 1)).astype(np.uint16)
+        ds = _compressed(_dataset(pattern, stored, Rows=48, Columns=64, PixelRepresentation=1), syntax)
+        (image,) = read_images(encode(ds))
+        np.testing.assert_array_equal(image.pixels, values)
 
 
 def test_a_file_from_before_the_file_meta_information_is_read() -> None:
@@ -276,8 +363,9 @@ def _by_hand(cell: int, allocated: int, stored: int, high: int, signed: bool) ->
 
 
 @st.composite
-def _any_image(draw: st.DrawFn) -> tuple[Dataset, np.ndarray, tuple[int, int, int, bool]]:
-    allocated = draw(st.sampled_from([8, 16, 32]))
+def _any_image(draw: st.DrawFn, margin: int = 0) -> tuple[Dataset, np.ndarray, tuple[int, int, int, bool]]:
+    """Header and cells, random but for a ``margin`` of zeros; encoders take cells of up to 16 bits only."""
+    allocated = draw(st.sampled_from([8, 16] if margin else [8, 16, 32]))
     stored = draw(st.integers(1, allocated))
     high = draw(st.integers(stored - 1, allocated - 1))
     signed = draw(st.booleans())
@@ -285,7 +373,9 @@ def _any_image(draw: st.DrawFn) -> tuple[Dataset, np.ndarray, tuple[int, int, in
     cells = np.random.default_rng(seed).integers(0, 2**allocated, _SHAPE, dtype=np.uint64)
     if draw(st.booleans()):  # only value bits are set
         cells &= np.uint64(((1 << stored) - 1) << (high + 1 - stored))
-    ds = _dataset(cells.astype(f"<u{allocated // 8}"), stored, HighBit=high, PixelRepresentation=int(signed))
+    cells = np.pad(cells, margin)
+    size = dict(zip(("Rows", "Columns"), cells.shape, strict=True))
+    ds = _dataset(cells.astype(f"<u{allocated // 8}"), stored, HighBit=high, PixelRepresentation=int(signed), **size)
     ds.PhotometricInterpretation = draw(st.sampled_from(["MONOCHROME2", "MONOCHROME2 ", "MONOCHROME1", ""]))
     if draw(st.booleans()):
         ds.add_new(0x00280120, "US", draw(st.sampled_from([0, 1, 255, 4095, 63536, 65535])))
@@ -294,8 +384,9 @@ def _any_image(draw: st.DrawFn) -> tuple[Dataset, np.ndarray, tuple[int, int, in
     if draw(st.booleans()):
         ds.RescaleSlope = draw(st.sampled_from(["1", "2.5", "-1", "0"]))
     _overlay(ds, *draw(st.lists(st.integers(0, 31), max_size=3)))
-    if draw(st.booleans()):
-        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    ds.file_meta.TransferSyntaxUID = draw(
+        st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+    )
     return ds, cells, (allocated, stored, high, signed)
 
 
@@ -314,6 +405,18 @@ def test_any_image_has_the_same_pixels_by_either_reader_and_by_hand(
         _, stored, _, signed = layout
         expected = (-1 if signed else 2**stored - 1) - expected
     np.testing.assert_array_equal(image.pixels, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_any_image(margin=30), st.sampled_from(_ENCODED))
+@pytest.mark.filterwarnings("ignore")
+def test_any_image_has_the_same_pixels_when_it_is_compressed(
+    drawn: tuple[Dataset, np.ndarray, tuple[int, int, int, bool]], syntax: str
+) -> None:
+    plain = _read(drawn[0])
+    (image,) = read_images(encode(_compressed(deepcopy(drawn[0]), syntax)))
+    assert (image.fault, image.flags) == (plain.fault, plain.flags)
+    np.testing.assert_array_equal(image.pixels, plain.pixels)
 
 
 # frames
@@ -419,6 +522,27 @@ def test_every_frame_of_an_enhanced_file_has_its_own_slope(real_world: bool) -> 
     images = read_images(encode(_enhanced(0.5, 2.0, 1.5, real_world=real_world)))
     assert [image.number("rescale_slope") for image in images] == [0.5, 2.0, 1.5]
     assert {image.number("rescale_intercept") for image in images} == {-5.0}
+
+
+def _both(rescale: Any, *real_world: float) -> list[Image]:
+    """Frames with a rescale slope that all share, and a real-world mapping of their own."""
+    ds, value, shared = _enhanced(*real_world, real_world=True), Dataset(), Dataset()
+    value.RescaleSlope, value.RescaleIntercept = rescale, "0"
+    shared.PixelValueTransformationSequence = Sequence([value])
+    ds.SharedFunctionalGroupsSequence = Sequence([shared])
+    return read_images(encode(ds))
+
+
+def test_a_rescale_slope_of_one_says_nothing_and_gives_way_to_the_real_world_mapping() -> None:
+    assert [image.number("rescale_slope") for image in _both("1.0", 0.5, 2.0, 1.0)] == [0.5, 2.0, 1.0]
+    assert [image.number("rescale_slope") for image in _both("3", 0.5, 2.0, 1.0)] == [3, 3, 3]
+    ds = _dataset(_RAMP.astype(np.uint16), RescaleSlope="1", RescaleIntercept="0.0")
+    value = Dataset()
+    value.RealWorldValueSlope, value.RealWorldValueIntercept = 0.25, 3.0
+    ds.RealWorldValueMappingSequence = Sequence([value])
+    assert [_read(ds).number(name) for name in ("rescale_slope", "rescale_intercept")] == [0.25, 3.0]
+    ds.RescaleSlope = "2"
+    assert [_read(ds).number(name) for name in ("rescale_slope", "rescale_intercept")] == [2.0, 0.0]
 
 
 def test_one_frame_with_a_slope_of_zero_is_refused_and_other_frames_are_not() -> None:
