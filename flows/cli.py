@@ -341,7 +341,7 @@ def _check_spec(spec: Path | None) -> None:
 def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
     from flows.analysis import analysis
 
-    click.echo(f"results: {analysis(stage, spec, settings.directory)}")
+    click.echo(f"results: {analysis(stage, spec, settings.directory, settings.withdrawn)}")
 
 
 main.add_command(models)

@@ -250,6 +250,7 @@ class Tables(_Part):
     participants: str = ""
     outcomes: str = ""
     phenotypes: str = Field(default="", description="instead of the cohort's own")
+    withdrawn: str = Field(default="", description="list of people who withdrew, one a line: no row of theirs is read")
     columns: dict[str, str] = Field(default={}, description="our name -> the file's column, in other cohorts")
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ _SPEC = AnalysisSpec(phenotypes=("lvef_pct",), conditions=("death",), covariates
 
 
 def _studies(people: list[str], visits: list[str], **more: object) -> pd.DataFrame:
-    values = {"status": "ok", "lvef_pct": np.arange(len(people), dtype=float), **more}
+    values = {"status": "ok", "qc_ok": True, "lvef_pct": np.arange(len(people), dtype=float), **more}
     return pd.DataFrame({"participant": people, "visit": visits, **values})
 
 
@@ -99,10 +99,22 @@ def test_doubted_studies_stay_out_unless_they_are_taken_in() -> None:
     studies = _studies(["1", "2", "3"], ["2"] * 3, qc_ok=[True, False, None])
     people = _people(["1", "2", "3"], ["2"] * 3, [50.0, 51.0, 52.0])
     out = analysis_people(studies, people, _SPEC)
-    assert out["doubted"].tolist() == [False, True, False]
-    np.testing.assert_array_equal(out["lvef_pct"], [0.0, np.nan, 2.0])
+    assert out["doubted"].tolist() == [False, True, True]  # nobody judged the third
+    np.testing.assert_array_equal(out["lvef_pct"], [0.0, np.nan, np.nan])
     taken = analysis_people(studies, people, _SPEC.model_copy(update={"include_doubted": True}))
     np.testing.assert_array_equal(taken["lvef_pct"], [0.0, 1.0, 2.0])
+
+
+def test_studies_without_any_verdict_are_an_error_unless_doubted_ones_are_taken_in() -> None:
+    studies, people = (
+        _studies(["1", "2"], ["2"] * 2).drop(columns="qc_ok"),
+        _people(["1", "2"], ["2"] * 2, [50.0, 51.0]),
+    )
+    with pytest.raises(ValueError, match="there is no column qc_ok, so every study is doubted"):
+        analysis_people(studies, people, _SPEC)
+    taken = analysis_people(studies, people, _SPEC.model_copy(update={"include_doubted": True}))
+    np.testing.assert_array_equal(taken["lvef_pct"], [0.0, 1.0])
+    assert taken["doubted"].all()
 
 
 def test_everybody_is_counted_out() -> None:
