@@ -150,6 +150,7 @@ def keep_out_of_the_home_directory(runs: Path) -> None:
     profiles = Path.home() / ".prefect" / "profiles.toml"
     if "PREFECT_HOME" not in os.environ and profiles.is_file():
         os.environ.setdefault("PREFECT_PROFILES_PATH", str(profiles))
+    _home_in(runs).mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path alone
     os.environ.setdefault("PREFECT_HOME", str(_home_in(runs)))
     os.environ.setdefault("MPLCONFIGDIR", str(_home_in(runs) / "matplotlib"))
 
