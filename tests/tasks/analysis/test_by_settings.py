@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cmr_models.analysis.model_spec import GAP_MODELS
 from cmr_models.estimates import COLUMNS
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.planted import CohortSettings
@@ -113,6 +114,13 @@ def test_there_is_a_gap_for_every_grouping_and_it_names_who_is_not_in_it(finishe
     failed = gaps[gaps["status"] == "failed"]
     assert failed["estimate"].isna().all()
     assert (gaps.loc[gaps["group_by"] == "ethnicity", "not_estimable"] != "").all()
+
+
+def test_every_model_with_gaps_may_have_a_margin(finished: Path) -> None:
+    fairness = _tables(finished)["fairness"]
+    models = set(fairness.loc[fairness["measure"] == "gap", "model"])
+    assert models == {"logistic", "cox_age", "harrell_phenotype", "mean", "adjusted_mean", "qc_pass"}
+    assert models < set(GAP_MODELS)
 
 
 def test_adjusted_concordance_is_given_again_by_group_by_the_model_of_all(finished: Path) -> None:
