@@ -16,6 +16,7 @@ LOSSES = (
     "doubted, left out",
     "not measured",
     "of no study",
+    "without a covariate",
     "without features of the network",
     *(f"{what} of people who withdrew, left out" for what in ("studies", "rows of participants", "rows of outcomes")),
     "visits in another order than their numbers",
@@ -100,6 +101,7 @@ def people_flow(
     conditions: Sequence[str],
     *,
     include_doubted: bool,
+    covariates: Sequence[str] = (),
 ) -> pd.DataFrame:
     """How many studies and people each join kept and left out.
 
@@ -110,6 +112,7 @@ def people_flow(
         people: of :func:`cmr_models.analysis.people.analysis_people`.
         conditions: whose rows are counted.
         include_doubted: whether doubted studies take part.
+        covariates: columns of ``people`` that a model needs.
 
     Returns:
         ``outcome, group_by, group, step, n``, before the disclosure gate; steps of one ``outcome`` and ``group_by``
@@ -123,14 +126,37 @@ def people_flow(
         "rows of participants": _split(listed.isin(studies), "with a study", "without a study"),
         "rows of outcomes": _split(told.isin(studies), "of a study", "of no study"),
         "first visits": _first_visits(people, include_doubted=include_doubted),
+        "first visits, covariates": _split(
+            people[list(covariates)].notna().all(axis=1).to_numpy(bool), "with every covariate", "without a covariate"
+        ),
     }
     rows = [flow_row("", group_by, step, n) for group_by, steps in parts.items() for step, n in steps.items()]
-    chosen = pd.MultiIndex.from_frame(people[_KEYS])
     for condition in conditions:
-        has_row = chosen.isin(_keys_of(outcomes[outcomes["condition"] == condition]))
-        steps = _split(has_row, "with a row of the condition", "without a row of the condition")
-        rows += [flow_row(condition, "first visits", step, n) for step, n in steps.items()]
+        parts = _outcome_steps(people, outcomes[outcomes["condition"] == condition])
+        rows += [
+            flow_row(condition, group_by, step, n) for group_by, steps in parts.items() for step, n in steps.items()
+        ]
     return pd.DataFrame(rows)
+
+
+def _outcome_steps(people: pd.DataFrame, rows: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Who of the people has a row of a condition, and who of these is at risk."""
+    keys = pd.MultiIndex.from_frame(people[_KEYS])
+    told = rows[_keys_of(rows).isin(keys)]
+    ill, begin, end = (
+        pd.to_numeric(told[name], errors="coerce") for name in ("prevalent", "entry_years", "exit_years")
+    )
+    followed = (end > begin) & ill.ne(1)
+    return {
+        "first visits": _split(
+            keys.isin(_keys_of(rows)), "with a row of the condition", "without a row of the condition"
+        ),
+        "first visits, follow-up": {
+            "at risk": int(followed.sum()),
+            "with the condition at the visit": int(ill.eq(1).sum()),
+            "not followed for any time": int((~followed & ill.ne(1)).sum()),
+        },
+    }
 
 
 def flow_row(outcome: str, group_by: str, step: str, n: int) -> dict[str, object]:

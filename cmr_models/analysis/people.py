@@ -10,12 +10,21 @@ import pandas as pd
 from cmr_models.analysis.matching import check_people
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.visits import VISIT_DATE, first_visits
-from cmr_models.contracts.cells import check_covariates
+from cmr_models.contracts.cells import check_covariates, check_groups
 from cmr_models.contracts.identifiers import with_keys
 from cmr_models.estimates.groups import INTERSECTION, intersection, with_groups
 from cmr_models.phenotypes.states import states_of
 
 OUTCOME_COLUMNS = ("prevalent", "event", "entry_years", "exit_years", "follow_up_years")
+_YEARS = (0.0, 130.0)
+_POSSIBLE = {
+    "age_years": _YEARS,
+    "entry_years": _YEARS,
+    "exit_years": _YEARS,
+    "height_cm": (30.0, 280.0),
+    "weight_kg": (1.0, 700.0),
+}
+"""What a person can be; a number outside has another unit, or stands for a missing value."""
 OUTCOME_KEYS = ("participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event", "cause")
 
 
@@ -43,7 +52,8 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     _require(phenotypes, ("participant", "visit", "status", *spec.phenotypes), "phenotypes")
     _require(participants, ("participant", "visit", *sorted(needed)), "participants")
     check_verdicts(phenotypes, include_doubted=spec.include_doubted)
-    check_covariates(participants, (*spec.covariates, *spec.strata), dict(spec.types), "participants")
+    check_covariates(participants, (*spec.covariates, *spec.strata), spec.types, "participants")
+    check_groups(participants, named - {"age_band", "bmi_class"}, spec.types, "participants")
     people = _participants(participants, sorted(needed))
     studies = _studies(phenotypes, spec)
     check_people(studies, people, spec.unmatched_max)
@@ -147,6 +157,10 @@ def _numbers(table: pd.DataFrame, name: str, what: str) -> pd.Series:
             f"{what}: {n_text} of {len(table)} values of {name} are not numbers ({unit});"
             " correct them or leave them empty"
         )
+    low, high = _POSSIBLE.get(name, (-np.inf, np.inf))
+    n_out = int(((numbers < low) | (numbers > high)).sum())
+    if n_out:
+        raise ValueError(f"{what}: {n_out} of {len(table)} values of {name} are not between {low:g} and {high:g}")
     return numbers
 
 

@@ -59,6 +59,7 @@ class Inputs:
             self.people,
             self.spec.outcome_names,
             include_doubted=self.spec.include_doubted,
+            covariates=[*self.models.covariates, *self.models.strata],
         )
         parts = [self.tables.flow, joined, self.tables.features.flow(self.people)]
         return pd.concat([part for part in parts if len(part)], ignore_index=True)
