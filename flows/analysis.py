@@ -12,12 +12,12 @@ from tasks.analysis.by_spec import Part, run_spec
 
 
 @flow(name="analysis", validate_parameters=False)
-def analysis(part: Part, spec: Path, cohort_dir: Path) -> Path:
-    """One part of the spec; returns the folder of its results."""
+def analysis(part: Part, spec: Path, cohort_dir: Path, withdrawn: Path | None = None) -> Path:
+    """One part of the spec, without people on the list ``withdrawn``; returns the folder of its results."""
     found: list[Path] = []
 
     def make() -> str:
-        result = run_spec(part, spec, cohort_dir)
+        result = run_spec(part, spec, cohort_dir, withdrawn)
         found.append(result["folder"])
         tables = "; ".join(f"{name}: {sum(rows.values())} rows" for name, rows in result["counts"].items())
         departed = f"; {result['departures']} departures from the registered spec" if result["departures"] else ""

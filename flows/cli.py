@@ -189,7 +189,7 @@ def perfusion(**choice: Any) -> None:
 def associate(spec: Path | None, **choice: Any) -> None:
     """Test every phenotype for association with prevalent disease."""
     _check_spec(spec)
-    with _recorded(spec=spec, tables=True, **choice) as settings:
+    with _recorded(spec=spec, **choice) as settings:
         from flows.cohort import associate as flow
 
         _by_spec("associate", spec, settings) if spec else flow(settings)
@@ -202,7 +202,7 @@ def associate(spec: Path | None, **choice: Any) -> None:
 def risk(spec: Path | None, **choice: Any) -> None:
     """Test every phenotype for association with incident disease and death, also by group."""
     _check_spec(spec)
-    with _recorded(spec=spec, tables=True, **choice) as settings:
+    with _recorded(spec=spec, **choice) as settings:
         from flows.cohort import risk as flow
 
         _by_spec("risk", spec, settings) if spec else flow(settings)
@@ -215,7 +215,7 @@ def risk(spec: Path | None, **choice: Any) -> None:
 def fairness(spec: Path | None, **choice: Any) -> None:
     """Repeat every estimate by group and intersection, with its largest gap and a decomposition of the gap."""
     _check_spec(spec)
-    with _recorded(spec=spec, tables=True, **choice) as settings:
+    with _recorded(spec=spec, **choice) as settings:
         from flows.cohort import risk as flow  # which makes the fairness table of the settings
 
         _by_spec("fairness", spec, settings) if spec else flow(settings)
@@ -341,7 +341,7 @@ def _check_spec(spec: Path | None) -> None:
 def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
     from flows.analysis import analysis
 
-    click.echo(f"results: {analysis(stage, spec, settings.directory)}")
+    click.echo(f"results: {analysis(stage, spec, settings.directory, settings.withdrawn)}")
 
 
 main.add_command(models)
@@ -383,12 +383,14 @@ def _settings(
 
 def _check_model(settings: Any) -> None:
     """A model that is not there, or is for no view of a cine, as the command's own message."""
+    from cmr_models.contracts.names import nearest
     from tasks.inference.segment_stage import weights_digests
 
     try:
         weights_digests(settings.segment.model)
     except (FileNotFoundError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
+        meant = nearest(settings.segment.model, ["default"])
+        raise click.UsageError(f"{error}{meant if 'mean' in meant else ''}") from error
 
 
 def _check_names(settings: Any, config: Path | None, spec: Path | None = None) -> None:
@@ -436,17 +438,14 @@ def _check_set_aside(settings: Any) -> None:
 
 
 @contextlib.contextmanager
-def _recorded(
-    *, has_flow: bool = True, is_new: bool = False, tables: bool = False, spec: Path | None = None, **choice: Any
-) -> Iterator[Any]:
+def _recorded(*, has_flow: bool = True, is_new: bool = False, spec: Path | None = None, **choice: Any) -> Iterator[Any]:
     """The settings, for a command that writes: it alone has the cohort, and its run is recorded.
 
-    With ``tables``, of people, the names in the settings or in the ``spec`` are checked first.
+    The names in the settings, or in the ``spec``, are checked first.
     """
     settings = _settings(**choice)
     _check_before_work(settings, is_new=is_new)
-    if tables:
-        _check_names(settings, choice.get("config"), spec)
+    _check_names(settings, choice.get("config"), spec)
     with _serving(settings, has_flow=has_flow):
         from flows.run_record import recorded
 

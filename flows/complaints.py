@@ -14,7 +14,6 @@ Exit statuses of ``cmr-cohort``:
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import os
 import re
@@ -28,6 +27,7 @@ from typing import Any
 
 import click
 
+from cmr_models.contracts.names import nearest
 from tasks.state.mistakes import UserMistake
 
 FAILED, USED_WRONGLY, SET_ASIDE = 1, 2, 3
@@ -124,6 +124,9 @@ def _fault(item: Any, path: Path | None, model: Any) -> str:
         fault = f"there is no such setting{_nearest(keys, model)}"
     elif item["type"] == "missing":
         fault = "is missing"
+    elif item["type"] in ("literal_error", "enum"):
+        choices = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+        fault = f"there is no {item['input']!r}{nearest(str(item['input']), choices)} (choose {', '.join(choices)})"
     return f"{_place(path, keys)}{'.'.join(keys)}: {fault}"
 
 
@@ -157,8 +160,7 @@ def _nearest(keys: Sequence[str], model: Any) -> str:
         model = field.annotation if field is not None else None
         if not hasattr(model, "model_fields"):
             return ""
-    near = difflib.get_close_matches(keys[-1], model.model_fields, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(model.model_fields))}"
+    return nearest(keys[-1], model.model_fields) or f"; there are {', '.join(sorted(model.model_fields))}"
 
 
 def _of_settings(error: Any) -> tuple[str, int]:

@@ -30,6 +30,7 @@ def run_command(settings: CohortSettings, **choice: Any) -> Path:
             predictions=_name(choice.pop("predictions"), choice.pop("model"), choice.pop("task")),
             participants=settings.participants,
             participant_columns=settings.analysis.participant_columns,
+            withdrawn=settings.withdrawn,
             minimum_cell=settings.analysis.minimum_cell,
             **choice,
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.settings import CohortSettings
-from tasks.analysis.names import check_profile, check_settings_names, check_spec_names
+from tasks.analysis.names import check_profile, check_settings_names, check_spec_names, check_withdrawn
+from tasks.execution.cluster import check_cluster_options
 
 
 def check_user_names(settings: CohortSettings, config: Path | None = None, spec: Path | None = None) -> None:
@@ -23,6 +24,8 @@ def check_user_names(settings: CohortSettings, config: Path | None = None, spec:
     """
     where = config.name if config else "the settings"
     check_profile(where, settings.compute.profile)
+    check_cluster_options(settings.compute.profile, settings.compute.cluster)
+    check_withdrawn(where, settings.withdrawn)
     if spec is not None:
         check_spec_names(spec, settings.directory)
         return

@@ -108,7 +108,8 @@ def report_settings(settings: CohortSettings) -> dict[str, Any]:
 
 
 def _estimates(settings: CohortSettings, stage: by_settings.Part, make: Callable[..., dict[str, Any]]) -> TableWork:
-    given = (settings.directory, settings.analysis, by_settings.UserFiles(settings.participants, settings.outcomes))
+    files = by_settings.UserFiles(settings.participants, settings.outcomes, settings.withdrawn)
+    given = (settings.directory, settings.analysis, files)
     return TableWork(
         stage,
         is_current=lambda: by_settings.is_current(*given, stage),

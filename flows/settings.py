@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from cmr_models.contracts.names import nearest
 from tasks.analysis.settings import AnalysisSettings
 from tasks.convert.settings import ConvertSettings
 from tasks.execution.settings import ComputeSettings
@@ -56,9 +57,10 @@ class CohortSettings(BaseSettings):
     @field_validator("sources")
     @classmethod
     def _sources_exist(cls, sources: tuple[Path, ...]) -> tuple[Path, ...]:
-        missing = [source.name for source in sources if not source.exists()]
-        if missing:
-            raise ValueError(f"sources {missing} do not exist; check the paths, relative to the settings file")
+        for source in sources:
+            if not source.exists():
+                near = nearest(source.name, (path.name for path in source.parent.glob("*")))
+                raise ValueError(f"there is no {source.name!r} in {source.parent}{near}")
         return sources
 
     @classmethod

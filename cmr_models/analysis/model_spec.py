@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cmr_models.contracts import CONDITIONS
 from cmr_models.contracts.cells import ColumnType
@@ -25,6 +25,32 @@ MARGINS: Mapping[str, float] = {
     "cox_age": 0.2231,
     "logistic": 0.2231,
 }
+
+
+def ascending(edges: tuple[float, ...]) -> tuple[float, ...]:
+    """Edges of bands in their order.
+
+    Raises:
+        ValueError: they are not, or there are none.
+    """
+    if not edges or list(edges) != sorted(set(edges)):
+        raise ValueError(f"edges must ascend, got {list(edges)}")
+    return edges
+
+
+GAP_MODELS = (
+    "logistic",
+    "cox_age",
+    "harrell_phenotype",
+    "mean",
+    "adjusted_mean",
+    "qc_pass",
+    "auc",
+    "sensitivity",
+    "calibration",
+    "standardised_mean",
+)
+"""The models and metrics of which the largest gap between groups is given, and may have a margin."""
 
 
 class AnalysisSpec(BaseModel):
@@ -99,6 +125,11 @@ class AnalysisSpec(BaseModel):
     )
     permutations: int = Field(default=499, ge=1, description="label permutations of the gaps between means")
     seed: int = Field(default=0, description="of everything random")
+
+    @field_validator("age_edges_years")
+    @classmethod
+    def _edges_ascend(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        return ascending(edges)
 
     def margin_of(self, model: str, phenotype: str) -> float:
         """The stated margin of equivalence; NaN if none is."""

@@ -72,9 +72,12 @@ def raked_weights(people: pd.DataFrame, margins: Mapping[str, Mapping[str, float
     parts: list[tuple[npt.NDArray[np.intp], Floats]] = []
     for name, shares in margins.items():
         levels = sorted(shares)
-        unknown = set(people[name].astype(str)) ^ set(levels)
-        if unknown:
-            raise ValueError(f"{name}: labels {sorted(unknown)} are in the people or in the margins, not in both")
+        there = set(people[name].astype(str))
+        if there != set(levels):
+            raise ValueError(
+                f"participation.margins.{name}: {len(there - set(levels))} labels of people have no share, and nobody"
+                f" has the labels {sorted(set(levels) - there)}; give a share to every label"
+            )
         if abs(sum(shares.values()) - 1) > 1e-6:
             raise ValueError(f"{name}: the shares sum to {sum(shares.values()):g}, not to 1")
         codes = pd.Categorical(people[name].astype(str), categories=levels).codes.astype(np.intp)

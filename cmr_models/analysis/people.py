@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,21 @@ import pandas as pd
 from cmr_models.analysis.matching import check_people
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.visits import VISIT_DATE, first_visits
-from cmr_models.contracts.cells import check_covariates
+from cmr_models.contracts.cells import check_covariates, check_groups
 from cmr_models.contracts.identifiers import with_keys
 from cmr_models.estimates.groups import INTERSECTION, intersection, with_groups
+from cmr_models.phenotypes.states import states_of
 
 OUTCOME_COLUMNS = ("prevalent", "event", "entry_years", "exit_years", "follow_up_years")
+_YEARS = (0.0, 130.0)
+_POSSIBLE = {
+    "age_years": _YEARS,
+    "entry_years": _YEARS,
+    "exit_years": _YEARS,
+    "height_cm": (30.0, 280.0),
+    "weight_kg": (1.0, 700.0),
+}
+"""What a person can be; a number outside has another unit, or stands for a missing value."""
 OUTCOME_KEYS = ("participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event", "cause")
 
 
@@ -27,8 +37,9 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
         spec: which columns.
 
     Returns:
-        ``participant, visit``, boolean ``measured``, ``doubted`` (a quality rule is broken: without phenotypes unless
-        the spec takes such studies in) and ``visits_contradict``, the phenotypes, covariates and groups of ``spec``.
+        ``participant, visit``, boolean ``measured``, ``doubted`` (a quality rule is broken, or nobody judged: without
+        phenotypes unless the spec takes it in) and ``visits_contradict``,
+        the phenotypes, covariates and groups of ``spec``.
         Studies whose participant is not listed are kept with missing covariates.
 
     Raises:
@@ -40,13 +51,14 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     needed |= {"height_cm", "weight_kg"} if "bmi_class" in named else set()
     _require(phenotypes, ("participant", "visit", "status", *spec.phenotypes), "phenotypes")
     _require(participants, ("participant", "visit", *sorted(needed)), "participants")
-    check_covariates(participants, (*spec.covariates, *spec.strata), dict(spec.types), "participants")
+    check_verdicts(phenotypes, include_doubted=spec.include_doubted)
+    check_covariates(participants, (*spec.covariates, *spec.strata), spec.types, "participants")
+    check_groups(participants, named - {"age_band", "bmi_class"}, spec.types, "participants")
     people = _participants(participants, sorted(needed))
     studies = _studies(phenotypes, spec)
-    _check_they_meet(studies, people)
+    check_people(studies, people, spec.unmatched_max)
     # The first visit: people with two would count twice, and the second visit is conditional on survival.
     first = first_visits(studies, people)
-    check_people(studies, people, spec.unmatched_max)
     people = people.drop(columns=VISIT_DATE, errors="ignore")
     table = first.merge(people, on=["participant", "visit"], how="left", validate="one_to_one")
     table = with_groups(table, spec.age_edges_years)
@@ -56,11 +68,21 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
 
 
 def is_doubted(phenotypes: pd.DataFrame) -> pd.Series:
-    """Studies that were measured and of which a quality rule is broken (``qc_ok`` false); unjudged ones are not."""
-    if "qc_ok" not in phenotypes:
-        return pd.Series(False, index=phenotypes.index)
-    broken = phenotypes["qc_ok"].map(lambda ok: not pd.isna(ok) and not bool(ok)).astype(bool)
-    return broken & phenotypes["status"].eq("ok")
+    """Studies that are doubted: a quality rule is broken, or there is no verdict; see ``phenotypes.states``."""
+    return states_of(phenotypes).eq("doubted")
+
+
+def check_verdicts(columns: Container[str], *, include_doubted: bool) -> None:
+    """Refuse studies on none of which there is a verdict, where doubted ones stay out: nobody would be left.
+
+    Raises:
+        ValueError: ``columns``, of the phenotypes, lack ``qc_ok``.
+    """
+    if "qc_ok" not in columns and not include_doubted:
+        raise ValueError(
+            "phenotypes: there is no column qc_ok, so every study is doubted and left out; add it (true: it passed"
+            " your quality control), or set include_doubted to true"
+        )
 
 
 def usable(phenotypes: pd.DataFrame, *, include_doubted: bool) -> pd.Series:
@@ -135,15 +157,11 @@ def _numbers(table: pd.DataFrame, name: str, what: str) -> pd.Series:
             f"{what}: {n_text} of {len(table)} values of {name} are not numbers ({unit});"
             " correct them or leave them empty"
         )
+    low, high = _POSSIBLE.get(name, (-np.inf, np.inf))
+    n_out = int(((numbers < low) | (numbers > high)).sum())
+    if n_out:
+        raise ValueError(f"{what}: {n_out} of {len(table)} values of {name} are not between {low:g} and {high:g}")
     return numbers
-
-
-def _check_they_meet(studies: pd.DataFrame, people: pd.DataFrame) -> None:
-    if len(studies) and len(people) and studies.merge(people, on=["participant", "visit"]).empty:
-        raise ValueError(
-            f"participants: none of the {len(people)} rows has the participant and visit of one of the {len(studies)}"
-            " studies; tables/studies.parquet tells how those are written"
-        )
 
 
 def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:

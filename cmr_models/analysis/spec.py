@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cmr_models.analysis.model_spec import AnalysisSpec
+from cmr_models.analysis.model_spec import AnalysisSpec, ascending
 from cmr_models.contracts.cells import ColumnType
+from cmr_models.contracts.names import nearest
 
 Register = Literal["inpatient", "death", "cancer"]
 Nation = Literal["england", "scotland", "wales"]
@@ -177,6 +178,11 @@ class Fairness(_Part):
     decompose: dict[str, tuple[str, ...]] = Field(default={}, description="block -> covariates of a gap of means")
     age_edges_years: tuple[float, ...] = _DEFAULTS.age_edges_years
 
+    @field_validator("age_edges_years")
+    @classmethod
+    def _edges_ascend(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        return ascending(edges)
+
 
 class Curves(_Part):
     """Survival curves: by how many quantile groups of a phenotype, published at which distance."""
@@ -250,6 +256,7 @@ class Tables(_Part):
     participants: str = ""
     outcomes: str = ""
     phenotypes: str = Field(default="", description="instead of the cohort's own")
+    withdrawn: str = Field(default="", description="list of people who withdrew, one a line: no row of theirs is read")
     columns: dict[str, str] = Field(default={}, description="our name -> the file's column, in other cohorts")
 
     @model_validator(mode="after")
@@ -308,7 +315,8 @@ class StudySpec(_Part):
     @model_validator(mode="after")
     def _names_are_known(self) -> StudySpec:
         if self.primary not in self.covariate_sets:
-            raise ValueError(f"primary {self.primary!r} is not among the covariate sets {list(self.covariate_sets)}")
+            near = nearest(self.primary, self.covariate_sets)
+            raise ValueError(f"primary: there is no set of covariates {self.primary!r}{near}")
         exposures = [row.name for row in self.exposures]
         outcomes = [row.name for row in self.outcomes] or list(self.conditions)
         for what, names in (("exposures", exposures), ("outcomes", outcomes)):
@@ -319,15 +327,16 @@ class StudySpec(_Part):
             raise ValueError("tables from UK Biobank need `dates` and `outcomes`")
         if not self.tables.ukb and (self.outcomes or not self.conditions):
             raise ValueError("tables of another cohort need `conditions` and no `outcomes`")
-        lost = sorted({name for members in self.families.values() for name in members} - set(exposures))
-        if lost:
-            raise ValueError(f"families name {lost}, which are not exposures")
-        unknown = sorted({rule.prevalent for rule in self.exclusions if rule.prevalent} - set(outcomes))
-        if unknown:
-            raise ValueError(f"exclusions name {unknown}, which are not outcomes")
-        lost = sorted(set(self.prediction.outcomes) - set(outcomes))
-        if lost:
-            raise ValueError(f"prediction names {lost}, which are not outcomes")
+        members = [name for names in self.families.values() for name in names]
+        prevalent = [rule.prevalent for rule in self.exclusions if rule.prevalent]
+        for key, what, names, known in (
+            ("families", "exposure", members, exposures),
+            ("exclusions", "outcome", prevalent, outcomes),
+            ("prediction.outcomes", "outcome", list(self.prediction.outcomes), outcomes),
+        ):
+            lost = next((name for name in names if name not in known), None)
+            if lost is not None:
+                raise ValueError(f"{key}: there is no {what} {lost!r}{nearest(lost, known)}")
         self._registers_end()
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import pandas as pd
@@ -16,6 +16,7 @@ MOST_LEVELS = 50
 """Levels of a covariate that is text and not declared so: more are free text, dates or numbers, not categories."""
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WITH_COMMA = re.compile(r"[+-]?[0-9]{1,3}(?:[.' ]?[0-9]{3})*,[0-9]+|[+-]?[0-9]+(?:,[0-9]+)+")
 _CODE = re.compile(r"[+-]?0[0-9].*")  # 007 names something; 0.7 and 0 count
 
 
@@ -34,34 +35,63 @@ def is_text(column: pd.Series) -> bool:
     return column.dtype == object or isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype)
 
 
-def check_covariates(table: pd.DataFrame, names: Iterable[str], types: dict[str, ColumnType], what: str) -> None:
-    """Refuse covariates of which it is a guess whether they are numbers or categories.
+def check_covariates(table: pd.DataFrame, names: Iterable[str], types: Mapping[str, ColumnType], what: str) -> None:
+    """Refuse covariates of which it is a guess whether they are numbers or categories, or which category a cell is.
 
     Args:
         table: the columns.
         names: of the covariates; those that are not there are passed over.
-        types: columns that the user declares.
+        types: columns that the user declares; those declared as text are taken as they are written.
         what: name of the table in messages.
 
     Raises:
-        ValueError: a column of text in which some cells are numbers and others are not, or with more than
-            :data:`MOST_LEVELS` levels, that is not declared as text. No cell is quoted.
+        ValueError: a column of text in which some cells are numbers and others are not, or numbers with a comma, or
+            the same words in other letters or blanks, or with more than :data:`MOST_LEVELS` levels. No cell is quoted.
     """
-    for name in sorted(set(names)):
-        if name not in table or types.get(name) == "text" or not is_text(table[name]):
-            continue
+    for name in _undeclared(table, names, types):
         words = table[name].dropna().astype(str).str.strip()
-        levels = pd.Series(words.unique(), dtype=object)
-        numeric = set(levels[levels.map(is_number).astype(bool)])
-        n_numbers = int(words.isin(numeric).sum())
+        if not is_text(table[name]):
+            continue
+        numeric = {word for word in words.unique() if is_number(word)}
+        n_numbers, n_commas = int(words.isin(numeric).sum()), int(words.str.fullmatch(_WITH_COMMA).sum())
+        if n_commas:
+            raise ValueError(
+                f"{what}: {n_commas} of {len(table)} cells of {name} are numbers with a comma; write a decimal point,"
+                ' or declare the column under `types` as "text"'
+            )
         if 0 < n_numbers < len(words):
             raise ValueError(
                 f"{what}: {len(words) - n_numbers} of {len(table)} cells of {name} are not numbers, the others are;"
                 " list words that mean a missing value under `missing_values`, or declare the column under `types`"
                 ' ("number" or "text")'
             )
-        if len(levels) > MOST_LEVELS:
-            raise ValueError(
-                f"{what}: {name} is text with {len(levels)} different cells, more than the {MOST_LEVELS} levels of a"
-                ' category; give it as numbers, or declare it under `types` as "text"'
-            )
+        _check_levels(words, name, what)
+
+
+def check_groups(table: pd.DataFrame, names: Iterable[str], types: Mapping[str, ColumnType], what: str) -> None:
+    """Refuse columns that make no groups: as :func:`check_covariates`, with a number a category too.
+
+    Raises:
+        ValueError: more than :data:`MOST_LEVELS` levels, or the same words in other letters or blanks.
+    """
+    for name in _undeclared(table, names, types):
+        _check_levels(table[name].dropna().astype(str).str.strip(), name, what)
+
+
+def _undeclared(table: pd.DataFrame, names: Iterable[str], types: Mapping[str, ColumnType]) -> list[str]:
+    return [name for name in sorted(set(names)) if name in table and types.get(name) != "text"]
+
+
+def _check_levels(words: pd.Series, name: str, what: str) -> None:
+    levels = pd.Series(words.unique(), dtype=object)
+    alike = levels.astype(str).str.casefold().str.split().str.join(" ").duplicated(keep=False)
+    if alike.any():
+        raise ValueError(
+            f"{what}: {int(alike.sum())} levels of {name} differ only in upper and lower case or in blanks; write each"
+            ' in one way, or declare the column under `types` as "text"'
+        )
+    if len(levels) > MOST_LEVELS:
+        raise ValueError(
+            f"{what}: {name} is text with {len(levels)} different cells, more than the {MOST_LEVELS} levels of a"
+            ' category; give it as numbers, or declare it under `types` as "text"'
+        )

@@ -20,6 +20,7 @@ KEYS: Final = ("participant", "visit")
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
 _WHOLE = re.compile(r"([0-9]+)\.0+")
+_SHOWN = 24  # letters of an identifier whose kind is shown
 _SPACES = re.compile(r"\s")
 
 
@@ -91,8 +92,27 @@ def with_keys(table: pd.DataFrame, what: str) -> pd.DataFrame:
 
 def loose_keys(column: pd.Series) -> pd.Series:
     """Keys without case, leading zeros and punctuation: only to tell a user why identifiers do not meet."""
-    plain = column.astype(str).str.replace(r"\.[0-9a-f]{8}$", "", regex=True)
-    return plain.str.casefold().str.replace(r"[\W_]", "", regex=True).str.lstrip("0")
+    return _without_digest(column.astype(str)).str.casefold().str.replace(r"[\W_]", "", regex=True).str.lstrip("0")
+
+
+def shape_of(column: pd.Series) -> str:
+    """How most identifiers of a column are written, in kind: ``AA-9999999``, 9 for a digit, A or a for a letter.
+
+    No identifier can be read from it. Empty if the column is.
+    """
+    shapes = _without_digest(column.dropna().astype(str)).str.slice(0, _SHOWN).map(_shape)
+    return str(shapes.mode().iloc[0]) if len(shapes) else ""
+
+
+def _without_digest(keys: pd.Series) -> pd.Series:
+    """Keys without the digest that :func:`safe_id` adds."""
+    return keys.str.replace(r"\.[0-9a-f]{8}$", "", regex=True)
+
+
+def _shape(identifier: str) -> str:
+    """``identifier`` with its letters and digits hidden; other signs than ``- _ . /`` and blanks are ``?``."""
+    hidden = re.sub(r"[^\W\d_]", lambda letter: "A" if letter[0].isupper() else "a", re.sub(r"\d", "9", identifier))
+    return re.sub(r"[^A9a\-_./ ]", "?", hidden)
 
 
 def _key_of_cell(cell: Any) -> str | None:

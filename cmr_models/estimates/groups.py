@@ -47,8 +47,13 @@ def with_groups(table: pd.DataFrame, age_edges_years: Sequence[float]) -> pd.Dat
 
 
 def labels(column: pd.Series) -> npt.NDArray[np.object_]:
-    """Group labels as text, ``unknown`` where missing."""
-    return column.astype(object).where(column.notna(), UNKNOWN).astype(str).to_numpy(object)
+    """Group labels as text, ``unknown`` where missing; a whole number is one however the column holds it (``1``)."""
+    cells = column.astype(object).where(column.notna(), UNKNOWN)
+    return cells.map(_label).to_numpy(object)
+
+
+def _label(cell: object) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def intersection(table: pd.DataFrame, columns: Sequence[str]) -> npt.NDArray[np.object_]:

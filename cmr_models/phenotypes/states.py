@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 
@@ -28,6 +29,9 @@ STATES: tuple[State, ...] = (
 TITLES = {state.code: state.title for state in STATES}
 """State -> its word on pages."""
 
+STATUSES = ("ok", "absent", "quarantined", "retired")
+"""How a study can have ended."""
+
 _NOT_MEASURED = {"quarantined": "set_aside", "absent": "absent"}
 
 
@@ -45,3 +49,31 @@ def state_of(status: Any, qc_ok: Any) -> str:
     if status != "ok":
         return _NOT_MEASURED.get(str(status), "")
     return "doubted" if pd.isna(qc_ok) or not qc_ok else "passed"
+
+
+def states_of(studies: pd.DataFrame) -> pd.Series:
+    """The state of every study of a table: the one rule by which tables, pages and analyses tell who is doubted.
+
+    Args:
+        studies: ``status`` and, perhaps, ``qc_ok``; without this column there is no verdict on any study.
+
+    Returns:
+        Codes of :data:`STATES` (:func:`state_of`), as objects.
+
+    Raises:
+        ValueError: a status that no stage gives, or a verdict other than true, false and missing. No cell is quoted.
+    """
+    verdicts = studies["qc_ok"] if "qc_ok" in studies else pd.Series(pd.NA, index=studies.index, dtype=object)
+    n_unknown = int((~studies["status"].isin(STATUSES)).sum())
+    if n_unknown:
+        raise ValueError(f"status: {n_unknown} of {len(studies)} cells are none of {', '.join(STATUSES)}; correct them")
+    n_wrong = int((~verdicts.map(_is_verdict)).sum()) if len(verdicts) else 0
+    if n_wrong:
+        raise ValueError(f"qc_ok: {n_wrong} of {len(studies)} cells are neither true, false nor empty; correct them")
+    found = [state_of(status, verdict) for status, verdict in zip(studies["status"], verdicts, strict=True)]
+    return pd.Series(found, index=studies.index, dtype=object)
+
+
+def _is_verdict(cell: Any) -> bool:
+    """Whether a cell is true, false (as a boolean, or 1 and 0) or missing."""
+    return bool(pd.isna(cell)) or (isinstance(cell, bool | np.bool_ | int | float | np.number) and cell in (0, 1))

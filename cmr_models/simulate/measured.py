@@ -42,6 +42,7 @@ def measure_phenotypes(
     measured.loc[failed] = np.nan
     table["status"] = np.where(failed, "quarantined", "ok")
     table["reason"] = np.where(failed, "lv_empty", "")
+    table["qc_ok"] = pd.Series(~failed, index=table.index).astype("boolean").mask(failed)
     return pd.concat([table, measured], axis=1)
 
 

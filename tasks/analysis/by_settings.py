@@ -27,8 +27,10 @@ from tasks.analysis.features import NO_FEATURES
 from tasks.analysis.makers import Inputs
 from tasks.analysis.publishing import Results, publish_tables, results_key
 from tasks.analysis.settings import AnalysisSettings
-from tasks.analysis.spec_tables import SpecTables
+from tasks.analysis.spec_tables import SpecTables, leave_out_withdrawn
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
+from tasks.sources.withdrawn import withdrawn_people
+from tasks.state.mistakes import faults_in_files
 from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import Cohort, digest
 from tasks.state.user_tables import read_user_table
@@ -44,10 +46,11 @@ TABLES: Mapping[Part, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class UserFiles:
-    """The user's tables of people (CSV); without both there are no statistics."""
+    """The user's tables of people (CSV), without both of which there are no statistics, and the list of withdrawals."""
 
     participants: Path | None = None
     outcomes: Path | None = None
+    withdrawn: Path | None = None
 
 
 def associate(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles) -> dict[str, Any]:
@@ -78,7 +81,9 @@ def estimates_key(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles
     perfusion = perfusion_path(Cohort(cohort_dir)) if perfusion_columns(settings.phenotypes) else None
     paths = (_phenotypes_path(cohort_dir), files.participants, files.outcomes, perfusion)
     there = [path for path in paths if path is not None and path.exists()]
-    return results_key(VERSION, there, settings=settings.model_dump())
+    withdrawn = withdrawn_people(cohort_dir, files.withdrawn)
+    more = {"withdrawn": sorted(withdrawn)} if withdrawn else {}
+    return results_key(VERSION, there, settings=settings.model_dump(), **more)
 
 
 def is_current(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles, part: Part) -> bool:
@@ -105,10 +110,12 @@ def _run(part: Part, cohort_dir: Path, settings: AnalysisSettings, files: UserFi
     results = _results(part, cohort_dir, settings, files)
     outdated = results.outdated
     if outdated:
-        tables = _read_tables(cohort_dir, settings, files.participants, files.outcomes)
-        inputs = Inputs.of(settings.study_spec(), tables, sets_named=False)
-        publish_tables(outdated, results, inputs, spec_digest(settings))
-        publish_table(inputs.flow.drop(columns="group"), people_flow_path(cohort_dir), results.key, PEOPLE_FLOW)
+        names = {"participants": files.participants.name, "outcomes": files.outcomes.name}
+        with faults_in_files(names):
+            tables = _read_tables(cohort_dir, settings, files)
+            inputs = Inputs.of(settings.study_spec(), tables, sets_named=False)
+            publish_tables(outdated, results, inputs, spec_digest(settings))
+            publish_table(inputs.flow.drop(columns="group"), people_flow_path(cohort_dir), results.key, PEOPLE_FLOW)
     return {"status": "done" if outdated else "current", "reason": "", "counts": results.counts}
 
 
@@ -129,15 +136,21 @@ def people_line(cohort_dir: Path) -> str:
     return "; ".join([f"{counts['visits', 'first visit']} people", *lost])
 
 
-def _read_tables(cohort_dir: Path, settings: AnalysisSettings, participants: Path, outcomes: Path) -> SpecTables:
+def _read_tables(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles) -> SpecTables:
+    assert files.participants is not None  # the caller has seen to it
+    assert files.outcomes is not None
     cohort = Cohort(cohort_dir)
-    return SpecTables(
-        phenotypes=with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), cohort, settings.phenotypes),
-        participants=read_user_table(participants, reading=settings.reading(settings.participant_columns)),
-        outcomes=read_user_table(outcomes, reading=settings.reading(settings.outcome_columns)),
-        flow=pd.DataFrame(),
-        features=NO_FEATURES,
+    read = {
+        "studies": with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), cohort, settings.phenotypes),
+        "rows of participants": read_user_table(
+            files.participants, reading=settings.reading(settings.participant_columns)
+        ),
+        "rows of outcomes": read_user_table(files.outcomes, reading=settings.reading(settings.outcome_columns)),
+    }
+    (phenotypes, participants, outcomes), flow = leave_out_withdrawn(
+        read, withdrawn_people(cohort_dir, files.withdrawn)
     )
+    return SpecTables(phenotypes, participants, outcomes, flow, NO_FEATURES)
 
 
 def _phenotypes_path(cohort_dir: Path) -> Path:

@@ -20,6 +20,8 @@ from tasks.analysis.page import render_analysis
 from tasks.analysis.publishing import Results, publish_tables, results_key
 from tasks.analysis.spec_file import SpecFile, as_json, read_spec
 from tasks.analysis.spec_tables import input_files, read_tables
+from tasks.sources.withdrawn import withdrawn_people
+from tasks.state.mistakes import faults_in_files
 from tasks.state.store import Cohort, publish_bytes
 
 VERSION = 4
@@ -48,13 +50,14 @@ def analysis_folder(cohort_dir: Path, file: SpecFile) -> Path:
     return Cohort(cohort_dir).tables / "analyses" / file.spec.name / file.digest[:12]
 
 
-def run_spec(part: Part, spec_path: Path, cohort_dir: Path) -> dict[str, Any]:
+def run_spec(part: Part, spec_path: Path, cohort_dir: Path, withdrawn: Path | None = None) -> dict[str, Any]:
     """Run one part of a spec.
 
     Args:
         part: ``associate`` (prevalent disease), ``risk`` (time to events) or ``fairness`` (all of it by group).
         spec_path: ``analysis.yaml``.
         cohort_dir: the cohort's folder: phenotypes are read and results written there.
+        withdrawn: list of people who withdrew, beside that of the spec and those whom the cohort has deleted.
 
     Returns:
         ``{"status": "done" | "current", "folder": ..., "counts": {table: {row status: rows}}, "departures": n}``.
@@ -65,12 +68,15 @@ def run_spec(part: Part, spec_path: Path, cohort_dir: Path) -> dict[str, Any]:
     """
     file = read_spec(spec_path)
     names = tuple(name for name in TABLES[part] if _is_asked_for(name, file.spec))
-    results = Results(analysis_folder(cohort_dir, file), names, _key(file, cohort_dir), siblings=True)
+    own = file.path(file.spec.tables.withdrawn) if file.spec.tables.withdrawn else None
+    gone = withdrawn_people(cohort_dir, withdrawn, own)
+    results = Results(analysis_folder(cohort_dir, file), names, _key(file, cohort_dir, gone), siblings=True)
     outdated = results.outdated
     if outdated:
-        inputs = Inputs.of(file.spec, read_tables(file, cohort_dir))
-        publish_bytes(as_json(file), results.folder / "spec.json")
-        publish_tables(outdated, results, inputs, file.digest)
+        with faults_in_files(_files(file)):
+            inputs = Inputs.of(file.spec, read_tables(file, cohort_dir, gone))
+            publish_bytes(as_json(file), results.folder / "spec.json")
+            publish_tables(outdated, results, inputs, file.digest)
         _publish_documents(file, results.folder)
     return {
         "status": "done" if outdated else "current",
@@ -88,10 +94,18 @@ def _publish_documents(file: SpecFile, folder: Path) -> None:
     render_analysis(file, folder)
 
 
-def _key(file: SpecFile, cohort_dir: Path) -> str:
+def _files(file: SpecFile) -> dict[str, str]:
+    """The files of the tables, by the names that messages begin with."""
+    tables = file.spec.tables
+    people = {name: getattr(tables, name) or tables.ukb for name in ("participants", "outcomes")}
+    return {**people, "phenotypes": tables.phenotypes or "tables/phenotypes.parquet", "the table": tables.ukb}
+
+
+def _key(file: SpecFile, cohort_dir: Path, withdrawn: frozenset[str]) -> str:
     features = features_path(file, cohort_dir)
     files = [*input_files(file, cohort_dir), *([features] if features else [])]
-    return results_key(VERSION, files, spec=file.digest)
+    more = {"withdrawn": sorted(withdrawn)} if withdrawn else {}
+    return results_key(VERSION, files, spec=file.digest, **more)
 
 
 def _is_asked_for(name: str, spec: StudySpec) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cmr_models.analysis.matching import flow_row
 from cmr_models.analysis.nested_models import DEEP
 from cmr_models.estimates import VALUE_COLUMNS
 from tasks.analysis.spec_file import SpecFile
@@ -39,6 +40,14 @@ class FeatureTable(NamedTuple):
             return people
         people = people.astype(dict.fromkeys(_KEYS, str))
         return people.merge(self.table[[*_KEYS, *here]], on=list(_KEYS), how="left", validate="many_to_one")
+
+    def flow(self, people: pd.DataFrame) -> pd.DataFrame:
+        """How many people have features, as steps of the flow; no row without features."""
+        if not self.columns:
+            return pd.DataFrame()
+        has_some = people[list(_KEYS)].merge(self.table[list(_KEYS)], how="left", indicator="met")["met"].eq("both")
+        counts = {"with features of the network": has_some.sum(), "without features of the network": (~has_some).sum()}
+        return pd.DataFrame([flow_row("", "first visits, features", step, int(n)) for step, n in counts.items()])
 
 
 NO_FEATURES = FeatureTable(pd.DataFrame(columns=list(_KEYS)), (), False)

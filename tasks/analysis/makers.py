@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from cmr_models.analysis.nested_models import (
     predict_outcomes,
     prediction_rows,
 )
-from cmr_models.analysis.people import analysis_people
+from cmr_models.analysis.people import analysis_people, check_verdicts
 from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows
 from cmr_models.analysis.sensitivity import imputed_hazards, weighted_hazards
 from cmr_models.analysis.spec import StudySpec
@@ -59,8 +59,10 @@ class Inputs:
             self.people,
             self.spec.outcome_names,
             include_doubted=self.spec.include_doubted,
+            covariates=[*self.models.covariates, *self.models.strata],
         )
-        return pd.concat([self.tables.flow, joined], ignore_index=True) if len(self.tables.flow) else joined
+        parts = [self.tables.flow, joined, self.tables.features.flow(self.people)]
+        return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
     @classmethod
     def of(cls, spec: StudySpec, tables: SpecTables, *, sets_named: bool = True) -> Inputs:
@@ -100,20 +102,32 @@ class Inputs:
 
 
 def _people(tables: SpecTables, spec: StudySpec) -> pd.DataFrame:
-    """Rows of the models, with every covariate and column that any set, margin or audit of the spec names."""
+    """Rows of the models, with every covariate and column that any set, margin or audit of the spec names.
+
+    What was measured on a doubted study is missing, unless the spec takes such studies in.
+    """
+    check_verdicts(tables.phenotypes, include_doubted=spec.include_doubted)
     covariates = [*spec.strata, *(name for names in _covariate_lists(spec) for name in names)]
     check_covariates(tables.participants, covariates, spec.types, "participants")
     people = analysis_people(tables.phenotypes, tables.participants, spec.models(spec.covariate_sets[spec.primary]))
-    further = [name for name in sorted(_named_columns(spec)) if name not in people]
-    for table in (tables.participants, tables.phenotypes):
-        here = [name for name in further if name in table and name not in people]
-        if here:
-            columns = with_keys(table[["participant", "visit", *here]], "the table")
-            people = people.merge(columns, on=["participant", "visit"], how="left", validate="one_to_one")
-    missing = [name for name in further if name not in people and name not in tables.features.columns]
+    takes_part = people["measured"] & (spec.include_doubted | ~people["doubted"])
+    people = _beside(people, tables.participants, _named_columns(spec))
+    listed = set(people)
+    people = _beside(people, tables.phenotypes, _named_columns(spec))
+    people = tables.features.beside(people, [*_named_columns(spec), *tables.features.columns])
+    missing = sorted(_named_columns(spec) - set(people))
     if missing:
         raise ValueError(f"the spec names columns {missing}, which neither participants nor phenotypes have")
-    return tables.features.beside(people, tables.features.columns)
+    return people.assign(**{name: people[name].where(takes_part) for name in map(str, people) if name not in listed})
+
+
+def _beside(people: pd.DataFrame, table: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
+    """``people`` with those of ``names`` that ``table`` has and they lack."""
+    here = [name for name in sorted(names) if name in table and name not in people]
+    if not here:
+        return people
+    columns = with_keys(table[["participant", "visit", *here]], "the table")
+    return people.merge(columns, on=["participant", "visit"], how="left", validate="one_to_one")
 
 
 def _named_columns(spec: StudySpec) -> set[str]:

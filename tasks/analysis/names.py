@@ -6,24 +6,26 @@ key, and the nearest name that there is.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from cmr_models.analysis.biobank import FIELDS, parse_column, spec_fields
-from cmr_models.analysis.people import OUTCOME_KEYS
+from cmr_models.analysis.biobank import FIELDS, field_of, further_fields, parse_column, spec_fields
+from cmr_models.analysis.model_spec import GAP_MODELS
+from cmr_models.analysis.people import OUTCOME_KEYS, check_verdicts
 from cmr_models.analysis.spec import StudySpec
+from cmr_models.analysis.visits import VISIT_DATE
 from cmr_models.contracts.identifiers import KEYS
+from cmr_models.contracts.names import nearest
 from cmr_models.estimates.groups import INTERSECTION
 from cmr_models.perfusion.phenotypes import PHENOTYPES as PERFUSION_PHENOTYPES
 from cmr_models.phenotypes import PHENOTYPES
 from tasks.analysis.settings import AnalysisSettings
 from tasks.analysis.spec_file import SpecFile, read_spec
 from tasks.execution.cluster import PROFILES
-from tasks.state.mistakes import UserMistake
+from tasks.state.mistakes import UserMistake, faults_in_files
 from tasks.state.store import Cohort
 from tasks.state.user_tables import column_words, table_header
 
@@ -67,13 +69,17 @@ def check_settings_names(
     if "families" in analysis.model_fields_set:
         members = [name for names in analysis.families.values() for name in names]
         check_names(Named(f"{key}.families", "phenotype", members), known)
+    _check_margins(key, analysis.margins, {*known, *analysis.phenotypes})
     people, told = set[str](), set[str]()
     if participants is not None:
         mapped = f"{key}.participant_columns"
+        check_names(Named(mapped, "use of a column", analysis.participant_columns), _used_columns(analysis))
         people = _columns(participants, f"{config}, participants", analysis.participant_columns, mapped)
         check_names(Named(f"{config}, participants", f"column of {participants.name}", KEYS), people)
     if outcomes is not None:
-        told = _columns(outcomes, f"{config}, outcomes", analysis.outcome_columns, f"{key}.outcome_columns")
+        mapped = f"{key}.outcome_columns"
+        check_names(Named(mapped, "column of outcomes", analysis.outcome_columns), OUTCOME_KEYS)
+        told = _columns(outcomes, f"{config}, outcomes", analysis.outcome_columns, mapped)
     if participants is not None and outcomes is not None:
         _check_people_columns(config, analysis, participants.name, people)
         check_names(Named(f"{config}, outcomes", f"column of {outcomes.name}", OUTCOME_KEYS), told)
@@ -86,7 +92,22 @@ def _check_people_columns(config: str, analysis: AnalysisSettings, table: str, p
     check_names(Named(f"{config}, participants", what, ["age_years"]), people)
     for key in ("covariates", "strata", "types"):
         check_names(Named(f"{config}, analysis.{key}", what, getattr(analysis, key)), people)
-    check_names(Named(f"{config}, analysis.group_by", what, _group_columns(analysis.group_by)), people)
+    groups = Named(f"{config}, analysis.group_by", what, _group_columns(analysis.group_by))
+    check_names(groups, people | set(_DERIVED))
+
+
+def _used_columns(analysis: AnalysisSettings) -> set[str]:
+    """Our names of columns of people that something reads: those of this software, and those that the settings name."""
+    named = {*analysis.covariates, *analysis.strata, *analysis.types, *_group_columns(analysis.group_by)}
+    return {*_PEOPLE, VISIT_DATE, "sex", "height_cm", "weight_kg", *named} - set(_DERIVED)
+
+
+def _check_margins(where: str, margins: Iterable[str], phenotypes: Collection[str]) -> None:
+    """Check the keys of margins: ``model`` or ``model/phenotype``."""
+    split = [key.partition("/") for key in margins]
+    check_names(Named(f"{where}.margins", "model with gaps", [model for model, _, _ in split]), GAP_MODELS)
+    named = [phenotype for _, slash, phenotype in split if slash]
+    check_names(Named(f"{where}.margins", "phenotype", named), phenotypes)
 
 
 def _check_conditions(key: str, analysis: AnalysisSettings, outcomes: Path) -> None:
@@ -106,6 +127,18 @@ def check_profile(config: str, profile: str) -> None:
         check_names(Named(f"{config}, compute.profile", "profile", [profile]), PROFILES)
 
 
+def check_withdrawn(config: str, withdrawn: Path | None) -> None:
+    """Check that the list of people who withdrew is there.
+
+    Raises:
+        UserMistake: it is not.
+    """
+    if withdrawn is not None and not withdrawn.is_file():
+        near = [path.name for path in sorted(withdrawn.parent.glob("*")) if path.is_file()]
+        line = f"{config}, withdrawn: there is no file {withdrawn.name!r}{nearest(withdrawn.name, near)}"
+        raise UserMistake(line)
+
+
 def check_spec_names(spec_path: Path, cohort_dir: Path) -> None:
     """Check every table, column, field, phenotype and condition that an analysis spec names.
 
@@ -115,21 +148,26 @@ def check_spec_names(spec_path: Path, cohort_dir: Path) -> None:
     """
     file = read_spec(spec_path)
     name = spec_path.name
-    for key in ("ukb", "participants", "outcomes", "phenotypes"):
+    for key in ("ukb", "participants", "outcomes", "phenotypes", "withdrawn"):
         table = getattr(file.spec.tables, key)
         if table and not (file.folder / table).is_file():
             tables = [path.name for path in sorted((file.folder / table).parent.glob("*")) if path.is_file()]
-            raise UserMistake(f"{name}, tables.{key}: there is no file {table!r}{_nearest(Path(table).name, tables)}")
+            raise UserMistake(f"{name}, tables.{key}: there is no file {table!r}{nearest(Path(table).name, tables)}")
     phenotypes = _spec_phenotypes(file, cohort_dir)
+    _check_verdicts(file, name)
     own = [row.name for row in file.spec.exposures if row.field is not None]
     features = file.spec.features
     if features.table:
         predictions = Cohort(cohort_dir).tables / "predictions"
         tables = [path.stem for path in sorted(predictions.glob("*.parquet"))]
         check_names(Named(f"{name}, features.table", "table of predictions", [features.table]), tables)
-        phenotypes |= set(pq.read_schema(predictions / f"{features.table}.parquet").names)
+        columns = set(pq.read_schema(predictions / f"{features.table}.parquet").names)
+        check_names(Named(f"{name}, features.columns", f"column of {features.table}", features.columns), columns)
+        phenotypes |= columns
     exposures = [row.name for row in file.spec.exposures if row.field is None]
     check_names(Named(f"{name}, exposures", "phenotype", exposures), phenotypes)
+    _check_margins(f"{name}, fairness", file.spec.fairness.margins, {*phenotypes, *own})
+    _check_departures(file, name)
     people = _spec_people(file)
     for key, names in _spec_columns(file.spec):
         check_names(Named(f"{name}, {key}", "column of people", names), people | phenotypes | {*own, *_DERIVED})
@@ -144,7 +182,7 @@ def check_names(named: Named, known: Collection[str]) -> None:
     """
     for name in named.names:
         if name not in known:
-            raise UserMistake(f"{named.where}: there is no {named.what} {name!r}{_nearest(name, sorted(known))}")
+            raise UserMistake(f"{named.where}: there is no {named.what} {name!r}{nearest(name, known)}")
 
 
 def phenotype_names(cohort_dir: Path) -> set[str]:
@@ -152,14 +190,6 @@ def phenotype_names(cohort_dir: Path) -> set[str]:
     known = {row.name for row in PHENOTYPES} | {row.name for row in PERFUSION_PHENOTYPES}
     table = Cohort(cohort_dir).tables / "phenotypes.parquet"
     return known | (set(pq.read_schema(table).names) if table.exists() else set())
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    by_letters = {word.casefold(): word for word in known}
-    found = difflib.get_close_matches(name.casefold(), list(by_letters), n=1, cutoff=0.6)
-    if found:
-        return f"; did you mean {by_letters[found[0]]!r}?"
-    return f"; there are {', '.join(known)}" if 0 < len(known) <= 12 else ""
 
 
 def _columns(path: Path, where: str, columns: dict[str, str], mapped: str) -> set[str]:
@@ -170,7 +200,7 @@ def _columns(path: Path, where: str, columns: dict[str, str], mapped: str) -> se
     """
     if not path.is_file():
         near = [other.name for other in sorted(path.parent.glob("*")) if other.is_file()]
-        raise UserMistake(f"{where}: there is no file {path.name!r}{_nearest(path.name, near)}")
+        raise UserMistake(f"{where}: there is no file {path.name!r}{nearest(path.name, near)}")
     header = table_header(path)
     check_names(Named(mapped, f"column of {path.name}", columns.values()), header)
     ours = {their: our for our, their in columns.items()}
@@ -180,7 +210,7 @@ def _columns(path: Path, where: str, columns: dict[str, str], mapped: str) -> se
 def _group_columns(group_by: Iterable[str]) -> list[str]:
     parts = [part for name in group_by for part in name.split(INTERSECTION)]
     further = ["height_cm", "weight_kg"] if "bmi_class" in parts else []
-    return [part for part in parts if part not in _DERIVED] + further
+    return parts + further
 
 
 def _spec_phenotypes(file: SpecFile, cohort_dir: Path) -> set[str]:
@@ -199,7 +229,10 @@ def _spec_people(file: SpecFile) -> set[str]:
         check_names(Named(f"spec, tables.participants ({path.name})", "column", _PEOPLE), people)
         return people
     there = {str(column.field) for name in table_header(file.path(tables.ukb)) if (column := parse_column(name))}
-    wanted = [str(number) for number in sorted(spec_fields(spec) & (set(FIELDS) | set(spec.fields)))]
+    fields = sorted(spec_fields(spec))
+    described = {str(number) for number in fields if field_of(number, further_fields(spec)) is not None}
+    check_names(Named("spec, fields", "description of field", map(str, fields)), described | set(map(str, FIELDS)))
+    wanted = list(map(str, fields))
     check_names(Named(f"spec, tables.ukb ({tables.ukb})", "column of field", wanted), there)
     return {*_PEOPLE, "nation", *spec.people}
 
@@ -220,6 +253,21 @@ def _spec_columns(spec: StudySpec) -> list[tuple[str, Iterable[str]]]:
         ("participation.margins", spec.participation.margins),
         ("exclusions", [rule.column for rule in spec.exclusions if rule.column]),
     ]
+
+
+def _check_verdicts(file: SpecFile, name: str) -> None:
+    """A table of phenotypes that the spec names says which studies passed, unless doubted ones are taken in."""
+    table = file.spec.tables.phenotypes
+    if table:
+        with faults_in_files({"phenotypes": f"{name}, tables.phenotypes ({table})"}):
+            check_verdicts(table_header(file.path(table)), include_doubted=file.spec.include_doubted)
+
+
+def _check_departures(file: SpecFile, name: str) -> None:
+    """Reasons are given for values that do differ from the registered spec."""
+    differ = {row["path"] for row in file.departures}
+    known = {path.rsplit(".", k)[0] for path in differ for k in range(path.count(".") + 1)}
+    check_names(Named(f"{name}, departures", "departure at", [row.path for row in file.spec.departures]), known)
 
 
 def _check_spec_conditions(file: SpecFile, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +18,15 @@ from cmr_models.analysis.biobank import (
     spec_fields,
 )
 from cmr_models.analysis.exclusions import exclude
-from cmr_models.analysis.matching import check_people
-from cmr_models.analysis.people import usable
+from cmr_models.analysis.matching import check_people, flow_row
+from cmr_models.analysis.people import check_verdicts, usable
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.transforms import transform
 from cmr_models.contracts.identifiers import KEYS, with_keys
 from tasks.analysis.features import FeatureTable, read_features
 from tasks.analysis.spec_file import SpecFile
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
+from tasks.sources.withdrawn import without_withdrawn
 from tasks.state.store import Cohort
 from tasks.state.user_tables import Reading, read_user_table
 
@@ -71,40 +73,85 @@ def input_files(file: SpecFile, cohort_dir: Path | None) -> list[Path]:
     return [*named, path, perfusion]
 
 
-def read_tables(file: SpecFile, cohort_dir: Path | None) -> SpecTables:
+def read_tables(file: SpecFile, cohort_dir: Path | None, withdrawn: Collection[str] = ()) -> SpecTables:
     """Read the files, build participants and outcomes, leave out whom the spec excludes, transform the exposures.
+
+    Args:
+        file: the spec.
+        cohort_dir: the cohort's folder, if there is one.
+        withdrawn: keys of people who withdrew: no row of theirs is read.
 
     Raises:
         ValueError: a table lacks a column, or is not as the field dictionary says.
     """
     spec = file.spec
-    paths = input_files(file, cohort_dir)
-    if spec.tables.ukb:
-        participants, outcomes, steps = _from_ukb(paths[0], spec)
-    else:
-        how = Reading(spec.tables.columns, spec.missing_values, spec.types)
-        participants, outcomes = (read_user_table(path, reading=how) for path in paths[:2])
-        steps = pd.DataFrame()
-    if spec.tables.phenotypes or not _all_from_fields(spec):
-        phenotypes = _with_own_fields(_phenotype_rows(file, cohort_dir), participants, spec)
-    else:
-        names = [row.name for row in spec.exposures]
-        phenotypes = participants[["participant", "visit", *names]].assign(status="ok")
+    participants, outcomes, steps = _people_tables(file, cohort_dir, withdrawn)
+    phenotypes, left = _study_rows(file, cohort_dir, participants, withdrawn)
     features = read_features(file, cohort_dir)
     phenotypes = features.beside(phenotypes, [row.name for row in spec.exposures])
     participants = participants.drop(columns=[row.name for row in spec.exposures], errors="ignore")
-    studies, people = (with_keys(table[list(KEYS)], "the table") for table in (phenotypes, participants))
-    check_people(studies, people, spec.unmatched_max)
-    participants, outcomes, left = exclude(participants, outcomes, spec.exclusions)
+    studies = with_keys(phenotypes[list(KEYS)], "phenotypes")
+    check_people(studies, with_keys(participants[list(KEYS)], "participants"), spec.unmatched_max)
+    participants, outcomes, excluded = exclude(participants, outcomes, spec.exclusions)
+    phenotypes = _transformed(phenotypes, spec)
+    kept = pd.MultiIndex.from_frame(with_keys(participants[list(KEYS)], "participants"))
+    phenotypes = phenotypes[pd.MultiIndex.from_frame(studies).isin(kept)].reset_index(drop=True)
+    flow = pd.concat([part for part in (left, excluded, steps) if len(part)], ignore_index=True)
+    return SpecTables(phenotypes, participants, outcomes, flow, features)
+
+
+def leave_out_withdrawn(
+    tables: Mapping[str, pd.DataFrame], withdrawn: Collection[str]
+) -> tuple[list[pd.DataFrame], pd.DataFrame]:
+    """Tables without the rows of people who withdrew, and how many rows that were, as steps of the flow.
+
+    Args:
+        tables: what the rows of a table are -> the table, with ``participant``.
+        withdrawn: keys of people.
+    """
+    left = [without_withdrawn(table, withdrawn) for table in tables.values()]
+    counts = {what: len(table) - len(kept) for (what, table), kept in zip(tables.items(), left, strict=True)}
+    rows = [flow_row("", "overall", f"{what} of people who withdrew, left out", n) for what, n in counts.items()]
+    return left, pd.DataFrame(rows if withdrawn else [])
+
+
+def _people_tables(
+    file: SpecFile, cohort_dir: Path | None, withdrawn: Collection[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Participants, outcomes, and the steps of their making, without people who withdrew."""
+    spec, paths = file.spec, input_files(file, cohort_dir)
+    if spec.tables.ukb:
+        return _from_ukb(paths[0], spec, withdrawn)
+    how = Reading(spec.tables.columns, spec.missing_values, spec.types)
+    read = [read_user_table(path, reading=how) for path in paths[:2]]
+    kinds = ("rows of participants", "rows of outcomes")
+    (participants, outcomes), steps = leave_out_withdrawn(dict(zip(kinds, read, strict=True)), withdrawn)
+    return participants, outcomes, steps
+
+
+def _study_rows(
+    file: SpecFile, cohort_dir: Path | None, participants: pd.DataFrame, withdrawn: Collection[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Phenotypes, and how many studies are of people who withdrew."""
+    spec = file.spec
+    if not spec.tables.phenotypes and _all_from_fields(spec):
+        names = [row.name for row in spec.exposures]
+        # UK Biobank publishes the values that passed the checks of those who returned them.
+        rows = participants[["participant", "visit", *names]].assign(status="ok", qc_ok=True)
+        return rows, pd.DataFrame()
+    (rows,), left = leave_out_withdrawn({"studies": _phenotype_rows(file, cohort_dir)}, withdrawn)
+    return _with_own_fields(rows, participants, spec), left
+
+
+def _transformed(phenotypes: pd.DataFrame, spec: StudySpec) -> pd.DataFrame:
+    """Phenotypes with the exposures transformed, over the studies that take part."""
+    check_verdicts(phenotypes, include_doubted=spec.include_doubted)
+    takes_part = usable(phenotypes, include_doubted=spec.include_doubted)
     for row in spec.exposures:
         if row.name not in phenotypes:
             raise ValueError(f"exposure {row.name} is not a column of the phenotypes; they have {list(phenotypes)}")
-        measured = phenotypes[row.name].where(usable(phenotypes, include_doubted=spec.include_doubted))
-        phenotypes[row.name] = transform(measured, row.transform)
-    kept = pd.MultiIndex.from_frame(with_keys(participants[list(KEYS)], "participants"))
-    rows = pd.MultiIndex.from_frame(with_keys(phenotypes[list(KEYS)], "phenotypes")).isin(kept)
-    flow = pd.concat([left, steps], ignore_index=True) if len(steps) else left
-    return SpecTables(phenotypes[rows].reset_index(drop=True), participants, outcomes, flow, features)
+    columns = {row.name: transform(phenotypes[row.name].where(takes_part), row.transform) for row in spec.exposures}
+    return phenotypes.assign(**columns)
 
 
 def _measured_names(spec: StudySpec) -> list[str]:
@@ -126,7 +173,9 @@ def _all_from_fields(spec: StudySpec) -> bool:
     return all(row.field is not None for row in spec.exposures)
 
 
-def _from_ukb(path: Path, spec: StudySpec) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _from_ukb(
+    path: Path, spec: StudySpec, withdrawn: Collection[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     wanted = spec_fields(spec)
 
     def is_wanted(name: str) -> bool:
@@ -134,11 +183,16 @@ def _from_ukb(path: Path, spec: StudySpec) -> tuple[pd.DataFrame, pd.DataFrame, 
         return name in IDENTIFIERS if column is None else column.field in wanted
 
     missing = (*EMPTY_WORDS, *spec.missing_values)
-    data = FieldTable.of(read_user_table(path, reading=Reading(missing_values=missing), usecols=is_wanted))
+    table = read_user_table(path, reading=Reading(missing_values=missing), usecols=is_wanted)
+    identifier = next((name for name in IDENTIFIERS if name in table), "")
+    left = without_withdrawn(table.rename(columns={identifier: "participant"}), withdrawn)
+    counted = flow_row("", "overall", "rows of people who withdrew, left out", len(table) - len(left))
+    data = FieldTable.of(left.rename(columns={"participant": identifier}))
     participants = build_participants(data, spec)
     built = build_outcomes(data, participants, spec)
     shown = participants.drop(columns=["entry_date", "birth_date"])
-    return shown, built.outcomes, built.flow
+    steps = pd.concat([pd.DataFrame([counted] if withdrawn else []), built.flow], ignore_index=True)
+    return shown, built.outcomes, steps
 
 
 def _with_own_fields(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: StudySpec) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from tasks.execution import plan
 from tasks.execution.shards import Unit
 from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
 from tasks.sources import Inventory, SourceUnit, inventory
+from tasks.sources.listing import not_taken_line
 from tasks.sources.withdrawn import has_withdrawn, newly_withdrawn, read_withdrawn
 from tasks.state import store
 from tasks.state.ledger import Ledger
@@ -59,7 +60,7 @@ def convert_units(stage: Stage, planning: Planning) -> Planned:
     settings: ConvertSettings = planning.settings
     ledger = planning.ledger
     found = inventory(planning.sources, ledger.sources(), settings.limits)
-    ledger.remember_sources(found.files, forget_others=planning.whole_archive)
+    ledger.remember_sources(found.files, forget_others=planning.whole_archive, not_taken=found.left)
     withdrawn = read_withdrawn(planning.withdrawn) if planning.withdrawn else frozenset()
     planned = planned_units(found.units, settings.model_dump(), unread_perfusion(ledger))
     units = [unit for unit in planned if not has_withdrawn(unit["participant"], withdrawn)]
@@ -76,9 +77,8 @@ def convert_units(stage: Stage, planning: Planning) -> Planned:
 def _notes(found: Inventory, planned: Sequence[Unit], withdrawn: frozenset[str]) -> list[str]:
     """What no row of a table says: files that no study has, studies of one day, people on the list of withdrawals."""
     notes = []
-    if found.not_taken:
-        kinds = ", ".join(f"{n} {ending}" for ending, n in found.not_taken.items())
-        notes.append(f"{sum(found.not_taken.values())} files are part of no study: {kinds}")
+    if found.left:
+        notes.append(not_taken_line(found.not_taken))
     if found.n_same_day:
         notes.append(f"{found.n_same_day} people have several studies of one day, each a visit of its own")
     if withdrawn:

@@ -109,7 +109,8 @@ def with_perfusion(phenotypes: pd.DataFrame, cohort: Cohort, wanted: Iterable[st
     """The phenotype table with the perfusion columns that an analysis wants; as it is if it wants none.
 
     A study whose perfusion was measured counts as measured: a visit may have been for perfusion alone. Its cine
-    phenotypes stay blank where the cine was not measured.
+    phenotypes stay blank where the cine was not measured, and its verdict is then that of the perfusion
+    (``qc_quantitative``).
 
     Raises:
         FileNotFoundError: if the perfusion table is not there.
@@ -121,13 +122,15 @@ def with_perfusion(phenotypes: pd.DataFrame, cohort: Cohort, wanted: Iterable[st
     if not path.exists():
         raise FileNotFoundError(f"{names} need tables/perfusion.parquet, which is not there; run perfusion first")
     measured = (
-        read_table(path, PERFUSION_TABLE, columns=["study", "status", *names])
+        read_table(path, PERFUSION_TABLE, columns=["study", "status", "qc_quantitative", *names])
         .query("status == 'ok'")
         .set_index("study")
     )
     joined = phenotypes.join(measured[names], on="study")
-    joined["status"] = joined["status"].mask(joined["study"].isin(measured.index), "ok")
-    return joined
+    alone = joined["study"].isin(measured.index) & joined["status"].ne("ok")
+    verdicts = joined["study"].map(measured["qc_quantitative"].astype(object))
+    known = joined["qc_ok"].astype(object) if "qc_ok" in joined else pd.Series(pd.NA, index=joined.index, dtype=object)
+    return joined.assign(status=joined["status"].mask(alone, "ok"), qc_ok=known.mask(alone, verdicts))
 
 
 def dictionary_csv() -> str:

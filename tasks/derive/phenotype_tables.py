@@ -11,7 +11,7 @@ import pandas as pd
 from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.phenotypes import PHENOTYPES, dictionary
 from cmr_models.phenotypes.quality import RULES
-from cmr_models.phenotypes.states import STATES, state_of
+from cmr_models.phenotypes.states import STATES, state_of, states_of
 from cmr_models.reasons import TABLE
 from tasks.inference.segment_stage import SEGMENT
 from tasks.state.ledger import Ledger, Outcome
@@ -96,13 +96,9 @@ def _key(ledger: Ledger) -> str:
 
 
 def with_state(phenotypes: pd.DataFrame) -> pd.DataFrame:
-    """The table of phenotypes with the column ``state``; an older table gets it from ``status`` and ``qc_ok``."""
-    if "state" in phenotypes:
-        return phenotypes
-    verdicts = phenotypes.get("qc_ok", pd.Series(pd.NA, index=phenotypes.index))
-    states = [state_of(status, verdict) for status, verdict in zip(phenotypes["status"], verdicts, strict=True)]
-    table = phenotypes.copy()
-    table.insert(list(table).index("status") + 1, "state", pd.Series(states, index=table.index, dtype=object))
+    """The table of phenotypes with the column ``state``, by ``status`` and ``qc_ok`` also where it has one."""
+    table = phenotypes.drop(columns="state", errors="ignore")
+    table.insert(list(table).index("status") + 1, "state", states_of(table))
     return table
 
 

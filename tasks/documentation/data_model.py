@@ -20,11 +20,11 @@ from tasks.convert.study_table import STUDIES
 from tasks.derive.perfusion_tables import PERFUSION_TABLE, SEGMENTS
 from tasks.derive.phenotype_tables import CURVES
 from tasks.report.markdown import code, page, table
-from tasks.state.ledger import OUTCOMES, SOURCES
+from tasks.state.ledger import NOT_TAKEN, OUTCOMES, SOURCES
 
 TABLES = (
     STUDIES, REFERENCES, CURVES, PERFUSION_TABLE, SEGMENTS, PREDICTION_TABLE, PEOPLE_FLOW, ESTIMATE_TABLE,
-    OUTCOMES, SOURCES,
+    OUTCOMES, SOURCES, NOT_TAKEN,
 )  # fmt: skip
 """Tables whose columns stand on this page; those of the phenotypes stand in the data dictionary."""
 

@@ -16,11 +16,13 @@ from cmr_models.analysis.disclosure.gate import Gate, GateRules
 from cmr_models.analysis.disclosure.masking import SUPPRESSED
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.summary import Summariser
+from cmr_models.phenotypes.states import states_of
 from tasks.evaluation import studies
 from tasks.evaluation.references import group_columns, parse_number, read_references
 from tasks.evaluation.release import missing_text, release_summary
 from tasks.report.markdown import number
 from tasks.report.markdown import table as markdown
+from tasks.sources.withdrawn import withdrawn_people, without_withdrawn
 from tasks.state.disclosure_record import keep_record
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import publish_table, read_table
@@ -47,6 +49,7 @@ class EvaluateSettings:
         reference: table of reference values, besides those in the store.
         participants: table of people, for groups.
         participant_columns: our name -> name in that table.
+        withdrawn: list of people who withdrew; no study of theirs is evaluated.
         group_by: columns by which every value is repeated; None takes the usual ones in which people differ.
         split: only studies of this split ("train", "validation", "test"); empty for all.
         target: column of the reference class or value; empty takes the usual one of the task.
@@ -60,6 +63,7 @@ class EvaluateSettings:
     reference: Path | None = None
     participants: Path | None = None
     participant_columns: Mapping[str, str] | None = None
+    withdrawn: Path | None = None
     group_by: tuple[str, ...] | None = None
     split: str = ""
     target: str = ""
@@ -89,6 +93,7 @@ def evaluate(cohort: Cohort, settings: EvaluateSettings, advance: Advance = lamb
         people = read_references(
             cohort, ledger, settings.reference, settings.participants, settings.participant_columns
         )
+    people = _without_withdrawn(people, withdrawn_people(cohort.root, settings.withdrawn))
     people = _select_split(people, settings.split)
     by = group_columns(people, settings.group_by)
     summariser = Summariser(people, by, seed=settings.seed, n_resamples=settings.resamples)
@@ -102,7 +107,22 @@ def evaluate(cohort: Cohort, settings: EvaluateSettings, advance: Advance = lamb
     if kind == "segmentation" and (repeats := _repeats(cohort, settings, people)) is not None:
         parts.append(summariser.repeats(repeats))
     summary = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    return _publish(cohort, settings, task, summary, case_table)
+    return _publish(cohort, settings, task, summary.assign(**_doubted(cohort, people, settings)), case_table)
+
+
+def _without_withdrawn(people: pd.DataFrame, withdrawn: frozenset[str]) -> pd.DataFrame:
+    """Studies, by their ids, that are not of people who withdrew."""
+    return without_withdrawn(people.reset_index(), withdrawn).set_index(people.index.name)
+
+
+def _doubted(cohort: Cohort, people: pd.DataFrame, settings: EvaluateSettings) -> dict[str, Any]:
+    """Columns that say how many of the studies the cohort's table of phenotypes doubts; an evaluation takes them in."""
+    path = cohort.tables / "phenotypes.parquet"
+    if not path.exists():
+        return {"doubted": "taken_in", "n_doubted": math.nan}
+    table = read_table(path)
+    n = int((states_of(table).eq("doubted") & table["study"].isin(people.index)).sum())
+    return {"doubted": "taken_in", "n_doubted": math.nan if 0 < n < settings.minimum_cell else float(n)}
 
 
 def prediction_names(cohort: Cohort) -> list[str]:
@@ -295,7 +315,7 @@ def _publish(
 
 
 def _page(settings: EvaluateSettings, task: str, summary: pd.DataFrame) -> str:
-    parts = [f"# {settings.predictions}: {task}\n", _NOTE]
+    parts = [f"# {settings.predictions}: {task}\n", _NOTE, _doubted_note(summary)]
     for by in summary["group_by"].unique():
         table = summary[summary["group_by"] == by]
         parts += [
@@ -303,6 +323,12 @@ def _page(settings: EvaluateSettings, task: str, summary: pd.DataFrame) -> str:
             markdown(HEAD, format_rows(table)),
         ]
     return "\n".join(parts)
+
+
+def _doubted_note(summary: pd.DataFrame) -> str:
+    """How many doubted studies the numbers take in; nothing where no study was measured."""
+    n = summary["n_doubted"].max()
+    return "" if math.isnan(n) else f"{n:,.0f} of the studies are doubted by a quality rule, and taken in.\n"
 
 
 _NOTE: Final = (

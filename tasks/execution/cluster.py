@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib.util
+import inspect
 import itertools
 import logging
 import os
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from cmr_models.contracts.names import nearest
 from tasks.execution.process import prepare_process, start_resource_tracker
 from tasks.execution.standing_workers import Say, StandingWorkers
 from tasks.state.mistakes import UserMistake
@@ -150,6 +152,30 @@ def check_profile(profile: str) -> None:
     elif profile == "slurm" and not shutil.which("sbatch"):
         raise UserMistake("compute.profile: 'slurm' needs the command sbatch; run on a login node, or choose 'local'")
 
+
+def check_cluster_options(profile: str, options: Mapping[str, Any]) -> None:
+    """Check the names in ``compute.cluster``: what the cluster of a profile, its jobs and its workers take.
+
+    Raises:
+        UserMistake: one is none of these; the message has the nearest.
+    """
+    if not options or profile not in _TAKE:
+        return
+    known: set[str] = set()
+    for name in _TAKE[profile]:
+        module, _, attribute = name.partition(":")
+        for kind in getattr(importlib.import_module(module), attribute).__mro__[:-1]:
+            known |= set(inspect.signature(kind.__init__).parameters)
+    for name in options:
+        if name not in known - {"self", "args", "kwargs"}:
+            raise UserMistake(f"compute.cluster: a {profile} cluster has no option {name!r}{nearest(name, known)}")
+
+
+_TAKE = {
+    "local": ("distributed:LocalCluster", "distributed:Nanny", "distributed:Worker"),
+    "slurm": ("dask_jobqueue.slurm:SLURMCluster", "dask_jobqueue.slurm:SLURMJob"),
+}
+"""Profile -> the classes to which its options go; those of other profiles are checked where their packages are."""
 
 _NEEDED = {"cuda": "dask_cuda", "slurm": "dask_jobqueue", "kubernetes": "dask_kubernetes"}
 

@@ -17,9 +17,7 @@ class SegmentSettings(Section):
 
     model: str = Field(default="default", min_length=1, description="name in the zoo, or a folder with weights")
     batch_images: int = Field(default=64, gt=0, description="images a forward pass")
-    precision: str = Field(
-        default="auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the device has it"
-    )
+    precision: Precision = Field(default="auto", description="auto: bf16 where the device has it")
     padding: Literal["black", "masked"] = Field(
         default="black", description="of stacks shorter than CineMA's input: black slices, as published, or left out"
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from cmr_models.phenotypes.states import TITLES
 from cmr_models.reasons import TABLE
 from tasks.derive.derive_stage import DERIVE
+from tasks.sources.listing import not_taken_line
 from tasks.stages import STAGES, stage_named
 from tasks.state.ledger import Ledger
 
@@ -18,12 +19,14 @@ _UPSTREAM = {
 
 
 def overview(ledger: Ledger) -> Iterator[str]:
-    """A line for every stage x status x reason, with the sentence of the reason; then one on the measured studies."""
+    """A line for every stage x status x reason, with its sentence; then the files left, and the states of studies."""
     counts = sorted(ledger.counts(), key=_order)
     width = max([len("segment "), *(len(stage) for stage, *_ in counts)]) + 2
     yield f"{'stage':<{width}}{'status':<13}{'studies':>8}  reason"
     for stage, status, reason, n in counts:
         yield f"{stage:<{width}}{status:<13}{n:>8}  {_sentence(status, reason)}".rstrip()
+    if not_taken := ledger.not_taken():
+        yield not_taken_line(not_taken)
     yield from _states(ledger, counts)
 
 

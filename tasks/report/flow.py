@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.analysis.disclosure.masking import mask_small_cells, masked_counts
-from cmr_models.phenotypes.states import STATES
+from cmr_models.phenotypes.states import STATES, states_of
 from cmr_models.reasons import TABLE
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive.derive_stage import DERIVE
@@ -61,7 +61,8 @@ def measured_states(phenotypes: pd.DataFrame | None, minimum_cell: int | None) -
     """
     if phenotypes is None or not (phenotypes["status"] == "ok").any():
         return []
-    counts = {state.code: float((phenotypes["state"] == state.code).sum()) for state in STATES[:2]}
+    states = states_of(phenotypes)
+    counts = {state.code: float((states == state.code).sum()) for state in STATES[:2]}
     shown = counts if minimum_cell is None else masked_counts(counts, minimum_cell)
     return [
         {

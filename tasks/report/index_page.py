@@ -74,7 +74,7 @@ class Figures:
 def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str, Any], Figures]:
     """Values of the template, and its figures."""
     figures = Figures()
-    minimum, measured = settings.minimum_cell, tables.measured
+    minimum, described = settings.minimum_cell, tables.described
     steps = flow.cohort_flow(tables.steps, minimum, tables.phenotypes)
     states = flow.measured_states(tables.phenotypes, minimum)
     _add_distributions(figures, tables, minimum)
@@ -87,6 +87,8 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "flow": steps,
         "first_box": _first_box(tables),
         "has_images": tables.has_images,
+        "not_taken": list(tables.not_taken.items()),
+        "described": described_sentence(tables, minimum),
         "left_before_analysis": flow.left_before_analysis(tables.people_flow, minimum),
         "abstract": _abstract(steps, states, tables),
         "facts": _facts(steps, states, tables, settings),
@@ -96,7 +98,7 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "minimum": minimum,
         "hidden": f"<{minimum}",
         "hidden_count": f"< {minimum}",
-        "distributions": distribution_rows(measured, minimum) if len(measured) else [],
+        "distributions": _distribution_rows(tables, minimum) if len(described) else [],
         "ratios": {name: _ratio_rows(tables, name, minimum) for name in ("associations", "hazards")},
         "discrimination_models": list(_DISCRIMINATION_MODELS.values()),
         "discrimination": _discrimination_rows(tables, minimum),
@@ -181,17 +183,38 @@ def _first_box(tables: ReportTables) -> str:
 
 
 def _add_distributions(figures: Figures, tables: ReportTables, minimum: int) -> None:
-    measured = tables.measured
-    if len(measured):
+    described = tables.described
+    if len(described):
         figures.add(
             "distributions",
-            distribution_figure(measured, minimum),
+            distribution_figure(described, minimum),
             "Distribution of the phenotypes by sex, beside published ranges. Shaded band and dashed line: 95 % "
             "interval and mean of healthy people (Table 1). Below each distribution: median (dot), quartiles (bar) and "
             f"10th to 90th percentile (line), each shown where at least {minimum} people lie on either side. Bins hold "
             f"at least {minimum} people. Where fewer than {FEWEST_BINNED} people were measured, mean (diamond) and "
             "mean ± 1.96 SD (line) are shown instead of the distribution.",
         )
+
+
+def _distribution_rows(tables: ReportTables, minimum: int) -> list[dict[str, Any]]:
+    """Rows of the table of distributions; each says, like every table of estimates, what was done with doubted ones."""
+    done = "taken_in" if tables.include_doubted else "left_out"
+    about = {"doubted": done, "n_doubted": _doubted_count(tables, minimum)}
+    return [row | about for row in distribution_rows(tables.described, minimum)]
+
+
+def _doubted_count(tables: ReportTables, minimum: int) -> str:
+    states = {row["code"]: row["text"] for row in flow.measured_states(tables.phenotypes, minimum)}
+    return states.get("doubted", "0")
+
+
+def described_sentence(tables: ReportTables, minimum: int) -> str:
+    """What the numbers of groups of people did with studies that are doubted."""
+    n = _doubted_count(tables, minimum)
+    if n == "0":
+        return "No study is doubted."
+    n = "some" if n == "not shown" else n
+    return f"{'They take in' if tables.include_doubted else 'They leave out'} {n} studies that are doubted."
 
 
 def _add_estimates(figures: Figures, tables: ReportTables, minimum: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pandas as pd
 from cmr_models.perfusion.phenotypes import PHENOTYPES
 from tasks.derive.perfusion_tables import PERFUSION_TABLE
 from tasks.report.pages import number
+from tasks.sources.withdrawn import without_withdrawn
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import read_table
 from tasks.state.store import Cohort
@@ -25,17 +27,18 @@ def perfusion_entries(cohort: Cohort) -> dict[str, tuple[str, str]]:
     return {study: (e.status, e.key) for study, e in entries.items() if e.status in ("ok", "quarantined") and e.key}
 
 
-def perfusion_summary(cohort: Cohort, minimum: int) -> dict[str, Any] | None:
+def perfusion_summary(cohort: Cohort, minimum: int, withdrawn: Collection[str] = ()) -> dict[str, Any] | None:
     """Values of the section of the index page; None if no study has a first-pass series.
 
     Args:
         cohort: the cohort.
         minimum: the smallest number of people that may be published.
+        withdrawn: keys of people who withdrew.
     """
     path = cohort.tables / "perfusion.parquet"
     if not path.exists():
         return None
-    table = read_table(path, PERFUSION_TABLE)
+    table = without_withdrawn(read_table(path, PERFUSION_TABLE), withdrawn)
     measured = table[table["status"] == "ok"]
     n_tried = len(measured) + int((table["status"].eq("quarantined") & table["reason"].ne("upstream")).sum())
     if not n_tried:

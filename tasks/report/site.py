@@ -32,10 +32,12 @@ from tasks.report.tables import (
     ReportInputs,
     ReportTables,
     read_estimates,
+    read_not_taken,
     read_tables,
     records,
     report_inputs,
 )
+from tasks.sources.withdrawn import withdrawn_people
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import read_table
 from tasks.state.runs import versions
@@ -161,6 +163,8 @@ def report_key(cohort: Cohort, settings: ReportInputs) -> str:
     content = {
         "entries": entries,
         "perfusion": perfusion,
+        "withdrawn": sorted(withdrawn_people(cohort.root, settings.withdrawn)),
+        "not_taken": read_not_taken(cohort),
         "files": contents,
         "settings": shown,
         "look": appearance_digest(),
@@ -272,7 +276,9 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         _write(draft / "assets" / name, asset(name))
     for name, content in figures.files.items():
         _write(draft / "assets" / "figures" / f"{name}.svg", content)
-    values["perfusion"] = perfusion_summary(cohort, settings.minimum_cell)
+    values["perfusion"] = perfusion_summary(
+        cohort, settings.minimum_cell, withdrawn_people(cohort.root, settings.withdrawn)
+    )
     values["files"] = _write_tables(cohort, tables, values, draft / "assets" / "tables")
     values["methods"] = methods_text(
         settings,

@@ -14,10 +14,12 @@ from cmr_models.contracts import TableSpec
 from cmr_models.contracts.checks import check_table
 from cmr_models.contracts.identifiers import study_key
 from cmr_models.contracts.tables import ESTIMATE_TABLE
+from cmr_models.phenotypes.states import states_of
 from tasks.derive.derive_stage import DERIVE
 from tasks.derive.phenotype_tables import PHENOTYPE_TABLE, with_state
 from tasks.execution.plan import present_studies
 from tasks.report.settings import ReportSettings
+from tasks.sources.withdrawn import withdrawn_people, without_withdrawn
 from tasks.stages import STAGES
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.parquet_tables import read_table
@@ -28,6 +30,7 @@ MAIN_STAGES = DERIVE.lineage
 """The way of a cine from the archive to its phenotypes: every study ends somewhere on it."""
 
 _OUTCOME_COLUMNS = ("study", "stage", "status", "reason", "detail", "key", "flags", "left_out")
+_FILES = ("participants", "outcomes", "withdrawn")
 ESTIMATES = ("associations", "hazards", "discrimination", "survival_curves", "fairness")
 
 
@@ -41,6 +44,8 @@ class ReportInputs:
         minimum_cell: the smallest count that may be published.
         participants: the user's table of people.
         outcomes: the user's table of conditions.
+        withdrawn: the list of people who withdrew.
+        include_doubted: whether numbers of people take in doubted studies.
         columns: our name -> the participants' table's, where they differ.
         resolved: all settings, as plain values.
     """
@@ -50,6 +55,8 @@ class ReportInputs:
     minimum_cell: int = 5
     participants: Path | None = None
     outcomes: Path | None = None
+    withdrawn: Path | None = None
+    include_doubted: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     resolved: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,11 +64,12 @@ class ReportInputs:
 def report_inputs(resolved: Mapping[str, Any]) -> ReportInputs:
     """The report's part of resolved settings, given as plain values; what is left out keeps its default."""
     analysis = resolved.get("analysis", {})
-    paths = {name: Path(resolved[name]) for name in ("participants", "outcomes") if resolved.get(name)}
+    paths = {name: Path(resolved[name]) for name in _FILES if resolved.get(name)}
     return ReportInputs(
         report=ReportSettings(**resolved.get("report", {})),
         model=model_name(str(resolved.get("segment", {}).get("model", ReportInputs.model))),
         minimum_cell=int(analysis.get("minimum_cell", ReportInputs.minimum_cell)),
+        include_doubted=bool(analysis.get("include_doubted", ReportInputs.include_doubted)),
         columns=dict(analysis.get("participant_columns", {})),
         resolved=dict(resolved),
         **paths,
@@ -73,7 +81,9 @@ class ReportTables:
     """The tables of one report; one that is not there is None and has a sentence in ``absent``.
 
     ``outcomes`` are those of the main stages, ``steps`` (study, stage, status, reason) those of every stage of a run,
-    ``people_flow`` (outcome, group_by, step, n) whom the joins of the statistics kept and left out.
+    ``people_flow`` (outcome, group_by, step, n) whom the joins of the statistics kept and left out, ``not_taken``
+    (ending -> n) the files of the sources that are part of no study. ``include_doubted``: whether numbers of people
+    take in doubted studies.
     """
 
     outcomes: pd.DataFrame
@@ -83,11 +93,21 @@ class ReportTables:
     estimates: Mapping[str, pd.DataFrame]
     absent: Mapping[str, str]
     people_flow: pd.DataFrame | None = None
+    not_taken: Mapping[str, int] = field(default_factory=dict)
+    include_doubted: bool = False
 
     @property
     def has_images(self) -> bool:
         """Whether images of any study were read; without them a table of phenotypes was given."""
         return len(self.outcomes) > 0 or self.phenotypes is None
+
+    @property
+    def described(self) -> pd.DataFrame:
+        """Those of the measured studies whose numbers are shown for groups: doubted ones only if they are taken in."""
+        if self.phenotypes is None:
+            return pd.DataFrame()
+        passed = ("passed", "doubted") if self.include_doubted else ("passed",)
+        return self.phenotypes[states_of(self.phenotypes).isin(passed)]
 
     @property
     def measured(self) -> pd.DataFrame:
@@ -100,8 +120,9 @@ class ReportTables:
 def read_tables(cohort: Cohort, settings: ReportInputs) -> ReportTables:
     """Everything the report is made from."""
     absent: dict[str, str] = {}
+    withdrawn = withdrawn_people(cohort.root, settings.withdrawn)
     participants = _participants(settings, absent)
-    phenotypes = _phenotypes(cohort)
+    phenotypes = _phenotypes(cohort, withdrawn)
     if phenotypes is None:
         absent["phenotypes"] = "No study has been measured yet: `cmr-cohort derive` writes the table of phenotypes."
     else:
@@ -110,14 +131,30 @@ def read_tables(cohort: Cohort, settings: ReportInputs) -> ReportTables:
     absent |= {name: _why_no_estimates(settings) for name, table in estimates.items() if table is None}
     absent |= {name: _EMPTY for name, table in estimates.items() if table is not None and table.empty}
     return ReportTables(
-        outcomes=_outcomes(cohort),
-        steps=_steps(cohort, phenotypes),
+        outcomes=_without(_outcomes(cohort), withdrawn),
+        steps=_without(_steps(cohort, phenotypes), withdrawn),
         phenotypes=phenotypes,
         participants=participants,
         estimates={name: table for name, table in estimates.items() if table is not None and len(table)},
         absent=absent,
         people_flow=_read_if_there(cohort.tables / "people_flow.parquet", None),
+        not_taken=read_not_taken(cohort),
+        include_doubted=settings.include_doubted,
     )
+
+
+def read_not_taken(cohort: Cohort) -> dict[str, int]:
+    """Ending -> how many files of the sources are part of no study."""
+    if not cohort.ledger.exists():
+        return {}
+    with open_ledger(cohort.ledger) as ledger:
+        return ledger.not_taken()
+
+
+def _without(studies: pd.DataFrame, withdrawn: frozenset[str]) -> pd.DataFrame:
+    """Rows of studies, those of people who withdrew left out."""
+    named = studies.assign(participant=studies["study"].str.rpartition("-")[0]) if len(studies) else studies
+    return without_withdrawn(named, withdrawn).drop(columns="participant", errors="ignore")
 
 
 def read_estimates(cohort: Cohort) -> dict[str, pd.DataFrame | None]:
@@ -136,14 +173,14 @@ def _why_no_estimates(settings: ReportInputs) -> str:
     return "The analysis has not been run on this cohort yet: `cmr-cohort associate` and `cmr-cohort risk`."
 
 
-def _phenotypes(cohort: Cohort) -> pd.DataFrame | None:
-    """The table of phenotypes, with the state of each study; None if it is not there."""
+def _phenotypes(cohort: Cohort, withdrawn: frozenset[str]) -> pd.DataFrame | None:
+    """The table of phenotypes, with the state of each study, without people who withdrew; None if it is not there."""
     found = _read_if_there(cohort.tables / "phenotypes.parquet", None)
     if found is None:
         return None
     table = with_state(found)
     check_table(table, PHENOTYPE_TABLE)
-    return table
+    return without_withdrawn(table, withdrawn)
 
 
 def _read_if_there(path: Path, contract: TableSpec | None) -> pd.DataFrame | None:

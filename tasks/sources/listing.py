@@ -42,6 +42,14 @@ _IGNORED_SUFFIXES = frozenset(
         ".bulk", ".exe", ".ini",
     )
 )  # fmt: skip
+_OTHER_ENDINGS = frozenset(
+    (
+        ".zip", ".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".hdr", ".img", ".mha", ".mhd", ".raw", ".nrrd", ".nhdr",
+        ".par", ".rec", ".minc", ".mnc", ".tif", ".tiff", ".bmp", ".mp4", ".avi", ".mov", ".pkl", ".pickle", ".h5",
+        ".hdf5", ".7z", ".rar", ".tgz", ".bz2", ".xz", ".cfg", ".cvi42wsx", ".cvi42ws3", ".doc", ".docx", ".pptx",
+        ".rtf", ".sr", ".seg", ".vtk", ".stl", ".bak", ".tmp", ".part", ".db", ".sqlite", ".sh", ".bat", ".dll",
+    )
+)  # fmt: skip
 _IGNORED_NAMES = frozenset(("DICOMDIR", "LICENSE", "README", "Thumbs.db", "MANIFEST"))
 _HEADER_BYTES = 65_536
 _UNIDENTIFIED = ["", ""]
@@ -76,14 +84,19 @@ class SourceUnit(TypedDict):
 class Inventory(NamedTuple):
     """Units sorted by study, and their files with what the headers said, for the caller to remember.
 
-    ``not_taken``: how many files no study has, by the ending of their names (``.txt``; ``no ending``).
+    ``left``: path -> kind of the files that no study has, by the ending of their names (``.txt``; ``no ending``).
     ``n_same_day``: how many people have several DICOM studies of one day, each a unit of its own.
     """
 
     units: list[SourceUnit]
     files: list[SourceFile]
-    not_taken: Mapping[str, int] = MappingProxyType({})
+    left: Mapping[str, str] = MappingProxyType({})
     n_same_day: int = 0
+
+    @property
+    def not_taken(self) -> dict[str, int]:
+        """How many files of each kind no study has, the most frequent first."""
+        return dict(sorted(Counter(self.left.values()).items(), key=lambda item: (-item[1], item[0])))
 
 
 class _Found(NamedTuple):
@@ -135,7 +148,7 @@ def inventory(
     return Inventory(
         sorted(units, key=lambda unit: unit["study"]),
         sorted(files, key=lambda file: file.path),
-        _by_ending(passed_over),
+        {path: _ending(path) for path in sorted(passed_over)},
         _n_same_day(facts.values()),
     )
 
@@ -150,12 +163,26 @@ def _n_same_day(facts: Iterable[Mapping[str, Any]]) -> int:
     return len({patient for (patient, _), uids in studies.items() if len(uids) > 1})
 
 
-def _by_ending(paths: Iterable[str]) -> dict[str, int]:
-    """How many files have each ending, the most frequent first."""
-    names = (os.path.basename(path).lower() for path in paths)
-    endings = (".nii.gz" if name.endswith(".nii.gz") else os.path.splitext(name)[1] for name in names)
-    counts = Counter(ending if _ENDING.fullmatch(ending) else "no ending" for ending in endings)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+def _ending(path: str) -> str:
+    """The kind of a file by its name: its ending if it is a known one (another may be part of an identifier)."""
+    name = os.path.basename(path).lower()
+    if name.startswith("."):
+        return "hidden"
+    ending = ".nii.gz" if name.endswith(".nii.gz") else os.path.splitext(name)[1]
+    if not _ENDING.fullmatch(ending):
+        return "no ending"
+    return ending if ending in _IGNORED_SUFFIXES | _OTHER_ENDINGS else "another ending"
+
+
+def _is_hidden(folder: str) -> bool:
+    """Whether a folder is one of a system, which nobody looks into."""
+    return folder.startswith(".") or folder.upper() == "__MACOSX"
+
+
+def not_taken_line(counts: Mapping[str, int]) -> str:
+    """In words, how many files of each kind are part of no study."""
+    kinds = ", ".join(f"{n:,} {ending}" for ending, n in counts.items())
+    return f"{sum(counts.values()):,} files of the sources are part of no study: {kinds}"
 
 
 def holds_a_scan(source: Path) -> bool:
@@ -190,13 +217,20 @@ def _walk(top: str, passed_over: set[str]) -> Iterator[_Found]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        passed_over |= _files_in(os.path.join(folder, name) for name in folders if _is_hidden(name))
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
         for name in sorted(names):
-            if _kind(path := os.path.join(folder, name)):
-                yield from _stat(path)
-            else:
+            path = os.path.join(folder, name)
+            found = list(_stat(path)) if _kind(path) else []
+            yield from found
+            if not found:
                 passed_over.add(path)
     yield from (_Found(f"{error.filename}/", 0, 0) for error in shut)  # not a file, but it must be reported
+
+
+def _files_in(folders: Iterable[str]) -> set[str]:
+    """Every file in folders that are not looked into."""
+    return {os.path.join(inner, name) for top in folders for inner, _, names in os.walk(top) for name in names}
 
 
 def _stat(path: str) -> Iterator[_Found]:

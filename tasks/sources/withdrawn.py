@@ -8,9 +8,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
+
 from cmr_models.contracts.identifiers import clean_identifier, identifier_key
-from tasks.state.ledger import Entry
+from tasks.state.ledger import Entry, open_ledger
 from tasks.state.mistakes import UserMistake
+from tasks.state.store import Cohort
 
 _DISAMBIGUATED: Final = re.compile(r"(?P<participant>.+)\.[0-9a-f]{8}")
 
@@ -61,3 +64,39 @@ def newly_withdrawn(entries: Mapping[str, Entry], withdrawn: Collection[str]) ->
         if (entry.status, entry.reason) != ("retired", "withdrawn")
         and has_withdrawn(study.rpartition("-")[0], withdrawn)
     ]
+
+
+def withdrawn_people(cohort_dir: Path | None, *lists: Path | None) -> frozenset[str]:
+    """Keys of all who withdrew: those on the lists, and those whose studies the cohort has deleted for that reason.
+
+    Args:
+        cohort_dir: the cohort's folder, if there is one.
+        lists: files of :func:`read_withdrawn`; None for none.
+    """
+    listed = (read_withdrawn(path) for path in lists if path is not None)
+    return frozenset().union(_deleted(cohort_dir), *listed)
+
+
+def without_withdrawn(table: pd.DataFrame, withdrawn: Collection[str], column: str = "participant") -> pd.DataFrame:
+    """The rows of a table that are not about people who withdrew.
+
+    Args:
+        table: of people, rows or studies.
+        withdrawn: of :func:`withdrawn_people`.
+        column: its participants, however they are written.
+    """
+    if not withdrawn or column not in table:
+        return table
+    left = {cell: has_withdrawn(str(cell), withdrawn) for cell in table[column].dropna().unique()}
+    return table[~table[column].map(left).fillna(value=False).astype(bool)].reset_index(drop=True)
+
+
+def _deleted(cohort_dir: Path | None) -> frozenset[str]:
+    ledger = None if cohort_dir is None else Cohort(cohort_dir).ledger
+    if ledger is None or not ledger.is_file():
+        return frozenset()
+    with open_ledger(ledger, is_new=False) as opened:
+        entries = opened.entries("convert").items()
+    return frozenset(
+        identifier_key(study.rpartition("-")[0]) for study, entry in entries if entry[:2] == ("retired", "withdrawn")
+    )

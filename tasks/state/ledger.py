@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime
@@ -55,6 +55,16 @@ SOURCES = TableSpec(
 )
 """The files of the archive."""
 
+NOT_TAKEN = TableSpec(
+    "ledger.sqlite, table not_taken",
+    "a row a file of the sources that is part of no study",
+    (
+        ColumnSpec("path", "text", "", "of the file"),
+        ColumnSpec("ending", "text", "", "kind of the file by its name: `.txt`, `no ending`, `hidden` ..."),
+    ),
+)
+"""The files of the sources that nobody reads."""
+
 _SQL = {"text": "TEXT", "integer": "INTEGER", "real": "REAL"}
 
 
@@ -64,6 +74,7 @@ def _create(name: str, spec: TableSpec, key: str) -> str:
 
 
 _TABLES = _create("outcomes", OUTCOMES, "study, stage"), _create("sources", SOURCES, "path")
+_LATER_TABLES = (_create("not_taken", NOT_TAKEN, "path"),)  # made where an early file of this version lacks them
 
 
 @dataclass(frozen=True)
@@ -158,12 +169,14 @@ class Ledger:
             raise _damaged(path, str(error)) from error
         if not found and not tables:
             with self._transaction():
-                for statement in (*_TABLES, f"PRAGMA user_version = {SCHEMA}"):
+                for statement in (*_TABLES, *_LATER_TABLES, f"PRAGMA user_version = {SCHEMA}"):
                     self._connection.execute(statement)
             return
         check_version(found or 1, SCHEMA, "the ledger")
         if missing := {"outcomes", "sources"} - tables:
             raise _damaged(path, f"it lacks {' and '.join(sorted(missing))}")
+        for statement in _LATER_TABLES:
+            self._connection.execute(statement)
         if not found:
             self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
@@ -274,15 +287,31 @@ class Ledger:
         rows = self._connection.execute("SELECT path, size, mtime_ns, facts FROM sources")
         return {path: SourceFile(path, size, mtime, json.loads(facts)) for path, size, mtime, facts in rows}
 
-    def remember_sources(self, files: Iterable[SourceFile], *, forget_others: bool) -> None:
-        """Keep ``files`` as last seen; with ``forget_others`` they are all that the archive holds."""
+    def remember_sources(
+        self, files: Iterable[SourceFile], *, forget_others: bool, not_taken: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep ``files`` as last seen, and files that no study has; with ``forget_others`` these are all there are.
+
+        Args:
+            files: that were looked into.
+            forget_others: whether the archive holds nothing else.
+            not_taken: path -> ending of files that are part of no study.
+        """
+        seen = [(_as_text(f.path), f.size, f.mtime_ns, json.dumps(f.facts, sort_keys=True)) for f in files]
+        left = [(_as_text(path), ending) for path, ending in (not_taken or {}).items()]
         with self._transaction():
             if forget_others:
                 self._connection.execute("DELETE FROM sources")
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)",
-                [(_as_text(f.path), f.size, f.mtime_ns, json.dumps(f.facts, sort_keys=True)) for f in files],
-            )
+                self._connection.execute("DELETE FROM not_taken")
+            self._connection.executemany("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)", seen)
+            self._connection.executemany("DELETE FROM not_taken WHERE path = ?", [row[:1] for row in seen])
+            self._connection.executemany("INSERT OR REPLACE INTO not_taken VALUES (?, ?)", left)
+
+    def not_taken(self) -> dict[str, int]:
+        """Ending -> how many files of the sources are part of no study, the most frequent first."""
+        query = "SELECT ending, COUNT(*) AS n FROM not_taken GROUP BY ending ORDER BY n DESC, ending"
+        with self._lock:
+            return dict(self._connection.execute(query).fetchall())
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -4,26 +4,33 @@ One reader for every such table. Cells of a CSV are text until it is known that 
 
 - a cell is missing if it is empty or one of the words that the user lists (``missing_values``); ``None``, ``NA`` and
   ``.`` are levels and words like any other;
-- a column is numbers if every cell that is there is a finite decimal number, and booleans if every one is ``True`` or
-  ``False``; any other column is text. Codes with leading zeros (``007``) are text;
+- a column is numbers if every cell that is there is a finite decimal number, and booleans (with missing ones) if every
+  one is ``True`` or ``False``; any other column is text. Codes with leading zeros (``007``) are text;
+- ``condition``, ``ethnicity``, ``centre`` and ``smoking`` are text;
 - a column that the user declares (``types``) is what it is declared as; a cell that is not makes an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cmr_models.contracts.cells import ColumnType, is_decimal, is_number
-from cmr_models.contracts.identifiers import KEYS, identifier_keys
+from cmr_models.contracts.identifiers import KEYS, clean_identifier, identifier_keys
 from tasks.state.mistakes import UserMistake
 
-_NAMES = ("condition",)
+_NAMES = ("condition", "ethnicity", "centre", "smoking")
+"""Columns that are categories by what they are, whatever codes they hold; the user may declare otherwise."""
+_EXCEL = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+_SEPARATORS = {";": "semicolons", "\t": "tabs (name it .tsv)", "|": "bars"}
 _TABS = (".tsv", ".tab")
 _BOOLEANS = {"True": True, "False": False, "TRUE": True, "FALSE": False, "true": True, "false": False}
 
@@ -80,40 +87,68 @@ def table_header(path: Path) -> list[str]:
         UserMistake: the file cannot be read as a table.
     """
     if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        return [str(name) for name in pq.read_schema(path).names]
+        with _of_parquet(path):
+            return [str(name) for name in pq.read_schema(path).names]
     return [str(name) for name in _read_csv(path, nrows=0).columns]
 
 
 def column_words(path: Path, name: str) -> set[str]:
     """The different cells of one column, as text: for columns that name something, such as ``condition``."""
-    cells = pd.read_parquet(path, columns=[name]) if path.suffix == ".parquet" else _read_csv(path, usecols=[name])
+    cells = _cells(path, [name])
     return set(cells[name].dropna().astype(str).str.strip())
 
 
 def _read(path: Path, usecols: Callable[[str], bool] | None) -> pd.DataFrame:
     """The file's cells as they are, without rows that hold nothing."""
-    chosen = None if usecols is None else [name for name in table_header(path) if usecols(name)]
-    is_parquet = path.suffix == ".parquet"
-    table = pd.read_parquet(path, columns=chosen) if is_parquet else _read_csv(path, usecols=chosen)
+    header = table_header(path)
+    table = _cells(path, [name for name in header if usecols(name)] if usecols is not None else header)
     blank = table.isna() | (table == "")
     return table[~blank.all(axis=1)].reset_index(drop=True) if len(table.columns) else table
 
 
+def _cells(path: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Columns of the file, by its own names."""
+    if path.suffix == ".parquet":
+        with _of_parquet(path):
+            return pd.read_parquet(path, columns=list(names))
+    return _read_csv(path)[list(names)]
+
+
+@contextlib.contextmanager
+def _of_parquet(path: Path) -> Iterator[None]:
+    """A file that cannot be read as Parquet, as a mistake."""
+    try:
+        yield
+    except pa.ArrowInvalid:
+        raise UserMistake(f"{path}: the file is no Parquet; save it anew, or give a CSV") from None
+
+
 def _read_csv(path: Path, **more: Any) -> pd.DataFrame:
     """Every cell as text, stripped of nothing, empty cells as empty text."""
+    if path.suffix.lower() in _EXCEL:
+        raise UserMistake(f"{path}: a spreadsheet cannot be read; save it as CSV in UTF-8")
     separator = "\t" if path.suffix in _TABS else ","
     try:
-        return pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig", **more
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            na_filter=False,
+            encoding="utf-8-sig",
+            index_col=False,
+            **more,
         )
     except UnicodeDecodeError:
         raise UserMistake(f"{path}: the table is not UTF-8; save it as CSV in UTF-8") from None
     except pd.errors.EmptyDataError:
         raise UserMistake(f"{path}: the table is empty; its first line must name the columns") from None
-    except pd.errors.ParserError:
+    except (pd.errors.ParserError, pd.errors.ParserWarning):
         raise UserMistake(f"{path}: lines have more cells than the first line names columns; save it as CSV") from None
+    only = str(table.columns[0]) if len(table.columns) == 1 else ""
+    if other := next((name for sign, name in _SEPARATORS.items() if sign in only.strip()), ""):
+        raise UserMistake(f"{path}: the columns are separated by {other}; save it as CSV with commas")
+    return table.rename(columns=lambda name: clean_identifier(str(name)))
 
 
 def _rename(table: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.DataFrame:
@@ -132,12 +167,15 @@ def _typed(column: pd.Series, how: Reading, table: str, *, is_parquet: bool) -> 
     name = str(column.name)
     declared = how.types.get(name, "text" if name in _NAMES else None)
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        return _text_of_numbers(column) if declared == "text" else _plain_numbers(column)
+        there = column.mask(column.isin(_numbers_among(how.missing_values)))
+        there = there if there.isna().any() else column
+        return _text_of_numbers(there) if declared == "text" else _plain_numbers(there)
     if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
         return column
     if not column.map(lambda cell: isinstance(cell, str) or pd.isna(cell)).all():
         return column
-    words = column.astype(object).str.strip()
+    cleaned = {cell: clean_identifier(cell) for cell in column.dropna().unique()}
+    words = column.astype(object).map(cleaned).astype(object)
     missing = words.isna() | words.isin(["", *how.missing_values])
     words = words.mask(missing, None)
     if declared == "text" or (is_parquet and declared is None):
@@ -158,8 +196,9 @@ def _inferred(words: pd.Series, missing: pd.Series, declared: ColumnType | None,
             f"{where} is declared as numbers, and {wrong} of {len(words)} cells are not; correct them, or list the"
             " words that mean a missing value under `missing_values`"
         )
-    if there.isin(list(_BOOLEANS)).all() and not missing.any():
-        return there.map(_BOOLEANS).astype(bool)
+    if len(there) and there.isin(list(_BOOLEANS)).all():
+        truth = there.map(_BOOLEANS)
+        return truth.astype("boolean").reindex(words.index) if missing.any() else truth.astype(bool)
     return words
 
 
@@ -175,9 +214,13 @@ def _plain_numbers(column: pd.Series) -> pd.Series:
     """Numbers of pandas' own types with missing values, as floating-point numbers."""
     if isinstance(column.dtype, np.dtype):
         return column
-    if pd.api.types.is_bool_dtype(column) and not column.isna().any():
-        return column.astype(bool)
+    if pd.api.types.is_bool_dtype(column):
+        return column.astype("boolean") if column.isna().any() else column.astype(bool)
     return pd.Series(column.to_numpy(float, na_value=np.nan), index=column.index, name=column.name)
+
+
+def _numbers_among(words: Sequence[str]) -> list[float]:
+    return [float(word) for word in words if is_decimal(word)]
 
 
 def _text_of_numbers(column: pd.Series) -> pd.Series:

@@ -40,9 +40,12 @@ SCOTLAND, WALES = (11004, 11005), (11003, 11022, 11023)
 
 NO_ANSWER = (-1, -3)
 """Do not know, prefer not to answer: in every coding of integers that has them (such as 100291, 100298, 100329)."""
+NO_ANSWER_WORDS = ("do not know", "prefer not to answer")
+"""The same in exports that carry words."""
 # Other special values of integers and numbers: -10 less than one, -2 never, -818 and -121 no answer, ...
 _SPECIAL = (-1, -2, -3, -4, -5, -7, -10, -13, -27, -121, -131, -313, -717, -818)
 
+_SHORT = re.compile(r"-?[0-9]{1,4}(?:\.0)?")  # what is shown of unknown codes: longer ones and words may be people's
 _ICD10 = re.compile(r"^[A-Z]\d\d[0-9X]?\d?$")
 
 
@@ -143,12 +146,22 @@ def check_fields(
 def decode(column: pd.Series, known: Field) -> pd.Series:
     """Our words for the codes of a categorical field; exports that carry the words already are read as well."""
     if not known.codes:
-        return _words(column)
+        return _words(column.mask(_is_no_answer(column)))
     number = pd.to_numeric(column, errors="coerce")
     words = number.map(dict(known.codes))
     text = column.astype("string").str.strip().str.lower()
     by_word = {str(word).lower(): word for word in known.codes.values() if word is not None}
     return words.where(number.notna(), text.map(by_word)).astype(object).where(lambda s: s.notna(), None)
+
+
+def _is_no_answer(column: pd.Series) -> pd.Series:
+    """Cells that say that somebody gave no answer, as a code or in words."""
+    return pd.to_numeric(column, errors="coerce").isin(NO_ANSWER) | _in_words(column)
+
+
+def _in_words(column: pd.Series) -> pd.Series:
+    """Cells that say in words that somebody gave no answer."""
+    return column.astype("string").str.strip().str.casefold().isin(NO_ANSWER_WORDS).fillna(value=False).astype(bool)
 
 
 def _words(column: pd.Series) -> pd.Series:
@@ -166,7 +179,7 @@ def read_numbers(column: pd.Series, known: Field) -> npt.NDArray[np.float64]:
 
     A code of :class:`Field` becomes what it stands for (a number as text, or missing).
     """
-    numbers = pd.to_numeric(column).to_numpy(float, na_value=np.nan).copy()
+    numbers = pd.to_numeric(column.mask(_in_words(column))).to_numpy(float, na_value=np.nan).copy()
     meaning = {code: np.nan if word is None else float(word) for code, word in known.codes.items()}
     if known.kind == "integer":
         meaning = {**dict.fromkeys(NO_ANSWER, np.nan), **meaning}
@@ -192,7 +205,7 @@ def _codes_among_numbers(numbers: pd.Series, known: Field) -> pd.Series:
 
 def _problem(column: pd.Series, known: Field) -> dict[str, Any] | None:
     """What is wrong with a column. Only codes are quoted: numbers and dates are people's."""
-    there = column.dropna()
+    there = column.mask(_in_words(column)).dropna()
     if known.kind == "date":
         try:
             read_dates(column)
@@ -200,7 +213,7 @@ def _problem(column: pd.Series, known: Field) -> dict[str, Any] | None:
             return {"problem": "wrong_type", "n": len(there), "detail": str(error).partition(": ")[2]}
         return None
     if known.kind in ("integer", "continuous"):
-        wrong = int(pd.to_numeric(there, errors="coerce").isna().sum())
+        wrong = int((~np.isfinite(pd.to_numeric(there, errors="coerce").astype(float))).sum())
         if wrong:
             return {"problem": "wrong_type", "n": wrong, "detail": f"{known.kind} expected"}
         codes = _codes_among_numbers(pd.to_numeric(there).astype(float), known)
@@ -212,11 +225,17 @@ def _problem(column: pd.Series, known: Field) -> dict[str, Any] | None:
     if known.kind == "categorical" and known.codes:
         numbers = pd.to_numeric(there, errors="coerce")
         words = {str(word).lower() for word in known.codes.values() if word is not None}
-        fits = np.where(numbers.notna(), numbers.isin(list(known.codes)), there.astype(str).str.lower().isin(words))
+        fits = np.where(
+            numbers.notna(), numbers.isin([*known.codes, *NO_ANSWER]), there.astype(str).str.lower().isin(words)
+        )
         return _unknown(there[~fits.astype(bool)], "not in the coding") if not fits.all() else None
+    if known.kind == "categorical":
+        numbers = pd.to_numeric(there, errors="coerce")
+        codes = there[(numbers < 0) & ~numbers.isin(NO_ANSWER)]
+        return _unknown(codes, "list what they mean under `fields`, `codes`") if len(codes) else None
     return None
 
 
 def _unknown(values: pd.Series, why: str) -> dict[str, Any]:
-    codes = sorted({str(code) for code in values})[:5]
-    return {"problem": "unknown_code", "n": len(values), "detail": f"{', '.join(codes)}: {why}"}
+    codes = sorted({str(code) for code in values if _SHORT.fullmatch(str(code))})[:5]
+    return {"problem": "unknown_code", "n": len(values), "detail": ": ".join(filter(None, (", ".join(codes), why)))}

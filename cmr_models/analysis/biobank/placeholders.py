@@ -25,6 +25,9 @@ PLACEHOLDERS: Mapping[str, str] = {
 }
 
 
+_DAY = r"^(\d{4}-\d{1,2}-\d{1,2})(?:[T ].*)?$"
+
+
 class Dated(NamedTuple):
     """Dates with what the placeholders among them mean.
 
@@ -45,8 +48,9 @@ def read_dates(values: pd.Series) -> Dated:
     Raises:
         ValueError: a value is not a date.
     """
-    text = values.astype("string").str.strip().str.slice(0, 10)
-    text = text.mask(text == "")
+    written = values.astype("string").str.strip()
+    written = written.mask(written == "")
+    text = written.str.extract(_DAY, expand=False).where(written.notna()).fillna(written)
     dates = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce")
     wrong = int((dates.isna() & text.notna()).sum())
     if wrong:

@@ -104,19 +104,21 @@ def quantify(
     dt_s, hematocrit, foot = number("dt_s", dt_s), number("hematocrit", hematocrit), frame(foot)
     series = check(tissue, aif, dt_s, foot, hematocrit, mask, wall)
     arrival = foot_index(series.aif, dt_s) if foot is None else foot
-    curves, status = _triage(series, arrival, baseline_frames(arrival))
-    request = _request(series, curves, status == codes.OK, arrival, dt_s, hematocrit, device)
+    fitted, status, chosen = _fit(series, model, arrival, dt_s, hematocrit, device)
+    about = {"model": model, "dt_s": dt_s, "foot": arrival, "hematocrit": hematocrit}
+    found = {"region_delay_s": fitted.region_delay_s, "aif_reasons": ",".join(failed_gates(series.aif, dt_s))}
+    return _dataset(fitted, status, chosen, about | found)
+
+
+def _fit(
+    series: Series, model: str, foot: int, dt_s: float, hematocrit: float, device: str
+) -> tuple[Fitted, npt.NDArray[np.uint8], Mask]:
+    """The fit of every pixel that enhances, the status of all pixels, and which were fitted."""
+    curves, status = _triage(series, foot, baseline_frames(foot))
+    request = _request(series, curves, status == codes.OK, foot, dt_s, hematocrit, device)
     fitted = MODELS[model](request) if request.chosen.any() else Fitted({}, np.empty(0), np.empty(0), np.empty(0))
     status[request.chosen] = _classify(request.curves, fitted, _find_clipped(series, request.chosen))
-    attributes = {
-        "model": model,
-        "dt_s": dt_s,
-        "foot": arrival,
-        "hematocrit": hematocrit,
-        "region_delay_s": fitted.region_delay_s,
-        "aif_reasons": ",".join(failed_gates(series.aif, dt_s)),
-    }
-    return _dataset(fitted, status, request.chosen, attributes)
+    return fitted, status, request.chosen
 
 
 def _request(

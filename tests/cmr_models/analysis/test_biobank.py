@@ -324,3 +324,59 @@ def test_every_person_is_at_one_step_of_the_flow(cohort: SimulatedCohort) -> Non
     parts = flow[flow["group_by"] == "people"].groupby("outcome")["n"].sum()
     assert parts.tolist() == [400.0, 400.0]
     assert flow.set_index(["outcome", "step"]).loc[("heart_failure", "record without a day"), "n"] == 10
+
+
+# codes, words and dates as exports have them
+
+
+def _category(cells: list[Any]) -> list[Any]:
+    data = _people(**{"6138-2.0": cells})
+    spec = study(
+        people={"degree": {"field": 6138}},
+        fields={6138: {"name": "qualifications", "kind": "categorical"}},
+        covariate_sets={"small": ["degree"]},
+        primary="small",
+    )
+    return build_participants(data, spec)["degree"].tolist()
+
+
+def test_no_answer_is_no_category() -> None:
+    assert _category([1, 2, -3, -1, None]) == ["1", "2", None, None, None]
+    assert _category(["Degree", "None of the above", "Prefer not to answer", "do not know"]) == [
+        "Degree", "None of the above", None, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [-7, -121, -818])
+def test_a_negative_category_that_nobody_explained_is_refused(code: int) -> None:
+    with pytest.raises(ValueError, match=rf"6138-2\.0: unknown_code \(1\) {code}: list what they mean"):
+        _category([1, code])
+
+
+def test_an_answer_in_words_that_the_coding_lacks_is_counted_and_not_quoted() -> None:
+    data = _people(**{"31-0.0": ["Female", "Jane Doe"]})
+    with pytest.raises(ValueError, match=r"31-0\.0: unknown_code \(1\) not in the coding") as caught:
+        build_participants(data, study())
+    assert "Jane" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", ["inf", "1e400", "1,5", "<5", "nan"])
+def test_what_is_no_number_is_counted(cell: str) -> None:
+    with pytest.raises(ValueError, match=r"4080-2\.0: wrong_type \(1\) integer expected"):
+        build_participants(_people(**{"4080-2.0": ["120", cell]}), study())
+
+
+def test_no_answer_in_words_is_a_missing_number() -> None:
+    found = build_participants(_people(**{"4080-2.0": ["120", "Prefer not to answer"]}), study())
+    np.testing.assert_array_equal(found["systolic_mmhg"], [120.0, np.nan])
+
+
+@pytest.mark.parametrize("day", ["2016-06-15", "2016-6-15", "2016-06-15T10:30:00", "2016-06-15 00:00:00+00:00"])
+def test_a_day_is_read_with_or_without_a_time(day: str) -> None:
+    assert read_dates(pd.Series([day])).date[0] == np.datetime64("2016-06-15")
+
+
+@pytest.mark.parametrize("day", ["15/06/2016", "20160615", "2016-06-15garbage", "2016-13-01", "42536", "2016"])
+def test_a_day_in_another_form_is_counted_and_not_guessed(day: str) -> None:
+    with pytest.raises(ValueError, match="1 values are not dates as YYYY-MM-DD"):
+        read_dates(pd.Series([day]))

@@ -109,7 +109,7 @@ def test_raking_reaches_every_margin() -> None:
 
 
 def test_a_label_that_the_population_lacks_is_named() -> None:
-    with pytest.raises(ValueError, match=r"sex: labels \['x'\]"):
+    with pytest.raises(ValueError, match="sex: 1 labels of people have no share"):
         raked_weights(pd.DataFrame({"sex": ["f", "m", "x"]}), {"sex": {"f": 0.5, "m": 0.5}})
 
 

@@ -15,7 +15,7 @@ _SPEC = AnalysisSpec(phenotypes=("lvef_pct",), conditions=("death",), covariates
 
 
 def _studies(people: list[str], visits: list[str], **more: object) -> pd.DataFrame:
-    values = {"status": "ok", "lvef_pct": np.arange(len(people), dtype=float), **more}
+    values = {"status": "ok", "qc_ok": True, "lvef_pct": np.arange(len(people), dtype=float), **more}
     return pd.DataFrame({"participant": people, "visit": visits, **values})
 
 
@@ -99,10 +99,22 @@ def test_doubted_studies_stay_out_unless_they_are_taken_in() -> None:
     studies = _studies(["1", "2", "3"], ["2"] * 3, qc_ok=[True, False, None])
     people = _people(["1", "2", "3"], ["2"] * 3, [50.0, 51.0, 52.0])
     out = analysis_people(studies, people, _SPEC)
-    assert out["doubted"].tolist() == [False, True, False]
-    np.testing.assert_array_equal(out["lvef_pct"], [0.0, np.nan, 2.0])
+    assert out["doubted"].tolist() == [False, True, True]  # nobody judged the third
+    np.testing.assert_array_equal(out["lvef_pct"], [0.0, np.nan, np.nan])
     taken = analysis_people(studies, people, _SPEC.model_copy(update={"include_doubted": True}))
     np.testing.assert_array_equal(taken["lvef_pct"], [0.0, 1.0, 2.0])
+
+
+def test_studies_without_any_verdict_are_an_error_unless_doubted_ones_are_taken_in() -> None:
+    studies, people = (
+        _studies(["1", "2"], ["2"] * 2).drop(columns="qc_ok"),
+        _people(["1", "2"], ["2"] * 2, [50.0, 51.0]),
+    )
+    with pytest.raises(ValueError, match="there is no column qc_ok, so every study is doubted"):
+        analysis_people(studies, people, _SPEC)
+    taken = analysis_people(studies, people, _SPEC.model_copy(update={"include_doubted": True}))
+    np.testing.assert_array_equal(taken["lvef_pct"], [0.0, 1.0])
+    assert taken["doubted"].all()
 
 
 def test_everybody_is_counted_out() -> None:
@@ -110,6 +122,7 @@ def test_everybody_is_counted_out() -> None:
     studies.loc[3, "status"] = "quarantined"
     people = _people(["1", "1", "2", "3", "9"], ["2", "3", "2", "2", "2"], [50.0, 53.0, 60.0, 61.0, 70.0])
     outcomes = pd.DataFrame({"participant": ["1", "2", "8"], "visit": "2", "condition": ["death", "gout", "death"]})
+    outcomes = outcomes.assign(prevalent=0, entry_years=50.0, exit_years=[50.0, 60.0, 60.0])
     spec = _SPEC.model_copy(update={"unmatched_max": 1.0})
     found = analysis_people(studies, people, spec)
     flow = people_flow(studies, people, outcomes, found, ("death",), include_doubted=False)
@@ -123,6 +136,24 @@ def test_everybody_is_counted_out() -> None:
     totals = flow[flow["group_by"] != "overall"].groupby(["outcome", "group_by"])["n"].sum().to_dict()
     assert totals["", "studies"] == totals["", "visits"] == 5
     assert totals["", "first visits"] == totals["death", "first visits"] == 4
+    assert n["death", "first visits, follow-up", "not followed for any time"] == 1  # the visit is the last day
+
+
+def test_people_without_a_covariate_or_time_at_risk_are_counted() -> None:
+    names = ["1", "2", "3", "4", "5"]
+    studies = _studies(names, ["2"] * 5)
+    people = _people(names, ["2"] * 5, [50.0] * 5, sex=["f", None, "m", "f", "m"])
+    outcomes = pd.DataFrame({"participant": names, "visit": "2", "condition": "death", "prevalent": [0, 0, 1, 0, 0]})
+    outcomes = outcomes.assign(entry_years=50.0, exit_years=[60.0, 55.0, 60.0, np.nan, 49.0])
+    spec = _SPEC.model_copy(update={"covariates": ("sex",)})
+    found = analysis_people(studies, people, spec)
+    flow = people_flow(studies, people, outcomes, found, ("death",), include_doubted=False, covariates=("sex",))
+    n = flow.set_index(["outcome", "group_by", "step"])["n"].to_dict()
+    assert n["", "first visits, covariates", "without a covariate"] == 1
+    followed = [n["death", "first visits, follow-up", step] for step in (
+        "at risk", "with the condition at the visit", "not followed for any time"
+    )]  # fmt: skip
+    assert followed == [2, 1, 2]
 
 
 # types
@@ -136,6 +167,46 @@ def test_one_odd_cell_makes_no_hundred_indicators(odd: str) -> None:
     with pytest.raises(ValueError, match="1 of 100 cells of sbp are not numbers") as caught:
         analysis_people(_studies(names, ["2"] * 100), people, spec)
     assert repr(odd) not in str(caught.value)
+
+
+@pytest.mark.parametrize("cells", [["1,5", "2,0", "2,5"], ["1.234,5", "2.000,0", "17,1"], ["1,234", "2,000", "-3,5"]])
+def test_numbers_with_a_comma_are_no_categories(cells: list[str]) -> None:
+    people = _people(["1", "2", "3"], ["2"] * 3, [50.0] * 3, alcohol=cells)
+    spec = _SPEC.model_copy(update={"covariates": ("alcohol",)})
+    with pytest.raises(ValueError, match="3 of 3 cells of alcohol are numbers with a comma") as caught:
+        analysis_people(_studies(["1", "2", "3"], ["2"] * 3), people, spec)
+    assert cells[0] not in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["covariates", "group_by", "strata"])
+@pytest.mark.parametrize("levels", [["male", "Male", "female"], ["not  known", "not known", "x"]])
+def test_levels_that_differ_in_letters_or_blanks_alone_are_refused(levels: list[str], role: str) -> None:
+    names = ["1", "2", "3"]
+    people = _people(names, ["2"] * 3, [50.0] * 3, kind=levels)
+    spec = _SPEC.model_copy(update={role: ("kind",)})
+    with pytest.raises(ValueError, match="2 levels of kind differ only in upper and lower case or in blanks"):
+        analysis_people(_studies(names, ["2"] * 3), people, spec)
+    declared = spec.model_copy(update={"types": {"kind": "text"}})
+    assert len(analysis_people(_studies(names, ["2"] * 3), people, declared)) == 3
+
+
+def test_a_number_for_everybody_makes_no_groups_and_whole_numbers_are_one_label() -> None:
+    names = [str(k) for k in range(1, 61)]
+    people = _people(names, ["2"] * 60, [50.0] * 60, score=np.arange(60.0), site=[1.0, np.nan] * 30)
+    spec = _SPEC.model_copy(update={"group_by": ("score",)})
+    with pytest.raises(ValueError, match="score is text with 60 different cells"):
+        analysis_people(_studies(names, ["2"] * 60), people, spec)
+    found = analysis_people(_studies(names, ["2"] * 60), people, _SPEC.model_copy(update={"group_by": ("site",)}))
+    assert set(found["group site"]) == {"1", "unknown"}
+
+
+@pytest.mark.parametrize(("name", "value"), [("age_years", -5.0), ("age_years", 999.0), ("height_cm", 1.75)])
+def test_what_no_person_can_be_is_counted_and_refused(name: str, value: float) -> None:
+    people = _people(["1", "2"], ["2"] * 2, [50.0] * 2, height_cm=170.0, weight_kg=70.0)
+    people.loc[0, name] = value
+    spec = _SPEC.model_copy(update={"group_by": ("bmi_class",)})
+    with pytest.raises(ValueError, match=f"1 of 2 values of {name} are not between"):
+        analysis_people(_studies(["1", "2"], ["2"] * 2), people, spec)
 
 
 def test_free_text_is_no_category_unless_it_is_declared() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cmr_models.analysis.model_spec import GAP_MODELS
 from cmr_models.estimates import COLUMNS
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.planted import CohortSettings
@@ -21,6 +22,8 @@ from tasks.analysis.by_settings import (
     spec_digest,
 )
 from tasks.analysis.settings import AnalysisSettings
+from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.mistakes import UserMistake
 from tasks.state.parquet_tables import table_key
 
 _COHORT = CohortSettings(hazard_factor=6.0, prevalence_factor=2.0)
@@ -113,6 +116,13 @@ def test_there_is_a_gap_for_every_grouping_and_it_names_who_is_not_in_it(finishe
     assert (gaps.loc[gaps["group_by"] == "ethnicity", "not_estimable"] != "").all()
 
 
+def test_every_model_with_gaps_may_have_a_margin(finished: Path) -> None:
+    fairness = _tables(finished)["fairness"]
+    models = set(fairness.loc[fairness["measure"] == "gap", "model"])
+    assert models == {"logistic", "cox_age", "harrell_phenotype", "mean", "adjusted_mean", "qc_pass"}
+    assert models < set(GAP_MODELS)
+
+
 def test_adjusted_concordance_is_given_again_by_group_by_the_model_of_all(finished: Path) -> None:
     tables = _tables(finished)
     keys = ["exposure", "outcome", "model"]
@@ -175,7 +185,7 @@ def test_foreign_column_names_are_mapped(tmp_path: Path) -> None:
     path = tmp_path / "participants.csv"
     table = pd.read_csv(path, dtype=str).rename(columns={"participant": "eid", "age_years": "p21003_i2"})
     table.to_csv(path, index=False)
-    with pytest.raises(ValueError, match=r"participants: columns \['participant', 'age_years'\] are missing"):
+    with pytest.raises(ValueError, match=r"participants.csv: columns \['participant', 'age_years'\] are missing"):
         associate(tmp_path, settings, _files(tmp_path))
     mapped = settings.model_copy(update={"participant_columns": {"participant": "eid", "age_years": "p21003_i2"}})
     assert associate(tmp_path, mapped, _files(tmp_path))["status"] == "done"
@@ -183,7 +193,7 @@ def test_foreign_column_names_are_mapped(tmp_path: Path) -> None:
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     settings = _write(tmp_path, n=60).model_copy(update={"covariates": ("sex", "cholesterol")})
-    with pytest.raises(ValueError, match=r"participants: columns \['cholesterol'\] are missing"):
+    with pytest.raises(ValueError, match=r"participants.csv: columns \['cholesterol'\] are missing"):
         associate(tmp_path, settings, _files(tmp_path))
 
 
@@ -207,10 +217,10 @@ def _spoilt(folder: Path, name: str, column: str, value: str) -> AnalysisSetting
 
 def test_text_where_numbers_should_be_is_named_without_quoting_anybody(tmp_path: Path) -> None:
     settings = _spoilt(tmp_path / "a", "participants.csv", "age_years", "sixty")
-    with pytest.raises(ValueError, match="participants: 2 of 60 values of age_years are not numbers"):
+    with pytest.raises(ValueError, match=r"participants.csv: 2 of 60 values of age_years are not numbers"):
         associate(tmp_path / "a", settings, _files(tmp_path / "a"))
     settings = _spoilt(tmp_path / "b", "outcomes.csv", "exit_years", "2021-03-04")
-    with pytest.raises(ValueError, match=r"outcomes: 2 of 60 values of exit_years are not numbers \(years\)"):
+    with pytest.raises(ValueError, match=r"outcomes.csv: 2 of 60 values of exit_years are not numbers \(years\)"):
         risk(tmp_path / "b", settings, _files(tmp_path / "b"))
 
 
@@ -218,7 +228,8 @@ def test_a_table_about_other_people_is_refused(tmp_path: Path) -> None:
     settings = _write(tmp_path, n=60)
     table = pd.read_csv(tmp_path / "participants.csv").assign(visit=7)
     table.to_csv(tmp_path / "participants.csv", index=False)
-    with pytest.raises(ValueError, match="none of the 60 rows has the participant and visit of one of the 60 studies"):
+    line = r"participants.csv: 60 of 60 people with a study have no row; 60 are listed under another visit"
+    with pytest.raises(UserMistake, match=line):
         associate(tmp_path, settings, _files(tmp_path))
 
 
@@ -246,3 +257,61 @@ def test_every_table_says_how_many_doubted_people_it_left_or_took(tmp_path: Path
     flow = pd.read_parquet(tmp_path / "tables" / "people_flow.parquet")
     assert flow.loc[flow["step"] == "doubted, taken in", "n"].tolist() == [doubted.sum()]
     assert f"{len(phenotypes)} people" in people_line(tmp_path)
+
+
+def test_people_who_withdrew_are_in_no_analysis_however_their_names_are_written(tmp_path: Path) -> None:
+    settings = _write(tmp_path)
+    phenotypes = pd.read_parquet(tmp_path / "tables" / "phenotypes.parquet")
+    gone = phenotypes.loc[phenotypes["status"] == "ok", "participant"].iloc[:7].tolist()
+    written = [
+        gone[0],
+        f"{gone[1]}.0",
+        f'"{gone[2]}"',
+        f" {gone[3]}",
+        f"{gone[4]},2020",
+        f"{gone[5]};x",
+        f"{gone[6]}\t",
+    ]
+    (tmp_path / "withdrawn.csv").write_text("\ufeff" + "\n".join(written) + "\n")
+    files = UserFiles(tmp_path / "participants.csv", tmp_path / "outcomes.csv", tmp_path / "withdrawn.csv")
+    associate(tmp_path, settings, _files(tmp_path))
+    assert not is_current(tmp_path, settings, files, "associate")
+    associate(tmp_path, settings, files)
+    flow = pd.read_parquet(tmp_path / "tables" / "people_flow.parquet").set_index(["group_by", "step"])["n"].to_dict()
+    assert flow["overall", "studies of people who withdrew, left out"] == 7
+    assert flow["overall", "rows of participants of people who withdrew, left out"] == 7
+    assert flow["visits", "first visit"] == len(phenotypes) - 7
+    assert "studies of people who withdrew, left out: 7" in people_line(tmp_path)
+
+
+def test_people_whom_the_cohort_deleted_are_in_no_analysis_without_the_list(tmp_path: Path) -> None:
+    settings = _write(tmp_path, n=60)
+    study = pd.read_parquet(tmp_path / "tables" / "phenotypes.parquet")["study"].iloc[0]
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.record([Outcome(study, "convert", "retired", "withdrawn")])
+    associate(tmp_path, settings, _files(tmp_path))
+    flow = pd.read_parquet(tmp_path / "tables" / "people_flow.parquet").set_index(["group_by", "step"])["n"].to_dict()
+    assert flow["visits", "first visit"] == 59
+
+
+@pytest.mark.parametrize("empty", ["participants.csv", "outcomes.csv"])
+def test_a_table_without_rows_is_an_error(tmp_path: Path, empty: str) -> None:
+    settings = _write(tmp_path, n=60)
+    header = (tmp_path / empty).read_text().splitlines()[0]
+    (tmp_path / empty).write_text(header + "\n")
+    with pytest.raises(UserMistake, match=f"{empty}: 60 of 60 people with a study have no row; the table has no rows"):
+        associate(tmp_path, settings, _files(tmp_path))
+
+
+def test_tables_of_other_people_are_told_by_the_kind_of_their_identifiers(tmp_path: Path) -> None:
+    settings = _write(tmp_path, n=60)
+    table = pd.read_csv(tmp_path / "participants.csv", dtype=str)
+    table["participant"] = "Xy-" + table["participant"].str[:4]
+    table = table.drop_duplicates("participant")
+    table.to_csv(tmp_path / "participants.csv", index=False)
+    with pytest.raises(UserMistake) as caught:
+        associate(tmp_path, settings, _files(tmp_path))
+    line = str(caught.value)
+    assert line.startswith("participants.csv: 60 of 60 people with a study have no row")
+    assert "column participant is written like 'Aa_9999', that of the studies like '9999999'" in line
+    assert not set(table["participant"]) & set(line.split("'"))

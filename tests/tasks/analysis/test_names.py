@@ -112,6 +112,35 @@ def test_a_spec_with_right_names_passes(folder: Path) -> None:
             {"exclusions": [{"name": "x", "column": "agee", "below": 1}]},
             "exclusions: there is no column of people",
         ),
+        (
+            {"fairness": {"margins": {"cox_agee": 0.2}}},
+            "fairness.margins: there is no model with gaps 'cox_agee'; did you mean 'cox_age'?",
+        ),
+        (
+            {"fairness": {"margins": {"mean/lvef_pc": 0.2}}},
+            "fairness.margins: there is no phenotype 'lvef_pc'; did you mean 'lvef_pct'?",
+        ),
+        (
+            {"participation": {"margins": {"sexx": {"male": 1.0}}}},
+            "participation.margins: there is no column of people",
+        ),
+        ({"fairness": {"quality": ["dic"]}}, "fairness.quality: there is no column of people 'dic'"),
+        ({"prediction": {"fold_by": "center"}}, "'center'; did you mean 'centre'?"),
+        ({"departures": [{"path": "seed", "why": "another draw"}]}, "departures: there is no departure at 'seed'"),
+        (
+            {"tables": {"participants": "participants.csv", "outcomes": "outcomes.csv", "withdrawn": "gone.csv"}},
+            "tables.withdrawn: there is no file 'gone.csv'",
+        ),
+        (
+            {
+                "tables": {
+                    "participants": "participants.csv",
+                    "outcomes": "outcomes.csv",
+                    "phenotypes": "participants.csv",
+                }
+            },
+            "tables.phenotypes (participants.csv): there is no column qc_ok, so every study is doubted",
+        ),
         ({"features": {"table": "cnn"}}, "features.table: there is no table of predictions 'cnn'"),
         (
             {"tables": {"participants": "people.csv", "outcomes": "outcomes.csv"}},

@@ -65,15 +65,15 @@ def _changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("primary", "none", "not among the covariate sets"),
+        ("primary", "none", "there is no set of covariates"),
         ("colour", "red", "Extra inputs are not permitted"),
         ("outcomes.0.sources", [{"kind": "icd10", "codes": ["heart"]}], "not ICD-10 codes"),
         ("outcomes.0.sources", [{"kind": "first_occurrence"}], "needs the field of its date"),
         ("dates.censoring.inpatient", {"england": "2022-10-31"}, "lacks"),
         ("dates.censoring", {"death": dict.fromkeys(("england", "scotland", "wales"), "2022-01-01")}, "cancer"),
-        ("families", {"left": ["lvef"]}, "not exposures"),
+        ("families", {"left": ["lvef"]}, "there is no exposure .lvef.; did you mean .lvef_pct."),
         ("exclusions", [{"name": "x"}], "give `prevalent`"),
-        ("exclusions", [{"name": "x", "prevalent": "gout"}], "not outcomes"),
+        ("exclusions", [{"name": "x", "prevalent": "gout"}], "there is no outcome .gout."),
         ("tables", {}, "give `ukb`"),
         ("fairness.specificity", 1.0, "less than 1"),
         ("seed", "soon", "valid integer"),

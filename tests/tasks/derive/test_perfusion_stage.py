@@ -146,6 +146,10 @@ def test_the_summary_counts_and_hides_small_numbers(cohort: Cohort, tmp_path: Pa
 # statistics
 
 
+def perfusion_table_of(cohort: Cohort) -> pd.DataFrame:
+    return pd.read_parquet(perfusion_path(cohort)).query("status == 'ok'")
+
+
 def test_perfusion_columns_join_the_phenotypes_only_where_they_are_wanted(
     cohort: Cohort, study: str, tmp_path: Path
 ) -> None:
@@ -154,6 +158,8 @@ def test_perfusion_columns_join_the_phenotypes_only_where_they_are_wanted(
     joined = with_perfusion(phenotypes, cohort, ["lvef_pct", FLOW])
     assert list(joined["status"]) == ["ok", "ok"]
     assert joined[FLOW].notna().tolist() == [True, False]
+    verdict = perfusion_table_of(cohort)["qc_quantitative"].iloc[0]
+    assert joined["qc_ok"].tolist() == [verdict, pd.NA]  # of the perfusion, where the cine was not measured
     with pytest.raises(FileNotFoundError, match="run perfusion first"):
         with_perfusion(phenotypes, Cohort(tmp_path), [FLOW])
 
@@ -161,7 +167,7 @@ def test_perfusion_columns_join_the_phenotypes_only_where_they_are_wanted(
 def test_flow_is_associated_and_carries_risk_like_any_phenotype(tmp_path: Path) -> None:
     planted = Planted(hazard_factor=6.0, prevalence_factor=2.0)
     phenotypes, participants, outcomes = example_tables(150, np.random.default_rng(0), planted)
-    flow = phenotypes[["study", "status"]].assign(**{FLOW: phenotypes["lvef_pct"] / 60})
+    flow = phenotypes[["study", "status"]].assign(**{FLOW: phenotypes["lvef_pct"] / 60}, qc_quantitative=True)
     (tmp_path / "tables").mkdir()
     phenotypes.to_parquet(tmp_path / "tables" / "phenotypes.parquet")
     flow.to_parquet(tmp_path / "tables" / "perfusion.parquet")

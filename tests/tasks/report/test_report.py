@@ -491,6 +491,42 @@ def test_a_table_of_phenotypes_without_states_still_makes_a_report(tmp_path):
     assert "doubted" in render_report(tmp_path / "cohort", settings).read_text()
 
 
+def test_distributions_leave_out_doubted_studies_unless_they_are_taken_in_and_say_how_many(tmp_path):
+    settings = write_cohort(tmp_path, images=0)  # every sixth of the 35 measured studies breaks a rule
+    out = read_tables(Cohort(tmp_path / "cohort"), report_inputs(settings))
+    assert len(out.described) == 29
+    assert "They leave out 6 studies that are doubted." in render_report(tmp_path / "cohort", settings).read_text()
+    table = pd.read_csv(tmp_path / "cohort/reports/assets/tables/distributions.csv")
+    assert set(table["doubted"]) == {"left_out"}
+    assert set(table["n_doubted"]) == {6}
+    settings["analysis"]["include_doubted"] = True
+    assert len(read_tables(Cohort(tmp_path / "cohort"), report_inputs(settings)).described) == 35
+    assert "They take in 6 studies that are doubted." in render_report(tmp_path / "cohort", settings).read_text()
+
+
+def test_files_of_no_study_are_counted_on_the_page_and_change_it(tmp_path):
+    settings = write_cohort(tmp_path, people=12, images=0)
+    cohort = Cohort(tmp_path / "cohort")
+    assert "part of no study" not in render_report(cohort.root, settings).read_text()
+    with open_ledger(cohort.ledger) as ledger:
+        left = {f"{k}.mha": ".mha" for k in range(1234)}
+        ledger.remember_sources([], forget_others=False, not_taken=left)
+    assert not is_current(cohort.root, settings)
+    page = render_report(cohort.root, settings).read_text()
+    assert '<tr><td>.mha</td><td class="number">1,234</td></tr>' in page
+
+
+def test_people_who_withdrew_are_on_no_page_even_before_their_studies_are_deleted(tmp_path):
+    settings = write_cohort(tmp_path, people=12, images=0)
+    (tmp_path / "withdrawn.csv").write_text("2000001\n")
+    settings["withdrawn"] = str(tmp_path / "withdrawn.csv")
+    tables = read_tables(Cohort(tmp_path / "cohort"), report_inputs(settings))
+    for table in (tables.outcomes, tables.steps, tables.phenotypes):
+        assert table["study"].nunique() == 11
+    index = render_report(tmp_path / "cohort", settings)
+    assert not (index.parent / "studies" / "2000001-2.html").exists()
+
+
 def test_people_who_left_at_a_join_are_counted_and_small_counts_are_masked():
     flow = pd.DataFrame(
         [

@@ -234,9 +234,15 @@ def test_files_that_no_study_has_are_counted_by_kind(tmp_path: Path) -> None:
     write_files(tmp_path / "a", files(sax(1)))
     for name in ("notes.txt", "more.TXT", "x.mat", "DICOMDIR", "label_gt.weird"):
         (tmp_path / "a" / name).write_bytes(b"no image")
+    for hidden in (".cache/old.PNG", "__MACOSX/a/scan.dcm", "a/.DS_Store", "b/scan.MHA", "b/report.xml.gz"):
+        write_files((tmp_path / hidden).parent, [((tmp_path / hidden).name, b"no image")])
+    os.mkfifo(tmp_path / "b" / "pipe")
     found = inventory([tmp_path])
-    assert found.not_taken == {".txt": 2, ".mat": 1, ".weird": 1, "no ending": 1}
-    n_files = sum(path.is_file() for path in tmp_path.rglob("*"))
+    assert found.not_taken == {
+        ".txt": 2, "no ending": 2, ".dcm": 1, ".gz": 1, ".mat": 1, ".mha": 1, ".png": 1,
+        "another ending": 1, "hidden": 1,
+    }  # fmt: skip
+    n_files = sum(not path.is_dir() for path in tmp_path.rglob("*"))
     assert sum(len(unit["files"]) for unit in found.units) + sum(found.not_taken.values()) == n_files
 
 

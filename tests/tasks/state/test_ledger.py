@@ -106,3 +106,24 @@ def _execute(path: Path, statement: str) -> None:
     connection.execute(statement)
     connection.commit()
     connection.close()
+
+
+def test_files_of_no_study_are_remembered_until_they_are_taken_or_gone(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        left = {"a.txt": ".txt", "b.txt": ".txt", "c": "no ending"}
+        ledger.remember_sources([], forget_others=False, not_taken=left)
+        ledger.remember_sources([SourceFile("b.txt", 1, 1)], forget_others=False, not_taken={"a.txt": ".txt"})
+        assert ledger.not_taken() == {".txt": 1, "no ending": 1}
+        ledger.remember_sources([], forget_others=True, not_taken={"d.png": ".png"})
+        assert ledger.not_taken() == {".png": 1}
+
+
+def test_a_ledger_of_before_gets_the_table_of_files_of_no_study(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.record([])
+    connection = sqlite3.connect(tmp_path / "ledger.sqlite")
+    connection.execute("DROP TABLE not_taken")
+    connection.commit()
+    connection.close()
+    with open_ledger(tmp_path / "ledger.sqlite", is_new=False) as ledger:
+        assert ledger.not_taken() == {}

@@ -86,3 +86,53 @@ def test_a_file_that_is_no_table_is_refused_in_a_line(tmp_path: Path, content: b
 def test_words_of_a_column_are_those_of_its_cells(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("condition,x\nNA ,1\nNone,2\nNone,3\n")
     assert column_words(tmp_path / "t.csv", "condition") == {"NA", "None"}
+
+
+@pytest.mark.parametrize(("cells", "right"), [
+    (["True", "", "FALSE"], [True, None, False]),
+    (["true", "true", "False"], [True, True, False]),
+])  # fmt: skip
+def test_truth_is_truth_with_missing_cells_too(tmp_path: Path, cells: list[str], right: list[bool | None]) -> None:
+    found = _read(tmp_path, cells)
+    assert pd.api.types.is_bool_dtype(found)
+    assert [None if pd.isna(cell) else bool(cell) for cell in found] == right
+
+
+@pytest.mark.parametrize("name", ["centre", "ethnicity", "smoking", "condition"])
+def test_a_column_that_is_a_category_stays_one_whatever_its_codes(tmp_path: Path, name: str) -> None:
+    (tmp_path / "t.csv").write_text(f"{name},age_years\n11010,50\n,51\n11011,52\n")
+    table = read_user_table(tmp_path / "t.csv")
+    assert table[name].tolist() == ["11010", None, "11011"]
+    pd.DataFrame({name: [11010.0, np.nan], "x": 1}).to_parquet(tmp_path / "t.parquet")
+    assert read_user_table(tmp_path / "t.parquet")[name].tolist() == ["11010", None]
+    declared = read_user_table(tmp_path / "t.csv", reading=Reading(types={name: "number"}))
+    np.testing.assert_array_equal(declared[name], [11010.0, np.nan, 11011.0])
+
+
+def test_a_missing_value_is_one_in_numbers_of_parquet_too(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1, -9, 3], "y": [0.5, -9.0, 2.0]}).to_parquet(tmp_path / "t.parquet")
+    found = read_user_table(tmp_path / "t.parquet", reading=Reading(missing_values=("-9", "NA")))
+    np.testing.assert_array_equal(found["x"], [1.0, np.nan, 3.0])
+    np.testing.assert_array_equal(found["y"], [0.5, np.nan, 2.0])
+
+
+def test_what_cannot_be_seen_is_no_part_of_a_name_or_a_level(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("participant\t,\u200bsex \n1\t,male\u00a0\n2,\u200bmale\n", encoding="utf-8")
+    assert read_user_table(tmp_path / "t.csv").to_dict("list") == {"participant": ["1", "2"], "sex": ["male", "male"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("t.csv", b"participant;visit\n1;2\n", "the columns are separated by semicolons; save it as CSV with commas"),
+        ("t.csv", b"participant\tvisit\n1\t2\n", "separated by tabs"),
+        ("t.xlsx", b"PK\x03\x04", "a spreadsheet cannot be read"),
+        ("t.parquet", b"participant,visit\n1,2\n", "the file is no Parquet"),
+        ("t.parquet", b"", "the file is no Parquet"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_in_a_line(tmp_path: Path, name: str, content: bytes, line: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    for read in (table_header, read_user_table):
+        with pytest.raises(UserMistake, match=line):
+            read(tmp_path / name)
