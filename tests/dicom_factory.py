@@ -17,19 +17,25 @@ AXIS = np.array([0.6, -0.6, -0.52915026])
 
 @dataclass(frozen=True)
 class Series:
-    """One plane over the heart cycle, 24 x 20 pixels of 8 mm."""
+    """One plane over the heart cycle, 24 x 20 pixels; irregular as scanners are: oblong pixels, a late first frame."""
 
     number: int = 1
     normal: np.ndarray = field(default_factory=lambda: AXIS)
     centre: np.ndarray = field(default_factory=lambda: np.zeros(3))
     frames: int = 10
     shape: tuple[int, int] = (24, 20)
-    pixel_mm: float = 8.0
+    pixel_mm: float | tuple[float, float] = (8.0, 7.5)
     cycle_ms: float = 900.0
+    start_ms: float = 17.2
     uid: str = ""
     turn_deg: float = 0.0
     header: Mapping[str, Any] = field(default_factory=dict)
     dropped: tuple[int, ...] = ()
+
+    @property
+    def spacing_mm(self) -> tuple[float, float]:
+        """Between rows, between columns."""
+        return self.pixel_mm if isinstance(self.pixel_mm, tuple) else (self.pixel_mm, self.pixel_mm)
 
 
 def sax(n: int = 8, spacing: float = 10.0, **settings: Any) -> list[Series]:
@@ -61,7 +67,8 @@ def files(series: Iterable[Series], **study: Any) -> list[tuple[str, bytes]]:
 def dataset(one: Series, frame: int = 0, patient: str = "P1", study_uid: str = "1.2.3") -> FileDataset:
     """One image as a pydicom dataset."""
     row, col = directions(one.normal, one.turn_deg)
-    corner = one.centre - one.pixel_mm * (row * (one.shape[1] - 1) + col * (one.shape[0] - 1)) / 2
+    row_mm, col_mm = one.spacing_mm
+    corner = one.centre - (row * (one.shape[1] - 1) * col_mm + col * (one.shape[0] - 1) * row_mm) / 2
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = MRImageStorage
@@ -73,12 +80,12 @@ def dataset(one: Series, frame: int = 0, patient: str = "P1", study_uid: str = "
     ds.StudyInstanceUID, ds.SeriesInstanceUID = study_uid, one.uid or f"1.2.3.{one.number}"
     ds.SeriesNumber, ds.InstanceNumber, ds.AcquisitionNumber = one.number, frame + 1, 1
     ds.AcquisitionDate, ds.AcquisitionTime = "20200102", f"10{one.number % 60:02d}00.0"
-    ds.TriggerTime = f"{frame * one.cycle_ms / one.frames:.4f}"
+    ds.TriggerTime = f"{one.start_ms + frame * one.cycle_ms / one.frames:.4f}"
     ds.NominalInterval, ds.CardiacNumberOfImages = round(one.cycle_ms), one.frames
     ds.SliceThickness, ds.EchoTime, ds.RepetitionTime = "8", "1.5", "40"
     ds.ImagePositionPatient = [f"{x:.5f}" for x in corner]
     ds.ImageOrientationPatient = [f"{x:.6f}" for x in (*row, *col)]
-    ds.PixelSpacing = [one.pixel_mm, one.pixel_mm]
+    ds.PixelSpacing = list(one.spacing_mm)
     ds.Rows, ds.Columns = one.shape
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0

@@ -4,13 +4,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-
-from cmr_models.simulate.dicom import Session
-from cmr_models.simulate.perfusion import simulated_scan
-from cmr_models.simulate.perfusion.dicom import encode_scan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 Command = Callable[..., "subprocess.Popen[str]"]
@@ -20,24 +15,6 @@ def _output(process: "subprocess.Popen[str]") -> str:
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output
     return output
-
-
-@pytest.fixture(scope="module")
-def perfused(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a cohort of one person, whose left anterior descending artery is narrow."""
-    folder, rng = tmp_path_factory.mktemp("perfused"), np.random.default_rng(31)
-    session = Session("1000017", "1.2.3.1", "1.2.3.2", "20240102", 36000.0)
-    (folder / "archive").mkdir()
-    for k, state in enumerate(("rest", "stress")):
-        scan = simulated_scan(rng, stress=state == "stress", territory="LAD" if state == "stress" else None)
-        files = encode_scan(
-            rng, scan, session, stress=state == "stress", start_s=600 + 900 * k, first_number=40 + 20 * k
-        )
-        for name, content in files:
-            (folder / "archive" / f"{state}_{name}").write_bytes(content)
-    (folder / "cohort.toml").write_text('directory = "cohort"\nsources = ["archive"]\n')
-    _output(command("run", "--config", folder / "cohort.toml"))
-    return folder
 
 
 def test_flow_under_stress_is_higher_and_the_narrow_artery_shows(perfused: Path) -> None:

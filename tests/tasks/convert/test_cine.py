@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from dicom_factory import AXIS, Series, change, dataset, encode, files, lax, pixels, sax, set_header
 
 from cmr_models.reasons import StudyRejected
@@ -115,20 +116,65 @@ def test_a_smaller_matrix_is_padded_about_its_centre() -> None:
     assert "matrix_mixed" in stack.attrs["flags"]
     np.testing.assert_array_equal(stack["intensity"].values[0, 3, 2:22, 2:18], pixels(series[3], 0))
     assert stack["intensity"].values[0, 3, :2].max() == 0
-    centre = stack["position_mm"].values[3] + 8.0 * (
-        stack["row_dir"].values[3] * 9.5 + stack["col_dir"].values[3] * 11.5
-    )
+    to_centre = 7.5 * 9.5 * stack["row_dir"].values[3] + 8.0 * 11.5 * stack["col_dir"].values[3]
+    centre = stack["position_mm"].values[3] + to_centre
     np.testing.assert_allclose(centre, series[3].centre, atol=1e-3)
 
 
 def test_another_pixel_size_is_resampled_about_its_centre() -> None:
     series = sax()
     flat = np.full((48, 40), 700, np.uint16)
-    series[3] = replace(series[3], shape=(48, 40), pixel_mm=4.0, header={"PixelData": flat.tobytes()})
+    series[3] = replace(series[3], shape=(48, 40), pixel_mm=(4.0, 3.75), header={"PixelData": flat.tobytes()})
     stack = _views(series).views["sax"]
-    assert stack["pixel_mm"].values.tolist() == [8.0, 8.0]
+    assert stack["pixel_mm"].values.tolist() == [8.0, 7.5]
     assert "matrix_mixed" in stack.attrs["flags"]
     assert np.all(stack["intensity"].values[0, 3, 1:-1, 1:-1] == 700)
+
+
+def _place_of_brightest(stack: xr.Dataset, k: int) -> np.ndarray:
+    """Centre of brightness of slice ``k`` in the patient, in mm."""
+    image = stack["intensity"].values[0, k].astype(float)
+    rows, cols = np.mgrid[: image.shape[0], : image.shape[1]]
+    row, col = ((axis * image).sum() / image.sum() for axis in (rows, cols))
+    row_mm, col_mm = stack["pixel_mm"].values
+    along = stack["col_dir"].values[k] * row * row_mm + stack["row_dir"].values[k] * col * col_mm
+    return np.asarray(stack["position_mm"].values[k] + along)
+
+
+OTHER_GRIDS = [((30, 26), (6.0, 5.5)), ((24, 20), (8.0, 7.5)), ((21, 17), (8.0, 7.5)), ((40, 33), (5.0, 4.0))]
+
+
+@pytest.mark.parametrize(("shape", "pixel_mm"), OTHER_GRIDS)
+def test_a_bright_spot_keeps_its_place_in_the_patient(shape: tuple[int, int], pixel_mm: tuple[float, float]) -> None:
+    rows, cols = np.mgrid[: shape[0], : shape[1]]
+    row, col = shape[0] / 2 - 2, shape[1] / 2 + 1
+    apart_mm = np.hypot((rows - row) * pixel_mm[0], (cols - col) * pixel_mm[1])
+    spot = np.round(3000 * np.exp(-((apart_mm / 14) ** 2) / 2)).astype(np.uint16)
+    series = sax()
+    series[3] = replace(series[3], shape=shape, pixel_mm=pixel_mm, header={"PixelData": spot.tobytes()})
+    header = dataset(series[3])
+    corner = np.array(header.ImagePositionPatient, float)
+    row_dir, col_dir = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
+    expected = corner + col_dir * row * pixel_mm[0] + row_dir * col * pixel_mm[1]
+    np.testing.assert_allclose(_place_of_brightest(_views(series).views["sax"], 3), expected, atol=0.1)
+
+
+def test_oblong_pixels_keep_the_spacing_of_their_rows_and_columns() -> None:
+    stack = _views(set_header(sax(), PixelSpacing=[1.5, 1.25])).views["sax"]
+    assert stack["pixel_mm"].values.tolist() == [1.5, 1.25]
+
+
+def test_the_heart_rate_is_that_of_the_middle_interval_of_images_and_of_planes() -> None:
+    images = [
+        image
+        for one in sax(3)
+        for frame in range(10)
+        for image in read_images(encode(change(dataset(one, frame), NominalInterval=800 if frame < 2 else 900)))
+    ]
+    found = study_views(images, max_missing_fraction=0.2).views["sax"]
+    assert found.attrs["heart_rate_bpm"] == pytest.approx(60_000 / 900)
+    uneven = [replace(one, cycle_ms=800.0 if k == 0 else 1000.0) for k, one in enumerate(sax(3))]
+    assert _views(uneven).views["sax"].attrs["heart_rate_bpm"] == pytest.approx(60.0)
 
 
 def test_other_frames_a_cycle_are_sampled_and_flagged() -> None:

@@ -306,3 +306,21 @@ def test_spellings_of_one_patient_are_flagged(tmp_path: Path) -> None:
     (unit,) = inventory([folder]).units
     outcome = convert_study(unit, str(tmp_path / "cohort"), {})
     assert (outcome.status, outcome.summary["flags"]) == ("ok", ["patient_id_spelling"])
+
+
+def test_two_studies_of_one_file_have_each_their_own_images(tmp_path: Path) -> None:
+    first, second = sax(6), [replace(one, number=one.number + 40) for one in sax(4)]
+    both = [*files(first, patient=EID, study_uid="1.2.3"), *files(second, patient=EID, study_uid="1.2.4")]
+    for k in reversed(range(len(both))):  # the second study first
+        write_files(tmp_path / "in", [(f"{len(both) - k:03d}.dcm", both[k][1])])
+    write_zip(tmp_path / "zip" / "both.zip", both)
+    for source in ("in", "zip"):
+        cohort = tmp_path / f"cohort of {source}"
+        outcomes = _convert(tmp_path / source, cohort)
+        assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
+        stacks = [store.load_tree(_published(cohort, outcome))["sax"]["intensity"].values for outcome in outcomes]
+        stacks.sort(key=lambda stack: -stack.shape[1])
+        for stack, series in zip(stacks, (first, second), strict=True):
+            assert stack.shape[1] == len(series)
+            for k, one in enumerate(series):
+                np.testing.assert_array_equal(stack[4, k], pixels(one, 4))

@@ -70,3 +70,33 @@ def test_no_image_is_lost_or_used_twice(n_expected: int, data: st.DataObject) ->
     cycle = order(timing)
     assert cycle.n_frames == n_expected
     assert sorted(cycle.image[cycle.image >= 0].tolist()) == list(range(len(kept)))
+
+
+def test_time_begins_with_the_first_frame_of_a_whole_cycle() -> None:
+    cycle = order(_timing([17.2 + 40 * k for k in range(5)], 5, 200.0))
+    np.testing.assert_allclose(cycle.time_ms, [0, 40, 80, 120, 160])
+
+
+def test_the_step_between_frames_is_the_short_gap_though_most_gaps_are_wide() -> None:
+    kept = [0, 2, 4, 5, 7, 9]
+    cycle = order(_timing([12.5 + 40.0 * k for k in kept], 10, instance=[k + 1 for k in kept]))
+    assert np.flatnonzero(cycle.image >= 0).tolist() == kept
+    np.testing.assert_allclose(cycle.time_ms, 40.0 * np.arange(10))
+    assert cycle.cycle_ms == pytest.approx(400.0)
+
+
+@pytest.mark.parametrize(("last", "irregular"), [(123.9, False), (124.1, True), (116.1, False), (115.9, True)])
+def test_a_gap_is_irregular_beyond_a_tenth_of_the_usual_one_on_either_side(last: float, irregular: bool) -> None:
+    assert order(_timing([0.0, 40, 80, last])).irregular is irregular
+
+
+def test_times_that_span_a_millisecond_or_less_are_none() -> None:
+    assert order(_timing([10.0, 10.5, 11.0], instance=[3, 1, 2])).image.tolist() == [1, 2, 0]
+    assert order(_timing([10.0, 10.6, 11.1], instance=[3, 1, 2])).image.tolist() == [0, 1, 2]
+
+
+def test_a_sampled_plane_takes_the_nearest_image_and_wraps_at_the_end_of_the_cycle() -> None:
+    cycle = resample(order(_timing([100.0 * k for k in range(4)], cycle_ms=400.0)), 10)
+    assert cycle.image.tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 3, 0]
+    np.testing.assert_allclose(cycle.time_ms, 40.0 * np.arange(10))
+    assert cycle.cycle_ms == 400.0

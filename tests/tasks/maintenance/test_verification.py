@@ -120,3 +120,33 @@ def test_a_predict_stage_whose_folder_is_gone_is_forgotten(cohort: Cohort) -> No
     assert _verified(cohort).forgotten == 3
     with open_ledger(cohort.ledger) as ledger:
         assert not ledger.entries(_STAGE)
+
+
+def test_outcomes_without_a_file_are_kept_and_a_retired_study_stays_retired(cohort: Cohort) -> None:
+    without_file = [
+        Outcome("p5-1", _STAGE, "retired", "withdrawn"),
+        Outcome("p6-1", _STAGE, "quarantined", "worker_lost", key="k6"),
+        Outcome("p7-1", _STAGE, "absent", "no_sax", key="k7"),
+    ]
+    withdrawn = Outcome("p0-1", _STAGE, "retired", "withdrawn")  # whose file still lies there
+    with open_ledger(cohort.ledger) as ledger:
+        ledger.record([*without_file, withdrawn])
+    found = _verified(cohort)
+    assert found.forgotten == 0
+    with open_ledger(cohort.ledger) as ledger:
+        left = {study: (entry.status, entry.reason) for study, entry in ledger.entries(_STAGE).items()}
+    assert {study: left[study] for study in ("p0-1", "p5-1", "p6-1", "p7-1")} == {
+        "p0-1": ("retired", "withdrawn"),
+        "p5-1": ("retired", "withdrawn"),
+        "p6-1": ("quarantined", "worker_lost"),
+        "p7-1": ("absent", "no_sax"),
+    }
+    assert (left["p1-1"], left["p2-1"]) == (("ok", ""), ("ok", ""))
+
+
+def test_whole_files_are_counted_and_a_file_that_vanished_is_forgotten_alone(cohort: Cohort) -> None:
+    cohort.prediction(_FOLDER, "p1-1").unlink()
+    found = _verified(cohort)
+    assert (found.whole, found.forgotten, found.damaged) == (4, 1, [])  # two files and two receipts
+    with open_ledger(cohort.ledger) as ledger:
+        assert sorted(ledger.entries(_STAGE)) == ["p0-1", "p2-1", "p9-1"]

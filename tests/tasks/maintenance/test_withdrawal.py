@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from dicom_factory import files, sax, write_files
 
 from flows import planning
@@ -71,3 +72,21 @@ def test_who_withdrew_leaves_everything_also_when_the_source_had_vanished(tmp_pa
     assert {name for table in tables.values() if "study" in table for name in table["study"]} == {"3-2"}
     assert [table_key(path) for path in tables if path.stem == "hazards"] == ["key"]
     assert {table_key(path) for path in tables if path.stem != "hazards"} == {None}
+
+
+_LISTS = {
+    "byte-order mark": b"\xef\xbb\xbf1001\n1002\n",
+    "lines of Windows": b"1001\r\n1002\r\n",
+    "no last line end": b"1001\n1002",
+    "quotes, spaces, blank lines": b'"1001"\n\n  1002 \n',
+    "further columns": b"1001,2020-01-01\n1002;x\n",
+    "a heading": b"eid\n1001\n1002\n",
+}
+
+
+@pytest.mark.parametrize("how", _LISTS)
+def test_everybody_on_the_list_is_found_the_first_and_the_last_too(how: str, tmp_path: Path) -> None:
+    (tmp_path / "withdrawn.csv").write_bytes(_LISTS[how])
+    withdrawn = read_withdrawn(tmp_path / "withdrawn.csv")
+    named = {name: has_withdrawn(name, withdrawn) for name in ("1001", "1002", "1003", "100", "10010")}
+    assert named == {"1001": True, "1002": True, "1003": False, "100": False, "10010": False}

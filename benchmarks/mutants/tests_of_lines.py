@@ -1,0 +1,82 @@
+"""Which tests run a line of a module, and how long each takes, as ``make coverage`` recorded it.
+
+``pytest --cov-context=test --junitxml`` leaves two files: the contexts (tests) of every line, and the seconds and the
+outcome of every test. Lines that only a process of their own runs (a stage started by the command line) have no test
+here; for these the tests that import the module serve.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import xml.etree.ElementTree as ET
+from functools import cached_property
+from pathlib import Path
+
+from coverage import CoverageData
+
+from benchmarks.mutants.modules import ROOT
+
+CONTEXTS = ROOT / ".coverage"
+SECONDS = ROOT / ".coverage.junit.xml"
+
+
+class TestsOfLines:
+    """Tests by line, the quickest first."""
+
+    __test__ = False  # its name begins as that of a test does
+
+    def __init__(self, contexts: Path = CONTEXTS, seconds: Path = SECONDS, root: Path = ROOT) -> None:
+        for path in (contexts, seconds):
+            if not path.is_file():
+                raise FileNotFoundError(f"{path.name} is missing; run `make coverage` first")
+        self._data = CoverageData(str(contexts))
+        self._data.read()
+        self._root = root
+        self._measured = {Path(name).resolve(): name for name in self._data.measured_files()}
+        self.seconds = _passed(seconds)
+
+    def of(self, module: str, first: int, last: int) -> list[str]:
+        """Tests that run a line from ``first`` to ``last`` of ``module``; without any, those that import it."""
+        by_line = self._by_line(module)
+        found = {test for line in range(first, last + 1) for test in by_line.get(line, ())}
+        known = found & set(self.seconds) or self._importing(module)
+        return sorted(known, key=lambda test: (self.seconds[test], test))
+
+    def _by_line(self, module: str) -> dict[int, set[str]]:
+        measured = self._measured.get((self._root / module).resolve())
+        contexts = self._data.contexts_by_lineno(measured) if measured else {}
+        return {line: {name.split("|")[0] for name in names if name} for line, names in contexts.items()}
+
+    def _importing(self, module: str) -> set[str]:
+        """Tests of the files that import ``module`` or a package that holds it."""
+        dotted = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        package = dotted.rpartition(".")[0]
+        files = {file for file, names in self._imports.items() if names & {dotted, package}}
+        return {test for test in self.seconds if test.split("::")[0] in files}
+
+    @cached_property
+    def _imports(self) -> dict[str, set[str]]:
+        files = (self._root / "tests").rglob("test_*.py")
+        return {path.relative_to(self._root).as_posix(): _imported(path) for path in files}
+
+
+def _imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _passed(path: Path) -> dict[str, float]:
+    """Id of each test that passed -> its seconds."""
+    seconds = {}
+    for case in ET.parse(path).iter("testcase"):
+        if any(child.tag in ("failure", "error", "skipped") for child in case):
+            continue
+        file = re.sub(r"\.", "/", case.get("classname", "")) + ".py"
+        seconds[f"{file}::{case.get('name')}"] = float(case.get("time", "0"))
+    return seconds
