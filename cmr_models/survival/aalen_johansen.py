@@ -87,7 +87,7 @@ def _variance(counts: Counts, before: Floats, after: Floats, incidence: Floats) 
 
 
 def _interval(incidence: Floats, se: Floats) -> tuple[Floats, Floats]:
-    inner = (incidence > 0) & (incidence < 1) & (se > 0)
+    inner = (incidence > 0) & (incidence < 1)
     safe = np.where(inner, incidence, 0.5)
     width = _Z95 * se / (safe * np.abs(np.log(safe)))
     # A width beyond this leaves 0 to 1 whatever it is.

@@ -83,5 +83,8 @@ def test_impossible_scores_are_refused_at_their_bounds() -> None:
     assert brier(EXIT, EVENT, half, [5]).scores["brier"].tolist() == pytest.approx([0.25 * (1 + 8 / 3) / 5])
     with pytest.raises(NotEstimableError, match="nobody can be uncensored"):
         brier(EXIT, EVENT, half, [4], censoring=CensoringCurve(np.array([3.5]), np.array([0.0])))
+    late = CensoringCurve(np.array([2.5, 4.5]), np.array([0.0, 0.0]))
+    with pytest.raises(NotEstimableError, match="nobody can be uncensored"):
+        brier([3, 1, 4], [1, 1, 1], [0.5] * 3, [4], censoring=late)  # of three dead one could be seen
     with pytest.raises(NotEstimableError, match="nobody can be uncensored"):
         brier([1, 2], [1, 1], [0.5, 0.5], [2], censoring=CensoringCurve(np.array([0.5]), np.array([0.0])))
