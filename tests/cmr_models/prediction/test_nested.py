@@ -212,6 +212,9 @@ def test_impossible_validations_are_named() -> None:
                 table.assign(**{column: table[column].where(table.index > 0)}), {"x": ["x"]}, entry="entry",
                 rng=np.random.default_rng(0), **CALL,
             )  # fmt: skip
+    early = table.assign(t=table["t"] - 3.5)
+    with pytest.raises(ValueError, match=r"\d+ times are negative"):
+        validate_nested(early, {"x": ["x"]}, rng=np.random.default_rng(0), **CALL)
     with pytest.raises(ValueError, match="at least one set"):
         validate_nested(table, {}, rng=np.random.default_rng(0), **CALL)
     assert validate_nested(table, {"x": ["x"]}, rng=np.random.default_rng(0), **{**CALL, "fold": FOLD > 0}).fold.max() == 1
