@@ -38,16 +38,15 @@ def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSp
         Estimates with the columns of :data:`GAP_COLUMNS`. Gaps compare only groups that are published.
     """
     measured = _add_adjusted(people[people["measured"]], spec)
-    by_group = pd.concat(
-        [
-            association_rows(people, outcomes, spec, by=spec.group_by),
-            hazard_rows(people, outcomes, spec, by=spec.group_by),
-            discrimination_rows(people, outcomes, spec, by=spec.group_by),
-            _mean_rows(measured, spec),
-            _pass_rows(people, spec),
-        ],
-        ignore_index=True,
-    )
+    parts = [
+        association_rows(people, outcomes, spec, by=spec.group_by),
+        hazard_rows(people, outcomes, spec, by=spec.group_by),
+        discrimination_rows(people, outcomes, spec, by=spec.group_by),
+        _mean_rows(measured, spec),
+        _pass_rows(people, spec),
+    ]
+    # Where death is the one condition, nothing is prevalent: an empty table has no types to join by.
+    by_group = pd.concat([part for part in parts if len(part)], ignore_index=True)
     masked = mask_small_cells(by_group[by_group["scale"] != "per_unit"], spec.minimum_cell)
     gaps = _gap_rows(masked, people, measured, spec)
     table = pd.concat([masked, gaps], ignore_index=True) if len(gaps) else masked

@@ -168,7 +168,12 @@ def decision_rows(predicted: Sequence[Predicted], plan: PredictionPlan) -> pd.Da
             continue
         v, risk = one.validated, one.validated.risk[name].to_numpy(float)
         early = v.event & (v.exit <= v.horizon)
-        for row in decision_curve(v.exit, v.event, risk, v.horizon, list(plan.thresholds)).to_dict("records"):
+        try:
+            curve = decision_curve(v.exit, v.event, risk, v.horizon, list(plan.thresholds))
+        except NotEstimableError as error:
+            rows.append({**about, **failed(error.reason), "threshold": np.nan})
+            continue
+        for row in curve.to_dict("records"):
             spared = risk < row["threshold"]
             counts = {"n_at_risk": float((~spared).sum()), "n_events": float((early & spared).sum())}
             made = {**about, **counts, "threshold": row["threshold"]}

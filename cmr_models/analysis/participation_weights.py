@@ -81,7 +81,8 @@ def raked_weights(people: pd.DataFrame, margins: Mapping[str, Mapping[str, float
         if abs(sum(shares.values()) - 1) > 1e-6:
             raise ValueError(f"{name}: the shares sum to {sum(shares.values()):g}, not to 1")
         codes = pd.Categorical(people[name].astype(str), categories=levels).codes.astype(np.intp)
-        parts.append((codes, np.array([shares[level] for level in levels])))
+        wanted = np.array([shares[level] for level in levels])
+        parts.append((codes, wanted / wanted.sum()))
     for _ in range(limit):
         before = weight.copy()
         for codes, wanted in parts:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.estimates import NotEstimableError
 from cmr_models.prediction.horizon import check_risk, check_times
 from cmr_models.survival.product_limit import kaplan_meier
 
@@ -30,6 +31,7 @@ def decision_curve(
 
     Raises:
         ValueError: lengths differ, a risk outside [0, 1], a threshold outside (0, 1).
+        NotEstimableError: nobody is observed up to ``horizon``.
 
     Reference:
         Vickers & Elkin 2006, 10.1177/0272989X06295361; with censoring by Kaplan-Meier among the treated, Vickers
@@ -40,6 +42,8 @@ def decision_curve(
     at = np.asarray(thresholds, np.float64)
     if not ((at > 0) & (at < 1)).all():
         raise ValueError(f"thresholds must be over 0 and under 1, got {list(thresholds)}")
+    if times.max() < horizon:
+        raise NotEstimableError("no_data", f"nobody is observed up to {horizon}")
     everybody = _had(times, events, horizon)
     rows = []
     for threshold in at:

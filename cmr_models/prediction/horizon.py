@@ -64,7 +64,7 @@ def standing(times: Floats, events: Bools, horizon: float, curve: CensoringCurve
         raise NotEstimableError("too_few_controls", f"nobody without the event is observed beyond {horizon}")
     known = censoring_curve(times, events) if curve is None else curve
     own, beyond = known.before(times), float(known.at([horizon])[0])
-    if beyond <= 0 or (own[case] <= 0).any():
+    if beyond <= 0:
         raise NotEstimableError("no_data", f"nobody can be uncensored at {horizon}; give an earlier one")
     weight = np.where(control, 1 / beyond, np.divide(1.0, own, out=np.zeros_like(own), where=case))
     return Standing(case, control, np.where(case | control, weight, 0.0))

@@ -73,21 +73,23 @@ def cumulative_incidence(exit: npt.ArrayLike, event: npt.ArrayLike, cause: int =
 
 
 def _variance(counts: Counts, before: Floats, after: Floats, incidence: Floats) -> Floats:
-    """``(k,)`` by expanding ``(F(t) - F(u) ∓ S(u))²`` into running sums over the events at ``u``."""
+    """``(k,)`` by expanding ``(F(t) - F(u) ∓ S(u))²`` into running sums over the events at ``u``.
+
+    Where nobody is left, ``remaining`` is 0: other causes then leave no noise, as in ``cuminc``.
+    """
     remaining = np.divide(1.0, after, out=np.zeros_like(after), where=after > 0)
     slope = remaining * incidence
     parts = np.zeros((3, len(after)))
     for deaths, own in ((counts.of_cause, 1.0), (counts.of_others, 0.0)):
         ties = np.divide(deaths - 1, counts.at_risk - 1, out=np.zeros_like(deaths), where=deaths > 1)
         share = before**2 * (1 - ties) * deaths / counts.at_risk**2
-        share = np.where((own == 0) & (after <= 0), 0, share)
         lift = own + slope
         parts += np.cumsum([lift**2 * share, lift * remaining * share, remaining**2 * share], axis=1)
     return np.asarray(parts[0] - 2 * incidence * parts[1] + incidence**2 * parts[2], np.float64)
 
 
 def _interval(incidence: Floats, se: Floats) -> tuple[Floats, Floats]:
-    inner = (incidence > 0) & (incidence < 1) & (se > 0)
+    inner = (incidence > 0) & (incidence < 1)
     safe = np.where(inner, incidence, 0.5)
     width = _Z95 * se / (safe * np.abs(np.log(safe)))
     # A width beyond this leaves 0 to 1 whatever it is.

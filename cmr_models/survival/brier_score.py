@@ -54,9 +54,8 @@ def brier(
         censoring: curve of censoring; that of these people if None.
 
     Raises:
-        ValueError: shapes differ, values are not finite, survival outside [0, 1], times not ascending or beyond the
-            last exit.
-        NotEstimableError: nobody can be uncensored at one of ``times``.
+        ValueError: shapes differ, values are not finite, survival outside [0, 1], times not ascending or negative.
+        NotEstimableError: nobody is observed up to the last of ``times``, or can be uncensored at one of them.
 
     Reference:
         Graf 1999, 10.1002/(SICI)1097-0258(19990915/30)18:17/18<2529::AID-SIM274>3.0.CO;2-5; scaled score of
@@ -93,8 +92,11 @@ def _check(
     if not np.isfinite(exits).all() or not np.isfinite(at).all() or (np.diff(at) <= 0).any() or not len(at):
         raise ValueError("exit and times must be finite, and times ascending, one at least")
     refuse_negative(exits)
-    if at[0] < 0 or at[-1] > exits.max():
-        raise ValueError(f"times must lie within the follow-up, from 0 to {exits.max():g}; got {at[0]:g} to {at[-1]:g}")
+    within = f"times must lie within the follow-up, from 0 to {exits.max():g}; got {at[0]:g} to {at[-1]:g}"
+    if at[0] < 0:
+        raise ValueError(within)
+    if at[-1] > exits.max():
+        raise NotEstimableError("no_data", within)
     if not ((predicted >= 0) & (predicted <= 1)).all():
         raise ValueError("survival must be a chance between 0 and 1, without missing values")
     return exits, events, predicted, at

@@ -41,7 +41,7 @@ def check_causes(
     if not np.isfinite(times).all():
         raise ValueError("exit must be finite; drop rows with missing times first")
     check_order(times, entry)
-    if not (np.isfinite(given) & (given >= 0) & (given % 1 == 0)).all():
+    if not (np.isfinite(given) & (given >= 0) & (given == np.rint(given))).all():
         raise ValueError("event must hold whole numbers of 0 (censored) or more (causes)")
     if isinstance(cause, str) or cause < 1 or cause != int(cause):
         raise ValueError(f"cause must be a code over 0, got {cause!r}")

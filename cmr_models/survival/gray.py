@@ -115,7 +115,7 @@ def _score(counts: _Counts, rho: float) -> tuple[Floats, Floats]:
     ahead = c[-1]
     left = np.divide(1 - incidence[:, None], survival, out=np.zeros_like(survival), where=survival > 0)
     by_cause = _cause_noise(counts, before, h, deaths, pooled_h)
-    by_others = _others_noise(counts, before, np.asarray(survival, np.float64))
+    by_others = _others_noise(counts, before)
     answer_cause = a + (1 - left)[:, None, :] * (ahead - c)
     answer_others = left[:, None, :] * (ahead - c)
     variance = np.einsum("tik,tjk,tk->ij", answer_cause, answer_cause, by_cause)
@@ -131,9 +131,9 @@ def _cause_noise(counts: _Counts, before: Floats, h: Floats, deaths: Floats, poo
     return np.asarray((1 - tied) * rate * (deaths / pooled_h)[:, None], np.float64)
 
 
-def _others_noise(counts: _Counts, before: Floats, survival: Floats) -> Floats:
+def _others_noise(counts: _Counts, before: Floats) -> Floats:
     """``(K, G)`` variance of the increments of the other causes, ties corrected."""
     others, at_risk = counts.of_others, counts.at_risk
     tied = np.divide(others - 1, at_risk - 1, out=np.zeros_like(before), where=others > 1)
     rate = np.divide(before, at_risk, out=np.zeros_like(before), where=at_risk > 0)
-    return np.asarray(np.where(survival > 0, (1 - tied) * rate**2 * others, 0.0), np.float64)
+    return np.asarray((1 - tied) * rate**2 * others, np.float64)

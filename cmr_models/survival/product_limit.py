@@ -15,6 +15,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _Z95 = float(stats.norm.ppf(0.975))
+# What a product of shares that is exactly one half may be off by: 12 deaths of 24 give 0.5 + 1e-16.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class KaplanMeier:
 
     @property
     def median(self) -> float:
-        """First time at which survival is one half or less; infinite if it never is."""
-        below = np.flatnonzero(self.survival <= 0.5)
+        """First time at which survival is one half or less, but for rounding; infinite if it never is."""
+        below = np.flatnonzero(self.survival <= 0.5 + _ROUNDING)
         return float(self.time[below[0]]) if len(below) else float("inf")
 
 

@@ -86,3 +86,13 @@ def test_impossible_entries_and_a_while_without_anybody_are_named() -> None:
     early, late = table.assign(entry=0.0), table.assign(entry=50.0, t=table["t"] + 50)
     with pytest.raises(NotEstimableError, match="nobody is under observation for a while"):
         fit_fine_gray(pd.concat([early, late]), entry="entry", **options)
+
+
+def test_columns_that_are_not_there_or_twice_are_named() -> None:
+    table = _table(4)
+    options = {"exit": "t", "event": "e", "cause": 1, "covariates": ["x"], "entry": "entry"}
+    for name in ("exit", "event", "entry"):
+        with pytest.raises(ValueError, match=r"columns \['when'\] are not in the table"):
+            fit_fine_gray(table, **{**options, name: "when"})
+    with pytest.raises(ValueError, match=r"more than one column named \['t'\]"):
+        fit_fine_gray(pd.concat([table, table[["t"]]], axis=1), **options)
