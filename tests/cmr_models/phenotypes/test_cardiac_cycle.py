@@ -35,6 +35,7 @@ def test_a_masked_frame_stays_masked_and_its_neighbours_know_only_the_known():
     assert np.flatnonzero(np.isnan(smooth)).tolist() == [3]
     assert smooth[[2, 4]] == pytest.approx([11, 25], abs=0.02)  # medians of (10, 12) and of (20, 30)
     assert smooth_cycle(curve(12, 50, f4=NAN, f11=NAN))[5] == pytest.approx(50)
+    assert np.isnan(smooth_cycle([NAN] * 5)).all()
 
 
 @pytest.mark.parametrize(("n_frames", "es_frame"), [(9, 2), (10, 7)])

@@ -268,6 +268,9 @@ def test_in_a_small_pool_ten_pixels_are_a_gain_and_between_planes_with_a_pool_no
     systole[0, 0, 9:] = systole[1, 0, 9:] = 0
     assert verdict("qc_sax_base", sax_ed=diastole, sax_es=systole) is True
     assert verdict("qc_sax_base", sax_ed=diastole * 0, sax_es=systole) is False
+    diastole[2:], systole[3, 0, :12] = 0, LV
+    diastole[2, 0, :12] = LV  # the only plane with a pool
+    assert verdict("qc_sax_base", sax_ed=diastole, sax_es=systole) is False
 
 
 @pytest.mark.parametrize("code", [RV, MYOCARDIUM, LV, LA, RA])

@@ -90,6 +90,7 @@ def test_an_empty_ventricle_and_a_curve_without_a_whole_frame_are_told_apart():
     with pytest.raises(StudyRejected) as caught:
         measured(short_axis((0, 0)))
     assert (caught.value.reason, caught.value.detail) == ("lv_empty", "2 frames")
+    assert measured(short_axis((2, 1)))["lv_ml"] == pytest.approx([0.36, 0.18])  # small, but there
     valid = ~np.eye(3, dtype=bool)
     with pytest.raises(StudyRejected) as caught:
         measured(short_axis((90, 90, 80)), valid=valid)
@@ -150,6 +151,13 @@ def test_landmarks_are_taken_of_their_own_view_and_no_other():
     assert got["lax_4c_landmark_mm"] is given["lax_4c"]
     assert got["lax_2c_landmark_mm"] == Missing("landmarks_unpredicted")
     assert "lax_3c_landmark_mm" not in got
+    given["lax_4c"][:, 2, 0] = [81, 81, 61, 81, 81]  # the apex lies 80 mm below the hinges, then 60
+    lax = four_chambers(5)
+    found = derive(
+        {"lax_4c": lax}, {"lax_4c": view_of(lax, (0.0, 9.0))}, landmark_mm=given, height_cm=160.0, weight_kg=50.0
+    ).phenotypes
+    assert found["lax_4c_axis_shortening_pct"] == pytest.approx(25)
+    assert found["bsa_m2"] == pytest.approx(1.50, abs=0.005)
 
 
 def test_curves_have_nan_where_a_class_is_missing():

@@ -8,6 +8,10 @@ import pytest
 from cmr_models.phenotypes import PHENOTYPES, dictionary
 from cmr_models.phenotypes.body_size import body_surface_m2
 from cmr_models.phenotypes.rows.arithmetic import divide, keep, percent_of, subtract, take_frame
+from cmr_models.phenotypes.rows.atria import ATRIA
+from cmr_models.phenotypes.rows.cycle_and_body import CYCLE_AND_BODY
+from cmr_models.phenotypes.rows.long_axis import LONG_AXIS
+from cmr_models.phenotypes.rows.ventricles import VENTRICLES
 from cmr_models.reasons import Missing
 
 ROWS = {row.name: row for row in PHENOTYPES}
@@ -38,6 +42,11 @@ INDEXED = {
     "lvedv_ml", "lvesv_ml", "lvsv_ml", "lvm_g", "lvco_l_min", "rvedv_ml", "rvesv_ml", "rvsv_ml",
     "la_area_max_cm2", "la_area_min_cm2", "ra_area_max_cm2", "ra_area_min_cm2",
 }  # fmt: skip
+
+
+def test_the_table_holds_every_organ_and_then_the_indices_in_the_same_order():
+    measured = [row.name for row in (*CYCLE_AND_BODY, *VENTRICLES, *ATRIA, *LONG_AXIS)]
+    assert list(ROWS) == [*measured, *(f"{name}_m2" for name in measured if name in INDEXED)]
 
 
 def test_fields_and_limits_are_those_of_the_quantity():
@@ -158,7 +167,12 @@ def test_rates_need_twenty_frames_with_volumes_and_times_that_rise(name):
 
 @pytest.mark.parametrize("view", ["lax_2c", "lax_4c"])
 def test_excursion_and_shortening_of_landmarks_in_millimetres(view):
-    # hinges at 10 mm either side; the first goes 6 mm and the second 8 across; the apex stays 80 mm below the middle
-    points = np.array([[[0, 0], [0, 20], [80, 10]], [[6, 0], [6, 20], [80, 10]], [[16, 0], [16, 20], [80, 10]]], float)
-    assert value(f"{view}_mapse_mm", points) == pytest.approx(16)
-    assert value(f"{view}_axis_shortening_pct", points) == pytest.approx(20)  # 80 to 64 mm
+    # hinges 20 mm apart about a middle that goes from (0, 0) over (8, 6) to (16, 12) mm; the apex stays at (80, 60)
+    points = np.array([[[8 * k - 6, 6 * k + 8], [8 * k + 6, 6 * k - 8], [80, 60]] for k in range(3)], float)
+    assert value(f"{view}_mapse_mm", points) == pytest.approx(20)
+    assert value(f"{view}_axis_shortening_pct", points) == pytest.approx(20)  # 100 to 80 mm
+    points[:, :, 0] /= 2  # along the columns the axis is now 60 mm, along the rows 40: 72.1 to 57.7 mm
+    assert value(f"{view}_mapse_mm", points) == pytest.approx(np.hypot(8, 12))
+    points[2] = np.nan
+    points[1, 2] = [40, 0]  # the apex has gone 60 mm towards the middle: from 72.1 to 36.5 mm
+    assert value(f"{view}_axis_shortening_pct", points) == pytest.approx(100 * (1 - np.hypot(36, 6) / np.hypot(40, 60)))
