@@ -222,6 +222,7 @@ def test_a_plane_counts_with_ten_pixels_of_pool_and_ten_of_wall(code):
     assert verdict("qc_sax_slices", sax_ed=label) is False
     assert verdict("qc_sax_connected", sax_ed=label) is True  # a plane lost at an end is no gap
     assert verdict("qc_sax_connected", sax_ed=label * 0) is False
+    assert verdict("qc_sax_connected", sax_ed=stack(1)) is True
 
 
 def test_the_middle_is_that_of_the_planes_with_wall_and_needs_ten_connected_pixels():
@@ -244,6 +245,8 @@ def test_the_wall_of_the_middle_plane_is_pool_and_muscle_together():
     label[0, 20, 4], label[0, 30, 4] = 0, 0  # a plane needs ten of either
     label[0, 21, 0], label[0, 31, 0] = LV, MYOCARDIUM
     assert verdict("qc_sax_middle", sax_ed=label) is False  # neither holds together
+    label[0, 20, 4], label[0, 30, 4] = MYOCARDIUM, LV
+    assert verdict("qc_sax_middle", sax_ed=label) is True  # but with a pixel of the other they do
 
 
 @pytest.mark.parametrize(("gained_px", "kept"), [(24, True), (25, False)])

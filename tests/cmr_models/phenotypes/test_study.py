@@ -139,6 +139,9 @@ def test_long_axis_frames_without_an_image_have_neither_area_nor_label():
     np.testing.assert_array_equal(got["lax_4c"], lax[[0, 2, 3], 0])
     assert got["lax_4c_ed"] == got["lv_ml"] == Missing("view_missing")
     assert (got["body_height_cm"], got["body_weight_kg"]) == (181.0, Missing("body_size_unknown"))
+    tiny = np.where(np.arange(50) < 2, lax, 0)
+    got = measure({"lax_4c": tiny}, {"lax_4c": view_of(lax, (0.0, 9.0))}, height_cm=NAN, weight_kg=NAN)
+    assert got["la_cm2"] == pytest.approx(np.full(4, 0.06))
     blank = measure({"lax_4c": lax * 0}, {"lax_4c": view_of(lax, (0.0, 9.0))}, height_cm=NAN, weight_kg=NAN)
     assert (blank["la_cm2"], blank["ra_cm2"]) == (Missing("la_empty"), Missing("ra_empty"))
 

@@ -56,6 +56,16 @@ def test_fields_and_limits_are_those_of_the_quantity():
     assert {row.name for row in PHENOTYPES if row.integer} == {"ed_frame", "es_frame"}
 
 
+def test_definitions_from_the_literature_name_it():
+    sources = {}
+    for row in PHENOTYPES:
+        sources.setdefault(row.reference.split(" et al.")[0], set()).add(row.name.removesuffix("_m2"))
+    assert sources["Bai"] == {name for name in FIELDS if name[:2] in ("lv", "rv")} - {"lvco_l_min_m2"}
+    assert sources["Fu"] == {row.name for row in LONG_AXIS}
+    assert sources["Petersen"] == {"lv_mass_to_volume_g_ml"}
+    assert ROWS["bsa_m2"].reference == "Du Bois and Du Bois 1916"
+
+
 def test_an_index_is_the_quantity_over_the_surface_in_its_unit_per_square_metre():
     for name in INDEXED:
         row = ROWS[f"{name}_m2"]
