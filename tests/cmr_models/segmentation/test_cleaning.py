@@ -129,6 +129,21 @@ def test_what_lies_two_pixels_inside_the_next_pool_is_no_right_ventricle(empty: 
     assert not (clean_sax(later, 1.4)[1, empty] == RV).any()
 
 
+def test_a_right_ventricle_leaves_with_the_left_one_though_it_contracts() -> None:
+    rows, cols = np.indices((50, 80))
+    away = np.hypot(rows - 20, cols - 30)
+    label = np.zeros((2, 7, 50, 80), np.uint8)
+    for frame, pools in enumerate(((12, 12, 12, 11, 10, 9, 7), (3, 8, 8, 7, 7, 6, 5))):
+        for k, pool in enumerate(pools):
+            label[frame, k][away < pool + 5] = MYOCARDIUM
+            label[frame, k][away < pool] = LV
+    label[0, :, 12:28, 2:12] = RV
+    label[1, :, 12:28, 2:8] = RV  # it shrinks to 0.6 in every slice
+    found = clean_sax(label, 1.4)
+    # in the first slice the pool shrinks to a sixteenth: the left ventricle has left it
+    assert (found == RV).any(axis=(2, 3)).tolist() == [[True] * 7, [False] + [True] * 6]
+
+
 def test_only_the_largest_piece_of_each_class_stays_in_each_image() -> None:
     label = np.zeros((2, 2, 8, 9), np.uint8)
     label[0, 0, 0, :3], label[0, 0, 2, :2] = RV, RV

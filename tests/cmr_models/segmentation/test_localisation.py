@@ -6,7 +6,7 @@ import pytest
 
 from cmr_models.contracts import LV, MYOCARDIUM, RV
 from cmr_models.segmentation.crops import CropWindow
-from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
+from cmr_models.segmentation.localisation import _central, coarse_view, locate_heart, spread_images, supposed_pixel_mm
 from cmr_models.zoo import ModelCard
 
 CARD = ModelCard("m", "segment_sax", "unet", {}, pixel_mm=1.5, size=96)
@@ -101,6 +101,7 @@ def test_a_supposed_pixel_is_scaled_to_an_epicardium_of_74_mm_within_the_variati
     pool = disc(128, 128, radius / 2, 256)
     found = probabilities(*[(MYOCARDIUM, ring, 0.9)] * 2, *[(MYOCARDIUM, ring, 0.4)] * 2, size=256)
     found[:2, LV, pool], found[:2, MYOCARDIUM, pool] = 0.6, 0.3  # wall and pool count together
+    found[:2, LV, :40, :40], found[:2, 0, :40, :40] = 1, 0  # a stomach far from the heart
     window, _ = locate_heart(found, view, (2.0, 2.0), CARD, known_mm=False)
     assert window.step_px == pytest.approx((0.75 * scale, 0.75 * scale), rel=0.03)
     assert locate_heart(found, view, (2.0, 2.0), CARD, known_mm=True)[0].step_px == (0.75, 0.75)
@@ -109,3 +110,11 @@ def test_a_supposed_pixel_is_scaled_to_an_epicardium_of_74_mm_within_the_variati
 def test_without_a_left_ventricle_a_supposed_pixel_is_left_alone() -> None:
     found = probabilities((RV, disc(63, 63, 10), 0.9))
     assert locate_heart(found, VIEW, PIXEL_MM, CARD, known_mm=False)[0].step_px == (0.75, 1.25)
+
+
+def test_the_prior_is_a_gaussian_of_a_quarter_of_the_side_about_the_middle() -> None:
+    prior = _central(9)  # a standard deviation of 2.25 pixels
+    assert prior[4, 4] == 1
+    assert prior[4, 6] == pytest.approx(np.exp(-0.5 * (2 / 2.25) ** 2))
+    assert prior[1, 6] == pytest.approx(np.exp(-0.5 * (9 + 4) / 2.25**2))
+    np.testing.assert_allclose(prior, prior[::-1, ::-1].T)

@@ -103,6 +103,13 @@ def test_some_slices_and_every_twelfth_of_the_frames_are_looked_at() -> None:
     assert moving_px(images, MM) is not None
 
 
+def test_two_frames_are_enough_and_small_images_are_looked_at_in_full() -> None:
+    images = np.zeros((2, 1, 256, 40))
+    images[0, 0, 101:110:2, 15:26:2] = 500  # every other pixel of every other row, none of them at an even place
+    assert moving_px(images, (1.0, 1.0)) == pytest.approx((105, 20), abs=2)
+    assert moving_px(np.pad(images, ((0, 0), (0, 0), (0, 1), (0, 0))), (1.0, 1.0)) is None  # 257 rows: every other
+
+
 def test_one_frame_or_a_still_series_moves_nowhere() -> None:
     assert moving_px(beating(slice(22, 29), slice(50, 59), frames=1), MM) is None
     assert moving_px(np.full((5, 2, 30, 30), 9), MM) is None

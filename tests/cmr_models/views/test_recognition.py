@@ -9,7 +9,7 @@ from cmr_models.simulate import Heart, ImagingSettings, sample_traits
 from cmr_models.simulate.planes import lax_plane, sax_planes
 from cmr_models.views import geometry
 from cmr_models.views.plane import Plane
-from cmr_models.views.recognition import TYPICAL_AXIS, recognise
+from cmr_models.views.recognition import TYPICAL_AXIS, _stack_score, recognise
 
 AXIS = np.array([0.477, -0.619, -0.624])
 LEFT, UP = geometry.perpendicular_basis(AXIS, [1, 0, 0])
@@ -269,6 +269,16 @@ def test_the_larger_family_of_parallel_planes_is_the_stack_whichever_comes_first
     few = [plane(turned(20), 12.0 * k * AXIS) for k in range(3)]
     for planes, kept in (([*few, *stack(6)], range(3, 9)), ([*stack(6), *few], range(6))):
         assert recognise(planes).views["sax"] == list(kept)
+
+
+def test_a_family_scores_by_its_places_its_direction_and_what_cuts_it() -> None:
+    length = np.sqrt(0.36 + 0.3844 + 0.25)
+    np.testing.assert_allclose(TYPICAL_AXIS, np.array([0.6, -0.62, -0.5]) / length)
+    alignment = float(AXIS @ TYPICAL_AXIS) / float(np.linalg.norm(AXIS))
+    planes = [*stack(5), long_axis(5), long_axis(66)]
+    assert _stack_score(planes, [0, 1, 2, 3, 4]) == pytest.approx(5 * (alignment + 0.2) + 2 * 0.5)
+    assert _stack_score(planes[:5], [0, 1, 2]) == pytest.approx(3 * (alignment + 0.2))
+    assert _stack_score(planes, [5]) == 0
 
 
 def test_without_a_stack_the_axis_is_the_line_in_which_long_axes_meet_or_else_the_bodys() -> None:
