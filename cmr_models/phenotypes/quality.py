@@ -113,8 +113,7 @@ def _es_in_time(lv_ml: Curve, ed_frame: int, es_frame: int) -> bool | Missing:
 
 
 def _stroke_volumes_agree(lvsv_ml: float, rvsv_ml: float) -> bool:
-    mean_ml = (lvsv_ml + rvsv_ml) / 2
-    return mean_ml > 0 and abs(lvsv_ml - rvsv_ml) < _STROKE_DIFFERENCE * mean_ml
+    return abs(lvsv_ml - rvsv_ml) < _STROKE_DIFFERENCE * (lvsv_ml + rvsv_ml) / 2
 
 
 RULES: tuple[Rule, ...] = (

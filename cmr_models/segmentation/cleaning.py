@@ -87,7 +87,7 @@ def _bounding_box(stack: Labels) -> tuple[slice, slice]:
     if not present.any():
         return slice(0, 1), slice(0, 1)
     rows, cols = np.flatnonzero(present.any(1)), np.flatnonzero(present.any(0))
-    return slice(max(0, rows[0] - 1), rows[-1] + 2), slice(max(0, cols[0] - 1), cols[-1] + 2)
+    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
 
 
 def _pieces(

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.first_pass import DT_S, frame_times, stress_input
 from cmr_models.aif import failed_gates, features
+from cmr_models.aif.curve_features import foot_index
 from cmr_models.perfusion.signal.gadolinium import (
     ARTERIAL_FLASH,
     BLOOD,
@@ -165,3 +166,166 @@ def test_gates_name_what_is_wrong_with_an_input() -> None:
 def test_a_curve_that_cannot_be_read_is_refused(curve: np.ndarray, dt_s: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         features(curve, dt_s)
+
+
+# constants, recursions and limits by hand
+
+
+def test_constants_are_those_of_the_reference_implementation() -> None:
+    # T1, T2 in s, r1, r2 in L/mmol/s of gadobutrol, at 1.5 and 3 T
+    assert {t: (b.t1_s, b.t2_s, b.r1, b.r2) for t, b in BLOOD.items()} == {
+        1.5: (1.7, 0.22, 5.565, 5.78), 3.0: (2.0, 0.25, 4.919, 5.913)
+    }  # fmt: skip
+    assert {t: (m.t1_s, m.t2_s, m.r1, m.r2) for t, m in MYOCARDIUM.items()} == {
+        1.5: (1.1, 0.045, 5.565, 5.78), 3.0: (1.3, 0.045, 4.919, 5.913)
+    }  # fmt: skip
+    told = [
+        (s.readout, s.tr_ms, s.td_ms, s.flip_deg, s.lines, s.acceleration, s.pd_flip_deg, s.run_up, s.saturation)
+        for s in (MYOCARDIAL_FLASH, MYOCARDIAL_SSFP, ARTERIAL_FLASH)
+    ]
+    assert told == [
+        ("flash", 2.43, 37.6, 14, 111, 3, 5, 0, 1), ("ssfp", 2.8, 60, 50, 111, 3, 8, 5, 1), ("flash", 2.12, 5, 5, 36, 2, 5, 0, 1)
+    ]  # fmt: skip
+    assert [s.centre for s in (MYOCARDIAL_FLASH, ARTERIAL_FLASH, replace(ARTERIAL_FLASH, lines=35))] == [18, 9, 8]
+    r1, r2 = BLOOD[1.5].rates([0.0, 2.0])
+    np.testing.assert_allclose([r1, r2], [[1 / 1.7, 1 / 1.7 + 11.13], [1 / 0.22, 1 / 0.22 + 11.56]])
+
+
+def _pulse_by_pulse(r1: float, r2: float, sequence: Sequence, flip_deg: float, start: float) -> float:
+    """Bloch equations on resonance, one pulse after the other, in the rotating frame (x, z)."""
+    pulses = sequence.run_up + sequence.lines // sequence.acceleration // 2 + 1
+    x, z, tr_s = 0.0, start, sequence.tr_ms / 1e3
+    for k in range(pulses):
+        flip = np.deg2rad(flip_deg) * min(1.0, (k + 1) / (sequence.run_up + 1)) * (1 if k % 2 == 0 else -1)
+        if sequence.readout == "flash":
+            x = 0.0  # spoiled
+            flip = abs(flip)
+        x, z = x * np.cos(flip) + z * np.sin(flip), z * np.cos(flip) - x * np.sin(flip)
+        echo = abs(x) * (np.exp(-r2 * tr_s / 2) if sequence.readout == "ssfp" else 1.0)
+        x, z = x * np.exp(-r2 * tr_s), 1 + (z - 1) * np.exp(-r1 * tr_s)
+    return float(echo)
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [MYOCARDIAL_FLASH, ARTERIAL_FLASH, MYOCARDIAL_SSFP, replace(MYOCARDIAL_SSFP, run_up=0, lines=40, saturation=0.9),
+     replace(MYOCARDIAL_FLASH, saturation=0.8, acceleration=2)],
+)  # fmt: skip
+@pytest.mark.parametrize("mmol_l", [0.0, 0.7, 4.0])
+def test_the_signal_is_that_of_the_bloch_equations_pulse_by_pulse(sequence: Sequence, mmol_l: float) -> None:
+    tissue = MYOCARDIUM[1.5]
+    r1, r2 = 1 / 1.1 + 5.565 * mmol_l, 1 / 0.045 + 5.78 * mmol_l
+    after_saturation = 1 - sequence.saturation
+    recovered = 1 - (1 - after_saturation) * np.exp(-r1 * sequence.td_ms / 1e3)
+    measured = _pulse_by_pulse(r1, r2, sequence, sequence.flip_deg, recovered)
+    density_start = 1.0  # no saturation before proton density
+    density = _pulse_by_pulse(1 / 1.1, 1 / 0.045, sequence, sequence.pd_flip_deg, density_start)
+    assert signal(mmol_l, sequence, tissue) == pytest.approx(measured / density)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"flip_deg": 0.0}, {"pd_flip_deg": -1.0}, {"acceleration": 0}, {"saturation": -0.1}],
+)
+def test_more_impossible_sequences_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        replace(MYOCARDIAL_FLASH, **change)  # type: ignore[arg-type]
+    assert replace(MYOCARDIAL_FLASH, td_ms=0.0, saturation=0.0).td_ms == 0
+
+
+def test_the_table_begins_where_noise_below_zero_still_has_a_rate_and_ends_where_the_signal_turns() -> None:
+    c, ratio = table(MYOCARDIAL_FLASH, MYOCARDIUM[1.5], 10.0)
+    assert c[0] == pytest.approx(-0.9 / (1.1 * 5.565))
+    assert np.diff(c) == pytest.approx(np.full(c.size - 1, 0.01))
+    assert c[-1] <= 10.005
+    assert ratio[7] == pytest.approx(float(signal(c[7], MYOCARDIAL_FLASH, MYOCARDIUM[1.5])))
+    c, ratio = table(MYOCARDIAL_SSFP, MYOCARDIUM[1.5], 300.0)  # at such concentrations T2 takes over
+    assert c[-1] < 200
+    assert float(signal(c[-1] + 0.01, MYOCARDIAL_SSFP, MYOCARDIUM[1.5])) <= ratio[-1]
+    assert ratio[-1] > ratio[-2]
+    for highest in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="must be positive"):
+            table(MYOCARDIAL_FLASH, MYOCARDIUM[1.5], highest)
+
+
+def test_unknown_ratios_stay_unknown_and_the_ends_of_the_table_are_within() -> None:
+    known = table(ARTERIAL_FLASH, BLOOD[1.5], 20.0)[1]
+    back = concentration([np.nan, known[3]], ARTERIAL_FLASH, BLOOD[1.5], highest_mmol_l=20.0)
+    assert np.isnan(back[0])
+    assert back[1] == pytest.approx(-0.9 / (1.7 * 5.565) + 0.03)
+    ends = [known[0], known[-1]]
+    assert in_range(ends, ARTERIAL_FLASH, BLOOD[1.5], highest_mmol_l=20.0).all()
+    assert not in_range([np.nextafter(known[-1], 9)], ARTERIAL_FLASH, BLOOD[1.5], highest_mmol_l=20.0).any()
+
+
+def test_air_is_under_two_per_cent_of_the_brightest_proton_density_and_frames_are_averaged() -> None:
+    density = np.full((10, 20, 2), 100.0)
+    density[..., 1] = 300.0  # 200 on average
+    density[0, 0], density[0, 1], density[0, 2] = 4.0, 4.01, 3.99
+    density[5, 5] = 1e6  # one hot pixel of 200 is beyond the 99th percentile
+    ratio = divide_by_proton_density(np.full((10, 20, 3), 50.0), density)
+    assert np.isnan(ratio[0, :3]).all(axis=1).tolist() == [True, False, True]
+    assert ratio[9, 9].tolist() == [0.25] * 3
+    assert ratio[0, 1, 2] == pytest.approx(50 / 4.01)
+
+
+def test_decay_needs_signal_in_both_echoes_and_smoothing_is_weighted_by_the_first() -> None:
+    assert r2star([0.0, -1.0, 2.0], [1.0, 1.0, -2.0], 0.7, 1.8).tolist() == [0, 0, 0]
+    assert r2star([2.0], [1.0], 0.0, 2.0)[0] == pytest.approx(1e3 * np.log(2) / 2)
+    # two frames of log ratio 0.2 and 0 and weights 3 and 1: with a smoothing of their width they mix by both
+    early, late = np.array([3.0, 1.0]), np.array([3 * np.exp(-0.2), 1.0])
+    near, far = 0.0, 0.0
+    kernel = np.exp(-0.5 * np.arange(-4, 5) ** 2.0)
+    kernel /= kernel.sum()
+    reflected = np.resize([0, 1, 1, 0], 16)  # how the ends are continued: 0 1 | 1 0 | 0 1 ...
+    near = sum(kernel[k + 4] for k in range(-4, 5) if reflected[k % 4] == 0)
+    far = 1 - near
+    expected = 3 * near * 0.2 / (3 * near + far) / 1.1e-3
+    assert r2star(early, late, 0.7, 1.8, smooth_frames=1.0)[0] == pytest.approx(expected, rel=1e-3)
+
+
+# features of a curve of straight lines, 2 s a frame, where smoothing hardly reaches from one frame to the next
+
+_LINES = np.r_[np.full(11, 0.1), 1.1, 2.1, 3.1, 4.1, 5.1, 3.6, 2.1, 0.9, 0.4, 0.9, 1.1, 1.0, 0.9, 0.8, 0.7]
+
+
+def test_features_of_straight_lines_by_hand() -> None:
+    found = features(_LINES, 2.0)
+    assert found["foot_s"] == pytest.approx(20, abs=0.05)  # the line of 1 a frame meets the baseline at frame 10
+    assert found["first_pass_s"] == pytest.approx(18, abs=0.05)  # to frame 19
+    # a parabola through 4, 5 and 3.5: a tenth of a frame before the peak, 0.0125 above it
+    assert found["peak_s"] == pytest.approx(2 * 14.9)
+    assert found["peak_value"] == pytest.approx(5.0125)
+    # 1 + 2 + 3 + 4 + 5 + 3.5 + 2 + 0.8 and half of 0.3, of 2 s each
+    assert found["auc"] == pytest.approx(2 * 21.45, rel=0.01)
+    assert foot_index(_LINES, 2.0) in (9, 10)
+    shifted = features(np.r_[_LINES[:1], _LINES] + 3, 2.0)
+    assert shifted["foot_s"] - found["foot_s"] == pytest.approx(2)
+    assert shifted["auc"] == pytest.approx(found["auc"])
+    with pytest.raises(ValueError, match="aif_no_bolus"):
+        foot_index(np.ones(20), 2.0)
+
+
+def test_a_curve_that_only_falls_ends_its_first_pass_with_the_last_frame_and_a_spike_is_no_peak() -> None:
+    falling = np.r_[_LINES[:16], 4.0, 3.0, 2.0, 1.5, 1.0]
+    assert features(falling, 2.0)["first_pass_s"] == pytest.approx(2 * (20 - 10), abs=0.05)
+    spiked = _LINES.copy()
+    spiked[3] = 6.0
+    fine = np.interp(np.arange(0, 50, 0.5), 2.0 * np.arange(26), spiked)
+    assert features(fine, 0.5)["peak_s"] == pytest.approx(30, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("height", "codes"),
+    [(0.99, ("aif_peak_low",)), (1.01, ()), (9.99, ()), (10.01, ("aif_peak_high",))],
+)
+def test_a_peak_lies_between_one_and_ten_millimoles(height: float, codes: tuple[str, ...]) -> None:
+    assert failed_gates(_LINES * height / 5.0125, 2.0) == codes
+    assert failed_gates(_LINES * height / 5.0125 + 4, 2.0) == codes  # above the baseline
+
+
+def test_a_bolus_stands_three_times_over_the_noise_before_it() -> None:
+    noise = np.array([1.0, -1, 1, -1, 1, -1, 1, -1, 0, 0, 0])
+    curve = _LINES + np.r_[noise, np.zeros(15)] * 0.1
+    assert failed_gates(curve, 2.0) == ()
+    assert "aif_no_bolus" in failed_gates(_LINES + np.r_[noise, np.zeros(15)] * 3, 2.0)

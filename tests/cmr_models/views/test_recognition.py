@@ -9,7 +9,7 @@ from cmr_models.simulate import Heart, ImagingSettings, sample_traits
 from cmr_models.simulate.planes import lax_plane, sax_planes
 from cmr_models.views import geometry
 from cmr_models.views.plane import Plane
-from cmr_models.views.recognition import TYPICAL_AXIS, recognise
+from cmr_models.views.recognition import TYPICAL_AXIS, _stack_score, recognise
 
 AXIS = np.array([0.477, -0.619, -0.624])
 LEFT, UP = geometry.perpendicular_basis(AXIS, [1, 0, 0])
@@ -190,3 +190,130 @@ def test_a_plane_like_no_view_is_told_from_one_beside_a_view() -> None:
     beside, between = long_axis(68, offset_mm=-35, tilt_deg=16), long_axis(38, offset_mm=60)
     found = labelled([*planes, beside, between])
     assert [found[i] for i in (10, 11)] == ["series_parallel", "series_unknown_view"]
+
+
+# on either side of each limit
+
+
+def turned(degrees: float, about: np.ndarray = LEFT) -> np.ndarray:
+    """The axis, turned towards ``about``."""
+    angle = np.deg2rad(degrees)
+    return np.cos(angle) * AXIS + np.sin(angle) * about
+
+
+@pytest.mark.parametrize(("degrees", "view"), [(9.9, "sax"), (10.1, "series_unknown_view")])
+def test_planes_within_ten_degrees_are_one_stack(degrees: float, view: str) -> None:
+    planes = [*stack(7), plane(turned(degrees), 60 * AXIS)]
+    assert labelled(planes)[7] == view
+
+
+@pytest.mark.parametrize(("degrees", "flags"), [(1.9, []), (2.1, ["slice_rotated"])])
+def test_a_stack_is_rotated_beyond_two_degrees_of_a_normal_or_of_rows(degrees: float, flags: list[str]) -> None:
+    planes = stack(7)
+    tilted = plane(turned(degrees, planes[6].col_dir), planes[6].centre_mm)  # its rows stay
+    angle = np.deg2rad(degrees)
+    row = np.cos(angle) * planes[6].row_dir + np.sin(angle) * planes[6].col_dir
+    col = np.cross(planes[6].normal, row)
+    spun = replace(planes[6], row_dir=row, col_dir=col, position_mm=planes[6].centre_mm - 99 * (row + col))
+    for odd in (tilted, spun):
+        assert [flag for flag in recognise([*planes[:6], odd]).flags["sax"] if flag != "slice_gap"] == flags
+
+
+@pytest.mark.parametrize(("degrees", "views"), [(34.5, {"sax": [0]}), (35.5, {})])
+def test_one_short_axis_plane_is_told_by_the_direction_of_the_body(degrees: float, views: dict[str, list[int]]) -> None:
+    across = geometry.unit(np.cross(TYPICAL_AXIS, [0, 0, 1.0]))
+    normal = np.cos(np.deg2rad(degrees)) * TYPICAL_AXIS + np.sin(np.deg2rad(degrees)) * across
+    assert {k: v for k, v in recognise([plane(normal, np.zeros(3))]).views.items() if k == "sax"} == views
+
+
+@pytest.mark.parametrize(
+    ("n_across", "n_stack"),
+    [(0, 0), (1, 0), (2, 4)],
+)
+def test_parallel_planes_across_the_bodys_axis_are_a_stack_only_if_two_planes_cut_them(n_across: int, n_stack: int) -> None:
+    across = geometry.unit(np.cross(TYPICAL_AXIS, [0, 0, 1.0]))
+    other = np.cross(across, TYPICAL_AXIS)
+    family = [plane(across, 10.0 * k * across) for k in range(4)]
+    cutting = [plane(normal, np.zeros(3)) for normal in (other, geometry.unit(other + 0.6 * TYPICAL_AXIS))]
+    assert len(recognise([*family, *cutting[:n_across]]).views.get("sax", [])) == n_stack
+
+
+@pytest.mark.parametrize(
+    ("thickness_mm", "apart_mm", "n_kept"),
+    [(8.0, 2.7, 6), (8.0, 2.9, 7), (2.0, 0.9, 6), (2.0, 1.1, 7), (np.nan, 0.9, 6), (np.nan, 1.1, 7)],
+)
+def test_planes_closer_than_a_third_of_their_thickness_share_a_place(
+    thickness_mm: float, apart_mm: float, n_kept: int
+) -> None:
+    planes = [replace(p, thickness_mm=thickness_mm) for p in stack(6)]
+    again = replace(planes[2], position_mm=planes[2].position_mm + apart_mm * AXIS, acquired="1")
+    found = recognise([*planes, again])
+    assert len(found.views["sax"]) == n_kept
+    assert ("slice_repeated" in found.flags["sax"]) == (n_kept == 6)
+    assert found.excluded == ({2: "series_repeated"} if n_kept == 6 else {})
+
+
+@pytest.mark.parametrize(("n", "flags"), [(6, []), (5, ["slices_few"])])
+def test_six_planes_are_enough_for_a_stack(n: int, flags: list[str]) -> None:
+    assert recognise(stack(n)).flags["sax"] == flags
+
+
+@pytest.mark.parametrize(("extra_mm", "flags"), [(0.49, []), (0.51, ["slice_gap"])])
+def test_a_gap_is_a_twentieth_of_the_distance(extra_mm: float, flags: list[str]) -> None:
+    planes = stack(7)
+    last = replace(planes[6], position_mm=planes[6].position_mm + extra_mm * AXIS)
+    assert recognise([*planes[:6], last]).flags["sax"] == flags
+
+
+def test_the_larger_family_of_parallel_planes_is_the_stack_whichever_comes_first() -> None:
+    few = [plane(turned(20), 12.0 * k * AXIS) for k in range(3)]
+    for planes, kept in (([*few, *stack(6)], range(3, 9)), ([*stack(6), *few], range(6))):
+        assert recognise(planes).views["sax"] == list(kept)
+
+
+def test_a_family_scores_by_its_places_its_direction_and_what_cuts_it() -> None:
+    length = np.sqrt(0.36 + 0.3844 + 0.25)
+    np.testing.assert_allclose(TYPICAL_AXIS, np.array([0.6, -0.62, -0.5]) / length)
+    alignment = float(AXIS @ TYPICAL_AXIS) / float(np.linalg.norm(AXIS))
+    planes = [*stack(5), long_axis(5), long_axis(66)]
+    assert _stack_score(planes, [0, 1, 2, 3, 4]) == pytest.approx(5 * (alignment + 0.2) + 2 * 0.5)
+    assert _stack_score(planes[:5], [0, 1, 2]) == pytest.approx(3 * (alignment + 0.2))
+    assert _stack_score(planes, [5]) == 0
+
+
+def test_without_a_stack_the_axis_is_the_line_in_which_long_axes_meet_or_else_the_bodys() -> None:
+    found = recognise([long_axis(5), long_axis(66)])
+    np.testing.assert_allclose(found.axis, geometry.unit(AXIS), atol=1e-9)
+    for planes in ([], [long_axis(5)], [long_axis(5), long_axis(8)]):
+        np.testing.assert_allclose(recognise(planes).axis, TYPICAL_AXIS)
+    # two planes whose line lies across the body's axis
+    across = geometry.unit(np.cross(TYPICAL_AXIS, [0, 0, 1.0]))
+    third = np.cross(across, TYPICAL_AXIS)
+    pair = [plane(geometry.unit(TYPICAL_AXIS + third), np.zeros(3)), plane(geometry.unit(TYPICAL_AXIS - third), np.zeros(3))]
+    np.testing.assert_allclose(recognise(pair).axis, TYPICAL_AXIS)
+
+
+@pytest.mark.parametrize(
+    ("tilt_deg", "above_mm", "is_aorta"), [(0, 10.5, True), (0, 9.5, False), (25, 40, True), (27, 40, False), (0, -40, False)]
+)
+def test_an_aortic_plane_is_transverse_and_more_than_ten_millimetres_above_the_base(
+    tilt_deg: float, above_mm: float, is_aorta: bool
+) -> None:
+    angle = np.deg2rad(tilt_deg)  # cos 25.8 is 0.9
+    base = stack()[0].centre_mm
+    above = plane(np.array([np.sin(angle), 0, np.cos(angle)]), base + np.array([0, 0, above_mm]))
+    assert ("aorta" in recognise([*stack(), above]).views) == is_aorta
+    assert "aorta" not in recognise([above]).views
+
+
+def test_of_aortic_planes_the_best_is_kept() -> None:
+    above = [plane(np.array([0, 0, 1.0]), stack()[0].centre_mm + np.array([0, 0, z])) for z in (30.0, 40.0, 50.0)]
+    better = [above[0], replace(above[1], acquired="2"), replace(above[2], n_frames=3, acquired="3")]
+    assert recognise([*stack(), *better]).views["aorta"] == [9]
+
+
+@pytest.mark.parametrize(("turn_deg", "reason"), [(24.9, "series_parallel"), (25.1, "series_unknown_view")])
+def test_within_twenty_degrees_of_a_view_a_plane_is_beside_it(turn_deg: float, reason: str) -> None:
+    planes = [*stack(), long_axis(5), long_axis(66), long_axis(129), long_axis(turn_deg, offset_mm=40)]
+    assert labelled(planes)[11] == reason
+    assert labelled([*stack(), long_axis(200, tilt_deg=50)])[8] == "series_unknown_view"  # no view to be beside

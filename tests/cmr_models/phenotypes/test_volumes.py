@@ -1,0 +1,111 @@
+"""Areas and volumes of stacks with oblong pixels, uneven and unsorted planes, and images that are not there."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_view
+from cmr_models.phenotypes.volumes import area_curves, label_area_cm2, plane_weight_mm, volume_curves
+from cmr_models.reasons import StudyRejected
+
+OFFSETS_MM = (30.0, 0.0, 10.0, 22.0)  # as stored; in order 0, 10, 22, 30: weights 10, 11, 10, 9
+
+
+def view_of(n_frames, offsets_mm=OFFSETS_MM, *, slice_mm=10.0, valid=None, flipped=()):
+    """Planes of 3 rows of 2 mm and 5 columns of 1.5 mm, so that a pixel has 0.03 cm²; some stored mirrored."""
+    n = len(offsets_mm)
+    row_dir = np.tile([1.0, 0, 0], (n, 1))
+    position = np.c_[np.full(n, -3.0), np.full(n, -2.0), offsets_mm]
+    for k in flipped:
+        row_dir[k, 0], position[k, 0] = -1, 3.0  # the first pixel is at the other end of the row
+    return cine_view(
+        np.zeros((n_frames, n, 3, 5), np.uint16),
+        time_ms=np.arange(n_frames) * 31.0,
+        pixel_mm=(2.0, 1.5),
+        position_mm=position,
+        row_dir=row_dir,
+        col_dir=np.tile([0, 1.0, 0], (n, 1)),
+        slice_mm=slice_mm,
+        thickness_mm=8.0,
+        heart_rate_bpm=60.0,
+        frame_valid=valid,
+    ).drop_vars("intensity")
+
+
+def counts(code, *by_frame):
+    """Labels with so many pixels of ``code`` in each plane of each frame."""
+    label = np.zeros((len(by_frame), len(by_frame[0]), 15), np.uint8)
+    for frame, row in enumerate(by_frame):
+        for k, n in enumerate(row):
+            label[frame, k, :n] = code
+    return label.reshape(*label.shape[:2], 3, 5)
+
+
+@pytest.mark.parametrize("flipped", [(), (0,), (2, 3)])
+@pytest.mark.parametrize(("code", "name"), [(LV, "lv_ml"), (MYOCARDIUM, "myocardium_ml"), (RV, "rv_ml")])
+def test_each_plane_stands_for_half_of_the_way_to_its_neighbours(code, name, flipped):
+    # 1 px x 9 + 2 x 10 + 3 x 11 + 4 x 10 = 102 px mm, of 3 mm² each: 306 mm³; then 8 x 9 + 1 x 10 = 82: 246 mm³
+    label = counts(code, (1, 2, 3, 4), (8, 1, 0, 0))
+    curves = volume_curves(label, view_of(2, flipped=flipped))
+    assert curves[name].values == pytest.approx([0.306, 0.246])
+    assert curves["time_ms"].values.tolist() == [0, 31]
+    others = {"lv_ml", "myocardium_ml", "rv_ml"} - {name}
+    assert all((curves[other] == 0).all() for other in others)
+
+
+def test_a_plane_that_was_never_acquired_counts_nothing_and_its_neighbours_stand_in():
+    valid = np.ones((2, 4), bool)
+    valid[:, 3] = False  # at 22 mm: left are 0, 10 and 30, of weights 10, 15 and 15
+    curves = volume_curves(counts(LV, (1, 2, 3, 9), (1, 0, 0, 9)), view_of(2, valid=valid))
+    assert curves["lv_ml"].values == pytest.approx([0.003 * (15 + 20 + 45), 0.003 * 15])
+
+
+def test_a_frame_that_lacks_an_acquired_plane_has_no_volume():
+    valid = np.ones((3, 4), bool)
+    valid[1, 2] = False
+    curves = volume_curves(counts(LV, *[(1, 2, 3, 4)] * 3), view_of(3, valid=valid))
+    assert curves["lv_ml"].values == pytest.approx([0.306, math.nan, 0.306], nan_ok=True)
+
+
+def test_one_plane_with_images_or_an_unknown_distance_spans_no_volume():
+    valid = np.zeros((2, 4), bool)
+    valid[1, 2] = True
+    label = counts(LV, (1, 2, 3, 4), (1, 2, 3, 4))
+    with pytest.raises(StudyRejected, match=r"1 plane\(s\) hold images") as caught:
+        volume_curves(label, view_of(2, valid=valid))
+    assert caught.value.reason == "single_plane"
+    with pytest.raises(StudyRejected):
+        volume_curves(label, view_of(2, slice_mm=math.nan))
+    valid[:, 1] = True  # two planes are enough
+    assert volume_curves(label, view_of(2, valid=valid))["lv_ml"].values == pytest.approx(
+        [math.nan, 0.003 * 10 * 5], nan_ok=True
+    )
+
+
+def test_weights_are_of_the_planes_in_their_order_and_of_two_or_one_by_the_usual_distance():
+    assert plane_weight_mm(OFFSETS_MM, 10.0).tolist() == [9, 10, 11, 10]
+    assert plane_weight_mm([8, 0], 10.0).tolist() == [9, 9]
+    assert plane_weight_mm([5], 10.0).tolist() == [10]
+
+
+def test_atria_are_those_of_the_first_plane_and_unknown_where_the_scanner_sent_no_image():
+    label = counts(LA, (4, 9), (0, 9), (2, 9)) + counts(RA, (0, 0), (0, 0), (0, 0))
+    label[2, 0, 2] = RA
+    valid = np.array([[True, True], [False, True], [True, False]])
+    curves = area_curves(label, view_of(3, (0.0, 9.0), valid=valid))
+    assert curves["la_cm2"].values == pytest.approx([0.12, math.nan, 0.06], nan_ok=True)
+    assert curves["ra_cm2"].values == pytest.approx([0, math.nan, 0.15], nan_ok=True)
+    assert curves["time_ms"].values.tolist() == [0, 31, 62]
+
+
+def test_an_area_is_that_of_its_own_label_in_every_image():
+    label = counts(LV, (1, 2), (3, 0)) + counts(RV, (0, 0), (0, 5))
+    assert label_area_cm2(label, RV, view_of(2, (0.0, 9.0))) == pytest.approx(np.array([[0, 0], [0, 0.15]]))
+
+
+@pytest.mark.parametrize("measure", [volume_curves, area_curves])
+@pytest.mark.parametrize("shape", [(2, 3, 3, 5), (3, 4, 3, 5), (2, 4, 3)])
+def test_labels_of_another_grid_are_refused(measure, shape):
+    with pytest.raises(ValueError, match=r"segment again"):
+        measure(np.zeros(shape, np.uint8), view_of(2))
