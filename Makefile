@@ -5,10 +5,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PEOPLE ?= 48
 MEASURED ?= 3000
+FAULTS ?= 200
+SEED ?= 1
 
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
 
-.PHONY: demo test test-quick lint types bench docs constraints clean
+.PHONY: demo test test-all test-slow coverage mutants lint types bench docs constraints clean
 
 demo: $(VENV)/.installed ## simulate a cohort and run the whole pipeline on it; then the statistics of thousands
 	$(BIN)/cmr-cohort simulate --people $(PEOPLE) --output demo
@@ -20,11 +22,21 @@ demo: $(VENV)/.installed ## simulate a cohort and run the whole pipeline on it; 
 	@echo "$(PEOPLE) people with images: demo/cohort/reports/index.html"
 	@echo "statistics of $(MEASURED) people, simulated without images: demo/statistics/cohort/reports/index.html"
 
-test: $(VENV)/.installed ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed ## the everyday suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TEST_OPTIONS)
 
-test-quick: $(VENV)/.installed ## without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+test-all: $(VENV)/.installed ## also what takes minutes, or needs SLURM or a browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_OPTIONS)
+
+test-slow: $(VENV)/.installed ## only that
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(TEST_OPTIONS)
+
+coverage: ## the everyday suite: which branches it takes, and which tests run a line
+	$(MAKE) test TEST_OPTIONS="--cov --cov-context=test --cov-report= --junitxml=.coverage.junit.xml $(TEST_OPTIONS)"
+	$(BIN)/coverage report --skip-covered --sort=cover | tail -n 60
+
+mutants: $(VENV)/.installed ## small faults in the code that no test notices; after `make coverage`
+	$(BIN)/python -m benchmarks.mutants --faults $(FAULTS) --seed $(SEED) $(MUTANTS_OPTIONS)
 
 lint: $(VENV)/.installed ## style, and whether every dependency is declared and used
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """`make mutants`: small faults, put into the code one at a time and at random; which ones no test notices.
 
-python -m benchmarks.mutants [--faults 200] [--seed 1] [--area NAME] [--module PATH] [--at-most 0.10]
+python -m benchmarks.mutants [--faults 200] [--seed 1] [--area NAME] [--module PATH] [--at-most 0.10] [--page]
 
 Needs the files that `make coverage` leaves. Goes on where a run of the same seed ended; a module that has changed
 since is tried again. Ends with status 1 if a larger share than --at-most survived.
@@ -16,7 +16,8 @@ from pathlib import Path
 
 from benchmarks.mutants.faults import Fault, faults_of
 from benchmarks.mutants.modules import AREAS, ROOT, modules
-from benchmarks.mutants.results import Results, summary
+from benchmarks.mutants.page import table, write_page
+from benchmarks.mutants.results import Results
 from benchmarks.mutants.tests_of_lines import TestsOfLines
 from benchmarks.mutants.trial import Trials
 
@@ -36,7 +37,9 @@ def main(arguments: list[str]) -> int:
         for fault, outcome in trials.run((fault, *_tests_of(tests, fault)) for fault in left):
             results.add(fault, outcome)
             print(f"{outcome.verdict:>8} {outcome.seconds:5.0f} s  {fault.name}", flush=True)
-    print(summary(results, chosen))
+    print("", table(results, chosen), "", *(f"not noticed: {f.name}" for f in results.survivors(chosen)), sep="\n")
+    if options.page:
+        write_page(results, chosen, options.seed, tests.coverage_by_package())
     return int(results.share_survived(chosen) > options.at_most)
 
 
@@ -49,6 +52,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60.0, help="of tests, at most, for one fault")
     parser.add_argument("--at-most", type=float, default=1.0, help="share that may survive")
+    parser.add_argument("--page", action="store_true", help="write docs/tests.md")
     parser.add_argument("--results", type=Path, default=ROOT / ".mutants.jsonl")
     return parser.parse_args(arguments)
 

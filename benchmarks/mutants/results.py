@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.mutants.faults import Fault
-from benchmarks.mutants.modules import ROOT, modules
+from benchmarks.mutants.modules import ROOT
 from benchmarks.mutants.trial import Outcome
 
 EQUIVALENT = Path(__file__).with_name("equivalent.jsonl")
@@ -58,21 +57,6 @@ class Results:
         """Of the faults that are not equivalent."""
         counted = [fault for fault in faults if not self.is_equivalent(fault)]
         return len(self.survivors(faults)) / max(1, len(counted))
-
-
-def summary(results: Results, faults: Sequence[Fault]) -> str:
-    """By area and as a whole, in Markdown; then the survivors."""
-    areas = modules()
-    survived = results.survivors(faults)
-    all_by_area = Counter(areas[fault.module] for fault in faults if not results.is_equivalent(fault))
-    survived_by_area = Counter(areas[fault.module] for fault in survived)
-    lines = ["| Area | Faults | Not noticed | Share |", "| --- | --- | --- | --- |"]
-    for area in sorted(all_by_area):
-        n, left = all_by_area[area], survived_by_area[area]
-        lines.append(f"| {area} | {n} | {left} | {left / n:.0%} |")
-    n, left = sum(all_by_area.values()), len(survived)
-    lines.append(f"| **all** | {n} | {left} | {left / max(1, n):.0%} |")
-    return "\n".join([*lines, "", *(f"- {fault.name}" for fault in survived)])
 
 
 def _key(fault: Fault) -> str:

@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 from functools import cached_property
 from pathlib import Path
 
-from coverage import CoverageData
+from coverage import Coverage, CoverageData
 
 from benchmarks.mutants.modules import ROOT
 
@@ -30,11 +30,31 @@ class TestsOfLines:
         for path in (contexts, seconds):
             if not path.is_file():
                 raise FileNotFoundError(f"{path.name} is missing; run `make coverage` first")
+        self._contexts = contexts
         self._data = CoverageData(str(contexts))
         self._data.read()
         self._root = root
         self._measured = {Path(name).resolve(): name for name in self._data.measured_files()}
         self.seconds = _passed(seconds)
+
+    def coverage_by_package(self) -> str:
+        """Lines and branches that tests take, by package, in Markdown."""
+        coverage = Coverage(data_file=str(self._contexts), branch=True)
+        coverage.load()
+        taken: dict[str, list[int]] = {}
+        for path, measured in self._measured.items():
+            numbers = coverage._analyze(measured).numbers
+            package = "/".join(path.relative_to(self._root.resolve()).parts[:2]).removesuffix(".py")
+            counts = (numbers.n_statements, numbers.n_missing, numbers.n_branches, numbers.n_missing_branches)
+            taken[package] = [a + b for a, b in zip(taken.get(package, [0] * 4), counts, strict=True)]
+        taken["**all**"] = [sum(column) for column in zip(*taken.values(), strict=True)]
+        rows = [
+            f"| {package} | {lines} | {1 - no_line / max(1, lines):.1%} | {branches} |"
+            f" {1 - no_branch / max(1, branches):.1%} |"
+            for package, (lines, no_line, branches, no_branch) in sorted(taken.items())
+        ]
+        header = ["| Package | Lines | Taken | Branches | Taken |", "| --- | --- | --- | --- | --- |"]
+        return "\n".join(header + rows)
 
     def of(self, module: str, first: int, last: int) -> list[str]:
         """Tests that run a line from ``first`` to ``last`` of ``module``; without any, those that import it."""
