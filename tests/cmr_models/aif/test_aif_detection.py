@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cmr_models.aif import detect
+from cmr_models.aif.curve_features import failed_gates
 from cmr_models.aif.detection import METHODS, aif_input, aif_target
 from cmr_models.aif.network_input import channels
 from cmr_models.simulate.perfusion.training import aif_training_series
@@ -87,3 +88,30 @@ def test_two_classes_are_the_three_without_the_right_ventricle(method: str) -> N
     np.testing.assert_array_equal(two, np.where(three == 1, 1, 0))
     with pytest.raises(ValueError, match="must be 2 or 3"):
         detect(series.images[0], n_classes=4)
+
+
+def _bolus(peak_mmol_l: float, noise_mmol_l: float) -> np.ndarray:
+    """A first pass of 60 frames of one second, with a noise that alternates before it arrives."""
+    frames = np.arange(60.0)
+    rise = np.clip(frames - 20, 0, None)
+    curve = peak_mmol_l * (rise / 5) * np.exp(1 - rise / 5)
+    return curve + np.where(frames < 20, noise_mmol_l * (-1) ** frames, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("peak", "noise", "codes"),
+    [
+        (5.0, 0.01, ()),
+        (0.9, 0.01, ("aif_peak_low",)),
+        (1.1, 0.01, ()),
+        (9.9, 0.01, ()),
+        (10.1, 0.01, ("aif_peak_high",)),
+    ],
+)
+def test_a_peak_out_of_range_is_told_on_either_side(peak: float, noise: float, codes: tuple[str, ...]) -> None:
+    assert failed_gates(_bolus(peak, noise), 1.0) == codes
+
+
+def test_an_input_that_hardly_leaves_its_noise_is_not_trusted() -> None:
+    codes = failed_gates(_bolus(5.0, 2.0), 1.0)
+    assert set(codes) & {"aif_noisy", "aif_no_bolus"}

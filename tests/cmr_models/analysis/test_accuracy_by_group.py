@@ -154,9 +154,9 @@ def test_too_few_events_have_a_reason_in_every_group(tables: tuple[pd.DataFrame,
         assert _of(found, "calibration", "all", "death")["reason"] == reason
     people, outcomes = tables
     nobody = prediction_audit(people, outcomes.assign(prevalent=0), SPEC)
-    assert {(_of(nobody, model, "male")["status"], _of(nobody, model, "male")["reason"]) for model in ("auc", "sensitivity")} == {
-        ("failed", "too_few_cases")
-    }
+    assert {
+        (_of(nobody, model, "male")["status"], _of(nobody, model, "male")["reason"]) for model in ("auc", "sensitivity")
+    } == {("failed", "too_few_cases")}
 
 
 def test_pairs_of_groups_have_the_events_of_the_first_and_the_people_of_both() -> None:

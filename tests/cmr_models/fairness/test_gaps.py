@@ -118,7 +118,9 @@ def test_equivalence_is_judged_by_the_worst_pair() -> None:
     # 1 and 1.5 differ by 0.5 (error √(0.3² + 0.4²) = 0.5): z = (0.5 - 2) / 0.5 = -3; the pair with 0.2 has 1.3 / 1.3.
     assert equivalence_p([1, 1.5], [0.3, 0.4], 2) == pytest.approx(stats.norm.cdf(-3))
     assert equivalence_p([1.5, 1], [0.3, 0.4], 2) == pytest.approx(stats.norm.cdf(-3))
-    assert equivalence_p([1, 1.5, 0.2], [0.3, 0.4, 1.2], 2) == pytest.approx(stats.norm.cdf(-0.7 / math.hypot(0.4, 1.2)))
+    assert equivalence_p([1, 1.5, 0.2], [0.3, 0.4, 1.2], 2) == pytest.approx(
+        stats.norm.cdf(-0.7 / math.hypot(0.4, 1.2))
+    )
     assert equivalence_p([1, 1.5, 9], [0.3, 0.4, 0], 2) == pytest.approx(stats.norm.cdf(-3))
     assert equivalence_p([0, 2], [1, 1], 2) == pytest.approx(0.5)
     for margin in (0, -1, np.nan):

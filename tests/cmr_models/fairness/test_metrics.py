@@ -86,8 +86,12 @@ def test_an_area_is_tested_against_one_half() -> None:
                 metric(ILL)
 
 
-@pytest.mark.parametrize(("specificity", "just_over"), [(0.25, 0), (0.26, 1), (0.5, 1), (0.75, 2), (0.76, 4), (0.99, 4)])
-def test_the_threshold_is_the_smallest_that_leaves_enough_of_the_healthy_below(specificity: float, just_over: float) -> None:
+@pytest.mark.parametrize(
+    ("specificity", "just_over"), [(0.25, 0), (0.26, 1), (0.5, 1), (0.75, 2), (0.76, 4), (0.99, 4)]
+)
+def test_the_threshold_is_the_smallest_that_leaves_enough_of_the_healthy_below(
+    specificity: float, just_over: float
+) -> None:
     threshold = threshold_at_specificity(ILL["ill"], ILL["score"], specificity)
     assert just_over < threshold < just_over + 1e-9
 
@@ -107,7 +111,10 @@ def test_shares_of_cases_and_controls_count_the_threshold_as_above() -> None:
     # Wilson: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n)
     z2 = 1.959964**2
     middle, half = (2 / 3 + z2 / 6) / (1 + z2 / 3), math.sqrt(z2 * (2 / 27 + z2 / 36)) / (1 + z2 / 3)
-    assert (sensitivity["ci_low"], sensitivity["ci_high"]) == (pytest.approx(middle - half), pytest.approx(middle + half))
+    assert (sensitivity["ci_low"], sensitivity["ci_high"]) == (
+        pytest.approx(middle - half),
+        pytest.approx(middle + half),
+    )
     specificity = specificity_below("ill", "score", 2.0, minimum=4)(ILL)
     assert specificity["estimate"] == 0.5
     everybody = sensitivity_above("ill", "score", 2.0, minimum=3)(ILL)
@@ -190,7 +197,9 @@ def test_the_cells_of_groups_count_pairs_under_observation() -> None:
     cells = found.set_index(["event_group", "other_group"])
     assert cells["n_pairs"].to_dict() == {("a", "a"): 2, ("a", "b"): 2, ("b", "a"): 3, ("b", "b"): 3}
     # a over a: 1 and a tie; a over b: loses to 5 and 4; b over a: 5 over 1 and 2, 3 over 2; b over b: 5 over 3, 4.
-    assert cells["estimate"].to_dict() == pytest.approx({("a", "a"): 0.75, ("a", "b"): 0, ("b", "a"): 1, ("b", "b"): 2 / 3})
+    assert cells["estimate"].to_dict() == pytest.approx(
+        {("a", "a"): 0.75, ("a", "b"): 0, ("b", "a"): 1, ("b", "b"): 2 / 3}
+    )
     # Jackknife of a over a, pairs (1, 3) won and (1, 5) half: (0.5 * (1 + 0.5 - 2 * 0.75), 1 - 0.75, 0.5 - 0.75) / 2.
     assert cells.loc[("a", "a"), "se"] == pytest.approx(math.sqrt(0.25**2 + 0.25**2) / 2)
     # b over b: first of the pairs 2 > 4, 2 > 6, 4 < 6.
@@ -203,7 +212,13 @@ def test_the_cells_of_groups_count_pairs_under_observation() -> None:
         ({"exit": TIMES["exit"].replace(6.0, np.inf)}, "must be finite"),
         ({"group": list("abab")}, r"one length, got \[4, 6\]"),
     ):
-        given = {"exit": TIMES["exit"], "event": TIMES["event"], "risk": TIMES["score"], "group": TIMES["band"], **columns}
+        given = {
+            "exit": TIMES["exit"],
+            "event": TIMES["event"],
+            "risk": TIMES["score"],
+            "group": TIMES["band"],
+            **columns,
+        }
         with pytest.raises(ValueError, match=message):
             group_concordance(**given)
 

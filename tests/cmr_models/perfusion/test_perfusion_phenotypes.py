@@ -20,7 +20,9 @@ NAN = math.nan
 ROWS = {row.name: row for row in PHENOTYPES}
 
 
-def segments(medians: dict[int, float], pixels: dict[int, int] | None = None, endo: float = 1.0, epi: float = 2.0) -> pd.DataFrame:
+def segments(
+    medians: dict[int, float], pixels: dict[int, int] | None = None, endo: float = 1.0, epi: float = 2.0
+) -> pd.DataFrame:
     """Rows as of :func:`cmr_models.aha.statistics`, unsorted; the layers have these multiples of a segment's median."""
     rows = [
         {"segment": n, "layer": layer, "mean": 99.0, "median": medians.get(n, NAN) * share, "sd": 9.0, "min": -9.0,
@@ -50,7 +52,7 @@ def test_flow_is_the_mean_of_segments_by_pixels_and_by_artery() -> None:
 
 
 def test_endo_over_epi_is_the_median_of_the_segments_ratios() -> None:
-    flow = segments({n: 1.0 for n in range(1, 9)}, endo=1.0, epi=2.0)
+    flow = segments(dict.fromkeys(range(1, 9), 1.0), endo=1.0, epi=2.0)
     assert phenotypes({"stress": result(flow)})["mbf_stress_endo_epi_ratio"] == 0.5
     # ratios 0.1, 0.2 ... 0.9 of nine segments, in layers of other scales
     flow = segments({n: float(n) for n in range(1, 10)}, endo=0.3)
@@ -59,10 +61,13 @@ def test_endo_over_epi_is_the_median_of_the_segments_ratios() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_known", "n_without_epi", "known"), [(8, 0, True), (9, 1, True), (9, 2, False), (3, 0, True), (3, 1, False), (1, 0, True)]
+    ("n_known", "n_without_epi", "known"),
+    [(8, 0, True), (9, 1, True), (9, 2, False), (3, 0, True), (3, 1, False), (1, 0, True)],
 )
-def test_endo_over_epi_needs_eight_segments_or_all_that_there_are(n_known: int, n_without_epi: int, known: bool) -> None:
-    flow = segments({n: 1.0 for n in range(1, n_known + 1)})
+def test_endo_over_epi_needs_eight_segments_or_all_that_there_are(
+    n_known: int, n_without_epi: int, known: bool
+) -> None:
+    flow = segments(dict.fromkeys(range(1, n_known + 1), 1.0))
     flow.loc[(flow["layer"] == "epi") & (flow["segment"] <= n_without_epi), "median"] = 0.0
     got = phenotypes({"rest": result(flow)})["mbf_rest_endo_epi_ratio"]
     assert got == (0.5 if known else Missing("segment_empty"))
@@ -105,7 +110,9 @@ def test_what_is_missing_says_which_state_or_segment_lacks() -> None:
 
 
 def test_every_number_is_declared_with_its_unit_and_its_limits() -> None:
-    got = phenotypes({state: result(segments({n: 1.0 for n in range(1, 17)})) for state in ("rest", "stress", "unstated")})
+    got = phenotypes(
+        {state: result(segments(dict.fromkeys(range(1, 17), 1.0))) for state in ("rest", "stress", "unstated")}
+    )
     assert list(got) == list(ROWS)
     assert not any(isinstance(value, Missing) for value in got.values())
     units = {"mbf_rest_ml_min_g": "mL/min/g", "ps_stress_ml_min_g": "mL/min/g", "vb_rest_ml_g": "mL/g",

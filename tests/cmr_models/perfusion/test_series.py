@@ -14,7 +14,9 @@ from cmr_models.reasons import StudyRejected
 NAN = math.nan
 
 
-def view_of(intensity: npt.ArrayLike, acquired_ms: npt.ArrayLike, valid: npt.ArrayLike | None = None, **attrs: Any) -> xr.Dataset:
+def view_of(
+    intensity: npt.ArrayLike, acquired_ms: npt.ArrayLike, valid: npt.ArrayLike | None = None, **attrs: Any
+) -> xr.Dataset:
     """A view of frames ``(frame, slice, row, col)``; a number in place of an image stands for all its pixels."""
     values = np.asarray(intensity, np.uint16)
     values = values if values.ndim == 4 else np.broadcast_to(values[..., None, None], (*values.shape, 5, 5))
@@ -23,7 +25,10 @@ def view_of(intensity: npt.ArrayLike, acquired_ms: npt.ArrayLike, valid: npt.Arr
     return xr.Dataset(
         {
             "intensity": (("frame", "slice", "row", "col"), values.copy()),
-            "acquired_ms": (("frame", "slice"), times if times.ndim == 2 else times[:, None].repeat(values.shape[1], 1)),
+            "acquired_ms": (
+                ("frame", "slice"),
+                times if times.ndim == 2 else times[:, None].repeat(values.shape[1], 1),
+            ),
             "frame_valid": (("frame", "slice"), known),
         },
         attrs=attrs,
@@ -76,7 +81,9 @@ def test_values_are_the_scanners() -> None:
 
 
 def test_a_mean_image_leaves_out_images_that_are_not_there() -> None:
-    view = view_of([[10, 1], [20, 2], [60, 9]], [0, 1, 2], [[True, True], [True, True], [False, True]], rescale_slope=2.0)
+    view = view_of(
+        [[10, 1], [20, 2], [60, 9]], [0, 1, 2], [[True, True], [True, True], [False, True]], rescale_slope=2.0
+    )
     assert mean_image(view)[:, 1, 4].tolist() == [30, 8]
     assert mean_image(view).shape == (2, 5, 5)
 

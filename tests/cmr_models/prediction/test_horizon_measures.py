@@ -79,7 +79,11 @@ def test_differences_are_first_less_second_with_the_paired_error() -> None:
     assert b.auc == pytest.approx(3 / 4)
     found = compare_auc(EXIT, EVENT, RISK, other, 4.0)
     se = math.sqrt(((a.influence - b.influence) ** 2).sum())
-    assert (found.first, found.second, found.difference) == (pytest.approx(0.875), pytest.approx(0.75), pytest.approx(0.125))
+    assert (found.first, found.second, found.difference) == (
+        pytest.approx(0.875),
+        pytest.approx(0.75),
+        pytest.approx(0.125),
+    )
     assert (found.se, found.z) == (pytest.approx(se), pytest.approx(0.125 / se))
     assert (found.ci_low, found.ci_high) == (pytest.approx(0.125 - 1.959964 * se), pytest.approx(0.125 + 1.959964 * se))
     entry = [0.0, 0, 0, 1, 2, 3]
@@ -240,6 +244,10 @@ def test_calibration_needs_an_event_somebody_at_the_horizon_and_risks_that_diffe
     ):
         with pytest.raises(ValueError, match=message):
             calibration(exits, events, wrong, 2.0)
-    for times, message in (([], "one length over 0"), ([1, 2, np.inf, 3], "must be finite"), ([1, -2, 3, 3], "negative")):
+    for times, message in (
+        ([], "one length over 0"),
+        ([1, 2, np.inf, 3], "must be finite"),
+        ([1, -2, 3, 3], "negative"),
+    ):
         with pytest.raises(ValueError, match=message):
             time_auc(times, events[: len(times)], risk[: len(times)], 2.0)

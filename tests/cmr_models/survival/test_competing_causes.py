@@ -115,8 +115,12 @@ def _tied(seed: int, n: int, n_groups: int) -> list[tuple[float, int, int]]:
     return list(zip(times.astype(float).tolist(), rng.integers(0, 3, n).tolist(), group.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(("seed", "n", "n_groups", "rho"), [(0, 40, 2, 0.0), (1, 60, 3, 1.0), (2, 30, 2, 1.0), (3, 50, 3, 0.5)])
-def test_grays_test_with_ties_and_weights_is_that_of_cmprsk_in_loops(seed: int, n: int, n_groups: int, rho: float) -> None:
+@pytest.mark.parametrize(
+    ("seed", "n", "n_groups", "rho"), [(0, 40, 2, 0.0), (1, 60, 3, 1.0), (2, 30, 2, 1.0), (3, 50, 3, 0.5)]
+)
+def test_grays_test_with_ties_and_weights_is_that_of_cmprsk_in_loops(
+    seed: int, n: int, n_groups: int, rho: float
+) -> None:
     rows = _tied(seed, n, n_groups)
     times, codes, groups = zip(*rows, strict=True)
     found = gray_test(times, codes, groups, rho=rho)

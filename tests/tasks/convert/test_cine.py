@@ -335,3 +335,11 @@ def test_a_flipped_stack_still_starts_at_the_base() -> None:
     flipped = [replace(one, normal=-AXIS) for one in sax()]
     heights = _views(flipped).views["sax"]["position_mm"].values @ AXIS
     assert np.all(np.diff(heights) > 0)
+
+
+@pytest.mark.parametrize(("beats", "reason"), [(19, "series_short_run"), (20, None)])
+def test_images_over_too_few_beats_are_no_first_pass(beats: int, reason: str | None) -> None:
+    run = lax(5, 1, frames=beats, cycle_ms=900.0 * beats, header={"NominalInterval": 900})
+    found = _views([*sax(), run])
+    assert _reasons(found).get(1) == reason
+    assert any(name.startswith("perfusion") for name in found.views) == (reason is None)
