@@ -1,4 +1,4 @@
-"""What a measurement of perfusion says of itself where it had to do with less: each limitation at the place it arises."""
+"""What a measurement of perfusion says of itself where it had to do with less: each limitation where it arises."""
 
 from types import SimpleNamespace
 from typing import Any
