@@ -396,5 +396,5 @@ def test_the_command_prints_a_table_and_refuses_what_is_not_there(cohort: Cohort
     assert done.exit_code == 0, done.output
     assert "dice" in done.output
     assert str(cohort.tables / "evaluations" / "net") in done.output
-    assert CliRunner().invoke(main, [*base, "--predictions", "nothing"]).exit_code == 1
+    assert CliRunner().invoke(main, [*base, "--predictions", "nothing"]).exit_code == 2
     assert CliRunner().invoke(main, base).exit_code == 2
