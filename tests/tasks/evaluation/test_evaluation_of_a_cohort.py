@@ -201,7 +201,7 @@ def test_a_split_and_chosen_groups_are_kept_to_and_unknown_ones_refused(cohort: 
         _evaluate(cohort, split="validation")
     with pytest.raises(ValueError, match="no column"):
         _evaluate(cohort, group_by=("colour",))
-    with pytest.raises(FileNotFoundError, match=r"only \['net'\]"):
+    with pytest.raises(FileNotFoundError, match="no predictions 'other'; there are net;"):
         _evaluate(cohort, predictions="other")
 
 
