@@ -27,10 +27,33 @@ _ENVIRONMENT = {
 }
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_COUNT = click.IntRange(min=1)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-_CONFIG = click.option("--config", type=_FILE, help="Settings (cohort.toml).")
-_COHORT = click.option("--cohort", "directory", type=_FOLDER, help="The cohort's folder, if not from --config.")
-_SPEC = click.option("--spec", type=_FILE, help="An analysis spec (YAML); without it, [analysis] of the settings.")
+
+
+def _once(ctx: click.Context, option: click.Parameter, given: tuple[Any, ...]) -> Any:
+    """The value of an option that may be given once; click itself takes the last of several."""
+    if len(given) > 1:
+        raise click.BadParameter("it is given more than once; give one", ctx, option)
+    return given[0] if given else None
+
+
+_CONFIG = click.option("--config", type=_FILE, multiple=True, callback=_once, help="Settings (cohort.toml).")
+_COHORT = click.option(
+    "--cohort",
+    "directory",
+    type=_FOLDER,
+    multiple=True,
+    callback=_once,
+    help="The cohort's folder, if not from --config.",
+)
+_SPEC = click.option(
+    "--spec",
+    type=_FILE,
+    multiple=True,
+    callback=_once,
+    help="An analysis spec (YAML); without it, [analysis] of the settings.",
+)
 _MODEL = click.option("--model", help="A model of the zoo, or a folder with weights.")
 _MEASURED = click.option("--model", help="Model of the predictions [default: of the settings, else the last one used].")
 _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address.")
@@ -54,7 +77,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--config", type=_FILE, required=True, help="Settings (cohort.toml).")
+@click.option("--config", type=_FILE, required=True, multiple=True, callback=_once, help="Settings (cohort.toml).")
 @_PROFILE
 def run(config: Path, profile: str | None) -> None:
     """Process everything that is new or changed, from the archive to the report."""
@@ -273,16 +296,16 @@ def verify(**choice: Any) -> None:
 
 
 @main.command()
-@click.option("--people", default=48, show_default=True, help="People in the tables.")
-@click.option("--imaged", type=int, help="People with images [default: all].")
-@click.option("--frames", default=25, show_default=True, help="Frames in each heart cycle.")
+@click.option("--people", type=_COUNT, default=48, show_default=True, help="People in the tables.")
+@click.option("--imaged", type=_COUNT, help="People with images [default: all].")
+@click.option("--frames", type=_COUNT, default=25, show_default=True, help="Frames in each heart cycle.")
 @click.option(
     "--without-images",
     is_flag=True,
     help="Simulate the measurements too, in place of the archive: thousands of people to try the statistics on.",
 )
 @click.option("--seed", default=2026, show_default=True)
-@click.option("--workers", type=int, default=os.cpu_count, help="Number of processes [default: one for each core].")
+@click.option("--workers", type=_COUNT, default=os.cpu_count, help="Number of processes [default: one for each core].")
 @click.option("--output", type=_FOLDER, required=True)
 def simulate(output: Path, workers: int, *, without_images: bool, **choice: Any) -> None:
     """Write a simulated cohort: archives like those of UK Biobank, tables, settings and the truth."""
@@ -366,6 +389,8 @@ def _settings(
     with _complaints(config):
         base = read_settings(config) if config else CohortSettings(directory=Path(directory or "."))
         changed = base.model_dump(exclude_unset=True)
+        if config and directory is not None and directory.resolve() != base.directory.resolve():
+            raise click.UsageError(f"--cohort {directory} is not the directory of {config}, {base.directory}; give one")
         if directory is not None:
             changed["directory"] = directory
         if profile:

@@ -69,6 +69,12 @@ def complaint(error: Exception) -> OneLine:
     return OneLine(_unforeseen(error) + _noted(error), FAILED)
 
 
+def of_models(error: Exception) -> OneLine:
+    """A model or predictions that are not there (status 2), or cannot be used (1)."""
+    wrong = isinstance(error, FileNotFoundError | UserMistake)
+    return OneLine(str(error), USED_WRONGLY if wrong else FAILED)
+
+
 def _noted(error: BaseException) -> str:
     return "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note.startswith("traceback in "))
 
@@ -124,10 +130,14 @@ def _fault(item: Any, path: Path | None, model: Any) -> str:
         fault = f"there is no such setting{_nearest(keys, model)}"
     elif item["type"] == "missing":
         fault = "is missing"
+    elif item["type"] == "path_type":
+        fault = "is no path; write it in quotes"
+    elif item["type"] in ("model_type", "model_attributes_type"):
+        fault = f"is a section; write [{'.'.join(keys)}] and its keys below it"
     elif item["type"] in ("literal_error", "enum"):
         choices = re.findall(r"'([^']*)'", item["ctx"]["expected"])
         fault = f"there is no {item['input']!r}{nearest(str(item['input']), choices)} (choose {', '.join(choices)})"
-    return f"{_place(path, keys)}{'.'.join(keys)}: {fault}"
+    return f"{_place(path, keys)}{'.'.join(keys)}{': ' if keys else ''}{fault}"
 
 
 def _place(path: Path | None, keys: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from flows.complaints import of_models
 from flows.progress import stage_progress
 from flows.settings import CohortSettings
 
@@ -39,7 +40,7 @@ def run_command(settings: CohortSettings, **choice: Any) -> Path:
         with stage_progress("evaluate", n_studies) as advance:
             found = evaluate(settings.cohort, chosen, advance)
     except (FileNotFoundError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise of_models(error) from error
     _print(found.summary)
     return found.folder
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from flows.complaints import of_models
+
 _FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
 
 
@@ -41,7 +43,7 @@ def show(model: str, task: str | None) -> None:
     try:
         click.echo(zoo.card_text(zoo.card(model, task)), nl=False)
     except (FileNotFoundError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise of_models(error) from error
 
 
 @models.command()
@@ -54,7 +56,7 @@ def add(model: str, folder: Path) -> None:
     try:
         click.echo(f"model: {zoo.add(model, folder)}")
     except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise of_models(error) from error
 
 
 @models.command()
@@ -67,6 +69,6 @@ def check(model: str, task: str | None) -> None:
     try:
         network, card = zoo.load(model, task)
     except (FileNotFoundError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise of_models(error) from error
     n_weights = sum(value.numel() for value in network.state_dict().values())
     click.echo(f"{card.name}: {card.task}, {card.kind}, {n_weights} values, SHA-256 {card.digest}")

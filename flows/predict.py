@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
 from prefect import flow
 
 from flows import planning
 from flows.cohort import SHARDS_AT_ONCE
+from flows.complaints import of_models
 from flows.settings import CohortSettings
 from flows.stages import bring_through
 from tasks.inference import prediction_table
@@ -36,5 +36,5 @@ def run_command(settings: CohortSettings, **choice: Any) -> Path:
     try:
         predict(settings, chosen)
     except (FileNotFoundError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise of_models(error) from error
     return prediction_table.table_path(settings.cohort, chosen)

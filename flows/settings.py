@@ -6,6 +6,7 @@ Paths in the file are relative to the file. Environment variables override it: `
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, field_validator
 from pydantic_settings import (
@@ -21,6 +22,7 @@ from tasks.convert.settings import ConvertSettings
 from tasks.execution.settings import ComputeSettings
 from tasks.inference.settings import SegmentSettings
 from tasks.report.settings import ReportSettings
+from tasks.state.mistakes import UserMistake
 from tasks.state.store import Cohort
 
 
@@ -49,6 +51,13 @@ class CohortSettings(BaseSettings):
     analysis: AnalysisSettings = AnalysisSettings()
     report: ReportSettings = ReportSettings()
 
+    @field_validator("directory", mode="before")
+    @classmethod
+    def _directory_is_named(cls, directory: Any) -> Any:
+        if directory == "":
+            raise ValueError("is empty; name the folder of the cohort")
+        return directory
+
     @property
     def cohort(self) -> Cohort:
         """The cohort's folder."""
@@ -60,7 +69,8 @@ class CohortSettings(BaseSettings):
         for source in sources:
             if not source.exists():
                 near = nearest(source.name, (path.name for path in source.parent.glob("*")))
-                raise ValueError(f"there is no {source.name!r} in {source.parent}{near}")
+                meant = near if "mean" in near else "; check the path, it is relative to the settings file"
+                raise ValueError(f"there is no {source.name!r} in {source.parent}{meant}")
         return sources
 
     @classmethod
@@ -80,16 +90,22 @@ def read_settings(path: Path, profile: str | None = None) -> CohortSettings:
 
     Raises:
         pydantic.ValidationError: if a value is out of bounds or a key unknown.
+        UserMistake: if the file is not UTF-8.
         FileNotFoundError: if there is no such file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no settings file {path}; see `cmr-cohort run --help`")
-    content = TomlConfigSettingsSource(CohortSettings, path)()
+    try:
+        content = TomlConfigSettingsSource(CohortSettings, path)()
+    except UnicodeDecodeError:
+        raise UserMistake(f"{path}: the settings are not UTF-8; save the file as UTF-8 text") from None
     here = path.resolve().parent
     for name in ("directory", "participants", "outcomes", "withdrawn"):
-        if content.get(name):
+        if isinstance(content.get(name), str) and content[name]:
             content[name] = here / content[name]
-    content["sources"] = [here / source for source in content.get("sources", [])]
-    if profile:
+    if isinstance(sources := content.get("sources", []), list | str):
+        named = [sources] if isinstance(sources, str) else sources
+        content["sources"] = [here / source if isinstance(source, str) else source for source in named]
+    if profile and isinstance(content.get("compute", {}), dict):
         content["compute"] = content.get("compute", {}) | {"profile": profile}
     return CohortSettings(**content)

@@ -107,7 +107,7 @@ class AnalysisSpec(BaseModel):
         default=3.0, ge=0, description="models with fewer cases or events for each of their terms are not fitted"
     )
     include_doubted: bool = Field(
-        default=False, description="take in studies of which a quality rule is broken (`qc_ok` false)"
+        default=False, description="take in doubted studies: a quality rule is broken, or nobody judged (`qc_ok`)"
     )
     unmatched_max: float = Field(
         default=0.1,

@@ -43,7 +43,7 @@ ESTIMATE_PUBLISHED = (
         "doubted",
         "text",
         "",
-        "what was done with people of whose study a quality rule is broken (`qc_ok` false): `left_out` or `taken_in`",
+        "what was done with people whose study is doubted (`qc_ok` false or empty): `left_out` or `taken_in`",
     ),
     ColumnSpec(
         "n_doubted",
@@ -106,8 +106,8 @@ PEOPLE_FLOW = TableSpec(
             "group_by",
             "text",
             "",
-            "what is counted: `studies`, `visits`, `rows of participants`, `rows of outcomes`, `first visits`; the"
-            " steps of one add up. `overall`: single counts",
+            "what is counted: `studies`, `visits`, `rows of participants`, `rows of outcomes`, `first visits`, their"
+            " covariates and their follow-up; the steps of one add up. `overall`: single counts",
         ),
         ColumnSpec("step", "text", "", "who was kept or left out, in words"),
         ColumnSpec("n", "real", "1", "how many", _COUNT),

@@ -30,6 +30,7 @@ from tasks.state.store import Cohort
 from tasks.state.user_tables import column_words, table_header
 
 _DERIVED = ("age_band", "bmi_class")
+_MAP = "; if it has another name there, write it under analysis.participant_columns"
 _PEOPLE = (*KEYS, "age_years")
 
 
@@ -40,11 +41,13 @@ class Named(NamedTuple):
         where: file and key, ``cohort.toml, analysis.covariates``.
         what: what they name, ``column of people.csv``.
         names: as written.
+        remedy: what to write instead.
     """
 
     where: str
     what: str
     names: Iterable[str]
+    remedy: str = ""
 
 
 def check_settings_names(
@@ -75,21 +78,22 @@ def check_settings_names(
         mapped = f"{key}.participant_columns"
         check_names(Named(mapped, "use of a column", analysis.participant_columns), _used_columns(analysis))
         people = _columns(participants, f"{config}, participants", analysis.participant_columns, mapped)
-        check_names(Named(f"{config}, participants", f"column of {participants.name}", KEYS), people)
+        check_names(Named(f"{config}, participants", f"column of {participants.name}", KEYS, _MAP), people)
     if outcomes is not None:
         mapped = f"{key}.outcome_columns"
         check_names(Named(mapped, "column of outcomes", analysis.outcome_columns), OUTCOME_KEYS)
         told = _columns(outcomes, f"{config}, outcomes", analysis.outcome_columns, mapped)
     if participants is not None and outcomes is not None:
         _check_people_columns(config, analysis, participants.name, people)
-        check_names(Named(f"{config}, outcomes", f"column of {outcomes.name}", OUTCOME_KEYS), told)
+        remedy = _MAP.replace("participant", "outcome")
+        check_names(Named(f"{config}, outcomes", f"column of {outcomes.name}", OUTCOME_KEYS, remedy), told)
         _check_conditions(key, analysis, outcomes)
 
 
 def _check_people_columns(config: str, analysis: AnalysisSettings, table: str, people: set[str]) -> None:
     """Check the columns of people that the statistics need."""
     what = f"column of {table}"
-    check_names(Named(f"{config}, participants", what, ["age_years"]), people)
+    check_names(Named(f"{config}, participants", what, ["age_years"], _MAP), people)
     for key in ("covariates", "strata", "types"):
         check_names(Named(f"{config}, analysis.{key}", what, getattr(analysis, key)), people)
     groups = Named(f"{config}, analysis.group_by", what, _group_columns(analysis.group_by))
@@ -182,7 +186,8 @@ def check_names(named: Named, known: Collection[str]) -> None:
     """
     for name in named.names:
         if name not in known:
-            raise UserMistake(f"{named.where}: there is no {named.what} {name!r}{nearest(name, known)}")
+            near = nearest(name, known)
+            raise UserMistake(f"{named.where}: there is no {named.what} {name!r}{near}{named.remedy}")
 
 
 def phenotype_names(cohort_dir: Path) -> set[str]:

@@ -57,9 +57,8 @@ def read_spec(path: Path) -> SpecFile:
 
     Raises:
         FileNotFoundError: the file, or the registered one, is not there.
-        UserMistake: the file is no YAML.
+        UserMistake: the file is no YAML, holds no mapping, or names a key twice.
         pydantic.ValidationError: a key is unknown, or a value impossible.
-        ValueError: the file holds no mapping, or names a key twice.
     """
     spec = StudySpec.model_validate(_content(path))
     here = path.resolve().parent
@@ -74,12 +73,21 @@ def _content(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no spec {path.name}; `cmr-cohort templates ukb` prints an example")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Strict)
+    except UnicodeDecodeError:
+        raise UserMistake(f"{path}: the spec is not UTF-8; save the file as UTF-8 text") from None
+    except _RepeatedKeys as error:
+        raise UserMistake(f"{path}: {error}") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserMistake(f"{path}, line {line}: not valid YAML, {error.problem or error.context}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} must be a mapping of settings, but it is {type(content).__name__}")
+        found = "is empty" if content is None else f"holds a {type(content).__name__}"
+        raise UserMistake(f"{path} {found}; a spec is keys with values, `cmr-cohort templates ukb` prints an example")
     return content
+
+
+class _RepeatedKeys(ValueError):
+    """A key is given twice."""
 
 
 class _Strict(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
@@ -90,7 +98,7 @@ def _mapping(loader: _Strict, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key) for key, _ in node.value]
     repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
     if repeated:
-        raise ValueError(f"keys {repeated} are given twice (line {node.start_mark.line + 1})")
+        raise _RepeatedKeys(f"keys {repeated} are given twice (line {node.start_mark.line + 1})")
     return {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
 
 

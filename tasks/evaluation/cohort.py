@@ -14,6 +14,7 @@ import pandas as pd
 
 from cmr_models.analysis.disclosure.gate import Gate, GateRules
 from cmr_models.analysis.disclosure.masking import SUPPRESSED
+from cmr_models.contracts.names import nearest
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.summary import Summariser
 from cmr_models.phenotypes.states import states_of
@@ -144,9 +145,8 @@ def _read_task(cohort: Cohort, name: str) -> tuple[str, list[str]]:
     folder = cohort.root / "predictions" / name
     first = next((path for path in sorted(folder.glob("*/*/*.zarr.zip"))), None)
     if first is None:
-        raise FileNotFoundError(
-            f"there are no predictions {name!r}, only {prediction_names(cohort)}; run segment or predict first"
-        )
+        near = nearest(name, prediction_names(cohort))
+        raise FileNotFoundError(f"there are no predictions {name!r}{near}; run segment or predict first")
     with open_tree(first) as tree:
         classes = tree.attrs.get("classes", [])
         return str(tree.attrs.get("task", "segmentation")), list(classes) if isinstance(classes, list) else []

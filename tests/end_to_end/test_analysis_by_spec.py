@@ -16,7 +16,10 @@ from cmr_models.simulate.measured import example_tables, measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings
 from flows.cli import main
 from tasks.analysis.by_spec import TABLES, run_spec
+from tasks.analysis.makers import Inputs
 from tasks.analysis.spec_file import read_spec
+from tasks.analysis.spec_tables import SpecTables, read_tables
+from tasks.sources.withdrawn import withdrawn_people
 
 EXAMPLE = Path(__file__).parents[2] / "infra/analysis/ukb.yaml"
 _PLANTED = CohortSettings(hazard_factor=4.0, prevalence_factor=2.0)
@@ -249,3 +252,37 @@ def test_a_field_that_is_not_exported_stops_the_command_with_its_number(folder: 
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(ValueError, match="field 102 instance 2: absent"):
         run_spec("associate", tmp_path / "spec.yaml", folder / "cohort")
+
+
+def test_people_who_withdrew_are_in_no_analysis_of_fields_alone(folder: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(folder / "ukb.csv", dtype=str)
+    gone = table["eid"].iloc[:40].tolist() if "eid" in table else table.iloc[:40, 0].tolist()
+    table["p102_i2"] = np.random.default_rng(0).integers(50, 90, len(table))
+    table.to_csv(tmp_path / "ukb.csv", index=False)
+    content = {**_content(), "exposures": [{"name": "pulse", "field": 102}], "families": {}, "features": {}}
+    content |= {
+        "prediction": {},
+        "missing": {},
+        "participation": {},
+        "fairness": {"group_by": ["sex"], "permutations": 9},
+    }
+    (tmp_path / "cohort").mkdir()
+    flows = {}
+    for choice in ("all", "settings", "spec"):
+        (tmp_path / "withdrawn.csv").write_text("\n".join(f"{eid}.0" for eid in gone))
+        tables = {"ukb": "ukb.csv"} | ({"withdrawn": "withdrawn.csv"} if choice == "spec" else {})
+        (tmp_path / "spec.yaml").write_text(yaml.safe_dump({**content, "tables": tables}))
+        listed = tmp_path / "withdrawn.csv" if choice == "settings" else None
+        folder_of = run_spec("associate", tmp_path / "spec.yaml", tmp_path / "cohort", listed)["folder"]
+        flow = pd.read_parquet(folder_of / "flow.parquet")
+        flows[choice] = flow.groupby(["group_by", "step"])["n"].first().to_dict()
+        people = Inputs.of(read_spec(tmp_path / "spec.yaml").spec, _read(tmp_path, listed)).people
+        assert people["participant"].isin(gone).sum() == (40 if choice == "all" else 0)
+    assert flows["settings"] == flows["spec"]
+    assert flows["spec"]["overall", "rows of people who withdrew, left out"] == 40
+
+
+def _read(folder: Path, listed: Path | None) -> SpecTables:
+    file = read_spec(folder / "spec.yaml")
+    own = folder / file.spec.tables.withdrawn if file.spec.tables.withdrawn else None
+    return read_tables(file, folder / "cohort", withdrawn_people(folder / "cohort", listed, own))

@@ -112,6 +112,16 @@ _GOOD = 'directory = "cohort"\nsources = ["archive"]\n'
 _ARCHIVE = {"archive/1000001_20209_2_0.zip": "no zip"}
 _SPEC = "associate --cohort cohort --spec analysis.yaml"
 
+_PEOPLE = "participant,visit,sex,age_years\n1,2,male,60\n"
+_TABLES = 'directory = "cohort"\nparticipants = "people.csv"\n'
+_ASSOCIATE = "associate --config cohort.toml"
+_OWN = (
+    "name: own\ntables: {participants: people.csv, outcomes: ill.csv}\nconditions: [deth]\n"
+    "exposures: [{name: lvef_pct}]\ncovariate_sets: {small: [sex]}\nprimary: small\n"
+    "fairness: {group_by: [sex]}\n"
+)
+_ILL = "participant,visit,condition,prevalent,entry_years,exit_years,event,cause\n1,2,death,0,60,70,1,1\n"
+
 MISTAKES = (
     Mistake("a command is misspelt", "rnu --config cohort.toml"),
     Mistake("neither settings nor cohort are given", "status"),
@@ -146,6 +156,63 @@ MISTAKES = (
     Mistake("the ledger is of a newer version", "status --cohort cohort", ledger=_ledger("PRAGMA user_version = 99")),
     Mistake("another command uses the cohort", "verify --cohort cohort", ledger=_ledger(), during=_held),
     Mistake("the disk is full", "verify --cohort cohort", ledger=_ledger(), during=_full_disk),
+    Mistake("a key of the settings is given twice", _RUN, _settings(_GOOD + 'directory = "other"\n')),
+    Mistake("a setting is of another type", _RUN, _settings('directory = 3\nsources = ["archive"]\n') | _ARCHIVE),
+    Mistake("a section is written as a value", _RUN, _settings(_GOOD + "analysis = 3\n") | _ARCHIVE),
+    Mistake("two settings files are given", "status --config cohort.toml --config cohort.toml", _settings(_GOOD)),
+    Mistake(
+        "settings and --cohort disagree",
+        "status --config cohort.toml --cohort other",
+        _settings('directory = "cohort"\n'),
+        ("cohort", "other"),
+    ),
+    Mistake(
+        "the list of withdrawals is not there",
+        _ASSOCIATE,
+        _settings(_TABLES + 'withdrawn = "withdrawl.csv"\n') | {"people.csv": _PEOPLE, "withdrawal.csv": ""},
+        ledger=_ledger(),
+    ),
+    Mistake(
+        "a margin is of no model",
+        _ASSOCIATE,
+        _settings(_TABLES + "[analysis]\nmargins = {cox_aeg = 0.2}\n") | {"people.csv": _PEOPLE},
+        ledger=_ledger(),
+    ),
+    Mistake("a table is empty", _ASSOCIATE, _settings(_TABLES) | {"people.csv": ""}, ledger=_ledger()),
+    Mistake(
+        "a table has semicolons",
+        _ASSOCIATE,
+        _settings(_TABLES) | {"people.csv": _PEOPLE.replace(",", ";")},
+        ledger=_ledger(),
+    ),
+    Mistake(
+        "a table is a spreadsheet",
+        _ASSOCIATE,
+        _settings(_TABLES.replace(".csv", ".xlsx")) | {"people.xlsx": "PK"},
+        ledger=_ledger(),
+    ),
+    Mistake(
+        "a table is no Parquet",
+        _ASSOCIATE,
+        _settings(_TABLES.replace(".csv", ".parquet")) | {"people.parquet": _PEOPLE},
+        ledger=_ledger(),
+    ),
+    Mistake(
+        "a table has no participants",
+        _ASSOCIATE,
+        _settings(_TABLES) | {"people.csv": _PEOPLE.replace("participant", "eid")},
+        ledger=_ledger(),
+    ),
+    Mistake(
+        "a spec names no such condition",
+        _SPEC,
+        {"analysis.yaml": _OWN, "people.csv": _PEOPLE, "ill.csv": _ILL},
+        ledger=_ledger(),
+    ),
+    Mistake("a spec is empty", _SPEC, {"analysis.yaml": ""}, ledger=_ledger()),
+    Mistake("a key of the spec is given twice", _SPEC, {"analysis.yaml": "name: a\nname: b\n"}, ledger=_ledger()),
+    Mistake("the predictions are not there", "evaluate --predictions nosuch --cohort cohort", ledger=_ledger()),
+    Mistake("the number of people is negative", "simulate --people -3 --output simulated"),
     Mistake("the spec is not there", _SPEC, ledger=_ledger()),
     Mistake("the spec is not YAML", _SPEC, {"analysis.yaml": "name: a\nmodels: [a\nother: b\n"}, ledger=_ledger()),
     Mistake("a key of the spec is misspelt", _SPEC, {"analysis.yaml": "nmae: a\n"}, ledger=_ledger()),

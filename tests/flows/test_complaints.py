@@ -10,7 +10,7 @@ from tasks.state.ledger import open_ledger
 
 _FILES = {
     "sources = [": "is not valid TOML",
-    'directory = "c"\nsources = ["archive"]': "line 2: sources: sources ['archive'] do not exist",
+    'directory = "c"\nsources = ["archive"]': "line 2: sources: there is no 'archive' in",
     'directory = "c"\nsourcs = []': "line 2: sourcs: there is no such setting; did you mean 'sources'?",
 }
 

@@ -56,5 +56,5 @@ def test_check_tells_whole_weights_from_truncated_ones(repository: Path, tmp_pat
 
 def test_a_model_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     code, output = _run("show", tmp_path)
-    assert code == 1
+    assert code == 2
     assert "give 'default' or a folder" in output

@@ -201,7 +201,7 @@ def test_a_split_and_chosen_groups_are_kept_to_and_unknown_ones_refused(cohort: 
         _evaluate(cohort, split="validation")
     with pytest.raises(ValueError, match="no column"):
         _evaluate(cohort, group_by=("colour",))
-    with pytest.raises(FileNotFoundError, match=r"only \['net'\]"):
+    with pytest.raises(FileNotFoundError, match="no predictions 'other'; there are net;"):
         _evaluate(cohort, predictions="other")
 
 
@@ -396,5 +396,5 @@ def test_the_command_prints_a_table_and_refuses_what_is_not_there(cohort: Cohort
     assert done.exit_code == 0, done.output
     assert "dice" in done.output
     assert str(cohort.tables / "evaluations" / "net") in done.output
-    assert CliRunner().invoke(main, [*base, "--predictions", "nothing"]).exit_code == 1
+    assert CliRunner().invoke(main, [*base, "--predictions", "nothing"]).exit_code == 2
     assert CliRunner().invoke(main, base).exit_code == 2
