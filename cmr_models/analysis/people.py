@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -51,7 +51,6 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     needed |= {"height_cm", "weight_kg"} if "bmi_class" in named else set()
     _require(phenotypes, ("participant", "visit", "status", *spec.phenotypes), "phenotypes")
     _require(participants, ("participant", "visit", *sorted(needed)), "participants")
-    check_verdicts(phenotypes, include_doubted=spec.include_doubted)
     check_covariates(participants, (*spec.covariates, *spec.strata), spec.types, "participants")
     check_groups(participants, named - {"age_band", "bmi_class"}, spec.types, "participants")
     people = _participants(participants, sorted(needed))
@@ -70,19 +69,6 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
 def is_doubted(phenotypes: pd.DataFrame) -> pd.Series:
     """Studies that are doubted: a quality rule is broken, or there is no verdict; see ``phenotypes.states``."""
     return states_of(phenotypes).eq("doubted")
-
-
-def check_verdicts(columns: Container[str], *, include_doubted: bool) -> None:
-    """Refuse studies on none of which there is a verdict, where doubted ones stay out: nobody would be left.
-
-    Raises:
-        ValueError: ``columns``, of the phenotypes, lack ``qc_ok``.
-    """
-    if "qc_ok" not in columns and not include_doubted:
-        raise ValueError(
-            "phenotypes: there is no column qc_ok, so every study is doubted and left out; add it (true: it passed"
-            " your quality control), or set include_doubted to true"
-        )
 
 
 def usable(phenotypes: pd.DataFrame, *, include_doubted: bool) -> pd.Series:

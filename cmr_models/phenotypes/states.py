@@ -55,7 +55,8 @@ def states_of(studies: pd.DataFrame) -> pd.Series:
     """The state of every study of a table: the one rule by which tables, pages and analyses tell who is doubted.
 
     Args:
-        studies: ``status`` and, perhaps, ``qc_ok``; without this column there is no verdict on any study.
+        studies: ``status`` and, perhaps, ``qc_ok``. A table without this column is the user's own: its studies passed
+            what the user asked of them.
 
     Returns:
         Codes of :data:`STATES` (:func:`state_of`), as objects.
@@ -63,7 +64,7 @@ def states_of(studies: pd.DataFrame) -> pd.Series:
     Raises:
         ValueError: a status that no stage gives, or a verdict other than true, false and missing. No cell is quoted.
     """
-    verdicts = studies["qc_ok"] if "qc_ok" in studies else pd.Series(pd.NA, index=studies.index, dtype=object)
+    verdicts = studies["qc_ok"] if "qc_ok" in studies else pd.Series(True, index=studies.index, dtype=object)
     n_unknown = int((~studies["status"].isin(STATUSES)).sum())
     if n_unknown:
         raise ValueError(f"status: {n_unknown} of {len(studies)} cells are none of {', '.join(STATUSES)}; correct them")

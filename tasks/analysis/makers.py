@@ -21,7 +21,7 @@ from cmr_models.analysis.nested_models import (
     predict_outcomes,
     prediction_rows,
 )
-from cmr_models.analysis.people import analysis_people, check_verdicts
+from cmr_models.analysis.people import analysis_people
 from cmr_models.analysis.regressions import association_rows, discrimination_rows, hazard_rows
 from cmr_models.analysis.sensitivity import imputed_hazards, weighted_hazards
 from cmr_models.analysis.spec import StudySpec
@@ -106,7 +106,6 @@ def _people(tables: SpecTables, spec: StudySpec) -> pd.DataFrame:
 
     What was measured on a doubted study is missing, unless the spec takes such studies in.
     """
-    check_verdicts(tables.phenotypes, include_doubted=spec.include_doubted)
     covariates = [*spec.strata, *(name for names in _covariate_lists(spec) for name in names)]
     check_covariates(tables.participants, covariates, spec.types, "participants")
     people = analysis_people(tables.phenotypes, tables.participants, spec.models(spec.covariate_sets[spec.primary]))

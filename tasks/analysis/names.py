@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from cmr_models.analysis.biobank import FIELDS, field_of, further_fields, parse_column, spec_fields
 from cmr_models.analysis.model_spec import GAP_MODELS
-from cmr_models.analysis.people import OUTCOME_KEYS, check_verdicts
+from cmr_models.analysis.people import OUTCOME_KEYS
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.visits import VISIT_DATE
 from cmr_models.contracts.identifiers import KEYS
@@ -25,7 +25,7 @@ from cmr_models.phenotypes import PHENOTYPES
 from tasks.analysis.settings import AnalysisSettings
 from tasks.analysis.spec_file import SpecFile, read_spec
 from tasks.execution.cluster import PROFILES
-from tasks.state.mistakes import UserMistake, faults_in_files
+from tasks.state.mistakes import UserMistake
 from tasks.state.store import Cohort
 from tasks.state.user_tables import column_words, table_header
 
@@ -158,7 +158,6 @@ def check_spec_names(spec_path: Path, cohort_dir: Path) -> None:
             tables = [path.name for path in sorted((file.folder / table).parent.glob("*")) if path.is_file()]
             raise UserMistake(f"{name}, tables.{key}: there is no file {table!r}{nearest(Path(table).name, tables)}")
     phenotypes = _spec_phenotypes(file, cohort_dir)
-    _check_verdicts(file, name)
     own = [row.name for row in file.spec.exposures if row.field is not None]
     features = file.spec.features
     if features.table:
@@ -258,14 +257,6 @@ def _spec_columns(spec: StudySpec) -> list[tuple[str, Iterable[str]]]:
         ("participation.margins", spec.participation.margins),
         ("exclusions", [rule.column for rule in spec.exclusions if rule.column]),
     ]
-
-
-def _check_verdicts(file: SpecFile, name: str) -> None:
-    """A table of phenotypes that the spec names says which studies passed, unless doubted ones are taken in."""
-    table = file.spec.tables.phenotypes
-    if table:
-        with faults_in_files({"phenotypes": f"{name}, tables.phenotypes ({table})"}):
-            check_verdicts(table_header(file.path(table)), include_doubted=file.spec.include_doubted)
 
 
 def _check_departures(file: SpecFile, name: str) -> None:

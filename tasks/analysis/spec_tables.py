@@ -19,7 +19,7 @@ from cmr_models.analysis.biobank import (
 )
 from cmr_models.analysis.exclusions import exclude
 from cmr_models.analysis.matching import check_people, flow_row
-from cmr_models.analysis.people import check_verdicts, usable
+from cmr_models.analysis.people import usable
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.transforms import transform
 from cmr_models.contracts.identifiers import KEYS, with_keys
@@ -145,7 +145,6 @@ def _study_rows(
 
 def _transformed(phenotypes: pd.DataFrame, spec: StudySpec) -> pd.DataFrame:
     """Phenotypes with the exposures transformed, over the studies that take part."""
-    check_verdicts(phenotypes, include_doubted=spec.include_doubted)
     takes_part = usable(phenotypes, include_doubted=spec.include_doubted)
     for row in spec.exposures:
         if row.name not in phenotypes:

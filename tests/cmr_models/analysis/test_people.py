@@ -105,16 +105,11 @@ def test_doubted_studies_stay_out_unless_they_are_taken_in() -> None:
     np.testing.assert_array_equal(taken["lvef_pct"], [0.0, 1.0, 2.0])
 
 
-def test_studies_without_any_verdict_are_an_error_unless_doubted_ones_are_taken_in() -> None:
-    studies, people = (
-        _studies(["1", "2"], ["2"] * 2).drop(columns="qc_ok"),
-        _people(["1", "2"], ["2"] * 2, [50.0, 51.0]),
-    )
-    with pytest.raises(ValueError, match="there is no column qc_ok, so every study is doubted"):
-        analysis_people(studies, people, _SPEC)
-    taken = analysis_people(studies, people, _SPEC.model_copy(update={"include_doubted": True}))
-    np.testing.assert_array_equal(taken["lvef_pct"], [0.0, 1.0])
-    assert taken["doubted"].all()
+def test_a_table_of_the_users_own_without_verdicts_takes_part() -> None:
+    studies = _studies(["1", "2"], ["2"] * 2).drop(columns="qc_ok")
+    found = analysis_people(studies, _people(["1", "2"], ["2"] * 2, [50.0, 51.0]), _SPEC)
+    np.testing.assert_array_equal(found["lvef_pct"], [0.0, 1.0])
+    assert not found["doubted"].any()
 
 
 def test_everybody_is_counted_out() -> None:

@@ -46,9 +46,9 @@ def test_a_verdict_is_the_same_however_a_table_holds_it(verdicts):
     assert found.tolist() == ["passed", "doubted", "doubted"]
 
 
-def test_a_table_without_verdicts_has_doubted_studies_only():
+def test_a_table_of_the_users_own_has_no_doubted_studies():
     found = states_of(pd.DataFrame({"status": ["ok", "quarantined", "absent", "retired"]}))
-    assert found.tolist() == ["doubted", "set_aside", "absent", ""]
+    assert found.tolist() == ["passed", "set_aside", "absent", ""]
 
 
 @pytest.mark.parametrize("verdict", ["False", "no", 2, -1.0, ""])

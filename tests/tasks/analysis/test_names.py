@@ -131,16 +131,6 @@ def test_a_spec_with_right_names_passes(folder: Path) -> None:
             {"tables": {"participants": "participants.csv", "outcomes": "outcomes.csv", "withdrawn": "gone.csv"}},
             "tables.withdrawn: there is no file 'gone.csv'",
         ),
-        (
-            {
-                "tables": {
-                    "participants": "participants.csv",
-                    "outcomes": "outcomes.csv",
-                    "phenotypes": "participants.csv",
-                }
-            },
-            "tables.phenotypes (participants.csv): there is no column qc_ok, so every study is doubted",
-        ),
         ({"features": {"table": "cnn"}}, "features.table: there is no table of predictions 'cnn'"),
         (
             {"tables": {"participants": "people.csv", "outcomes": "outcomes.csv"}},
