@@ -130,9 +130,7 @@ def _frame_order(results: list[Mapping[str, Any]]) -> str:
         for row in results
         if row["of"] == "studies"
     ]
-    note = (
-        "What the images of all planes of a study say of the order of frames: `time` is right, the others are wrong.\n"
-    )
+    note = "What the images of all planes of a study say of their order: `time` is right, others are wrong.\n"
     return _section(
         "Order of frames",
         "frame_order",
