@@ -1,6 +1,6 @@
 """How often images speak for or against the order of their frames, right ones and wrong ones.
 
-    python -m benchmarks.frame_order [--hearts 60] [--out FILE]
+    python -m benchmarks.frame_order [--hearts 36] [--out FILE]
 
 Right orders: every cine plane of the real DICOM and NIfTI under ``CMR_TEST_DATA``, and planes of simulated hearts of
 every disease, on scanners drawn at random, with 8 to 50 frames; some with noise, shifts from frame to frame, or in
@@ -46,7 +46,7 @@ class Study(NamedTuple):
 def main() -> None:
     """Judge, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hearts", type=int, default=60, help="simulated hearts")
+    parser.add_argument("--hearts", type=int, default=36, help="simulated hearts")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "frame_order.json")
     arguments = parser.parse_args()
     rows = rates(chain(real_studies(), simulated_studies(arguments.hearts)))

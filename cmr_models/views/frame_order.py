@@ -5,7 +5,13 @@ all images of a plane, or nearly. Measured is the share of the way from a random
 An order and its reverse cannot be told apart, nor where the cycle starts. What software does to orders can be undone:
 if the tour is shorter then (numbers no longer sorted as text, frames no longer odd before even), that is what was done.
 
-RATES
+Rates, by ``benchmarks/frame_order.py`` on 38 real planes and 36 simulated hearts. Planes of 12 to 50 frames, as they
+are, with noise or in a small field: of 1289 right orders none is contradicted, 1 doubtful, 266 silent; of 3867 wrong
+ones 1 is supported. Studies, by all their planes: of 95 right ones 94 are supported, 1 silent; of 285 wrong ones
+none is supported. With 8 frames the images tell less: of 170 right planes 85 are supported, 46 doubtful, 16
+contradicted, and of as many random ones 8 supported; of 12 right studies 8 are supported, 1 contradicted, no random one
+supported. Frames in the order of time but shifted by a pixel at random are contradicted in 384 of 417 planes: so images
+alone never refuse frames that have times of acquisition.
 """
 
 from __future__ import annotations

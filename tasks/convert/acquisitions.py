@@ -23,6 +23,9 @@ _SAME_PLACE: Final = 0.125
 _SAME_PLACE_MM: Final = (0.3, 1.0)
 """Headers are spelt to 0.1 mm at worst; some software writes a place of its own for every frame, up to 0.5 mm away."""
 
+_SAME_THICKNESS: Final = 0.05
+"""Thicknesses differ less, as a share, that are one and spelt otherwise."""
+
 _SAME_DIRECTION: Final = 1e-2
 """Components of their directions differ less (0.6 degrees)."""
 
@@ -108,14 +111,25 @@ def _places(images: Iterable[Image]) -> dict[_Spelling, tuple[int, int]]:
     directions = _alike([spelling[1] for spelling in spellings], 6, _SAME_DIRECTION)
     found: dict[_Spelling, tuple[int, int]] = {}
     first = 0
-    for thickness_mm in sorted({spelling[2] for spelling in spellings}):
-        members = [i for i, spelling in enumerate(spellings) if spelling[2] == thickness_mm]
-        tolerance_mm = float(np.clip(_SAME_PLACE * thickness_mm, *_SAME_PLACE_MM))
+    for group_mm in _thicknesses(spellings):
+        members = [i for i, spelling in enumerate(spellings) if spelling[2] in group_mm]
+        tolerance_mm = float(np.clip(_SAME_PLACE * group_mm[0], *_SAME_PLACE_MM))
         positions = _alike([spellings[i][0] for i in members], 3, tolerance_mm)
         for i, position in zip(members, positions, strict=True):
             found[spellings[i]] = (position if position < 0 else position + first, directions[i])
         first += max(positions) + 1
     return found
+
+
+def _thicknesses(spellings: Iterable[_Spelling]) -> list[list[float]]:
+    """The thicknesses there are, those together that differ by their spelling alone, the thinnest first."""
+    groups: list[list[float]] = []
+    for thickness_mm in sorted({spelling[2] for spelling in spellings}):
+        if groups and thickness_mm <= (1 + _SAME_THICKNESS) * groups[-1][-1]:
+            groups[-1].append(thickness_mm)
+        else:
+            groups.append([thickness_mm])
+    return groups
 
 
 def _alike(spellings: Sequence[bytes], length: int, tolerance: float) -> list[int]:

@@ -125,13 +125,17 @@ def _real_scans(results: list[Mapping[str, Any]]) -> str:
 
 def _frame_order(results: list[Mapping[str, Any]]) -> str:
     verdicts = ("n", "supported", "silent", "doubtful", "contradicted")
-    rows = [(row["group"], row["order"], row["of"], *(str(row[name]) for name in verdicts)) for row in results]
-    note = "What images say of the order of their frames: right where it is that of time, wrong elsewhere.\n"
+    rows = [
+        (row["group"], row["order"], *(str(row[name]) for name in verdicts))
+        for row in results
+        if row["of"] == "studies"
+    ]
+    note = "What the images of all planes of a study say of their order: `time` is right, others are wrong.\n"
     return _section(
         "Order of frames",
         "frame_order",
         note,
-        table(("Images", "Order", "Of", *(v.capitalize() for v in verdicts)), rows),
+        table(("Images", "Order", *(v.capitalize() for v in verdicts)), rows),
     )
 
 

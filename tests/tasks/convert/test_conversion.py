@@ -242,7 +242,7 @@ def test_an_archive_beside_images_is_flagged_and_not_opened(tmp_path: Path) -> N
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("long_axis.zip", b"not looked at")
     (outcome,) = _convert(tmp_path / "in", tmp_path / "cohort")
-    assert (outcome.status, outcome.summary["flags"]) == ("ok", ["archive_unopened"])
+    assert (outcome.status, outcome.summary["flags"]) == ("ok", ["archive_unopened", "manifest_mismatch"])
 
 
 def test_a_rejected_study_is_not_tried_again_until_it_is_mended(
