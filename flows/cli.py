@@ -19,7 +19,7 @@ from flows.training import pretrain, train
 from tasks.execution.process import prepare_process
 
 _ENVIRONMENT = {
-    "DASK_LOGGING__DISTRIBUTED": "error",
+    "DASK_LOGGING__DISTRIBUTED": "critical",  # what a worker raises comes back to the command, which tells it
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # an error is told in one line, and its place in the log of the run
     "PREFECT_LOGGING_TO_API_ENABLED": "false",  # a run keeps its own log
 }
