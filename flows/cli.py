@@ -19,7 +19,7 @@ from flows.training import pretrain, train
 from tasks.execution.process import prepare_process
 
 _ENVIRONMENT = {
-    "DASK_LOGGING__DISTRIBUTED": "error",
+    "DASK_LOGGING__DISTRIBUTED": "critical",  # what a worker raises comes back to the command, which tells it
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # the first start migrates its database
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # an error is told in one line, and its place in the log of the run

@@ -87,6 +87,8 @@ def _of_system(error: Any) -> tuple[str, int]:
             f"{place}the disk is full, {error.strerror}{_free(where)}; make room, then type the same command again",
             FAILED,
         )
+    if error.errno == errno.EROFS:
+        return f"{place}the file system is read-only; mount it for writing or give another folder", FAILED
     if isinstance(error, PermissionError):
         return f"{place}not permitted ({error.strerror}); change the permissions or give another folder", FAILED
     if isinstance(error, NotADirectoryError | FileExistsError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +14,7 @@ from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.contracts.checks import check_version
@@ -19,6 +23,7 @@ from tasks.state.store import digest
 
 Status = Literal["ok", "absent", "quarantined", "retired"]
 
+_LITTLE = 2**20  # bytes that SQLite needs beside its file
 SCHEMA = 1
 """Version of the ledger's tables. The file says it as its `user_version`; early files of version 1 do not (0)."""
 
@@ -150,7 +155,7 @@ class Ledger:
         elif not path.is_file() or not path.stat().st_size:
             raise UserMistake(f"{path} is missing or empty; type `cmr-cohort verify`, which makes it from the files")
         self._lock = threading.RLock()  # shards may record from several threads
-        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        self._connection = _connect(path, is_new=is_new)
         try:
             self._open(path)
         except BaseException:
@@ -339,9 +344,36 @@ def _damaged(path: Path, how: str) -> UserMistake:
 
 @contextmanager
 def open_ledger(path: Path, *, is_new: bool = True) -> Iterator[Ledger]:
-    """The ledger at ``path``; with ``is_new`` it is made if it is not there."""
-    ledger = Ledger(path, is_new=is_new)
+    """The ledger at ``path``; with ``is_new`` it is made if it is not there.
+
+    Raises:
+        OSError: if the disk is full.
+        UserMistake: if it is damaged or, unless ``is_new`` lets it be made, not there.
+    """
     try:
-        yield ledger
-    finally:
-        ledger.close()
+        ledger = Ledger(path, is_new=is_new)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+    except sqlite3.Error as error:
+        raise _with_its_place(error, path) from error
+
+
+def _with_its_place(error: sqlite3.Error, path: Path) -> Exception:
+    """What SQLite says without a path, and of a full disk only that something went wrong."""
+    is_io = isinstance(error, sqlite3.OperationalError) and "I/O" in str(error)
+    if "full" in str(error) or (is_io and shutil.disk_usage(path.parent).free < _LITTLE):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    if isinstance(error, sqlite3.OperationalError) or not isinstance(error, sqlite3.DatabaseError):
+        return type(error)(f"{path}: {error}")
+    return _damaged(path, str(error))
+
+
+def _connect(path: Path, *, is_new: bool) -> sqlite3.Connection:
+    """A connection; where nothing can be written and nothing waits to be, one that only reads."""
+    options: dict[str, Any] = {"timeout": 60, "isolation_level": None, "check_same_thread": False}
+    journal = path.with_name(f"{path.name}-wal")
+    if not is_new and not os.access(path.parent, os.W_OK) and not (journal.exists() and journal.stat().st_size):
+        return sqlite3.connect(f"file:{quote(str(path.absolute()))}?immutable=1", uri=True, **options)
+    return sqlite3.connect(path, **options)

@@ -1,5 +1,7 @@
 """The ledger keeps the last outcome of every study x stage, and counts attempts."""
 
+import errno
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -127,3 +129,34 @@ def test_a_ledger_of_before_gets_the_table_of_files_of_no_study(tmp_path: Path) 
     connection.close()
     with open_ledger(tmp_path / "ledger.sqlite", is_new=False) as ledger:
         assert ledger.not_taken() == {}
+
+
+def test_a_full_disk_is_named_and_not_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.sqlite"
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=4096))
+    for words in ("database or disk is full", "disk I/O error"):
+        with pytest.raises(OSError, match="No space left") as raised, open_ledger(path):
+            raise sqlite3.OperationalError(words)
+        assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(path))
+
+
+def test_a_ledger_damaged_inside_is_told_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with open_ledger(path) as ledger:
+        ledger.record(Outcome(f"{n}-2", "convert", "ok", detail="x" * 200) for n in range(200))
+    content = bytearray(path.read_bytes())
+    content[4096:-4096] = b"\xff" * (len(content) - 8192)
+    path.write_bytes(content)
+    with pytest.raises(UserMistake, match=r"ledger.sqlite is damaged .*verify"), open_ledger(path) as ledger:
+        ledger.entries("convert")
+
+
+def test_a_ledger_where_nothing_can_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a folder #1?" / "ledger.sqlite"
+    with open_ledger(path) as ledger:
+        ledger.record([Outcome("1-2", "convert", "ok")])
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with open_ledger(path, is_new=False) as ledger:
+        assert set(ledger.entries("convert")) == {"1-2"}
+    assert sorted(file.name for file in path.parent.iterdir()) == ["ledger.sqlite"]
