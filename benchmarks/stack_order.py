@@ -4,9 +4,10 @@
 
 The constants of ``cmr_models/views/base_apex.py`` were chosen while looking at the drawn labels of ACDC, the rule for
 exchanged directions at both files of M&Ms-2, and that for stacks without an end after simulated ones had failed: only
-AutoFD, Sunnybrook and the DICOM studies are sets that were not looked at. A stack counts as right if, once reversed, it is noticed, and as wrong if it is doubted as it is. An
-undecided one stands as geometry has it, either way. Stacks whose file says how they lie in the body begin at the base
-by that; Sunnybrook's images are numbered from the base, ACDC's are stored from it.
+AutoFD, Sunnybrook and the DICOM studies are sets that were not looked at. A stack counts as right if, once reversed, it
+is noticed, and as wrong if it is doubted as it is. An undecided one stands as geometry has it, either way. Stacks whose
+file says how they lie in the body begin at the base by that; Sunnybrook's images are numbered from the base, ACDC's are
+stored from it.
 """
 
 from __future__ import annotations

@@ -143,7 +143,8 @@ def _stack_order(results: Sequence[Mapping[str, Any]]) -> str:
     ]
     note = (
         "By labels alone. Right: noticed once reversed. Undecided: stands as geometry has it. Wrong: doubted as it is."
-        " Rules were chosen while looking at ACDC, M&Ms-2 and simulated stacks; AutoFD and Sunnybrook were not looked at.\n"
+        " Rules were chosen while looking at ACDC, M&Ms-2 and simulated stacks; AutoFD and Sunnybrook were not"
+        " looked at.\n"
     )
     columns = ("Set", "Labels", "Stacks", "Right", "Undecided", "Wrong")
     return _section("Base and apex", "stack_order", note, table(columns, rows))
