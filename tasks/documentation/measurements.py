@@ -159,7 +159,8 @@ def _stack_order(results: Sequence[Mapping[str, Any]]) -> str:
     ]
     note = (
         "By labels alone. Right: noticed once reversed. Undecided: stands as geometry has it. Wrong: doubted as it is."
-        " The rule was chosen while looking at the drawn labels of ACDC, at no other set.\n"
+        " Rules were chosen while looking at ACDC, M&Ms-2 and simulated stacks; AutoFD and Sunnybrook were not"
+        " looked at.\n"
     )
     columns = ("Set", "Labels", "Stacks", "Right", "Undecided", "Wrong")
     return _section("Base and apex", "stack_order", note, table(columns, rows))

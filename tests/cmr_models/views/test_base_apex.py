@@ -90,6 +90,16 @@ def test_the_apex_lies_to_the_left_forward_and_down(step: tuple[float, ...], ord
     assert order_by_geometry(np.array(step, np.float64)) == order
 
 
+def test_a_stack_that_ends_within_the_ventricle_does_not_tell() -> None:
+    # the five basal slices of a patient of ACDC: the pool ends with 471 of 517 pixels
+    basal = tuple(areas[:5] for areas in _LARGE_RIGHT)
+    assert judge_stack_order(_stack(*basal)) == _AGREES
+    growing = ([310, 400, 500, 550, 600], [500, 600, 700, 800, 900], [400, 600, 900, 1200, 1500])
+    assert judge_stack_order(_stack(*growing)) == _AGREES
+    reaching = ([200, 400, 500, 550, 600], growing[1], growing[2])
+    assert judge_stack_order(_stack(*reaching)) == _REVERSED
+
+
 def test_levels_follow_the_labels_of_three_slices() -> None:
     labels = _stack([300, 250, 120], [200, 220, 150], [400, 250, 40])[0]
     assert levels_in(labels) == ("base", "mid", "apex")
