@@ -146,7 +146,11 @@ def test_a_table_that_cannot_be_gated_is_refused(table: pd.DataFrame, minimum: i
     [
         # people and events of a, b, c, d; 5 is no small number, 4 is; 0 is none
         ([(30, 20), (40, 12), (5, 5), (50, 0)], "", ""),
-        ([(30, 20), (40, 12), (4, 0), (50, 10)], "ac", "acd"),  # 4 and 30 people; events 0 and 10: the smallest that is seen
+        (
+            [(30, 20), (40, 12), (4, 0), (50, 10)],
+            "ac",
+            "acd",
+        ),  # 4 and 30 people; events 0 and 10: the smallest that is seen
         ([(30, 20), (40, 12), (60, 4), (50, 0)], "", "bc"),  # 4 and 12 events; none of d would be known anyhow
         ([(30, 20), (40, 12), (60, 56), (50, 10)], "", "cd"),  # 4 without the event: d, of the fewest events, goes too
         ([(30, 20), (40, 12), (60, 55), (50, 10)], "", ""),
@@ -200,7 +204,9 @@ def test_rows_add_up_only_within_what_they_are_about_and_unsorted_ones_too() -> 
 
 def test_a_hidden_cell_of_an_intersection_is_covered_in_its_row_and_its_column() -> None:
     cells = {"f x a": 3, "f x b": 40, "f x c": 60, "m x a": 70, "m x b": 80, "m x c": 20, "unknown": 90}
-    table = pd.DataFrame({"group": list(cells), "n": list(cells.values())}).assign(n_events=np.nan, group_by="sex x band")
+    table = pd.DataFrame({"group": list(cells), "n": list(cells.values())}).assign(
+        n_events=np.nan, group_by="sex x band"
+    )
     masked = mask_small_cells(table)
     # m x c, the smallest, covers the total; f x b the women, m x a those of a, m x b and so on where one is left alone.
     hidden = set(masked.loc[masked["n"].isna(), "group"])
@@ -212,7 +218,9 @@ def test_a_hidden_cell_of_an_intersection_is_covered_in_its_row_and_its_column()
 
 
 def test_counts_of_reasons_hide_the_smallest_neighbour() -> None:
-    assert masked_counts({"a": 10, "b": 4, "c": 7}, 5) == pytest.approx({"a": 10, "b": np.nan, "c": np.nan}, nan_ok=True)
+    assert masked_counts({"a": 10, "b": 4, "c": 7}, 5) == pytest.approx(
+        {"a": 10, "b": np.nan, "c": np.nan}, nan_ok=True
+    )
     assert masked_counts({"a": 10, "b": 5}, 5) == {"a": 10, "b": 5}
 
 

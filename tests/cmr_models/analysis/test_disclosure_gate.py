@@ -162,11 +162,15 @@ def test_the_parts_of_a_decomposed_gap_are_compared_with_the_same_parts_of_an_ea
 # each rule at its bound
 
 
-@pytest.mark.parametrize(("change", "close"), [(0, False), (1, True), (4, True), (5, False), (-1, True), (-4, True), (-5, False)])
+@pytest.mark.parametrize(
+    ("change", "close"), [(0, False), (1, True), (4, True), (5, False), (-1, True), (-4, True), (-5, False)]
+)
 @pytest.mark.parametrize("column", ["n", "n_events", "rest"])
 def test_a_difference_of_one_to_four_in_either_direction_is_few(change: int, close: bool, column: str) -> None:
     before = _table({"a": (900.0, 80.0), "b": (300.0, 40.0)})
-    row = {"n": [900 + change, 80], "n_events": [900 + 100, 80 + change], "rest": [900 + 100 + change, 80 + 100]}[column]
+    row = {"n": [900 + change, 80], "n_events": [900 + 100, 80 + change], "rest": [900 + 100 + change, 80 + 100]}[
+        column
+    ]
     after = _table({"a": (float(row[0]), float(row[1])), "b": (300.0, 40.0)})
     after = after[after["group"] != "all"].iloc[::-1]
     assert differs_by_few(after, before, 5).tolist() == [False, close]
@@ -220,7 +224,9 @@ def test_masking_again_changes_nothing_and_a_table_without_events_gets_none() ->
 
 
 def test_proportions_are_made_anew_only_where_they_are_shown() -> None:
-    table = _table({"a": (903.0, 81.0), "b": (302.0, 300.0)}).assign(measure="proportion", se=0.5, ci_low=0.0, ci_high=1.0)
+    table = _table({"a": (903.0, 81.0), "b": (302.0, 300.0)}).assign(
+        measure="proportion", se=0.5, ci_low=0.0, ci_high=1.0
+    )
     table.loc[0, "measure"] = "hazard_ratio"
     out = Gate(GateRules(1, 5)).table("t", table).set_index("group")
     assert out.loc["all", ["estimate", "se"]].tolist() == [1.2, 0.5]
@@ -237,7 +243,8 @@ def test_proportions_are_made_anew_only_where_they_are_shown() -> None:
 def test_a_curve_hides_steps_within_itself_and_keeps_what_was_hidden() -> None:
     points = pd.DataFrame(
         {
-            "curve": ["p", "q", "p", "q", "p", "q"], "years": [0.0, 0, 1, 1, 2, 2], "n_events": [0.0, 0, 4, 6, 9, np.nan],
+            "curve": ["p", "q", "p", "q", "p", "q"], "years": [0.0, 0, 1, 1, 2, 2],
+            "n_events": [0.0, 0, 4, 6, 9, np.nan],
             "n_at_risk": [50.0, 60, 43, 51, 37, np.nan], "n": [52.0, 63, 52, 63, 52, 63], "estimate": 0.9,
             "status": ["ok"] * 5 + ["suppressed"], "reason": [""] * 5 + ["secondary"],
         },

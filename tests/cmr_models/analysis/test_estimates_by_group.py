@@ -106,7 +106,8 @@ def _made() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 MADE = AnalysisSpec(
-    phenotypes=("lvm_g",), conditions=("death",), covariates=(), group_by=("site", "sex"), permutations=99, minimum_cell=5,
+    phenotypes=("lvm_g",), conditions=("death",), covariates=(), group_by=("site", "sex"), permutations=99,
+    minimum_cell=5,
     margins={"qc_pass": 0.3, "mean/lvm_g": 4.0},
 )  # fmt: skip
 
@@ -225,7 +226,13 @@ def test_only_gaps_are_tested_within_their_model_and_grouping() -> None:
     table = table.assign(minus_log10_p=-np.log10(table["p"]), scale="absolute", outcome="", q=np.nan)
     found = with_q_of_gaps(table, "fairness/")
     np.testing.assert_allclose(found["q"], [0.02, np.nan, 0.04, 0.3, 0.5])
-    assert found["family"].tolist() == ["fairness/mean/sex", "", "fairness/mean/sex", "fairness/mean/site", "fairness/auc/sex"]
+    assert found["family"].tolist() == [
+        "fairness/mean/sex",
+        "",
+        "fairness/mean/sex",
+        "fairness/mean/site",
+        "fairness/auc/sex",
+    ]
 
 
 def test_means_of_too_few_people_and_adjustments_of_too_few_rows_are_none() -> None:
@@ -240,6 +247,8 @@ def test_means_of_too_few_people_and_adjustments_of_too_few_rows_are_none() -> N
     # has a square of its own, is another column: 2 * 6 + 2.
     for n, reasons in ((14, {""}), (13, {"no_data"})):
         kept = people[people["measured"]].iloc[:n]
-        table = fairness_rows(kept.assign(**{"group sex": "x"}), outcomes, spec.model_copy(update={"group_by": ("sex",)}))
+        table = fairness_rows(
+            kept.assign(**{"group sex": "x"}), outcomes, spec.model_copy(update={"group_by": ("sex",)})
+        )
         adjusted = table[(table["model"] == "adjusted_mean") & (table["group_by"] == "overall")]
         assert set(adjusted["reason"]) == reasons

@@ -221,14 +221,18 @@ def test_columns_are_filled_in_turn_the_fewest_gaps_first_for_as_many_cycles_as_
             missing, x = gap[name], filled[others].to_numpy()
             weight = again.exponential(size=(~missing).sum())
             chance = again.random((missing.sum(), 1))[:, 0]
-            filled.loc[missing, name] = _donor(x[~missing], table.loc[~missing, name].to_numpy(), x[missing], weight, chance)
+            filled.loc[missing, name] = _donor(
+                x[~missing], table.loc[~missing, name].to_numpy(), x[missing], weight, chance
+            )
     pd.testing.assert_frame_equal(found, filled)
 
 
 def test_ten_values_are_enough_to_learn_from_and_two_tables_to_pool() -> None:
     table = pd.DataFrame({"x": [float(k) for k in range(10)] + [np.nan] * 3, "y": np.arange(13.0)})
     assert len(impute(table, ["x", "y"], np.random.default_rng(0), n_imputations=2)) == 2
-    usual, asked = (impute(table, ["x", "y"], np.random.default_rng(0), **given) for given in ({}, {"n_imputations": 20}))
+    usual, asked = (
+        impute(table, ["x", "y"], np.random.default_rng(0), **given) for given in ({}, {"n_imputations": 20})
+    )
     assert len(usual) == 20
     pd.testing.assert_frame_equal(usual[-1], asked[-1])
     with pytest.raises(NotEstimableError, match="x has 9 values"):

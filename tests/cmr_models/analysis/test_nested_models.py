@@ -107,7 +107,14 @@ def test_tables_of_calibration_and_decision_are_those_of_each_set() -> None:
         risk = v.risk[name].to_numpy()
         own = calibration(v.exit, v.event, risk, 4.0).deciles
         shown = tenths[tenths["exposure"] == name]
-        for column, other in (("estimate", "observed"), ("predicted", "predicted"), ("n", "n"), ("n_events", "n_events"), ("ci_low", "ci_low"), ("ci_high", "ci_high")):
+        for column, other in (
+            ("estimate", "observed"),
+            ("predicted", "predicted"),
+            ("n", "n"),
+            ("n_events", "n_events"),
+            ("ci_low", "ci_low"),
+            ("ci_high", "ci_high"),
+        ):
             np.testing.assert_allclose(shown[column], own[other])
         drawn = decision_curve(v.exit, v.event, risk, 4.0, [0.2, 0.4])
         rows = curves[(curves["exposure"] == name) & (curves["status"] == "ok")].set_index("threshold")

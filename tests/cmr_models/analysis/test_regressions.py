@@ -75,7 +75,9 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     return _tables()
 
 
-def _complete(tables: tuple[pd.DataFrame, pd.DataFrame], exposure: str, condition: str = "heart_failure") -> pd.DataFrame:
+def _complete(
+    tables: tuple[pd.DataFrame, pd.DataFrame], exposure: str, condition: str = "heart_failure"
+) -> pd.DataFrame:
     people, outcomes = tables
     chosen = outcomes[outcomes["condition"] == condition]
     rows = people.merge(chosen, on=["participant", "visit"])
@@ -113,7 +115,9 @@ def test_a_hazard_ratio_per_sd_is_that_per_unit_to_the_power_of_the_sd_of_those_
         assert (row["model"], row["measure"], row["unit"]) == ("cox_age", "hazard_ratio", UNITS[exposure])
     # Of a group: its own people, the SD of everybody.
     women = rows[rows["sex"] == "female"]
-    own = fit_cox(women, exit="exit_years", event="event", entry="entry_years", covariates=[exposure]).estimates.iloc[-1]
+    own = fit_cox(women, exit="exit_years", event="event", entry="entry_years", covariates=[exposure]).estimates.iloc[
+        -1
+    ]
     of_women = _one(found, exposure=exposure, scale="per_sd", group="female")
     assert of_women["estimate"] == pytest.approx(np.exp(own["coef"] * sd))
     assert (of_women["n"], of_women["group_by"]) == (len(women), "sex")
@@ -123,9 +127,7 @@ def test_the_number_left_out_is_that_of_complete_people_not_at_risk(tables: tupl
     found = hazard_rows(*tables, SPEC, by=("sex",))
     # 12 prevalent less two incomplete, and the one of no follow-up; by sex: every third is male, numbers 3 and 5 lack a
     # value, so of 0 to 11 three men (0, 6, 9) and seven women, and number 20 is a woman.
-    excluded = {
-        group: _one(found, scale="per_sd", group=group)["n_excluded"] for group in ("all", "male", "female")
-    }
+    excluded = {group: _one(found, scale="per_sd", group=group)["n_excluded"] for group in ("all", "male", "female")}
     assert excluded == {"all": 11, "male": 3, "female": 8}
     by_mass = {group: _one(found, exposure="lvm_g", scale="per_unit", group=group)["n_excluded"] for group in excluded}
     assert by_mass == {"all": 12, "male": 4, "female": 8}
@@ -145,7 +147,9 @@ def test_odds_ratios_are_about_everybody_adjusted_for_age_and_death_has_none(
     found = association_rows(people, outcomes, spec)
     assert set(found["outcome"]) == {"heart_failure"}
     rows = _complete((people, outcomes), "lvm_g")
-    term = fit_logistic(rows, outcome="prevalent", covariates=["age_years", "centre", "sex", "lvm_g"]).estimates.iloc[-1]
+    term = fit_logistic(rows, outcome="prevalent", covariates=["age_years", "centre", "sex", "lvm_g"]).estimates.iloc[
+        -1
+    ]
     row = _one(found, exposure="lvm_g", scale="per_unit")
     assert row["estimate"] == pytest.approx(np.exp(term["coef"]))
     assert row["se"] == pytest.approx(term["se"])
@@ -211,19 +215,30 @@ def test_too_few_of_any_kind_are_those_under_the_bound_and_not_at_it(tables: tup
     events = int(rows["event"].sum())
     assert events < len(rows) - events
     made = {"hazard": hazard_rows, "odds": association_rows, "rank": discrimination_rows}
-    models = {"hazard": ["cox_age"], "odds": ["logistic"], "rank": ["harrell_phenotype", "harrell_adjusted", "uno_adjusted"]}
+    models = {
+        "hazard": ["cox_age"],
+        "odds": ["logistic"],
+        "rank": ["harrell_phenotype", "harrell_adjusted", "uno_adjusted"],
+    }
     for kind, count in (("hazard", events), ("odds", 11), ("rank", events)):
         for minimum, reason in ((count, ""), (count + 1, "too_few_cases")):
             found = made[kind](people, outcomes, spec.model_copy(update={"minimum_events": minimum}))
             assert {_reason(found, model) for model in models[kind]} == {reason}
     # Two terms with a finite coefficient (sex, mass), three with age.
-    for kind, model, per_term in (("hazard", "cox_age", events / 2), ("odds", "logistic", 11 / 3), ("rank", "uno_adjusted", events / 3), ("rank", "harrell_adjusted", events / 2)):
+    for kind, model, per_term in (
+        ("hazard", "cox_age", events / 2),
+        ("odds", "logistic", 11 / 3),
+        ("rank", "uno_adjusted", events / 3),
+        ("rank", "harrell_adjusted", events / 2),
+    ):
         for least, reason in ((per_term, ""), (per_term + 1e-6, "too_few_per_term")):
             found = made[kind](people, outcomes, spec.model_copy(update={"minimum_events_per_term": least}))
             assert _reason(found, model) == reason, (kind, least)
 
 
-def test_few_controls_and_few_of_either_are_counted_on_the_smaller_side(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_few_controls_and_few_of_either_are_counted_on_the_smaller_side(
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
     people, outcomes = tables
     ill = outcomes.assign(prevalent=1 - outcomes["prevalent"], event=0)
     spec = SPEC.model_copy(update={"phenotypes": ("lvm_g",), "conditions": ("heart_failure",)})
@@ -239,15 +254,23 @@ def test_few_controls_and_few_of_either_are_counted_on_the_smaller_side(tables: 
     assert _reason(flat, "cox_age") == "constant_exposure"
     copied = people.assign(lvm_g=np.where(people["sex"] == "male", 2.0, 1.0))
     assert _reason(hazard_rows(copied, outcomes, spec), "cox_age") == "collinear"
-    told = people.assign(lvm_g=people["participant"].map(outcomes[outcomes["condition"] == "heart_failure"].set_index("participant")["event"]).astype(float))
+    told = people.assign(
+        lvm_g=people["participant"]
+        .map(outcomes[outcomes["condition"] == "heart_failure"].set_index("participant")["event"])
+        .astype(float)
+    )
     assert _reason(hazard_rows(told, outcomes, spec), "cox_age") == "separation"
 
 
 def test_a_term_that_is_aliased_is_no_term_to_pay_for(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     people, outcomes = tables
-    spec = SPEC.model_copy(update={"phenotypes": ("lvm_g",), "conditions": ("heart_failure",), "covariates": ("sex", "one")})
+    spec = SPEC.model_copy(
+        update={"phenotypes": ("lvm_g",), "conditions": ("heart_failure",), "covariates": ("sex", "one")}
+    )
     events = int(_at_risk(_complete(tables, "lvm_g"))["event"].sum())
-    found = hazard_rows(people.assign(one=1.0), outcomes, spec.model_copy(update={"minimum_events_per_term": events / 2}))
+    found = hazard_rows(
+        people.assign(one=1.0), outcomes, spec.model_copy(update={"minimum_events_per_term": events / 2})
+    )
     assert _reason(found, "cox_age") == ""
 
 
@@ -287,7 +310,9 @@ def test_q_is_that_of_the_tests_of_a_family_and_the_same_per_unit() -> None:
 def test_q_per_unit_is_that_of_its_own_set_of_covariates() -> None:
     table = pd.concat(
         [
-            _tests(("a", "x", "cox", "per_sd", "f", p), ("a", "x", "cox", "per_unit", "f", p)).assign(covariate_set=name)
+            _tests(("a", "x", "cox", "per_sd", "f", p), ("a", "x", "cox", "per_unit", "f", p)).assign(
+                covariate_set=name
+            )
             for name, p in (("few", 0.02), ("many", 0.5))
         ],
         ignore_index=True,

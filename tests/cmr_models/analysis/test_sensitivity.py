@@ -19,7 +19,9 @@ MARGINS = {"sex": {"f": 0.7, "m": 0.3}}
 def _tables(n: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two are prevalent, one has no phenotype, one no age, one no sex; ten (of those at risk) no blood pressure."""
     rng = np.random.default_rng(3)
-    people = pd.DataFrame({"participant": [f"p{k}" for k in range(n)], "visit": "2", "age_years": rng.uniform(45, 70, n)})
+    people = pd.DataFrame(
+        {"participant": [f"p{k}" for k in range(n)], "visit": "2", "age_years": rng.uniform(45, 70, n)}
+    )
     people = people.assign(
         sex=np.where(np.arange(n) % 4 == 0, "f", "m"),
         centre=np.where(np.arange(n) % 2 == 0, "a", "b"),
@@ -151,7 +153,10 @@ def test_what_cannot_be_estimated_says_why_at_its_bound(tables: tuple[pd.DataFra
     assert reasons(minimum_events_per_term=complete / 2) == {"complete": "", "imputed": ""}
     assert reasons(minimum_events_per_term=complete / 2 + 0.01) == {"complete": "too_few_per_term", "imputed": ""}
     people, outcomes = tables
-    for values, reason in ((90.0, "collinear"), (people["participant"].map(outcomes.set_index("participant")["event"]), "separation")):
+    for values, reason in (
+        (90.0, "collinear"),
+        (people["participant"].map(outcomes.set_index("participant")["event"]), "separation"),
+    ):
         table = weighted_hazards(people.assign(lvm_g=values), outcomes, SPEC, MARGINS)
         assert table["reason"].tolist() == [reason]
     few = imputed_hazards(people.assign(systolic=np.nan), outcomes, SPEC, np.random.default_rng(0), n_imputations=2)

@@ -98,7 +98,11 @@ def test_rows_become_a_table_with_every_column_and_a_status() -> None:
     assert failed("no_pairs") == {"status": "failed", "reason": "no_pairs"}
     assert len(tidy([])) == 0
     error = NotEstimableError("no_pairs", "of 3")
-    assert (error.reason, error.detail, str(error)) == ("no_pairs", "of 3", f"no_pairs: {NOT_ESTIMABLE['no_pairs']} of 3")
+    assert (error.reason, error.detail, str(error)) == (
+        "no_pairs",
+        "of 3",
+        f"no_pairs: {NOT_ESTIMABLE['no_pairs']} of 3",
+    )
     assert str(NotEstimableError("no_pairs")) == f"no_pairs: {NOT_ESTIMABLE['no_pairs']}"
     with pytest.raises(KeyError, match="unknown reason 'tired'"):
         NotEstimableError("tired")
@@ -119,7 +123,12 @@ def test_the_unit_is_that_of_the_longest_suffix(name: str, unit: str) -> None:
 
 def test_wilsons_interval_of_a_share_and_of_none() -> None:
     # Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
-    for k, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)):
+    for k, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
         assert wilson_interval(k, n) == (pytest.approx(low, abs=6e-5), pytest.approx(high, abs=6e-5))
 
 
@@ -246,7 +255,11 @@ def test_a_term_is_told_per_unit_and_an_aliased_or_infinite_one_without_a_number
 def test_values_too_large_too_small_or_missing_are_refused_by_name() -> None:
     fine = np.array([[0.0, -9e99, 1.1e-100], [0, 1, -1e-101]])
     check_sizes(fine, ["a", "b", "c"], "covariates")
-    for value, message in ((np.nan, r"missing values: \['b'\]"), (-1.1e100, r"squared: \['b'\]"), (np.inf, r"squared: \['b'\]")):
+    for value, message in (
+        (np.nan, r"missing values: \['b'\]"),
+        (-1.1e100, r"squared: \['b'\]"),
+        (np.inf, r"squared: \['b'\]"),
+    ):
         with pytest.raises(ValueError, match=message):
             check_sizes(np.array([[0.0, value, 1], [0, 0, 1]]), ["a", "b", "c"], "covariates")
     with pytest.raises(ValueError, match=r"squared: \['c'\]"):

@@ -118,7 +118,9 @@ def test_equivalence_is_judged_by_the_worst_pair() -> None:
     # 1 and 1.5 differ by 0.5 (error √(0.3² + 0.4²) = 0.5): z = (0.5 - 2) / 0.5 = -3; the pair with 0.2 has 1.3 / 1.3.
     assert equivalence_p([1, 1.5], [0.3, 0.4], 2) == pytest.approx(stats.norm.cdf(-3))
     assert equivalence_p([1.5, 1], [0.3, 0.4], 2) == pytest.approx(stats.norm.cdf(-3))
-    assert equivalence_p([1, 1.5, 0.2], [0.3, 0.4, 1.2], 2) == pytest.approx(stats.norm.cdf(-0.7 / math.hypot(0.4, 1.2)))
+    assert equivalence_p([1, 1.5, 0.2], [0.3, 0.4, 1.2], 2) == pytest.approx(
+        stats.norm.cdf(-0.7 / math.hypot(0.4, 1.2))
+    )
     assert equivalence_p([1, 1.5, 9], [0.3, 0.4, 0], 2) == pytest.approx(stats.norm.cdf(-3))
     assert equivalence_p([0, 2], [1, 1], 2) == pytest.approx(0.5)
     for margin in (0, -1, np.nan):
@@ -169,7 +171,8 @@ def test_an_audit_counts_events_of_compared_groups_and_names_the_others() -> Non
     assert found["metric"].tolist() == ["m"] * 8 + ["log"] * 8
     rows = found[found["metric"] == "m"].set_index(["group_by", "group"])
     assert rows.index.tolist() == [
-        ("overall", "all"), ("g", "a"), ("g", "b"), ("g", "c"), ("h", "p"), ("h", "q"), ("g", "max_gap"), ("h", "max_gap"),
+        ("overall", "all"), ("g", "a"), ("g", "b"), ("g", "c"), ("h", "p"), ("h", "q"),
+        ("g", "max_gap"), ("h", "max_gap"),
     ]  # fmt: skip
     assert rows["n"].tolist() == [5, 2, 2, 1, 2, 3, 4, 5]
     assert rows["n_events"].tolist() == [4, 1, 2, 1, 1, 3, 3, 4]

@@ -42,7 +42,7 @@ def test_a_mean_has_a_t_interval_and_a_weighted_one_its_linearised_error() -> No
     # Σ w² (x - 2.5)² = 4 * 2.25 + 0.25 + 12.25, over Σ w = 4, times √(3/2)
     assert weighted["se"] == pytest.approx(math.sqrt(21.5) / 4 * math.sqrt(1.5))
     assert mean_of("x")(rows.iloc[:2])["estimate"] == 1.5
-    with pytest.raises(NotEstimableError, match="too_few_people.*1 of at least 2"):
+    with pytest.raises(NotEstimableError, match=r"too_few_people.*1 of at least 2"):
         mean_of("x")(rows.iloc[:1])
     for wrong in ([0.0, 0, 0], [np.nan, 1, 1], [np.inf, 1, 1]):
         with pytest.raises(NotEstimableError, match="no_overlap"):
@@ -86,8 +86,12 @@ def test_an_area_is_tested_against_one_half() -> None:
                 metric(ILL)
 
 
-@pytest.mark.parametrize(("specificity", "just_over"), [(0.25, 0), (0.26, 1), (0.5, 1), (0.75, 2), (0.76, 4), (0.99, 4)])
-def test_the_threshold_is_the_smallest_that_leaves_enough_of_the_healthy_below(specificity: float, just_over: float) -> None:
+@pytest.mark.parametrize(
+    ("specificity", "just_over"), [(0.25, 0), (0.26, 1), (0.5, 1), (0.75, 2), (0.76, 4), (0.99, 4)]
+)
+def test_the_threshold_is_the_smallest_that_leaves_enough_of_the_healthy_below(
+    specificity: float, just_over: float
+) -> None:
     threshold = threshold_at_specificity(ILL["ill"], ILL["score"], specificity)
     assert just_over < threshold < just_over + 1e-9
 
@@ -107,16 +111,19 @@ def test_shares_of_cases_and_controls_count_the_threshold_as_above() -> None:
     # Wilson: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n)
     z2 = 1.959964**2
     middle, half = (2 / 3 + z2 / 6) / (1 + z2 / 3), math.sqrt(z2 * (2 / 27 + z2 / 36)) / (1 + z2 / 3)
-    assert (sensitivity["ci_low"], sensitivity["ci_high"]) == (pytest.approx(middle - half), pytest.approx(middle + half))
+    assert (sensitivity["ci_low"], sensitivity["ci_high"]) == (
+        pytest.approx(middle - half),
+        pytest.approx(middle + half),
+    )
     specificity = specificity_below("ill", "score", 2.0, minimum=4)(ILL)
     assert specificity["estimate"] == 0.5
     everybody = sensitivity_above("ill", "score", 2.0, minimum=3)(ILL)
     assert everybody["estimate"] == 1
     assert everybody["se"] == pytest.approx((everybody["ci_high"] - everybody["ci_low"]) / (2 * 1.959964))
     assert everybody["ci_low"] == pytest.approx(3 / (3 + z2))
-    with pytest.raises(NotEstimableError, match="too_few_cases.*3 of at least 4"):
+    with pytest.raises(NotEstimableError, match=r"too_few_cases.*3 of at least 4"):
         sensitivity_above("ill", "score", 3.0, minimum=4)(ILL)
-    with pytest.raises(NotEstimableError, match="too_few_controls.*4 of at least 5"):
+    with pytest.raises(NotEstimableError, match=r"too_few_controls.*4 of at least 5"):
         specificity_below("ill", "score", 3.0)(ILL)
     # At the own threshold of the group, just over 2: 3 and 5 of three cases.
     assert sensitivity_at_specificity("ill", "score", 0.75, minimum=3)(ILL) == pytest.approx(2 / 3)
@@ -167,8 +174,8 @@ TIMES = pd.DataFrame(
 
 
 def test_concordance_of_a_group_counts_its_pairs_in_its_bands() -> None:
-    # At 2 (score 2): 3, 3, 5, 6 are there (the fourth enters at 2): 5, 1, 2, 4: won 1, tied 1. At 3 (5): all of 1, 3, 2,
-    # 4. At 4 (3): 2, 4.
+    # At 2 (score 2) 5, 1, 2, 4 are there (the fourth enters at 2): won 1, tied 1. At 3 (5): all of 1, 3, 2, 4. At 4
+    # (3): 2, 4.
     found = concordance_index("exit", "event", "score", entry="entry", minimum=4)(TIMES)
     assert found["estimate"] == pytest.approx((1.5 + 4 + 1) / 10)
     without = concordance_index("exit", "event", "score", minimum=4)(TIMES)
@@ -190,7 +197,9 @@ def test_the_cells_of_groups_count_pairs_under_observation() -> None:
     cells = found.set_index(["event_group", "other_group"])
     assert cells["n_pairs"].to_dict() == {("a", "a"): 2, ("a", "b"): 2, ("b", "a"): 3, ("b", "b"): 3}
     # a over a: 1 and a tie; a over b: loses to 5 and 4; b over a: 5 over 1 and 2, 3 over 2; b over b: 5 over 3, 4.
-    assert cells["estimate"].to_dict() == pytest.approx({("a", "a"): 0.75, ("a", "b"): 0, ("b", "a"): 1, ("b", "b"): 2 / 3})
+    assert cells["estimate"].to_dict() == pytest.approx(
+        {("a", "a"): 0.75, ("a", "b"): 0, ("b", "a"): 1, ("b", "b"): 2 / 3}
+    )
     # Jackknife of a over a, pairs (1, 3) won and (1, 5) half: (0.5 * (1 + 0.5 - 2 * 0.75), 1 - 0.75, 0.5 - 0.75) / 2.
     assert cells.loc[("a", "a"), "se"] == pytest.approx(math.sqrt(0.25**2 + 0.25**2) / 2)
     # b over b: first of the pairs 2 > 4, 2 > 6, 4 < 6.
@@ -203,7 +212,13 @@ def test_the_cells_of_groups_count_pairs_under_observation() -> None:
         ({"exit": TIMES["exit"].replace(6.0, np.inf)}, "must be finite"),
         ({"group": list("abab")}, r"one length, got \[4, 6\]"),
     ):
-        given = {"exit": TIMES["exit"], "event": TIMES["event"], "risk": TIMES["score"], "group": TIMES["band"], **columns}
+        given = {
+            "exit": TIMES["exit"],
+            "event": TIMES["event"],
+            "risk": TIMES["score"],
+            "group": TIMES["band"],
+            **columns,
+        }
         with pytest.raises(ValueError, match=message):
             group_concordance(**given)
 
@@ -260,7 +275,8 @@ def test_every_metric_refuses_a_group_of_one() -> None:
     one = TIMES.iloc[:1].assign(ill=1, p=0.5)
     metrics: list[Metric] = [
         mean_of("score"), area_under_curve("ill", "score"), hazard_ratio("score", "exit", "event"),
-        observed_over_expected("event", "p"), events_over_expected("event", "p"), sensitivity_above("ill", "score", 1.0),
+        observed_over_expected("event", "p"), events_over_expected("event", "p"),
+        sensitivity_above("ill", "score", 1.0),
     ]  # fmt: skip
     for metric in metrics:
         with pytest.raises(NotEstimableError):

@@ -79,7 +79,11 @@ def test_differences_are_first_less_second_with_the_paired_error() -> None:
     assert b.auc == pytest.approx(3 / 4)
     found = compare_auc(EXIT, EVENT, RISK, other, 4.0)
     se = math.sqrt(((a.influence - b.influence) ** 2).sum())
-    assert (found.first, found.second, found.difference) == (pytest.approx(0.875), pytest.approx(0.75), pytest.approx(0.125))
+    assert (found.first, found.second, found.difference) == (
+        pytest.approx(0.875),
+        pytest.approx(0.75),
+        pytest.approx(0.125),
+    )
     assert (found.se, found.z) == (pytest.approx(se), pytest.approx(0.125 / se))
     assert (found.ci_low, found.ci_high) == (pytest.approx(0.125 - 1.959964 * se), pytest.approx(0.125 + 1.959964 * se))
     entry = [0.0, 0, 0, 1, 2, 3]
@@ -124,7 +128,7 @@ def test_net_benefit_counts_the_lost_by_kaplan_meier_and_the_threshold_as_treate
     assert found.loc[0.2, "treated"] == pytest.approx(5 / 6)
     assert found.loc[0.95, ["treated", "net_benefit"]].tolist() == [0, 0]
     assert len(decision_curve(EXIT, EVENT, RISK, 6.0, [0.5])) == 1
-    with pytest.raises(NotEstimableError, match="no_data.*observed up to 6.01"):
+    with pytest.raises(NotEstimableError, match=r"no_data.*observed up to 6.01"):
         decision_curve(EXIT, EVENT, RISK, 6.01, [0.5])
     for thresholds in ([0.0], [1.0], [0.1, 1.0]):
         with pytest.raises(ValueError, match="over 0 and under 1"):
@@ -240,6 +244,10 @@ def test_calibration_needs_an_event_somebody_at_the_horizon_and_risks_that_diffe
     ):
         with pytest.raises(ValueError, match=message):
             calibration(exits, events, wrong, 2.0)
-    for times, message in (([], "one length over 0"), ([1, 2, np.inf, 3], "must be finite"), ([1, -2, 3, 3], "negative")):
+    for times, message in (
+        ([], "one length over 0"),
+        ([1, 2, np.inf, 3], "must be finite"),
+        ([1, -2, 3, 3], "negative"),
+    ):
         with pytest.raises(ValueError, match=message):
             time_auc(times, events[: len(times)], risk[: len(times)], 2.0)

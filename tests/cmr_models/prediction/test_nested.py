@@ -42,13 +42,11 @@ CALL = {"exit": "t", "event": "d", "fold": FOLD, "horizon": 5.0}
 @pytest.mark.parametrize("entry", [None, "entry"])
 def test_every_fold_is_predicted_by_a_model_of_the_others(entry: str | None) -> None:
     table = _table()
-    found = validate_nested(
-        table, {"x": ["x"], "both": ["x", "s"]}, entry=entry, rng=np.random.default_rng(0), **CALL
-    )
+    found = validate_nested(table, {"x": ["x"], "both": ["x", "s"]}, entry=entry, rng=np.random.default_rng(0), **CALL)
     assert list(found.risk) == list(found.score) == ["x", "both"]
     np.testing.assert_allclose(found.times, np.arange(1, 11) / 2)
     for code in range(3):
-        train, test = table[FOLD != code], table[FOLD == code]
+        train, test = table[code != FOLD], table[code == FOLD]
         design = {"x": ["x"], "both": ["x", "is p"]}
         for name, columns in design.items():
             train, test = (part.assign(**{"is p": (part["s"] == "p").astype(float)}) for part in (train, test))
@@ -58,7 +56,7 @@ def test_every_fold_is_predicted_by_a_model_of_the_others(entry: str | None) -> 
             expected = test[columns].to_numpy() @ coef
             # The indicator is of the rarer letter, whichever it is: scores differ by a constant.
             np.testing.assert_allclose(score - score.mean(), expected - expected.mean(), atol=1e-9)
-            risk = found.curve[name][FOLD == code]
+            risk = found.curve[name][code == FOLD]
             np.testing.assert_allclose(found.risk.loc[test.index, name], risk[:, 9])
             eta = train[columns].to_numpy() @ coef
             start = test["entry"].to_numpy() if entry else np.zeros(len(test))
@@ -91,7 +89,7 @@ def test_deep_features_are_one_score_that_no_one_helped_to_make_for_themselves()
     rng = np.random.default_rng(4)
     times = Times(np.full(150, -np.inf), table["t"].to_numpy(), table["d"].to_numpy())
     for code in range(3):
-        train = FOLD != code
+        train = code != FOLD
         features = table[["f", "g"]].to_numpy()
         fitted, penalty = fit_ridge(features[train], times.of(train), PENALTIES, rng)
         score = np.asarray(fitted.score(features))
@@ -151,7 +149,9 @@ def test_each_row_is_the_measure_it_is_named_after(entry: bool) -> None:
             assert at.loc[measure, "ci_low"] == pytest.approx(found.value - 1.959964 * found.se)
             assert at.loc[measure, "ci_high"] == pytest.approx(found.value + 1.959964 * found.se)
         area = time_auc(v.exit, v.event, risk, 5.0)
-        assert at.loc["auc", ["estimate", "se", "z"]].tolist() == pytest.approx([area.auc, area.se, (area.auc - 0.5) / area.se])
+        assert at.loc["auc", ["estimate", "se", "z"]].tolist() == pytest.approx(
+            [area.auc, area.se, (area.auc - 0.5) / area.se]
+        )
         scored = brier(v.exit, v.event, 1 - risk, [5.0]).scores.iloc[0]
         assert at.loc["brier", ["estimate", "se"]].tolist() == pytest.approx([scored["brier"], scored["se"]])
         assert at.loc["brier", "ci_low"] == pytest.approx(scored["brier"] - 1.959964 * scored["se"])
@@ -187,7 +187,8 @@ def test_what_cannot_be_had_is_a_row_with_its_reason() -> None:
     assert table.loc[("two", "auc"), ["status", "reason"]].tolist() == ["failed", "too_few_controls"]
     assert table.loc[("two", "calibration_slope"), "reason"] == "no_data"
     assert np.isfinite(table.loc[("two", "concordance"), "estimate"])
-    same = Validated(v.score.assign(two=v.score["one"]), v.risk.assign(two=v.risk["one"]), v.exit, v.event, v.fold, 5.0, None, v.times, v.curve)  # fmt: skip
+    score, risk = (part.assign(two=part["one"]) for part in (v.score, v.risk))
+    same = Validated(score, risk, v.exit, v.event, v.fold, 5.0, None, v.times, v.curve)
     table = pd.DataFrame(validation_rows(same, outcome="death", learner="cox")).set_index(["exposure", "measure"])
     for measure in ("concordance_gain", "auc_gain", "brier_gain"):
         assert table.loc[("two", measure), ["estimate", "se"]].tolist() == [0, 0]
@@ -217,7 +218,9 @@ def test_impossible_validations_are_named() -> None:
         validate_nested(early, {"x": ["x"]}, rng=np.random.default_rng(0), **CALL)
     with pytest.raises(ValueError, match="at least one set"):
         validate_nested(table, {}, rng=np.random.default_rng(0), **CALL)
-    assert validate_nested(table, {"x": ["x"]}, rng=np.random.default_rng(0), **{**CALL, "fold": FOLD > 0}).fold.max() == 1
+    assert (
+        validate_nested(table, {"x": ["x"]}, rng=np.random.default_rng(0), **{**CALL, "fold": FOLD > 0}).fold.max() == 1
+    )
 
 
 def test_folds_keep_a_person_together_and_deal_out_those_ever_ill() -> None:
@@ -266,7 +269,7 @@ def test_a_learner_passes_over_columns_that_do_not_vary() -> None:
 
 
 class _Slices:
-    """Stands in for trees: predicts the exponential of ``slope`` times the first column, and keeps what it learned from."""
+    """Stands in for trees: predicts the exponential of ``slope`` times a column, and keeps what it learned from."""
 
     seen: list[tuple[int, list[float], list[float]]]
 
@@ -297,7 +300,9 @@ def test_trees_learn_events_per_hazard_they_were_under() -> None:
         _grow(lambda leaf: _Slices(leaf, 1.0, seen), np.zeros((4, 1)), times._replace(event=np.zeros(4, bool)))
 
 
-@pytest.mark.parametrize(("n", "events", "leaf"), [(400, 100, 20), (400, 20, 40), (400, 90, 23), (30, 30, 5), (400, 0, 40)])
+@pytest.mark.parametrize(
+    ("n", "events", "leaf"), [(400, 100, 20), (400, 20, 40), (400, 90, 23), (30, 30, 5), (400, 0, 40)]
+)
 def test_a_leaf_expects_five_events_and_is_at_most_a_tenth(n: int, events: int, leaf: int) -> None:
     assert _leaf(np.arange(n) < events) == leaf
 

@@ -32,9 +32,9 @@ def _table(n: int = 70, seed: int = 5) -> pd.DataFrame:
     table = pd.DataFrame({"x": rng.normal(2, 3, n), "z": rng.normal(-1, 0.4, n), "b": rng.integers(0, 2, n)})
     entry = rng.integers(0, 3, n).astype(float)
     table = table.assign(entry=entry, t=entry + rng.geometric(0.15, n), e=rng.choice([0, 1, 1, 2, 4], n))
-    return table.assign(d=(table["e"] == 1).astype(int), s=rng.choice(["u", "v"], n), w=rng.uniform(0.5, 2, n)).set_index(
-        pd.Index(rng.permutation(n) * 3)
-    )
+    return table.assign(
+        d=(table["e"] == 1).astype(int), s=rng.choice(["u", "v"], n), w=rng.uniform(0.5, 2, n)
+    ).set_index(pd.Index(rng.permutation(n) * 3))
 
 
 OPTIONS = {"exit": "t", "event": "d", "entry": "entry"}
@@ -79,7 +79,9 @@ def test_the_basis_with_unequal_knots_by_hand() -> None:
 @pytest.mark.parametrize("weights", [None, "w"])
 def test_a_spline_is_the_cox_model_of_its_columns_and_its_test_that_of_the_bends(weights: str | None) -> None:
     table = _table()
-    found = fit_spline(table, "x", knots=[-2, 1, 3, 6], reference=1.5, at=[0.0, 5.0], covariates=["z"], weights=weights, **OPTIONS)
+    found = fit_spline(
+        table, "x", knots=[-2, 1, 3, 6], reference=1.5, at=[0.0, 5.0], covariates=["z"], weights=weights, **OPTIONS
+    )
     basis = restricted_cubic(table["x"], [-2, 1, 3, 6])
     wide = table.assign(**{f"s{j}": basis[:, j] for j in range(3)})
     fit = fit_cox(wide, covariates=["z", "s0", "s1", "s2"], weights=weights, **OPTIONS)
@@ -129,7 +131,10 @@ def test_an_interaction_is_the_product_of_two_columns_and_its_reri_by_the_delta_
     fit = fit_cox(wide, covariates=["z", "x", "b", "xb"], weights=weights, **OPTIONS)
     null = fit_cox(table, covariates=["z", "x", "b"], weights=weights, **OPTIONS)
     term = fit.estimates.iloc[3]
-    assert (found.coef, found.se) == (pytest.approx(term["coef"]), pytest.approx(term["robust_se" if weights else "se"]))
+    assert (found.coef, found.se) == (
+        pytest.approx(term["coef"]),
+        pytest.approx(term["robust_se" if weights else "se"]),
+    )
     assert found.chi2 == pytest.approx(2 * (fit.log_likelihood - null.log_likelihood))
     assert found.p == pytest.approx(2 * stats.norm.sf(math.sqrt(found.chi2)))
     assert found.minus_log10_p == pytest.approx(-math.log10(found.p))
@@ -356,5 +361,7 @@ def test_a_lasso_path_begins_with_nothing_and_tells_its_likelihood() -> None:
     assert (np.diff(found.penalty) < 0).all()
     assert found.penalty[1] == pytest.approx(found.penalty[0] / 100 ** (1 / 6))  # seven to a hundredth, evenly of logs
     np.testing.assert_allclose(found.coef.iloc[0], 0, atol=1e-9)
-    assert found.log_likelihood[0] == pytest.approx(fit_cox(table, exit="t", event="d", covariates=["x"]).log_likelihood_null)
+    assert found.log_likelihood[0] == pytest.approx(
+        fit_cox(table, exit="t", event="d", covariates=["x"]).log_likelihood_null
+    )
     assert np.isnan(found.deviance).all()
