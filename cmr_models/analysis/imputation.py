@@ -210,7 +210,9 @@ def _match_donors(
     order = np.argsort(expected, kind="stable")
     targets = wanted @ drawn
     place = np.searchsorted(expected[order], targets)
-    window = np.clip(place[:, None] + np.arange(-_DONORS, _DONORS), 0, len(order) - 1)
+    # Shifted inwards at the ends, where it would else hold the last person many times over.
+    first = np.clip(place - _DONORS, 0, max(len(order) - 2 * _DONORS, 0))
+    window = first[:, None] + np.arange(min(2 * _DONORS, len(order)))
     distance = np.abs(expected[order][window] - targets[:, None])
     near = np.argsort(distance, axis=1, kind="stable")[:, :_DONORS]
     donors = order[np.take_along_axis(window, near, axis=1)]

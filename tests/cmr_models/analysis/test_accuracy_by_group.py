@@ -137,7 +137,7 @@ def test_expected_events_are_those_of_each_stratum_between_entry_and_exit() -> N
     )
     fit = fit_cox(table, exit="exit", event="event", entry="entry", covariates=["x"], strata="s")
     r = dict(zip(table.index, np.exp(fit.linear_predictor), strict=True))
-    # Stratum b: at 2 those of 5 and 3 (9 enters then), at 4 those of 3 and 9; a: at 3 those of 1 and 0, at 4 of 0 and 2.
+    # Stratum b: at 2 those of 5 and 3 (9 enters then), at 4 of 3 and 9; a: at 3 those of 1 and 0, at 4 of 0 and 2.
     b2, b4, a3, a4 = 1 / (r[5] + r[3]), 1 / (r[3] + r[9]), 1 / (r[1] + r[0]), 1 / (r[0] + r[2])
     by_hand = {5: b2, 3: b2 + b4, 9: b4, 1: a3, 0: a3 + a4, 2: a4}
     found = expected_events(fit, table, exit="exit", entry="entry", strata=["s"])

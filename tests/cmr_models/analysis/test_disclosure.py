@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmr_models.analysis.disclosure.masking import mask_curve, mask_small_cells, round_counts
+from cmr_models.analysis.disclosure.masking import mask_curve, mask_small_cells, masked_counts, round_counts
 
 
 def _table(n: list[float], n_events: list[float]) -> pd.DataFrame:
@@ -136,3 +136,101 @@ def test_counts_are_rounded_to_the_base() -> None:
 def test_a_table_that_cannot_be_gated_is_refused(table: pd.DataFrame, minimum: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         mask_small_cells(table, minimum)
+
+
+# each rule at its bound: no more is hidden than has to be
+
+
+@pytest.mark.parametrize(
+    ("cells", "hidden_n", "hidden_events"),
+    [
+        # people and events of a, b, c, d; 5 is no small number, 4 is; 0 is none
+        ([(30, 20), (40, 12), (5, 5), (50, 0)], "", ""),
+        (
+            [(30, 20), (40, 12), (4, 0), (50, 10)],
+            "ac",
+            "acd",
+        ),  # 4 and 30 people; events 0 and 10: the smallest that is seen
+        ([(30, 20), (40, 12), (60, 4), (50, 0)], "", "bc"),  # 4 and 12 events; none of d would be known anyhow
+        ([(30, 20), (40, 12), (60, 56), (50, 10)], "", "cd"),  # 4 without the event: d, of the fewest events, goes too
+        ([(30, 20), (40, 12), (60, 55), (50, 10)], "", ""),
+        ([(30, 20), (40, 12), (60, 3), (50, 2)], "", "cd"),  # two hidden, five events together
+        ([(30, 20), (40, 12), (60, 1), (50, 2)], "", "bcd"),  # three events together could be had: a third goes too
+        ([(30, 20), (40, 20), (60, 4), (50, 30)], "", "ac"),  # of two equals the first
+        ([(60, 4), (50, 0), (40, 0), (0, 0)], "", "abcd"),  # nothing but zeros is left to hide
+        ([(1, 0), (2, 0), (3, 0), (99, 40)], "abc", "abcd"),  # six people together, but no event: d has them all
+    ],
+)
+def test_as_much_is_hidden_as_has_to_be(cells: list[tuple[int, int]], hidden_n: str, hidden_events: str) -> None:
+    truth = _table([float(n) for n, _ in cells], [float(k) for _, k in cells])
+    masked = mask_small_cells(truth).iloc[1:].set_index("group")
+    assert "".join(masked.index[masked["n"].isna()]) == hidden_n
+    assert "".join(masked.index[masked["n_events"].isna()]) == hidden_events
+    assert "".join(masked.index[masked["status"] == "suppressed"]) == hidden_events
+    assert masked.loc[masked["n_events"].notna(), ["estimate", "z", "q"]].notna().all(axis=None)
+    small = [(0 < n < 5) or (0 < k < 5) or (0 < n - k < 5) for n, k in cells]
+    reasons = {group: "small_cell" if is_small else "secondary" for group, is_small in zip("abcd", small, strict=True)}
+    assert masked["reason"].to_dict() == {group: reasons[group] if group in hidden_events else "" for group in "abcd"}
+
+
+@pytest.mark.parametrize(("excluded", "hidden"), [(0, ""), (1, "ab"), (4, "ab"), (5, ""), (float("nan"), "")])
+def test_people_left_out_hide_the_number_of_those_in_and_that_of_a_neighbour(excluded: float, hidden: str) -> None:
+    truth = _table([300.0, 200, 400], [80.0, 20, 90]).assign(n_excluded=[90.0, excluded, 50, 60])
+    masked = mask_small_cells(truth).iloc[1:]
+    assert "".join(masked.loc[masked["n"].isna(), "group"]) == hidden
+    assert masked[["n_events", "estimate"]].notna().all(axis=None)
+    assert masked["status"].tolist() == ["ok"] * 3
+
+
+def test_rows_add_up_only_within_what_they_are_about_and_unsorted_ones_too() -> None:
+    one, two = _table([30.0, 40, 3], [10.0, 11, 0]), _table([35.0, 45, 2], [20.0, 21, 0])
+    both = pd.concat([one, two.assign(model="logistic")]).sample(frac=1, random_state=1)
+    masked = mask_small_cells(both)
+    assert masked.index.tolist() == list(range(8))
+    hidden = masked[masked["status"] != "ok"]
+    assert sorted(zip(hidden["model"], hidden["group"], strict=True)) == [
+        ("cox_age", "a"), ("cox_age", "c"), ("logistic", "a"), ("logistic", "c"),
+    ]  # fmt: skip
+    # As if all added up to one total: five people are hidden in two cells, and only no event needs another cell.
+    of_one = mask_small_cells(both, margins=("outcome",))
+    assert of_one["n"].isna().sum() == 2
+    assert sorted(of_one.loc[of_one["status"] != "ok", "group"]) == ["a", "c", "c"]
+    plain = mask_small_cells(pd.DataFrame({"n": [3.0, 30], "n_events": [0.0, 9], "z": [1.0, 2]}), 3)
+    assert plain["n"].tolist() == [3, 30]
+    alone = mask_small_cells(pd.DataFrame({"n": [3.0, 30], "n_events": [0.0, 9], "z": [1.0, 2]}))
+    assert alone["status"].tolist() == ["suppressed", "ok"]
+    assert alone["z"].isna().tolist() == [True, False]
+
+
+def test_a_hidden_cell_of_an_intersection_is_covered_in_its_row_and_its_column() -> None:
+    cells = {"f x a": 3, "f x b": 40, "f x c": 60, "m x a": 70, "m x b": 80, "m x c": 20, "unknown": 90}
+    table = pd.DataFrame({"group": list(cells), "n": list(cells.values())}).assign(
+        n_events=np.nan, group_by="sex x band"
+    )
+    masked = mask_small_cells(table)
+    # m x c, the smallest, covers the total; f x b the women, m x a those of a, m x b and so on where one is left alone.
+    hidden = set(masked.loc[masked["n"].isna(), "group"])
+    assert {"f x a", "f x b", "m x a"} <= hidden
+    assert "unknown" not in hidden
+    for label in "fmabc":
+        inside = [name for name in hidden if label in name.split(" x ")]
+        assert len(inside) != 1
+
+
+def test_counts_of_reasons_hide_the_smallest_neighbour() -> None:
+    assert masked_counts({"a": 10, "b": 4, "c": 7}, 5) == pytest.approx(
+        {"a": 10, "b": np.nan, "c": np.nan}, nan_ok=True
+    )
+    assert masked_counts({"a": 10, "b": 5}, 5) == {"a": 10, "b": 5}
+
+
+def test_points_of_a_curve_are_allowed_at_the_bound_and_count_from_the_last_shown() -> None:
+    #         events 0, 4 new, 5 in all, 9, 10, 15; at risk 5, 9, 9, 9, 4, 0
+    allowed = mask_curve([0, 1, 2, 3, 4, 5], [5, 9, 9, 9, 4, 0], [0, 4, 5, 9, 10, 15], 5)
+    assert allowed.tolist() == [True, False, True, False, False, True]
+    assert mask_curve([0, 1], [9, 9], [4, 5], 5).tolist() == [False, True]
+    for years, events in (([0, 0], [0, 1]), ([1, 0], [0, 1]), ([0, 1], [2, 1])):
+        with pytest.raises(ValueError, match="years must ascend and n_events must not fall"):
+            mask_curve(years, [9, 9], events)
+    assert round_counts([2.4, 2.5, 7.4, 7.5], 5).tolist() == [0, 5, 5, 10]
+    assert round_counts([1, 2, 4], 3).tolist() == [0, 3, 3]

@@ -157,3 +157,116 @@ def test_the_parts_of_a_decomposed_gap_are_compared_with_the_same_parts_of_an_ea
     rows = pd.concat([_table({"a": (900.0, 80.0)}).assign(component=name) for name in ("size", "total")])
     other = rows.assign(n=rows["n"] + 3 * (rows["component"] == "total"))
     assert differs_by_few(other, rows, 5).tolist() == [False, False, True, True]
+
+
+# each rule at its bound
+
+
+@pytest.mark.parametrize(
+    ("change", "close"), [(0, False), (1, True), (4, True), (5, False), (-1, True), (-4, True), (-5, False)]
+)
+@pytest.mark.parametrize("column", ["n", "n_events", "rest"])
+def test_a_difference_of_one_to_four_in_either_direction_is_few(change: int, close: bool, column: str) -> None:
+    before = _table({"a": (900.0, 80.0), "b": (300.0, 40.0)})
+    row = {"n": [900 + change, 80], "n_events": [900 + 100, 80 + change], "rest": [900 + 100 + change, 80 + 100]}[
+        column
+    ]
+    after = _table({"a": (float(row[0]), float(row[1])), "b": (300.0, 40.0)})
+    after = after[after["group"] != "all"].iloc[::-1]
+    assert differs_by_few(after, before, 5).tolist() == [False, close]
+
+
+def test_cells_that_were_not_there_or_were_hidden_differ_from_nothing() -> None:
+    before = _table({"a": (900.0, 80.0), "b": (np.nan, 40.0)})
+    after = _table({"a": (900.0, 80.0), "b": (300.0, 42.0), "c": (3.0, 1.0)})
+    assert differs_by_few(after, before.iloc[1:], 5).tolist() == [False, False, True, False]
+    with pytest.raises(ValueError, match="several rows for a cell"):
+        differs_by_few(after, pd.concat([before, before]), 5)
+    with pytest.raises(ValueError, match="cannot be matched"):
+        differs_by_few(after[["n"]], before[["n"]], 5)
+    single = pd.DataFrame({"group": ["x", "y"], "n": [50.0, 60]})
+    assert differs_by_few(single, single.iloc[::-1].assign(n=[60.0, 48]), 5).tolist() == [True, False]
+
+
+def test_what_differs_from_any_earlier_release_is_hidden_with_all_its_numbers() -> None:
+    table = _table({"a": (900.0, 80.0), "b": (300.0, 40.0)}).assign(z=2.0, predicted=0.1, loa_se=0.2, sd=0.3)
+    close = table.assign(n=[1198, 898, 300])
+    gate = Gate(GateRules())
+    out = gate.table("t", table, earlier={"same": table, "close": close}).set_index("group")
+    assert out["reason"].to_dict() == {"all": "differencing", "a": "differencing", "b": ""}
+    assert out.loc["a", ["n", "n_events", "estimate", "z", "predicted", "loa_se", "sd"]].isna().all()
+    assert out.loc["b", ["n", "n_events", "estimate", "z"]].tolist() == [300, 40, 1.2, 2]
+    (entry,) = gate.entries
+    assert entry["comments"] == ["2 cells differ from an earlier release by a small number"]
+    assert (entry["status"], entry["summary"]) == ("review", "fail; differencing: 2 rows")
+    assert entry["sdc"]["cells"]["threshold"] == [[0, 0], [1, 0]]
+
+
+@pytest.mark.parametrize(("left", "status"), [(9, "suppressed"), (10, "ok")])
+def test_a_model_keeps_ten_degrees_of_freedom_and_a_failed_row_its_reason(left: int, status: str) -> None:
+    table = _table({"a": (60.0, 30.0), "b": (60.0, 20.0)}).assign(residual_df=[100, left, 3])
+    table.loc[2, ["status", "reason"]] = ["failed", "collinear"]
+    out = Gate(GateRules()).table("t", table)
+    assert out["status"].tolist() == ["ok", status, "failed"]
+    assert out["reason"].tolist() == ["", "small_cell" if status == "suppressed" else "", "collinear"]
+
+
+def test_masking_again_changes_nothing_and_a_table_without_events_gets_none() -> None:
+    gate = Gate(GateRules())
+    table = _table({"a": (900.0, 80.0), "b": (300.0, 40.0), "c": (3.0, 1.0)})
+    once = gate.mask(table)
+    pd.testing.assert_frame_equal(gate.table("t", once), once)
+    out = gate.table("flow", table.drop(columns="n_events"))
+    assert "n_events" not in out
+    assert out["n"].isna().tolist() == [False, False, True, True]
+    assert [entry["uid"] for entry in gate.entries] == ["t", "flow"]
+    assert gate.entries[1]["properties"]["rows"] == 4
+
+
+def test_proportions_are_made_anew_only_where_they_are_shown() -> None:
+    table = _table({"a": (903.0, 81.0), "b": (302.0, 300.0)}).assign(
+        measure="proportion", se=0.5, ci_low=0.0, ci_high=1.0
+    )
+    table.loc[0, "measure"] = "hazard_ratio"
+    out = Gate(GateRules(1, 5)).table("t", table).set_index("group")
+    assert out.loc["all", ["estimate", "se"]].tolist() == [1.2, 0.5]
+    share = 80 / 905
+    assert out.loc["a", ["n", "n_events", "estimate"]].tolist() == pytest.approx([905, 80, share])
+    assert out.loc["a", "se"] == pytest.approx(np.sqrt(share * (1 - share) / 905))
+    z2 = 1.959964**2
+    middle = (share + z2 / 1810) / (1 + z2 / 905)
+    half = np.sqrt(z2 * (share * (1 - share) / 905 + z2 / (4 * 905**2))) / (1 + z2 / 905)
+    assert out.loc["a", ["ci_low", "ci_high"]].tolist() == pytest.approx([middle - half, middle + half])
+    assert out.loc["b", ["n", "n_events", "estimate"]].tolist() == [300, 300, 1.0]
+
+
+def test_a_curve_hides_steps_within_itself_and_keeps_what_was_hidden() -> None:
+    points = pd.DataFrame(
+        {
+            "curve": ["p", "q", "p", "q", "p", "q"], "years": [0.0, 0, 1, 1, 2, 2],
+            "n_events": [0.0, 0, 4, 6, 9, np.nan],
+            "n_at_risk": [50.0, 60, 43, 51, 37, np.nan], "n": [52.0, 63, 52, 63, 52, 63], "estimate": 0.9,
+            "status": ["ok"] * 5 + ["suppressed"], "reason": [""] * 5 + ["secondary"],
+        },
+        index=[7, 3, 5, 1, 0, 2],
+    )  # fmt: skip
+    gate = Gate(GateRules(5))
+    out = gate.curve("c", points, ["curve"])
+    assert out["status"].tolist() == ["ok", "ok", "suppressed", "ok", "ok", "suppressed"]
+    assert out["reason"].tolist() == ["", "", "small_cell", "", "", "secondary"]
+    np.testing.assert_array_equal(out["n_at_risk"], [50, 60, np.nan, 50, 35, np.nan])
+    np.testing.assert_array_equal(out["n_events"], [0, 0, np.nan, 6, 9, np.nan])
+    np.testing.assert_array_equal(out["n"], [52, 63, np.nan, 63, 52, 63])
+    rounded = Gate(GateRules(5, 10)).curve("c", points.drop(columns=["status", "reason"]).iloc[:5], ["curve"])
+    np.testing.assert_array_equal(rounded["n"], [50, 60, np.nan, 60, 50])
+    assert rounded["status"].tolist() == ["ok", "ok", "suppressed", "ok", "ok"]
+    (entry,) = gate.entries
+    assert (entry["type"], entry["properties"]["method"], entry["command"]) == (
+        "survival plot", "survival plot", "Gate.curve('c')",
+    )  # fmt: skip
+    assert entry["properties"]["reasons"] == {"secondary": 1, "small_cell": 1}
+
+
+def test_rules_are_allowed_at_their_bounds() -> None:
+    assert GateRules(1, 2) == GateRules(threshold=1, base=2)
+    assert GateRules() == GateRules(5, None)

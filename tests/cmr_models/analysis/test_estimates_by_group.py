@@ -106,7 +106,8 @@ def _made() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 MADE = AnalysisSpec(
-    phenotypes=("lvm_g",), conditions=("death",), covariates=(), group_by=("site", "sex"), permutations=99, minimum_cell=5,
+    phenotypes=("lvm_g",), conditions=("death",), covariates=(), group_by=("site", "sex"), permutations=99,
+    minimum_cell=5,
     margins={"qc_pass": 0.3, "mean/lvm_g": 4.0},
 )  # fmt: skip
 

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from lifelines import NelsonAalenFitter
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
 
 from cmr_models.analysis.imputation import impute, nelson_aalen, pool
 from cmr_models.analysis.participation_weights import effective_size, inverse_probability_weights, raked_weights
@@ -142,3 +144,133 @@ def test_a_product_predicts_what_depends_on_it() -> None:
     assert np.corrcoef(crossed, truth[gone])[0, 1] > 0.9 > 0.5 > np.corrcoef(plain, truth[gone])[0, 1]
     with pytest.raises(ValueError, match=r"columns \['c'\] are not in the table"):
         impute(table, ["x", "a"], rng, products=[("a", "c")])
+
+
+# draw by draw
+
+
+def _donor(x: np.ndarray, y: np.ndarray, at: np.ndarray, weight: np.ndarray, chance: np.ndarray) -> list[float]:
+    """A straight line by weighted least squares, the ten whose own line is nearest, one of them by the weights."""
+    design, wanted = (np.column_stack([np.ones(len(part)), part]) for part in (x, at))
+    drawn = np.linalg.solve(design.T @ (design * weight[:, None]), design.T @ (weight * y))
+    plain = design @ np.linalg.solve(design.T @ design, design.T @ y)
+    found = []
+    for target, u in zip(wanted @ drawn, chance, strict=True):
+        near = np.argsort(np.abs(plain - target))[:10]
+        share = np.cumsum(weight[near])
+        found.append(float(y[near[np.flatnonzero(share >= u * share[-1])[0]]]))
+    return found
+
+
+def test_a_number_is_that_of_one_of_the_ten_nearest_by_their_weights() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(5, 3, 60)
+    table = pd.DataFrame({"y": 2 * x + rng.normal(size=60), "x": x, "other": rng.normal(size=60)})
+    table.loc[[3, 17, 40, 41], "y"] = np.nan
+    known = table["y"].notna().to_numpy()
+    table.loc[60] = [np.nan, x.min() - 9, 0.0]  # beyond everybody: the ten at the end
+    known = np.append(known, False)
+    tables = impute(table, ["y", "x"], np.random.default_rng(7), n_imputations=2, n_cycles=4)
+    again = np.random.default_rng(7)
+    for found in tables:
+        again.choice(table.loc[known, "y"].to_numpy(), 5)
+        weight = again.exponential(size=56)
+        chance = again.random((5, 1))[:, 0]
+        x_all = table["x"].to_numpy()
+        expected = _donor(x_all[known], table.loc[known, "y"].to_numpy(), x_all[~known], weight, chance)
+        np.testing.assert_allclose(found.loc[~known, "y"], expected)
+        pd.testing.assert_frame_equal(found[known], table[known])
+        pd.testing.assert_series_equal(found["other"], table["other"])
+
+
+def test_labels_and_two_numbers_are_drawn_from_their_chances() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=80)
+    score = x + rng.normal(size=80)
+    for values in (np.select([score > 0.7, score < -0.7], ["c", "a"], "b").astype(object), (score > 0) * 5.0):
+        table = pd.DataFrame({"g": values, "x": x})
+        table.loc[[2, 30, 31, 66], "g"] = None
+        known = table["g"].notna().to_numpy()
+        (found, _) = impute(table, ["g", "x"], np.random.default_rng(3), n_imputations=2)
+        again = np.random.default_rng(3)
+        again.choice(table.loc[known, "g"].to_numpy(), 4)
+        weight = again.exponential(size=76)
+        design = np.column_stack([np.ones(80), (x - x.mean()) / x.std()])
+        levels, codes = np.unique(table.loc[known, "g"].to_numpy(), return_inverse=True)
+        model = LogisticRegression(C=1e3, max_iter=1000, fit_intercept=False)
+        model.fit(design[known], codes, sample_weight=weight)
+        share = model.predict_proba(design[~known]).cumsum(axis=1)
+        expected = [levels[np.flatnonzero(u <= row)[0]] for u, row in zip(again.random(4), share, strict=True)]
+        assert found.loc[~known, "g"].tolist() == expected
+    one = pd.DataFrame({"g": ["a"] * 20 + [None] * 2, "x": np.arange(22.0)})
+    assert set(impute(one, ["g", "x"], np.random.default_rng(0), n_imputations=2)[0]["g"]) == {"a"}
+
+
+def test_columns_are_filled_in_turn_the_fewest_gaps_first_for_as_many_cycles_as_asked() -> None:
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame({"y": rng.normal(size=50), "w": rng.normal(size=50), "x": rng.normal(size=50)})
+    table.loc[:9, "y"] = np.nan
+    table.loc[[8, 20, 21], "w"] = np.nan
+    gap = {name: table[name].isna().to_numpy() for name in ("w", "y")}
+    (found, _) = impute(table, ["y", "w", "x"], np.random.default_rng(5), n_imputations=2, n_cycles=3)
+    again, filled = np.random.default_rng(5), table.copy()
+    for name in ("w", "y"):
+        filled.loc[gap[name], name] = again.choice(table.loc[~gap[name], name].to_numpy(), gap[name].sum())
+    for _ in range(3):
+        for name, others in (("w", ["y", "x"]), ("y", ["w", "x"])):
+            missing, x = gap[name], filled[others].to_numpy()
+            weight = again.exponential(size=(~missing).sum())
+            chance = again.random((missing.sum(), 1))[:, 0]
+            filled.loc[missing, name] = _donor(
+                x[~missing], table.loc[~missing, name].to_numpy(), x[missing], weight, chance
+            )
+    pd.testing.assert_frame_equal(found, filled)
+
+
+def test_ten_values_are_enough_to_learn_from_and_two_tables_to_pool() -> None:
+    table = pd.DataFrame({"x": [float(k) for k in range(10)] + [np.nan] * 3, "y": np.arange(13.0)})
+    assert len(impute(table, ["x", "y"], np.random.default_rng(0), n_imputations=2)) == 2
+    usual, asked = (
+        impute(table, ["x", "y"], np.random.default_rng(0), **given) for given in ({}, {"n_imputations": 20})
+    )
+    assert len(usual) == 20
+    pd.testing.assert_frame_equal(usual[-1], asked[-1])
+    with pytest.raises(NotEstimableError, match="x has 9 values"):
+        impute(table.assign(x=table["x"].where(table["x"] != 4)), ["x", "y"], np.random.default_rng(0))
+    with pytest.raises(ValueError, match="at least 2 of them, got 1"):
+        impute(table, ["x", "y"], np.random.default_rng(0), n_imputations=1)
+    with pytest.raises(ValueError, match=r"columns \['z'\] are not in the table"):
+        impute(table, ["x", "z"], np.random.default_rng(0))
+    for estimate, se, message in (
+        ([1.0], [1.0], "at least 2 estimates"),
+        ([1.0, 2], [1.0], "at least 2 estimates"),
+        ([1.0, 2], [1.0, 0], "every completed table"),
+        ([1.0, np.inf], [1.0, 1], "every completed table"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pool(estimate, se)
+
+
+def test_rubins_interval_has_the_degrees_of_freedom_of_barnard_and_rubin() -> None:
+    pooled = pool([1.0, 2.0, 4.0], [1.0, 1.0, 2.0], df_complete=30)
+    within, between = 2.0, 7 / 3 * 4 / 3  # mean of 1, 1, 4; variance of 1, 2, 4
+    share = between / (within + between)
+    old, seen = 2 / share**2, 31 / 33 * 30 * (1 - share)
+    df = 1 / (1 / old + 1 / seen)
+    assert (pooled.df, pooled.n_imputations) == (pytest.approx(df), 3)
+    half = stats.t.ppf(0.975, df) * np.sqrt(within + between)
+    assert (pooled.ci_low, pooled.ci_high) == (pytest.approx(7 / 3 - half), pytest.approx(7 / 3 + half))
+    agreed = pool([0.5, 0.5], [0.2, 0.2], df_complete=30)
+    assert agreed.df == pytest.approx(31 / 33 * 30)
+    whole = pool([0.5, 0.5], [0.2, 0.2])
+    assert (whole.ci_low, whole.ci_high) == (pytest.approx(0.5 - 1.959964 * 0.2), pytest.approx(0.5 + 1.959964 * 0.2))
+
+
+def test_nelson_aalen_with_ties_and_late_entry_by_hand() -> None:
+    # At 2 four of five are there (one enters then), two die; at 5 the two left, one dies.
+    hazard = nelson_aalen([5, 2, 2, 9, 3], [1, 1, 1, 0, 0], [0, 1, 0, 2, 1])
+    np.testing.assert_allclose(hazard, [2 / 4 + 1 / 2, 2 / 4, 2 / 4, 1 / 2, 2 / 4])
+    with pytest.raises(ValueError, match="one length, got 2, 1, 2"):
+        nelson_aalen([1, 2], [1])
+    with pytest.raises(ValueError, match="1 rows leave at or before"):
+        nelson_aalen([1, 2], [1, 0], [1, 0])

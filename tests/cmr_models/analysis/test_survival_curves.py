@@ -22,8 +22,8 @@ def _tables(exits: list[float], events: list[int]) -> tuple[pd.DataFrame, pd.Dat
 
 
 # Q1: deaths at 1, 1, 1.5, 4 and 4.4; Q2: nobody dies, the last leaves at 2.9.
-EXITS = [1.0, 1.0, 1.5, 4.0, 4.4, 4.5, 5.0, 5.9] + [2.0, 2.0, 2.5, 2.9, 2.9, 2.9, 2.9, 2.9]
-EVENTS = [1, 1, 1, 1, 1, 0, 0, 0] + [0] * 8
+EXITS = [1.0, 1.0, 1.5, 4.0, 4.4, 4.5, 5.0, 5.9, 2.0, 2.0, 2.5, 2.9, 2.9, 2.9, 2.9, 2.9]
+EVENTS = [1] * 5 + [0] * 11
 
 
 def test_points_are_shown_where_no_few_events_or_people_can_be_read_off() -> None:

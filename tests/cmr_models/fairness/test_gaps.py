@@ -171,7 +171,8 @@ def test_an_audit_counts_events_of_compared_groups_and_names_the_others() -> Non
     assert found["metric"].tolist() == ["m"] * 8 + ["log"] * 8
     rows = found[found["metric"] == "m"].set_index(["group_by", "group"])
     assert rows.index.tolist() == [
-        ("overall", "all"), ("g", "a"), ("g", "b"), ("g", "c"), ("h", "p"), ("h", "q"), ("g", "max_gap"), ("h", "max_gap"),
+        ("overall", "all"), ("g", "a"), ("g", "b"), ("g", "c"), ("h", "p"), ("h", "q"),
+        ("g", "max_gap"), ("h", "max_gap"),
     ]  # fmt: skip
     assert rows["n"].tolist() == [5, 2, 2, 1, 2, 3, 4, 5]
     assert rows["n_events"].tolist() == [4, 1, 2, 1, 1, 3, 3, 4]

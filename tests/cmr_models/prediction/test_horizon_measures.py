@@ -128,7 +128,7 @@ def test_net_benefit_counts_the_lost_by_kaplan_meier_and_the_threshold_as_treate
     assert found.loc[0.2, "treated"] == pytest.approx(5 / 6)
     assert found.loc[0.95, ["treated", "net_benefit"]].tolist() == [0, 0]
     assert len(decision_curve(EXIT, EVENT, RISK, 6.0, [0.5])) == 1
-    with pytest.raises(NotEstimableError, match="no_data.*observed up to 6.01"):
+    with pytest.raises(NotEstimableError, match=r"no_data.*observed up to 6.01"):
         decision_curve(EXIT, EVENT, RISK, 6.01, [0.5])
     for thresholds in ([0.0], [1.0], [0.1, 1.0]):
         with pytest.raises(ValueError, match="over 0 and under 1"):

@@ -187,7 +187,8 @@ def test_what_cannot_be_had_is_a_row_with_its_reason() -> None:
     assert table.loc[("two", "auc"), ["status", "reason"]].tolist() == ["failed", "too_few_controls"]
     assert table.loc[("two", "calibration_slope"), "reason"] == "no_data"
     assert np.isfinite(table.loc[("two", "concordance"), "estimate"])
-    same = Validated(v.score.assign(two=v.score["one"]), v.risk.assign(two=v.risk["one"]), v.exit, v.event, v.fold, 5.0, None, v.times, v.curve)  # fmt: skip
+    score, risk = (part.assign(two=part["one"]) for part in (v.score, v.risk))
+    same = Validated(score, risk, v.exit, v.event, v.fold, 5.0, None, v.times, v.curve)
     table = pd.DataFrame(validation_rows(same, outcome="death", learner="cox")).set_index(["exposure", "measure"])
     for measure in ("concordance_gain", "auc_gain", "brier_gain"):
         assert table.loc[("two", measure), ["estimate", "se"]].tolist() == [0, 0]
@@ -268,7 +269,7 @@ def test_a_learner_passes_over_columns_that_do_not_vary() -> None:
 
 
 class _Slices:
-    """Stands in for trees: predicts the exponential of ``slope`` times the first column, and keeps what it learned from."""
+    """Stands in for trees: predicts the exponential of ``slope`` times a column, and keeps what it learned from."""
 
     seen: list[tuple[int, list[float], list[float]]]
 

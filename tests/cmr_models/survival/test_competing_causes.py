@@ -8,7 +8,8 @@ import pytest
 from cmr_models.estimates import NotEstimableError
 from cmr_models.survival import cumulative_incidence, gray_test
 
-# Eight people, unsorted: two die of cause 1 at 1; two of cause 2 at 2, when one is lost; one of each at 3; one lost at 4.
+# Eight people, unsorted: two die of cause 1 at 1; two of cause 2 at 2, when one is lost; one of each at 3; one is lost
+# at 4.
 EXIT = [3, 1, 2, 4, 2, 1, 3, 2]
 CAUSE = [1, 1, 2, 0, 0, 1, 2, 2]
 
@@ -57,55 +58,40 @@ def test_when_nobody_is_left_incidence_keeps_its_last_noise_and_loses_its_interv
 
 
 def _gray(rows: list[tuple[float, int, int]], n_groups: int, rho: float) -> float:
-    """Chi-squared by cmprsk's ``crst`` in plain loops; rows are time, cause, group."""
-    at_risk = [sum(g == k for _, _, g in rows) for k in range(n_groups)]
-    s, f, pooled = [1.0] * n_groups, [0.0] * n_groups, 0.0
-    z = [0.0] * n_groups
-    answers: list[dict[str, list[list[float]]]] = []
-    running = [[0.0] * n_groups for _ in range(n_groups)]
-    groups = range(n_groups)
-    for time in sorted({t for t, _, _ in rows}):
-        d1 = [sum(t == time and c == 1 and g == k for t, c, g in rows) for k in groups]
-        d2 = [sum(t == time and c == 2 and g == k for t, c, g in rows) for k in groups]
-        if sum(d1) + sum(d2):
-            h = [at_risk[k] / s[k] if at_risk[k] else 0.0 for k in groups]
-            risk = [h[k] * (1 - f[k]) for k in groups]
-            weight = (1 - pooled) ** rho
-            for k in groups:
-                if at_risk[k]:
-                    z[k] += weight * (d1[k] - sum(d1) * risk[k] / sum(risk))
-            a = [[weight * h[i] * ((i == k) - h[k] / sum(h)) for k in groups] for i in groups]
-            for i in groups:
-                for k in groups:
-                    running[i][k] += a[i][k] * sum(d1) / (sum(h) * (1 - pooled))
-            after = pooled + sum(d1) / sum(h)
-            noise1, noise2, left = [0.0] * n_groups, [0.0] * n_groups, [0.0] * n_groups
-            for k in groups:
-                if not at_risk[k]:
-                    continue
-                new = s[k] * (1 - (d1[k] + d2[k]) / at_risk[k])
-                left[k] = (1 - after) / new if new > 0 else 0.0
-                tied = 1 - (sum(d1) - 1) / (sum(h) * s[k] - 1) if sum(d1) > 1 else 1.0
-                noise1[k] = tied * s[k] * sum(d1) / (sum(h) * at_risk[k])
-                tied = 1 - (d2[k] - 1) / (at_risk[k] - 1) if d2[k] > 1 else 1.0
-                noise2[k] = tied * s[k] ** 2 * d2[k] / at_risk[k] ** 2 if new > 0 else 0.0
-                f[k] += s[k] * d1[k] / at_risk[k]
-                s[k] = new
-            pooled = after
-            c = [list(line) for line in running]
-            answers.append({"a": a, "c": c, "left": [left], "noise1": [noise1], "noise2": [noise2]})
-        for t, _, g in rows:
-            at_risk[g] -= t == time
+    """Chi-squared by cmprsk's ``crst``, one time and one group after the other; rows are time, cause, group."""
+    groups, pooled = range(n_groups), 0.0
+    s, f, z = [1.0] * n_groups, [0.0] * n_groups, np.zeros(n_groups)
+    steps, running = [], np.zeros((n_groups, n_groups))
+    for time in sorted({t for t, cause, _ in rows if cause}):
+        at_risk = [sum(t >= time and g == k for t, _, g in rows) for k in groups]
+        d1, d2 = ([sum(row == (time, cause, k) for row in rows) for k in groups] for cause in (1, 2))
+        h = np.array([at_risk[k] / s[k] if at_risk[k] else 0.0 for k in groups])
+        weight, deaths = (1 - pooled) ** rho, sum(d1)
+        risk = h * (1 - np.array(f))
+        z += [weight * (d1[k] - deaths * risk[k] / risk.sum()) if at_risk[k] else 0.0 for k in groups]
+        a = np.array([[weight * h[i] * ((i == k) - h[k] / h.sum()) for k in groups] for i in groups])
+        running = running + a * deaths / (h.sum() * (1 - pooled))
+        pooled += deaths / h.sum()
+        for k in filter(at_risk.__getitem__, groups):
+            new = s[k] * (1 - (d1[k] + d2[k]) / at_risk[k])
+            left = (1 - pooled) / new if new > 0 else 0.0
+            noise = _noise(s[k], h.sum(), at_risk[k], deaths, d2[k])
+            steps.append((k, a[:, k], running[:, k], left, noise))
+            f[k] += s[k] * d1[k] / at_risk[k]
+            s[k] = new
     variance = np.zeros((n_groups, n_groups))
-    for at in answers:
-        for k in groups:
-            left, noise1, noise2 = (at[name][0][k] for name in ("left", "noise1", "noise2"))
-            ahead = [running[i][k] - at["c"][i][k] for i in groups]
-            one = np.array([at["a"][i][k] + (1 - left) * ahead[i] for i in groups])
-            two = np.array([left * ahead[i] for i in groups])
-            variance += np.outer(one, one) * noise1 + np.outer(two, two) * noise2
-    score = np.array(z[:-1])
-    return float(score @ np.linalg.pinv(variance[:-1, :-1]) @ score)
+    for k, now, until, left, (of_cause, of_others) in steps:
+        ahead = running[:, k] - until
+        variance += of_cause * np.outer(now + (1 - left) * ahead, now + (1 - left) * ahead)
+        variance += of_others * np.outer(left * ahead, left * ahead)
+    return float(z[:-1] @ np.linalg.pinv(variance[:-1, :-1]) @ z[:-1])
+
+
+def _noise(survival: float, total: float, at_risk: int, deaths: int, others: int) -> tuple[float, float]:
+    """Variance of the increments of the cause (under the pooled hazard) and of the other causes, ties corrected."""
+    tied = 1 - (deaths - 1) / (total * survival - 1) if deaths > 1 else 1.0
+    tied_others = 1 - (others - 1) / (at_risk - 1) if others > 1 else 1.0
+    return tied * survival * deaths / (total * at_risk), tied_others * survival**2 * others / at_risk**2
 
 
 def _tied(seed: int, n: int, n_groups: int) -> list[tuple[float, int, int]]:

@@ -100,7 +100,7 @@ def test_the_restricted_mean_is_the_area_up_to_the_horizon_and_not_beyond() -> N
     assert at_a_death.value == pytest.approx(2.4)
     assert at_a_death.se == pytest.approx(np.sqrt(1.4**2 / 20 + 0.6**2 / 12))
     assert restricted_mean(times, events, 5).value == pytest.approx(3.0)
-    with pytest.raises(NotEstimableError, match="no_data.*nobody is observed up to 5.1"):
+    with pytest.raises(NotEstimableError, match=r"no_data.*nobody is observed up to 5.1"):
         restricted_mean(times, events, 5.1)
 
 
