@@ -92,7 +92,9 @@ def _overlaps(judged: npt.NDArray[np.bool_] = ALL, phases: dict[int, str] | None
 def test_overlaps_are_of_labelled_frames_by_phase_and_together() -> None:
     rows = _overlaps()
     # end-diastole: 2 x 8 / (8 + 10); end-systole: 1; the frame without a label, 1 of 20, does not count
-    assert rows.loc["dice", "lv"]["value"].to_dict() == pytest.approx({"all": (16 / 18 + 1) / 2, "ed": 16 / 18, "es": 1})
+    assert rows.loc["dice", "lv"]["value"].to_dict() == pytest.approx(
+        {"all": (16 / 18 + 1) / 2, "ed": 16 / 18, "es": 1}
+    )
     assert rows.loc["iou", "lv"]["value"].to_dict() == pytest.approx({"all": 0.9, "ed": 0.8, "es": 1})
     # the last two pixels of the row, of 1.5 mm: percentiles of 0 (8 times), 1.5 and 3, in each of three planes
     distance = np.percentile([0] * 24 + [1.5] * 3 + [3] * 3, 95)

@@ -49,13 +49,17 @@ def test_the_area_counts_pairs_in_order_and_ties_as_a_half() -> None:
     assert math.isnan(c.macro_area(shares, np.array([1, 1, 1])))
 
 
-@pytest.mark.parametrize(("least", "best"), [(0.0, 1), (0.25, 1), (0.26, 2 / 3), (0.75, 2 / 3), (0.76, 1 / 3), (1.0, 1 / 3)])
+@pytest.mark.parametrize(
+    ("least", "best"), [(0.0, 1), (0.25, 1), (0.26, 2 / 3), (0.75, 2 / 3), (0.76, 1 / 3), (1.0, 1 / 3)]
+)
 def test_the_best_sensitivity_of_thresholds_that_spare_enough_controls(least: float, best: float) -> None:
     # from 2 on: all cases, one of four controls spared; from 3 on: two cases, three spared; from 4 on: one, all spared
     assert c.sensitivity_at_specificity(SCORE, CASE, least) == pytest.approx(best)
 
 
-@pytest.mark.parametrize(("least", "best"), [(0.0, 1), (0.33, 1), (0.34, 0.75), (0.66, 0.75), (0.67, 0.25), (1.0, 0.25)])
+@pytest.mark.parametrize(
+    ("least", "best"), [(0.0, 1), (0.33, 1), (0.34, 0.75), (0.66, 0.75), (0.67, 0.25), (1.0, 0.25)]
+)
 def test_the_best_specificity_of_thresholds_that_find_enough_cases(least: float, best: float) -> None:
     assert c.specificity_at_sensitivity(SCORE, CASE, least) == pytest.approx(best)
 

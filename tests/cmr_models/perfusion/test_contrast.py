@@ -24,7 +24,17 @@ INPUT = {"inversion_ms": 5.0, "flip_angle_deg": 5.0, "repetition_time_ms": 2.12,
 
 @pytest.mark.parametrize(
     ("field_t", "taken"),
-    [(1.5, 1.5), (2.0, 1.5), (2.1, 3.0), (3.0, 3.0), (7.0, 3.0), (15000.0, 1.5), (20000.0, 1.5), (30000.0, 3.0), (100.0, 3.0)],
+    [
+        (1.5, 1.5),
+        (2.0, 1.5),
+        (2.1, 3.0),
+        (3.0, 3.0),
+        (7.0, 3.0),
+        (15000.0, 1.5),
+        (20000.0, 1.5),
+        (30000.0, 3.0),
+        (100.0, 3.0),
+    ],
 )
 def test_the_field_is_in_tesla_or_in_gauss(field_t: float, taken: float) -> None:
     assert _at_field(BLOOD, {"field_strength_t": field_t}) is BLOOD[taken]
@@ -121,9 +131,20 @@ def test_decay_is_corrected_with_a_later_second_echo_and_with_no_other() -> None
     early, late = (plain * np.exp(-60 * te / 1e3).astype(np.float32) for te in (0.7, 1.8))
     decayed = blood_contrast(early, None, density, INPUT, {}, mask, is_input_series=True).values
     assert (decayed < 2.9).all()
-    for times, values in (((0.7, 1.8), np.full(20, 3.0)), ((1.8, 0.7), decayed), ((0.7, 0.7), decayed), ((NAN, 1.8), decayed)):
+    for times, values in (
+        ((0.7, 1.8), np.full(20, 3.0)),
+        ((1.8, 0.7), decayed),
+        ((0.7, 0.7), decayed),
+        ((NAN, 1.8), decayed),
+    ):
         found = blood_contrast(
-            early, late, density, {**INPUT, "echo_time_ms": times[0]}, {"echo_time_ms": times[1]}, mask, is_input_series=True
+            early,
+            late,
+            density,
+            {**INPUT, "echo_time_ms": times[0]},
+            {"echo_time_ms": times[1]},
+            mask,
+            is_input_series=True,
         )
         np.testing.assert_allclose(found.values, values, atol=0.01)
     none = blood_contrast(early, late, density, {**INPUT, "echo_time_ms": 0.7}, {}, mask, is_input_series=True)
@@ -135,7 +156,9 @@ def test_a_balanced_readout_is_divided_by_a_spoiled_proton_density() -> None:
     from dataclasses import replace
 
     wall, spoiled = MYOCARDIUM[1.5], replace(MYOCARDIAL_SSFP, readout="flash")
-    measured = signal(COURSE, MYOCARDIAL_SSFP, wall) * proton_density(MYOCARDIAL_SSFP, wall)  # per unit of magnetisation
+    measured = signal(COURSE, MYOCARDIAL_SSFP, wall) * proton_density(
+        MYOCARDIAL_SSFP, wall
+    )  # per unit of magnetisation
     density = np.full((2, 3, 4), 100 * proton_density(spoiled, wall), np.float32)
     series = np.asarray(100 * np.broadcast_to(measured, (2, 3, 4, 20)), np.float32)
     found = tissue_contrast(series, density, headers, 6)

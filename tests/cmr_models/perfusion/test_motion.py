@@ -7,7 +7,15 @@ import pytest
 import xarray as xr
 
 from cmr_models.contracts import LV, MYOCARDIUM, RV
-from cmr_models.perfusion.motion import Motion, Path, align_input, density_on, input_motion, shared_grid, ventricle_motion
+from cmr_models.perfusion.motion import (
+    Motion,
+    Path,
+    align_input,
+    density_on,
+    input_motion,
+    shared_grid,
+    ventricle_motion,
+)
 from cmr_models.perfusion.series import FirstPass
 
 PIXEL_MM = np.array([2.0, 1.5])
@@ -47,7 +55,13 @@ def test_the_ventricle_moves_as_the_mean_of_its_pixels_in_millimetres() -> None:
 
 @pytest.mark.parametrize(
     ("late_ms", "timed_by", "first_s"),
-    [(1300.0, "clock", 1.3), (-1300.0, "clock", 0.0), (4900.0, "clock", 4.9), (5100.0, "clock", 0.0), (1300.0, "beat", 0.0)],
+    [
+        (1300.0, "clock", 1.3),
+        (-1300.0, "clock", 0.0),
+        (4900.0, "clock", 4.9),
+        (5100.0, "clock", 0.0),
+        (1300.0, "beat", 0.0),
+    ],
 )
 def test_series_share_the_time_of_both_where_their_clocks_agree(late_ms: float, timed_by: str, first_s: float) -> None:
     views = {"": view_of(1e6), "_aif": view_of(1e6 + late_ms, timed_by), "_pd": view_of(9e9)}
@@ -55,6 +69,11 @@ def test_series_share_the_time_of_both_where_their_clocks_agree(late_ms: float, 
     assert grid[0] == pytest.approx(first_s)
     assert grid[-1] <= 13 + min(0, late_ms / 1000) * (timed_by == "clock")
     assert grid[-1] > 12.5 + min(0, late_ms / 1000) * (timed_by == "clock")
+    gap = views["_aif"].assign(
+        acquired_ms=views["_aif"]["acquired_ms"].copy(), frame_valid=views["_aif"]["frame_valid"].copy()
+    )
+    gap["acquired_ms"].values[5], gap["frame_valid"].values[5] = np.nan, False
+    np.testing.assert_allclose(shared_grid({"": views[""], "_aif": gap}), grid)
     untimed = {role: view.assign(acquired_ms=view["acquired_ms"] * np.nan) for role, view in views.items()}
     assert shared_grid(untimed) is None
     np.testing.assert_allclose(shared_grid({"": views[""], "_aif": untimed["_aif"]}), np.arange(0, 13.1, 0.5))
@@ -76,7 +95,9 @@ def test_the_input_moves_with_the_wall_where_clocks_and_planes_agree() -> None:
     assert limits == set()
 
 
-@pytest.mark.parametrize("view", [view_of(timed_by="beat"), view_of(row_dir=(np.cos(0.21), 0, np.sin(0.21))), view_of(row_dir=(-1, 0, 0))])
+@pytest.mark.parametrize(
+    "view", [view_of(timed_by="beat"), view_of(row_dir=(np.cos(0.21), 0, np.sin(0.21))), view_of(row_dir=(-1, 0, 0))]
+)
 @pytest.mark.parametrize(("mm", "limits"), [(1.06, set()), (1.09, {"aif_moved"})])
 def test_else_it_is_left_where_it_is_and_half_a_pixel_of_motion_is_told(
     view: xr.Dataset, mm: float, limits: set[str]

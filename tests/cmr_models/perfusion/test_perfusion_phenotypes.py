@@ -20,7 +20,9 @@ NAN = math.nan
 ROWS = {row.name: row for row in PHENOTYPES}
 
 
-def segments(medians: dict[int, float], pixels: dict[int, int] | None = None, endo: float = 1.0, epi: float = 2.0) -> pd.DataFrame:
+def segments(
+    medians: dict[int, float], pixels: dict[int, int] | None = None, endo: float = 1.0, epi: float = 2.0
+) -> pd.DataFrame:
     """Rows as of :func:`cmr_models.aha.statistics`, unsorted; the layers have these multiples of a segment's median."""
     rows = [
         {"segment": n, "layer": layer, "mean": 99.0, "median": medians.get(n, NAN) * share, "sd": 9.0, "min": -9.0,
@@ -59,9 +61,12 @@ def test_endo_over_epi_is_the_median_of_the_segments_ratios() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_known", "n_without_epi", "known"), [(8, 0, True), (9, 1, True), (9, 2, False), (3, 0, True), (3, 1, False), (1, 0, True)]
+    ("n_known", "n_without_epi", "known"),
+    [(8, 0, True), (9, 1, True), (9, 2, False), (3, 0, True), (3, 1, False), (1, 0, True)],
 )
-def test_endo_over_epi_needs_eight_segments_or_all_that_there_are(n_known: int, n_without_epi: int, known: bool) -> None:
+def test_endo_over_epi_needs_eight_segments_or_all_that_there_are(
+    n_known: int, n_without_epi: int, known: bool
+) -> None:
     flow = segments({n: 1.0 for n in range(1, n_known + 1)})
     flow.loc[(flow["layer"] == "epi") & (flow["segment"] <= n_without_epi), "median"] = 0.0
     got = phenotypes({"rest": result(flow)})["mbf_rest_endo_epi_ratio"]
@@ -105,7 +110,9 @@ def test_what_is_missing_says_which_state_or_segment_lacks() -> None:
 
 
 def test_every_number_is_declared_with_its_unit_and_its_limits() -> None:
-    got = phenotypes({state: result(segments({n: 1.0 for n in range(1, 17)})) for state in ("rest", "stress", "unstated")})
+    got = phenotypes(
+        {state: result(segments({n: 1.0 for n in range(1, 17)})) for state in ("rest", "stress", "unstated")}
+    )
     assert list(got) == list(ROWS)
     assert not any(isinstance(value, Missing) for value in got.values())
     units = {"mbf_rest_ml_min_g": "mL/min/g", "ps_stress_ml_min_g": "mL/min/g", "vb_rest_ml_g": "mL/g",

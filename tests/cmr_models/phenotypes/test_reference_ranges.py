@@ -57,7 +57,9 @@ def _lines(text):
 
 
 def _row(name, sex, source, convention=""):
-    (found,) = [r for r in REFERENCE_RANGES if (r.phenotype, r.sex, r.source, r.convention) == (name, sex, source, convention)]
+    (found,) = [
+        r for r in REFERENCE_RANGES if (r.phenotype, r.sex, r.source, r.convention) == (name, sex, source, convention)
+    ]
     return found
 
 

@@ -10,7 +10,9 @@ from cmr_models.views.heart_location import crossing_px, find_heart_centre, movi
 MM = (2.0, 1.5)
 
 
-def view(positions: list[list[float]], row_dir: list[float], col_dir: list[float], pixel_mm: tuple[float, float]) -> xr.Dataset:
+def view(
+    positions: list[list[float]], row_dir: list[float], col_dir: list[float], pixel_mm: tuple[float, float]
+) -> xr.Dataset:
     n = len(positions)
     return xr.Dataset(
         {
@@ -64,7 +66,13 @@ def test_of_three_long_axes_the_first_pair_that_cuts_is_taken() -> None:
 
 
 def beating(
-    rows: slice, cols: slice, *, shape: tuple[int, int] = (60, 90), frames: int = 4, slices: int = 3, strength: int = 100
+    rows: slice,
+    cols: slice,
+    *,
+    shape: tuple[int, int] = (60, 90),
+    frames: int = 4,
+    slices: int = 3,
+    strength: int = 100,
 ) -> npt.NDArray[np.int16]:
     """A box that is bright in every other frame, in all slices."""
     images = np.full((frames, slices, *shape), 200, np.int16)

@@ -31,7 +31,9 @@ def sax(z_mm: float = 0.0, pixel_mm: tuple[float, float] = (2.0, 1.0), shape: tu
     return Plane(np.array([-100.0, -100, z_mm]), np.array([1.0, 0, 0]), np.array([0.0, 1, 0]), pixel_mm, shape, 25, 25)
 
 
-def found(planes: list[Plane], motion: long_axis.MotionMap | None = None, stack: int = 1) -> tuple[dict[str, int], list[int]]:
+def found(
+    planes: list[Plane], motion: long_axis.MotionMap | None = None, stack: int = 1
+) -> tuple[dict[str, int], list[int]]:
     """Views among ``planes`` beside ``stack`` short-axis planes, numbered without these."""
     every = [*planes, *(sax(10.0 * k) for k in range(stack))]
     indices = list(range(len(planes)))
@@ -47,7 +49,9 @@ def test_views_follow_from_their_turns_and_normals_may_point_either_way() -> Non
     assert found(VIEWS[::-1])[0] == {"lax_4c": 2, "lax_2c": 1, "lax_3c": 0}
 
 
-@pytest.mark.parametrize(("turn_deg", "view"), [(31, "lax_2c"), (29, "lax_4c"), (89, "lax_2c"), (91, "lax_3c"), (151, "lax_4c")])
+@pytest.mark.parametrize(
+    ("turn_deg", "view"), [(31, "lax_2c"), (29, "lax_4c"), (89, "lax_2c"), (91, "lax_3c"), (151, "lax_4c")]
+)
 def test_a_plane_alone_is_the_view_nearest_in_turn(turn_deg: float, view: str) -> None:
     assert found([line(turn_deg)])[0] == {view: 0}
 
@@ -215,7 +219,9 @@ def test_the_inner_planes_of_a_stack_are_asked_and_those_without_motion_left_out
         return np.zeros((50, 100)) if plane == 2 else dots(places[plane])(plane)
 
     planes = [sax(10.0 * k) for k in range(4)]
-    assert long_axis._away_from_right_ventricle_deg(planes, [0, 1, 2, 3], frame, np.zeros(2), motion) == pytest.approx(8)
+    assert long_axis._away_from_right_ventricle_deg(planes, [0, 1, 2, 3], frame, np.zeros(2), motion) == pytest.approx(
+        8
+    )
     two = long_axis._away_from_right_ventricle_deg(planes, [0, 3], frame, np.zeros(2), motion)
     assert two == pytest.approx(-90 - 180 + 8)  # the outer ones, where there are no others
 

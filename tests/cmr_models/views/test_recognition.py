@@ -230,7 +230,9 @@ def test_one_short_axis_plane_is_told_by_the_direction_of_the_body(degrees: floa
     ("n_across", "n_stack"),
     [(0, 0), (1, 0), (2, 4)],
 )
-def test_parallel_planes_across_the_bodys_axis_are_a_stack_only_if_two_planes_cut_them(n_across: int, n_stack: int) -> None:
+def test_parallel_planes_across_the_bodys_axis_are_a_stack_only_if_two_planes_cut_them(
+    n_across: int, n_stack: int
+) -> None:
     across = geometry.unit(np.cross(TYPICAL_AXIS, [0, 0, 1.0]))
     other = np.cross(across, TYPICAL_AXIS)
     family = [plane(across, 10.0 * k * across) for k in range(4)]
@@ -289,12 +291,16 @@ def test_without_a_stack_the_axis_is_the_line_in_which_long_axes_meet_or_else_th
     # two planes whose line lies across the body's axis
     across = geometry.unit(np.cross(TYPICAL_AXIS, [0, 0, 1.0]))
     third = np.cross(across, TYPICAL_AXIS)
-    pair = [plane(geometry.unit(TYPICAL_AXIS + third), np.zeros(3)), plane(geometry.unit(TYPICAL_AXIS - third), np.zeros(3))]
+    pair = [
+        plane(geometry.unit(TYPICAL_AXIS + third), np.zeros(3)),
+        plane(geometry.unit(TYPICAL_AXIS - third), np.zeros(3)),
+    ]
     np.testing.assert_allclose(recognise(pair).axis, TYPICAL_AXIS)
 
 
 @pytest.mark.parametrize(
-    ("tilt_deg", "above_mm", "is_aorta"), [(0, 10.5, True), (0, 9.5, False), (25, 40, True), (27, 40, False), (0, -40, False)]
+    ("tilt_deg", "above_mm", "is_aorta"),
+    [(0, 10.5, True), (0, 9.5, False), (25, 40, True), (27, 40, False), (0, -40, False)],
 )
 def test_an_aortic_plane_is_transverse_and_more_than_ten_millimetres_above_the_base(
     tilt_deg: float, above_mm: float, is_aorta: bool

@@ -399,7 +399,9 @@ def test_curves_in_the_summary_have_four_decimals_and_the_rest_is_told_by_name(c
 
 def test_only_studies_with_a_prediction_are_measured_in_the_order_of_their_ids():
     statuses = {"b-2": "ok", "c-2": "absent", "a-2": "ok", "d-2": "quarantined"}
-    units = derive_units({study: Entry(status, "", f"k-{study}", "") for study, status in statuses.items()}, model=MODEL)
+    units = derive_units(
+        {study: Entry(status, "", f"k-{study}", "") for study, status in statuses.items()}, model=MODEL
+    )
     assert [(unit["study"], unit["prediction_key"]) for unit in units] == [("a-2", "k-a-2"), ("b-2", "k-b-2")]
     assert all(math.isnan(unit["height_cm"]) and math.isnan(unit["weight_kg"]) for unit in units)
 

@@ -90,7 +90,9 @@ def test_measured_perfusion_joins_the_phenotypes_and_makes_a_visit_count(tmp_pat
     path = perfusion_path(cohort)
     assert pd.read_parquet(path)["study"].tolist() == ["a-3", "b-c-2", "c-2"]
     studies = ["c-2", "b-c-2", "x-2", "a-3"]
-    phenotypes = pd.DataFrame({"study": studies, "status": ["quarantined", "absent", "ok", "ok"], "lvef_pct": [1.0, 2, 3, 4]})
+    phenotypes = pd.DataFrame(
+        {"study": studies, "status": ["quarantined", "absent", "ok", "ok"], "lvef_pct": [1.0, 2, 3, 4]}
+    )
     joined = with_perfusion(phenotypes, cohort, ["mpr", FLOW, "lvef_pct"])
     assert joined["study"].tolist() == studies
     assert joined["status"].tolist() == ["quarantined", "ok", "ok", "ok"]

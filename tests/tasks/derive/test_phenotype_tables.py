@@ -35,7 +35,9 @@ def measured(study, missing=None, broken=(), curves=None, **numbers):
 OUTCOMES = [
     measured("9-3", {name: "view_missing" for name in NAMES}),
     Outcome("7-2", "derive", "quarantined", "upstream", "told by the stage before", "key-7-2"),
-    measured("a-b-2", {"lvm_g": "myocardium_empty", "rvef_pct": "rv_empty"}, curves=CURVES, lvef_pct=61.5, ed_frame=3.0),
+    measured(
+        "a-b-2", {"lvm_g": "myocardium_empty", "rvef_pct": "rv_empty"}, curves=CURVES, lvef_pct=61.5, ed_frame=3.0
+    ),
     measured("10-2", {name: "ef_implausible" for name in NAMES}, ("ef_implausible", "es_timing"), curves=CURVES),
     Outcome("8-2", "derive", "quarantined", "no_prediction", "gone", "key-8-2"),
     measured("6-2", {"lvm_g": "rv_empty"}, ("es_timing", "stroke_volumes_differ")),
@@ -105,7 +107,8 @@ def test_curves_are_in_the_order_of_studies_and_frames_from_zero():
 
 def test_an_older_table_gets_its_states_beside_the_status():
     old = pd.DataFrame(
-        {"study": list("abcd"), "status": ["ok", "ok", "absent", "ok"], "qc_ok": [True, False, None, None]}, index=[3, 1, 2, 0]
+        {"study": list("abcd"), "status": ["ok", "ok", "absent", "ok"], "qc_ok": [True, False, None, None]},
+        index=[3, 1, 2, 0],
     )
     found = with_state(old)
     assert list(found) == ["study", "status", "state", "qc_ok"]
@@ -132,7 +135,9 @@ def test_the_published_tables_leave_retired_studies_out_and_are_current_until_th
         ledger.record([Outcome("1-2", "convert", "quarantined", "zip_corrupt", "cut short")])
         ledger.record([Outcome("1-2", "segment", "quarantined", "upstream"), Outcome("2-2", "convert", "ok")])
         ledger.record([Outcome("1-2", "derive", "quarantined", "upstream"), Outcome("0-2", "derive", "retired")])
-        ledger.record([Outcome("2-2", "segment", "absent", "no_sax", "found"), Outcome("2-2", "derive", "absent", "upstream")])
+        ledger.record(
+            [Outcome("2-2", "segment", "absent", "no_sax", "found"), Outcome("2-2", "derive", "absent", "upstream")]
+        )
         ledger.record([measured("3-2", curves=CURVES, lvef_pct=60.0)])
         assert not are_current(ledger, cohort)
         assert write_tables(ledger, cohort) == 3

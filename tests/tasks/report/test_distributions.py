@@ -64,7 +64,9 @@ def test_quantiles_are_at_their_places():
     assert found.quantiles == (10, 25, 50, 75, 90)
 
 
-@pytest.mark.parametrize(("n", "minimum", "known"), [(5, 5, True), (4, 5, False), (2, 1, True), (1, 1, False), (0, 0, False)])
+@pytest.mark.parametrize(
+    ("n", "minimum", "known"), [(5, 5, True), (4, 5, False), (2, 1, True), (1, 1, False), (0, 0, False)]
+)
 def test_a_group_needs_the_minimum_and_two_people_for_a_spread(n, minimum, known):
     assert (spread(np.arange(n) * 1.0, np.arange(0, 11.0), minimum) is not None) == known
 
@@ -151,7 +153,11 @@ def test_few_people_are_drawn_as_mean_and_interval_with_quantiles_below(panels):
     assert tuple(np.round([54.75, -0.14, 64.25, -0.14], 3)) in drawn  # quartiles of 50 to 69
     assert [text.get_text() for text in axes.texts] == ["too few to show"]
     assert axes.texts[0].get_position() == (0.5, 1.3)  # women stand above
-    middles = [tuple(points.get_offsets()[0]) for points in axes.collections if len(getattr(points, "get_offsets", list)()) == 1]
+    middles = [
+        tuple(points.get_offsets()[0])
+        for points in axes.collections
+        if len(getattr(points, "get_offsets", list)()) == 1
+    ]
     assert (59.5, 0.34) in middles
     assert (59.5, -0.14) in middles
 
@@ -168,7 +174,11 @@ def test_many_people_are_drawn_as_a_shape_of_full_height(panels):
 
 def test_the_published_range_is_a_band_behind_its_sex(panels):
     axes = panels(people(male=np.arange(50, 70.0), female=np.arange(50, 70.0)))["LV ejection fraction"]
-    bands = [band.get_paths()[0].get_extents() for band in axes.collections if hasattr(band, "get_paths") and band.get_zorder() == -1]
+    bands = [
+        band.get_paths()[0].get_extents()
+        for band in axes.collections
+        if hasattr(band, "get_paths") and band.get_zorder() == -1
+    ]
     assert sorted((round(band.x0), round(band.x1), round(band.y0, 2), round(band.y1, 2)) for band in bands) == [
         (48, 69, -0.28, 0.86), (51, 70, 0.72, 1.86)
     ]  # fmt: skip

@@ -54,7 +54,11 @@ def test_what_was_not_acquired_and_what_was_set_aside_stand_apart_with_their_rea
 
 def test_studies_that_ended_before_are_no_part_of_a_stage_and_stages_without_anybody_are_left_out():
     steps = cohort_flow(ROWS, 5)["steps"]
-    assert [(step["title"], step["n"]) for step in steps] == [(steps[0]["title"], 30), ("Segmented", 25), ("Measured", 24)]
+    assert [(step["title"], step["n"]) for step in steps] == [
+        (steps[0]["title"], 30),
+        ("Segmented", 25),
+        ("Measured", 24),
+    ]
     assert [kind["title"] for kind in steps[1]["left"]] == ["Not acquired"]
     with_perfusion = pd.concat([ROWS, table(("perfusion", "ok", "", 2))])
     assert len(cohort_flow(with_perfusion, 5)["steps"]) == 4
@@ -92,7 +96,13 @@ def test_states_of_measured_studies_belong_to_the_step_of_measuring():
 
 @pytest.mark.parametrize(
     ("count", "shown", "text"),
-    [(1234, 1234.0, "1,234"), (0, 0.0, "0"), (4, math.nan, "< 5"), (5, math.nan, "not shown"), (6, math.nan, "not shown")],
+    [
+        (1234, 1234.0, "1,234"),
+        (0, 0.0, "0"),
+        (4, math.nan, "< 5"),
+        (5, math.nan, "not shown"),
+        (6, math.nan, "not shown"),
+    ],
 )
 def test_a_hidden_count_is_small_or_hidden_beside_a_small_one(count, shown, text):
     assert count_text(count, shown, 5) == text
@@ -139,7 +149,9 @@ def test_flags_count_studies_converted_and_rules_those_that_could_be_judged():
             outcomes(["slice_gap"], stage="segment"),
         ]
     )
-    verdicts = pd.DataFrame({"qc_ef": pd.array([True, False, None, False], "boolean"), "qc_mass": pd.array([None] * 4, "boolean")})
+    verdicts = pd.DataFrame(
+        {"qc_ef": pd.array([True, False, None, False], "boolean"), "qc_mass": pd.array([None] * 4, "boolean")}
+    )
     found = flag_counts(every, verdicts, RULES)
     assert found.to_numpy().tolist() == [
         ["convert", "slice_gap", 2, 3], ["convert", "slices_few", 1, 3], ["derive", "ef_implausible", 2, 3]
@@ -156,7 +168,9 @@ def test_shares_of_broken_rules_are_masked_where_few_break_or_keep_them():
     )  # fmt: skip
     rows = {row["code"]: row for row in quality_table(counts, 5)}
     assert (rows["slice_gap"]["share"], rows["slice_gap"]["n_events"], rows["slice_gap"]["n"]) == (0.25, 6, 24)
-    assert np.isnan([rows["ef_implausible"]["share"], rows["es_timing"]["share"], rows["esv_implausible"]["share"]]).all()
+    assert np.isnan(
+        [rows["ef_implausible"]["share"], rows["es_timing"]["share"], rows["esv_implausible"]["share"]]
+    ).all()
     assert rows["edv_implausible"]["share"] == 0
     assert rows["slice_gap"]["sentence"] == sentence_of("slice_gap") != "slice_gap"
     assert quality_table(counts[:0], 5) == []

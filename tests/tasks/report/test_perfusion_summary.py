@@ -39,9 +39,20 @@ def test_counts_means_and_spreads_are_of_the_measured_and_small_ones_are_hidden(
     found = perfusion_summary(cohort, 5)
     assert (found["n"], found["measured"], found["limited"]) == ("11", "9", "6")
     rest, reserve, lad = found["rows"]
-    assert rest == {"title": "Myocardial blood flow at rest", "unit": "mL/min/g", "n": "6", "mean": "1.00", "sd": "0.32"}
+    assert rest == {
+        "title": "Myocardial blood flow at rest",
+        "unit": "mL/min/g",
+        "n": "6",
+        "mean": "1.00",
+        "sd": "0.32",
+    }
     # six of 2, 3, 3 and 5: mean 23/9; squares about it 6 x 0.309 + 2 x 0.198 + 5.975, of eight
-    assert (reserve["title"], reserve["n"], reserve["mean"], reserve["sd"]) == ("Myocardial perfusion reserve", "9", "2.56", "1.01")
+    assert (reserve["title"], reserve["n"], reserve["mean"], reserve["sd"]) == (
+        "Myocardial perfusion reserve",
+        "9",
+        "2.56",
+        "1.01",
+    )
     assert (lad["n"], lad["mean"], lad["sd"]) == ("< 5", "–", "–")
 
 
