@@ -392,6 +392,12 @@ _TABLE: tuple[Reason, ...] = (
         "At end-systole the LV reaches planes that it does not reach at end-diastole.",
     ),
     Reason(
+        "frame_order_doubtful",
+        "derive",
+        "flag",
+        "The images of the short axis contradict the times by which they were ordered.",
+    ),
+    Reason(
         "stack_order_doubtful",
         "derive",
         "flag",

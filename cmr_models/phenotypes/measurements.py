@@ -31,6 +31,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement("cycle_ed", "frame", (), "end-diastolic frame of the short axis"),
     Measurement("cycle_es", "frame", (), "end-systolic frame of the short axis"),
     Measurement("cycle_ed_at_start", "1", (), "whether end-diastole lies at the start or end of the cine"),
+    Measurement("frame_order_agrees", "1", (), "whether the images agree with the times by which they were ordered"),
     Measurement("stack_order_agrees", "1", (), "whether labels and geometry agree on where the base of the stack is"),
     Measurement("scan_heart_rate_bpm", "1/min", (), "heart rate during the short-axis cine"),
     Measurement("time_ms", "ms", ("frame",), "delay of each short-axis frame after the R wave"),

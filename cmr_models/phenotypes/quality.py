@@ -131,6 +131,7 @@ RULES: tuple[Rule, ...] = (
     Rule("qc_sax_connected", "lv_slices_gap", ("sax_ed",), _slices_connected),
     Rule("qc_sax_middle", "mid_slice_incomplete", ("sax_ed",), _middle_complete),
     Rule("qc_sax_base", "base_inconsistent", ("sax_ed", "sax_es"), _base_consistent),
+    Rule("qc_frame_order", "frame_order_doubtful", ("frame_order_agrees",), bool),
     Rule("qc_stack_order", "stack_order_doubtful", ("stack_order_agrees",), bool),
     Rule("qc_lax_4c_classes", "lax_class_small", ("lax_4c_ed",), _lax_classes_large),
     Rule("qc_atria_present", "atrium_vanishes", ("la_cm2", "ra_cm2"), _atria_present),

@@ -23,6 +23,7 @@ from cmr_models.views.geometry import plane_offset_mm
 Labels = npt.NDArray[np.uint8]
 
 LANDMARK_VIEWS = ("lax_2c", "lax_4c")
+_FRAME_ORDER_DOUBTFUL = "order_doubtful"  # the flag of a view whose images contradict its times
 
 
 class Derived(NamedTuple):
@@ -124,6 +125,7 @@ def _measure_sax(label: Labels, view: xr.Dataset) -> dict[str, Any]:
         "cycle_es": es_frame,
         "cycle_ed_at_start": cycle.ed_at_cycle_start,
         "stack_order_agrees": not judge_stack_order(label).is_doubtful,
+        "frame_order_agrees": _FRAME_ORDER_DOUBTFUL not in view.attrs.get("flags", ()),
         "scan_heart_rate_bpm": _value_or_missing(float(view.attrs["heart_rate_bpm"]), "heart_rate_unknown"),
         "time_ms": curves["time_ms"].values,
         "lv_ml": lv_ml,

@@ -69,6 +69,11 @@ def test_series_share_the_time_of_both_where_their_clocks_agree(late_ms: float, 
     assert grid[0] == pytest.approx(first_s)
     assert grid[-1] <= 13 + min(0, late_ms / 1000) * (timed_by == "clock")
     assert grid[-1] > 12.5 + min(0, late_ms / 1000) * (timed_by == "clock")
+    gap = views["_aif"].assign(
+        acquired_ms=views["_aif"]["acquired_ms"].copy(), frame_valid=views["_aif"]["frame_valid"].copy()
+    )
+    gap["acquired_ms"].values[5], gap["frame_valid"].values[5] = np.nan, False
+    np.testing.assert_allclose(shared_grid({"": views[""], "_aif": gap}), grid)
     untimed = {role: view.assign(acquired_ms=view["acquired_ms"] * np.nan) for role, view in views.items()}
     assert shared_grid(untimed) is None
     np.testing.assert_allclose(shared_grid({"": views[""], "_aif": untimed["_aif"]}), np.arange(0, 13.1, 0.5))

@@ -70,8 +70,9 @@ def test_end_systole_lies_between_a_fifth_and_three_fifths_of_the_cycle_after_en
     assert _broken(lv_ml=np.ones(25), ed_frame=1, es_frame=es_frame) == code  # 5, 4, 15 and 16 of 25
 
 
-def test_the_stack_speaks_of_its_order() -> None:
-    assert _broken(stack_order_agrees=True) == set()
+def test_the_images_speak_of_the_order_of_frames_and_the_labels_of_that_of_slices() -> None:
+    assert _broken(frame_order_agrees=True, stack_order_agrees=True) == set()
+    assert _broken(frame_order_agrees=False) == {"frame_order_doubtful"}
     assert _broken(stack_order_agrees=False) == {"stack_order_doubtful"}
 
 

@@ -86,6 +86,15 @@ def test_a_stack_stored_from_apex_to_base_is_doubtful():
         assert got["stack_order_agrees"] is agrees
 
 
+def test_frames_whose_times_the_images_contradict_are_doubtful():
+    label = short_axis((40, 20))
+    for flags, agrees in (([], True), (["order_by_number", "order_contradicted"], True), (["order_doubtful"], False)):
+        view = view_of(label, np.arange(label.shape[1]) * 10.0).assign_attrs(flags=flags)
+        view.attrs.setdefault("heart_rate_bpm", 60.0)
+        got = measure({"sax": label}, {"sax": view}, height_cm=NAN, weight_kg=NAN)
+        assert got["frame_order_agrees"] is agrees
+
+
 def test_an_empty_ventricle_and_a_curve_without_a_whole_frame_are_told_apart():
     with pytest.raises(StudyRejected) as caught:
         measured(short_axis((0, 0)))

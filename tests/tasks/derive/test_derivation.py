@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_study, cine_view, prediction
+from cmr_models.contracts.identifiers import study_key
 from cmr_models.phenotypes import PHENOTYPES
 from tasks.derive.derivation import derive_chunk
 from tasks.derive.derive_stage import DERIVE, BodySize, derive_units, landmark_sources, read_body_sizes
@@ -327,3 +328,109 @@ def test_another_model_asks_for_other_phenotypes_and_a_lacking_prediction_is_loo
     failed = {study: Entry("quarantined", "no_prediction", "", one["key"])}
     assert units_to_do([one], failed) == [one]
     assert units_to_do([one], {study: Entry("ok", "", one["key"], one["key"])}) == []
+
+
+# images that say nothing, oblong pixels, and what of it all reaches the summary
+
+
+def put_oblong(cohort, study, labels, judged=None):
+    """Publish views of pixels of 1.5 mm down and 1.0 mm along, with what could be judged of their images."""
+    views = {name: view_of(label).assign(pixel_mm=("axis", [1.5, 1.0])) for name, label in labels.items()}
+    publish(encode_tree(cine_study(views, key="s")), cohort.study(study))
+    publish(encode_tree(prediction(labels, judged, key="p")), cohort.prediction(MODEL, study))
+    return {study: Entry("ok", "", "p", "p")}
+
+
+def test_a_frame_with_an_image_that_could_not_be_judged_has_no_volume_and_is_not_chosen(tmp_path):
+    cohort = Cohort(tmp_path)
+    label = heart()
+    judged = {"sax": np.ones((N_FRAMES, 8), bool), "lax_4c": np.ones((N_FRAMES, 1), bool)}
+    judged["sax"][6, 3] = False  # end-systole lacks one slice
+    judged["lax_4c"][0, 0] = False
+    atria = four_chambers()
+    atria[0, 0] = 0  # what stands where nothing could be judged means nothing
+    entries = put_oblong(cohort, "1-2", {"sax": label, "lax_4c": atria}, judged)
+    summary = derived(cohort, entries)["1-2"].summary
+    assert summary["curves"]["lv_ml"][6] is None
+    # 500 px of 1.5 mm² in 8 planes 10 mm apart are 60 mL; frames 5 and 7 have 500 - 300 sin² 75° = 220: 26.4 mL
+    assert summary["curves"]["lv_ml"][0] == pytest.approx(60)
+    assert summary["phenotypes"]["es_frame"] in (5, 7)
+    assert summary["phenotypes"]["lvesv_ml"] == pytest.approx(26.4)
+    assert summary["phenotypes"]["la_area_min_cm2"] == pytest.approx(8 * 40 * 0.015)
+
+
+def test_landmarks_are_in_millimetres_by_row_and_by_column(tmp_path):
+    cohort, study = Cohort(tmp_path), "1-2"
+    entries = put_oblong(cohort, study, {"sax": heart(), "lax_4c": four_chambers()})
+    px = np.full((N_FRAMES, 3, 2), np.nan)
+    # middle of the hinges at (0, 0) and the apex at (40, 80): 60 mm down and 80 along, an axis of 100 mm
+    px[0], px[3] = [[-5, 9], [5, -9], [40, 80]], [[3, 25], [13, 7], [40, 80]]  # hinges go 12 mm down and 16 along
+    tree = xr.DataTree.from_dict({"/lax_4c": xr.Dataset({"landmark_px": (("frame", "point", "axis"), px)})})
+    tree.attrs.update(key="landmarks", task="landmark_heatmap")
+    publish(encode_tree(tree), cohort.prediction("landmark_heatmap-lax_4c", study))
+    sources = {study: {"lax_4c": ("landmark_heatmap-lax_4c", "landmarks")}}
+    numbers = derived(cohort, entries, landmarks=sources)[study].summary["phenotypes"]
+    assert numbers["lax_4c_mapse_mm"] == pytest.approx(20)
+    assert numbers["lax_4c_axis_shortening_pct"] == pytest.approx(20)
+
+
+def test_height_and_weight_each_come_from_the_table_and_else_from_the_scanner(tmp_path):
+    cohort = Cohort(tmp_path)
+    entries = {"1-2": put(cohort, "1-2", {"sax": heart()}, height_cm=170.0, weight_kg=70.0)}
+    found = derived(cohort, entries, body_sizes={"1-2": BodySize(weight_kg=90.0)})["1-2"].summary["phenotypes"]
+    assert (found["height_cm"], found["weight_kg"]) == (170, 90)
+
+
+def test_curves_in_the_summary_have_four_decimals_and_the_rest_is_told_by_name(cohort, entries):
+    outcome = derived(cohort, entries)["1000001-2"]
+    assert (outcome.stage, outcome.detail) == ("derive", "")
+    curves = outcome.summary["curves"]
+    # sin² 30° is a quarter: 425 px of 4 mm² in 8 planes; sin² 15° is 0.067: 480 px
+    assert (curves["lv_ml"][2], curves["lv_ml"][1], curves["time_ms"][3]) == (136, 153.6, 240)
+    assert all(value == round(value, 4) for name in curves for value in curves[name])
+    assert outcome.summary["missing"]["bsa_m2"] == "body_size_unknown"
+    assert set(outcome.summary["missing"]).isdisjoint(outcome.summary["phenotypes"])
+    assert outcome.summary["quality"]["qc_ef"] is True
+    quarantined = derived(cohort, entries)["1000002-2"]
+    assert quarantined.detail == "lvef_pct 2"
+    assert "ef_implausible" in quarantined.summary["quality_reasons"]
+    assert quarantined.summary["phenotypes"] == {}
+
+
+def test_only_studies_with_a_prediction_are_measured_in_the_order_of_their_ids():
+    statuses = {"b-2": "ok", "c-2": "absent", "a-2": "ok", "d-2": "quarantined"}
+    units = derive_units(
+        {study: Entry(status, "", f"k-{study}", "") for study, status in statuses.items()}, model=MODEL
+    )
+    assert [(unit["study"], unit["prediction_key"]) for unit in units] == [("a-2", "k-a-2"), ("b-2", "k-b-2")]
+    assert all(math.isnan(unit["height_cm"]) and math.isnan(unit["weight_kg"]) for unit in units)
+
+
+def test_new_landmarks_change_the_key_and_a_size_is_found_by_the_key_of_its_study():
+    def key(**given):
+        return derive_units({"0012-2": Entry("ok", "", "p", "")}, model=MODEL, **given)[0]["key"]
+
+    sources = [{"0012-2": {"lax_4c": ("a", k)}} for k in ("1", "2")] + [{"0012-2": {"lax_2c": ("a", "1")}}]
+    keys = {key(), *(key(landmarks=one) for one in sources)}
+    assert len(keys) == 4
+    assert key(landmarks={"0013-2": {"lax_4c": ("a", "1")}}) == key()
+    (unit,) = derive_units(
+        {"0012-2": Entry("ok", "", "p", "")}, model=MODEL, body_sizes={study_key("0012-2"): BodySize(181.0, 82.0)}
+    )
+    assert (unit["height_cm"], unit["weight_kg"]) == (181, 82)
+
+
+def test_of_heatmaps_the_first_by_name_is_taken_and_only_views_that_were_measured(tmp_path):
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        for name, values in (
+            ("landmark_heatmap-b", {"lax_2c_mapse_mm": 9.0, "lax_4c_mapse_mm": 8.0}),
+            ("landmark_heatmap-a", {"lax_4c_mapse_mm": 7.0}),
+            ("classification_cvd-a", {"lax_2c_mapse_mm": 9.0}),
+        ):
+            ledger.record([Outcome("p-2", f"predict {name}", "ok", key=f"k-{name}", summary={"values": values})])
+        assert landmark_sources(ledger) == {
+            "p-2": {
+                "lax_4c": ("landmark_heatmap-a", "k-landmark_heatmap-a"),
+                "lax_2c": ("landmark_heatmap-b", "k-landmark_heatmap-b"),
+            }
+        }

@@ -1,0 +1,88 @@
+"""Perfusion on the page to publish, of a table written by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.derive.perfusion_tables import PERFUSION_TABLE, perfusion_path, perfusion_table
+from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
+from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.parquet_tables import publish_table
+from tasks.state.store import Cohort
+
+
+def publish(tmp_path, *groups):
+    """A cohort with ``n`` studies for each (n, status, reason, numbers, limitations)."""
+    cohort = Cohort(tmp_path)
+    found = [
+        Outcome(f"{at}{k}-2", "perfusion", status, reason, key="k", summary={
+            "phenotypes": {name: values[k] for name, values in numbers.items()}, "limitations": {"rest": limits},
+        })
+        for at, (n, status, reason, numbers, limits) in enumerate(groups)
+        for k in range(n)
+    ]  # fmt: skip
+    table: pd.DataFrame = perfusion_table(found)
+    publish_table(table, perfusion_path(cohort), "key", PERFUSION_TABLE)
+    return cohort
+
+
+def test_counts_means_and_spreads_are_of_the_measured_and_small_ones_are_hidden(tmp_path):
+    flow = [0.5, 1.0, 1.5, 1.0, 1.0, 1.0]
+    cohort = publish(
+        tmp_path,
+        (6, "ok", "", {"mbf_rest_ml_min_g": flow, "mpr": [2.0] * 6}, ["level_assumed"]),
+        (3, "ok", "", {"mpr": [3.0, 3.0, 5.0], "mpr_lad": [9.0, 9.0, 9.0], "ps_rest_ml_min_g": [1.0] * 3}, []),
+        (2, "quarantined", "perfusion_clipped", {}, []),
+        (4, "quarantined", "upstream", {}, []),
+        (7, "absent", "no_perfusion", {}, []),
+    )
+    found = perfusion_summary(cohort, 5)
+    assert (found["n"], found["measured"], found["limited"]) == ("11", "9", "6")
+    rest, reserve, lad = found["rows"]
+    assert rest == {
+        "title": "Myocardial blood flow at rest",
+        "unit": "mL/min/g",
+        "n": "6",
+        "mean": "1.00",
+        "sd": "0.32",
+    }
+    # six of 2, 3, 3 and 5: mean 23/9; squares about it 6 x 0.309 + 2 x 0.198 + 5.975, of eight
+    assert (reserve["title"], reserve["n"], reserve["mean"], reserve["sd"]) == (
+        "Myocardial perfusion reserve",
+        "9",
+        "2.56",
+        "1.01",
+    )
+    assert (lad["n"], lad["mean"], lad["sd"]) == ("< 5", "–", "–")
+
+
+@pytest.mark.parametrize(("n", "text", "mean"), [(4, "< 5", "–"), (5, "5", "1.00")])
+def test_the_smallest_count_that_may_be_shown_is_shown(tmp_path, n, text, mean):
+    cohort = publish(tmp_path, (n, "ok", "", {"mbf_rest_ml_min_g": [1.0] * n}, []))
+    found = perfusion_summary(cohort, 5)
+    assert (found["n"], found["measured"], found["limited"], found["rows"][0]["mean"]) == (text, text, "0", mean)
+
+
+def test_where_nobody_had_a_first_pass_there_is_no_section(tmp_path):
+    assert perfusion_summary(Cohort(tmp_path), 5) is None
+    cohort = publish(tmp_path, (7, "absent", "no_perfusion", {}, []), (2, "quarantined", "upstream", {}, []))
+    assert perfusion_summary(cohort, 5) is None
+
+
+def test_entries_are_those_of_studies_with_a_file_or_a_reason_for_none(tmp_path):
+    cohort = Cohort(tmp_path)
+    assert perfusion_entries(cohort) == {}
+    with open_ledger(cohort.ledger) as ledger:
+        ledger.record([
+            Outcome("a-2", "perfusion", "ok", key="ka"), Outcome("b-2", "perfusion", "quarantined", "perfusion_clipped", key="kb"),
+            Outcome("c-2", "perfusion", "absent", "no_perfusion", key="kc"), Outcome("d-2", "perfusion", "quarantined", "upstream"),
+            Outcome("e-2", "derive", "ok", key="ke"),
+        ])  # fmt: skip
+    assert perfusion_entries(cohort) == {"a-2": ("ok", "ka"), "b-2": ("quarantined", "kb")}
+
+
+def test_one_measured_person_has_no_spread(tmp_path):
+    cohort = publish(tmp_path, (1, "ok", "", {"mpr": [2.0]}, []))
+    with np.errstate(invalid="ignore"):
+        (row,) = perfusion_summary(cohort, 1)["rows"]
+    assert (row["n"], row["mean"], row["sd"]) == ("1", "2.00", "–")
