@@ -9,6 +9,8 @@ import pytest
 from cmr_models.estimates import (
     COLUMNS,
     NOT_ESTIMABLE,
+    TEXT_COLUMNS,
+    VALUE_COLUMNS,
     NotEstimableError,
     bootstrap_interval,
     failed,
@@ -97,6 +99,7 @@ def test_rows_become_a_table_with_every_column_and_a_status() -> None:
     np.testing.assert_array_equal(table["more"], [np.nan, 7])
     assert failed("no_pairs") == {"status": "failed", "reason": "no_pairs"}
     assert len(tidy([])) == 0
+    assert not {"n", "n_events", *VALUE_COLUMNS} & set(TEXT_COLUMNS)
     error = NotEstimableError("no_pairs", "of 3")
     assert (error.reason, error.detail, str(error)) == (
         "no_pairs",
