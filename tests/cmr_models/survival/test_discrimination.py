@@ -36,8 +36,8 @@ def _pairs(
 
 def test_pairs_by_hand_with_ties_of_time_and_of_risk() -> None:
     found = concordance(EXIT, EVENT, RISK)
-    # The dead of 1 (risk 4) against all six: 1, 1, 2 lower. Those of 3 (5 and 1) against the lost of 3 (5), of 7 (1), the
-    # dead of 6 (2): 5 wins twice and ties, 1 ties once. The dead of 6 against 7: wins.
+    # The dead of 1 (risk 4) against all six: 1, 1, 2 lower. Those of 3 (5 and 1) against the lost of 3 (5), of 7 (1),
+    # the dead of 6 (2): 5 wins twice and ties, 1 ties once. The dead of 6 against 7: wins.
     assert (found.n_pairs, found.concordant, found.discordant, found.tied_risk) == (13, 6, 5, 2)
     assert found.value == pytest.approx(7 / 13)
     value, se, influence = _pairs({0: 1, 2: 1, 3: 1, 5: 1})
@@ -64,7 +64,8 @@ def test_pairs_are_made_within_strata_and_added_up() -> None:
     value, se, influence = _pairs({0: 1, 2: 1, 3: 1, 5: 1}, [0, 0, 0, 0, 0, 0, 0.5], strata)
     assert (found.value, found.se) == (pytest.approx(value), pytest.approx(se))
     np.testing.assert_allclose(found.influence, influence)
-    # b: the dead of 3 (5) against that lost then; of 1 (4) against 3, 2 and 3. a: of 3 (1) against 7 and 6; of 6 against 7.
+    # b: the dead of 3 (5) against that lost then; of 1 (4) against 3, 2 and 3. a: of 3 (1) against 7 and 6; of 6 against
+    # 7.
     assert found.n_pairs == 1 + 3 + 2 + 1
 
 
