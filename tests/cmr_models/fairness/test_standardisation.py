@@ -105,8 +105,8 @@ def test_a_gap_needs_ten_people_a_side_beyond_its_terms_and_blocks_apart() -> No
     ):
         with pytest.raises(ValueError, match=message):
             decompose_gap(table, "error", "site", ("b", "a"), blocks, np.random.default_rng(0))
+    gone = table.assign(error=table["error"].where(np.arange(len(table)) != 4))
     with pytest.raises(ValueError, match="error has 1 missing values"):
-        gone = table.assign(error=table["error"].where(np.arange(len(table)) != 4))
         decompose_gap(gone, "error", "site", ("b", "a"), BLOCKS, np.random.default_rng(0))
     none = decompose_gap(
         table.assign(error=1.0), "error", "site", ("b", "a"), BLOCKS, np.random.default_rng(0), n_bootstrap=2

@@ -64,8 +64,8 @@ def test_pairs_are_made_within_strata_and_added_up() -> None:
     value, se, influence = _pairs({0: 1, 2: 1, 3: 1, 5: 1}, [0, 0, 0, 0, 0, 0, 0.5], strata)
     assert (found.value, found.se) == (pytest.approx(value), pytest.approx(se))
     np.testing.assert_allclose(found.influence, influence)
-    # b: the dead of 3 (5) against that lost then; of 1 (4) against 3, 2 and 3. a: of 3 (1) against 7 and 6; of 6 against
-    # 7.
+    # b: the dead of 3 (5) against that lost then; of 1 (4) against 3, 2 and 3. a: of 3 (1) against 7 and 6; of 6
+    # against 7.
     assert found.n_pairs == 1 + 3 + 2 + 1
 
 
