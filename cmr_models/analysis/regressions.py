@@ -223,9 +223,7 @@ def _odds_ratio(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dict[
 def _fit_age_scale(rows: pd.DataFrame, pair: _Pair, spec: AnalysisSpec) -> CoxFit:
     _check_counts(rows, "event", spec)
     terms = (*pair.covariates, pair.exposure)
-    fit = fit_cox(
-        rows, exit="exit_years", event="event", entry="entry_years", covariates=terms, strata=spec.strata
-    )
+    fit = fit_cox(rows, exit="exit_years", event="event", entry="entry_years", covariates=terms, strata=spec.strata)
     _check_per_term(fit.estimates, fit.n_events, spec)
     return fit
 
