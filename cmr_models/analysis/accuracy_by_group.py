@@ -179,9 +179,7 @@ def _calibration(table: pd.DataFrame, exposure: str, spec: AnalysisSpec) -> tupl
     try:
         if int(data["event"].sum()) < spec.minimum_events:
             raise NotEstimableError("too_few_cases")
-        fit = fit_cox(
-            data, exit="exit_years", event="event", entry="entry_years", covariates=terms, strata=spec.strata or None
-        )
+        fit = fit_cox(data, exit="exit_years", event="event", entry="entry_years", covariates=terms, strata=spec.strata)
     except NotEstimableError as error:
         reason = error.reason
         return data, {"calibration": lambda _: _refuse(reason)}

@@ -84,7 +84,7 @@ def raked_weights(people: pd.DataFrame, margins: Mapping[str, Mapping[str, float
         wanted = np.array([shares[level] for level in levels])
         parts.append((codes, wanted / wanted.sum()))
     for _ in range(limit):
-        before = weight.copy()
+        before = weight
         for codes, wanted in parts:
             now = np.bincount(codes, weight, len(wanted)) / weight.sum()
             weight = weight * (wanted / now)[codes]

@@ -223,9 +223,7 @@ def _odds_ratio(rows: pd.DataFrame, *, pair: _Pair, spec: AnalysisSpec) -> dict[
 def _fit_age_scale(rows: pd.DataFrame, pair: _Pair, spec: AnalysisSpec) -> CoxFit:
     _check_counts(rows, "event", spec)
     terms = (*pair.covariates, pair.exposure)
-    fit = fit_cox(
-        rows, exit="exit_years", event="event", entry="entry_years", covariates=terms, strata=spec.strata or None
-    )
+    fit = fit_cox(rows, exit="exit_years", event="event", entry="entry_years", covariates=terms, strata=spec.strata)
     _check_per_term(fit.estimates, fit.n_events, spec)
     return fit
 
@@ -262,7 +260,7 @@ def _age_scale_score(pair: _Pair, spec: AnalysisSpec) -> pd.Series:
 def _follow_up_score(pair: _Pair, spec: AnalysisSpec) -> pd.Series:
     _check_counts(pair.rows, "event", spec)
     terms = (_AGE, *pair.covariates, pair.exposure)
-    fit = fit_cox(pair.rows, exit="follow_up_years", event="event", covariates=terms, strata=spec.strata or None)
+    fit = fit_cox(pair.rows, exit="follow_up_years", event="event", covariates=terms, strata=spec.strata)
     _check_per_term(fit.estimates, fit.n_events, spec)
     return pd.Series(fit.linear_predictor, pair.rows.index)
 

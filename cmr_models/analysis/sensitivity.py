@@ -97,7 +97,7 @@ def _fit(table: pd.DataFrame, exposure: str, spec: AnalysisSpec, weights: str | 
         event="event",
         entry="entry_years",
         covariates=(*spec.covariates, exposure),
-        strata=spec.strata or None,
+        strata=spec.strata,
         weights=weights,
     )
     if n_events < spec.minimum_events_per_term * len(fit.estimates):

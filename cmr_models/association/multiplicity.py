@@ -97,11 +97,10 @@ def adjust(table: pd.DataFrame, by: Sequence[str] = (), *, effective: float | No
     unknown = [name for name in ("minus_log10_p", *by) if name not in table]
     if unknown:
         raise ValueError(f"columns {unknown} are not in the table; it has {list(table)}")
-    scores = table["minus_log10_p"].astype(float)
+    values: Floats = np.asarray(table["minus_log10_p"], np.float64)
     family: npt.NDArray[Any] = (
         table.groupby(list(by), dropna=False).ngroup().to_numpy() if by else np.zeros(len(table), int)
     )
-    values: Floats = np.asarray(scores, np.float64)
     added: dict[str, Floats] = {name: _within(values, family, rule) for name, rule in _RULES.items()}
     log_q = np.asarray(added["minus_log10_q_bh"], np.float64)
     added["q"] = np.maximum(10.0 ** -np.clip(log_q, 0, 400), _TINY)

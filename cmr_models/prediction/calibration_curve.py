@@ -94,9 +94,8 @@ def calibration(
 def _calibration(
     times: Floats, events: Bools, predicted: Floats, horizon: float, bootstrap: tuple[np.random.Generator | None, int]
 ) -> Calibration:
-    until = np.minimum(times, horizon)
-    frame = pd.DataFrame({"t": until, "d": events & (times <= horizon), "lp": _log_log(predicted)})
-    alive, low, high = (float(part[0]) for part in kaplan_meier(until, frame["d"]).at([horizon]))
+    frame = pd.DataFrame({"t": times, "d": events & (times <= horizon), "lp": _log_log(predicted)})
+    alive, low, high = (float(part[0]) for part in kaplan_meier(times, frame["d"]).at([horizon]))
     expected = float(predicted.mean())
     fit = fit_cox(frame, exit="t", event="d", covariates=["lp"])
     smooth = _smooth(frame, horizon)
@@ -120,7 +119,7 @@ def _calibration(
         ici_ci_low=float(np.maximum(ici - _Z95 * ici_se, 0)),
         ici_ci_high=ici + _Z95 * ici_se,
         curve=pd.DataFrame({"predicted": predicted[order], "observed": smooth[order]}),
-        deciles=_deciles(until, frame["d"].to_numpy(bool), predicted, horizon),
+        deciles=_deciles(times, frame["d"].to_numpy(bool), predicted, horizon),
     )
 
 

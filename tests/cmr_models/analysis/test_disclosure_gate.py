@@ -265,6 +265,14 @@ def test_a_curve_hides_steps_within_itself_and_keeps_what_was_hidden() -> None:
         "survival plot", "survival plot", "Gate.curve('c')",
     )  # fmt: skip
     assert entry["properties"]["reasons"] == {"secondary": 1, "small_cell": 1}
+    assert (entry["status"], entry["comments"], entry["exception"]) == ("fail", [], "Masked before release.")
+    plain = Gate(GateRules(1))
+    plain.curve("c", points.iloc[:5], ["curve"])
+    assert (plain.entries[0]["status"], plain.entries[0]["summary"], plain.entries[0]["exception"]) == (
+        "pass",
+        "pass",
+        "",
+    )
 
 
 def test_rules_are_allowed_at_their_bounds() -> None:

@@ -195,6 +195,12 @@ def test_a_protective_phenotype_and_a_harmful_one_both_rank_above_one_half(
             row = _one(found, exposure=exposure, model="harrell_phenotype", group=group)
             assert (row["estimate"], row["se"]) == (pytest.approx(index.value), pytest.approx(index.se))
         assert _one(found, exposure=exposure, model="harrell_phenotype")["estimate"] > 0.55
+    # Of death the ratios are near 1: 0.94 and 1.56 per SD; either side of 1 decides.
+    for exposure, sign in (("lvef_pct", -1), ("lvm_g", 1)):
+        rows = _at_risk(_complete(tables, exposure, "death"))
+        index = concordance(rows["exit_years"], rows["event"], sign * rows[exposure], entry=rows["entry_years"])
+        row = _one(found, exposure=exposure, model="harrell_phenotype", outcome="death")
+        assert row["estimate"] == pytest.approx(index.value)
     # Where everybody has no model the phenotype is taken as it is.
     strict = SPEC.model_copy(update={"minimum_events_per_term": 1e6})
     row = _one(discrimination_rows(*tables, strict), model="harrell_phenotype")

@@ -9,6 +9,8 @@ import pytest
 from cmr_models.estimates import (
     COLUMNS,
     NOT_ESTIMABLE,
+    TEXT_COLUMNS,
+    VALUE_COLUMNS,
     NotEstimableError,
     bootstrap_interval,
     failed,
@@ -68,6 +70,7 @@ def test_evidence_is_two_sided_and_has_no_sign() -> None:
     assert minus_log10_p(0.0) == pytest.approx(0, abs=1e-12)
     assert minus_log10_p_chi2(5.0, 2) == pytest.approx(2.5 / math.log(10))
     assert minus_log10_p_chi2(0.0, 3) == pytest.approx(0)
+    assert minus_log10_p_chi2([2.0, 4.0], 2).tolist() == pytest.approx([1 / math.log(10), 2 / math.log(10)])  # type: ignore[arg-type]
     # Of 2 df the tail is exp(-x / 2) however far: beyond floats by the leading term.
     assert minus_log10_p_chi2(5000.0, 2) == pytest.approx(2500 / math.log(10))
     # Of 4 df exp(-x / 2) (1 + x / 2).
@@ -97,6 +100,7 @@ def test_rows_become_a_table_with_every_column_and_a_status() -> None:
     np.testing.assert_array_equal(table["more"], [np.nan, 7])
     assert failed("no_pairs") == {"status": "failed", "reason": "no_pairs"}
     assert len(tidy([])) == 0
+    assert not {"n", "n_events", *VALUE_COLUMNS} & set(TEXT_COLUMNS)
     error = NotEstimableError("no_pairs", "of 3")
     assert (error.reason, error.detail, str(error)) == (
         "no_pairs",

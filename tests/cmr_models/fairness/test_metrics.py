@@ -160,6 +160,9 @@ def test_the_slope_of_calibration_is_tested_against_one() -> None:
             calibration_slope("y", "p")(rows.assign(p=wrong))
     with pytest.raises(NotEstimableError, match="separation"):
         calibration_slope("y", "p")(pd.DataFrame({"p": [0.1, 0.2, 0.8, 0.9], "y": [0, 0, 1, 1]}))
+    never = pd.DataFrame({"p": [0.1] * 20 + [0.5] * 20, "y": [0] * 20 + [0, 1] * 10})
+    with pytest.raises(NotEstimableError, match="separation"):
+        calibration_slope("y", "p")(never)
 
 
 TIMES = pd.DataFrame(

@@ -113,6 +113,7 @@ def _validated(entry: bool) -> Validated:
     rng = np.random.default_rng(6)
     table = _table()
     score = pd.DataFrame({"one": rng.normal(size=150), "two": table["x"].to_numpy() * 0.4 + rng.normal(size=150) / 2})
+    score["three"] = score["two"] + 0.3 * table["f"].to_numpy()
     risk = 1 / (1 + np.exp(-score + 0.3))
     times = np.array([1.0, 2.5, 5.0])
     curve = {name: np.outer(risk[name], [0.2, 0.7, 1.0]) for name in risk}
@@ -130,6 +131,7 @@ def test_each_row_is_the_measure_it_is_named_after(entry: bool) -> None:
     table = pd.DataFrame(rows).set_index(["exposure", "measure"])
     gains = {"concordance_gain", "auc_gain", "brier_gain"}
     assert set(table.loc["two"].index) - set(table.loc["one"].index) == gains
+    assert set(table.loc["three"].index) == set(table.loc["two"].index)
     assert set(table["outcome"]) == {"death"}
     assert set(table["model"]) == {"ridge"}
     assert set(table["n"]) == {150}
@@ -170,14 +172,15 @@ def test_each_row_is_the_measure_it_is_named_after(entry: bool) -> None:
         assert at.loc["ici", ["estimate", "se", "ci_low", "ci_high"]].tolist() == pytest.approx(
             [found.ici, found.ici_se, found.ici_ci_low, found.ici_ci_high]
         )
-    gain = table.loc[("two", "concordance_gain")]
-    assert gain["estimate"] == pytest.approx(by_fold["two"].value - by_fold["one"].value)
-    assert gain["se"] == pytest.approx(math.sqrt(((by_fold["two"].influence - by_fold["one"].influence) ** 2).sum()))
-    assert gain["z"] == pytest.approx(gain["estimate"] / gain["se"])
-    for measure, compared in (("auc_gain", compare_auc), ("brier_gain", compare_brier)):
-        pair = compared(v.exit, v.event, v.risk["two"], v.risk["one"], 5.0)
-        row = table.loc[("two", measure)]
-        assert row[["estimate", "se", "z"]].tolist() == pytest.approx([pair.difference, pair.se, pair.z])
+    for new, old in (("two", "one"), ("three", "two")):
+        gain, apart = table.loc[(new, "concordance_gain")], by_fold[new].influence - by_fold[old].influence
+        assert gain["estimate"] == pytest.approx(by_fold[new].value - by_fold[old].value)
+        assert gain["se"] == pytest.approx(math.sqrt((apart**2).sum()))
+        assert gain["z"] == pytest.approx(gain["estimate"] / gain["se"])
+        for measure, compared in (("auc_gain", compare_auc), ("brier_gain", compare_brier)):
+            pair = compared(v.exit, v.event, v.risk[new], v.risk[old], 5.0)
+            row = table.loc[(new, measure)]
+            assert row[["estimate", "se", "z"]].tolist() == pytest.approx([pair.difference, pair.se, pair.z])
 
 
 def test_what_cannot_be_had_is_a_row_with_its_reason() -> None:

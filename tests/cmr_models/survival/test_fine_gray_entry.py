@@ -96,3 +96,15 @@ def test_columns_that_are_not_there_or_twice_are_named() -> None:
             fit_fine_gray(table, **{**options, name: "when"})
     with pytest.raises(ValueError, match=r"more than one column named \['t'\]"):
         fit_fine_gray(pd.concat([table, table[["t"]]], axis=1), **options)
+
+
+def test_a_while_without_anybody_after_the_last_event_of_the_cause_takes_nothing_away() -> None:
+    rng = np.random.default_rng(6)
+    early = pd.DataFrame({"x": rng.normal(size=40), "entry": 0.0, "t": rng.permutation(40) + 1.0})
+    # Other causes come after all of the cause, so that nobody with one is still counted at an event of the cause.
+    early = early.assign(e=np.where(early["t"] <= 25, rng.choice([0, 1], 40), 2))
+    late = pd.DataFrame({"x": rng.normal(size=5), "entry": 90.0, "t": 95.0, "e": 0})
+    table = pd.concat([early, late], ignore_index=True)
+    found = fit_fine_gray(table, exit="t", event="e", cause=1, covariates=["x"], entry="entry").estimates
+    cox = fit_cox(early.assign(d=early["e"] == 1), exit="t", event="d", covariates=["x"], ties="breslow").estimates
+    np.testing.assert_allclose(found["coef"], cox["coef"], rtol=1e-6)

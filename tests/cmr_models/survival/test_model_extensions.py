@@ -212,6 +212,8 @@ def test_other_people_are_placed_by_their_own_values_and_an_unknown_text_is_the_
     until = curve.loc[curve["time"] <= 5, "cumulative_hazard"].iloc[-1]
     risk = predict_risk(fit, new, [0.0, 5.0])
     np.testing.assert_allclose(risk, np.column_stack([np.zeros(4), 1 - np.exp(-until * np.exp(by_hand))]))
+    far = pd.DataFrame({"site": reference, "x": np.array([1.0, -1.0]) * 1e9 * np.sign(terms["x"])})
+    np.testing.assert_allclose(predict_risk(fit, far, [5.0])[:, 0], [1, 0], atol=1e-300)
     with pytest.raises(ValueError, match="covariate 'x' is not a column"):
         linear_predictor(fit, new[["site"]])
     for column in ("x", "site"):

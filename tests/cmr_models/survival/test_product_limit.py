@@ -100,8 +100,11 @@ def test_the_restricted_mean_is_the_area_up_to_the_horizon_and_not_beyond() -> N
     assert at_a_death.value == pytest.approx(2.4)
     assert at_a_death.se == pytest.approx(np.sqrt(1.4**2 / 20 + 0.6**2 / 12))
     assert restricted_mean(times, events, 5).value == pytest.approx(3.0)
+    assert restricted_mean(times, events, 0.5).value == 0.5
     with pytest.raises(NotEstimableError, match=r"no_data.*nobody is observed up to 5.1"):
         restricted_mean(times, events, 5.1)
+    with pytest.raises(NotEstimableError, match="no_data"):
+        restricted_mean([2, 3], [0, 0], 4)  # nobody dies: there is no interval, and still nobody is seen so long
 
 
 def test_the_restricted_mean_beyond_the_last_death_of_all_is_the_whole_area() -> None:

@@ -1,0 +1,75 @@
+"""The tables of a spec: whose values take part in a transform, who is kept, and in which rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tasks.analysis.spec_file import read_spec
+from tasks.analysis.spec_tables import SpecTables, read_tables
+
+PHENOTYPES = pd.DataFrame(
+    {
+        "participant": ["5", "02", "3", "4", "1", "6"],
+        "visit": ["2"] * 6,
+        "status": ["ok", "ok", "quarantined", "ok", "ok", "ok"],
+        "qc_ok": [True, True, True, False, True, True],
+        "lvm_g": [90.0, 80.0, 1.0, 500.0, 100.0, np.nan],
+        "lvef_pct": [60.0, 50.0, 10.0, 20.0, 70.0, 65.0],
+    }
+)
+PEOPLE = pd.DataFrame(
+    {"participant": ["1", "02", "3", "4", "5", "6"], "visit": "2", "age_years": 60, "sex": list("fmfmfm"), "lvm_g": 7}
+)
+OUTCOMES = pd.DataFrame(
+    {"participant": ["6", "5", "1"], "visit": "2", "condition": "death", "prevalent": [0, 1, 0], "event": 0, "cause": 0}
+).assign(entry_years=60, exit_years=65)
+
+
+def _read(folder: Path, phenotypes: pd.DataFrame = PHENOTYPES, **change: Any) -> SpecTables:
+    for name, table in (("phenotypes", phenotypes), ("people", PEOPLE), ("outcomes", OUTCOMES)):
+        table.to_csv(folder / f"{name}.csv", index=False)
+    content = {
+        "name": "mass",
+        "tables": {"participants": "people.csv", "outcomes": "outcomes.csv", "phenotypes": "phenotypes.csv"},
+        "conditions": ["death"],
+        "exposures": [{"name": "lvm_g", "transform": "inverse_normal"}, {"name": "lvef_pct"}],
+        "covariate_sets": {"few": ["sex"]},
+        "primary": "few",
+        **change,
+    }
+    (folder / "analysis.yaml").write_text(yaml.safe_dump(content))
+    return read_tables(read_spec(folder / "analysis.yaml"), None)
+
+
+def test_only_studies_that_take_part_have_a_rank(tmp_path: Path) -> None:
+    found = _read(tmp_path).phenotypes.set_index("participant")
+    assert found.index.tolist() == ["5", "02", "3", "4", "1", "6"]
+    # Of 80, 90 and 100: (rank - 3/8) / 3.25 is 0.1923, 0.5, 0.8077; the quarantined and the doubted have none.
+    np.testing.assert_allclose(found["lvm_g"], [0, -0.869424, np.nan, np.nan, 0.869424, np.nan], atol=1e-6)
+    np.testing.assert_array_equal(found["lvef_pct"], [60, 50, np.nan, np.nan, 70, 65])
+    taken = _read(tmp_path, include_doubted=True).phenotypes.set_index("participant")
+    # Of four: 0.1471, 0.3824, 0.6176, 0.8529.
+    np.testing.assert_allclose(taken["lvm_g"], [-0.299307, -1.049131, np.nan, 1.049131, 0.299307, np.nan], atol=1e-6)
+
+
+def test_people_who_are_left_out_leave_every_table_after_the_transform(tmp_path: Path) -> None:
+    rules = [{"name": "men", "column": "sex", "values": ["m"]}, {"name": "ill", "prevalent": "death"}]
+    found = _read(tmp_path, exclusions=rules)
+    assert found.participants["participant"].tolist() == ["1", "3"]
+    assert found.outcomes["participant"].tolist() == ["1"]
+    assert found.phenotypes["participant"].tolist() == ["3", "1"]
+    assert found.phenotypes.index.tolist() == [0, 1]
+    np.testing.assert_allclose(found.phenotypes["lvm_g"], [np.nan, 0.869424], atol=1e-6)  # ranked among all
+    assert found.flow[["step", "n"]].to_numpy().tolist() == [
+        ["participants", 6.0], ["excluded: men", 3.0], ["excluded: ill", 1.0], ["analysed", 2.0],
+    ]  # fmt: skip
+
+
+def test_an_exposure_of_the_participants_gives_way_to_that_of_the_phenotypes(tmp_path: Path) -> None:
+    assert "lvm_g" not in _read(tmp_path).participants
+    with pytest.raises(ValueError, match="exposure lvm_g is not a column of the phenotypes"):
+        _read(tmp_path, PHENOTYPES.drop(columns="lvm_g"))
