@@ -249,6 +249,13 @@ def test_landmarks_that_were_not_found_are_missing_and_others_are_not() -> None:
     assert other["reason"].unique().tolist() == ["grid_differs"]
 
 
+def test_a_frame_with_a_landmark_unmarked_is_no_reference() -> None:
+    reference, ours = MARKS.copy(), MARKS + [0.0, 2.0]  # 3 mm
+    reference[1, 2], ours[1] = NAN, 500
+    rows = landmark_rows(ours, reference, (2.0, 1.5), "lax_4c")
+    assert [row["value"] for row in rows[:4]] == pytest.approx([3] * 4)
+
+
 def test_other_points_are_numbered_and_have_no_long_axis() -> None:
     rows = landmark_rows(np.zeros((2, 2, 2)), np.ones((2, 2, 2)), (3.0, 4.0), "sax")
     assert [(row["of"], row["value"]) for row in rows] == [("point_1", 5), ("point_2", 5), ("mean", 5)]
