@@ -151,7 +151,7 @@ def test_names_and_territories_are_those_of_the_american_heart_association() -> 
     walls = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")
     names = [f"{level} {wall}" for level in ("basal", "mid") for wall in walls]
     names += [f"apical {wall}" for wall in ("anterior", "septal", "inferior", "lateral")]
-    assert aha.NAMES == dict(enumerate([*names, "apex"], start=1))
+    assert dict(enumerate([*names, "apex"], start=1)) == aha.NAMES
     assert aha.LAYERS == {0: "all", 1: "endo", 2: "epi"}
 
 

@@ -44,7 +44,14 @@ def test_a_larger_grid_has_the_same_field_of_view() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "cols", "grid"),
-    [(52, 40, (52, 40)), (51, 40, (64, 50)), (64, 48, (64, 48)), (65, 48, (64, 47)), (30, 128, (15, 64)), (1, 640, (1, 64))],
+    [
+        (52, 40, (52, 40)),
+        (51, 40, (64, 50)),
+        (64, 48, (64, 48)),
+        (65, 48, (64, 47)),
+        (30, 128, (15, 64)),
+        (1, 640, (1, 64)),
+    ],
 )
 def test_series_of_usual_size_are_not_resampled(rows: int, cols: int, grid: tuple[int, int]) -> None:
     assert _grid(rows, cols, 64) == grid

@@ -116,9 +116,7 @@ def test_segments_are_of_levels_by_labels_and_say_what_is_doubtful() -> None:
 def test_the_curve_of_a_segment_is_the_mean_of_its_pixels() -> None:
     segment = np.array([[[1, 1, 16, 0]]], np.uint8)
     values = np.array([[[[1.0, 2], [3, 6], [5, 5], [99, 99]]]])
-    found = chain._segment_curves(
-        Contrast(values, frozenset()), aha.Segments(segment, np.ones_like(segment), ("",))
-    )
+    found = chain._segment_curves(Contrast(values, frozenset()), aha.Segments(segment, np.ones_like(segment), ("",)))
     assert found[0].tolist() == [2, 4]
     assert found[15].tolist() == [5, 5]
     assert np.isnan(found[1:15]).all()

@@ -184,7 +184,8 @@ def test_constants_are_those_of_the_reference_implementation() -> None:
         for s in (MYOCARDIAL_FLASH, MYOCARDIAL_SSFP, ARTERIAL_FLASH)
     ]
     assert told == [
-        ("flash", 2.43, 37.6, 14, 111, 3, 5, 0, 1), ("ssfp", 2.8, 60, 50, 111, 3, 8, 5, 1), ("flash", 2.12, 5, 5, 36, 2, 5, 0, 1)
+        ("flash", 2.43, 37.6, 14, 111, 3, 5, 0, 1), ("ssfp", 2.8, 60, 50, 111, 3, 8, 5, 1),
+        ("flash", 2.12, 5, 5, 36, 2, 5, 0, 1),
     ]  # fmt: skip
     assert [s.centre for s in (MYOCARDIAL_FLASH, ARTERIAL_FLASH, replace(ARTERIAL_FLASH, lines=35))] == [18, 9, 8]
     r1, r2 = BLOOD[1.5].rates([0.0, 2.0])

@@ -52,7 +52,7 @@ def test_flow_is_the_mean_of_segments_by_pixels_and_by_artery() -> None:
 
 
 def test_endo_over_epi_is_the_median_of_the_segments_ratios() -> None:
-    flow = segments({n: 1.0 for n in range(1, 9)}, endo=1.0, epi=2.0)
+    flow = segments(dict.fromkeys(range(1, 9), 1.0), endo=1.0, epi=2.0)
     assert phenotypes({"stress": result(flow)})["mbf_stress_endo_epi_ratio"] == 0.5
     # ratios 0.1, 0.2 ... 0.9 of nine segments, in layers of other scales
     flow = segments({n: float(n) for n in range(1, 10)}, endo=0.3)
@@ -67,7 +67,7 @@ def test_endo_over_epi_is_the_median_of_the_segments_ratios() -> None:
 def test_endo_over_epi_needs_eight_segments_or_all_that_there_are(
     n_known: int, n_without_epi: int, known: bool
 ) -> None:
-    flow = segments({n: 1.0 for n in range(1, n_known + 1)})
+    flow = segments(dict.fromkeys(range(1, n_known + 1), 1.0))
     flow.loc[(flow["layer"] == "epi") & (flow["segment"] <= n_without_epi), "median"] = 0.0
     got = phenotypes({"rest": result(flow)})["mbf_rest_endo_epi_ratio"]
     assert got == (0.5 if known else Missing("segment_empty"))
@@ -111,7 +111,7 @@ def test_what_is_missing_says_which_state_or_segment_lacks() -> None:
 
 def test_every_number_is_declared_with_its_unit_and_its_limits() -> None:
     got = phenotypes(
-        {state: result(segments({n: 1.0 for n in range(1, 17)})) for state in ("rest", "stress", "unstated")}
+        {state: result(segments(dict.fromkeys(range(1, 17), 1.0))) for state in ("rest", "stress", "unstated")}
     )
     assert list(got) == list(ROWS)
     assert not any(isinstance(value, Missing) for value in got.values())

@@ -181,7 +181,9 @@ def test_an_image_is_found_to_a_quarter_of_a_pixel(off: tuple[float, float]) -> 
 
     def blobs(down: float, along: float) -> np.ndarray:
         first = np.exp(-(((rows - 8 - down) / 6) ** 2) - ((cols + 5 - along) / 5) ** 2)
-        return (first - 0.7 * np.exp(-(((rows + 9 - down) / 4) ** 2) - ((cols - 6 - along) / 7) ** 2)).astype(np.float32)
+        return (first - 0.7 * np.exp(-(((rows + 9 - down) / 4) ** 2) - ((cols - 6 - along) / 7) ** 2)).astype(
+            np.float32
+        )
 
     weight = np.ones((60, 60), np.float32)
     span = blobs(0, 0).reshape(1, -1)

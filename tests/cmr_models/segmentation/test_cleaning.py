@@ -1,4 +1,4 @@
-"""Which pieces of labels stay, on stacks of fewer than five slices, where the rules of the ends of a stack are silent."""
+"""Which pieces of labels stay, mostly on stacks so small that the rules of the ends of a stack are silent."""
 
 import numpy as np
 import numpy.typing as npt

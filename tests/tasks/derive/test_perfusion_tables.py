@@ -41,7 +41,8 @@ OUTCOMES = [
     }),
     Outcome("c-2", "perfusion", "absent", "no_perfusion", "none", "kc"),
     Outcome("a-3", "perfusion", "ok", key="ka", summary={
-        "phenotypes": {FLOW: 1.1}, "missing": {}, "limitations": {"rest": [], "stress": []}, "segments": [segment_row(1)],
+        "phenotypes": {FLOW: 1.1}, "missing": {}, "limitations": {"rest": [], "stress": []},
+        "segments": [segment_row(1)],
     }),
 ]  # fmt: skip
 

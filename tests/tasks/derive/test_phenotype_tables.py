@@ -33,12 +33,12 @@ def measured(study, missing=None, broken=(), curves=None, **numbers):
 
 
 OUTCOMES = [
-    measured("9-3", {name: "view_missing" for name in NAMES}),
+    measured("9-3", dict.fromkeys(NAMES, "view_missing")),
     Outcome("7-2", "derive", "quarantined", "upstream", "told by the stage before", "key-7-2"),
     measured(
         "a-b-2", {"lvm_g": "myocardium_empty", "rvef_pct": "rv_empty"}, curves=CURVES, lvef_pct=61.5, ed_frame=3.0
     ),
-    measured("10-2", {name: "ef_implausible" for name in NAMES}, ("ef_implausible", "es_timing"), curves=CURVES),
+    measured("10-2", dict.fromkeys(NAMES, "ef_implausible"), ("ef_implausible", "es_timing"), curves=CURVES),
     Outcome("8-2", "derive", "quarantined", "no_prediction", "gone", "key-8-2"),
     measured("6-2", {"lvm_g": "rv_empty"}, ("es_timing", "stroke_volumes_differ")),
     Outcome("5-2", "derive", "quarantined", "upstream", "nothing else is known", "key-5-2"),
@@ -46,7 +46,7 @@ OUTCOMES = [
 ENDED = {"7-2": ("convert", "zip_corrupt", "cut short"), "8-2": ("convert", "no_dicom", "not this one")}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def table():
     return phenotype_table(OUTCOMES, ENDED).set_index("study")
 
@@ -144,7 +144,8 @@ def test_the_published_tables_leave_retired_studies_out_and_are_current_until_th
         assert are_current(ledger, cohort)
         table = pd.read_parquet(cohort.tables / "phenotypes.parquet")
         assert table[["study", "stage", "reason", "detail"]].to_numpy().tolist() == [
-            ["1-2", "convert", "zip_corrupt", "cut short"], ["2-2", "segment", "no_sax", "found"], ["3-2", "derive", "", ""]
+            ["1-2", "convert", "zip_corrupt", "cut short"], ["2-2", "segment", "no_sax", "found"],
+            ["3-2", "derive", "", ""],
         ]  # fmt: skip
         assert len(pd.read_parquet(cohort.tables / "curves.parquet")) == 2
         assert (cohort.tables / "phenotypes_dictionary.csv").read_text() == dictionary_csv()

@@ -121,7 +121,7 @@ def test_curves_and_slopes_of_an_integral_and_the_nearest_start() -> None:
 
 
 def test_neighbours_count_by_how_far_they_differ_beyond_the_noise() -> None:
-    # squares of differences: 1, 4 and, two apart, 9. The middle pixel alone has two neighbours: its second differs by 4,
+    # squares of differences: 1, 4 and, two apart, 9. Only the middle pixel has two neighbours: its second differs by 4,
     # so that the noise is 4 / 0.8 = 5; what differs by less counts in full, and 9 by exp(-(9/5 - 1) / 0.4)
     far = math.exp(-2)
     found = nonlocal_mean(np.array([[[0.0], [1], [3]]]), np.ones((1, 3), bool))[0, :, 0]

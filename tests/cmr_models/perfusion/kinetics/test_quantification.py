@@ -70,7 +70,7 @@ def test_scalars_are_numbers_and_feet_whole_ones() -> None:
     for wrong in ("0.5", [1, 2], True):
         with pytest.raises(ValueError, match="must be one number"):
             number("dt_s", wrong)
-    with pytest.raises(ValueError, match="foot is 7.5"):
+    with pytest.raises(ValueError, match=r"foot is 7\.5"):
         frame(7.5)
 
 
@@ -91,12 +91,16 @@ def test_curves_stand_above_their_baseline_and_a_pixel_enhances_over_its_noise()
     swing = np.where(np.arange(20) % 2, 0.1, -0.1)
     # second differences of the swing are 0.4: a noise of 0.4 / 0.6745 / sqrt 6 = 0.2421. Of 6 frames before
     # and 10 after, the mean has an error of 0.2421 x sqrt(1/6 + 1/10) = 0.125; four times that is 0.5
-    tissue = np.stack([0.3 + rise, 0.3 + 0.51 * rise + swing, 0.3 + 0.49 * rise + swing, 0.3 + 0.029 * rise, 0.3 + 0.031 * rise])
+    tissue = np.stack(
+        [0.3 + rise, 0.3 + 0.51 * rise + swing, 0.3 + 0.49 * rise + swing, 0.3 + 0.029 * rise, 0.3 + 0.031 * rise]
+    )
     curves, status = _triage(_series(tissue[None]), 10, baseline_frames(10))
     assert status.tolist() == [[codes.OK, codes.OK, codes.NOT_ENHANCING, codes.NOT_ENHANCING, codes.OK]]
     np.testing.assert_allclose(curves[0, 0], rise, atol=1e-12)
     tissue[0, :4] = 50  # before the steady state: no part of the baseline
-    np.testing.assert_allclose(_triage(_series(tissue[None]), 10, baseline_frames(10))[0][0, 0, 4:], rise[4:], atol=1e-12)
+    np.testing.assert_allclose(
+        _triage(_series(tissue[None]), 10, baseline_frames(10))[0][0, 0, 4:], rise[4:], atol=1e-12
+    )
 
 
 def test_outside_goes_before_all_and_what_is_not_finite_before_what_does_not_enhance() -> None:
@@ -108,7 +112,9 @@ def test_outside_goes_before_all_and_what_is_not_finite_before_what_does_not_enh
     assert status.tolist() == [[codes.OK, codes.NOT_FINITE, codes.NOT_FINITE, codes.OUTSIDE]]
 
 
-@pytest.mark.parametrize(("dt_s", "foot", "start"), [(0.5, 10, 7), (0.6, 10, 7), (0.8, 10, 8), (2.0, 10, 9), (0.5, 2, 0)])
+@pytest.mark.parametrize(
+    ("dt_s", "foot", "start"), [(0.5, 10, 7), (0.6, 10, 7), (0.8, 10, 8), (2.0, 10, 9), (0.5, 2, 0)]
+)
 def test_the_fit_begins_a_second_and_a_half_before_the_foot(dt_s: float, foot: int, start: int) -> None:
     curves = np.arange(20.0)[None, None]
     chosen = np.ones((1, 1), bool)
@@ -135,7 +141,8 @@ def test_statuses_of_fits_have_an_order() -> None:
     clipped = np.array([0, 0, 0, 0, 1, 0, 0], bool)
     found = _classify(curves, Fitted({}, residual, converged, at_bound), clipped)
     assert found.tolist() == [
-        codes.OK, codes.POOR_FIT, codes.NOT_CONVERGED, codes.AT_BOUND, codes.CLIPPED, codes.AT_BOUND, codes.NOT_CONVERGED
+        codes.OK, codes.POOR_FIT, codes.NOT_CONVERGED, codes.AT_BOUND, codes.CLIPPED, codes.AT_BOUND,
+        codes.NOT_CONVERGED,
     ]  # fmt: skip
 
 
