@@ -101,7 +101,9 @@ def test_a_state_that_cannot_be_measured_is_left_out_with_its_reason(cohort):
         "key": "wanted", "study_key": "s", "model": "perfusion", "chain_version": VERSION,
         "weights": {"aif_detect": "digest"}, "classes": {str(code): LABEL_NAMES[code] for code in range(4)},
     }  # fmt: skip
-    assert json.loads(tree.attrs["summary"])["phenotypes"] == summary["phenotypes"]
+    kept = json.loads(tree.attrs["summary"])
+    assert kept["phenotypes"] == summary["phenotypes"]
+    assert tree.attrs["summary"] == json.dumps(kept, sort_keys=True)  # the same bytes every time
 
 
 def test_what_was_done_with_the_same_key_is_not_done_again(cohort):
