@@ -136,3 +136,35 @@ def test_the_file_counts_time_from_its_own_first_frame() -> None:
     np.testing.assert_array_equal(dataset["layer"], found.layer)
     np.testing.assert_array_equal(dataset["segment"], found.segment)
     assert int(dataset["aif_mask"].sum()) == int((labels == LV).sum())
+
+
+def test_maps_are_fitted_slice_by_slice_around_the_heart_and_put_in_their_place(monkeypatch: Any) -> None:
+    labels = np.zeros((2, 40, 50), np.uint8)
+    labels[0, 15:20, 20:26], labels[0, 16:18, 22:24] = MYOCARDIUM, LV
+    labels[1, 15:19, 20:26] = MYOCARDIUM
+    curves = np.random.default_rng(0).random((2, 40, 50, 6))
+    seen: list[dict[str, Any]] = []
+
+    def quantify(tissue: Any, aif: Any, dt_s: float, **given: Any) -> xr.Dataset:
+        seen.append({"tissue": tissue, "aif": aif, "dt_s": dt_s, **given})
+        fill = {name: (("row", "col"), np.full(tissue.shape[:2], 1.0 + len(seen))) for name in chain.QUANTITIES}
+        return xr.Dataset({**fill, "status": (("row", "col"), np.full(tissue.shape[:2], len(seen), np.uint8))})
+
+    monkeypatch.setattr("cmr_models.perfusion.quantify", quantify)
+    blood = np.arange(6.0)
+    tissue = Contrast(curves, frozenset())
+    maps = chain._maps(tissue, blood, labels, view_of(pixel_mm=(2.1, 1.5)), {"foot_s": 1.6}, "cpu")
+    rows, cols = slice(11, 24), slice(16, 30)  # 8 mm are four pixels of 2.1 mm
+    np.testing.assert_array_equal(seen[1]["tissue"], curves[1, rows, cols])
+    assert [(one["foot"], one["dt_s"], one["device"]) for one in seen] == [(3, 0.5, "cpu")] * 2
+    assert seen[0]["aif"] is blood
+    near = seen[0]["mask"]
+    assert near[4, 0]  # four pixels to the left of the wall's first row
+    assert not near[2, 0]  # two rows up are six steps away
+    np.testing.assert_array_equal(seen[1]["wall"], (labels[1] == MYOCARDIUM)[rows, cols])  # a wall of 24 pixels is whole
+    for k in (0, 1):
+        flow = maps["mbf_ml_min_g"].values[k]
+        assert (flow[rows, cols] == 2 + k).all()
+        assert np.isfinite(flow).sum() == 13 * 14
+        assert (maps["status"].values[k] == 255).sum() == 40 * 50 - 13 * 14
+    assert set(maps) == {*chain.QUANTITIES, "status"}
