@@ -1,6 +1,7 @@
 """Steps of the chain from a series to maps, each on labels of a few pixels."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from cmr_models import aha
 from cmr_models.contracts import LV, MYOCARDIUM, RV
 from cmr_models.perfusion import chain
 from cmr_models.perfusion.contrast import Contrast
+from cmr_models.perfusion.motion import Motion
 from cmr_models.perfusion.series import FirstPass
+from cmr_models.perfusion.signal.gadolinium import ARTERIAL_FLASH, MYOCARDIAL_FLASH, signal
+from cmr_models.perfusion.signal.gadolinium import BLOOD as BLOOD_AT
 from cmr_models.reasons import StudyRejected
 
 
@@ -161,10 +165,66 @@ def test_maps_are_fitted_slice_by_slice_around_the_heart_and_put_in_their_place(
     near = seen[0]["mask"]
     assert near[4, 0]  # four pixels to the left of the wall's first row
     assert not near[2, 0]  # two rows up are six steps away
-    np.testing.assert_array_equal(seen[1]["wall"], (labels[1] == MYOCARDIUM)[rows, cols])  # a wall of 24 pixels is whole
+    np.testing.assert_array_equal(
+        seen[1]["wall"], (labels[1] == MYOCARDIUM)[rows, cols]
+    )  # a wall of 24 pixels is whole
     for k in (0, 1):
         flow = maps["mbf_ml_min_g"].values[k]
         assert (flow[rows, cols] == 2 + k).all()
         assert np.isfinite(flow).sum() == 13 * 14
         assert (maps["status"].values[k] == 255).sum() == 40 * 50 - 13 * 14
     assert set(maps) == {*chain.QUANTITIES, "status"}
+
+
+# the arterial input
+
+BLOOD = np.r_[np.zeros(6), 0.5, 2.0, 4.0, 3.0, 1.5, 0.8, np.full(9, 0.5)]  # mmol/L, a beat a second
+FLASH = {"inversion_ms": 5.0, "flip_angle_deg": 5.0, "repetition_time_ms": 2.12, "field_strength_t": 1.5}
+
+
+def _series(sequence: Any, headers: Mapping[str, float], inside: np.ndarray) -> xr.Dataset:
+    """A slice whose blood has this course where ``inside``, under an even coil; 0 elsewhere."""
+    ratio = signal(BLOOD, sequence, BLOOD_AT[1.5])
+    images = np.where(inside, 5000 * ratio[:, None, None], 100)[:, None]
+    view = view_of(pixel_mm=(2.0, 2.0), col_dir=(0, 1, 0)).assign(
+        intensity=(("frame", "slice", "row", "col"), np.asarray(np.rint(images), np.uint16)),
+        acquired_ms=(("frame", "slice"), 1000.0 * np.arange(BLOOD.size)[:, None]),
+        frame_valid=(("frame", "slice"), np.ones((BLOOD.size, 1), bool)),
+    )
+    return view.assign_attrs(timed_by="clock", start_ms=0.0, **headers)
+
+
+def _density(inside: np.ndarray) -> xr.Dataset:
+    values = np.where(inside, 5000, 100).astype(np.uint16)
+    return (
+        _series(ARTERIAL_FLASH, FLASH, inside)
+        .isel(frame=[0])
+        .assign(intensity=(("frame", "slice", "row", "col"), values[None, None]))
+    )
+
+
+def test_the_input_comes_from_its_own_series_or_else_from_the_pool_of_the_hearts() -> None:
+    labels = _ring()[None, 20:61, 20:61]
+    pool = labels[0] == LV
+    grid = np.arange(0, 20.1, 0.5)
+    expected = np.interp(grid, np.arange(BLOOD.size), BLOOD)
+    still = Motion(np.zeros((2, BLOOD.size)), np.arange(BLOOD.size) * 1.0)
+    own = {
+        "": _series(MYOCARDIAL_FLASH, {}, pool),
+        "_aif": _series(ARTERIAL_FLASH, FLASH, pool),
+        "_aif_pd": _density(pool),
+    }
+    heart = FirstPass(np.zeros((1, 41, 41, grid.size), np.float32), grid)
+    limits: set[str] = set()
+    blood, mask = chain._input(own, heart, labels, pool, still, limits, "cpu")
+    np.testing.assert_allclose(blood, expected, atol=0.08)
+    assert mask is pool
+    assert limits == set()
+    alone = {"": _series(MYOCARDIAL_FLASH, {}, pool), "_pd": _density(pool)}
+    ratio = np.interp(grid, np.arange(BLOOD.size), signal(BLOOD, MYOCARDIAL_FLASH, BLOOD_AT[1.5]))
+    heart = FirstPass(np.asarray(np.where(pool[..., None], 5000 * ratio, 100), np.float32)[None], grid)
+    blood, mask = chain._input(alone, heart, labels, None, still, limits, "cpu")
+    whole = slice(0, None, 2)  # between beats the signal is mixed, not the concentration
+    np.testing.assert_allclose(blood[whole], expected[whole], atol=0.02)
+    np.testing.assert_array_equal(mask, chain._pool(labels))
+    assert limits == {"aif_single_sequence", "sequence_assumed"}

@@ -10,6 +10,7 @@ from cmr_models.perfusion.registration import (
     _frames_before,
     _heart,
     _low_rank,
+    _place_first_frames,
     _principal_images,
     _solve,
     _step,
@@ -209,6 +210,29 @@ def test_the_weight_is_one_where_contrast_passes_and_falls_off_around() -> None:
     assert weight[60, 44] == 0
     assert weight[5, 23] < 0.2
     assert (weight.shape, weight.max()) == ((64, 48), 1)
+
+
+def test_frames_before_the_bolus_stay_where_too_few_follow_or_there_are_none() -> None:
+    rng = np.random.default_rng(2)
+    frames = (50 + rng.normal(0, 1, (24, 32, 32))).astype(np.float32)
+    frames[13:, 10:22, 10:22] += 100  # eleven later frames
+    shift, weight = np.full((24, 2), 0.5, np.float32), np.ones((32, 32), np.float32)
+    assert _place_first_frames(frames, shift, weight) is shift
+    frames[1:, 10:22, 10:22] += 100  # one frame before
+    assert _place_first_frames(frames, shift, weight) is shift
+
+
+def test_after_the_first_frames_were_placed_the_median_shift_is_none() -> None:
+    rows, cols = np.indices((48, 48)) - 23.5
+    blob = np.exp(-(((rows / 7) ** 2) + (cols / 5) ** 2)).astype(np.float32)
+    frames = np.stack([20 * blob if k < 6 else (20 + 8.0 * k) * blob for k in range(24)]).astype(np.float32)
+    frames[:6] = np.roll(frames[:6], 1, axis=1)  # before the bolus the heart lies a row lower
+    shift = np.zeros((24, 2), np.float32)
+    shift[20:, 1] = 3.0  # most others are at rest
+    placed = _place_first_frames(frames, shift, np.ones((48, 48), np.float32))
+    np.testing.assert_allclose(np.median(placed, axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(placed[:6, 0] - placed[6:, 0].mean(), 1.0, atol=0.26)
+    np.testing.assert_allclose(placed[20:, 1], 3.0)
 
 
 def test_without_a_field_all_pixels_of_a_frame_move_alike() -> None:
