@@ -55,7 +55,13 @@ def test_a_larger_grid_has_the_same_field_of_view() -> None:
 )
 def test_series_of_usual_size_are_not_resampled(rows: int, cols: int, grid: tuple[int, int]) -> None:
     assert _grid(rows, cols, 64) == grid
-    assert _grid(2 * rows, 2 * cols, 128)[1 if cols > rows else 0] in (2 * max(grid), 128)
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "grid"), [(104, 80, (104, 80)), (103, 80, (128, 99)), (128, 90, (128, 90)), (129, 90, (128, 89))]
+)
+def test_on_a_finer_grid_the_usual_size_is_as_much_larger(rows: int, cols: int, grid: tuple[int, int]) -> None:
+    assert _grid(rows, cols, 128) == grid
 
 
 def test_channels_are_enhancement_over_each_pixels_base_and_the_still_image() -> None:
