@@ -81,7 +81,7 @@ def levels_of(n_slices: int) -> tuple[Level, ...]:
     if n_slices == 2:
         return ("base", "mid")
     names: tuple[Level, ...] = ("base", "mid", "apex")
-    return tuple(names[min(2, 3 * k // n_slices)] for k in range(n_slices))
+    return tuple(names[3 * k // n_slices] for k in range(n_slices))
 
 
 def insertions(labels: Labels, anterior_px: Point = (-1.0, 0.0)) -> Insertions:

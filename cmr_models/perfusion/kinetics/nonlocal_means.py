@@ -36,7 +36,8 @@ def nonlocal_mean(curves: npt.ArrayLike, chosen: Mask) -> Curves:
     total, weight = values.copy(), chosen.astype(np.float32)
     for offset, difference in differences.items():
         here, there = _windows(chosen.shape, offset)
-        closeness = np.exp(-np.maximum(difference / twice_noise - 1, 0) / _TOLERANCE)
+        with np.errstate(over="ignore"):  # beside no noise any difference is endless
+            closeness = np.exp(-np.maximum(difference / twice_noise - 1, 0) / _TOLERANCE)
         total[here] += closeness[..., None] * values[there]
         total[there] += closeness[..., None] * values[here]
         weight[here] += closeness

@@ -1,4 +1,4 @@
-"""Rows of one study: overlaps, volumes and landmarks of labels with few pixels, and a reason for each that is missing."""
+"""Rows of one study: overlaps, volumes and landmarks of few pixels, and a reason for each that is missing."""
 
 import math
 from typing import Any
@@ -247,6 +247,13 @@ def test_landmarks_that_were_not_found_are_missing_and_others_are_not() -> None:
     other = _landmarks(ours[:2])
     assert other.index.tolist() == ["hinge_1", "hinge_2", "apex", "mean"]
     assert other["reason"].unique().tolist() == ["grid_differs"]
+
+
+def test_a_frame_with_a_landmark_unmarked_is_no_reference() -> None:
+    reference, ours = MARKS.copy(), MARKS + np.array([0.0, 2.0])  # 3 mm
+    reference[1, 2], ours[1] = NAN, 500
+    rows = landmark_rows(ours, reference, (2.0, 1.5), "lax_4c")
+    assert [row["value"] for row in rows[:4]] == pytest.approx([3] * 4)
 
 
 def test_other_points_are_numbered_and_have_no_long_axis() -> None:

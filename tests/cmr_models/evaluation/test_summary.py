@@ -139,6 +139,11 @@ def test_classes_of_people_with_a_known_truth_and_every_share() -> None:
     assert worse.loc[("auc", "ill"), "value"] == 0
 
 
+def test_without_rows_there_is_a_table_with_columns() -> None:
+    empty = pd.DataFrame(columns=["study", "of", "source", "first", "second", "reason"])
+    assert list(Summariser(PEOPLE, []).repeats(empty)) == list(summarise(DICE))
+
+
 def test_repeats_have_a_variation_for_each_quantity_and_source() -> None:
     rows = pd.DataFrame(
         [

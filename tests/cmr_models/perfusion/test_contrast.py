@@ -97,6 +97,18 @@ def test_the_brighter_half_of_the_mask_is_that_during_the_bolus() -> None:
     assert brighter_half(series, None, mask).sum() == 8
 
 
+@pytest.mark.parametrize(
+    ("frame", "kept"), [(12, [4, 5, *range(11, 18)]), (13, [*range(9, 18)]), (4, [4, 5, *range(11, 18)])]
+)
+def test_four_frames_on_either_side_of_the_peak_count(frame: int, kept: list[int]) -> None:
+    series = np.full((3, 6, 20), 10.0, np.float32)
+    series += np.arange(18).reshape(3, 6)[..., None] * np.r_[np.zeros(6), 1, 4, 9, 4, 1, np.zeros(9)]
+    # the first row is brighter by 60 in two frames: 13.3 on average of nine frames, as six steps of 19/9; or in one of
+    # them alone, by 6.7: the sixth is then at 27.2, under the 29 of the tenth
+    series[0, :, [frame - 1, frame] if frame > 8 else [frame, frame + 1]] += 60
+    assert np.flatnonzero(brighter_half(series, None, np.ones((3, 6), bool))).tolist() == kept
+
+
 # concentrations of blood: what comes out is what went in
 
 

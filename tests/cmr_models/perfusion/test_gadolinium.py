@@ -184,7 +184,8 @@ def test_constants_are_those_of_the_reference_implementation() -> None:
         for s in (MYOCARDIAL_FLASH, MYOCARDIAL_SSFP, ARTERIAL_FLASH)
     ]
     assert told == [
-        ("flash", 2.43, 37.6, 14, 111, 3, 5, 0, 1), ("ssfp", 2.8, 60, 50, 111, 3, 8, 5, 1), ("flash", 2.12, 5, 5, 36, 2, 5, 0, 1)
+        ("flash", 2.43, 37.6, 14, 111, 3, 5, 0, 1), ("ssfp", 2.8, 60, 50, 111, 3, 8, 5, 1),
+        ("flash", 2.12, 5, 5, 36, 2, 5, 0, 1),
     ]  # fmt: skip
     assert [s.centre for s in (MYOCARDIAL_FLASH, ARTERIAL_FLASH, replace(ARTERIAL_FLASH, lines=35))] == [18, 9, 8]
     r1, r2 = BLOOD[1.5].rates([0.0, 2.0])
@@ -255,6 +256,9 @@ def test_unknown_ratios_stay_unknown_and_the_ends_of_the_table_are_within() -> N
     assert back[1] == pytest.approx(-0.9 / (1.7 * 5.565) + 0.03)
     ends = [known[0], known[-1]]
     assert in_range(ends, ARTERIAL_FLASH, BLOOD[1.5], highest_mmol_l=20.0).all()
+    assert concentration(99.0, MYOCARDIAL_FLASH, MYOCARDIUM[1.5]) == pytest.approx(10, abs=0.005)
+    beyond = signal(10.1, MYOCARDIAL_FLASH, MYOCARDIUM[1.5])
+    assert not in_range(beyond, MYOCARDIAL_FLASH, MYOCARDIUM[1.5])
     assert not in_range([np.nextafter(known[-1], 9)], ARTERIAL_FLASH, BLOOD[1.5], highest_mmol_l=20.0).any()
 
 
@@ -301,6 +305,8 @@ def test_features_of_straight_lines_by_hand() -> None:
     # 1 + 2 + 3 + 4 + 5 + 3.5 + 2 + 0.8 and half of 0.3, of 2 s each
     assert found["auc"] == pytest.approx(2 * 21.45, rel=0.01)
     assert foot_index(_LINES, 2.0) in (9, 10)
+    uneven = _LINES + np.r_[np.tile([0.02, -0.02], 5), np.zeros(16)]  # its mean is that of the flat one
+    assert features(uneven, 2.0)["peak_value"] == pytest.approx(5.0125, abs=0.002)
     shifted = features(np.r_[_LINES[:1], _LINES] + 3, 2.0)
     assert shifted["foot_s"] - found["foot_s"] == pytest.approx(2)
     assert shifted["auc"] == pytest.approx(found["auc"])

@@ -11,6 +11,7 @@ from cmr_models.perfusion.motion import (
     Motion,
     Path,
     align_input,
+    correct_motion,
     density_on,
     input_motion,
     shared_grid,
@@ -120,6 +121,22 @@ def test_the_input_is_moved_back_in_its_own_pixels_at_its_own_times() -> None:
     found = align_input(view_of(2000.0, images=images), view_of(0.0), heart, motion)
     assert found.shape == (20, 30, 23)
     np.testing.assert_allclose(found[8, 12], 900, rtol=1e-4)
+
+
+def test_the_corrected_series_is_on_the_grid_that_was_given_with_a_path_for_each_slice() -> None:
+    rows, cols = np.indices((20, 30))
+    course = np.r_[np.zeros(4), np.linspace(0, 1, 5), np.ones(5)]
+    images = 50 + 400 * course[:, None, None] * (np.hypot(rows - 9, cols - 14) < 5)
+    images = images + np.random.default_rng(0).normal(0, 3, images.shape)
+    view = view_of(images=np.asarray(images[:, None], np.uint16), begin_ms=500.0)
+    grid = np.arange(1.0, 13.1, 0.5)
+    heart, (path,) = correct_motion(view, grid)
+    assert heart.time_s is grid
+    assert heart.signal.shape == (1, 20, 30, grid.size)
+    assert path.displacement.shape == (2, 20, 30, 14)
+    np.testing.assert_allclose(path.time_s, TIMES + 0.5)
+    assert correct_motion(view, None)[0].time_s[0] == 0.5
+    assert np.ptp(path.displacement[:, 9, 14, 9:], axis=1).max() < 0.1  # once the heart is seen, it lies still
 
 
 def test_proton_density_lies_on_the_heart_and_none_is_none() -> None:

@@ -5,7 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cmr_models.perfusion.registration import correct, correct_together, offset_of, shift_frames
+from cmr_models.perfusion.registration import (
+    _best_offset,
+    _frames_before,
+    _heart,
+    _low_rank,
+    _place_first_frames,
+    _principal_images,
+    _solve,
+    _step,
+    _unexplained_energy,
+    correct,
+    correct_together,
+    offset_of,
+    shift_frames,
+)
 from cmr_models.simulate.perfusion import MYOCARDIAL_SERIES, SimulatedSeries, simulated_scan
 
 SMALL = replace(MYOCARDIAL_SERIES, rows=96, cols=96, pixel_mm=2.8)
@@ -98,3 +112,131 @@ def test_a_scaled_series_moves_the_same() -> None:
 def test_a_series_without_change_is_refused() -> None:
     with pytest.raises(ValueError, match="no pixel of the series changes"):
         correct(np.ones((32, 32, 20)))
+
+
+# parts, by hand
+
+
+def test_a_frame_is_read_at_its_places_plus_its_shift_by_row_and_column() -> None:
+    rows, cols = np.indices((12, 15))
+    series = np.stack([10.0 * rows + cols, 100 + 10.0 * rows - cols], axis=-1)
+    found = shift_frames(series, np.array([[1.0, -0.5], [2.0, 0.0]]))
+    np.testing.assert_allclose(found[4:8, 4:8, 0], (10.0 * (rows + 1) + cols + 2)[4:8, 4:8], atol=0.02)
+    np.testing.assert_allclose(found[4:8, 4:8, 1], (100 + 10.0 * (rows - 0.5) - cols)[4:8, 4:8], atol=0.02)
+    assert found.shape == series.shape
+    assert found[11, 14, 0] == pytest.approx(10.0 * 11 + 14, abs=0.5)  # held at the border
+
+
+def test_two_equations_are_solved_with_their_ridge() -> None:
+    one = np.ones(1, np.float32)
+    # 4 x + y = 9, x + 3 y = 5: x = 2, y = 1
+    x, y = _solve(4 * one, one, 3 * one, 9 * one, 5 * one, 0 * one)
+    assert (float(x[0]), float(y[0])) == pytest.approx((2, 1))
+    # a ridge of 2 x 3.5: 11 x + y = 9 and x + 10 y = 5
+    x, y = _solve(4 * one, one, 3 * one, 9 * one, 5 * one, 2 * one)
+    assert (float(x[0]), float(y[0])) == pytest.approx((85 / 109, 46 / 109))
+
+
+def test_steps_are_two_pixels_at_most_and_their_median_is_none() -> None:
+    shift = np.zeros((3, 2), np.float32)
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    terms = np.stack([ones, zeros, ones, np.array([5.0, 1, -1], np.float32), np.array([0.5, 0.5, 0.8], np.float32)])
+    # steps down 2 (of 5), 1 and -1; along 0.5, 0.5 and 0.8: less their medians of 1 and 0.5
+    np.testing.assert_allclose(_step(shift, terms), [[1, 0], [0, 0], [-2, 0.3]], atol=1e-5)
+
+
+def test_the_model_of_a_rank_explains_courses_of_that_many_images() -> None:
+    rng = np.random.default_rng(0)
+    images, courses = rng.normal(size=(2, 6, 7)), rng.normal(size=(20, 2))
+    courses[:, 1] *= 0.01
+    frames = np.tensordot(courses, images, 1).astype(np.float32) + 3
+    weight = np.ones((6, 7), np.float32)
+    np.testing.assert_allclose(_low_rank(frames, weight, 2), frames, atol=1e-4)
+    assert 1e-4 < np.abs(_low_rank(frames, weight, 1) - frames).max() < 0.1
+    weight[:, :3] = 0.3  # the fit is where the weight is above that
+    odd = frames.copy()
+    odd[:, :, :3] += rng.normal(size=(20, 6, 3)).astype(np.float32)
+    np.testing.assert_allclose(_low_rank(odd, weight, 2)[:, :, 3:], frames[:, :, 3:], atol=1e-3)
+
+
+def test_frames_before_the_bolus_end_where_a_tenth_of_the_heart_has_changed() -> None:
+    frames = np.full((30, 24, 24), 50.0, np.float32)
+    frames[12:] += 100
+    weight = np.ones((24, 24), np.float32)
+    assert _frames_before(frames, weight) == 12
+    frames[8:12] += 14  # of 100, which is not a seventh
+    assert _frames_before(frames, weight) == 12
+    frames[8:12] += 2
+    assert _frames_before(frames, weight) == 8
+    corner = np.full((30, 24, 24), 50.0, np.float32)
+    corner[12:] += 100
+    corner[5:12, :4, :4] += 100  # with the smoothing a twelfth of the image
+    assert _frames_before(corner, weight) == 12
+    weight[:, 12:] = 0.5  # a sixth of those that count
+    assert _frames_before(corner, weight) == 5
+
+
+@pytest.mark.parametrize("off", [(2.0, -1.0), (-1.25, 0.5), (0.0, 0.0)])
+def test_an_image_is_found_to_a_quarter_of_a_pixel(off: tuple[float, float]) -> None:
+    rows, cols = np.indices((60, 60)) - 29.5
+
+    def blobs(down: float, along: float) -> np.ndarray:
+        first = np.exp(-(((rows - 8 - down) / 6) ** 2) - ((cols + 5 - along) / 5) ** 2)
+        return (first - 0.7 * np.exp(-(((rows + 9 - down) / 4) ** 2) - ((cols - 6 - along) / 7) ** 2)).astype(
+            np.float32
+        )
+
+    weight = np.ones((60, 60), np.float32)
+    span = blobs(0, 0).reshape(1, -1)
+    span = span / np.linalg.norm(span)
+    np.testing.assert_allclose(_best_offset(blobs(*off), span, weight), off, atol=1e-6)
+    left = _unexplained_energy(blobs(0, 0), np.array([[0.0, 2.0], [0.0, 0.0]], np.float32), span, weight)
+    assert float(left[0]) == pytest.approx(0, abs=1e-5)
+    assert 0.01 < float(left[1]) < 1
+
+
+def test_images_of_a_span_are_orthonormal_under_the_weight() -> None:
+    rng = np.random.default_rng(1)
+    weight = rng.uniform(0.2, 1, (6, 7)).astype(np.float32)
+    images = _principal_images(rng.normal(size=(9, 6, 7)).astype(np.float32), weight, 3)
+    np.testing.assert_allclose(images @ images.T, np.eye(3), atol=1e-4)
+
+
+def test_the_weight_is_one_where_contrast_passes_and_falls_off_around() -> None:
+    frames = np.full((30, 64, 48), 10.0, np.float32)
+    frames[10:, 20:36, 16:30] += 100 * np.exp(-np.arange(20) / 8)[:, None, None]
+    weight = _heart(frames)
+    assert weight[28, 23] == 1
+    assert weight[60, 44] == 0
+    assert weight[5, 23] < 0.2
+    assert (weight.shape, weight.max()) == ((64, 48), 1)
+
+
+def test_frames_before_the_bolus_stay_where_too_few_follow_or_there_are_none() -> None:
+    rng = np.random.default_rng(2)
+    frames = (50 + rng.normal(0, 1, (24, 32, 32))).astype(np.float32)
+    frames[13:, 10:22, 10:22] += 100  # eleven later frames
+    shift, weight = np.full((24, 2), 0.5, np.float32), np.ones((32, 32), np.float32)
+    assert _place_first_frames(frames, shift, weight) is shift
+    frames[1:, 10:22, 10:22] += 100  # one frame before
+    assert _place_first_frames(frames, shift, weight) is shift
+
+
+def test_after_the_first_frames_were_placed_the_median_shift_is_none() -> None:
+    rows, cols = np.indices((48, 48)) - 23.5
+    blob = np.exp(-(((rows / 7) ** 2) + (cols / 5) ** 2)).astype(np.float32)
+    frames = np.stack([20 * blob if k < 6 else (20 + 8.0 * k) * blob for k in range(24)]).astype(np.float32)
+    frames[:6] = np.roll(frames[:6], 1, axis=1)  # before the bolus the heart lies a row lower
+    shift = np.zeros((24, 2), np.float32)
+    shift[20:, 1] = 3.0  # most others are at rest
+    placed = _place_first_frames(frames, shift, np.ones((48, 48), np.float32))
+    np.testing.assert_allclose(np.median(placed, axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(placed[:6, 0] - placed[6:, 0].mean(), 1.0, atol=0.26)
+    np.testing.assert_allclose(placed[20:, 1], 3.0)
+
+
+def test_without_a_field_all_pixels_of_a_frame_move_alike() -> None:
+    images = breathing_series(7, 6.0).images[0]
+    _, displacement = correct(images, deformable=False)
+    assert np.ptp(displacement, axis=(1, 2)).max() < 1e-5
+    assert np.ptp(correct(images)[1], axis=(1, 2)).max() > 0.1

@@ -40,3 +40,15 @@ def test_too_few_frames_give_a_reason(n_known: int, reason: str) -> None:
 def test_points_in_one_place_have_no_shortening() -> None:
     found = long_axis_function(np.zeros((3, 3, 2)), (1.0, 1.0))
     assert found["axis_shortening_pct"] == Missing("undefined")
+
+
+def test_each_hinge_goes_its_own_way_between_the_frames_of_extreme_length() -> None:
+    # pixels of 1.5 by 2.0 mm; the first hinge goes 4 rows (6 mm), the other 5 columns (10 mm); the apex stays
+    frames = np.array([[[10, 10], [10, 30], [90, 20]]] * 3, float)
+    frames[1, 0], frames[1, 1] = [14, 10], [10, 25]
+    frames[0, 0], frames[0, 1] = [12, 10], [10, 29]  # on its way
+    found = long_axis_function(frames, (1.5, 2.0))
+    assert found["mapse_mm"] == pytest.approx(8)
+    # from the middle (10, 20), 80 rows above the apex, to (12, 17.5): 78 rows and 2.5 columns
+    assert found["axis_max_mm"] == pytest.approx(120)
+    assert found["axis_min_mm"] == pytest.approx(np.hypot(78 * 1.5, 2.5 * 2))

@@ -192,7 +192,7 @@ def test_either_stroke_volume_may_be_the_larger_one(lvsv_ml, rvsv_ml, kept):
 def test_end_diastole_is_compared_with_every_frame_that_has_a_volume():
     curve = np.array([90.0, 100.0, np.nan, 105.0])
     assert verdict("qc_ed_maximum", lv_ml=curve, ed_frame=1) is True
-    assert verdict("qc_ed_maximum", lv_ml=curve + [0, 0, 0, 0.1], ed_frame=1) is False
+    assert verdict("qc_ed_maximum", lv_ml=np.r_[curve[:3], 105.1], ed_frame=1) is False
     assert verdict("qc_ed_maximum", lv_ml=curve, ed_frame=0) is False
 
 

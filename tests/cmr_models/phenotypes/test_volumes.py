@@ -109,3 +109,17 @@ def test_an_area_is_that_of_its_own_label_in_every_image():
 def test_labels_of_another_grid_are_refused(measure, shape):
     with pytest.raises(ValueError, match=r"segment again"):
         measure(np.zeros(shape, np.uint8), view_of(2))
+
+
+def test_a_tilted_plane_lies_where_its_centre_is():
+    view = view_of(1, (0.0, 10.0, 20.0))
+    sine, cosine = 0.173648, 0.984808  # 10 degrees about the columns
+    row_dir = view["row_dir"].values.copy()
+    row_dir[2] = [cosine, 0, sine]
+    view = view.assign(row_dir=(view["row_dir"].dims, row_dir))
+    # its centre is 3 mm along the row (4 columns of 1.5 mm, halved) from its first pixel at (-3, -2, 20); the normals
+    # (0, 0, 1), twice, and (-0.173648, 0, 0.984808) are along (-0.058079, 0, 0.998312) on average, so that planes lie
+    # at 0, 9.98312 and 0.058079 x 0.045576 + 0.998312 x 20.520944 = 20.48895
+    label = counts(LV, (0, 0, 1))
+    half_ways = (20.48895 - 9.98312 + 10.0) / 2
+    assert volume_curves(label, view)["lv_ml"].values == pytest.approx([0.003 * half_ways], rel=1e-5)

@@ -1,11 +1,11 @@
-"""Which pieces of labels stay, on stacks of fewer than five slices, where the rules of the ends of a stack are silent."""
+"""Which pieces of labels stay, mostly on stacks so small that the rules of the ends of a stack are silent."""
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RV
-from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
+from cmr_models.segmentation.cleaning import _median_centre, clean_sax, keep_largest_pieces
 
 Labels = npt.NDArray[np.uint8]
 
@@ -75,6 +75,26 @@ def test_in_the_slice_with_most_wall_the_pool_begins_within_reach_of_the_middle(
     found = clean_sax(label, 2.0, reach_mm=20.0)  # 10 pixels from column 30
     assert (found[2] == LV).any() == stays
     np.testing.assert_array_equal(found[:2], label[:2])
+
+
+def test_the_first_slice_is_chosen_once_though_a_larger_piece_touches_the_pools_of_other_frames() -> None:
+    label = heart(3)
+    label[2] = 0
+    label[2, 0, 19:21, 29:31] = LV  # within five pixels of the middle, (20, 30)
+    label[2, 0, 24:34, 34:60] = LV  # touches the corner of the other frames' pool, 5.7 pixels away
+    found = clean_sax(label, 2.0, reach_mm=10.0)
+    assert (found[2] == LV).sum() == 4
+
+
+def test_the_middle_of_the_stack_is_that_of_images_with_half_the_usual_area() -> None:
+    mask = np.zeros((6, 40, 40), bool)
+    mask[0, 10:14, 10:15] = mask[1, 12:16, 10:15] = mask[2, 14:18, 11:16] = True  # 20 pixels each
+    mask[3, 0:3, 0:3] = True  # nine: an island
+    mask[4, 20:40, 20:40] = True  # 400: a stomach
+    # of five images with a pool the median area is 20: four have 10 at least; rows 11.5, 13.5, 15.5 and 29.5
+    found = _median_centre(mask)
+    assert found.tolist() == [14.5, 12.5]
+    assert _median_centre(mask[5:]) is None
 
 
 def test_of_two_pieces_within_reach_the_larger_is_the_ventricle() -> None:

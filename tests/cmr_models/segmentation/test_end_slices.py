@@ -123,6 +123,13 @@ def test_a_middle_that_contracts_by_less_than_eight_per_cent_tells_nothing(middl
     assert resting_rv(rv, np.array([_FULL, _HALF, _EMPTY]), _HEART).any() == bool(marked)
 
 
+@pytest.mark.parametrize(("middle", "marked"), [(920, [0]), (930, [])])
+def test_the_middle_of_eight_slices_is_the_four_inner_ones(middle: int, marked: list[int]) -> None:
+    full = [500, *[1000] * 6, 500]
+    lv = np.array([full, [550, *[970] * 6, 450], [600, 500, *[middle] * 4, 500, 400]])
+    assert np.flatnonzero(atrial_slices(lv, np.tile(np.arange(16, 8, -1) * 100, (3, 1)))).tolist() == marked
+
+
 @pytest.mark.parametrize("turned", [1, -1])
 def test_a_slice_is_left_with_less_than_fifteen_per_cent_of_its_pool_in_the_later_half(turned: int) -> None:
     # the middle holds 4000 when full and 3200 when empty; at 3600 it is half way, and not nearer to end-systole

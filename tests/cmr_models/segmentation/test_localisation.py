@@ -70,6 +70,14 @@ def test_of_two_bright_places_the_one_near_the_middle_is_the_heart() -> None:
     assert confidence == pytest.approx(0.7)
 
 
+def test_of_two_bright_places_that_do_not_touch_the_brighter_is_the_heart() -> None:
+    left, right = disc(63.5, 45, 7), disc(63.5, 82, 7)
+    found = probabilities((LV, left | right, 0.9), (LV, left, 0.9))
+    window, confidence = locate_heart(found, VIEW, PIXEL_MM, CARD, known_mm=True)
+    assert window.centre_px == pytest.approx((49.5, 99.5 - 2.5 * 18.5), abs=2.6)
+    assert confidence == pytest.approx(0.9)
+
+
 def test_a_heart_that_is_hardly_seen_is_taken_to_be_in_the_middle() -> None:
     for share, middle in ((0.015, True), (0.04, False)):
         window, confidence = locate_heart(

@@ -125,7 +125,7 @@ def test_planes_lie_along_the_mean_normal_by_their_centres_also_where_one_is_sto
             "pixel_mm": ("axis", [3.0, 2.0]),
         }
     )
-    # normals (0,0,1) three times, the flipped one turned, and (-0.8, 0, 0.6): their mean is (-0.2, 0, 0.9) before scaling;
+    # normals (0, 0, 1) three times, the flipped one turned, and (-0.8, 0, 0.6): along (-0.2, 0, 0.9) on average;
     # centres are 4 mm along the row (5 columns of 2 mm) and 3 mm down the column (3 rows of 3 mm)
     centres = np.array([[4, 3, 12], [4, 3, -3], [4, 6, 20], [2.4, 3, 7.2]])
     expected = centres @ np.array([-0.2, 0, 0.9]) / np.hypot(0.2, 0.9)

@@ -1,4 +1,4 @@
-"""The centre of the heart: planes that cross where a hand can compute it, and what moves in images of noise-free boxes."""
+"""The centre of the heart: planes that cross where a hand can compute it, and boxes that move."""
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ def view(
     )
 
 
-# the planes meet in (9, 4, 12): the stack's middle is at z = 12, the 4-chamber plane at y = 4, the 2-chamber one at x = 9
+# the planes meet in (9, 4, 12): the middle of the stack is at z = 12, the 4-chamber plane at y = 4, the other at x = 9
 SAX = view([[-30, -20, 0], [-30, -20, 10], [-30, -20, 26]], [1, 0, 0], [0, 1, 0], MM)
 FOUR = view([[-40, 4, -25]], [1, 0, 0], [0, 0, 1], (1.25, 2.0))
 TWO = view([[9, -28, -36]], [0, 1, 0], [0, 0, 1], (3.0, 1.6))

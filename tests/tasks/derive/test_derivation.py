@@ -333,9 +333,9 @@ def test_another_model_asks_for_other_phenotypes_and_a_lacking_prediction_is_loo
 # images that say nothing, oblong pixels, and what of it all reaches the summary
 
 
-def put_oblong(cohort, study, labels, judged=None):
-    """Publish views of pixels of 1.5 mm down and 1.0 mm along, with what could be judged of their images."""
-    views = {name: view_of(label).assign(pixel_mm=("axis", [1.5, 1.0])) for name, label in labels.items()}
+def put_oblong(cohort, study, labels, judged=None, row_mm=1.5):
+    """Publish views of pixels of ``row_mm`` down and 1.0 mm along, with what could be judged of their images."""
+    views = {name: view_of(label).assign(pixel_mm=("axis", [row_mm, 1.0])) for name, label in labels.items()}
     publish(encode_tree(cine_study(views, key="s")), cohort.study(study))
     publish(encode_tree(prediction(labels, judged, key="p")), cohort.prediction(MODEL, study))
     return {study: Entry("ok", "", "p", "p")}
@@ -379,6 +379,13 @@ def test_height_and_weight_each_come_from_the_table_and_else_from_the_scanner(tm
     entries = {"1-2": put(cohort, "1-2", {"sax": heart()}, height_cm=170.0, weight_kg=70.0)}
     found = derived(cohort, entries, body_sizes={"1-2": BodySize(weight_kg=90.0)})["1-2"].summary["phenotypes"]
     assert (found["height_cm"], found["weight_kg"]) == (170, 90)
+
+
+def test_curves_are_rounded_to_four_decimals_and_phenotypes_are_not(tmp_path):
+    entries = put_oblong(Cohort(tmp_path), "1-2", {"sax": heart()}, row_mm=4 / 3)
+    summary = derived(Cohort(tmp_path), entries)["1-2"].summary
+    assert summary["curves"]["lv_ml"][0] == 53.3333  # 500 px of 1.3333 mm² in 8 planes 10 mm apart
+    assert summary["phenotypes"]["lvedv_ml"] == pytest.approx(160 / 3, abs=1e-9)
 
 
 def test_curves_in_the_summary_have_four_decimals_and_the_rest_is_told_by_name(cohort, entries):

@@ -35,13 +35,14 @@ def segment_row(segment, layer="all", median=1.5, pixels=7):
 
 OUTCOMES = [
     Outcome("b-c-2", "perfusion", "ok", key="kb", summary={
-        "phenotypes": {FLOW: 0.9, "mpr": 2.5}, "missing": {"mpr_lad": "segment_empty"},
+        "phenotypes": {FLOW: 0.9, "mpr": 2.5}, "missing": {"mpr_lad": "segment_empty", "mpr": "undefined"},
         "limitations": {"stress": ["perfusion_no_pd", "aif_moved"], "rest": ["level_assumed"]},
         "segments": [segment_row(7), segment_row(3, "endo", None, 2)],
     }),
     Outcome("c-2", "perfusion", "absent", "no_perfusion", "none", "kc"),
     Outcome("a-3", "perfusion", "ok", key="ka", summary={
-        "phenotypes": {FLOW: 1.1}, "missing": {}, "limitations": {"rest": [], "stress": []}, "segments": [segment_row(1)],
+        "phenotypes": {FLOW: 1.1}, "missing": {}, "limitations": {"rest": [], "stress": []},
+        "segments": [segment_row(1)],
     }),
 ]  # fmt: skip
 
@@ -55,8 +56,8 @@ def test_rows_are_in_the_order_of_studies_with_limits_by_state_and_reasons():
     assert table["limitations"].tolist() == ["", "rest:level_assumed;stress:perfusion_no_pd;stress:aif_moved", ""]
     assert table["qc_quantitative"].tolist()[:2] == [True, False]
     assert table["qc_quantitative"].isna().tolist() == [False, False, True]
-    assert [json.loads(text) for text in table["missing_reasons"]] == [
-        {}, {"mpr_lad": "segment_empty"}, {"*": "no_perfusion"}
+    assert table["missing_reasons"].tolist() == [
+        "{}", '{"mpr": "undefined", "mpr_lad": "segment_empty"}', '{"*": "no_perfusion"}'
     ]  # fmt: skip
     assert table[FLOW].tolist()[:2] == [1.1, 0.9]
     assert table[["status", "reason", "detail"]].iloc[2].tolist() == ["absent", "no_perfusion", "none"]
@@ -100,6 +101,8 @@ def test_measured_perfusion_joins_the_phenotypes_and_makes_a_visit_count(tmp_pat
     assert joined["mpr"].tolist() == pytest.approx([math.nan, 2.5, math.nan, math.nan], nan_ok=True)
     assert phenotypes["status"].tolist() == ["quarantined", "absent", "ok", "ok"]
     assert perfusion_columns(["lvef_pct", "mpr", FLOW]) == ["mpr", FLOW]
+    with pytest.raises(FileNotFoundError, match="run perfusion first"):
+        with_perfusion(phenotypes, Cohort(tmp_path / "elsewhere"), [FLOW])
 
 
 # the summary of a study

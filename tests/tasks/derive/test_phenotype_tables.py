@@ -33,12 +33,12 @@ def measured(study, missing=None, broken=(), curves=None, **numbers):
 
 
 OUTCOMES = [
-    measured("9-3", {name: "view_missing" for name in NAMES}),
+    measured("9-3", dict.fromkeys(NAMES, "view_missing")),
     Outcome("7-2", "derive", "quarantined", "upstream", "told by the stage before", "key-7-2"),
     measured(
         "a-b-2", {"lvm_g": "myocardium_empty", "rvef_pct": "rv_empty"}, curves=CURVES, lvef_pct=61.5, ed_frame=3.0
     ),
-    measured("10-2", {name: "ef_implausible" for name in NAMES}, ("ef_implausible", "es_timing"), curves=CURVES),
+    measured("10-2", dict.fromkeys(NAMES, "ef_implausible"), ("ef_implausible", "es_timing"), curves=CURVES),
     Outcome("8-2", "derive", "quarantined", "no_prediction", "gone", "key-8-2"),
     measured("6-2", {"lvm_g": "rv_empty"}, ("es_timing", "stroke_volumes_differ")),
     Outcome("5-2", "derive", "quarantined", "upstream", "nothing else is known", "key-5-2"),
@@ -46,7 +46,7 @@ OUTCOMES = [
 ENDED = {"7-2": ("convert", "zip_corrupt", "cut short"), "8-2": ("convert", "no_dicom", "not this one")}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def table():
     return phenotype_table(OUTCOMES, ENDED).set_index("study")
 
@@ -75,6 +75,8 @@ def test_numbers_verdicts_and_reasons_are_those_of_the_outcome(table):
     row = table.loc["a-b-2"]
     assert (row["lvef_pct"], row["ed_frame"]) == (61.5, 3)
     assert np.isnan(row["lvm_g"])
+    assert {str(table[name].dtype) for name in ("ed_frame", "es_frame")} == {"Int64"}
+    assert str(table["lvef_pct"].dtype).lower() == "float64"
     assert json.loads(row["missing_reasons"]) == {"lvm_g": "myocardium_empty", "rvef_pct": "rv_empty"}
     assert (row["qc_ok"], row["qc_ef"], row["qc_reasons"]) == (True, True, "")
     assert row["qc_mass"] is pd.NA
@@ -103,6 +105,7 @@ def test_curves_are_in_the_order_of_studies_and_frames_from_zero():
     assert found["myocardium_ml"].tolist() == [90, 91] * 2
     assert found["lv_ml"].isna().tolist() == [False, True] * 2
     assert (found["frame"].dtype, found["lv_ml"].iloc[2]) == (np.int64, 150.25)
+    assert curve_table(OUTCOMES[:2]).dtypes.to_dict() == found.dtypes.to_dict()
 
 
 def test_an_older_table_gets_its_states_beside_the_status():
@@ -138,13 +141,16 @@ def test_the_published_tables_leave_retired_studies_out_and_are_current_until_th
         ledger.record(
             [Outcome("2-2", "segment", "absent", "no_sax", "found"), Outcome("2-2", "derive", "absent", "upstream")]
         )
-        ledger.record([measured("3-2", curves=CURVES, lvef_pct=60.0)])
+        ledger.record([measured("3-2", curves=CURVES, lvef_pct=60.0), Outcome("4-2", "convert", "ok")])
+        ledger.record([Outcome("4-2", "segment", "quarantined", "upstream", "stale")])
+        ledger.record([Outcome("4-2", "derive", "quarantined", "upstream", "own")])  # its archive was mended since
         assert not are_current(ledger, cohort)
-        assert write_tables(ledger, cohort) == 3
+        assert write_tables(ledger, cohort) == 4
         assert are_current(ledger, cohort)
         table = pd.read_parquet(cohort.tables / "phenotypes.parquet")
         assert table[["study", "stage", "reason", "detail"]].to_numpy().tolist() == [
-            ["1-2", "convert", "zip_corrupt", "cut short"], ["2-2", "segment", "no_sax", "found"], ["3-2", "derive", "", ""]
+            ["1-2", "convert", "zip_corrupt", "cut short"], ["2-2", "segment", "no_sax", "found"],
+            ["3-2", "derive", "", ""], ["4-2", "derive", "upstream", "own"],
         ]  # fmt: skip
         assert len(pd.read_parquet(cohort.tables / "curves.parquet")) == 2
         assert (cohort.tables / "phenotypes_dictionary.csv").read_text() == dictionary_csv()

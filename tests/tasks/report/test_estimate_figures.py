@@ -148,6 +148,37 @@ def test_exposures_with_the_strongest_evidence_and_outcomes_with_most_events_are
     assert outcomes == ["o1", "o2", "o3", "o4", "o5", "o0", "o6", "o7", "o8"]
 
 
+def test_a_pair_that_stands_twice_is_drawn_once_and_weak_exposures_not_at_all(axes_of):
+    table = ratios(
+        *[(f"e{k}", "o", 1.0 + k, 1.0, 30.0, float(k), 0.5) for k in range(25)],
+        ("e3", "o", 7.0, 1.0, 30.0, 0.1, 0.5),
+    )
+    (axes,) = axes_of(forest, table, "HR")
+    drawn = {place for c in axes.collections if not hasattr(c, "get_segments") for place in offsets(c)}
+    assert {height for _, height in drawn} == set(range(24))
+    assert (4.0, 2.0) in drawn  # e3 is the third of those that are left, by its first row
+    assert (7.0, 2.0) not in drawn
+    assert len(axes.get_yticklabels()) == 24
+
+
+def test_figures_are_as_large_as_their_rows_and_panels_need(axes_of):
+    two = ratios(("lvm_g", "death", 1.5, 1.2, 1.9, 3.0, 0.01), ("lvef_pct", "death", 0.5, 0.4, 0.6, 6.0, 0.2))
+    sizes = {
+        "volcano": axes_of(volcano, two, "HR")[0].figure.get_size_inches(),
+        "forest": axes_of(forest, two, "HR")[0].figure.get_size_inches(),
+        "survival": axes_of(survival, [("lvef_pct", "death", AT_RISK)] * 3)[0].figure.get_size_inches(),
+        "groups": axes_of(group_comparison, [("LV EF", GROUPS)] * 2, "HR", ratio=True)[0].figure.get_size_inches(),
+    }
+    assert {name: tuple(size) for name, size in sizes.items()} == {
+        "volcano": (9.4, 4.3), "forest": (3 + 2.5, pytest.approx(0.75 + 2 * 0.165 + 0.35)),
+        "survival": (pytest.approx(10.6), pytest.approx(7.4)), "groups": (pytest.approx(2.4 + 5.4), 1 + 5 * 0.175),
+    }  # fmt: skip
+    four = ratios(*[("lvm_g", f"o{k}", 1.5, 1.2, 1.9, 3.0, 0.01) for k in range(4)])
+    axes = axes_of(forest, four, "HR")
+    assert tuple(axes[0].figure.get_size_inches()) == (3 + 7.5, pytest.approx(2 * (0.75 + 0.165) + 0.35))
+    assert [one.axison for one in axes] == [True] * 4 + [False] * 2
+
+
 def test_limits_hold_every_estimate_and_at_least_four_fifths_to_five_quarters():
     assert _forest_limits(ratios(("x", "o", 1.0, 0.95, 1.05, 1.0, 0.5))) == pytest.approx((0.8 / 1.05, 1.25 * 1.05))
     wide = ratios(("x", "o", 0.4, 0.3, 0.5, 1.0, 0.5), ("y", "o", 3.0, 2.5, 9.0, 1.0, 0.5))
@@ -162,7 +193,8 @@ def test_limits_hold_every_estimate_and_at_least_four_fifths_to_five_quarters():
 def curve(group, survival, at_risk, years=None):
     n = len(survival)
     return pd.DataFrame(
-        {"group": group, "years": np.arange(n) * 1.0 if years is None else years, "n_at_risk": at_risk, "estimate": survival,
+        {"group": group, "years": np.arange(n) * 1.0 if years is None else years, "estimate": survival,
+         "n_at_risk": at_risk,
          "ci_low": np.array(survival) - 0.1, "ci_high": np.array(survival) + 0.05}
     )  # fmt: skip
 
@@ -198,6 +230,7 @@ def test_curves_begin_at_all_and_are_steps_with_their_interval(axes_of):
     np.testing.assert_allclose(lines["Q2"].get_xydata(), [[0, 100], [1, 90], [4, 50]])
     np.testing.assert_allclose(lines["Q1"].get_xydata(), [[0, 100], [0, 100], [3, 80]])
     assert lines["Q2"].get_drawstyle() == "steps-post"
+    assert (lines["Q1"].get_color(), lines["Q2"].get_color()) == (QUARTILE_COLOURS["Q2"], QUARTILE_COLOURS["Q4"])
     assert axes.get_ylabel() == "Survival (%)"
     assert axes.get_title() == "Death by LV EF"
     assert axes.get_xlim() == pytest.approx((-0.12, 4.08))
@@ -272,9 +305,8 @@ def test_a_number_by_group_is_drawn_with_its_interval_and_what_is_missing_says_w
     lines = next(c for c in axes.collections if hasattr(c, "get_segments"))
     assert [segment.tolist() for segment in lines.get_segments()] == [[[0.8, 1], [0.8, 1]], [[1.2, 3], [1.9, 3]]]
     assert [(t.get_text(), t.get_position()[1]) for t in axes.texts] == [("suppressed, small cell", 2), ("failed", 4)]
-    assert [tuple(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "--" or line.get_color() == INK][
-        0
-    ] == (1.1, 1.1)
+    overall, no_effect = ([line for line in axes.lines if line.get_color() == colour] for colour in (INK, QUIET))
+    assert [tuple(line.get_xdata()) for line in (*overall, *no_effect)] == [(1.1, 1.1), (1, 1)]
     assert axes.get_xlim() == pytest.approx((0.8 / 1.1, 1.9 * 1.1))
     assert axes.get_xscale() == "log"
 

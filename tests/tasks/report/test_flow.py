@@ -162,7 +162,8 @@ def test_flags_count_studies_converted_and_rules_those_that_could_be_judged():
 
 def test_shares_of_broken_rules_are_masked_where_few_break_or_keep_them():
     counts = pd.DataFrame(
-        [("convert", "slice_gap", 6.0, 24.0), ("derive", "ef_implausible", 3.0, 24.0), ("derive", "es_timing", 21.0, 24.0),
+        [("convert", "slice_gap", 6.0, 24.0), ("derive", "ef_implausible", 3.0, 24.0),
+         ("derive", "es_timing", 21.0, 24.0),
          ("derive", "edv_implausible", 0.0, 24.0), ("derive", "esv_implausible", 0.0, 0.0)],
         columns=["stage", "code", "n_flagged", "n_judged"],
     )  # fmt: skip

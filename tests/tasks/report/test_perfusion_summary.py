@@ -74,8 +74,10 @@ def test_entries_are_those_of_studies_with_a_file_or_a_reason_for_none(tmp_path)
     assert perfusion_entries(cohort) == {}
     with open_ledger(cohort.ledger) as ledger:
         ledger.record([
-            Outcome("a-2", "perfusion", "ok", key="ka"), Outcome("b-2", "perfusion", "quarantined", "perfusion_clipped", key="kb"),
-            Outcome("c-2", "perfusion", "absent", "no_perfusion", key="kc"), Outcome("d-2", "perfusion", "quarantined", "upstream"),
+            Outcome("a-2", "perfusion", "ok", key="ka"),
+            Outcome("b-2", "perfusion", "quarantined", "perfusion_clipped", key="kb"),
+            Outcome("c-2", "perfusion", "absent", "no_perfusion", key="kc"),
+            Outcome("d-2", "perfusion", "quarantined", "upstream"),
             Outcome("e-2", "derive", "ok", key="ke"),
         ])  # fmt: skip
     assert perfusion_entries(cohort) == {"a-2": ("ok", "ka"), "b-2": ("quarantined", "kb")}

@@ -44,7 +44,8 @@ def summary(flags, reasons):
 def test_an_outcome_has_its_flags_once_and_every_series_that_was_left_out():
     found = _outcome_row(
         Outcome("a-2", "convert", "ok", "", "", "k", summary=summary(
-            {"sax": ["slice_gap:3", "phase_gap"], "lax_4c": ["phase_gap"], "lax_2c": []}, ["series_scout", "series_phase_contrast", "series_scout"]
+            {"sax": ["slice_gap:3", "phase_gap"], "lax_4c": ["phase_gap"], "lax_2c": []},
+            ["series_scout", "series_phase_contrast", "series_scout"],
         ))
     )  # fmt: skip
     assert found[:6] == ("a-2", "convert", "ok", "", "", "k")
@@ -58,8 +59,10 @@ def cohort(tmp_path):
     cohort = Cohort(tmp_path)
     with open_ledger(cohort.ledger) as ledger:
         ledger.record([
-            Outcome("b-2", "convert", "ok", key="kb"), Outcome("a-2", "convert", "quarantined", "zip_corrupt", "cut", "ka"),
-            Outcome("c-2", "convert", "retired", "source_removed"), Outcome("c-2", "segment", "retired", "source_removed"),
+            Outcome("b-2", "convert", "ok", key="kb"),
+            Outcome("a-2", "convert", "quarantined", "zip_corrupt", "cut", "ka"),
+            Outcome("c-2", "convert", "retired", "source_removed"),
+            Outcome("c-2", "segment", "retired", "source_removed"),
             Outcome("b-2", "segment", "absent", "no_sax", "none", "kb"), Outcome("b-2", "perfusion", "ok", key="kp"),
         ])  # fmt: skip
     return cohort
@@ -67,8 +70,8 @@ def cohort(tmp_path):
 
 def test_outcomes_are_of_the_main_stages_and_steps_of_all_without_retired_studies(cohort):
     assert MAIN_STAGES == ("convert", "segment", "derive")
-    outcomes = _outcomes(cohort)
-    assert outcomes[["study", "stage", "status", "reason", "detail", "key"]].sort_values(["stage", "study"]).to_numpy().tolist() == [
+    outcomes = _outcomes(cohort).sort_values(["stage", "study"])
+    assert outcomes[["study", "stage", "status", "reason", "detail", "key"]].to_numpy().tolist() == [
         ["a-2", "convert", "quarantined", "zip_corrupt", "cut", "ka"], ["b-2", "convert", "ok", "", "", "kb"],
         ["b-2", "segment", "absent", "no_sax", "none", "kb"],
     ]  # fmt: skip
@@ -96,10 +99,8 @@ def write_phenotypes(cohort, studies):
     from tasks.derive.phenotype_tables import phenotype_table
     from tasks.state.parquet_tables import publish_table
 
-    outcomes = [
-        Outcome(study, "derive", status, summary={"phenotypes": {"lvef_pct": 60.0}, "missing": {}, "quality": {}, "quality_reasons": []})
-        for study, status in studies.items()
-    ]  # fmt: skip
+    summary = {"phenotypes": {"lvef_pct": 60.0}, "missing": {}, "quality": {}, "quality_reasons": []}
+    outcomes = [Outcome(study, "derive", status, summary=summary) for study, status in studies.items()]
     publish_table(phenotype_table(outcomes, {}), cohort.tables / "phenotypes.parquet", "k")
 
 
