@@ -69,7 +69,7 @@ _TABLE: tuple[Reason, ...] = (
         "modality_lut_unread",
         "convert",
         "quarantined",
-        "Values go through a lookup table (Modality LUT), which is not read.",
+        "Values go through a lookup table (Modality LUT or Real World Value LUT), which is not read.",
     ),
     Reason(
         "rescale_invalid", "convert", "quarantined", "The rescale slope is zero, or it or the intercept is no number."

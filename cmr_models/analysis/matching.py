@@ -41,15 +41,30 @@ def check_people(studies: pd.DataFrame, participants: pd.DataFrame, unmatched_ma
     check_share(studies, met, participants, unmatched_max, "participants")
 
 
-def check_outcomes(people: pd.DataFrame, outcomes: pd.DataFrame, unmatched_max: float) -> None:
+def check_outcomes(
+    people: pd.DataFrame, outcomes: pd.DataFrame, unmatched_max: float, conditions: Sequence[str] = ()
+) -> None:
     """Refuse a table of outcomes in which too many people with a study and covariates have no row.
 
+    Args:
+        people: one row a person.
+        outcomes: one row a participant, visit and condition.
+        unmatched_max: share of people who may have no row.
+        conditions: each must have a row of as many people, if the table knows it at all: a table that lists only those
+            who fell ill has no healthy people to compare them with.
+
     Raises:
-        ValueError: says how many.
+        ValueError: says how many, and of which condition.
     """
-    keys = _keys_of(outcomes)
-    met = set(people.loc[pd.MultiIndex.from_frame(people[_KEYS]).isin(keys), "participant"])
-    check_share(people, met, keys.to_frame(index=False), unmatched_max, "outcomes")
+    own = pd.MultiIndex.from_frame(people[_KEYS])
+    for condition in (None, *conditions):
+        rows = outcomes if condition is None else outcomes[outcomes["condition"] == condition]
+        if condition is not None and rows.empty:
+            continue
+        keys = _keys_of(rows)
+        met = set(people.loc[own.isin(keys), "participant"])
+        table = "outcomes" if condition is None else f"outcomes, {condition}"
+        check_share(people, met, keys.to_frame(index=False), unmatched_max, table)
 
 
 def check_share(studies: pd.DataFrame, met: set[str], rows: pd.DataFrame, unmatched_max: float, table: str) -> None:

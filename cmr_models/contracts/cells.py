@@ -15,6 +15,15 @@ ColumnType = Literal["number", "text"]
 MOST_LEVELS = 50
 """Levels of a covariate that is text and not declared so: more are free text, dates or numbers, not categories."""
 
+_CODES_OF_NO_VALUE = (-1, -2, -3, -4, -5, -7, -8, -9, -10, -13, -27, -88, -99, -121, -131, -313, -717, -818, -999, -9999)
+"""Negative numbers that stand for a missing value in UK Biobank, or in surveys."""
+
+_RARE = 0.1
+"""Share of the cells up to which such numbers are codes: scores from -2 to 2, and contrasts of -1 and 1, have more."""
+
+_BEYOND = 1.5
+"""All nines (99, 999, ...) are a code if they are this many times as large as any other cell."""
+
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WITH_COMMA = re.compile(r"[+-]?[0-9]{1,3}(?:[.' ]?[0-9]{3})*,[0-9]+|[+-]?[0-9]+(?:,[0-9]+)+")
 _CODE = re.compile(r"[+-]?0[0-9].*")  # 007 names something; 0.7 and 0 count
@@ -46,11 +55,14 @@ def check_covariates(table: pd.DataFrame, names: Iterable[str], types: Mapping[s
 
     Raises:
         ValueError: a column of text in which some cells are numbers and others are not, or numbers with a comma, or
-            the same words in other letters or blanks, or with more than :data:`MOST_LEVELS` levels. No cell is quoted.
+            the same words in other letters or blanks, or with more than :data:`MOST_LEVELS` levels; numbers that stand
+            for a missing value. No cell is quoted.
     """
     for name in _undeclared(table, names, types):
         words = table[name].dropna().astype(str).str.strip()
         if not is_text(table[name]):
+            if name not in types:
+                _check_codes(table[name], name, what)
             continue
         numeric = {word for word in words.unique() if is_number(word)}
         n_numbers, n_commas = int(words.isin(numeric).sum()), int(words.str.fullmatch(_WITH_COMMA).sum())
@@ -66,6 +78,29 @@ def check_covariates(table: pd.DataFrame, names: Iterable[str], types: Mapping[s
                 ' ("number" or "text")'
             )
         _check_levels(words, name, what)
+
+
+def _check_codes(numbers: pd.Series, name: str, what: str) -> None:
+    n_codes = _n_codes(pd.to_numeric(numbers, errors="coerce").dropna().astype(float))
+    if n_codes:
+        raise ValueError(
+            f"{what}: {n_codes} of {len(numbers)} cells of {name} look like codes of a missing value (negative, or all"
+            ' nines); list these under `missing_values`, or declare the column under `types` as "number"'
+        )
+
+
+def _n_codes(numbers: pd.Series) -> int:
+    """How many cells hold what stands for a missing value elsewhere and is out of place among the others."""
+    negative = numbers[numbers < 0]
+    if negative.isin(_CODES_OF_NO_VALUE).all() and 0 < len(negative) <= _RARE * len(numbers):
+        return len(negative)
+    values = numbers.drop_duplicates().nlargest(2)
+    if len(values) < 2:
+        return 0
+    largest, next_largest = float(values.iloc[0]), float(values.iloc[1])
+    is_nines = largest.is_integer() and set(str(int(largest))) == {"9"}
+    beyond = largest > _BEYOND * next_largest if largest > 9 else next_largest <= 2  # 0, 1, 2 and 9 for unknown
+    return int((numbers == largest).sum()) if is_nines and beyond else 0
 
 
 def check_groups(table: pd.DataFrame, names: Iterable[str], types: Mapping[str, ColumnType], what: str) -> None:

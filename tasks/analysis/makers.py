@@ -73,7 +73,7 @@ class Inputs:
         """
         people = _people(tables, spec)
         listed = people[people["age_years"].notna()]
-        check_outcomes(listed, tables.outcomes, spec.unmatched_max)
+        check_outcomes(listed, tables.outcomes, spec.unmatched_max, spec.outcome_names)
         return cls(spec, tables, people, sets_named)
 
     @cached_property

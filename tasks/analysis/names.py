@@ -6,6 +6,7 @@ key, and the nearest name that there is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -115,10 +116,21 @@ def _check_margins(where: str, margins: Iterable[str], phenotypes: Collection[st
 
 
 def _check_conditions(key: str, analysis: AnalysisSettings, outcomes: Path) -> None:
-    """Check the conditions that the user names; of the default ones, a cohort may lack some."""
-    if "conditions" in analysis.model_fields_set:
-        conditions = column_words(outcomes, analysis.outcome_columns.get("condition", "condition"))
-        check_names(Named(f"{key}.conditions", f"condition in {outcomes.name}", analysis.conditions), conditions)
+    """Check the conditions that the user names; of the default ones, a cohort may lack some, but not all.
+
+    A default one is not lacking if the table has it in other letters or with other signs between its words.
+    """
+    told = column_words(outcomes, analysis.outcome_columns.get("condition", "condition"))
+    names: Collection[str] = analysis.conditions
+    if "conditions" not in analysis.model_fields_set:
+        alike = {_letters(word) for word in told}
+        spelt_otherwise = [name for name in names if name not in told and _letters(name) in alike]
+        names = spelt_otherwise or (() if told & set(names) else names)
+    check_names(Named(f"{key}.conditions", f"condition in {outcomes.name}", names), told)
+
+
+def _letters(word: str) -> str:
+    return re.sub(r"[\W_]", "", word.casefold())
 
 
 def check_profile(config: str, profile: str) -> None:

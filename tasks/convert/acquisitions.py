@@ -6,6 +6,7 @@ differ from frame to frame; positions are spelt with more or fewer digits.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS, MIN_CINE_FRAMES, cycle_from, is_called_perfusion
-from tasks.convert.frame_times import clock_ms, frame_times
+from tasks.convert.frame_times import FrameTimes, clock_ms, frame_times
 from tasks.sources.dicom import Image
 
 _SAME_PLACE: Final = 0.125
@@ -41,7 +42,15 @@ _RESTART: Final = 0.5
 WHOLE_BEAT: Final = 0.9
 """A beat with less than this share of the frames of a beat is not whole."""
 
-_PROTOCOL: Final = ("thickness_mm", "echo_time_ms", "flip_angle_deg", "cardiac_images", "repetition_time_ms")
+_SAME_STEP: Final = 0.5
+"""Frames that complete a cine lie between the others: further from their neighbours than this share of the usual step."""
+
+_KIND: Final = 4
+"""The complex component and the first three values of an image type say what an image is; others, how it was made."""
+
+_PROTOCOL: Final = (
+    "thickness_mm", "echo_time_ms", "flip_angle_deg", "cardiac_images", "repetition_time_ms", "inversion_ms",
+)  # fmt: skip
 
 
 class Acquisition(NamedTuple):
@@ -76,10 +85,13 @@ def acquisitions_of(images: Sequence[Image]) -> list[Acquisition]:
             _type(image),
         )
         sites[site][series].append(image)
+    wholes: dict[tuple[Any, ...], list[list[Image]]] = defaultdict(list)
+    for (*where, types), parts in sites.items():
+        wholes[*where, types[:_KIND]] += _whole(list(parts.values()))
     found = [
         Acquisition(run, max(len(orientations[_series(image)]) for image in run), beat)
-        for site in sites.values()
-        for whole in _whole(list(site.values()))
+        for alike in wholes.values()
+        for whole in _of_all_types(alike)
         for run, beat in _runs(whole)
     ]
     return sorted(found, key=lambda acquisition: min(_header_key(image) for image in acquisition.images))
@@ -182,8 +194,9 @@ def _is_fragment(part: Sequence[Image]) -> bool:
 
 
 def _protocol(image: Image) -> tuple[Any, ...]:
-    words = (" ".join(image.text(name).casefold().split()) for name in ("series_description", "sequence_name"))
-    return (*words, *(f"{image.number(name):.4g}" for name in _PROTOCOL))
+    """How an image was taken; numbers in a description may count the frames."""
+    words = (re.sub(r"\d+", "#", image.text(name).casefold()) for name in ("series_description", "sequence_name"))
+    return (*(" ".join(text.split()) for text in words), *(f"{image.number(name):.4g}" for name in _PROTOCOL))
 
 
 def _joined(parts: Sequence[list[Image]]) -> Iterator[list[Image]]:
@@ -212,6 +225,18 @@ def _in_one_breath(parts: Sequence[list[Image]]) -> Iterator[list[Image]]:
         breath = [*breath, *part]
     if breath:
         yield breath
+
+
+def _of_all_types(parts: Sequence[list[Image]]) -> Sequence[list[Image]]:
+    """``parts`` of one place as they are, or as one cine if they differ in their image type and complete each other."""
+    if len({_type(part[0]) for part in parts}) == 1:
+        return parts
+    together = [image for part in parts for image in part]
+    times = _first_times(together)
+    if times is None or times.how not in ("delay", "position"):
+        return parts
+    steps = np.diff(np.sort(times.values))
+    return [together] if float(steps.min()) > _SAME_STEP * float(np.median(steps)) else parts
 
 
 def _clock(image: Image) -> float:
@@ -265,8 +290,7 @@ def _between_restarts(images: list[Image]) -> list[list[Image]]:
     """Cut where the time after the R wave starts again, in the order in which the images were taken."""
     if len(images) < 2 * MIN_CINE_FRAMES:
         return [images]
-    cycle_ms = cycle_from([image.number("nominal_interval_ms") for image in images], images[0].number("heart_rate_bpm"))
-    times = next(iter(frame_times(images, cycle_ms)), None)
+    times = _first_times(images)
     if times is None or times.how not in ("delay", "position"):
         return [images]
     clock = np.array([_clock(image) for image in images])
@@ -277,6 +301,11 @@ def _between_restarts(images: list[Image]) -> list[list[Image]]:
         if _are_repeats([times.values[run] for run in runs]):
             return [[images[int(i)] for i in run] for run in runs]
     return [images]
+
+
+def _first_times(images: Sequence[Image]) -> FrameTimes | None:
+    cycle_ms = cycle_from([image.number("nominal_interval_ms") for image in images], images[0].number("heart_rate_bpm"))
+    return next(iter(frame_times(images, cycle_ms)), None)
 
 
 def _cut(times: npt.NDArray[np.float64], order: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:

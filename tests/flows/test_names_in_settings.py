@@ -1,9 +1,11 @@
 """Every name in the settings is looked up before any work; one that is nowhere is a line with the nearest there is."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -87,3 +89,24 @@ def test_a_misspelt_name_is_refused_at_once_with_the_nearest(folder: Path, setti
     assert result.exit_code == 2, result.output
     assert f"did you mean {offered!r}?" in result.output
     assert not (folder / "cohort/runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (lambda name: name.upper() if name == "hypertension" else name, "'hypertension'; did you mean 'HYPERTENSION'?"),
+        (lambda name: name.replace("_", " ").title(), "'heart_failure'; did you mean 'Heart Failure'?"),
+        (lambda _: "gout", "'heart_failure'; there are gout"),
+    ],
+    ids=["one in capitals", "all in other words", "none"],
+)
+def test_a_default_condition_that_the_table_spells_otherwise_is_refused(
+    folder: Path, tmp_path: Path, written: Callable[[str], str], said: str
+) -> None:
+    outcomes = pd.read_csv(folder / "outcomes.csv").assign(condition=lambda t: t["condition"].map(written))
+    outcomes.to_csv(tmp_path / "outcomes.csv", index=False)
+    tables = f'participants = "{folder}/participants.csv"\noutcomes = "outcomes.csv"'
+    (tmp_path / "cohort.toml").write_text(f'directory = "{folder}/cohort"\n{tables}\n')
+    result = CliRunner().invoke(main, ["associate", "--config", str(tmp_path / "cohort.toml")])
+    assert result.exit_code == 2, result.output
+    assert f"analysis.conditions: there is no condition in outcomes.csv {said}" in result.output

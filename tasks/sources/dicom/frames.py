@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -21,14 +22,16 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as PrivateSequence
 
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS, MIN_CINE_FRAMES, cycle_from
-from tasks.sources.dicom.image import BINARY_TAGS, TAGS, Image
-from tasks.sources.dicom.pixel_values import fault_of_rescale
+from tasks.sources.dicom.image import BINARY_TAGS, MODALITY_LUT, TAGS, Image
+from tasks.sources.dicom.pixel_values import fault_of_header
 
 _TRIGGER, _FRAME_TIME, _TIME_VECTOR = 0x00181060, 0x00181063, 0x00181065
 _TIMES: Final = (_TRIGGER, _TIME_VECTOR, _FRAME_TIME)
 _LEAST_OF_A_CYCLE, _MOST_OF_A_CYCLE = 0.6, 1.3
 _SHORTEST_STEP_MS = 3.0
 _RESCALE: Final = ("rescale_slope", "rescale_intercept")
+_ON_LINE: Final = 1e-6
+"""Values of a table lie no further from a straight line than this share of their range, or they are on none."""
 _PHILIPS_FRAME, _PHILIPS_SLOPE = 0x2005140F, 0x2005100E
 
 
@@ -59,7 +62,7 @@ def split(image: Image, dataset: Dataset, n_frames: int) -> list[Image]:
 
 def _with_values(image: Image, own: dict[int, bytes], pixels: npt.NDArray[np.integer]) -> Image:
     frame = replace(image, values={**image.values, **own}, pixels=pixels)
-    fault = fault_of_rescale(frame)
+    fault = fault_of_header(frame)
     return replace(frame, pixels=None, fault=fault) if fault else frame
 
 
@@ -136,13 +139,31 @@ def _at(index: int, time_ms: float) -> dict[int, bytes]:
 
 
 def real_world_values(groups: Sequence[Dataset]) -> dict[int, bytes]:
-    """Slope and intercept of a linear Real World Value Mapping (PS3.3 C.7.6.16.2.11), as if they were rescale's."""
-    slope = _in_group(groups, "RealWorldValueMappingSequence", "RealWorldValueSlope")
-    intercept = _in_group(groups, "RealWorldValueMappingSequence", "RealWorldValueIntercept")
+    """Slope and intercept of a Real World Value Mapping (PS3.3 C.7.6.16.2.11), as if they were rescale's.
+
+    A table whose values rise by one step is a slope too; another table is one that is not read.
+    """
+    value = partial(_in_group, groups, "RealWorldValueMappingSequence")
+    slope, intercept = value("RealWorldValueSlope"), value("RealWorldValueIntercept")
     if slope is None or intercept is None:
-        return {}
-    found = {"rescale_slope": slope, "rescale_intercept": intercept}
-    return {TAGS[name]: value_bytes(TAGS[name], value) for name, value in found.items()}
+        table = _numbers(value("RealWorldValueLUTData"))
+        if not len(table):
+            return {}
+        first = _numbers(value("RealWorldValueFirstValueMapped"))
+        if not (len(first) == 1 and _is_line(table)):
+            return {MODALITY_LUT: b""}
+        slope = (table[-1] - table[0]) / (len(table) - 1)
+        intercept = table[0] - slope * first[0]
+    found = {TAGS["rescale_slope"]: slope, TAGS["rescale_intercept"]: intercept}
+    return {tag: value_bytes(tag, number) for tag, number in found.items()}
+
+
+def _is_line(table: npt.NDArray[np.float64]) -> bool:
+    """Whether values rise or fall by one step."""
+    if len(table) < 2 or table[0] == table[-1]:
+        return False
+    line = np.linspace(table[0], table[-1], len(table))
+    return bool(np.abs(table - line).max() <= _ON_LINE * abs(float(table[-1] - table[0])))
 
 
 def value_bytes(tag: int, value: Any) -> bytes:

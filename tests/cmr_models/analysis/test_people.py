@@ -57,6 +57,18 @@ def test_outcomes_that_are_about_other_people_are_an_error() -> None:
     check_outcomes(people, outcomes.assign(participant=["1", "2", "03"]), 0.1)  # a single person may be missing
 
 
+def test_a_condition_whose_rows_are_those_of_the_ill_is_an_error_and_one_without_rows_is_none() -> None:
+    names, visits = [f"{k}" for k in range(10)], ["2"] * 10
+    people = analysis_people(_studies(names, visits), _people(names, visits, [50.0] * 10), _SPEC)
+    death, gout = ({"visit": "2", "condition": condition} for condition in ("death", "gout"))
+    rows = [*({"participant": name, **death} for name in names), *({"participant": k, **gout} for k in "012345")]
+    outcomes = pd.DataFrame(rows)
+    check_outcomes(people, outcomes, 0.1, ("death", "stroke"))
+    check_outcomes(people, outcomes, 0.4, ("death", "gout"))
+    with pytest.raises(ValueError, match="outcomes, gout: 4 of 10 people"):
+        check_outcomes(people, outcomes, 0.39, ("death", "gout"))
+
+
 # visits
 
 

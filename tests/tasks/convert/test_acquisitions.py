@@ -79,6 +79,14 @@ def _on_an_edge(one: Series, k: int, _n: int) -> dict[str, Any]:
             "SeriesNumber": one.number + 50 * (k // 7),
         },
         lambda one, k, n: {"ImageType": ["original ", "Primary", "m"] if k % 2 else ["ORIGINAL", "PRIMARY", "M"]},
+        lambda one, k, n: {"ImageType": ["ORIGINAL", "PRIMARY", "M", *(["NORM", "DIS2D"] if k % 2 else ["ND"])]},
+        lambda one, k, n: {"ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM" if k < 5 else "ND"]},
+        lambda one, k, n: {
+            "ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM" if k % 3 else "ND"],
+            "SeriesInstanceUID": f"1.9.{n}",
+            "SeriesNumber": 500 + n,
+            "SeriesDescription": f"cine sax, phase {k + 1}",
+        },
         lambda one, k, n: {"AcquisitionNumber": n},
         lambda one, k, n: {"SliceThickness": "7.999" if k % 2 else "8"},
         _jitter,
@@ -94,6 +102,9 @@ def _on_an_edge(one: Series, k: int, _n: int) -> dict[str, Any]:
         "two uids a plane",
         "two uids and numbers a plane",
         "image type in other letters",
+        "image types take turns",
+        "image type changes within the cycle",
+        "uid, number, description and image type a frame",
         "acquisition number a frame",
         "thickness with more digits",
         "jitter in the fourth digit",
@@ -231,6 +242,33 @@ def test_parts_of_complex_images_in_one_series_are_told_apart(header: dict[str, 
     found = _views([*(ds for _, _, ds in _images()), *other])
     _assert_whole(found)
     assert {row["reason"] for row in found.excluded} == {reason}
+
+
+def test_two_versions_of_every_frame_are_two_cines_and_not_one_of_twice_the_frames() -> None:
+    normal, plain = ({"ImageType": ["ORIGINAL", "PRIMARY", "M", word]} for word in ("NORM", "ND"))
+    versions = [
+        [change(ds, **normal) for _, _, ds in _images()],
+        [_again(ds, **plain, InstanceNumber=50 + k, AcquisitionTime="113000.0") for _, k, ds in _images()],
+    ]
+    found = _views([ds for version in versions for ds in version])
+    assert found.views["sax"]["intensity"].shape[:2] == (FRAMES, PLANES)
+    np.testing.assert_array_equal(found.views["sax"]["intensity"].values[3, 0], beating(STACK[0], 3).pixel_array + 1)
+    assert sum(row["images"] for row in found.excluded) == FRAMES * PLANES
+
+
+@pytest.mark.parametrize(("inversion", "n_views"), [(lambda k: "300", 1), (lambda k: f"{300 + 50 * k}", 0)])
+def test_descriptions_with_the_number_of_the_frame_join_a_cine_but_not_images_after_other_inversions(
+    inversion: Callable[[int], str], n_views: int
+) -> None:
+    def one_by_one(one: Series, k: int, n: int) -> dict[str, Any]:
+        label = {"SeriesInstanceUID": f"1.9.{n}", "SeriesNumber": 500 + n, "SeriesDescription": f"sax {k}"}
+        return {**label, "InversionTime": inversion(k)}
+
+    if n_views:
+        _assert_whole(_views(_changed(one_by_one)))
+        return
+    with pytest.raises(StudyRejected, match="series_not_cine"):
+        _views(_changed(one_by_one))
 
 
 def test_echoes_of_one_series_are_told_apart() -> None:

@@ -545,6 +545,37 @@ def test_a_rescale_slope_of_one_says_nothing_and_gives_way_to_the_real_world_map
     assert [_read(ds).number(name) for name in ("rescale_slope", "rescale_intercept")] == [2.0, 0.0]
 
 
+@pytest.mark.parametrize("enhanced", [True, False])
+@pytest.mark.parametrize(
+    ("table", "first", "slope", "intercept", "fault"),
+    [
+        ([6.0, 6.5, 7.0, 7.5], 10, 0.5, 1.0, ""),  # 6 = 0.5 * 10 + 1
+        ([4.0, 2.0, 0.0, -2.0], -1, -2.0, 2.0, ""),  # 4 = -2 * -1 + 2
+        ([0.0, 0.5, 1.5, 4.0], 0, 1.0, 0.0, "modality_lut_unread"),  # a curve
+        ([3.0, 3.0, 3.0], 0, 1.0, 0.0, "modality_lut_unread"),  # every pixel the same
+    ],
+)
+def test_a_real_world_table_that_is_a_straight_line_is_a_slope_and_another_is_refused(
+    enhanced: bool, table: list[float], first: int, slope: float, intercept: float, fault: str
+) -> None:
+    value = Dataset()
+    value.add_new(0x00409216, "SS", first)  # Real World Value First Value Mapped
+    value.RealWorldValueLUTData = table
+    ds = _frames(2) if enhanced else _dataset(_RAMP.astype(np.uint16))
+    if enhanced:
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"
+        group = Dataset()
+        group.RealWorldValueMappingSequence = Sequence([value])
+        ds.PerFrameFunctionalGroupsSequence = Sequence([group, Dataset()])
+        ds.SharedFunctionalGroupsSequence = Sequence([group])
+    else:
+        ds.RealWorldValueMappingSequence = Sequence([value])
+    for image in read_images(encode(ds)):
+        assert image.fault == fault
+        if not fault:
+            assert [image.number(name) for name in ("rescale_slope", "rescale_intercept")] == [slope, intercept]
+
+
 def test_one_frame_with_a_slope_of_zero_is_refused_and_other_frames_are_not() -> None:
     images = read_images(encode(_enhanced("1", "0", "1")))
     assert [image.fault for image in images] == ["", "rescale_invalid", ""]
