@@ -49,8 +49,8 @@ _FIRST_ARGUMENT_INSTEAD = {
     "round", "rint", "reversed", "nan_to_num", "ascontiguousarray", "maximum", "minimum", "clip", "unit",
 }  # fmt: skip
 _OBJECT_INSTEAD = {
-    "dropna", "drop_duplicates", "sort_values", "sort_index", "reset_index", "strip", "lower", "upper", "copy", "fillna",
-    "resolve", "astype", "clip", "normalize", "casefold",
+    "dropna", "drop_duplicates", "sort_values", "sort_index", "reset_index", "strip", "lower", "upper", "copy",
+    "fillna", "resolve", "astype", "clip", "normalize", "casefold",
 }  # fmt: skip
 _TALK = {"warn", "warning", "info", "debug", "error", "exception", "echo", "print", "UserMistake"}
 _AXES = {0: 1, 1: 0, -1: 0, 2: 1, -2: -1}
@@ -179,7 +179,7 @@ def _arithmetic(node: ast.AST) -> Found:
 
 def _is_type_union(node: ast.BinOp) -> bool:
     return isinstance(node.op, ast.BitOr) and all(
-        isinstance(side, ast.Constant) and side.value is None or isinstance(side, ast.Name) and side.id[0].isupper()
+        side.id[0].isupper() if isinstance(side, ast.Name) else isinstance(side, ast.Constant) and side.value is None
         for side in (node.left, node.right)
     )
 
@@ -217,10 +217,9 @@ def _call(node: ast.AST) -> Found:
         yield node, _text(node.args[0]), "function dropped"
     if name in _OBJECT_INSTEAD and isinstance(node.func, ast.Attribute):
         yield node, _text(node.func.value), "method dropped"
-    if len(node.args) >= 2 and not any(isinstance(a, ast.Starred) for a in node.args[:2]):
-        if all(isinstance(a, ast.Name | ast.Attribute | ast.Subscript) for a in node.args[:2]):
-            swapped = [node.args[1], node.args[0], *node.args[2:]]
-            yield node, _text(ast.Call(node.func, swapped, node.keywords)), "arguments swapped"
+    if len(node.args) >= 2 and all(isinstance(a, ast.Name | ast.Attribute | ast.Subscript) for a in node.args[:2]):
+        swapped = [node.args[1], node.args[0], *node.args[2:]]
+        yield node, _text(ast.Call(node.func, swapped, node.keywords)), "arguments swapped"
     for i, keyword in enumerate(node.keywords):
         yield from _keyword(node, i, keyword)
 
@@ -275,9 +274,10 @@ def _is_made_from_itself(node: ast.Assign) -> bool:
 def _element(node: ast.AST) -> Found:
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) and isinstance(node.ctx, ast.Load):
         yield node, _text(node.value), "slice dropped"
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) and len(node.slice.elts) == 2:
-        if all(isinstance(one, ast.Name) for one in node.slice.elts):
-            swapped = ast.Tuple(list(reversed(node.slice.elts)), ast.Load())
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple):
+        axes = node.slice.elts
+        if len(axes) == 2 and all(isinstance(one, ast.Name) for one in axes):
+            swapped = ast.Tuple(axes[::-1], ast.Load())
             yield node, _text(ast.Subscript(node.value, swapped, ast.Load())), "axes swapped"
 
 

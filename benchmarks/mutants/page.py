@@ -11,43 +11,13 @@ from benchmarks.mutants.modules import ROOT, modules
 from benchmarks.mutants.results import Results
 
 PAGE = ROOT / "docs" / "tests.md"
-_TEMPLATE = """# Tests
-
-| Command | What it runs |
-| --- | --- |
-| `make test` | the everyday suite |
-| `make test-all` | also what takes minutes, or needs SLURM, the real scans, a browser: each is skipped, with its reason, where that is absent |
-| `make coverage` | the everyday suite, with the branches that it takes and the tests that run each line |
-| `make mutants` | small faults in the code, one at a time: which ones no test notices; needs what `make coverage` leaves |
-
-Tests lie beside their code: `tests/` mirrors `cmr_models`, `tasks` and `flows`. `tests/laws` holds on random data, `tests/oracles` what other software gave,
-`tests/contracts` what must not drift, `tests/end_to_end` the command as a user types it. **Golden tables** (`tests/golden`) are tables of a simulated cohort and of real
-scans that were reviewed. A change shows each cell, old and new, and is taken over by `GOLDEN=write`, with a line under *Numbers change*.
-
-## Coverage
-
-{coverage}
-
-## Faults that tests should notice
-
-`make mutants` takes a random place in the modules in which a wrong number would be published or data lost, and changes it: a comparison, a sign, a constant, an
-axis, a function for its sibling, an argument, a filter, a statement. It then runs the tests that run that line, the quickest first, until one fails. `FAULTS` is how
-many, `SEED` which. Faults that no input can tell from the original are in `benchmarks/mutants/equivalent.jsonl`, with the reason, and do not count.
-
-Seed {seed}, {n} faults, {equivalent} of them equivalent:
-
-{table}
-
-Not noticed:
-
-{survivors}
-"""
+_TEMPLATE = Path(__file__).with_name("tests_page.md")
 
 
 def write_page(results: Results, faults: Sequence[Fault], seed: int, coverage: str, path: Path = PAGE) -> None:
     """The page of one run."""
     lines = [f"- `{fault.name.replace('`', '')}`" for fault in results.survivors(faults)]
-    text = _TEMPLATE.format(
+    text = _TEMPLATE.read_text(encoding="utf-8").format(
         coverage=coverage,
         seed=seed,
         n=len(faults),

@@ -101,6 +101,7 @@ def test_at_snr_20_flow_has_little_bias_and_spread(mbf: float) -> None:
     assert flow.std() / mbf < 0.10
 
 
+@pytest.mark.slow
 def test_the_stated_uncertainty_is_that_of_repeats() -> None:
     rng = np.random.default_rng(12)
     maps = quantify(
@@ -268,6 +269,7 @@ def test_the_learnt_centre_needs_several_curves_and_says_what_remains_unknown() 
     assert (many.prior_sd >= settings.problem("cpu").prior_sd).all()
 
 
+@pytest.mark.slow
 def test_what_surrounds_muscle_or_shifts_its_baseline_changes_nothing() -> None:
     aif, rng = stress_input(frame_times()), np.random.default_rng(33)
     image = np.zeros((20, 20, 60))
@@ -302,6 +304,7 @@ def test_another_interval_gives_the_same_flow(dt_s: float) -> None:
     np.testing.assert_allclose(flow, np.tile([0.8, 2.0], (6, 3)), rtol=0.05)
 
 
+@pytest.mark.slow
 def test_flow_of_a_simulated_stress_slice_is_found_without_a_mask() -> None:
     fine_s = np.arange(0, 34, 0.5)
     one = heart(np.random.default_rng(37), snr=20, smooth=False, ideal=True, aif=(fine_s, stress_input(fine_s)))

@@ -29,6 +29,7 @@ def slices() -> tuple[Images, Images, Images]:
     return images[whole], labels[whole], pixel_mm[whole]
 
 
+@pytest.mark.slow
 def test_simulated_ventricles_are_found_again(slices: tuple[Images, Images, Images]) -> None:
     scores = []
     for image, label, mm in zip(*slices, strict=True):
@@ -61,6 +62,7 @@ def test_a_constant_image_has_only_background() -> None:
     assert not segment_sax(np.full((1, 2, 64, 80), 7, np.int16), 2.0, 10.0).any()
 
 
+@pytest.mark.slow
 def test_the_4_chamber_function_names_the_atria() -> None:
     images, labels, pixel_mm = training_slices(np.random.default_rng(5), 6, "lax_4c")
     scores = [
@@ -92,6 +94,7 @@ def test_a_pixel_size_that_is_not_positive_is_refused(pixel_mm: Any) -> None:
         segment_sax(np.zeros((1, 1, 64, 64)), pixel_mm, 10.0)
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_its_images_give_one_by_one() -> None:
     segmenter = Segmenter.load()
     crops = standardise(torch.randn(19, 1, segmenter.card.size, segmenter.card.size))

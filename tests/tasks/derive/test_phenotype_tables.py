@@ -117,7 +117,7 @@ def test_an_older_table_gets_its_states_beside_the_status():
     assert list(found) == ["study", "status", "state", "qc_ok"]
     assert found["state"].tolist() == ["passed", "doubted", "absent", "doubted"]
     assert "state" not in old
-    assert with_state(found) is found
+    pd.testing.assert_frame_equal(with_state(found), found)
     assert with_state(old[["study", "status"]])["state"].tolist() == ["doubted", "doubted", "absent", "doubted"]
 
 

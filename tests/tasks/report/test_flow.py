@@ -79,7 +79,7 @@ def test_the_flow_begins_with_the_first_stage_that_anybody_reached():
 
 
 PHENOTYPES = pd.DataFrame(
-    {"status": ["ok"] * 18 + ["absent"] * 9, "state": ["passed"] * 11 + ["doubted"] * 7 + ["absent"] * 9}
+    {"status": ["ok"] * 18 + ["absent"] * 9, "qc_ok": [True] * 11 + [False] * 4 + [None] * 3 + [None] * 9}
 )
 
 

@@ -65,6 +65,7 @@ def _discs(settings: FinetuningSettings, n: int = 16) -> Discs:
     return Discs(n, settings.task, settings.views)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", KINDS)
 def test_the_loss_of_every_task_falls(task: str, tmp_path: Path) -> None:
     settings = replace(BASE, task=task, steps=60, evaluate_every=12, **KINDS[task])
