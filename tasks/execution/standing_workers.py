@@ -22,7 +22,9 @@ _GONE_S = 15.0  # a worker process that crashed is back by then, started by its 
 _GONE_IN_A_JOB_S = 120.0  # the same where its job still runs, as a new job may wait for hours
 _SHARE_OF_LIFETIME = 0.7  # the replacement may have to wait in a queue
 _LEAST_SHARE_OF_LIFETIME = 0.3  # where waiting takes long, as others waited: not sooner
-_WAITS = 2.0  # a replacement is ordered so many times the longest wait before the end
+_WAITS = (
+    3.0  # a replacement is ordered so many times the longest wait before the end: it may wait longer, and takes over
+)
 _REFUSALS = 20
 _FIRST_WORKER_S = 600.0
 
@@ -58,7 +60,7 @@ class StandingWorkers:
         self.failure = ""
         self._cluster, self._lifetime_s, self._listed, self._say = cluster, lifetime_s, listed, say
         self._n_jobs = len(cluster.worker_spec)
-        self._jobs: dict[Any, _Job] = {}
+        self._jobs = {name: _Job(time.monotonic()) for name in cluster.worker_spec}
         self._in_queue: set[str] | None = None
         self._asked = self._refused = float("-inf")
         self._n_stillborn = self._n_refused = 0

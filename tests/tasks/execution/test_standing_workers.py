@@ -12,9 +12,9 @@ from tasks.execution.standing_workers import StandingWorkers, _Job
     ("wait_s", "age_s"),
     [
         (0.0, 70.0),  # at 0.7 of the lifetime of 100 s
-        (10.0, 70.0),
-        (20.0, 58.0),  # 100 - 2 x 20 - 2
-        (30.0, 38.0),
+        (9.0, 70.0),
+        (15.0, 53.0),  # 100 - 3 x 15 - 2
+        (20.0, 38.0),
         (60.0, 30.0),  # not before 0.3 of the lifetime
     ],
 )
