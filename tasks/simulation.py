@@ -31,6 +31,7 @@ from cmr_models.simulate.planted import CohortSettings
 from tasks.derive.phenotype_tables import PHENOTYPE_TABLE, dictionary_csv
 from tasks.execution.process import start_resource_tracker
 from tasks.state.ledger import open_ledger
+from tasks.state.mistakes import UserMistake
 from tasks.state.parquet_tables import publish_table
 from tasks.state.store import Cohort, digest, publish_bytes
 
@@ -78,11 +79,11 @@ def write_cohort(output: Path, settings: SimulationSettings, *, workers: int = 1
     Existing archives are kept. Yields 1 after each person.
 
     Raises:
-        ValueError: if there are more faults than people with images.
+        UserMistake: if there are more faults than people with images.
     """
     imaged = settings.people if settings.imaged is None else settings.imaged
     if len(settings.faults) > imaged:
-        raise ValueError(f"{len(settings.faults)} faults need as many people with images, but there are only {imaged}")
+        raise UserMistake(f"{len(settings.faults)} faults need as many people with images, but there are only {imaged}")
     tables = simulate_cohort(settings.people, np.random.default_rng(settings.seed), settings.cohort)
     archive = output / "archive"
     archive.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,8 @@ MOST_LEVELS = 50
 """Levels of a covariate that is text and not declared so: more are free text, dates or numbers, not categories."""
 
 _CODES_OF_NO_VALUE = (
-    *(-1, -2, -3, -4, -5, -7, -8, -9, -10, -13, -27, -88, -99),
-    *(-121, -131, -313, -717, -818, -999, -9999),
-)
+    -1, -2, -3, -4, -5, -7, -8, -9, -10, -13, -27, -88, -99, -121, -131, -313, -717, -818, -999, -9999,
+)  # fmt: skip
 """Negative numbers that stand for a missing value in UK Biobank, or in surveys."""
 
 _RARE = 0.1

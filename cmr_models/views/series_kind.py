@@ -22,6 +22,9 @@ FEWEST_BEATS = 20
 LONGEST_OF_ONE_CYCLE = 1.6
 """Frames that span more cycles than this are of several beats: RR intervals vary, and headers round."""
 
+_LEAST_OF_A_CYCLE = 0.5
+"""Frames that span less of a cycle than this may be those of one phase, with a delay that varies."""
+
 REAL_TIME_STEP_MS = 100.0
 """Real-time cines have a shorter step between frames; a first pass has one image a beat."""
 
@@ -79,7 +82,10 @@ class SeriesFacts:
 
 def exclusion(facts: SeriesFacts) -> str | None:
     """The reason code for which a plane of a series is not a cine of the heart; None if it may be one."""
-    return _by_type(facts) or _by_words(facts) or _by_time(facts)
+    by_words = _by_words(facts)
+    if by_words == "series_perfusion" and _is_timed_as_cine(facts):
+        by_words = None
+    return _by_type(facts) or by_words or _by_time(facts)
 
 
 def is_first_pass(facts: SeriesFacts, reason: str) -> bool:
@@ -137,6 +143,17 @@ def _by_time(facts: SeriesFacts) -> str | None:
     one_instant = not facts.trigger_span_ms > 100.0
     one_image_a_beat = facts.acquisition_span_ms > SHORTEST_CYCLE_MS * facts.n_frames
     return "series_perfusion" if one_instant and one_image_a_beat else None
+
+
+def _is_timed_as_cine(facts: SeriesFacts) -> bool:
+    """Whether frames lie within one known cycle and were not taken one a beat: a cine after perfusion bears its name.
+
+    The images of a first pass have one delay, or delays that run on over the beats, and clocks a beat apart.
+    """
+    if facts.n_frames < MIN_CINE_FRAMES or not is_plausible_cycle(facts.cycle_ms):
+        return False
+    within_a_cycle = _LEAST_OF_A_CYCLE * facts.cycle_ms < facts.trigger_span_ms < LONGEST_OF_ONE_CYCLE * facts.cycle_ms
+    return within_a_cycle and facts.acquisition_span_ms < SHORTEST_CYCLE_MS * facts.n_frames
 
 
 def _over_beats(facts: SeriesFacts) -> str:

@@ -43,7 +43,7 @@ WHOLE_BEAT: Final = 0.9
 """A beat with less than this share of the frames of a beat is not whole."""
 
 _SAME_STEP: Final = 0.5
-"""Frames that complete a cine lie between the others: more than this share of the usual step from their neighbours."""
+"""Frames that complete a cine lie between the others: further from the next than this share of the usual step."""
 
 _KIND: Final = 4
 """The complex component and the first three values of an image type say what an image is; others, how it was made."""

@@ -21,6 +21,10 @@ _SECONDS_UNTIL_LISTED = 60.0  # of a job that the queue never shows nothing is k
 _GONE_S = 15.0  # a worker process that crashed is back by then, started by its nanny
 _GONE_IN_A_JOB_S = 120.0  # the same where its job still runs, as a new job may wait for hours
 _SHARE_OF_LIFETIME = 0.7  # the replacement may have to wait in a queue
+_LEAST_SHARE_OF_LIFETIME = 0.3  # where waiting takes long, as others waited: not sooner
+_WAITS = (
+    3.0  # a replacement is ordered so many times the longest wait before the end: it may wait longer, and takes over
+)
 _REFUSALS = 20
 _FIRST_WORKER_S = 600.0
 
@@ -56,11 +60,12 @@ class StandingWorkers:
         self.failure = ""
         self._cluster, self._lifetime_s, self._listed, self._say = cluster, lifetime_s, listed, say
         self._n_jobs = len(cluster.worker_spec)
-        self._jobs: dict[Any, _Job] = {}
+        self._jobs = {name: _Job(time.monotonic()) for name in cluster.worker_spec}
         self._in_queue: set[str] | None = None
         self._asked = self._refused = float("-inf")
         self._n_stillborn = self._n_refused = 0
         self._has_ever_begun = False
+        self._longest_wait_s = 0.0
         self._over = threading.Event()
 
     @contextlib.contextmanager
@@ -145,6 +150,7 @@ class StandingWorkers:
             job.listed = job.listed or self._id(name) in (self._in_queue or ())
             if self._workers_of(name):
                 job.begun, job.seen = job.begun or now, now
+                self._longest_wait_s = max(self._longest_wait_s, job.begun - job.ordered)
                 self._n_refused = self._n_stillborn = 0
                 self._has_ever_begun = True
 
@@ -168,7 +174,12 @@ class StandingWorkers:
     def _is_old(self, job: _Job) -> bool:
         if job.begun is None or self._lifetime_s is None:
             return False
-        return time.monotonic() - job.begun > _SHARE_OF_LIFETIME * self._lifetime_s
+        return time.monotonic() - job.begun > self._replaced_after_s(self._lifetime_s)
+
+    def _replaced_after_s(self, lifetime_s: float) -> float:
+        """Age at which the replacement of a worker is ordered, so that it is there before the lifetime is over."""
+        in_time = lifetime_s - _WAITS * self._longest_wait_s - _SECONDS_BETWEEN_LOOKS
+        return max(_LEAST_SHARE_OF_LIFETIME * lifetime_s, min(_SHARE_OF_LIFETIME * lifetime_s, in_time))
 
     async def _retire(self, jobs: list[Any]) -> None:
         """Let their workers hand over what they hold, and end."""

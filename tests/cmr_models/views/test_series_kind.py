@@ -147,3 +147,26 @@ def test_a_cycle_is_the_median_of_intervals_that_can_be_a_hearts_else_from_the_r
     intervals_ms: list[float], heart_rate_bpm: float, cycle_ms: float
 ) -> None:
     assert cycle_from(intervals_ms, heart_rate_bpm) == pytest.approx(cycle_ms, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({}, None),  # 25 frames in 840 of 875 ms, the clock read once
+        ({"acquisition_span_ms": 6249.0}, None),  # less than 250 ms each
+        ({"acquisition_span_ms": 6250.0}, "series_perfusion"),  # one a beat
+        ({"acquisition_span_ms": math.nan}, "series_perfusion"),  # no clock: the name counts
+        ({"trigger_span_ms": 437.0}, "series_perfusion"),  # less than half of the cycle
+        ({"trigger_span_ms": 438.0}, None),
+        ({"trigger_span_ms": 1400.0}, "series_perfusion"),  # 1.6 cycles
+        ({"trigger_span_ms": math.nan}, "series_perfusion"),
+        ({"cycle_ms": math.nan}, "series_perfusion"),
+        ({"n_frames": 5}, "series_perfusion"),
+        ({"description": "cine SA post T1 map"}, "series_mapping"),
+    ],
+)
+def test_a_cine_that_is_only_called_after_the_perfusion_before_it_is_a_cine(
+    facts: dict[str, object], reason: str | None
+) -> None:
+    named = {"description": "cine SA post perf", "acquisition_span_ms": 0.0}
+    assert exclusion(_facts(**{**named, **facts})) == reason
