@@ -42,6 +42,7 @@ def interrupts_end_the_command() -> Iterator[None]:
 
     In the main thread only. After ``nohup`` the end of the terminal is ignored, as is its purpose.
     """
+    global _terminal
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -49,6 +50,7 @@ def interrupts_end_the_command() -> Iterator[None]:
     before = {number: signal.signal(number, _interrupt) for number in ends}
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
+    _terminal = os.dup(_STDERR)  # before anything can happen: two signals may follow each other closely
     wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(ours,), name="interrupts", daemon=True).start()
     try:
@@ -64,6 +66,8 @@ def interrupts_end_the_command() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         theirs.close()
+        os.close(_terminal)
+        _terminal = _STDERR
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
@@ -75,13 +79,10 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 def _be_silent() -> None:
     """What falls over while the command ends is no news: nothing more is logged or written to standard error."""
-    global _terminal
     logging.disable()
-    if _terminal == _STDERR:
-        _terminal = os.dup(_STDERR)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, _STDERR)
-        os.close(nowhere)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDERR)
+    os.close(nowhere)
 
 
 def _watch(wakeups: socket.socket) -> None:

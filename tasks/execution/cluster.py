@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -210,20 +211,35 @@ def _local_cluster(workers: int | None, options: dict[str, Any]) -> Any:
     from distributed import LocalCluster
 
     start_resource_tracker()
-    return LocalCluster(
-        n_workers=workers or os.cpu_count() or 1,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=":0",  # any free port
-        env=_ONE_THREAD,
-        **options,
-    )
+    with _deaf_to_ctrl_c():
+        return LocalCluster(
+            n_workers=workers or os.cpu_count() or 1,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",  # any free port
+            env=_ONE_THREAD,
+            **options,
+        )
 
 
 def _cuda_cluster(workers: int | None, options: dict[str, Any]) -> Any:
     from dask_cuda import LocalCUDACluster
 
-    return LocalCUDACluster(n_workers=workers, threads_per_worker=1, **options)
+    with _deaf_to_ctrl_c():
+        return LocalCUDACluster(n_workers=workers, threads_per_worker=1, **options)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Meanwhile, threads and their processes start deaf to Ctrl-C: it is for the command, which then ends them.
+
+    A terminal sends it to all, and a worker that has just begun would write a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _kubernetes_cluster(workers: int | None, options: dict[str, Any]) -> Any:
