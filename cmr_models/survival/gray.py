@@ -59,7 +59,7 @@ def gray_test(
         Gray 1988, 10.1214/aos/1176350951.
     """
     times, codes = check_causes(exit, event, cause)
-    groups, labels = pd.factorize(np.asarray(group), sort=True)
+    groups, labels = pd.factorize(np.asarray(group))
     stratum = np.zeros(len(times), int) if strata is None else pd.factorize(np.asarray(strata))[0]
     if not len(groups) == len(stratum) == len(times):
         raise ValueError(f"group and strata must have the length of exit, {len(times)}")

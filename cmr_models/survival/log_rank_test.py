@@ -31,7 +31,7 @@ def log_rank(
     Reference:
         Mantel 1966, Peto & Peto 1972; hypergeometric variance, as R's ``survdiff``.
     """
-    codes, labels = pd.factorize(np.asarray(group), sort=True)
+    codes, labels = pd.factorize(np.asarray(group))
     whole = kaplan_meier(exit, event, entry)
     if len(codes) != len(whole.exit) or (codes < 0).any():
         raise ValueError(f"group must be {len(whole.exit)} labels, none missing")

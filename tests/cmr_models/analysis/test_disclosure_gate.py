@@ -188,11 +188,13 @@ def test_cells_that_were_not_there_or_were_hidden_differ_from_nothing() -> None:
     assert differs_by_few(single, single.iloc[::-1].assign(n=[60.0, 48]), 5).tolist() == [True, False]
 
 
-def test_what_differs_from_any_earlier_release_is_hidden_with_all_its_numbers() -> None:
+@pytest.mark.parametrize("order", [("same", "close"), ("close", "same")])
+def test_what_differs_from_any_earlier_release_is_hidden_with_all_its_numbers(order: tuple[str, str]) -> None:
     table = _table({"a": (900.0, 80.0), "b": (300.0, 40.0)}).assign(z=2.0, predicted=0.1, loa_se=0.2, sd=0.3)
     close = table.assign(n=[1198, 898, 300])
     gate = Gate(GateRules())
-    out = gate.table("t", table, earlier={"same": table, "close": close}).set_index("group")
+    earlier = {"same": table, "close": close}
+    out = gate.table("t", table, earlier={name: earlier[name] for name in order}).set_index("group")
     assert out["reason"].to_dict() == {"all": "differencing", "a": "differencing", "b": ""}
     assert out.loc["a", ["n", "n_events", "estimate", "z", "predicted", "loa_se", "sd"]].isna().all()
     assert out.loc["b", ["n", "n_events", "estimate", "z"]].tolist() == [300, 40, 1.2, 2]

@@ -195,6 +195,12 @@ def test_a_stratum_without_events_has_no_baseline_and_no_prediction() -> None:
     assert set(baseline_hazard(fit)["stratum"]) == {0}
     survival = predict_survival(fit, [3.0])[:, 0]
     assert np.isnan(survival).tolist() == (table["s"] == "v").tolist()
+    alone = table.assign(s=table["s"].where(np.arange(70) != 3, "w"), d=table["d"].where(np.arange(70) != 3, 1))
+    fit = fit_cox(alone, covariates=["x"], strata="s", **OPTIONS)
+    baseline, eta = baseline_hazard(fit), fit.linear_predictor[3]
+    assert baseline.loc[baseline["stratum"] == 2, ["time", "hazard"]].to_numpy().tolist() == [
+        [alone["t"].iloc[3], pytest.approx(math.exp(-eta))]
+    ]
 
 
 def test_other_people_are_placed_by_their_own_values_and_an_unknown_text_is_the_reference() -> None:
