@@ -281,11 +281,14 @@ def test_a_family_scores_by_its_places_its_direction_and_what_cuts_it() -> None:
     assert _stack_score(planes, [0, 1, 2, 3, 4]) == pytest.approx(5 * (alignment + 0.2) + 2 * 0.5)
     assert _stack_score(planes[:5], [0, 1, 2]) == pytest.approx(3 * (alignment + 0.2))
     assert _stack_score(planes, [5]) == 0
+    for degrees, across in ((65, 1), (55, 0)):  # across are planes whose normals are 60 degrees apart or more
+        aslant = plane(turned(degrees), np.zeros(3))
+        assert _stack_score([*planes[:5], aslant], [0, 1, 2]) == pytest.approx(3 * (alignment + 0.2) + across * 0.5)
 
 
 def test_without_a_stack_the_axis_is_the_line_in_which_long_axes_meet_or_else_the_bodys() -> None:
-    found = recognise([long_axis(5), long_axis(66)])
-    np.testing.assert_allclose(found.axis, geometry.unit(AXIS), atol=1e-9)
+    for planes in ([long_axis(5), long_axis(66)], [long_axis(5), long_axis(66), long_axis(129, offset_mm=4)]):
+        np.testing.assert_allclose(recognise(planes).axis, geometry.unit(AXIS), atol=1e-9)
     for planes in ([], [long_axis(5)], [long_axis(5), long_axis(8)]):
         np.testing.assert_allclose(recognise(planes).axis, TYPICAL_AXIS)
     # two planes whose line lies across the body's axis

@@ -119,6 +119,7 @@ def test_a_forest_has_a_panel_for_each_outcome_by_events_and_a_row_for_each_expo
     table.loc[table["outcome"] == "stroke", "n_events"] = 1234.0
     stroke, death = axes_of(forest, table, "Hazard ratio")
     assert [axes.get_title() for axes in (stroke, death)] == ["Stroke (1,234)", "Death (50)"]
+    assert stroke.figure.get_supxlabel() == "Hazard ratio"
     assert [tick.get_text() for tick in stroke.get_yticklabels()] == ["LV mass", "LV EF"]
     assert stroke.get_ylim() == (1.5, -0.5)
     squares = next(c for c in death.collections if len(c.get_offsets()) == 2)
@@ -296,6 +297,7 @@ def test_groups_stand_below_their_heading_from_the_lowest_band_and_unknown_last(
 
 def test_a_number_by_group_is_drawn_with_its_interval_and_what_is_missing_says_why(axes_of):
     (axes,) = axes_of(group_comparison, [("LV EF", GROUPS)], "Hazard ratio", ratio=True)
+    assert (axes.figure.get_supxlabel(), axes.get_title()) == ("Hazard ratio", "LV EF")
     # the grouping without a number, sex, is left out
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["Age (years)", "<55", "65-74", "≥75", "unknown"]
     assert [tick.get_fontweight() for tick in axes.get_yticklabels()] == ["bold"] + ["normal"] * 4
