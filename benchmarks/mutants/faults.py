@@ -52,6 +52,7 @@ _OBJECT_INSTEAD = {
     "dropna", "drop_duplicates", "sort_values", "sort_index", "reset_index", "strip", "lower", "upper", "copy",
     "fillna", "resolve", "astype", "clip", "normalize", "casefold",
 }  # fmt: skip
+_NO_NUMBER = ("strict", "description")  # of zip; of a setting
 _TALK = {"warn", "warning", "info", "debug", "error", "exception", "echo", "print", "UserMistake"}
 _AXES = {0: 1, 1: 0, -1: 0, 2: 1, -2: -1}
 
@@ -135,6 +136,8 @@ def _looked_at(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _is_talk(node: ast.AST) -> bool:
+    if isinstance(node, ast.keyword) and node.arg in _NO_NUMBER:
+        return True
     if isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom | ast.Assert):
         return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -231,7 +234,7 @@ def _keyword(node: ast.Call, i: int, keyword: ast.keyword) -> Found:
         if axis in _AXES:
             other = ast.keyword("axis", ast.Constant(_AXES[axis]))
             yield node, _text(ast.Call(node.func, node.args, [*rest, other])), "axis"
-    elif keyword.arg is not None:
+    elif keyword.arg not in (None, *_NO_NUMBER):
         yield node, _text(ast.Call(node.func, node.args, rest)), "argument dropped"
 
 

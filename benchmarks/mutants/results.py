@@ -23,7 +23,7 @@ class Results:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = _read(path)
         self._rows = {row["fault"]: row for row in rows if row["digest"] == _digest(row["module"])}
-        self._equivalent = {(row["module"], row["old"], row["new"]) for row in _read(EQUIVALENT)}
+        self._equivalent = _read(EQUIVALENT)
 
     def knows(self, fault: Fault) -> bool:
         """Whether it was tried in the module as it is now, and noticed; survivors are tried again."""
@@ -45,8 +45,13 @@ class Results:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def is_equivalent(self, fault: Fault) -> bool:
-        """Whether no input tells the module with the fault from that without, as a reader has found."""
-        return (fault.module, fault.old, fault.new) in self._equivalent
+        """Whether no input tells the module with the fault from that without, as a reader has found.
+
+        A row names ``module``, ``old`` and ``new``, and ``line``, a part of the line, where these are not enough.
+        """
+        named = (fault.module, fault.old, fault.new)
+        rows = [row for row in self._equivalent if (row["module"], row["old"], row["new"]) == named]
+        return any(row.get("line", "") in _line(fault) for row in rows)
 
     def survivors(self, faults: Sequence[Fault]) -> list[Fault]:
         """Of ``faults`` those that no test noticed, without the equivalent ones."""
@@ -61,6 +66,10 @@ class Results:
 
 def _key(fault: Fault) -> str:
     return f"{fault.module}@{fault.start}-{fault.end}:{fault.new}"
+
+
+def _line(fault: Fault) -> str:
+    return (ROOT / fault.module).read_text(encoding="utf-8").splitlines()[fault.line - 1]
 
 
 def _digest(module: str) -> str:

@@ -1,8 +1,9 @@
 """Which tests run a line of a module, and how long each takes, as ``make coverage`` recorded it.
 
 ``pytest --cov-context=test --junitxml`` leaves two files: the contexts (tests) of every line, and the seconds and the
-outcome of every test. Lines that only a process of their own runs (a stage started by the command line) have no test
-here; for these the tests that import the module serve.
+outcome of every test. A line that a test's fixture runs may serve all tests of its file, of which it is recorded for
+the first alone: all are taken. Lines that run when a module is imported, or in a process of its own, have no test here;
+for these the tests that import the module, or a package that holds it, serve.
 """
 
 from __future__ import annotations
@@ -66,13 +67,24 @@ class TestsOfLines:
     def _by_line(self, module: str) -> dict[int, set[str]]:
         measured = self._measured.get((self._root / module).resolve())
         contexts = self._data.contexts_by_lineno(measured) if measured else {}
-        return {line: {name.split("|")[0] for name in names if name} for line, names in contexts.items()}
+        return {line: {t for name in names if name for t in self._tests(name)} for line, names in contexts.items()}
+
+    def _tests(self, context: str) -> list[str]:
+        test, _, phase = context.partition("|")
+        return [test] if phase == "run" else self._tests_of_file.get(test.split("::")[0], [test])
+
+    @cached_property
+    def _tests_of_file(self) -> dict[str, list[str]]:
+        files: dict[str, list[str]] = {}
+        for test in self.seconds:
+            files.setdefault(test.split("::")[0], []).append(test)
+        return files
 
     def _importing(self, module: str) -> set[str]:
-        """Tests of the files that import ``module`` or a package that holds it."""
-        dotted = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        package = dotted.rpartition(".")[0]
-        files = {file for file, names in self._imports.items() if names & {dotted, package}}
+        """Tests of the files that import ``module`` or a package, but a root, that holds it."""
+        parts = module.removesuffix(".py").removesuffix("/__init__").split("/")
+        holders = {".".join(parts[:n]) for n in range(2, len(parts) + 1)}
+        files = {file for file, names in self._imports.items() if names & holders}
         return {test for test in self.seconds if test.split("::")[0] in files}
 
     @cached_property
