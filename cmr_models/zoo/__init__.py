@@ -48,7 +48,7 @@ _HOMES = {
     "load": "library",
     "save": "library",
     "transfer": "weight_transfer",
-}  # loaded when first asked for: they bring torch
+}  # loaded when first asked for: some bring torch
 
 
 def __getattr__(name: str) -> Any:

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
-from cmr_models.nets import build
 from cmr_models.zoo.model_card import ModelCard, card_text, parse_card
 from cmr_models.zoo.published import HUB_PREFIX, PublishedModel, hub_cache, published_card, published_models
-from cmr_models.zoo.weights_file import check_fit, load_strictly, read_weights
+
+if TYPE_CHECKING:  # cards are read without torch
+    import torch
+    from torch import nn
 
 _SHIPPED = Path(__file__).parents[1] / "weights"
 WEIGHTS_FILE = "model.safetensors"
@@ -45,6 +45,8 @@ def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tup
             (missing and unexpected keys are listed), the card is for another task, or the folder holds several
             models.
     """
+    from cmr_models.zoo.weights_file import load_strictly, read_weights
+
     found = _find(name_or_folder, task)
     model_card = card(name_or_folder, task)
     weights = found.weights if isinstance(found, PublishedModel) else found[0]
@@ -67,6 +69,11 @@ def _build(model_card: ModelCard, state: Mapping[str, torch.Tensor], where: str)
     Raises:
         ValueError: if it cannot be built, or the weights do not fit.
     """
+    import torch
+
+    from cmr_models.nets import build
+    from cmr_models.zoo.weights_file import check_fit
+
     try:
         with torch.device("meta"):
             outline = build(model_card.kind, **model_card.config)

@@ -118,7 +118,7 @@ def test_an_older_table_gets_its_states_beside_the_status():
     assert found["state"].tolist() == ["passed", "doubted", "absent", "doubted"]
     assert "state" not in old
     pd.testing.assert_frame_equal(with_state(found), found)
-    assert with_state(old[["study", "status"]])["state"].tolist() == ["doubted", "doubted", "absent", "doubted"]
+    assert with_state(old[["study", "status"]])["state"].tolist() == ["passed", "passed", "absent", "passed"]
 
 
 def test_the_dictionary_says_what_each_column_is():
