@@ -18,7 +18,8 @@ print(*sorted({"torch", "prefect", "dask", "distributed", "matplotlib"} & set(sy
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["run", "--help"], ["templates"], ["models", "list"], ["status", "--cohort", "c"]]
+    "words",
+    [["--help"], ["--version"], ["run", "--help"], ["templates"], ["models", "list"], ["status", "--cohort", "c"]],
 )
 def test_a_light_command_loads_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
     with open_ledger(tmp_path / "c/ledger.sqlite") as ledger:
