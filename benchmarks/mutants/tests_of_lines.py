@@ -36,6 +36,7 @@ class TestsOfLines:
         self._data.read()
         self._root = root
         self._measured = {Path(name).resolve(): name for name in self._data.measured_files()}
+        self._lines: dict[str, dict[int, set[str]]] = {}
         self.seconds = _passed(seconds)
 
     def coverage_by_package(self) -> str:
@@ -65,6 +66,11 @@ class TestsOfLines:
         return sorted(known, key=lambda test: (self.seconds[test], test))
 
     def _by_line(self, module: str) -> dict[int, set[str]]:
+        if module not in self._lines:
+            self._lines[module] = self._read_lines(module)
+        return self._lines[module]
+
+    def _read_lines(self, module: str) -> dict[int, set[str]]:
         measured = self._measured.get((self._root / module).resolve())
         contexts = self._data.contexts_by_lineno(measured) if measured else {}
         return {line: {t for name in names if name for t in self._tests(name)} for line, names in contexts.items()}
