@@ -11,7 +11,6 @@ import importlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -173,12 +172,7 @@ def _run_tests(copy: Path, tests: Sequence[str]) -> None:
 
 
 def copy_of_repository(folder: Path) -> Path:
-    """What git knows or does not ignore, as it stands, in ``folder``."""
+    """The code, tests and pages of the repository as they stand, in ``folder``."""
     shutil.rmtree(folder, ignore_errors=True)
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
+    left = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "demo", "scratch")
+    return Path(shutil.copytree(ROOT, folder, ignore=left))
