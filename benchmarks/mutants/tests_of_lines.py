@@ -65,6 +65,11 @@ class TestsOfLines:
         known = found & set(self.seconds) or self._importing(module)
         return sorted(known, key=lambda test: (self.seconds[test], test))
 
+    def leave_out(self, tests: set[str]) -> None:
+        """Take ``tests`` no more."""
+        self.seconds = {test: each for test, each in self.seconds.items() if test not in tests}
+        self._lines.clear()
+
     def _by_line(self, module: str) -> dict[int, set[str]]:
         if module not in self._lines:
             self._lines[module] = self._read_lines(module)
