@@ -8,12 +8,14 @@ replacement is ordered before the lifetime of a worker is over, and the old one 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+_log = logging.getLogger("cmr_cohort")
 _SECONDS_BETWEEN_LOOKS = 2.0
 _SECONDS_BETWEEN_LISTS = 10.0  # the queue of a site is asked no more often
 _SECONDS_AFTER_A_REFUSAL = 30.0
@@ -105,7 +107,12 @@ class StandingWorkers:
     def _keep_looking(self, client: Any) -> None:
         while not self._over.wait(_SECONDS_BETWEEN_LOOKS):
             self._ask_the_queue()
-            self._cluster.sync(self._look)
+            try:
+                self._cluster.sync(self._look)
+            except Exception:  # noqa: BLE001  one look that fails, as on a busy scheduler, must not end the watch
+                if self._over.is_set():
+                    return
+                _log.exception("a look at the workers failed, and is taken again")
             if self.failure:
                 client.close()
                 return
