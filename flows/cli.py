@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from flows.complaints import SET_ASIDE, OneLine, one_line_errors
+from flows.complaints import OneLine, one_line_errors
+from flows.exit_status import ExitStatus
 from flows.interrupts import interrupts_end_the_command
 from flows.models import models
 from flows.templates import show_templates
@@ -292,7 +293,7 @@ def verify(**choice: Any) -> None:
     for line in found.lines():
         click.echo(line)
     if found.damaged:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(ExitStatus.FAILED)
 
 
 @main.command()
@@ -349,7 +350,7 @@ def check() -> None:
     for fault in found:
         click.echo(fault, err=True)
     if found:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(ExitStatus.FAILED)
 
 
 def _check_spec(spec: Path | None) -> None:
@@ -458,7 +459,7 @@ def _check_set_aside(settings: Any) -> None:
         raise OneLine(
             f"{100 * share:.0f} % of the studies are quarantined at {stage}, more than compute.set_aside_max allows"
             f" ({100 * settings.compute.set_aside_max:.0f} %); `cmr-cohort status` gives the reasons",
-            SET_ASIDE,
+            ExitStatus.SET_ASIDE,
         )
 
 

@@ -1,15 +1,4 @@
-"""What went wrong, in one line: what, where, and what to do. The traceback is in the log of the run.
-
-Exit statuses of ``cmr-cohort``:
-
-    0    done
-    1    failed: disk, network, data, or a fault of this software
-    2    used wrongly: an option, a setting, a path or a table
-    3    done, but more studies were set aside than ``compute.set_aside_max`` allows
-    129  stopped by the end of the terminal (SIGHUP)
-    130  stopped by Ctrl-C
-    143  stopped by SIGTERM
-"""
+"""What went wrong, in one line: what, where, and what to do. The traceback is in the log of the run."""
 
 from __future__ import annotations
 
@@ -28,9 +17,10 @@ from typing import Any
 import click
 
 from cmr_models.contracts.names import nearest
+from flows.exit_status import ExitStatus
 from tasks.state.mistakes import UserMistake
 
-FAILED, USED_WRONGLY, SET_ASIDE = 1, 2, 3
+FAILED, USED_WRONGLY = ExitStatus.FAILED, ExitStatus.USED_WRONGLY
 TRACEBACK = "CMR_COHORT_TRACEBACK"
 """Environment variable; where it is set, an error ends the command with Python's traceback."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from flows.complaints import of_models
+from flows.exit_status import ExitStatus
 
 _FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
 
@@ -30,7 +31,7 @@ def list_models(folders: tuple[Path, ...]) -> None:
             continue
         click.echo(f"{card.name:40s} {card.task:22s} {card.kind:10s} {where}")
     if broken:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(ExitStatus.FAILED)
 
 
 @models.command()

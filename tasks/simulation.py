@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from cmr_models.simulate.faults import FAULTS
 from cmr_models.simulate.measured import measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings
 from tasks.derive.phenotype_tables import PHENOTYPE_TABLE, dictionary_csv
-from tasks.execution.process import start_resource_tracker
+from tasks.execution.process import worker_pool, workers_leave_ctrl_c_to_the_command
 from tasks.state.ledger import open_ledger
 from tasks.state.mistakes import UserMistake
 from tasks.state.parquet_tables import publish_table
@@ -217,9 +216,10 @@ def _write_archives(
             write_person(person, archive, settings)
             yield 1
         return
-    start_resource_tracker()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        for future in as_completed([pool.submit(write_person, person, archive, settings) for person in people]):
+    with worker_pool(workers, "spawn", _one_thread) as pool:
+        with workers_leave_ctrl_c_to_the_command():
+            written = [pool.submit(write_person, person, archive, settings) for person in people]
+        for future in as_completed(written):
             future.result()
             yield 1
 

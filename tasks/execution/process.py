@@ -6,8 +6,12 @@ function gives the same results, but networks are slower on a processor.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from multiprocessing import resource_tracker
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context, resource_tracker
 
 from cmr_models.zoo.process_memory import keep_freed_memory, share_one_arena
 
@@ -23,6 +27,28 @@ def prepare_process() -> None:
     keep_freed_memory()
 
 
+@contextlib.contextmanager
+def worker_pool(
+    workers: int, method: str | None = None, initializer: Callable[[], None] | None = None
+) -> Iterator[ProcessPoolExecutor]:
+    """``workers`` processes of this machine, which are not waited for where the command is stopped or fails.
+
+    Tasks are given to it in :func:`workers_leave_ctrl_c_to_the_command`: that starts the processes.
+
+    Args:
+        method: how processes start, as :func:`multiprocessing.get_context` takes it; the system's own without.
+        initializer: called once in each.
+    """
+    start_resource_tracker()
+    pool = ProcessPoolExecutor(workers, mp_context=get_context(method), initializer=initializer)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
 def start_resource_tracker() -> None:
     """Start the process in which Python cleans up after worker processes, with nothing to say to the terminal.
 
@@ -36,6 +62,20 @@ def start_resource_tracker() -> None:
         os.dup2(saved, _STDERR)
         os.close(saved)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def workers_leave_ctrl_c_to_the_command() -> Iterator[None]:
+    """Processes that are started while it is open never see Ctrl-C, which a terminal sends to all of a command.
+
+    The command ends them. A process that were interrupted while it still imports would write its traceback to the
+    terminal, however the command takes the signal. The command itself is told as soon as this closes.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _STDERR = 2

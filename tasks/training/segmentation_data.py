@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from scipy import ndimage
 
 from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM
 from cmr_models.training.partial_labels import lv_only_possible
-from tasks.execution.process import start_resource_tracker
+from tasks.execution.process import worker_pool, workers_leave_ctrl_c_to_the_command
 
 _PER_FILE = 50
 _SIMULATED_SHAPE = (256, 256)
@@ -96,9 +95,10 @@ def simulated_pool(folder: Path, view: str, n: int, seed: int, workers: int = 1)
     files = [folder / f"{view}_{seed}_{k:04d}.npz" for k in range(-(-n // _PER_FILE))]
     missing = [(file, view, seed, k) for k, file in enumerate(files) if not file.exists()]
     if workers > 1 and len(missing) > 1:
-        start_resource_tracker()
-        with ProcessPoolExecutor(workers) as pool:
-            list(pool.map(_simulate_file, missing))
+        with worker_pool(workers) as pool:
+            with workers_leave_ctrl_c_to_the_command():
+                written = pool.map(_simulate_file, missing)
+            list(written)
     else:
         list(map(_simulate_file, missing))
     return _read_simulated(files, n)

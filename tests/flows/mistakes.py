@@ -20,6 +20,8 @@ from unittest import mock
 
 from click.testing import CliRunner
 
+from flows.exit_status import ExitStatus
+
 PAGE = Path(__file__).parents[2] / "docs/mistakes.md"
 _HEAD = """\
 # Mistakes, and what the commands say
@@ -29,17 +31,6 @@ _HEAD = """\
 A mistake is told in one line on standard error: what is wrong, where, and what to type. `compute.profile` means the key
 `profile` in the section `[compute]` of the settings. If a run had begun, the line ends with the path of its log, which
 holds the traceback (without values, for they may name people). `CMR_COHORT_TRACEBACK=1` prints it instead.
-
-| Exit status | Meaning |
-|---|---|
-| 0 | done |
-| 1 | failed: disk, network, data, or an error of this software |
-| 2 | used wrongly: an option, a setting, a path or a table |
-| 3 | done, but more studies are quarantined than `compute.set_aside_max` allows |
-| 129 | stopped by the end of the terminal (SIGHUP); all that was finished is kept |
-| 130 | stopped by Ctrl-C; all that was finished is kept |
-| 143 | stopped by SIGTERM; all that was finished is kept |
-
 """
 
 
@@ -255,8 +246,9 @@ def main() -> None:
     for mistake in MISTAKES:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(row(mistake, *make(mistake, Path(folder))))
+    statuses = ["| Exit status | Meaning |", "|---|---|", *(f"| {int(one)} | {one.meaning} |" for one in ExitStatus)]
     table = ["| Mistake | Command | What it says | Exit status |", "|---|---|---|---|", *rows]
-    PAGE.write_text(_HEAD + "\n".join(table) + "\n")
+    PAGE.write_text("\n".join([_HEAD, *statuses, "", *table]) + "\n")
 
 
 if __name__ == "__main__":

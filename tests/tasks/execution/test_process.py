@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.execution.process import exempt_loopback_from_proxies
+from tasks.execution.process import exempt_loopback_from_proxies, workers_leave_ctrl_c_to_the_command
 from tasks.state.held_setting import HeldSetting
 
 ROOT = Path(__file__).parents[3]
@@ -117,3 +118,28 @@ def test_a_proxy_that_the_client_cannot_use_is_dropped(monkeypatch: pytest.Monke
     monkeypatch.setenv(name, "socks5h://proxy.example:1080")
     exempt_loopback_from_proxies()
     assert name not in os.environ
+
+
+_ENDS_OR_NOT = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('still here')"
+
+
+def test_workers_never_see_ctrl_c_and_the_command_does() -> None:
+    with workers_leave_ctrl_c_to_the_command():
+        inside = subprocess.run([sys.executable, "-c", _ENDS_OR_NOT], capture_output=True, text=True, check=False)
+    outside = subprocess.run([sys.executable, "-c", _ENDS_OR_NOT], capture_output=True, text=True, check=False)
+    assert (inside.stdout.strip(), inside.stderr) == ("still here", "")
+    assert outside.stdout == ""
+    assert outside.returncode == -signal.SIGINT
+
+
+def test_ctrl_c_while_workers_start_reaches_the_command_at_the_end_of_it() -> None:
+    reached = []
+
+    def start() -> None:
+        with workers_leave_ctrl_c_to_the_command():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("the rest of the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert reached
