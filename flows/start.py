@@ -11,8 +11,9 @@ _STDERR = 2
 
 def main() -> None:
     """The command ``cmr-cohort``."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as after nohup
+            signal.signal(number, _end)
     from flows.cli import main as command
 
     command()

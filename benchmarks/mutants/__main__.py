@@ -82,7 +82,7 @@ def _chosen(options: argparse.Namespace) -> list[Fault]:
 def _tests_of(tests: TestsOfLines, fault: Fault) -> tuple[list[str], list[float]]:
     last = fault.line + fault.old.count("\n")
     found = tests.of(fault.module, fault.line, last)
-    return found, [tests.seconds[test] for test in found]
+    return found, tests.costs(found)
 
 
 if __name__ == "__main__":

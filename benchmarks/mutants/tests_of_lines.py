@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ast
 import re
+import statistics
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +25,11 @@ SECONDS = ROOT / ".coverage.junit.xml"
 
 
 class TestsOfLines:
-    """Tests by line, the quickest first."""
+    """Tests by line, those of the quickest files first.
+
+    A test that asks first for what its file makes once, such as a whole cohort, has that in its seconds. Whichever test
+    of the file is chosen has to wait for it: so much longer than the median does the slowest test of the file take.
+    """
 
     __test__ = False  # its name begins as that of a test does
 
@@ -63,7 +69,16 @@ class TestsOfLines:
         by_line = self._by_line(module)
         found = {test for line in range(first, last + 1) for test in by_line.get(line, ())}
         known = found & set(self.seconds) or self._importing(module)
-        return sorted(known, key=lambda test: (self.seconds[test], test))
+        return sorted(known, key=lambda test: (self._made_once[_file(test)], self.seconds[test], test))
+
+    def costs(self, tests: Sequence[str]) -> list[float]:
+        """Seconds of each, one after the other; the first of a file waits for what the file makes once."""
+        begun: set[str] = set()
+        costs = []
+        for test in tests:
+            costs.append(self.seconds[test] + (0.0 if _file(test) in begun else self._made_once[_file(test)]))
+            begun.add(_file(test))
+        return costs
 
     def leave_out(self, tests: set[str]) -> None:
         """Take ``tests`` no more."""
@@ -82,13 +97,18 @@ class TestsOfLines:
 
     def _tests(self, context: str) -> list[str]:
         test, _, phase = context.partition("|")
-        return [test] if phase == "run" else self._tests_of_file.get(test.split("::")[0], [test])
+        return [test] if phase == "run" else self._tests_of_file.get(_file(test), [test])
+
+    @cached_property
+    def _made_once(self) -> dict[str, float]:
+        seconds = {file: [self.seconds[test] for test in tests] for file, tests in self._tests_of_file.items()}
+        return {file: max(each) - statistics.median(each) for file, each in seconds.items()}
 
     @cached_property
     def _tests_of_file(self) -> dict[str, list[str]]:
         files: dict[str, list[str]] = {}
         for test in self.seconds:
-            files.setdefault(test.split("::")[0], []).append(test)
+            files.setdefault(_file(test), []).append(test)
         return files
 
     def _importing(self, module: str) -> set[str]:
@@ -96,12 +116,16 @@ class TestsOfLines:
         parts = module.removesuffix(".py").removesuffix("/__init__").split("/")
         holders = {".".join(parts[:n]) for n in range(2, len(parts) + 1)}
         files = {file for file, names in self._imports.items() if names & holders}
-        return {test for test in self.seconds if test.split("::")[0] in files}
+        return {test for test in self.seconds if _file(test) in files}
 
     @cached_property
     def _imports(self) -> dict[str, set[str]]:
         files = (self._root / "tests").rglob("test_*.py")
         return {path.relative_to(self._root).as_posix(): _imported(path) for path in files}
+
+
+def _file(test: str) -> str:
+    return test.split("::")[0]
 
 
 def _imported(path: Path) -> set[str]:

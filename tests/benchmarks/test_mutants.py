@@ -4,12 +4,14 @@ import ast
 from pathlib import Path
 
 import pytest
+from coverage import CoverageData
 
 from benchmarks.mutants import results
 from benchmarks.mutants.faults import Fault, faults_of
 from benchmarks.mutants.modules import AREAS, modules
 from benchmarks.mutants.page import table
 from benchmarks.mutants.results import Results
+from benchmarks.mutants.tests_of_lines import TestsOfLines
 from benchmarks.mutants.trial import Outcome
 
 _SOURCE = '''"""A module: 1 < 2."""
@@ -87,6 +89,30 @@ def test_a_change_of_brackets_is_none(offered: list[Fault]) -> None:
 
 def test_every_area_has_modules_and_no_module_two_areas() -> None:
     assert set(modules().values()) == set(AREAS)
+
+
+_SECONDS = """
+<testsuite><testcase classname="tests.quick" name="one" time="1"/>
+<testcase classname="tests.quick" name="two" time="2"/>
+<testcase classname="tests.cohort" name="first" time="50"/><testcase classname="tests.cohort" name="second" time="0.5"/>
+<testcase classname="tests.cohort" name="third" time="0.5"/>
+<testcase classname="tests.cohort" name="fails" time="0"><failure/></testcase></testsuite>
+"""
+
+
+def test_the_first_test_of_a_file_waits_for_what_the_file_makes_once(tmp_path: Path) -> None:
+    (tmp_path / "seconds.xml").write_text(_SECONDS)
+    contexts = CoverageData(str(tmp_path / ".coverage"))
+    module = str(tmp_path / "module.py")
+    for test in ("tests/cohort.py::second", "tests/cohort.py::third", "tests/quick.py::two", "tests/cohort.py::fails"):
+        contexts.set_context(f"{test}|run")
+        contexts.add_lines({module: [7]})
+    contexts.write()
+    tests = TestsOfLines(tmp_path / ".coverage", tmp_path / "seconds.xml", tmp_path)
+    found = tests.of("module.py", 7, 7)
+    assert found == ["tests/quick.py::two", "tests/cohort.py::second", "tests/cohort.py::third"]
+    assert tests.costs(found) == [2.0 + 0.5, 0.5 + 49.5, 0.5]
+    assert tests.of("module.py", 8, 9) == []
 
 
 def test_a_run_goes_on_where_it_ended_and_survivors_are_tried_again(
