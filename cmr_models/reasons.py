@@ -23,6 +23,12 @@ class Reason(NamedTuple):
 _TABLE: tuple[Reason, ...] = (
     # convert: the whole study
     Reason("zip_corrupt", "convert", "quarantined", "The archive is truncated or fails its checksum."),
+    Reason(
+        "zip_other_archive",
+        "convert",
+        "quarantined",
+        "The file is named .zip and is an archive of another kind; unpack it.",
+    ),
     Reason("zip_bomb", "convert", "quarantined", "The archive would inflate beyond the permitted size or ratio."),
     Reason(
         "zip_hostile_name",

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from cmr_models.contracts.identifiers import safe_id, short_digest
 from cmr_models.reasons import StudyRejected
-from tasks.sources.archive import Limits, read_beginnings
+from tasks.sources.archive import OTHER_ARCHIVES, Limits, read_beginnings
 from tasks.sources.dicom import canonical_uid, claims_to_be_an_image, read_header
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
@@ -38,15 +38,15 @@ _PAIR = (".hdr", ".img")
 _IGNORED_SUFFIXES = frozenset(
     (
         ".csv", ".cvs", ".txt", ".md", ".json", ".xml", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif",
-        ".mat", ".npy", ".npz", ".gz", ".tar", ".xls", ".xlsx", ".py", ".log", ".toml", ".yaml", ".parquet",
-        ".bulk", ".exe", ".ini",
+        ".mat", ".npy", ".npz", ".xls", ".xlsx", ".py", ".log", ".toml", ".yaml", ".parquet",
+        ".bulk", ".exe", ".ini", *OTHER_ARCHIVES,
     )
 )  # fmt: skip
 _OTHER_ENDINGS = frozenset(
     (
         ".zip", ".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".hdr", ".img", ".mha", ".mhd", ".raw", ".nrrd", ".nhdr",
         ".par", ".rec", ".minc", ".mnc", ".tif", ".tiff", ".bmp", ".mp4", ".avi", ".mov", ".pkl", ".pickle", ".h5",
-        ".hdf5", ".7z", ".rar", ".tgz", ".bz2", ".xz", ".cfg", ".cvi42wsx", ".cvi42ws3", ".doc", ".docx", ".pptx",
+        ".hdf5", ".cfg", ".cvi42wsx", ".cvi42ws3", ".doc", ".docx", ".pptx",
         ".rtf", ".sr", ".seg", ".vtk", ".stl", ".bak", ".tmp", ".part", ".db", ".sqlite", ".sh", ".bat", ".dll",
     )
 )  # fmt: skip
@@ -169,9 +169,9 @@ def _ending(path: str) -> str:
     if name.startswith("."):
         return "hidden"
     ending = ".nii.gz" if name.endswith(".nii.gz") else os.path.splitext(name)[1]
-    if not _ENDING.fullmatch(ending):
-        return "no ending"
-    return ending if ending in _IGNORED_SUFFIXES | _OTHER_ENDINGS else "another ending"
+    if ending in _IGNORED_SUFFIXES | _OTHER_ENDINGS:
+        return ending
+    return "another ending" if _ENDING.fullmatch(ending) else "no ending"
 
 
 def _is_hidden(folder: str) -> bool:
@@ -182,12 +182,27 @@ def _is_hidden(folder: str) -> bool:
 def not_taken_line(counts: Mapping[str, int]) -> str:
     """In words, how many files of each kind are part of no study."""
     kinds = ", ".join(f"{n:,} {ending}" for ending, n in counts.items())
-    return f"{sum(counts.values()):,} files of the sources are part of no study: {kinds}"
+    line = f"{sum(counts.values()):,} files of the sources are part of no study: {kinds}"
+    return "; ".join(filter(None, [line, unpack_advice(counts)]))
+
+
+def unpack_advice(counts: Mapping[str, int]) -> str:
+    """What to do with archives among the files of no study; empty if there are none."""
+    n = sum(counts.get(ending, 0) for ending in OTHER_ARCHIVES)
+    verb = "is an archive that is" if n == 1 else "are archives that are"
+    return f"{n:,} {verb} not opened: unpack, or pack as .zip" if n else ""
 
 
 def holds_a_scan(source: Path) -> bool:
     """Whether there is any file at ``source`` that, by its name, may be a scan."""
     return any(_kind(found.path) for found in _walk(os.path.abspath(source), set()))
+
+
+def archives_at(source: Path) -> dict[str, int]:
+    """How many archives of each kind that is not opened lie at ``source``, by their ending."""
+    passed_over: set[str] = set()
+    listed = {found.path for found in _walk(os.path.abspath(source), passed_over)}
+    return dict(Counter(ending for path in listed | passed_over if (ending := _ending(path)) in OTHER_ARCHIVES))
 
 
 # finding files
