@@ -90,11 +90,11 @@ def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: st
     if rows.duplicated(["participant", "visit"]).any():
         raise ValueError(f"outcomes: {condition} has more than one row for a participant and visit")
     for name in ("prevalent", "event"):
-        rows[name] = _numbers(rows, name, "outcomes")
+        rows[name] = numbers_in(rows, name, "outcomes")
         if not rows[name].isin((0, 1)).all():
             raise ValueError(f"outcomes: {name} of {condition} must be 0 or 1")
     for name in ("entry_years", "exit_years"):
-        rows[name] = _numbers(rows, name, "outcomes")
+        rows[name] = numbers_in(rows, name, "outcomes")
     rows["follow_up_years"] = rows["exit_years"] - rows["entry_years"]
     columns = ["participant", "visit", *OUTCOME_COLUMNS]
     return people.merge(rows[columns], on=["participant", "visit"], how="inner")
@@ -120,7 +120,7 @@ def _participants(participants: pd.DataFrame, needed: Sequence[str]) -> pd.DataF
     if repeated:
         raise ValueError(f"participants: {repeated} rows repeat a participant and visit; keep one of each")
     for name in sorted({"age_years", "height_cm", "weight_kg"} & set(needed)):
-        people[name] = _numbers(people, name, "participants")
+        people[name] = numbers_in(people, name, "participants")
     return people
 
 
@@ -129,11 +129,11 @@ def _studies(phenotypes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     named = with_keys(phenotypes, "phenotypes")
     studies = named[["participant", "visit"]].assign(measured=named["status"].eq("ok"), doubted=is_doubted(named))
     takes_part = usable(named, include_doubted=spec.include_doubted)
-    values = {name: _numbers(named, name, "phenotypes").where(takes_part) for name in spec.phenotypes}
+    values = {name: numbers_in(named, name, "phenotypes").where(takes_part) for name in spec.phenotypes}
     return studies.assign(**values).reset_index(drop=True)
 
 
-def _numbers(table: pd.DataFrame, name: str, what: str) -> pd.Series:
+def numbers_in(table: pd.DataFrame, name: str, what: str) -> pd.Series:
     """A column as numbers; empty cells are missing, any other text is an error."""
     numbers = pd.to_numeric(table[name], errors="coerce").astype(float)
     n_text = int((~np.isfinite(numbers) & table[name].notna()).sum())

@@ -19,7 +19,7 @@ from cmr_models.analysis.biobank import (
 )
 from cmr_models.analysis.exclusions import exclude
 from cmr_models.analysis.matching import check_people, flow_row
-from cmr_models.analysis.people import usable
+from cmr_models.analysis.people import numbers_in, usable
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.transforms import transform
 from cmr_models.contracts.identifiers import KEYS, with_keys
@@ -149,7 +149,10 @@ def _transformed(phenotypes: pd.DataFrame, spec: StudySpec) -> pd.DataFrame:
     for row in spec.exposures:
         if row.name not in phenotypes:
             raise ValueError(f"exposure {row.name} is not a column of the phenotypes; they have {list(phenotypes)}")
-    columns = {row.name: transform(phenotypes[row.name].where(takes_part), row.transform) for row in spec.exposures}
+    columns = {
+        row.name: transform(numbers_in(phenotypes, row.name, "phenotypes").where(takes_part), row.transform)
+        for row in spec.exposures
+    }
     return phenotypes.assign(**columns)
 
 
@@ -159,9 +162,11 @@ def _measured_names(spec: StudySpec) -> list[str]:
 
 
 def _phenotype_rows(file: SpecFile, cohort_dir: Path | None) -> pd.DataFrame:
-    """The spec's own table, or the cohort's with the perfusion columns that the spec names."""
+    """The spec's own table, whose studies are measured if it has no ``status``, or the cohort's with its perfusion."""
     if file.spec.tables.phenotypes:
-        return read_user_table(file.path(file.spec.tables.phenotypes))
+        how = Reading(missing_values=file.spec.missing_values, types=file.spec.types)
+        own = read_user_table(file.path(file.spec.tables.phenotypes), reading=how)
+        return own if "status" in own else own.assign(status="ok")
     if cohort_dir is None:
         raise ValueError("the spec names no `tables.phenotypes`; give --cohort")
     cohort = Cohort(cohort_dir)
