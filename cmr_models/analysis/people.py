@@ -38,13 +38,13 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
 
     Returns:
         ``participant, visit``, boolean ``measured``, ``doubted`` (a quality rule is broken, or nobody judged: without
-        phenotypes unless the spec takes it in) and ``visits_contradict``,
+        phenotypes unless the spec takes it in), ``visits_contradict`` and ``same_day`` (:func:`first_visits`),
         the phenotypes, covariates and groups of ``spec``.
         Studies whose participant is not listed are kept with missing covariates.
 
     Raises:
         ValueError: missing columns; text where numbers should be; two rows of participants for one visit; more people
-            than the spec allows have a study and no row of participants; nothing tells which visit came first.
+            than the spec allows have a study and no row of participants, or visits of which nothing tells the first.
     """
     named = {part for name in spec.group_by for part in name.split(INTERSECTION)}
     needed = {"age_years", *spec.covariates, *spec.strata, *(named - {"age_band", "bmi_class"})}
@@ -57,7 +57,7 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     studies = _studies(phenotypes, spec)
     check_people(studies, people, spec.unmatched_max)
     # The first visit: people with two would count twice, and the second visit is conditional on survival.
-    first = first_visits(studies, people)
+    first = first_visits(studies, people, spec.unmatched_max).drop(columns="acquired", errors="ignore")
     people = people.drop(columns=VISIT_DATE, errors="ignore")
     table = first.merge(people, on=["participant", "visit"], how="left", validate="one_to_one")
     table = with_groups(table, spec.age_edges_years)
@@ -127,7 +127,8 @@ def _participants(participants: pd.DataFrame, needed: Sequence[str]) -> pd.DataF
 def _studies(phenotypes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     """One row a study: keys, ``measured``, ``doubted``, and the phenotypes of those that take part."""
     named = with_keys(phenotypes, "phenotypes")
-    studies = named[["participant", "visit"]].assign(measured=named["status"].eq("ok"), doubted=is_doubted(named))
+    keys = [name for name in ("participant", "visit", "acquired") if name in named]
+    studies = named[keys].assign(measured=named["status"].eq("ok"), doubted=is_doubted(named))
     takes_part = usable(named, include_doubted=spec.include_doubted)
     values = {name: numbers_in(named, name, "phenotypes").where(takes_part) for name in spec.phenotypes}
     return studies.assign(**values).reset_index(drop=True)

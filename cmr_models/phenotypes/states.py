@@ -82,7 +82,7 @@ def states_of(studies: pd.DataFrame) -> pd.Series:
     return pd.Series(found, index=studies.index, dtype=object)
 
 
-def _verdict(cell: Any) -> bool | None | str:
+def _verdict(cell: Any) -> bool | str | None:
     """True, False, or None for a missing cell; :data:`_NO_VERDICT` for anything else."""
     if pd.isna(cell):
         return None

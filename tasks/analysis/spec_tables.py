@@ -26,6 +26,7 @@ from cmr_models.contracts.identifiers import KEYS, with_keys
 from tasks.analysis.features import FeatureTable, read_features
 from tasks.analysis.spec_file import SpecFile
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
+from tasks.sources.visit_times import visit_times, with_visit_times
 from tasks.sources.withdrawn import without_withdrawn
 from tasks.state.store import Cohort
 from tasks.state.user_tables import Reading, read_user_table
@@ -170,7 +171,16 @@ def _phenotype_rows(file: SpecFile, cohort_dir: Path | None) -> pd.DataFrame:
     if cohort_dir is None:
         raise ValueError("the spec names no `tables.phenotypes`; give --cohort")
     cohort = Cohort(cohort_dir)
-    return with_perfusion(read_user_table(cohort.tables / "phenotypes.parquet"), cohort, _measured_names(file.spec))
+    rows = with_perfusion(read_user_table(cohort.tables / "phenotypes.parquet"), cohort, _measured_names(file.spec))
+    return with_visit_times(rows, cohort)
+
+
+def told_times(cohort_dir: Path) -> dict[str, str]:
+    """Times by headers of the studies of people who have several in the cohort's phenotypes."""
+    path = Cohort(cohort_dir).tables / "phenotypes.parquet"
+    if not path.is_file():
+        return {}
+    return visit_times(Cohort(cohort_dir), pd.read_parquet(path, columns=["study", "participant", "visit"]))
 
 
 def _all_from_fields(spec: StudySpec) -> bool:

@@ -23,7 +23,8 @@ _ENCRYPTED = 0x1
 _DOS_FOLDER = 0x10
 _DRIVE = re.compile(r"^[A-Za-z]:")
 OTHER_ARCHIVES = (
-    ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z", ".7z", ".rar",
+    ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z", ".7z",
+    ".rar",
 )  # fmt: skip
 """Endings of archives and packed files that are not opened; NIfTI may be ``.nii.gz``."""
 _NESTED = (".zip", *OTHER_ARCHIVES)

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 from cmr_models.contracts.identifiers import safe_id, short_digest
 from cmr_models.reasons import StudyRejected
 from tasks.sources.archive import OTHER_ARCHIVES, Limits, read_beginnings
-from tasks.sources.dicom import canonical_uid, claims_to_be_an_image, read_header
+from tasks.sources.dicom import Image, canonical_uid, claims_to_be_an_image, read_header
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
+from tasks.sources.visit_times import earliest
 from tasks.state.ledger import SourceFile
 from tasks.state.store import digest
 
@@ -52,6 +53,8 @@ _OTHER_ENDINGS = frozenset(
 )  # fmt: skip
 _IGNORED_NAMES = frozenset(("DICOMDIR", "LICENSE", "README", "Thumbs.db", "MANIFEST"))
 _HEADER_BYTES = 65_536
+_DAY = len("YYYYMMDD")
+_FIRST_DAY = "19800101"
 _UNIDENTIFIED = ["", ""]
 """Study uid and patient id of a file that is damaged or cannot be read, and may be of any study."""
 
@@ -155,12 +158,13 @@ def inventory(
 
 def _n_same_day(facts: Iterable[Mapping[str, Any]]) -> int:
     """People with several StudyInstanceUIDs on one day: a visit that was split, or a scan that was repeated."""
-    studies: dict[tuple[str, str], set[str]] = defaultdict(set)
+    begun: dict[tuple[str, str], set[str]] = defaultdict(set)
     for found in facts:
         for uid, patient in found["studies"]:
-            if patient and (day := found.get("days", {}).get(uid)):
-                studies[patient, day].add(uid)
-    return len({patient for (patient, _), uids in studies.items() if len(uids) > 1})
+            if patient and (time := found.get("begun", {}).get(uid)):
+                begun[patient, uid].add(time)
+    days = Counter((patient, earliest(times)[:_DAY]) for (patient, _), times in begun.items())
+    return len({patient for (patient, _), n in days.items() if n > 1})
 
 
 def _ending(path: str) -> str:
@@ -289,12 +293,12 @@ def _is_of_pair(path: str) -> bool:
 
 
 def _facts(found: _Found, known: Mapping[str, SourceFile], limits: Limits) -> dict[str, Any]:
-    """Of the images in a file: ``{"studies": [[study uid, patient id], ...], "days": {study uid: day}}``."""
+    """Of the images in a file: ``{"studies": [[study uid, patient id], ...], "begun": {study uid: first time}}``."""
     before = known.get(found.path)
     if (
         before
         and before.facts.get("readable", True)
-        and (before.facts.get("days") is not None or _UNIDENTIFIED in before.facts.get("studies", []))
+        and (before.facts.get("begun") is not None or _UNIDENTIFIED in before.facts.get("studies", []))
         and (before.size, before.mtime_ns) == (found.size, found.mtime_ns)
     ):
         return before.facts
@@ -304,8 +308,12 @@ def _facts(found: _Found, known: Mapping[str, SourceFile], limits: Limits) -> di
         return {"studies": [_UNIDENTIFIED]}
     except OSError:
         return {"studies": [_UNIDENTIFIED], "readable": False}
-    days = {uid: day for uid, _, day in headers if uid and day}
-    return {"studies": sorted([list(ids) for ids in {(uid, patient) for uid, patient, _ in headers}]), "days": days}
+    times: dict[str, list[str]] = defaultdict(list)
+    for uid, _, time in headers:
+        if uid and time:
+            times[uid].append(time)
+    studies = sorted([list(ids) for ids in {(uid, patient) for uid, patient, _ in headers}])
+    return {"studies": studies, "begun": {uid: earliest(times[uid]) for uid in times}}
 
 
 def _beginnings(found: _Found, limits: Limits) -> Iterator[bytes]:
@@ -319,12 +327,25 @@ def _beginnings(found: _Found, limits: Limits) -> Iterator[bytes]:
 
 
 def _study_ids(beginning: bytes) -> tuple[str, str, str] | None:
-    """Study, patient and day of an image; all empty if damage hides them; None if it is not an image."""
+    """Study, patient and time of an image; all empty if damage hides them; None if it is not an image."""
     header = read_header(beginning)
     if header is None or not (header.raw("study_uid") or header.raw("sop_class") or header.raw("rows")):
         return ("", "", "") if claims_to_be_an_image(beginning) else None
-    day = header.text("acquisition_date") or header.text("series_date")
-    return canonical_uid(header.text("study_uid")), _identifier(header.raw("patient_id")), day
+    return canonical_uid(header.text("study_uid")), _identifier(header.raw("patient_id")), _begun(header)
+
+
+def _begun(header: Image) -> str:
+    """When an image was acquired, else its series or study begun: ``YYYYMMDDhhmmss``, or the day if no clock is told.
+
+    Old headers write ``2001.02.03`` and ``10:20:30`` (DICOM PS3.5 6.2, DA and TM). No heart was scanned before
+    :data:`_FIRST_DAY`: such days stand for one that was removed.
+    """
+    told = header.text("acquisition_datetime")
+    days = (header.text("acquisition_date"), told[:_DAY], header.text("series_date"), header.text("study_date"))
+    clocks = (header.text("acquisition_time"), told[_DAY:], header.text("series_time"), header.text("study_time"))
+    day = next((word for day in days if re.fullmatch(r"\d{8}", word := day.replace(".", ""))), "")
+    clock = next((word for clock in clocks if re.match(r"\d{6}", word := clock.replace(":", ""))), "")
+    return day + clock[:6] if day >= _FIRST_DAY else ""
 
 
 def _identifier(raw: bytes) -> str:

@@ -301,6 +301,11 @@ class Ledger:
         rows = self._connection.execute("SELECT path, size, mtime_ns, facts FROM sources")
         return {path: SourceFile(path, size, mtime, json.loads(facts)) for path, size, mtime, facts in rows}
 
+    def source_facts(self) -> Iterator[dict[str, Any]]:
+        """What the headers of archive files say, file by file; nothing of files whose names say all."""
+        for (facts,) in self._connection.execute("SELECT facts FROM sources WHERE facts != '{}'"):
+            yield json.loads(facts)
+
     def remember_sources(
         self, files: Iterable[SourceFile], *, forget_others: bool, not_taken: Mapping[str, str] | None = None
     ) -> None:

@@ -518,7 +518,7 @@ def test_files_of_no_study_are_counted_on_the_page_and_change_it(tmp_path):
     with open_ledger(cohort.ledger) as ledger:
         ledger.remember_sources([], forget_others=True, not_taken={"a.7z": ".7z", "b.tar": ".tar"})
     page = render_report(cohort.root, settings).read_text()
-    assert "by the ending of their names. 2 are archives that are not opened: unpack, or pack as .zip.</caption>" in page
+    assert "ending of their names. 2 are archives that are not opened: unpack, or pack as .zip.</caption>" in page
 
 
 def test_people_who_withdrew_are_on_no_page_even_before_their_studies_are_deleted(tmp_path):
