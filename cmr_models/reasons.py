@@ -340,6 +340,18 @@ _TABLE: tuple[Reason, ...] = (
         "Labels hold codes that the data set does not define; they were left out.",
     ),
     Reason(
+        "label_class_single",
+        "convert",
+        "flag",
+        "All labels have one code where the data set has several, as masks of one structure do; they were left out.",
+    ),
+    Reason(
+        "label_channels",
+        "convert",
+        "flag",
+        "A label file does not hold one code for each voxel of a volume, but channels, vectors, colours or a plane.",
+    ),
+    Reason(
         "label_codes_exchanged",
         "convert",
         "flag",
