@@ -183,7 +183,10 @@ _TABLE: tuple[Reason, ...] = (
     # convert: flags
     Reason("slice_gap", "convert", "flag", "Planes are not evenly spaced along the normal within 5 %."),
     Reason(
-        "slice_repeated", "convert", "flag", "Two planes of the stack have the same position; the better one was kept."
+        "slice_repeated",
+        "convert",
+        "flag",
+        "Planes of the stack were acquired twice, in one place or between each other; the better ones were kept.",
     ),
     Reason(
         "matrix_mixed",
