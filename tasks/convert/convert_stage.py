@@ -22,7 +22,7 @@ from tasks.state.ledger import Ledger
 if TYPE_CHECKING:
     import xarray as xr
 
-VERSION = 2
+VERSION = 3
 """Raise when the same source would give another file: every study is then converted again."""
 
 PERFUSION_VERSION = 1

@@ -14,6 +14,9 @@ from cmr_models.contracts.identifiers import safe_id
 _SPEC = AnalysisSpec(phenotypes=("lvef_pct",), conditions=("death",), covariates=(), group_by=())
 
 
+_NO_OUTCOMES = pd.DataFrame(columns=["participant", "visit", "condition", "prevalent", "entry_years", "exit_years"])
+
+
 def _studies(people: list[str], visits: list[str], **more: object) -> pd.DataFrame:
     values = {"status": "ok", "qc_ok": True, "lvef_pct": np.arange(len(people), dtype=float), **more}
     return pd.DataFrame({"participant": people, "visit": visits, **values})
@@ -95,6 +98,61 @@ def test_a_day_decides_before_an_age() -> None:
 def test_an_order_that_nothing_tells_is_an_error(ages: list[float], visits: list[str]) -> None:
     with pytest.raises(ValueError, match="order_unknown: 1 people have several visits"):
         analysis_people(_studies(["p", "p"], visits), _people(["p", "p"], visits, ages), _SPEC)
+
+
+def test_an_order_that_nothing_tells_of_few_people_leaves_these_out_and_counts_them() -> None:
+    names = [*"abcdefgh", "p", "p", "q", "q", "q"]
+    visits = [*["2"] * 8, "ffff", "eeee", "cccc", "bbbb", "aaaa"]
+    studies = _studies(names, visits)
+    people = _people(names, visits, [50.0] * 10 + [61.0, 60.0, 60.0])
+    found = analysis_people(studies, people, _SPEC.model_copy(update={"unmatched_max": 0.2}))
+    assert found["participant"].tolist() == list("abcdefgh")
+    flow = people_flow(studies, people, _NO_OUTCOMES, found, (), include_doubted=False)
+    n = flow[flow["group_by"] == "visits"].set_index("step")["n"].to_dict()
+    assert n == {"first visit": 8, "order of visits unknown, left out": 5, "later visit, left out": 0}
+    with pytest.raises(ValueError, match=r"order_unknown: 2 people .* `unmatched_max` \(now 0.19\)"):
+        analysis_people(studies, people, _SPEC.model_copy(update={"unmatched_max": 0.19}))
+    single = analysis_people(studies[:10], people[:10], _SPEC.model_copy(update={"unmatched_max": 0.0}))
+    assert single["participant"].tolist() == list("abcdefgh")  # a single person may always be left out
+
+
+def test_the_clock_of_the_scanner_orders_what_no_table_does() -> None:
+    names, visits = ["p", "p", "q", "q", "r", "r"], ["ffff", "aaaa", "bbbb", "cccc", "dddd", "eeee"]
+    told = ["20200301093000", "20200301141500", "20210102", "20200102", "20200101080000", "20200102080000"]
+    ages = [50.0, 50.0, np.nan, np.nan, 61.0, 60.0]
+    found = analysis_people(_studies(names, visits, acquired=told), _people(names, visits, ages), _SPEC)
+    assert found["visit"].tolist() == ["ffff", "cccc", "eeee"]  # of r, the ages tell
+    assert found["same_day"].tolist() == [True, False, False]
+    assert "acquired" not in found
+
+
+def test_of_the_studies_of_a_day_the_one_that_passed_is_taken_then_the_first() -> None:
+    names = [name for name in "pqrst" for _ in range(2)]
+    visits = [f"{name}{k}{'x' * 6}" for name in "pqrst" for k in range(2)]
+    told = ["20200301090000", "20200301100000"] * 4 + ["20200301090000", "20200302100000"]
+    studies = _studies(names, visits, acquired=told).astype({"qc_ok": object})
+    studies.loc[0, "status"] = "absent"  # p: long axis first, short axis later
+    studies.loc[2, "qc_ok"] = False  # q: done again
+    # r: both passed; s: the first is not listed; t: the first of two days is not measured
+    studies.loc[8, "status"] = "quarantined"
+    people = _people(names, visits, [50.0] * 10).drop(index=6)
+    found = analysis_people(studies, people, _SPEC.model_copy(update={"unmatched_max": 0.5}))
+    assert [visit[:2] for visit in found["visit"]] == ["p1", "q1", "r0", "s1", "t0"]
+    assert found["same_day"].tolist() == [True, True, True, True, False]
+    flow = people_flow(studies, people, _NO_OUTCOMES, found, (), include_doubted=False)
+    assert flow.set_index("step")["n"]["first of several studies of one day"] == 4
+    assert flow.set_index("step")["n"]["later visit, left out"] == 5
+
+
+def test_a_day_by_table_orders_visits_and_the_clock_those_of_one_day() -> None:
+    visits = ["aaaa", "bbbb", "cccc"]
+    told = ["20200102100000", "20200102093000", "20190101"]  # the last has no clock: no moment orders any of them
+    people = _people(["p"] * 3, visits, [50.0] * 3, visit_date=["2020-01-02", "2020-01-02", "2020-01-03"])
+    spec = _SPEC.model_copy(update={"unmatched_max": 1.0})
+    found = analysis_people(_studies(["p"] * 3, visits, acquired=[*told[:2], "20200103080000"]), people, spec)
+    assert found["visit"].tolist() == ["bbbb"]
+    with pytest.raises(ValueError, match="order_unknown"):
+        analysis_people(_studies(["p"] * 3, visits, acquired=[*told[:2], "20200103"]), people, spec)
 
 
 def test_numbers_against_ages_are_counted_and_age_decides() -> None:

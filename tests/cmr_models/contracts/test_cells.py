@@ -48,3 +48,23 @@ def test_numbers_that_stand_for_a_missing_value_are_an_error_unless_the_column_i
 )
 def test_other_numbers_are_numbers(cells: list[float]) -> None:
     check_covariates(pd.DataFrame({"x": cells}), ["x"], {}, "people")
+
+
+@pytest.mark.parametrize(
+    "days",
+    [["2020-01-31", "2020-2-1"], ["31.01.2020", "1.2.20"], ["1/31/2020", "02/01/2020"], ["2020-01-31 10:00", None]],
+)
+def test_dates_are_no_covariate_unless_they_are_declared_as_text(days: list[str | None]) -> None:
+    table = pd.DataFrame({"seen": days})
+    with pytest.raises(ValueError, match="people: the cells of seen are dates") as caught:
+        check_covariates(table, ["seen"], {}, "people")
+    assert "2020" not in str(caught.value)
+    check_covariates(table, ["seen"], {"seen": "text"}, "people")
+    with pytest.raises(ValueError, match="the cells of seen are dates"):
+        check_covariates(pd.DataFrame({"seen": pd.to_datetime(["2020-01-31", "2020-02-01"])}), ["seen"], {}, "people")
+    check_covariates(pd.DataFrame({"sites": ["10-2-333", "1.2.2020.4x", "a"]}), ["sites"], {}, "people")
+
+
+def test_infinite_numbers_are_counted_and_refused() -> None:
+    with pytest.raises(ValueError, match="people: 2 of 4 cells of sbp are infinite"):
+        check_covariates(pd.DataFrame({"sbp": [1.0, np.inf, -np.inf, np.nan]}), ["sbp"], {}, "people")

@@ -100,6 +100,20 @@ def test_a_stack_that_ends_within_the_ventricle_does_not_tell() -> None:
     assert judge_stack_order(_stack(*reaching)) == _REVERSED
 
 
+def test_a_plane_that_cuts_the_base_aslant_is_no_apex() -> None:
+    """A simulated heart in five slices, base first: the first holds a corner of the pool, the second nearly all."""
+    wall, rv = [156, 420, 619, 671, 706], [608, 1698, 1843, 1892, 1783]
+    assert judge_stack_order(_stack([198, 1410, 1693, 1764, 1769], wall, rv)) == _AGREES
+    # 0.75 of 1769 is 1326.75, half of it 884.5: an apex tapers over both slices
+    for first, second, judged in (
+        (198, 1327, _AGREES),
+        (198, 1326, _REVERSED),
+        (884, 1326, _REVERSED),
+        (885, 1326, _AGREES),
+    ):
+        assert judge_stack_order(_stack([first, second, 1693, 1764, 1769], wall, rv)) == judged
+
+
 def test_levels_follow_the_labels_of_three_slices() -> None:
     labels = _stack([300, 250, 120], [200, 220, 150], [400, 250, 40])[0]
     assert levels_in(labels) == ("base", "mid", "apex")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from cmr_models.analysis.model_spec import GAP_MODELS
+from cmr_models.contracts.identifiers import short_digest
 from cmr_models.estimates import COLUMNS
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.planted import CohortSettings
@@ -22,7 +23,7 @@ from tasks.analysis.by_settings import (
     spec_digest,
 )
 from tasks.analysis.settings import AnalysisSettings
-from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.ledger import Outcome, SourceFile, open_ledger
 from tasks.state.mistakes import UserMistake
 from tasks.state.parquet_tables import table_key
 
@@ -315,3 +316,41 @@ def test_tables_of_other_people_are_told_by_the_kind_of_their_identifiers(tmp_pa
     assert line.startswith("participants.csv: 60 of 60 people with a study have no row")
     assert "column participant is written like 'Aa_9999', that of the studies like '9999999'" in line
     assert not set(table["participant"]) & set(line.split("'"))
+
+
+def test_studies_of_one_day_are_ordered_by_their_headers_and_the_others_counted(tmp_path: Path) -> None:
+    """Two people have a second StudyInstanceUID of the day; the headers tell the order of one of them."""
+    settings = _write(tmp_path)
+    files = _files(tmp_path)
+    phenotypes = pd.read_parquet(tmp_path / "tables/phenotypes.parquet").astype({"participant": str})
+    phenotypes["study"] = phenotypes["participant"] + "-2"
+    participants = pd.read_csv(files.participants, dtype=str)
+    names = phenotypes["participant"].iloc[:2].tolist()
+    first, second = (short_digest(uid) for uid in ("1.2.3", "1.2.4"))
+    rows, people = [], []
+    for name, visits in ((names[0], [first, second]), (names[1], ["aaaaaaaa", "bbbbbbbb"])):
+        own = phenotypes[phenotypes["participant"] == name]
+        rows += [own.assign(visit=visit, study=f"{name}-{visit}") for visit in visits]
+        people += [participants[participants["participant"] == name].assign(visit=visit) for visit in visits]
+    rest = phenotypes[~phenotypes["participant"].isin(names)].astype({"visit": str})
+    pd.concat([rest, *rows]).to_parquet(tmp_path / "tables/phenotypes.parquet", index=False)
+    pd.concat([participants[~participants["participant"].isin(names)], *people]).to_csv(files.participants, index=False)
+    key = estimates_key(tmp_path, settings, files)
+    begun = {"1.2.3": "20200301100000", "1.2.4": "20200301110000"}
+    facts = {"studies": [[uid, names[0]] for uid in begun], "begun": begun}
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.remember_sources([SourceFile("a.zip", 1, 1, facts)], forget_others=True)
+    assert estimates_key(tmp_path, settings, files) != key
+    assert associate(tmp_path, settings, files)["status"] == "done"
+    flow = (
+        pd.read_parquet(tmp_path / "tables/people_flow.parquet")
+        .set_index(["outcome", "group_by", "step"])["n"]
+        .sort_index()
+    )
+    assert flow["", "visits"].to_dict() == {
+        "first visit": 149, "later visit, left out": 1, "order of visits unknown, left out": 2,
+    }  # fmt: skip
+    assert flow["", "overall", "first of several studies of one day"] == 1
+    assert "visits order of visits unknown, left out: 2" in people_line(tmp_path)
+    published = b"".join(path.read_bytes() for path in (tmp_path / "tables").rglob("*.parquet"))
+    assert b"20200301" not in published

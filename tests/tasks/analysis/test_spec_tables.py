@@ -73,3 +73,35 @@ def test_an_exposure_of_the_participants_gives_way_to_that_of_the_phenotypes(tmp
     assert "lvm_g" not in _read(tmp_path).participants
     with pytest.raises(ValueError, match="exposure lvm_g is not a column of the phenotypes"):
         _read(tmp_path, PHENOTYPES.drop(columns="lvm_g"))
+
+
+@pytest.mark.parametrize(
+    "verdicts",
+    [
+        ["True", "", "True", "False", "True", "True"],
+        ["TRUE", "NA", "TRUE", "FALSE", "TRUE", "TRUE"],
+        ["yes", "NA", "No", "no", "YES", "yes "],
+        ["1", "", "0", "0", "1.0", "1"],
+    ],
+)
+def test_verdicts_in_a_table_of_the_users_own_are_booleans_however_they_are_written(
+    tmp_path: Path, verdicts: list[str]
+) -> None:
+    found = _read(tmp_path, PHENOTYPES.assign(qc_ok=verdicts), missing_values=["NA"]).phenotypes
+    # of 5, 02, 3, 4, 1, 6: nobody judged 02, 3 was not measured, 4 is doubted
+    np.testing.assert_array_equal(found["lvef_pct"], [60, np.nan, np.nan, np.nan, 70, 65])
+
+
+def test_a_table_of_the_users_own_may_lack_status_and_use_the_words_for_missing(tmp_path: Path) -> None:
+    own = PHENOTYPES.drop(columns=["status", "qc_ok"]).assign(lvef_pct=["60", "NA", "10", "20", "70", "65"])
+    found = _read(tmp_path, own, missing_values=["NA"]).phenotypes
+    np.testing.assert_array_equal(found["lvef_pct"], [60, np.nan, 10, 20, 70, 65])
+
+
+def test_words_in_a_table_of_the_users_own_are_told_in_one_line(tmp_path: Path) -> None:
+    for change, told in (
+        ({"qc_ok": ["pass", "fail", "pass", "fail", "pass", "pass"]}, "phenotypes: 6 of 6 cells of qc_ok are neither"),
+        ({"lvef_pct": ["60", "low", "10", "20", "70", "65"]}, "phenotypes: 1 of 6 values of lvef_pct are not numbers"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            _read(tmp_path, PHENOTYPES.assign(**change))

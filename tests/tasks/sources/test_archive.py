@@ -1,7 +1,11 @@
 """Archives are read within bounds: whatever is wrong has its own reason, and nothing is trusted."""
 
+import bz2
+import gzip
 import io
+import lzma
 import struct
+import tarfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -19,6 +23,15 @@ def _zip(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in members:
             archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def _tarred(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo("a")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
@@ -100,6 +113,24 @@ def test_a_changed_byte_fails_the_checksum(tmp_path: Path) -> None:
     content = bytearray(_zip([("a", bytes(1000))], zipfile.ZIP_STORED))
     content[500] ^= 1
     assert _reason(_put(tmp_path, bytes(content))) == "zip_corrupt"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("gzip", gzip.compress(b"anything")),
+        ("bzip2", bz2.compress(b"anything")),
+        ("xz", lzma.compress(b"anything")),
+        ("7-Zip", bytes.fromhex("377abcaf271c0004") + bytes(24)),
+        ("RAR", bytes.fromhex("526172211a0701") + bytes(24)),
+        ("tar", _tarred(b"anything")),
+    ],
+)
+def test_an_archive_of_another_kind_that_is_called_zip_is_named(tmp_path: Path, kind: str, content: bytes) -> None:
+    path = _put(tmp_path, content)
+    assert _reason(path) == "zip_other_archive"
+    with pytest.raises(StudyRejected, match=kind):
+        list(read_beginnings(path, 9, Limits()))
 
 
 def test_text_that_is_called_zip_is_corrupt(tmp_path: Path) -> None:

@@ -246,6 +246,21 @@ def test_files_that_no_study_has_are_counted_by_kind(tmp_path: Path) -> None:
     assert sum(len(unit["files"]) for unit in found.units) + sum(found.not_taken.values()) == n_files
 
 
+def test_archives_that_are_not_opened_are_counted_with_what_to_do(tmp_path: Path) -> None:
+    write_files(tmp_path / "a", files(sax(1)))
+    for name in ("a.tar", "b.TAR.GZ", "c.tgz", "d.7z", "e.rar", "f.dcm.gz", "g.tar.zst"):
+        (tmp_path / name).write_bytes(b"packed")
+    found = inventory([tmp_path])
+    assert len(found.units) == 1
+    assert found.not_taken == {".gz": 2, ".7z": 1, ".rar": 1, ".tar": 1, ".tgz": 1, ".zst": 1}
+    assert listing.not_taken_line(found.not_taken) == (
+        "7 files of the sources are part of no study: 2 .gz, 1 .7z, 1 .rar, 1 .tar, 1 .tgz, 1 .zst;"
+        " 7 are archives that are not opened: unpack, or pack as .zip"
+    )
+    assert listing.unpack_advice({".txt": 3, ".nii.gz": 2}) == ""
+    assert listing.unpack_advice({".txt": 3, ".7z": 1}) == "1 is an archive that is not opened: unpack, or pack as .zip"
+
+
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 def test_a_study_uid_with_needless_zeros_is_the_same_study(tmp_path: Path) -> None:
     content = files(sax(1), study_uid="1.2.3") + [(f"b{n}", c) for n, c in files([lax(5, 1)], study_uid="1.02.003")]

@@ -1,9 +1,12 @@
 """Users' tables: cells are text until a whole column is known to be numbers."""
 
+import decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.state.mistakes import UserMistake
@@ -136,3 +139,24 @@ def test_a_file_of_another_kind_is_told_in_a_line(tmp_path: Path, name: str, con
     for read in (table_header, read_user_table):
         with pytest.raises(UserMistake, match=line):
             read(tmp_path / name)
+
+
+def test_exact_decimals_and_booleans_with_gaps_of_parquet_are_numbers_and_booleans(tmp_path: Path) -> None:
+    cells = {
+        "score": pa.array([None, decimal.Decimal("1.50"), decimal.Decimal("-0.25")]),
+        "smoker": pa.array([None, True, False]),
+        "centre": pa.array([decimal.Decimal(2), decimal.Decimal(2), None]),
+    }
+    pq.write_table(pa.table(cells), tmp_path / "people.parquet")
+    table = read_user_table(tmp_path / "people.parquet")
+    np.testing.assert_array_equal(table["score"], [np.nan, 1.5, -0.25])
+    assert table["score"].dtype == np.float64
+    assert table["smoker"].tolist() == [pd.NA, True, False]
+    assert str(table["smoker"].dtype) == "boolean"
+    assert table["centre"].tolist() == ["2", "2", None]  # a category, whatever holds it
+
+
+def test_times_of_parquet_are_text_where_this_is_declared(tmp_path: Path) -> None:
+    pd.DataFrame({"seen": pd.to_datetime(["2020-01-31", None]), "k": 1}).to_parquet(tmp_path / "people.parquet")
+    table = read_user_table(tmp_path / "people.parquet", reading=Reading(types={"seen": "text"}))
+    assert table["seen"].tolist() == ["2020-01-31", None]
