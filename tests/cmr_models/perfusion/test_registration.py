@@ -12,6 +12,7 @@ from cmr_models.perfusion.registration import (
     _low_rank,
     _place_first_frames,
     _principal_images,
+    _sample,
     _solve,
     _step,
     _unexplained_energy,
@@ -240,3 +241,48 @@ def test_without_a_field_all_pixels_of_a_frame_move_alike() -> None:
     _, displacement = correct(images, deformable=False)
     assert np.ptp(displacement, axis=(1, 2)).max() < 1e-5
     assert np.ptp(correct(images)[1], axis=(1, 2)).max() > 0.1
+
+
+def test_images_are_read_between_pixels_by_lines_for_the_search_and_by_splines_for_the_result() -> None:
+    image = np.zeros((1, 9, 11), np.float32)
+    image[0, 4, 5] = 1.0
+    half = np.zeros((2, 1, 9, 11), np.float32)
+    half[1] = 0.5
+    lines, splines = _sample(image, half), _sample(image, half, order=3)
+    assert lines[0, 4, 3:7].tolist() == [0, 0.5, 0.5, 0]
+    assert splines[0, 4, 4] == pytest.approx(splines[0, 4, 5])
+    assert splines[0, 4, 4] > 0.55  # a cubic spline overshoots a line
+    assert splines[0, 4, 3] < 0
+    np.testing.assert_allclose(shift_frames(np.moveaxis(image, 0, 2), [[0.0], [0.5]])[..., 0], splines[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("side", "off", "found"),
+    [
+        (60, (3, -1), (2.75, -1)),  # 2 pixels of 60, and three quarters
+        (60, (-3, 3), (-2.75, 2.75)),
+        (160, (6, -6), (6, -6)),  # a twenty-eighth of 160 are 5.6: six are looked at
+        (160, (8, 1), (6.75, 1)),
+        (20, (2, 0), (2, 0)),  # two at least
+    ],
+)
+def test_an_image_is_searched_within_a_share_of_its_side(
+    side: int, off: tuple[float, float], found: tuple[float, float]
+) -> None:
+    rows, cols = np.indices((side, side + 4)) - side / 2
+
+    def blob(down: float, along: float) -> np.ndarray:
+        return np.exp(-(((rows - down) / 4) ** 2) - ((cols - along) / 3) ** 2).astype(np.float32)
+
+    span = blob(0, 0).reshape(1, -1)
+    offset = _best_offset(blob(*off), span / np.linalg.norm(span), np.ones(rows.shape, np.float32))
+    np.testing.assert_allclose(offset, found, atol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "inside"), [(34.0, False), (36.0, True)])
+def test_contrast_passes_where_the_spread_is_over_a_third_of_the_largest(height: float, inside: bool) -> None:
+    frames = np.full((30, 64, 64), 10.0, np.float32)
+    course = np.exp(-(((np.arange(30) - 12) / 4) ** 2))[:, None, None]
+    frames[:, 10:26, 10:26] += 100 * course
+    frames[:, 44:60, 44:60] += height * course
+    assert (_heart(frames)[52, 52] > 0.5) == inside
