@@ -17,6 +17,7 @@ from tasks.analysis.by_settings import (
     associate,
     estimates_key,
     is_current,
+    people_flow_path,
     people_line,
     risk,
     spec_digest,
@@ -24,7 +25,7 @@ from tasks.analysis.by_settings import (
 from tasks.analysis.settings import AnalysisSettings
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.mistakes import UserMistake
-from tasks.state.parquet_tables import table_key
+from tasks.state.parquet_tables import publish_table, table_key
 
 _COHORT = CohortSettings(hazard_factor=6.0, prevalence_factor=2.0)
 
@@ -315,3 +316,15 @@ def test_tables_of_other_people_are_told_by_the_kind_of_their_identifiers(tmp_pa
     assert line.startswith("participants.csv: 60 of 60 people with a study have no row")
     assert "column participant is written like 'Aa_9999', that of the studies like '9999999'" in line
     assert not set(table["participant"]) & set(line.split("'"))
+
+
+def test_the_line_on_people_names_the_losses_that_there_were_and_no_other_step(tmp_path: Path) -> None:
+    assert people_line(tmp_path) == ""
+    steps = [
+        ("", "visits", "first visit", 90), ("", "visits", "later visit, left out", 4),
+        ("", "studies", "measured", 80), ("", "studies", "not measured", 10), ("", "studies", "doubted, left out", 0),
+        ("death", "follow-up", "not measured", 7),
+    ]  # fmt: skip
+    table = pd.DataFrame(steps, columns=["outcome", "group_by", "step", "n"])
+    publish_table(table.astype({"n": float}), people_flow_path(tmp_path), "key", None)
+    assert people_line(tmp_path) == "90 people; visits later visit, left out: 4; studies not measured: 10"
