@@ -53,7 +53,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         def correct_motion(view: xr.Dataset, grid: Any) -> tuple[FirstPass, list[str]]:
             seen["grid"] = grid
-            return FirstPass(np.moveaxis(view["intensity"].values, 0, -1).astype(np.float32), TIME_S), ["path"]
+            return FirstPass(np.moveaxis(view["intensity"].values, 0, -1).astype(np.float32), TIME_S), [
+                f"path {k}" for k in range(view.sizes["slice"])
+            ]
 
         def find_input(views: Any, heart: Any, labels: Any, mask: Any, motion: Any, limits: Any, device: str) -> Any:
             seen.update(motion=motion, device=device, mask=mask)
@@ -64,7 +66,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(chain, "shared_grid", lambda views: tuple(views))
         monkeypatch.setattr(chain, "ventricle_motion", lambda path, label, pixel_mm: (path, int(label.max())))
         monkeypatch.setattr(chain, "_input", find_input)
-        return chain.measure({"": _view()}, labels=_ring() if labels is None else labels, device="cpu"), seen
+        given = _ring() if labels is None else labels
+        view = _view().isel(slice=[0] * len(given))
+        return chain.measure({"": view}, labels=given, device="cpu"), seen
 
     return run
 
@@ -77,13 +81,24 @@ def test_what_is_measured_names_its_limits_its_state_and_its_grid(measured: Any)
     assert found.maps.attrs["slices_without_segments"] == [""]
     assert found.maps.attrs["aif"] == found.aif
     assert found.aif["peak_value"] == pytest.approx(5, abs=0.1)
-    assert seen == {"grid": ("",), "motion": ("path", 3), "device": "cpu", "mask": None}
+    assert seen == {"grid": ("",), "motion": ("path 0", 3), "device": "cpu", "mask": None}
     flow = found.segments["mbf_ml_min_g"].query("layer == 'all' and pixels > 0").set_index("segment")["median"]
     assert sorted(flow.index) == list(range(7, 13))
     assert flow[7] == 2.0  # mid anterior: above
     assert flow[10] == 1.0  # mid inferior: below
     volume = found.segments["vb_ml_g"].query("layer == 'all' and pixels > 0").set_index("segment")["median"]
     np.testing.assert_allclose(volume, flow / 3, rtol=1e-6)
+
+
+def test_only_wall_away_from_blood_and_fat_counts_and_motion_is_that_of_the_largest_pool(measured: Any) -> None:
+    found, _ = measured(2.0, 1.0)
+    wall = np.pad(found.maps["label"].values[0] == MYOCARDIUM, 1)
+    inner = wall & wall[[*range(1, 66), 0]] & wall[[65, *range(65)]] & np.roll(wall, 1, 1) & np.roll(wall, -1, 1)
+    counted = found.segments["mbf_ml_min_g"].query("layer == 'all'")["pixels"].sum()
+    assert counted == inner.sum() < wall.sum()
+    empty = np.zeros((64, 60), np.uint8)
+    _, seen = measured(2.0, 1.0, labels=np.stack([empty, _ring()[0], empty]))
+    assert seen["motion"] == ("path 1", 3)
 
 
 def test_a_segment_with_the_highest_flow_is_missing_and_flagged(measured: Any) -> None:
