@@ -255,4 +255,10 @@ def test_a_gap_is_taken_apart_against_the_largest_group() -> None:
     assert set(of_a["n"]) == {30}
     few = found[found["group"] == "d - b"]
     assert few[["component", "status", "reason", "n"]].to_numpy().tolist() == [["total", "failed", "too_few_people", 5]]
+    renamed = people.replace({"group site": {"d": "0"}, "site": {"d": "0"}})  # the few come first, and stop nobody
+    assert decomposition_rows(renamed, spec, blocks, ["error"])["group"].unique().tolist() == [
+        "0 - b",
+        "a - b",
+        "c - b",
+    ]
     assert decomposition_rows(people[people["site"] == "a"], spec, blocks, ["error"]).empty

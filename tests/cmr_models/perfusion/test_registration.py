@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from cmr_models.perfusion.registration import (
     _best_offset,
     _frames_before,
     _heart,
     _low_rank,
+    _motion_equations,
     _place_first_frames,
     _principal_images,
     _sample,
@@ -286,3 +288,27 @@ def test_contrast_passes_where_the_spread_is_over_a_third_of_the_largest(height:
     frames[:, 10:26, 10:26] += 100 * course
     frames[:, 44:60, 44:60] += height * course
     assert (_heart(frames)[52, 52] > 0.5) == inside
+
+
+def test_one_odd_frame_of_the_first_four_does_not_hide_the_arrival() -> None:
+    frames = np.full((30, 24, 24), 50.0, np.float32)
+    frames[12:] += 100
+    frames[1] += 10  # of the four a quarter: 2.5 on average, and 15 % of 97.5 above it are 17.1
+    frames[8:12] += 18
+    assert _frames_before(frames, np.ones((24, 24), np.float32)) == 8
+
+
+def test_equations_of_a_slice_have_no_unit_so_that_slices_weigh_alike() -> None:
+    rng = np.random.default_rng(3)
+    frames = gaussian_filter(rng.normal(size=(14, 20, 22)), (0, 2, 2)).astype(np.float32)
+    weight = np.ones((20, 22), np.float32)
+    shift = np.zeros((14, 2), np.float32)
+    one, thousand = (_motion_equations(k * frames, shift, weight, 1, 1.0) for k in (1, 1000))
+    np.testing.assert_allclose(one, thousand, rtol=1e-3)
+
+
+def test_twelve_later_frames_are_enough_to_place_the_first_ones() -> None:
+    frames = np.full((25, 32, 32), 50.0, np.float32)
+    frames[13:, 10:22, 10:22] += 100
+    shift, weight = np.zeros((25, 2), np.float32), np.ones((32, 32), np.float32)
+    assert _place_first_frames(frames, shift, weight) is not shift

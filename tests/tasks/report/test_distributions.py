@@ -195,3 +195,9 @@ def test_the_published_range_is_a_band_behind_its_sex(panels):
     assert wide.get_xlim() == (0, pytest.approx(50 + 3 * sd))
     narrow = panels(people(male=np.linspace(58, 60, 20)))["LV ejection fraction"]
     assert narrow.get_xlim()[1] == pytest.approx(60.5 + 57 / 3.919928)  # of the published range of women
+
+
+def test_a_table_without_a_column_of_sexes_is_one_group():
+    table = people(male=np.arange(50, 70.0)).drop(columns="sex")
+    (row,) = distribution_rows(table, 5)
+    assert (row["group"], row["n"]) == ("All", "20")

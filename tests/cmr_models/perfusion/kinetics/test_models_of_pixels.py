@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from cmr_models.aif.curve_features import features
-from cmr_models.perfusion.kinetics import btex_fit, btex_maps, fermi, two_compartment
-from cmr_models.perfusion.kinetics.btex_curves import BtexCurves
+from cmr_models.perfusion.kinetics import btex, btex_fit, btex_maps, fermi, two_compartment
+from cmr_models.perfusion.kinetics.btex_curves import BtexCurves, _table
 from cmr_models.perfusion.kinetics.btex_fit import Settings, _fit_from_dictionary, dictionary, region_problem
 from cmr_models.perfusion.kinetics.differences import LinearModel
 from cmr_models.perfusion.kinetics.least_squares import Fit, Problem, effective_noise
@@ -266,3 +266,12 @@ def test_of_many_curves_512_are_looked_at_from_the_first_to_the_last(monkeypatch
     assert (len(seen["curves"]), float(seen["curves"][0, 0]), float(seen["curves"][-1, 0])) == (512, 0, 1029)
     region_problem(curves[:7], MODEL, Settings(), dictionary(MODEL, "cpu"))
     assert seen["curves"][:, 0].tolist() == list(range(7))
+
+
+def test_the_table_of_curves_reaches_to_64_escapes_and_81_of_the_clock_in_steps_of_their_roots() -> None:
+    table = _table()
+    assert table.shape == (3, 401, 451)  # roots to 8 and 9 in steps of 0.02
+    for name, values in zip(("stay", "retained", "balanced"), table, strict=True):
+        assert values[100, 150] == pytest.approx(float(getattr(btex, name)(4.0, 9.0)), rel=1e-9)
+    kept = MODEL._look_up(torch.tensor([[4.0, 100.0]]), torch.tensor([[9.0, 100.0]]))[1][0].tolist()
+    assert kept == pytest.approx([float(btex.retained(4.0, 9.0)), float(btex.retained(64.0, 81.0))], abs=1e-4)
