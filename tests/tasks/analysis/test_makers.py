@@ -1,6 +1,7 @@
 """Whose values the models of a spec take in: doubted studies, columns beside, features."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from cmr_models.analysis.spec import StudySpec
-from tasks.analysis.features import NO_FEATURES, FeatureTable, with_leakage
+from tasks.analysis.features import NO_FEATURES, FeatureTable, read_features, with_leakage
 from tasks.analysis.makers import Inputs
 from tasks.analysis.spec_file import read_spec
 from tasks.analysis.spec_tables import SpecTables
@@ -108,3 +109,28 @@ def test_an_exposure_from_a_network_says_whether_it_has_seen_the_people(seen: bo
     assert left["reason"].tolist()[:2] == (["seen_in_training", ""] if seen else ["", ""])
     assert left["status"].tolist()[:2] == (["failed", "ok"] if seen else ["ok", "ok"])
     assert with_leakage(table, NO_FEATURES, "exclude") is table
+
+
+def test_features_are_the_numbers_of_the_studies_that_were_predicted(tmp_path: Path) -> None:
+    def read(columns: tuple[str, ...] = (), **change: Any) -> FeatureTable:
+        table = pd.DataFrame(
+            {"participant": [7, 8, 9], "visit": [2, 2, 2], "status": ["ok", "failed", "ok"], "f0": [1.0, 2.0, 3.0],
+             "word": "x", "f1": [4, 5, 6], "model_has_seen_cohort": [False, True, None]}
+        ).assign(**change)  # fmt: skip
+        folder = tmp_path / "cohort" / "tables" / "predictions"
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(folder / "net.parquet")
+        spec = SimpleNamespace(features=SimpleNamespace(table="net", columns=columns))
+        return read_features(SimpleNamespace(spec=spec), tmp_path / "cohort")  # type: ignore[arg-type]
+
+    found = read()
+    assert found.columns == ("f0", "f1")
+    assert found.table.to_numpy().tolist() == [["7", "2", 1, 4], ["9", "2", 3, 6]]
+    assert found.seen is False  # the study that failed does not say
+    assert read(model_has_seen_cohort=[False, False, True]).seen is True
+    assert read(model_has_seen_cohort=None).seen is None
+    assert read(("f1",)).columns == ("f1",)
+    with pytest.raises(ValueError, match=r"no numeric columns \['f9', 'word'\]"):
+        read(("f9", "f1", "word"))
+    nothing = SimpleNamespace(spec=SimpleNamespace(features=SimpleNamespace(table="", columns=())))
+    assert read_features(nothing, None) is NO_FEATURES  # type: ignore[arg-type]
