@@ -18,6 +18,7 @@ from tasks.analysis.by_settings import (
     associate,
     estimates_key,
     is_current,
+    people_flow_path,
     people_line,
     risk,
     spec_digest,
@@ -25,7 +26,7 @@ from tasks.analysis.by_settings import (
 from tasks.analysis.settings import AnalysisSettings
 from tasks.state.ledger import Outcome, SourceFile, open_ledger
 from tasks.state.mistakes import UserMistake
-from tasks.state.parquet_tables import table_key
+from tasks.state.parquet_tables import publish_table, table_key
 
 _COHORT = CohortSettings(hazard_factor=6.0, prevalence_factor=2.0)
 
@@ -354,3 +355,15 @@ def test_studies_of_one_day_are_ordered_by_their_headers_and_the_others_counted(
     assert "visits order of visits unknown, left out: 2" in people_line(tmp_path)
     published = b"".join(path.read_bytes() for path in (tmp_path / "tables").rglob("*.parquet"))
     assert b"20200301" not in published
+
+
+def test_the_line_on_people_names_the_losses_that_there_were_and_no_other_step(tmp_path: Path) -> None:
+    assert people_line(tmp_path) == ""
+    steps = [
+        ("", "visits", "first visit", 90), ("", "visits", "later visit, left out", 4),
+        ("", "studies", "measured", 80), ("", "studies", "not measured", 10), ("", "studies", "doubted, left out", 0),
+        ("death", "follow-up", "not measured", 7),
+    ]  # fmt: skip
+    table = pd.DataFrame(steps, columns=["outcome", "group_by", "step", "n"])
+    publish_table(table.astype({"n": float}), people_flow_path(tmp_path), "key", None)
+    assert people_line(tmp_path) == "90 people; visits later visit, left out: 4; studies not measured: 10"

@@ -1,6 +1,7 @@
 """The tables of a spec: whose values take part in a transform, who is kept, and in which rows."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tasks.analysis import spec_tables
 from tasks.analysis.spec_file import read_spec
 from tasks.analysis.spec_tables import SpecTables, read_tables
 
@@ -105,3 +107,31 @@ def test_words_in_a_table_of_the_users_own_are_told_in_one_line(tmp_path: Path) 
     ):
         with pytest.raises(ValueError, match=told):
             _read(tmp_path, PHENOTYPES.assign(**change))
+
+
+@pytest.mark.parametrize(
+    ("withdrawn", "kept", "n"), [((), ["5", "2"], []), (("2",), ["5"], [1.0]), (("9",), ["5", "2"], [0.0])]
+)
+def test_rows_of_fields_of_people_who_withdrew_are_left_out_and_counted_where_there_is_a_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, withdrawn: tuple[str, ...], kept: list[str], n: list[float]
+) -> None:
+    (tmp_path / "ukb.csv").write_text("eid,p31_i0,p99_i0,note\n5,1,7,x\n2,0,8,y\n")
+    built = SimpleNamespace(outcomes=OUTCOMES, flow=pd.DataFrame({"step": ["after"], "n": [3.0]}))
+    seen: dict[str, Any] = {}
+
+    def participants(data: Any, spec: Any) -> pd.DataFrame:
+        seen["columns"] = list(data.table)
+        people = data.table[["eid"]].rename(columns={"eid": "participant"})
+        return people.assign(entry_date=1, birth_date=2, sex="f")
+
+    monkeypatch.setattr(spec_tables, "spec_fields", lambda spec: {31})
+    monkeypatch.setattr(spec_tables, "build_participants", participants)
+    monkeypatch.setattr(spec_tables, "build_outcomes", lambda *_: built)
+    spec: Any = SimpleNamespace(missing_values=())
+    people, outcomes, steps = spec_tables._from_ukb(tmp_path / "ukb.csv", spec, withdrawn)
+    assert people["participant"].astype(str).tolist() == kept
+    assert list(people) == ["participant", "sex"]  # no date leaves
+    assert seen["columns"] == ["eid", "p31_i0"]
+    assert outcomes is OUTCOMES
+    assert steps["n"].tolist() == [*n, 3.0]
+    assert steps["step"].tolist() == [*["rows of people who withdrew, left out"] * len(n), "after"]
