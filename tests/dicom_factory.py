@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from tasks.sources.dicom import Image
-from tasks.sources.dicom.image import TAGS
+from tasks.sources.dicom.image import BINARY_TAGS, TAGS
 
 AXIS = np.array([0.6, -0.6, -0.52915026])
 """Base to apex, LPS."""
@@ -165,7 +165,11 @@ def set_header(series: list[Series], **header: Any) -> list[Series]:
 
 
 def header_images(**columns: Sequence[object]) -> list[Image]:
-    """Images without pixels, one for each entry of ``columns``: header values as text, by name; None is no value."""
+    """Images without pixels, one for each entry of ``columns``, which are header values by name; None is no value."""
     rows = zip(*columns.values(), strict=True)
-    named = ({name: value for name, value in zip(columns, row, strict=True) if value is not None} for row in rows)
-    return [Image({TAGS[name]: str(value).encode() for name, value in row.items()}, None) for row in named]
+    named = ({TAGS[name]: value for name, value in zip(columns, row, strict=True)} for row in rows)
+    return [Image({tag: _raw(tag, value) for tag, value in row.items() if value is not None}, None) for row in named]
+
+
+def _raw(tag: int, value: object) -> bytes:
+    return int(str(value)).to_bytes(2, "little") if tag in BINARY_TAGS else str(value).encode()

@@ -23,6 +23,8 @@ PLACE = {
     "trigger_ms": [17 + 90 * k for k in range(N)],
     "nominal_interval_ms": [900] * N,
     "instance_number": range(1, N + 1),
+    "rows": [12] * N,
+    "columns": [8] * N,
 }
 
 
@@ -31,7 +33,6 @@ def _images(**columns: Any) -> list[Image]:
     images = header_images(**{**PLACE, **columns})
     for k, image in enumerate(images):
         image.pixels = np.full((12, 8), k, np.uint16)
-        image.values |= {0x00280010: (12).to_bytes(2, "little"), 0x00280011: (8).to_bytes(2, "little")}
     return images
 
 
@@ -164,7 +165,7 @@ def test_the_beat_of_a_real_time_cine_is_one_plane_and_the_others_are_left_out()
     columns = {
         "trigger_ms": [100 * k for k in range(30)], "nominal_interval_ms": [1000] * 30,
         "instance_number": range(1, 31),
-        **{name: [PLACE[name][0]] * 30 for name in ("position_mm", "orientation", "pixel_mm")},  # type: ignore[index]
+        **{name: [PLACE[name][0]] * 30 for name in ("position_mm", "orientation", "pixel_mm", "rows", "columns")},  # type: ignore[index]
     }  # fmt: skip
     measured, rest = _found(_images(**columns))
     assert [image.number("trigger_ms") for image in measured.images] == [1000 + 100 * k for k in range(10)]
