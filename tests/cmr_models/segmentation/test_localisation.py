@@ -38,6 +38,7 @@ def test_images_are_spread_over_slices_of_the_first_frame_and_of_one_a_third_on(
     assert spread_images(stack, 3)[:, 0, 0].tolist() == [0, 200]
     assert spread_images(stack[:, :3])[:, 2, 3].tolist() == [0, 1, 2, 200, 201, 202]
     assert spread_images(stack[:2], 4)[:, 0, 0].tolist() == [0, 6, 13, 19]  # a third of two frames is the first again
+    assert len(spread_images(stack[:2])) == 12
     assert spread_images(stack[:4, :1])[:, 0, 0].tolist() == [0, 100]
     assert (spread_images(stack).dtype, spread_images(stack).shape) == (np.float32, (12, 3, 4))
 
