@@ -91,8 +91,7 @@ def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
         acquisition_span_ms=_span(np.array([clock_ms(image.text("acquisition_time")) for image in images])),
     )
     found = PlaneImages(images, facts, cycle, _plane(images, first, cycle, facts))
-    was_repeated = found.n_repeats > 0 and cycle.n_valid < _n_acquired(images)
-    return replace(found, flags=("frame_repeated",)) if was_repeated else found
+    return replace(found, flags=("frame_repeated",)) if cycle.n_valid < _n_acquired(images) else found
 
 
 def _n_acquired(images: Sequence[Image]) -> int:

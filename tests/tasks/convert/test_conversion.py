@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_factory import Series, files, lax, pixels, sax, set_header, write_files, write_zip
+from dicom_factory import Series, files, header_images, lax, pixels, sax, set_header, write_files, write_zip
 
 from cmr_models.contracts import check_view
 from tasks.convert import conversion
@@ -324,3 +324,23 @@ def test_two_studies_of_one_file_have_each_their_own_images(tmp_path: Path) -> N
             assert stack.shape[1] == len(series)
             for k, one in enumerate(series):
                 np.testing.assert_array_equal(stack[4, k], pixels(one, 4))
+
+
+@pytest.mark.parametrize(
+    ("size_m", "weight_kg", "expected"),
+    [
+        ("1.7534", "70.126", {"height_cm": 175.34, "weight_kg": 70.13}), ("0", "70", {"weight_kg": 70.0}),
+        ("1.6", "-1", {"height_cm": 160.0}), (None, "0.5", {"weight_kg": 0.5}), ("x", None, {}),
+    ],
+)  # fmt: skip
+def test_body_size_is_that_of_the_first_image_in_centimetres_and_kilograms_where_it_is_positive(
+    size_m: str | None, weight_kg: str | None, expected: dict[str, float]
+) -> None:
+    images = header_images(patient_size_m=[size_m, "1.9"], patient_weight_kg=[weight_kg, "99"])
+    assert conversion._body_size(images) == pytest.approx(expected)
+
+
+def test_a_zip_has_the_digest_of_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "_HASH_BLOCK", 100)
+    (tmp_path / "a.zip").write_bytes(bytes(range(250)))  # two blocks and a half
+    assert conversion._digest_of_blocks(tmp_path / "a.zip") == store.digest_bytes(bytes(range(250)))

@@ -71,7 +71,11 @@ def test_every_value_becomes_milliseconds_or_a_rank() -> None:
         "position",
         "number",
     ]
-    assert [by_name[name].is_time for name in ("phase_pct", "acquisition_time", "temporal_index")] == [True, True, False]
+    assert [by_name[name].is_time for name in ("phase_pct", "acquisition_time", "temporal_index")] == [
+        True,
+        True,
+        False,
+    ]
     assert not by_name["instance_number"].is_time
 
 
@@ -185,7 +189,9 @@ def test_times_of_day_are_hours_minutes_and_seconds(text: str, expected: float) 
 
 def test_times_after_midnight_are_counted_on_if_they_are_more_than_half_a_day_earlier() -> None:
     hour = 3_600_000.0
-    np.testing.assert_array_equal(over_midnight(np.array([23, 11, 10.99, 0]) * hour), np.array([23, 11, 34.99, 24]) * hour)
+    np.testing.assert_array_equal(
+        over_midnight(np.array([23, 11, 10.99, 0]) * hour), np.array([23, 11, 34.99, 24]) * hour
+    )
     np.testing.assert_array_equal(over_midnight(np.array([np.nan, 23, 1]) * hour), np.array([np.nan, 23, 25]) * hour)
     assert np.isnan(over_midnight(np.array([np.nan]))).all()
 

@@ -46,7 +46,9 @@ def test_whole_numbers_stay_and_others_become_levels(
     assert not is_clipped
 
 
-@pytest.mark.parametrize(("far", "is_clipped"), [(0.4, False), (0.61, False), (-15.3, False), (-15.5, True), (16.5, False), (16.7, True)])
+@pytest.mark.parametrize(
+    ("far", "is_clipped"), [(0.4, False), (0.61, False), (-15.3, False), (-15.5, True), (16.5, False), (16.7, True)]
+)
 def test_a_voxel_sixteen_times_as_far_out_as_the_rest_is_clipped(far: float, is_clipped: bool) -> None:
     # 4001 values from 0.1 to 1.1, their middle 0.6, all but the rarest within 0.998: 16 times that is 15.97
     values = np.append(np.linspace(0.1, 1.1, 4000), far)
@@ -133,7 +135,9 @@ def test_frames_share_a_grid_within_half_a_millimetre_a_hundredth_and_a_degree(
     assert nifti._same_grid(_volume(**changes), _volume()) is is_same
 
 
-@pytest.mark.parametrize(("n_planes", "view", "is_taken"), [(5, "lax_4c", True), (6, "lax_4c", False), (6, "sax", True)])
+@pytest.mark.parametrize(
+    ("n_planes", "view", "is_taken"), [(5, "lax_4c", True), (6, "lax_4c", False), (6, "sax", True)]
+)
 def test_a_long_axis_view_has_five_planes_at_most(n_planes: int, view: str, is_taken: bool) -> None:
     _expect_axes(np.zeros((1, n_planes, 4, 4)), view, is_taken)
 

@@ -156,7 +156,10 @@ def test_frames_that_were_taken_again_are_flagged_and_copies_of_a_file_are_not()
     again = _images(acquisition_time=["113000"] * N)[:2]
     (found,) = _found([*_images(acquisition_time=["100000"] * N), *again])
     assert (found.flags, found.n_repeats, found.cycle.n_valid) == (("frame_repeated",), 2, N)
-    assert [found.images[int(i)] is image for i, image in zip(found.cycle.image[:2], again, strict=True)] == [True, True]
+    assert [found.images[int(i)] is image for i, image in zip(found.cycle.image[:2], again, strict=True)] == [
+        True,
+        True,
+    ]
     (found,) = _found([*_images(), *_images()[:2]])
     assert (found.flags, found.n_repeats) == ((), 2)
 
@@ -172,7 +175,9 @@ def test_the_beat_of_a_real_time_cine_is_one_plane_and_the_others_are_left_out()
     assert (measured.flags, measured.left_out, rest.left_out) == (("beat_chosen",), "", "series_other_beat")
     assert measured.plane is not None
     assert measured.plane.is_real_time
-    assert sorted(image.number("trigger_ms") for image in rest.images) == [100 * k for k in (*range(10), *range(20, 30))]
+    assert sorted(image.number("trigger_ms") for image in rest.images) == [
+        100 * k for k in (*range(10), *range(20, 30))
+    ]
     (one,), (other,) = (_found(_images(), beat=beat) for beat in ("one", "other"))
     assert (one.flags, other.left_out) == (("beat_chosen",), "series_other_beat")
 

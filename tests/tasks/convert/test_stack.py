@@ -20,7 +20,9 @@ PLANE = Plane(
 """Down a column is down the body, along a row to the back."""
 
 
-def _cycle(time_ms: list[float], cycle_ms: float = 900.0, image: list[int] | None = None, irregular: bool = False) -> Cycle:
+def _cycle(
+    time_ms: list[float], cycle_ms: float = 900.0, image: list[int] | None = None, irregular: bool = False
+) -> Cycle:
     numbers = np.arange(len(time_ms)) if image is None else np.array(image)
     return Cycle(numbers.astype(np.intp), np.array(time_ms, float), cycle_ms, irregular)
 
@@ -58,7 +60,15 @@ def test_pixels_within_a_hundredth_are_the_same(row_mm: float, is_same: bool) ->
 
 @pytest.mark.parametrize(
     ("shape", "first_row", "first_col"),
-    [((5, 4), 0, 0), ((7, 4), 1, 0), ((8, 4), 1, 0), ((5, 7), 0, 1), ((4, 4), -1, 0), ((2, 3), -2, -1), ((9, 2), 2, -1)],
+    [
+        ((5, 4), 0, 0),
+        ((7, 4), 1, 0),
+        ((8, 4), 1, 0),
+        ((5, 7), 0, 1),
+        ((4, 4), -1, 0),
+        ((2, 3), -2, -1),
+        ((9, 2), 2, -1),
+    ],
 )
 def test_a_plane_of_another_matrix_is_cut_or_padded_about_its_centre(
     shape: tuple[int, int], first_row: int, first_col: int
@@ -141,7 +151,9 @@ def test_images_lie_in_their_frames_and_gaps_are_empty_and_said() -> None:
 
 def test_a_view_without_anything_odd_has_no_flags_and_each_oddity_has_its_own() -> None:
     def flags(**changes: Any) -> list[str]:
-        return list(stack.assemble([_member(1, 10), _member(9, 50), _member(17, 60, **changes)], [], AXIS).attrs["flags"])
+        return list(
+            stack.assemble([_member(1, 10), _member(9, 50), _member(17, 60, **changes)], [], AXIS).attrs["flags"]
+        )
 
     assert flags() == []
     assert flags(cycle=_cycle([0, 30, 60, 90], image=[0, 1, 2, 0])) == ["frames_mixed"]
@@ -191,7 +203,13 @@ def test_a_plane_with_other_frames_is_sampled_as_most_have_them() -> None:
 
 @pytest.mark.parametrize(
     ("text", "kept"),
-    [(" cine_SAX b4* ", "cine_SAX b4*"), ("<a>é;b", "ab"), ("T2+@.-\\1", "T2+@.-\\1"), ("x" * 70, "x" * 64), ("a" * 63 + " b", "a" * 63)],
+    [
+        (" cine_SAX b4* ", "cine_SAX b4*"),
+        ("<a>é;b", "ab"),
+        ("T2+@.-\\1", "T2+@.-\\1"),
+        ("x" * 70, "x" * 64),
+        ("a" * 63 + " b", "a" * 63),
+    ],
 )
 def test_descriptions_keep_sixty_four_plain_characters(text: str, kept: str) -> None:
     assert stack.sanitise(text) == kept

@@ -49,7 +49,9 @@ def test_every_view_has_a_row_and_a_study_without_any_has_one_for_itself(tmp_pat
     numbers = ["frames", "slices", "rows", "cols", "row_mm", "col_mm", "slice_mm", "thickness_mm", "heart_rate_bpm"]
     assert [sax[name] for name in numbers] == pytest.approx([25, 11, 208, 160, 1.8, 1.25, 10, 8, 61.5])
     assert [lax[name] for name in numbers[:6]] == pytest.approx([50, 1, 144, 192, 1.5, 1.4])
-    assert pd.isna([lax["slice_mm"], lax["heart_rate_bpm"], none["frames"], none["row_mm"], none["frames_missing"]]).all()
+    assert pd.isna(
+        [lax["slice_mm"], lax["heart_rate_bpm"], none["frames"], none["row_mm"], none["frames_missing"]]
+    ).all()
     assert (sax["frames_missing"], lax["frames_missing"]) == (3, 0)
     assert sax["flags"] == "archive_unopened;frame_missing;slice_gap"
     assert (lax["flags"], none["flags"]) == ("archive_unopened;frame_missing", "")

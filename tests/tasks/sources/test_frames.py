@@ -108,7 +108,8 @@ def test_a_mapping_or_a_straight_table_is_a_slope(values: Any, scale: tuple[str,
 
 
 @pytest.mark.parametrize(
-    ("table", "first"), [([3.0, 5.0, 8.0], 0), ([3.0, 3.0, 3.0], 0), ([3.0], 0), ([3.0, 5.0], None), ([3.0, 5.001, 7.0], 0)]
+    ("table", "first"),
+    [([3.0, 5.0, 8.0], 0), ([3.0, 3.0, 3.0], 0), ([3.0], 0), ([3.0, 5.0], None), ([3.0, 5.001, 7.0], 0)],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_another_table_is_one_that_is_not_read(table: list[float], first: int | None) -> None:

@@ -122,6 +122,21 @@ def test_headers_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert again == first
 
 
+def test_a_file_of_another_time_or_size_is_looked_at_again(tmp_path: Path) -> None:
+    write_files(tmp_path, files(sax(1), patient="P1")[:1])
+    (before,) = inventory([tmp_path]).files
+    write_files(tmp_path, files(sax(1), patient="P2")[:1])  # as long as before
+    status = os.stat(before.path)
+    assert status.st_size == before.size
+    for known, patient in (
+        (replace(before, mtime_ns=status.st_mtime_ns), "P1"),  # nothing tells that it is another
+        (replace(before, mtime_ns=status.st_mtime_ns - 1), "P2"),
+        (replace(before, mtime_ns=status.st_mtime_ns, size=before.size + 1), "P2"),
+    ):
+        (unit,) = inventory([tmp_path], {before.path: known}).units
+        assert unit["participant"] == patient
+
+
 def test_a_changed_file_changes_the_fingerprint_of_its_study_alone(tmp_path: Path) -> None:
     for eid in ("1", "2"):
         (tmp_path / f"{eid}_20209_2_0.zip").write_bytes(b"x")

@@ -25,7 +25,9 @@ def _list(folder: Path, text: str, name: str = "withdrawn.csv", encoding: str = 
         ("0012\n", {"0012"}), ("\n\n", set()), ("", set()), ("16\tx\n", {"16"}),
     ],
 )  # fmt: skip
-def test_names_are_the_first_cells_without_marks_blanks_and_decimals(text: str, names: set[str], tmp_path: Path) -> None:
+def test_names_are_the_first_cells_without_marks_blanks_and_decimals(
+    text: str, names: set[str], tmp_path: Path
+) -> None:
     found = read_withdrawn(_list(tmp_path, text))
     assert names <= found
     assert {name for name in ("0012", "12", "13", "14", "15", "16", "2020-01-01", "x") if name in found} == names
@@ -83,7 +85,9 @@ def test_who_withdrew_is_on_a_list_or_was_deleted_for_that_reason(tmp_path: Path
 
 
 def test_rows_of_people_who_withdrew_leave_a_table_and_the_others_stay_in_order() -> None:
-    table = pd.DataFrame({"participant": [13, 12, None, 12.0, 14], "eid": ["12"] * 5, "x": range(5)}, index=[9, 8, 7, 6, 5])
+    table = pd.DataFrame(
+        {"participant": [13, 12, None, 12.0, 14], "eid": ["12"] * 5, "x": range(5)}, index=[9, 8, 7, 6, 5]
+    )
     found = without_withdrawn(table, {"12"})
     assert found["x"].tolist() == [0, 2, 4]
     assert found.index.tolist() == [0, 1, 2]
