@@ -128,7 +128,8 @@ def test_halves_are_those_of_the_run_with_a_left_ventricle_by_the_largest_area_o
 @pytest.mark.parametrize(
     ("first_px", "wall_px", "order"),
     [
-        (10, 27, _REVERSED), (10, 28, _AGREES),  # 30/40 of pool by 84/94 of heart is exp(-0.4002), by 86/96 exp(-0.3977)
+        (10, 27, _REVERSED), (10, 28, _AGREES),
+        # 30/40 of pool by 84/94 of heart is exp(-0.4002), by 86/96 exp(-0.3977)
         (10, 0, _REVERSED), (11, 0, _AGREES),  # the first pool is half of the largest, or more: it is no end
     ],
 )  # fmt: skip

@@ -30,7 +30,8 @@ def _n_places(*positions: str, **facts: Any) -> int:
 @pytest.mark.parametrize(
     ("thickness", "apart_mm", "n"),
     [
-        (8, 0.99, 1), (8, 1.01, 2), (20, 0.99, 1), (20, 1.01, 2), (4, 0.49, 1), (4, 0.51, 2), (1, 0.29, 1), (1, 0.31, 2),
+        (8, 0.99, 1), (8, 1.01, 2), (20, 0.99, 1), (20, 1.01, 2), (4, 0.49, 1), (4, 0.51, 2), (1, 0.29, 1),
+        (1, 0.31, 2),
         (None, 0.29, 1), (None, 0.31, 2),
     ],
 )  # fmt: skip
@@ -82,8 +83,10 @@ def test_a_series_is_a_part_if_it_has_fewer_frames_than_its_header_says(n: int, 
 
 def test_parts_of_one_series_number_are_joined_and_single_ones_if_taken_in_one_breath() -> None:
     parts = {
-        "a": _part(2, series_number=4, acquisition_time="100000"), "b": _part(3, series_number=4, acquisition_time="110000"),
-        "c": _part(series_number=5, acquisition_time="100159.9"), "d": _part(series_number=6, acquisition_time="100100"),
+        "a": _part(2, series_number=4, acquisition_time="100000"),
+        "b": _part(3, series_number=4, acquisition_time="110000"),
+        "c": _part(series_number=5, acquisition_time="100159.9"),
+        "d": _part(series_number=6, acquisition_time="100100"),
         "e": _part(series_number=7, acquisition_time="100259.9"), "f": _part(series_number=8, series_time="100200"),
         "g": _part(series_number=9), "h": _part(series_number=None),
     }  # fmt: skip
@@ -150,7 +153,8 @@ CYCLE = np.arange(6.0) * 100
     [
         ([CYCLE, CYCLE], True), ([CYCLE], False), ([CYCLE, CYCLE[:5]], False), ([CYCLE, CYCLE[::-1]], False),
         ([CYCLE, CYCLE + 249], True), ([CYCLE, CYCLE + 250], False),  # they share half of the cycle, or less
-        ([CYCLE, CYCLE / 2], True), ([CYCLE, CYCLE / 2 + 249, CYCLE / 2 + 10], False), ([CYCLE, CYCLE / 2 + 400], False),
+        ([CYCLE, CYCLE / 2], True), ([CYCLE, CYCLE / 2 + 249, CYCLE / 2 + 10], False),
+        ([CYCLE, CYCLE / 2 + 400], False),
         ([CYCLE, np.array([0, 100, 100, 200, 300, 400])], True),
     ],
 )  # fmt: skip
@@ -187,8 +191,10 @@ def test_the_middle_one_of_beats_with_nine_tenths_of_the_frames_is_measured(leng
 def _study(**changes: Any) -> list[Image]:
     """A series of two planes of seven frames; headers by name, a list of fourteen each."""
     columns = {
-        "series_uid": ["1.9"] * 14, "position_mm": [r"0\0\0"] * 7 + [r"0\0\9"] * 7, "orientation": [r"1\0\0\0\1\0"] * 14,
-        "rows": [24] * 14, "columns": [20] * 14, "instance_number": range(1, 15), "trigger_ms": [100 * k for k in range(7)] * 2,
+        "series_uid": ["1.9"] * 14, "position_mm": [r"0\0\0"] * 7 + [r"0\0\9"] * 7,
+        "orientation": [r"1\0\0\0\1\0"] * 14,
+        "rows": [24] * 14, "columns": [20] * 14, "instance_number": range(1, 15),
+        "trigger_ms": [100 * k for k in range(7)] * 2,
         "acquisition_time": ["100100"] * 7 + ["100000"] * 7, "image_type": [r"ORIGINAL\PRIMARY\M"] * 14,
     }  # fmt: skip
     return header_images(**{**columns, **changes})

@@ -1,4 +1,4 @@
-"""Which header value orders the frames of each cine of a study: by hearts that beat, stand still or were mislabelled."""
+"""Which header value orders the frames of every cine: by hearts that beat, stand still or were mislabelled."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -71,7 +71,8 @@ CODES = np.arange(3 * 4 * 5).reshape(1, 3, 4, 5)
         ({"pixel_mm": (1.5, 1.264)}, False), ({"pixel_mm": (1.25, 1.5)}, False),
         ({"row_dir": np.array([1.0, 0.009, 0])}, True), ({"row_dir": np.array([1.0, 0.011, 0])}, False),
         ({"col_dir": np.array([0, 1.0, 0.011])}, False),
-        ({"position_mm": PLACES + (0, 0.49, 0)}, True), ({"position_mm": PLACES + (0, 0.51, 0)}, False),
+        ({"position_mm": PLACES + np.array([0, 0.49, 0])}, True),
+        ({"position_mm": PLACES + np.array([0, 0.51, 0])}, False),
         ({"position_mm": PLACES + np.array([[0, 0, 0], [0, 0, 0], [0, 0, 0.6]])}, False),  # one of the planes
     ],
 )  # fmt: skip

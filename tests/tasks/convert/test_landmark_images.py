@@ -52,7 +52,8 @@ def test_each_level_is_a_point_at_its_middle_in_rows_and_columns() -> None:
     ("mask", "reason"),
     [
         (_mask((85, 1, 1), (170, 2, 2), (86, 3, 3)), "label_class_unknown"), (b"no image", "label_corrupt"),
-        (_mask((85, 1, 1), shape=(12, 19)), "label_grid_mismatch"), (_mask((85, 1, 1), shape=(20, 12)), "label_grid_mismatch"),
+        (_mask((85, 1, 1), shape=(12, 19)), "label_grid_mismatch"),
+        (_mask((85, 1, 1), shape=(20, 12)), "label_grid_mismatch"),
     ],
     ids=["another level", "no image", "a column less", "turned"],
 )  # fmt: skip

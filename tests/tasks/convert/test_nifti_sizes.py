@@ -20,7 +20,8 @@ NAN = np.nan
         ((0.3, 0.3, 8), SHAPE, True), ((0.29, 0.3, 8), SHAPE, False), ((0.3, 0.29, 8), SHAPE, False),
         ((4.5, 4.5, 8), SHAPE, True), ((4.51, 4.5, 8), SHAPE, False), ((4.5, 4.51, 8), SHAPE, False),
         # pixels 2.5 times as long as wide, and more
-        ((2.5, 1, 8), (100, 160, 10), True), ((2.51, 1, 8), (100, 160, 10), False), ((1, 2.51, 8), (160, 100, 10), False),
+        ((2.5, 1, 8), (100, 160, 10), True), ((2.51, 1, 8), (100, 160, 10), False),
+        ((1, 2.51, 8), (160, 100, 10), False),
         # images three times as long as wide: 300 by 100 mm, and more
         ((1, 1, 8), (300, 100, 10), True), ((1, 1, 8), (301, 100, 10), False), ((1, 1, 8), (100, 301, 10), False),
         # 30 mm from plane to plane, and 300 mm in all
@@ -60,7 +61,8 @@ ONES = (1.0, 1.0, 1.0)
         (ONES, HEART, (HEART, ("affine_without_scale",))), (HEART, ONES, (HEART, ("pixdim_unset",))),
         ((1.0009, 1, 0.9991), HEART, (HEART, ("affine_without_scale",))),
         ((1.0011, 1, 1), HEART, (HEART, ("spacing_disagrees",))),  # set, but ten planes a millimetre apart are no stack
-        ((1.5, 1.25, 1), HEART, (HEART, ("spacing_disagrees",))), (HEART, (1.5, 1.25, 1), (HEART, ("spacing_disagrees",))),
+        ((1.5, 1.25, 1), HEART, (HEART, ("spacing_disagrees",))),
+        (HEART, (1.5, 1.25, 1), (HEART, ("spacing_disagrees",))),
         ((9, 9, 9), (0.1, 0.1, 0.1), "geometry_implausible"),
         ((1, 1, 1), (9, 9, 9), "geometry_implausible"), ((9, 9, 9), (1, 1, 1), "geometry_implausible"),
     ],
@@ -83,7 +85,8 @@ def test_of_a_single_plane_the_third_size_is_not_compared() -> None:
         ((1500, 1250, 8000), SHAPE, 3, (0.001, (0, 1, 2), [])),
         ((0.0015, 0.00125, 0.008), SHAPE, 2, (1000.0, (0, 1, 2), ["unit_corrected"])),
         ((1500, 1250, 8000), SHAPE, 0, (0.001, (0, 1, 2), ["unit_corrected"])),
-        (HEART, SHAPE, 1, (1.0, (0, 1, 2), ["unit_corrected"])), (HEART, SHAPE, 3, (1.0, (0, 1, 2), ["unit_corrected"])),
+        (HEART, SHAPE, 1, (1.0, (0, 1, 2), ["unit_corrected"])),
+        (HEART, SHAPE, 3, (1.0, (0, 1, 2), ["unit_corrected"])),
         ((8, 1.5, 1.25), (10, 200, 160), 2, (1.0, (1, 2, 0), ["axes_permuted"])),
         ((1.5, 8, 1.25), (200, 10, 160), 2, (1.0, (0, 2, 1), ["axes_permuted"])),
         ((8, 1.5, 1.25), (10, 200, 160), 1, "geometry_implausible"),  # not both at once
@@ -112,14 +115,17 @@ def _affine(columns: Any) -> np.ndarray:
     ("columns", "usable", "square", "bare"),
     [
         ([(1, 0, 0), (0, 1, 0), (0, 0, 1)], True, True, True), ([(0, -1, 0), (1, 0, 0), (0, 0, 1)], True, True, False),
-        ([(-1.0009, 0, 0), (0, 1, 0), (0, 0, -1)], True, True, True), ([(1.0011, 0, 0), (0, 1, 0), (0, 0, 1)], True, True, False),
+        ([(-1.0009, 0, 0), (0, 1, 0), (0, 0, -1)], True, True, True),
+        ([(1.0011, 0, 0), (0, 1, 0), (0, 0, 1)], True, True, False),
         ([(2, 0, 0), (0, 3, 0), (0, 0, 9)], True, True, False),
-        ([(0, 0, 0), (0, 1, 0), (0, 0, 1)], False, None, False), ([(NAN, 0, 0), (0, 1, 0), (0, 0, 1)], False, None, False),
+        ([(0, 0, 0), (0, 1, 0), (0, 0, 1)], False, None, False),
+        ([(NAN, 0, 0), (0, 1, 0), (0, 0, 1)], False, None, False),
         # planes lean by 59 and 61 degrees from their normal
         ([(1, 0, 0), (0, 1, 0), (0, 0.857, 0.515)], True, True, False),
         ([(1, 0, 0), (0, 1, 0), (0, 0.8746, 0.4848)], False, True, False),
         # rows lean against columns by 1 degree and by 2
-        ([(2, 0, 0), (0.05, 3, 0), (0, 0, 9)], True, True, False), ([(2, 0, 0), (0.105, 3, 0), (0, 0, 9)], True, False, False),
+        ([(2, 0, 0), (0.05, 3, 0), (0, 0, 9)], True, True, False),
+        ([(2, 0, 0), (0.105, 3, 0), (0, 0, 9)], True, False, False),
     ],
 )  # fmt: skip
 def test_an_affine_is_usable_square_or_bare(columns: Any, usable: bool, square: bool | None, bare: bool) -> None:

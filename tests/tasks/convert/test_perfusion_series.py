@@ -18,7 +18,8 @@ BEATS = 25
 
 
 def _group(
-    height_mm: float = 0.0, n: int = BEATS, start_ms: float = 1000.0, step_ms: float = 900.0, words: str = "stress perf",
+    height_mm: float = 0.0, n: int = BEATS, start_ms: float = 1000.0, step_ms: float = 900.0,
+    words: str = "stress perf",
     *, tilt_deg: float = 0.0, acquired: str = "1", columns: dict[str, Any] | None = None,
 ) -> PlaneImages:  # fmt: skip
     """A slice so many mm along the body's axis, downwards; image k has the value ``100 + k``."""
@@ -48,7 +49,8 @@ def _group(
     [
         ("Adenosine", "stress"), ("dipyridamol", "stress"), ("hyperaemia", "stress"), ("hyperemi", "stress"),
         ("Regadenoson rest", "stress"), ("resting", "rest"), ("_rest_", "rest"), ("arrest", "unstated"),
-        ("restore", "unstated"), ("perf", "unstated"), ("rest arterial input", "rest_aif"), ("perf_AIF", "unstated_aif"),
+        ("restore", "unstated"), ("perf", "unstated"), ("rest arterial input", "rest_aif"),
+        ("perf_AIF", "unstated_aif"),
         ("waif", "unstated"), ("rest PDw", "rest_pd"), ("proton density", "unstated_pd"), ("spd", "unstated"),
     ],
 )  # fmt: skip

@@ -112,7 +112,8 @@ def test_one_image_is_a_cycle_that_is_not_irregular() -> None:
 @pytest.mark.parametrize(
     ("start", "number", "slot"),
     [
-        (0.0, 1, 0), (0.0, 2, 0), (0.5, 1, 0), (0.5, 2, 0), (0.74, 2, 0),  # the grid begins at nothing, or at half a step
+        (0.0, 1, 0), (0.0, 2, 0), (0.5, 1, 0), (0.5, 2, 0), (0.74, 2, 0),
+        # the grid begins at nothing, or at half a step
         (0.76, 1, 0), (0.76, 2, 1), (1.0, 1, 0), (1.0, 2, 1), (1.0, 5, 0),  # or at one step: the number decides
         (1.0, np.nan, 0), (1.5, 2, 1),
         (1.76, 2, 1), (1.76, 3, 2), (2.0, 23, 2), (2.0, 2, 1),  # numbers that run on over planes of 20 frames

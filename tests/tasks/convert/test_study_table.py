@@ -11,7 +11,8 @@ from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
 
 SAX = {
-    "frames": 25, "slices": 11, "rows": 208, "cols": 160, "pixel_mm": [1.8, 1.25], "slice_mm": 10.0, "thickness_mm": 8.0,
+    "frames": 25, "slices": 11, "rows": 208, "cols": 160, "pixel_mm": [1.8, 1.25], "slice_mm": 10.0,
+    "thickness_mm": 8.0,
     "heart_rate_bpm": 61.5, "frames_missing": 3, "flags": ["frame_missing", "slice_gap"],
 }  # fmt: skip
 LAX = {

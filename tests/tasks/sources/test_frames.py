@@ -42,7 +42,7 @@ STEPS, DELAYS = [0, 30, 20, 40], [5, 15, 50, 90]
         ({"FrameTimeVector": STEPS[:2], "FrameTime": "40"}, [0, 40, 80, 120]),
         # a pointer says which; the first of several
         ({"TriggerTime": DELAYS, "FrameTime": "40", "FrameIncrementPointer": FRAME_TIME}, [0, 40, 80, 120]),
-        ({"FrameTimeVector": STEPS, "FrameTime": "40", "FrameIncrementPointer": [FRAME_TIME, VECTOR]}, [0, 40, 80, 120]),
+        ({"FrameTimeVector": STEPS, "FrameTime": "9", "FrameIncrementPointer": [FRAME_TIME, VECTOR]}, [0, 9, 18, 27]),
         ({"FrameTimeVector": STEPS, "FrameTime": "40", "FrameIncrementPointer": [PLACE, VECTOR]}, [0, 30, 50, 90]),
         ({"FrameTimeVector": STEPS, "FrameIncrementPointer": PLACE}, None),
     ],
@@ -95,7 +95,7 @@ def _mapping(**values: Any) -> list[Dataset]:
         ({"RealWorldValueSlope": 2.5, "RealWorldValueIntercept": -4.0}, ("2.5", "-4.0")),
         # a table from 10 on: values 3, 5, 7 are 2 x - 17
         (
-            {"RealWorldValueLUTData": [3.0, 5.0, 7.0], "RealWorldValueFirstValueMapped": 10, "RealWorldValueSlope": 9.0},
+            {"RealWorldValueLUTData": [3.0, 5.0, 7.0], "RealWorldValueFirstValueMapped": 10, "RealWorldValueSlope": 9},
             ("2.0", "-17.0"),
         ),
         ({"RealWorldValueLUTData": [7.0, 5.0, 3.0], "RealWorldValueFirstValueMapped": 0}, ("-2.0", "7.0")),
@@ -122,8 +122,10 @@ def test_another_table_is_one_that_is_not_read(table: list[float], first: int | 
 @pytest.mark.parametrize(
     ("name", "value", "raw"),
     [
-        ("rows", 513, b"\x01\x02"), ("rows", None, b""), ("rows", b"\x01\x02\x03", b"\x01\x02"), ("padding", -2, b"\xfe\xff"),
-        ("philips_scale_slope", 0.5, b"\x00\x00\x00?"), ("trigger_ms", 12.5, b"12.5"), ("pixel_mm", [1.5, 1.25], rb"1.5\1.25"),
+        ("rows", 513, b"\x01\x02"), ("rows", None, b""), ("rows", b"\x01\x02\x03", b"\x01\x02"),
+        ("padding", -2, b"\xfe\xff"),
+        ("philips_scale_slope", 0.5, b"\x00\x00\x00?"), ("trigger_ms", 12.5, b"12.5"),
+        ("pixel_mm", [1.5, 1.25], rb"1.5\1.25"),
         ("series_description", "Ä", b"\xc4"), ("position_mm", [1, None, 3], rb"1\\3"), ("image_type", b"raw", b"raw"),
     ],
 )  # fmt: skip
