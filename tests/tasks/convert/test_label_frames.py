@@ -114,3 +114,22 @@ def test_stated_frames_count_where_the_view_is_the_whole_cine_or_has_the_frame_b
     views = {"sax": _view(n_frames, names)}
     assert reference_labels._stated_frames(views, facts) == expected
     assert reference_labels._stated_frames({"lax_4c": views["sax"]}, facts) == {}
+
+
+@pytest.mark.parametrize(("apart", "frame"), [(0, 2), (390, 2), (410, None)])
+def test_a_single_image_is_the_frame_from_which_it_differs_by_a_hundredth_of_its_range_at_most(
+    apart: int, frame: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = np.random.default_rng(0).integers(0, 20_001, (4, 3, 4, 5)).astype(np.uint16)
+    stored[:, 0, 0, :2] = 0, 20_000
+    view = _view().assign(intensity=(("frame", "slice", "row", "col"), stored))
+    view.attrs |= {"intensity_scale": 2, "intensity_offset": -20_000}
+    shown = (stored[2].astype(int) * 2 - 20_000)[None]  # from -20,000 to 20,000: its range is no number of 16 bits
+    shown[0, :, 1:] += apart * 4 // 3 * np.where(shown[0, :, 1:] > 0, -1, 1)  # three of four rows, towards the middle
+    monkeypatch.setattr(reference_labels, "_read", lambda content, max_bytes: _volume(shown.astype(np.int16)))
+    if frame is None:
+        with pytest.raises(_Fault) as caught:
+            reference_labels._same_image(b"", view, 10**8)
+        assert caught.value.reason == "label_frame_unmatched"
+        return
+    assert reference_labels._same_image(b"", view, 10**8) == frame
