@@ -153,7 +153,7 @@ def _usual(images: Sequence[Image], first: Image, name: str) -> tuple[float, ...
     if len({image.raw(name) for image in images}) == 1:
         return first.numbers(name)
     rows = [numbers for image in images if len(numbers := image.numbers(name)) == len(first.numbers(name))]
-    return tuple(np.median(np.array(rows), axis=0).tolist()) if rows else ()
+    return tuple(np.median(np.array(rows), axis=0).tolist())
 
 
 def _plane(images: Sequence[Image], first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:

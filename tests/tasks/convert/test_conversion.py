@@ -344,3 +344,12 @@ def test_a_zip_has_the_digest_of_its_bytes(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(conversion, "_HASH_BLOCK", 100)
     (tmp_path / "a.zip").write_bytes(bytes(range(250)))  # two blocks and a half
     assert conversion._digest_of_blocks(tmp_path / "a.zip") == store.digest_bytes(bytes(range(250)))
+
+
+def test_one_member_may_inflate_to_an_eighth_of_what_an_archive_may() -> None:
+    limits = ConvertSettings(max_inflated_mb=24).limits
+    assert (limits.max_total_bytes, limits.max_member_bytes) == (24 * 2**20, 3 * 2**20)
+    assert ConvertSettings(max_inflated_mb=1).limits.max_member_bytes == 2**17
+    with pytest.raises(ValueError, match="greater than 0"):
+        ConvertSettings(max_inflated_mb=0)
+    assert set(ConvertSettings().that_decide()) == {"frames_missing_max", "max_inflated_mb"}

@@ -181,3 +181,11 @@ def test_the_interval_is_that_of_the_axis_of_frames_unless_only_the_fourth_is_se
     assert interval([1, 1.5, 1.5, 8, 0.03, 0], 4, 64 + 26) == (0.03, 24)
     assert interval([1, 1.5, 1.5, 8, 0.03, 1], 4) == (0.03, 8)
     assert interval([1, 1.5, 1.5, 8, 1, 0.03], 3) == (1, 8)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.float32])
+def test_signed_numbers_of_any_width_are_shifted_without_overflow(kind: type) -> None:
+    low, high = (-128, 127) if kind is np.int8 else (-30_000, 30_000)
+    stored, attributes, _ = nifti._as_uint16(np.array([low, 0, high], kind))
+    assert stored.tolist() == [0, -low, high - low]
+    assert attributes == {"intensity_offset": low, "intensity_scale": 1}

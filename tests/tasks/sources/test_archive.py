@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cmr_models.reasons import StudyRejected
 from tasks.sources.archive import Limits, n_nested, read_beginnings, read_members
+from tasks.sources.zip_directory import list_members
 
 
 def _zip(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -287,3 +288,10 @@ def test_beginnings_are_of_stored_and_deflated_members_alike(tmp_path: Path) -> 
         assert list(read_beginnings(path, 12, Limits())) == [b"012345678901", b"short"]
     assert list(read_beginnings(_put(tmp_path, _zip([("a", b"x" * 99)], zipfile.ZIP_LZMA)), 12, Limits())) == [b""]
     assert _reason(_put(tmp_path, _zip([("a", b"x" * 99)], zipfile.ZIP_BZIP2))) == "zip_method"
+
+
+def test_an_archive_of_nothing_has_no_members_and_what_is_none_has_no_end(tmp_path: Path) -> None:
+    assert list(read_members(_put(tmp_path, _zip([])))) == []
+    for content in (b"", b"PK\x05\x06 cut off", b"no archive"):
+        with pytest.raises(zipfile.BadZipFile, match="no end"):
+            list_members(io.BytesIO(content))

@@ -28,6 +28,8 @@ from pydicom.uid import (
 from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom import Image, direct, read_images
 from tasks.sources.dicom.by_pydicom import read_with_pydicom
+from tasks.sources.dicom.image import TAGS
+from tasks.sources.dicom.pixel_values import Layout, _number, put_pixels
 
 _SHAPE = (6, 8)
 _RAMP = np.arange(48).reshape(_SHAPE)
@@ -593,3 +595,27 @@ def test_a_single_frame_with_headers_of_frames_is_read_with_them() -> None:
     (image,) = read_images(encode(ds))
     assert image.number("rescale_slope") == 2.5
     np.testing.assert_array_equal(image.pixels, _RAMP)
+
+
+@pytest.mark.parametrize(
+    ("raw", "allocated", "signed", "expected"),
+    [
+        (b"\x7f\x00", 8, True, 127), (b"\x80\x00", 8, True, -128), (b"\xff\x00", 8, True, -1),
+        (b"\x00\x01", 8, True, 256),
+        (b"\x80\xff", 8, True, -128), (b"\xff\x7f", 16, True, 32_767), (b"\x00\x80", 16, True, -32_768),
+        (b"\xff\xff", 16, False, 65_535), (b"\x80\x00", 8, False, 128), (b"\x80\x00", 16, True, 128),
+    ],
+)  # fmt: skip
+def test_a_padding_value_has_the_sign_of_the_pixels(raw: bytes, allocated: int, signed: bool, expected: int) -> None:
+    image = Image({TAGS["padding"]: raw}, None)
+    assert _number(image, "padding", Layout(allocated, allocated, 0, signed)) == expected
+
+
+@pytest.mark.parametrize(("padding", "expected"), [(0, [0, 1, 5, 9]), (1, [0, 0, 5, 9]), (5, [0, 1, 0, 9])])
+def test_padding_of_any_value_becomes_the_background(padding: int, expected: list[int]) -> None:
+    header = {"bits_allocated": 16, "bits_stored": 12, "high_bit": 11, "padding": padding}
+    image = Image({TAGS[name]: number.to_bytes(2, "little") for name, number in header.items()}, None)
+    put_pixels(image, np.array([[0, 1, 5, 9]], np.uint16))
+    assert image.pixels is not None
+    assert image.pixels.tolist() == [expected]
+    assert image.flags == (frozenset() if padding == 0 else {"padding_removed"})

@@ -67,7 +67,8 @@ def test_binary_values_are_those_that_the_dictionary_keeps_as_short_numbers() ->
 @pytest.mark.parametrize(
     ("name", "raw", "text"),
     [
-        ("temporal_index", b"\x03\x01\x00\x00", b"259"), ("nominal_delay_ms", b"\x00\x00\x00\x00\x00\x00\x29\x40", b"12.5"),
+        ("temporal_index", b"\x03\x01\x00\x00", b"259"),
+        ("nominal_delay_ms", b"\x00\x00\x00\x00\x00\x00\x29\x40", b"12.5"),
         ("actual_delay_ms", b"\x00\x00\x00\x00\x00\x00\x29\xc0", b"-12.5"), ("phase_pct", b"\x00\x00\x48\x41", b"12.5"),
         ("temporal_offset_s", b"\x00\x00\x00\x00\x00\x00\xe0\x3f", b"0.5"), ("phase_pct", b"12.5%", b"12.5%"),
         ("trigger_ms", b"\x00\x00\x48\x41", b"\x00\x00\x48\x41"),
