@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cmr_models.views import frame_order
 from cmr_models.views.frame_order import Evidence, Verdict, frames_per_beat, judge_order, verdict_of, weigh_order
 
 _ROWS, _COLS = np.mgrid[:48, :40]
@@ -114,6 +115,19 @@ def test_tours_are_as_long_as_their_steps_and_a_random_one_is_their_mean() -> No
 def test_the_shortest_tour_of_points_on_a_line_is_there_and_back(seed: int) -> None:
     places = np.random.default_rng(seed).permutation([0, 3, 7, 12, 20, 21, 35, 41, 48, 50])
     assert weigh_order(_points(*places)).shortest == pytest.approx(100 * STEP)
+
+
+def test_a_tour_that_crosses_itself_is_uncrossed_and_a_shortest_one_stays() -> None:
+    corners = np.array([[0, 0], [0, 3], [4, 3], [4, 0]])  # of a rectangle: 14 around it, more across
+    distance = np.hypot(*(corners[:, None] - corners).T)
+    for crossed, length in (([0, 2, 1, 3], 18), ([0, 1, 3, 2], 16)):
+        assert frame_order._length(distance, np.array(crossed)) == pytest.approx(length)
+        found = frame_order._shorten(distance, np.array(crossed))
+        assert sorted(found.tolist()) == [0, 1, 2, 3]
+        assert frame_order._length(distance, found) == pytest.approx(14)
+    assert frame_order._shorten(distance, np.array([1, 2, 3, 0])).tolist() == [1, 2, 3, 0]
+    # from the corner furthest from the first on, each is put where it adds least
+    assert frame_order._length(distance, frame_order._insert_cheaply(distance)) == pytest.approx(14)
 
 
 def test_orders_that_software_made_are_undone() -> None:

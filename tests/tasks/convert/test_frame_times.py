@@ -115,6 +115,8 @@ TWICE = [0, 0, 90, 90, 180, 270, 360, 450, 540, 630]
 """Eight times; two images share theirs with another: a fifth of all."""
 THRICE = [0, 0, 0, 0, 90, 180, 270, 360, 450, 540]
 """Seven times."""
+NEARLY = [0, 0.02, 0.04, 0.01, *THRICE[4:]]
+"""As many: a tenth of a millisecond tells times apart."""
 PAIRS = [90 * (k // 2) for k in range(12)]
 """Six times, twice each."""
 
@@ -126,6 +128,7 @@ PAIRS = [90 * (k // 2) for k in range(12)]
         (THRICE, 1600, None, False),  # many, and 630 of 1600 ms: segments that each count from 0
         (THRICE, 1050, None, True), (THRICE, 1051, None, False),  # six tenths of the cycle
         (THRICE, 900, None, True), (THRICE, 900, 10, False), (THRICE, 900, 9, True),
+        (NEARLY, 1600, None, False),
         (THRICE, NAN, None, True), (THRICE, NAN, 10, False),
         (PAIRS, 540, 12, True),  # two whole beats of six
         (PAIRS, NAN, 12, False), (PAIRS, NAN, 6, True),

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from cmr_models.reasons import StudyRejected
+from tasks.convert import landmark_images
 from tasks.convert.landmark_images import landmark_views
 
 
@@ -74,4 +75,13 @@ def test_marks_that_cannot_be_told_are_left_out_with_their_reason(mask: bytes, r
 )
 def test_images_that_cannot_be_read_end_the_study(files: dict[str, bytes], reason: str) -> None:
     with pytest.raises(StudyRejected, match=reason):
+        landmark_views(files)
+
+
+def test_an_image_of_more_pixels_than_is_permitted_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_images, "_MAX_PIXELS", 240)
+    files = {"lax_4c/images/0001__00.png": _png(SHOWN)}
+    assert list(landmark_views(files).views) == ["lax_4c"]
+    monkeypatch.setattr(landmark_images, "_MAX_PIXELS", 239)
+    with pytest.raises(StudyRejected, match="20 x 12 pixels"):
         landmark_views(files)

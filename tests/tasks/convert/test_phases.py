@@ -107,6 +107,7 @@ def test_one_image_is_a_cycle_that_is_not_irregular() -> None:
         cycle = order(_timing([trigger], cycle_ms=900.0))
         assert (cycle.image.tolist(), cycle.time_ms.tolist(), cycle.irregular) == ([0], [0], False)
     assert order(_timing([np.nan, np.nan], cycle_ms=900.0)).irregular
+    np.testing.assert_allclose(order(_timing([np.nan] * 4, 4, 1000.0)).time_ms, [0, 250, 500, 750])
 
 
 @pytest.mark.parametrize(

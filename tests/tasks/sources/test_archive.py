@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cmr_models.reasons import StudyRejected
 from tasks.sources.archive import Limits, n_nested, read_beginnings, read_members
-from tasks.sources.zip_directory import list_members
+from tasks.sources.zip_directory import _whole, list_members
 
 
 def _zip(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -154,6 +154,9 @@ def test_folders_may_be_listed_twice_without_a_slash_or_as_the_root(tmp_path: Pa
         marked = zipfile.ZipInfo("other")
         marked.create_system, marked.external_attr = 0, 0x10
         archive.writestr(marked, b"")
+        of_unix = zipfile.ZipInfo("third")
+        of_unix.external_attr = 0o040755 << 16
+        archive.writestr(of_unix, b"")
         archive.writestr("./visit/a.dcm", b"1")
     assert list(read_members(_put(tmp_path, buffer.getvalue()))) == [("visit/a.dcm", b"1")]
 
@@ -295,3 +298,18 @@ def test_an_archive_of_nothing_has_no_members_and_what_is_none_has_no_end(tmp_pa
     for content in (b"", b"PK\x05\x06 cut off", b"no archive"):
         with pytest.raises(zipfile.BadZipFile, match="no end"):
             list_members(io.BytesIO(content))
+
+
+def test_extra_fields_are_kept_up_to_the_first_that_runs_over_the_end() -> None:
+    whole, empty = struct.pack("<HH3s", 1, 3, b"abc"), struct.pack("<HH", 2, 0)
+    for extra, kept in (
+        (whole, whole), (whole + empty, whole + empty), (whole + empty + b"x", whole + empty), (whole[:-1], b""),
+        (empty + whole[:-1], empty), (b"xyz", b""), (b"", b""),
+    ):  # fmt: skip
+        assert _whole(extra) == kept
+
+
+def test_a_list_that_would_begin_before_the_file_is_damage() -> None:
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 500, 0, 0)
+    with pytest.raises(zipfile.BadZipFile, match="no start"):
+        list_members(io.BytesIO(b"short" + end))

@@ -270,3 +270,10 @@ def test_a_study_uid_with_needless_zeros_is_the_same_study(tmp_path: Path) -> No
         (unit,) = inventory([tmp_path / place]).units
         outcome = convert_study(unit, str(tmp_path / place / "cohort"), {})
         assert sorted(outcome.summary["views"]) == ["lax_4c", "sax"]
+
+
+def test_pickles_of_a_known_set_are_told_of_and_others_are_no_scans(tmp_path: Path) -> None:
+    write_files(tmp_path / "scan_07", [("SAX.pickle", b"x"), ("model.pickle", b"x"), ("other.pkl", b"x")])
+    found = inventory([tmp_path])
+    assert [(unit["study"], unit["kind"], len(unit["files"])) for unit in found.units] == [("scan_07-1", "pickle", 1)]
+    assert found.not_taken == {".pickle": 1, ".pkl": 1}

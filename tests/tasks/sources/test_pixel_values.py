@@ -611,11 +611,36 @@ def test_a_padding_value_has_the_sign_of_the_pixels(raw: bytes, allocated: int, 
     assert _number(image, "padding", Layout(allocated, allocated, 0, signed)) == expected
 
 
-@pytest.mark.parametrize(("padding", "expected"), [(0, [0, 1, 5, 9]), (1, [0, 0, 5, 9]), (5, [0, 1, 0, 9])])
+@pytest.mark.parametrize(
+    ("padding", "expected"), [(0, [0, 1, 5, 9]), (1, [0, 0, 5, 9]), (5, [0, 1, 0, 9]), (7, [0, 1, 5, 9])]
+)
 def test_padding_of_any_value_becomes_the_background(padding: int, expected: list[int]) -> None:
     header = {"bits_allocated": 16, "bits_stored": 12, "high_bit": 11, "padding": padding}
     image = Image({TAGS[name]: number.to_bytes(2, "little") for name, number in header.items()}, None)
     put_pixels(image, np.array([[0, 1, 5, 9]], np.uint16))
     assert image.pixels is not None
     assert image.pixels.tolist() == [expected]
-    assert image.flags == (frozenset() if padding == 0 else {"padding_removed"})
+    assert image.flags == (frozenset() if padding in (0, 7) else {"padding_removed"})
+
+
+def test_bytes_in_words_of_a_big_endian_file_are_put_in_order() -> None:
+    values = (np.arange(np.prod(_SHAPE)) % 251).astype(np.uint8).reshape(_SHAPE)
+    ds = _dataset(values)
+    ds.PixelData = values.reshape(-1, 2)[:, ::-1].tobytes()  # of each word the high byte first
+    ds["PixelData"].VR = "OW"
+    ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, ds, force_encoding=True, little_endian=False, implicit_vr=False)
+    (image,) = read_images(buffer.getvalue())
+    np.testing.assert_array_equal(image.pixels, values)
+
+
+@pytest.mark.parametrize(
+    ("length", "following", "is_empty"),
+    [
+        (0, b"anything", True), (0xFFFFFFFF, b"\xfe\xff\xdd\xe0", True), (0xFFFFFFFF, b"\xfe\xff\x00\xe0", False),
+        (8, b"\xfe\xff\xdd\xe0", False), (8, b"\xfe\xff\x00\xe0", False),
+    ],
+)  # fmt: skip
+def test_a_sequence_is_empty_without_bytes_or_if_it_ends_at_once(length: int, following: bytes, is_empty: bool) -> None:
+    assert direct._is_empty(b"xx" + following, 2, length) is is_empty

@@ -49,19 +49,19 @@ PRIVATE = {
 
 def test_tags_are_those_of_the_dictionary() -> None:
     overlays = {name: 0x60000102 + 0x20000 * k for k, name in enumerate(OVERLAY_BITS)}
-    assert TAGS == {**{name: tag_for_keyword(word) for name, word in KEYWORDS.items()}, **PRIVATE, **overlays}
+    assert {**{name: tag_for_keyword(word) for name, word in KEYWORDS.items()}, **PRIVATE, **overlays} == TAGS
     assert len(OVERLAY_BITS) == 16
     assert TAGS["overlay_bit_15"] == 0x601E0102
-    assert (MODALITY_LUT, REAL_WORLD_VALUES) == (
+    assert (
         tag_for_keyword("ModalityLUTSequence"),
         tag_for_keyword("RealWorldValueMappingSequence"),
-    )
+    ) == (MODALITY_LUT, REAL_WORLD_VALUES)
     assert not set(KEPT) & set(USED)
 
 
 def test_binary_values_are_those_that_the_dictionary_keeps_as_short_numbers() -> None:
     short = {TAGS[name] for name, word in KEYWORDS.items() if dictionary_VR(TAGS[name]) in ("US", "US or SS")}
-    assert BINARY_TAGS == short | {TAGS[name] for name in OVERLAY_BITS}
+    assert short | {TAGS[name] for name in OVERLAY_BITS} == BINARY_TAGS
 
 
 @pytest.mark.parametrize(

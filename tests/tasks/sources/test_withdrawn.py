@@ -21,7 +21,8 @@ def _list(folder: Path, text: str, name: str = "withdrawn.csv", encoding: str = 
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("\ufeff12\n13\n", {"12", "13"}), ("12.0\n 13 \n\n", {"12", "13"}), ('"14",2020-01-01\n15', {"14", "15"}),
+        ("\ufeff12\n13\n", {"12", "13"}), ('\ufeff"12",2020-01-01\n', {"12"}), ("12.0\n 13 \n\n", {"12", "13"}),
+        ('"14",2020-01-01\n15', {"14", "15"}),
         ("0012\n", {"0012"}), ("\n\n", set()), ("", set()), ("16\tx\n", {"16"}),
     ],
 )  # fmt: skip
