@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from dicom_factory import Series, files, header_images, lax, pixels, sax, set_header, write_files, write_zip
@@ -353,3 +354,13 @@ def test_one_member_may_inflate_to_an_eighth_of_what_an_archive_may() -> None:
     with pytest.raises(ValueError, match="greater than 0"):
         ConvertSettings(max_inflated_mb=0)
     assert set(ConvertSettings().that_decide()) == {"frames_missing_max", "max_inflated_mb"}
+
+
+def test_nifti_of_no_known_set_has_views_and_nothing_else_to_tell(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 900, (40, 36, 6), dtype=np.int16)
+    content = nib.Nifti1Image(values, np.diag([-1.5, -1.25, -8.0, 1.0])).to_bytes()
+    (outcome,) = _convert(write_files(tmp_path / "in", [("p1_sa.nii", content)]), tmp_path / "cohort")
+    assert (outcome.study, outcome.status) == ("p1-1", "ok")
+    assert outcome.summary["views"]["sax"]["pixel_mm"] == [1.25, 1.5]
+    assert (outcome.summary["excluded"], outcome.summary["flags"]) == ([], [])
+    assert "facts" not in outcome.summary
