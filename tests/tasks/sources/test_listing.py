@@ -277,3 +277,13 @@ def test_pickles_of_a_known_set_are_told_of_and_others_are_no_scans(tmp_path: Pa
     found = inventory([tmp_path])
     assert [(unit["study"], unit["kind"], len(unit["files"])) for unit in found.units] == [("scan_07-1", "pickle", 1)]
     assert found.not_taken == {".pickle": 1, ".pkl": 1}
+
+
+def test_a_header_and_an_image_of_one_name_and_case_are_nifti_and_one_alone_may_be_anything(tmp_path: Path) -> None:
+    for name in ("a_sa.hdr", "a_sa.img", "B_sa.HDR", "B_sa.IMG", "c_sa.hdr", "d_sa.img", "e_sa.HDR", "e_sa.img"):
+        (tmp_path / name).write_bytes(b"no scan")
+    found = inventory([tmp_path])
+    assert [(unit["study"], unit["kind"], len(unit["files"])) for unit in found.units] == [
+        ("B-1", "nifti", 2), ("a-1", "nifti", 2),
+    ]  # fmt: skip
+    assert found.not_taken == {".hdr": 2, ".img": 2}

@@ -644,3 +644,18 @@ def test_bytes_in_words_of_a_big_endian_file_are_put_in_order() -> None:
 )  # fmt: skip
 def test_a_sequence_is_empty_without_bytes_or_if_it_ends_at_once(length: int, following: bytes, is_empty: bool) -> None:
     assert direct._is_empty(b"xx" + following, 2, length) is is_empty
+
+
+def test_padding_is_a_range_and_counts_in_values_where_these_lie_high_in_the_cell() -> None:
+    def found(high_bit: int, cells: list[int], **padding: int) -> tuple[list[int], set[str]]:
+        header = {"bits_allocated": 16, "bits_stored": 12, "high_bit": high_bit, **padding}
+        image = Image({TAGS[name]: number.to_bytes(2, "little") for name, number in header.items()}, None)
+        put_pixels(image, np.array([cells], np.uint16))
+        assert image.pixels is not None
+        return image.pixels[0].tolist(), set(image.flags)
+
+    removed = {"padding_removed"}
+    assert found(11, [0, 3, 6, 9], padding=0, padding_limit=5) == ([0, 0, 6, 9], removed)
+    assert found(11, [0, 3, 6, 9], padding=6, padding_limit=3) == ([0, 0, 0, 9], removed)  # either way round
+    assert found(15, [0, 5 << 4, 9 << 4], padding=5) == ([0, 0, 9], removed)
+    assert found(15, [0, 5 << 4, 9 << 4], padding=5 << 4) == ([0, 5, 9], set())  # a value, and no cell
