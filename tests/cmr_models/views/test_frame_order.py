@@ -161,6 +161,7 @@ def _evidence(given: float, *undone: float) -> Evidence:
         ([_evidence(100), _evidence(150)], "supported"), ([_evidence(100), _evidence(151)], "doubtful"),
         ([_evidence(110, 100, 130), _evidence(110, 130, 100)], "supported"),  # no one order is better on both
         ([_evidence(110, 100, 130), _evidence(110, 109, 130)], "contradicted"),
+        ([Evidence(0.5, 0.3, 0.25, (0.3,))], "supported"),  # however dark the images
         ([Evidence(0.0, 0.0, 0.0, ()), _evidence(125)], "supported"), ([Evidence(0.0, 0.0, 0.0, ())], "silent"),
     ],
 )  # fmt: skip
