@@ -145,3 +145,14 @@ def test_right_ventricles_that_are_hardly_there_count_little() -> None:
     pool, wall = [10, 20, 20, 20, 20], [480, 490, 450, 480, 480]
     for rv, order in (([0] * 5, _AGREES), ([0, 0, 0, 2, 2], _AGREES), ([0, 0, 9, 2, 3], _REVERSED)):
         assert judge_stack_order(_stack(pool, wall, rv)) == order
+
+
+@pytest.mark.parametrize(("down", "order"), [(0.19, StackOrder(True, False)), (0.21, StackOrder(False, True))])
+@pytest.mark.parametrize("length_mm", [0.5, 1, 100])
+def test_directions_are_exchanged_where_cosines_to_the_axis_of_a_heart_differ_by_a_fifth(
+    down: float, order: StackOrder, length_mm: float
+) -> None:
+    # Of the axis (0.6, -0.62, -0.5), 0.997 long: a stack along (0.6, -0.62) that rises by ``down`` has a cosine of 0.85
+    # less half of that as stated, and of 0.85 plus half of it exchanged; so they differ by 1.003 of ``down``.
+    across = np.array([0.6, -0.62]) / np.hypot(0.6, 0.62) * np.sqrt(1 - down**2)
+    assert order_by_geometry(length_mm * np.array([*across, down])) == order

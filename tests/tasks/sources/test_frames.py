@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from tasks.sources.dicom.frames import _are_of_display, frame_times_ms, real_world_values, value_bytes
+from tasks.sources.dicom.frames import _are_of_display, _philips_slope, frame_times_ms, real_world_values, value_bytes
 from tasks.sources.dicom.image import MODALITY_LUT, TAGS
 
 TRIGGER, FRAME_TIME, VECTOR, PLACE = 0x00181060, 0x00181063, 0x00181065, 0x00200032
@@ -131,3 +131,12 @@ def test_another_table_is_one_that_is_not_read(table: list[float], first: int | 
 )  # fmt: skip
 def test_values_are_as_they_would_lie_in_a_file(name: str, value: Any, raw: bytes) -> None:
     assert value_bytes(TAGS[name], value) == raw
+
+
+def test_the_scale_of_philips_lies_in_the_first_item_of_their_sequence() -> None:
+    item, group = Dataset(), Dataset()
+    item.add_new(0x2005100E, "FL", 0.5)
+    assert _philips_slope(group) is None
+    for items, slope in (([], None), ([item], 0.5), ([Dataset(), item], None), ([item, Dataset()], 0.5)):
+        group.add_new(0x2005140F, "SQ", items)
+        assert _philips_slope(group) == slope

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom_factory import files, lax, sax, write_files, write_zip
+from dicom_factory import Series, dataset, encode, files, lax, sax, write_files, write_zip
 
 from tasks.convert.conversion import convert_study
 from tasks.sources import inventory, listing, safe_id
@@ -287,3 +287,12 @@ def test_a_header_and_an_image_of_one_name_and_case_are_nifti_and_one_alone_may_
         ("B-1", "nifti", 2), ("a-1", "nifti", 2),
     ]  # fmt: skip
     assert found.not_taken == {".hdr": 2, ".img": 2}
+
+
+def test_a_study_that_is_told_after_a_long_header_is_found(tmp_path: Path) -> None:
+    ds = dataset(Series(), patient="P7", study_uid="1.2.7")
+    ds.private_block(0x0009, "ACME", create=True).add_new(0x01, "OB", bytes(70_000))
+    (unit,) = inventory([write_files(tmp_path, [("long.dcm", encode(ds))])]).units
+    assert unit["participant"] == "P7"
+    short = files([Series()], patient="P7", study_uid="1.2.7")[:1]
+    assert [unit["study"]] == _names([write_files(tmp_path / "short", short)])
