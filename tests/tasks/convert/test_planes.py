@@ -10,7 +10,7 @@ from cmr_models.views.series_kind import SeriesFacts
 from tasks.convert import planes
 from tasks.convert.acquisitions import Acquisition
 from tasks.convert.phases import Cycle, order
-from tasks.convert.plane_images import PlaneImages
+from tasks.convert.plane_images import PlaneImages, shown
 from tasks.convert.timing import timing_of
 from tasks.sources.dicom import Image
 
@@ -210,3 +210,13 @@ def test_motion_leaves_out_gaps_and_frames_without_pixels() -> None:
     cycle = Cycle(np.array([0, -1, 2, 3, 4, 5, 6, -1, 8, 9]), np.arange(10.0), 900.0, False)
     group = PlaneImages(images, SeriesFacts(), cycle, None)
     assert planes.motion(group)[0, 0] == pytest.approx(np.std([0, 3, 5, 8]))  # of 0, 2, 3, 4, 5, 6, 8, 9 every second
+
+
+def test_frames_are_shown_in_their_order_without_gaps_and_colour() -> None:
+    images = _images()
+    images[2].pixels = None
+    cycle = Cycle(np.array([3, -1, 0, 2, 1, -1]), np.arange(6.0), 900.0, False)
+    assert [int(frame[0, 0]) for frame in shown(images, cycle)] == [3, 0, 1]
+    images[5].fault, images[7].fault = "dicom_corrupt", "pixel_bits_contradict"
+    group = PlaneImages(images, SeriesFacts(), cycle, None)
+    assert (group.fault, group.n_repeats) == ("dicom_corrupt", 6)

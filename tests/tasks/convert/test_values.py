@@ -16,7 +16,7 @@ from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, Sec
 from cmr_models.perfusion.series import first_pass, mean_image
 from cmr_models.reasons import StudyRejected
 from tasks.convert.cine import StudyViews, study_views
-from tasks.convert.values import CLIPPED_FRAMES, n_clipped, storage_of
+from tasks.convert.values import CLIPPED_FRAMES, _philips_scale_slope, n_clipped, storage_of
 from tasks.sources.dicom import Image, read_images
 from tasks.sources.dicom.image import TAGS
 
@@ -363,3 +363,18 @@ def test_slopes_that_differ_by_more_than_their_spelling_are_other_slopes() -> No
     assert scale("-2", "-2") == (-200, 2)
     assert scale("2", "900") == (0, 2)  # the finest step, for values up to 90,000 in 45,000 steps
     assert scale("1", "900") == (0, pytest.approx(90_000 / 65_535))
+
+
+@pytest.mark.parametrize(
+    ("raw", "block", "manufacturer", "slope"),
+    [
+        (struct.pack("<f", 0.5), "Philips MR Imaging DD 001", "", 0.5), (struct.pack("<f", 0.5), "", "philips NV", 0.5),
+        (struct.pack("<f", 0.5), "", "ACME", np.nan), (struct.pack("<f", 0.5), "ACME 1", "Philips", np.nan),
+        (struct.pack("<f", 0.0), "", "Philips", np.nan), (struct.pack("<f", -1.0), "", "Philips", np.nan),
+        (struct.pack("<f", np.inf), "", "Philips", np.nan), (struct.pack("<d", 0.5), "", "Philips", np.nan),
+    ],
+)  # fmt: skip
+def test_a_scale_slope_is_philips_own_and_positive(raw: bytes, block: str, manufacturer: str, slope: float) -> None:
+    texts = {"philips_block": block, "manufacturer": manufacturer}
+    values = {TAGS[name]: text.encode() for name, text in texts.items()} | {TAGS["philips_scale_slope"]: raw}
+    assert _philips_scale_slope(Image(values, None)) == pytest.approx(slope, nan_ok=True)
