@@ -199,9 +199,9 @@ def _long_axis(planes: Sequence[Plane], stack: Sequence[int], rest: Sequence[int
     if stack:
         return _towards_apex(_middle_normal(planes, stack))
     if len(rest) >= 2:
-        _, spread, directions = np.linalg.svd(np.stack([planes[i].normal for i in rest]), full_matrices=True)
+        _, spread, directions = np.linalg.svd(np.stack([planes[i].normal for i in rest]))
         line = np.asarray(directions[-1], np.float64)
-        if spread[min(1, len(spread) - 1)] > 0.3 and abs(float(line @ TYPICAL_AXIS)) > 0.5:
+        if spread[1] > 0.3 and abs(float(line @ TYPICAL_AXIS)) > 0.5:
             return _towards_apex(line)
     return TYPICAL_AXIS
 

@@ -188,13 +188,11 @@ def _frames(
 ) -> list[int]:
     """The view's frames that the label's frames are of."""
     n_frames = view.sizes["frame"]
-    if codes.shape[0] == n_frames and (n_frames > 1 or not phase):
+    if codes.shape[0] == n_frames:
         return list(range(n_frames))
     names = list(view.attrs.get("frame_names", []))
     if codes.shape[0] != 1:
         raise _Fault("label_frame_unmatched", f"{codes.shape[0]} labelled frames, {n_frames} in the image.")
-    if n_frames == 1:
-        return [0]
     if phase in names:
         return [names.index(phase)]
     if phase.startswith("frame") and 1 <= int(phase[5:]) <= n_frames and not names:

@@ -282,8 +282,9 @@ def test_a_family_scores_by_its_places_its_direction_and_what_cuts_it() -> None:
     assert _stack_score(planes[:5], [0, 1, 2]) == pytest.approx(3 * (alignment + 0.2))
     assert _stack_score(planes, [5]) == 0
     for degrees, across in ((65, 1), (55, 0)):  # across are planes whose normals are 60 degrees apart or more
-        aslant = plane(turned(degrees), np.zeros(3))
-        assert _stack_score([*planes[:5], aslant], [0, 1, 2]) == pytest.approx(3 * (alignment + 0.2) + across * 0.5)
+        for normal in (turned(degrees), -turned(degrees)):
+            score = _stack_score([*planes[:5], plane(normal, np.zeros(3))], [0, 1, 2])
+            assert score == pytest.approx(3 * (alignment + 0.2) + across * 0.5)
 
 
 def test_without_a_stack_the_axis_is_the_line_in_which_long_axes_meet_or_else_the_bodys() -> None:

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources.archive import Limits, read_beginnings, read_members
+from tasks.sources.archive import Limits, n_nested, read_beginnings, read_members
+from tasks.sources.zip_directory import _whole, list_members
 
 
 def _zip(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -184,6 +185,9 @@ def test_folders_may_be_listed_twice_without_a_slash_or_as_the_root(tmp_path: Pa
         marked = zipfile.ZipInfo("other")
         marked.create_system, marked.external_attr = 0, 0x10
         archive.writestr(marked, b"")
+        of_unix = zipfile.ZipInfo("third")
+        of_unix.external_attr = 0o040755 << 16
+        archive.writestr(of_unix, b"")
         archive.writestr("./visit/a.dcm", b"1")
     assert list(read_members(_put(tmp_path, buffer.getvalue()))) == [("visit/a.dcm", b"1")]
 
@@ -288,3 +292,55 @@ def test_any_damage_gives_members_or_a_reason(tmp_path: Path, changes: list[tupl
     except StudyRejected as rejected:
         reason = rejected.reason
     assert reason.startswith("zip_")
+
+
+def _limits(**changed: float) -> Limits:
+    """Bounds that two members of 60 bytes, stored, just meet."""
+    just = {"max_members": 2, "max_member_bytes": 60, "max_total_bytes": 120, "max_ratio": 1.0}
+    return Limits(**{**just, **changed})  # type: ignore[arg-type]
+
+
+def test_a_limit_is_kept_by_what_just_meets_it(tmp_path: Path) -> None:
+    path = _put(tmp_path, _zip([("a", bytes(range(60))), ("b", bytes(range(60)))], zipfile.ZIP_STORED))
+    assert len(list(read_members(path, _limits()))) == 2
+    for beyond in ({"max_members": 1}, {"max_member_bytes": 59}, {"max_total_bytes": 119}, {"max_ratio": 0.99}):
+        assert _reason(path, _limits(**beyond)) == "zip_bomb"
+    empty = _put(tmp_path, _zip([("a", b"")]))
+    assert list(read_members(empty, Limits(max_ratio=1.0))) == [("a", b"")]
+
+
+def test_archives_within_an_archive_are_counted_by_any_spelling_and_left_closed(tmp_path: Path) -> None:
+    names = ["a.ZIP", "b.tar.gz", "c.7z", "d.dcm", "e.zip.dcm", "f/g.RAR"]
+    path = _put(tmp_path, _zip([(name, b"x") for name in names]))
+    assert n_nested(path) == 4
+    assert [name for name, _ in read_members(path)] == ["d.dcm", "e.zip.dcm"]
+
+
+def test_beginnings_are_of_stored_and_deflated_members_alike(tmp_path: Path) -> None:
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        path = _put(tmp_path, _zip([("a", b"0123456789" * 100), ("b", b"short")], method))
+        assert list(read_beginnings(path, 12, Limits())) == [b"012345678901", b"short"]
+    assert list(read_beginnings(_put(tmp_path, _zip([("a", b"x" * 99)], zipfile.ZIP_LZMA)), 12, Limits())) == [b""]
+    assert _reason(_put(tmp_path, _zip([("a", b"x" * 99)], zipfile.ZIP_BZIP2))) == "zip_method"
+
+
+def test_an_archive_of_nothing_has_no_members_and_what_is_none_has_no_end(tmp_path: Path) -> None:
+    assert list(read_members(_put(tmp_path, _zip([])))) == []
+    for content in (b"", b"PK\x05\x06 cut off", b"no archive"):
+        with pytest.raises(zipfile.BadZipFile, match="no end"):
+            list_members(io.BytesIO(content))
+
+
+def test_extra_fields_are_kept_up_to_the_first_that_runs_over_the_end() -> None:
+    whole, empty = struct.pack("<HH3s", 1, 3, b"abc"), struct.pack("<HH", 2, 0)
+    for extra, kept in (
+        (whole, whole), (whole + empty, whole + empty), (whole + empty + b"x", whole + empty), (whole[:-1], b""),
+        (empty + whole[:-1], empty), (b"xyz", b""), (b"", b""),
+    ):  # fmt: skip
+        assert _whole(extra) == kept
+
+
+def test_a_list_that_would_begin_before_the_file_is_damage() -> None:
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 500, 0, 0)
+    with pytest.raises(zipfile.BadZipFile, match="no start"):
+        list_members(io.BytesIO(b"short" + end))
