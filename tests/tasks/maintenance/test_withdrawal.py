@@ -81,6 +81,7 @@ _LISTS = {
     "quotes, spaces, blank lines": b'"1001"\n\n  1002 \n',
     "further columns": b"1001,2020-01-01\n1002;x\n",
     "a heading": b"eid\n1001\n1002\n",
+    "a mark before quotes": b"\xef\xbb\xbf\"1001\",2020-01-01\n\"1002\",2020-01-01\n",
 }
 
 
