@@ -48,7 +48,7 @@ def first_visits(studies: pd.DataFrame, participants: pd.DataFrame) -> pd.DataFr
 def _with_times(studies: pd.DataFrame, participants: pd.DataFrame) -> pd.DataFrame:
     """``studies`` with ``day``, ``age`` and ``number``; a measure of time that a visit of the person lacks is NaN."""
     known = participants[["participant", "visit"]].assign(
-        day=_days(participants), age=pd.to_numeric(participants["age_years"], errors="coerce").astype(float)
+        day=_days(participants), age=participants["age_years"].astype(float)
     )
     known = known.drop_duplicates(["participant", "visit"])
     timed = studies[["participant", "visit"]].reset_index().merge(known, on=["participant", "visit"], how="left")

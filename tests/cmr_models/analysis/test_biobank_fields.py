@@ -54,6 +54,14 @@ def test_every_field_is_of_its_kind_and_the_others_have_no_codes() -> None:
     assert {number for number, known in FIELDS.items() if known.codes} == set(_CODINGS)
 
 
+def test_every_number_has_its_unit() -> None:
+    units = {number: known.unit for number, known in FIELDS.items() if known.unit}
+    assert units == {
+        34: "years", 50: "cm", 102: "1/min", 4079: "mmHg", 4080: "mmHg", 12143: "kg", 12144: "cm", 21001: "kg/m2",
+        21002: "kg", 21003: "years",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("number", "kind", "name"),
     [

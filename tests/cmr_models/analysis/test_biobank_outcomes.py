@@ -193,6 +193,9 @@ def test_people_of_unknown_nation_or_birth_are_left_out_and_rows_follow_the_part
     assert built.outcomes["participant"].tolist() == ["5", "7"]
     assert built.outcomes["prevalent"].tolist() == [1, 0]
     assert built.outcomes.index.tolist() == [0, 1]
+    assert list(built.outcomes) == [
+        "participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event", "cause",
+    ]  # fmt: skip
     assert built.outcomes[["visit", "condition"]].drop_duplicates().to_numpy().tolist() == [["2", "illness"]]
 
 

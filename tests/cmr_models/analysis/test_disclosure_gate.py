@@ -280,3 +280,11 @@ def test_a_curve_hides_steps_within_itself_and_keeps_what_was_hidden() -> None:
 def test_rules_are_allowed_at_their_bounds() -> None:
     assert GateRules(1, 2) == GateRules(threshold=1, base=2)
     assert GateRules() == GateRules(5, None)
+
+
+def test_an_earlier_release_is_compared_cell_by_cell_in_whatever_order_and_number_it_has_them() -> None:
+    table = _table({"a": (900.0, 80.0), "b": (300.0, 40.0), "c": (200.0, 30.0)})
+    earlier = _table({"c": (200.0, 30.0), "b": (303.0, 40.0), "d": (50.0, 20.0), "a": (900.0, 80.0)})
+    out = Gate(GateRules()).table("t", table, earlier={"first": earlier})
+    assert out["reason"].tolist() == ["", "", "differencing", ""]
+    assert out["n"].isna().tolist() == [False, False, True, False]

@@ -80,6 +80,7 @@ def test_a_rare_negative_number_is_asked_about_if_it_stands_for_a_missing_value_
     nine = [110.0, 121, 118, 135, 142, 150, 127, 133, 160]
     table = pd.DataFrame({"rare": [*nine, code], "often": [*nine[:-1], code, code], "mixed": [*nine[:-1], code, -6.5]})
     check_covariates(table, ["often", "mixed"], {}, "people")  # two of ten are no rare ones
+    check_covariates(pd.DataFrame({"x": [*nine, *nine, code, -6.5]}), ["x"], {}, "people")  # other numbers are negative
     if code not in _CODES:
         check_covariates(table, ["rare"], {}, "people")
         return
