@@ -1,12 +1,16 @@
 """Profiles: what a job script asks for, and what an unknown name says."""
 
 import os
+import signal
+import socket
 import time
+from typing import Any
 
 import pytest
 from dask.utils import parse_timedelta
 
-from tasks.execution.cluster import check_profile, open_client
+from tasks.execution import cluster
+from tasks.execution.cluster import check_cluster_options, check_profile, open_client
 from tasks.state.mistakes import UserMistake
 
 
@@ -31,11 +35,11 @@ def test_a_slurm_job_asks_for_what_the_profile_says() -> None:
 
     from tasks.execution.slurm_jobs import Job
 
-    cluster = SLURMCluster(job_cls=Job, **profile["cluster"])
+    jobs = SLURMCluster(job_cls=Job, **profile["cluster"])
     try:
-        script = cluster.job_script()
+        script = jobs.job_script()
     finally:
-        cluster.close()
+        jobs.close()
     for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH -t 08:00:00", "--nthreads 1", "--lifetime 465m"):
         assert line in script
     assert (
@@ -78,3 +82,53 @@ def test_a_scheduler_that_is_not_there_is_told_at_once() -> None:
 def test_a_profile_that_is_not_there_is_told_with_those_there_are(profile: str) -> None:
     with pytest.raises(UserMistake, match=r"compute.profile: there is no profile .* in-process, local, cuda"):
         check_profile(profile)
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        ({}, None), ({"lifetime": "90s"}, 90.0), ({"worker_extra_args": ["--nthreads", "1", "--lifetime", "465m"]}, 27900.0),
+        ({"worker_extra_args": ["--lifetime=2h", "--lifetime-stagger=5m"], "lifetime": "1s"}, 7200.0),
+        ({"worker_extra_args": ["--lifetime-stagger", "5m"]}, None), ({"worker_extra_args": None, "lifetime": 30}, 30.0),
+    ],
+)  # fmt: skip
+def test_a_lifetime_is_read_from_the_options_of_the_worker(options: dict[str, Any], seconds: float | None) -> None:
+    assert cluster._lifetime_s(options) == seconds
+
+
+def test_a_scheduler_that_is_there_is_fine_and_what_a_profile_needs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        check_profile(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+    check_profile("inproc://nowhere/1")  # of this process: nothing to connect to
+    with pytest.raises(UserMistake, match="no scheduler answers"):
+        check_profile("tls://127.0.0.1:notaport")
+    for profile in ("in-process", "local"):
+        check_profile(profile)
+    monkeypatch.setattr(cluster, "_is_installed", lambda module: module != "dask_cuda")
+    with pytest.raises(UserMistake, match=r"'cuda' needs a package that is not installed; type pip install 'cmr-cohort\[cuda\]'"):
+        check_profile("cuda")
+    check_profile("kubernetes")
+    monkeypatch.setattr(cluster.shutil, "which", lambda name: None if name == "sbatch" else "/bin/x")
+    with pytest.raises(UserMistake, match="'slurm' needs the command sbatch"):
+        check_profile("slurm")
+    monkeypatch.setattr(cluster.shutil, "which", lambda name: "/bin/x")
+    check_profile("slurm")
+    with pytest.raises(UserMistake, match="did you mean 'local'"):
+        check_profile("locl")
+
+
+def test_options_of_a_cluster_its_jobs_and_its_workers_are_known_and_others_told() -> None:
+    check_cluster_options("local", {"n_workers": 1, "lifetime": "1h", "silence_logs": True})
+    check_cluster_options("local", {})
+    check_cluster_options("kubernetes", {"anything": 1})
+    for name in ("memory_limt", "self", "kwargs"):
+        with pytest.raises(UserMistake, match=f"compute.cluster: a local cluster has no option '{name}'"):
+            check_cluster_options("local", {"lifetime": 1, name: 1})
+
+
+def test_ctrl_c_reaches_what_starts_while_it_is_for_the_command_no_more_than_before() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with pytest.raises(ZeroDivisionError), cluster._deaf_to_ctrl_c():
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        raise ZeroDivisionError
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

@@ -175,9 +175,11 @@ def test_a_ledger_is_opened_to_write_ahead_before_anything_else(tmp_path: Path, 
     connect = sqlite3.connect
 
     def traced(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*args, **options)
+        if "ledger.sqlite" not in str(args[0]):  # of a tool that watches the tests
+            return connection
         assert options["isolation_level"] is None
         assert options["timeout"] >= 30
-        connection = connect(*args, **options)
         connection.set_trace_callback(lambda statement: seen.append(" ".join(statement.split()[:6])))
         return connection
 
@@ -215,7 +217,7 @@ def test_a_ledger_that_cannot_be_written_to_but_holds_unmerged_rows_is_opened_as
         assert set(ledger.entries("a")) == {"1-2"}
     with open_ledger(path) as ledger:  # to be written to, whatever the folder says
         ledger.record([Outcome("2-2", "a", "ok")])
-    assert [str(place) for place in opened] == [str(path), f"file:{path}?immutable=1", str(path)]
+    assert [str(place) for place in opened if "ledger.sqlite" in str(place)] == [str(path), f"file:{path}?immutable=1", str(path)]
 
 
 def test_an_empty_file_is_no_ledger_and_one_without_version_gets_it(tmp_path: Path) -> None:
