@@ -37,13 +37,15 @@ def test_rows_without_a_person_and_tables_without_a_column_of_people_are_refused
         FieldTable.of(pd.DataFrame({"eid": [1, "1", "1.0", 2]}))
 
 
-@pytest.mark.parametrize("name", ["x31-0.0", "31-0.0.1", "31-0", "f.31.0", "p31_i", "p31_i2_a", "p31_x", "31", "participant.eid"])
+@pytest.mark.parametrize(
+    "name", ["x31-0.0", "31-0.0.1", "31-0", "f.31.0", "p31_i", "p31_i2_a", "p31_x", "31", "participant.eid"]
+)
 def test_a_name_that_is_only_like_a_field_is_none(name: str) -> None:
     assert parse_column(name) is None
 
 
 def test_lists_in_cells_are_taken_apart_row_by_row() -> None:
-    cells = ['["I48", "I500"]', None, "[]", "NA", '["I10"]', "", 'C50|C51|C52', " NA "]
+    cells = ['["I48", "I500"]', None, "[]", "NA", '["I10"]', "", "C50|C51|C52", " NA "]
     table = pd.DataFrame({"eid": range(8), "p41270": cells}).iloc[[4, 0, 1, 2, 3, 5, 6, 7]]
     values = FieldTable.of(table).values(41270)
     assert values.index.tolist() == [4, 0, 1, 2, 3, 5, 6, 7]

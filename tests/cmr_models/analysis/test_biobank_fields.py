@@ -81,7 +81,12 @@ def test_fields_in_a_range_are_known_at_both_its_ends(number: int, kind: str | N
 
 def test_what_the_user_says_of_a_field_comes_before_the_dictionary() -> None:
     own = {31: Field("own", "text"), 42000: Field("mine", "integer"), 7: Field("new", "date")}
-    assert [getattr(field_of(number, own), "name", None) for number in (31, 42000, 7, 8)] == ["own", "mine", "new", None]
+    assert [getattr(field_of(number, own), "name", None) for number in (31, 42000, 7, 8)] == [
+        "own",
+        "mine",
+        "new",
+        None,
+    ]
 
 
 # what is found fault with
@@ -115,21 +120,37 @@ def test_a_negative_number_of_a_continuous_field_is_asked_about_if_it_is_a_code_
     [
         # at most five different codes are shown, those of up to four digits alone
         (
-            [12, 7, 7, 9, 8, 14, 13, 1, 12345, "secret", None, -3], Field("x", "categorical", {1: "one"}),
+            [12, 7, 7, 9, 8, 14, 13, 1, 12345, "secret", None, -3],
+            Field("x", "categorical", {1: "one"}),
             [("unknown_code", 9, "12, 13, 14, 7, 8: not in the coding")],
         ),
-        (["One", "ONE", "two", " three", "Do not know"], Field("x", "categorical", {1: "one"}),
-         [("unknown_code", 2, "not in the coding")]),
-        ([1.0, 2.0, 5.0], Field("x", "categorical", {1: "one", 2: "two"}), [("unknown_code", 1, "5.0: not in the coding")]),
+        (
+            ["One", "ONE", "two", " three", "Do not know"],
+            Field("x", "categorical", {1: "one"}),
+            [("unknown_code", 2, "not in the coding")],
+        ),
+        (
+            [1.0, 2.0, 5.0],
+            Field("x", "categorical", {1: "one", 2: "two"}),
+            [("unknown_code", 1, "5.0: not in the coding")],
+        ),
         (["I21", "I21.9", "I219 Acute", "I21X", "C509", None], Field("x", "icd10"), []),
-        (["I2", "i21", "2I1", "I2199 b", "I21990", "XI21"], Field("x", "icd10"), [("unknown_code", 5, "no ICD-10 code")]),
+        (
+            ["I2", "i21", "2I1", "I2199 b", "I21990", "XI21"],
+            Field("x", "icd10"),
+            [("unknown_code", 5, "no ICD-10 code")],
+        ),
         (["410", "I21"], Field("x", "icd10"), [("unknown_code", 1, "410: no ICD-10 code")]),
         (["1", "x", "inf", "", "2.5"], Field("x", "continuous"), [("wrong_type", 3, "continuous expected")]),
-        (["2016-06-15", "15.6.2016", "2016"], Field("x", "date"), [("wrong_type", 3, "2 values are not dates as YYYY-MM-DD")]),
+        (
+            ["2016-06-15", "15.6.2016", "2016"],
+            Field("x", "date"),
+            [("wrong_type", 3, "2 values are not dates as YYYY-MM-DD")],
+        ),
         (["2016-06-15", None], Field("x", "date"), []),
         (["any", 7, -9], Field("x", "text"), []),
     ],
-)  # fmt: skip
+)
 def test_a_column_is_found_fault_with_by_count_and_no_cell_of_a_person_is_shown(
     cells: list[Any], known: Field, right: list[tuple[str, int, str]]
 ) -> None:
@@ -154,7 +175,9 @@ def test_findings_stand_in_the_order_of_fields_and_name_each_column() -> None:
 
 
 def test_codes_and_words_become_our_words_and_anything_else_is_missing() -> None:
-    cells = pd.Series([2, 0, -3, None, " Previous ", "2", "never", "Prefer not to answer"], index=[9, 4, 7, 1, 3, 2, 8, 0])
+    cells = pd.Series(
+        [2, 0, -3, None, " Previous ", "2", "never", "Prefer not to answer"], index=[9, 4, 7, 1, 3, 2, 8, 0]
+    )
     found = decode(cells, FIELDS[20116])
     assert found.tolist() == ["current", "never", None, None, "previous", "current", "never", None]
     assert found.index.tolist() == cells.index.tolist()

@@ -42,7 +42,9 @@ def _built(people: list[dict[str, Any]], sources: list[dict[str, Any]], **change
     data, spec = _data(people), _spec(sources, **changes)
     built = build_outcomes(data, build_participants(data, spec), spec)
     rows = built.outcomes.set_index("participant")
-    begin, end = (((rows[name] * 365.25).round().astype(int) - (_SCANNED - _BIRTH).days) for name in ("entry_years", "exit_years"))
+    begin, end = (
+        ((rows[name] * 365.25).round().astype(int) - (_SCANNED - _BIRTH).days) for name in ("entry_years", "exit_years")
+    )
     steps = built.flow.set_index("step")["n"].astype(int).to_dict()
     return rows.assign(begin=begin, end=end), {step: n for step, n in steps.items() if n}
 
@@ -60,7 +62,12 @@ def test_every_instance_of_a_register_is_read_and_each_code_with_its_own_date() 
     ]
     rows, _ = _built(people, [{"kind": "cancer", "codes": ["C50"]}])
     assert rows["event"].tolist() == [1, 1, 0, 0]
-    assert rows["end"].tolist() == [_until("2018-01-01"), _until("2019-05-05"), _until("2020-12-31"), _until("2020-12-31")]
+    assert rows["end"].tolist() == [
+        _until("2018-01-01"),
+        _until("2019-05-05"),
+        _until("2020-12-31"),
+        _until("2020-12-31"),
+    ]
     rows, _ = _built(people, [{"kind": "cancer"}])  # any cancer
     assert rows["end"].tolist() == [_until(day) for day in ("2018-01-01", "2017-01-01", "2017-03-03", "2020-12-31")]
     assert rows["cause"].tolist() == [1, 1, 1, 0]
@@ -155,7 +162,9 @@ def test_loss_ends_follow_up_and_what_comes_after_it_is_not_known() -> None:
     assert rows["cause"].to_dict() == {"1": 1, "2": 0, "3": 2, "4": 0, "6": 0}
     assert rows["end"].tolist() == [*[_until("2018-01-01")] * 4, 1]
     assert flow["record, death or end before follow-up"] == 1
-    without, _ = _built(people, _HOSPITAL, dates={"censoring": _spec([{"kind": "death"}]).dates.censoring, "lost_field": None})
+    without, _ = _built(
+        people, _HOSPITAL, dates={"censoring": _spec([{"kind": "death"}]).dates.censoring, "lost_field": None}
+    )
     assert without["cause"].to_dict() == {"1": 1, "2": 1, "3": 2, "4": 2, "5": 0, "6": 0}
 
 
@@ -205,7 +214,10 @@ def test_the_nation_of_a_person_decides_until_when_and_of_two_registers_the_earl
         "cancer": {"england": "2020-12-31", "scotland": "2017-06-30", "wales": "2018-12-31"},
         "death": {"england": "2021-11-30", "scotland": "2021-11-30", "wales": "2021-11-30"},
     }
-    people = [{"54-0.0": centre, _CODE: None, _DAY: None, "40006-0.0": None, "40005-0.0": None} for centre in (11003, 11004, 11010)]
+    people = [
+        {"54-0.0": centre, _CODE: None, _DAY: None, "40006-0.0": None, "40005-0.0": None}
+        for centre in (11003, 11004, 11010)
+    ]
     both = [*_HOSPITAL, {"kind": "cancer"}]
     rows, _ = _built(people, both, dates={"censoring": ends})
     assert rows["end"].tolist() == [_until("2017-05-31"), _until("2017-06-30"), _until("2019-12-31")]

@@ -1,4 +1,4 @@
-"""Participants from fields of UK Biobank: people in any order, some of whom never came, with answers at several visits."""
+"""Participants from fields of UK Biobank: in any order, some of whom never came, with answers at several visits."""
 
 import datetime
 from typing import Any
@@ -107,7 +107,12 @@ def test_phenotypes_of_the_biobank_are_those_of_the_imaging_visit_and_dates_and_
     }  # fmt: skip
     exposures = [{"name": "lvef_ukb", "field": 24103}, {"name": "lvef_pct"}, {"name": "own", "field": 9}]
     fields = {20005: {"name": "note", "kind": "text"}, 9: {"name": "own", "kind": "continuous", "codes": {-3: None}}}
-    found = _built(columns, exposures=exposures, fields=fields, people={"sex": {"field": 31, "instance": 0}, "note": {"field": 20005}})
+    found = _built(
+        columns,
+        exposures=exposures,
+        fields=fields,
+        people={"sex": {"field": 31, "instance": 0}, "note": {"field": 20005}},
+    )
     np.testing.assert_array_equal(found["lvef_ukb"], [61.5, np.nan, 55.25])
     np.testing.assert_array_equal(found["own"], [2.5, np.nan, 4.0])
     assert found["note"].tolist() == ["a", "b", "d"]
@@ -115,10 +120,17 @@ def test_phenotypes_of_the_biobank_are_those_of_the_imaging_visit_and_dates_and_
 
 
 def test_another_imaging_visit_is_read_throughout() -> None:
-    columns = {"53-3.0": ["2020-06-15", None, "2021-01-01", None], "24103-3.0": [50.0, 51, 52, 53], "4080-3.0": [1, 2, 3, 4]}
+    columns = {
+        "53-3.0": ["2020-06-15", None, "2021-01-01", None],
+        "24103-3.0": [50.0, 51, 52, 53],
+        "4080-3.0": [1, 2, 3, 4],
+    }
     people = {"sex": {"field": 31, "instance": 0}, "sbp": {"field": 4080}}
     found = _built(columns, instance=3, people=people, exposures=[{"name": "lvef", "field": 24103}])
-    assert found[["participant", "visit", "lvef", "sbp"]].to_numpy().tolist() == [["30", "3", 50.0, 1], ["40", "3", 52.0, 3]]
+    assert found[["participant", "visit", "lvef", "sbp"]].to_numpy().tolist() == [
+        ["30", "3", 50.0, 1],
+        ["40", "3", 52.0, 3],
+    ]
     assert found["nation"].tolist() == ["england", "wales"]
     spec = _spec(instance=3, people=people, exposures=[{"name": "lvef", "field": 24103}, {"name": "own"}])
     assert needed_fields(spec) == {(31, 0), (4080, 3), (24103, 3), (34, 0), (52, 0), (53, 3), (54, 0)}
@@ -135,7 +147,9 @@ def test_a_table_that_lacks_what_is_needed_names_all_of_it() -> None:
 
 
 def test_fields_of_the_spec_have_all_that_it_says() -> None:
-    (found,) = further_fields(_spec(fields={9: {"name": "n", "kind": "integer", "codes": {-3: None}, "unit": "mm"}})).items()
+    (found,) = further_fields(
+        _spec(fields={9: {"name": "n", "kind": "integer", "codes": {-3: None}, "unit": "mm"}})
+    ).items()
     assert found[0] == 9
     assert (found[1].name, found[1].kind, dict(found[1].codes), found[1].unit) == ("n", "integer", {-3: None}, "mm")
 

@@ -8,7 +8,8 @@ from cmr_models.analysis.matching import LOSSES, check_outcomes, check_people, c
 
 # Seven studies of six people, listed in no order. 4 has two visits; 6 is not listed, nor the second visit of 4.
 STUDIES = pd.DataFrame(
-    [("3", "2"), ("4", "3"), ("1", "2"), ("4", "2"), ("6", "2"), ("5", "2"), ("2", "2")], columns=["participant", "visit"]
+    [("3", "2"), ("4", "3"), ("1", "2"), ("4", "2"), ("6", "2"), ("5", "2"), ("2", "2")],
+    columns=["participant", "visit"],
 )
 LISTED = pd.DataFrame(
     [("5", "2"), ("2", "2"), ("1", "2"), ("9", "2"), ("3", "2.0"), ("4", "2"), ("1", "3"), ("8", "2")],
@@ -43,7 +44,9 @@ OUTCOMES = pd.DataFrame(
 )
 
 
-def _flow(*, include_doubted: bool = False, covariates: tuple[str, ...] = ("sex", "age")) -> dict[str, dict[str, float]]:
+def _flow(
+    *, include_doubted: bool = False, covariates: tuple[str, ...] = ("sex", "age")
+) -> dict[str, dict[str, float]]:
     flow = people_flow(
         STUDIES, LISTED, OUTCOMES, PEOPLE, ["gout", "death"], include_doubted=include_doubted, covariates=covariates
     )
@@ -122,18 +125,27 @@ def test_nobody_is_asked_of_no_studies() -> None:
 
 
 def test_the_message_tells_how_both_sides_are_written_and_why_they_may_not_meet() -> None:
-    studies = pd.DataFrame({"participant": ["AB-0012", "AB-0013", "AB-0014", "AB-0015"], "visit": ["2", "2", "2", "07"]})
-    rows = pd.DataFrame({"participant": ["ab12x", "ab 0013", "AB-0014", "Ab.0012", "AB-0015"], "visit": ["1", "1", "3", "1", "1"]})
+    studies = pd.DataFrame(
+        {"participant": ["AB-0012", "AB-0013", "AB-0014", "AB-0015"], "visit": ["2", "2", "2", "07"]}
+    )
+    rows = pd.DataFrame(
+        {"participant": ["ab12x", "ab 0013", "AB-0014", "Ab.0012", "AB-0015"], "visit": ["1", "1", "3", "1", "1"]}
+    )
     with pytest.raises(ValueError, match="4 of 4 people") as caught:
         check_people(studies, rows, 0.25)
     message = str(caught.value)
-    assert "; 2 are listed under another visit; 2 would meet if case, leading zeros and punctuation were ignored;" in message
+    assert (
+        "; 2 are listed under another visit; 2 would meet if case, leading zeros and punctuation were ignored;"
+        in message
+    )
     assert "column visit is written like '9', that of the studies like '9'; `unmatched_max` (now 0.25)" in message
     assert "that of the studies like 'AA-9999'" in message
     with pytest.raises(ValueError, match=r"people with a study have no row; the table has no rows; `unmatched_max`"):
         check_people(studies, rows.iloc[:0], 0.5)
     check_people(studies, rows.assign(visit="2").iloc[[2, 4]], 0.75)  # one of four meets
-    check_people(STUDIES, LISTED.assign(visit="2"), 0.0)  # the visit that is listed is enough; one of six may be missing
+    check_people(
+        STUDIES, LISTED.assign(visit="2"), 0.0
+    )  # the visit that is listed is enough; one of six may be missing
 
 
 def test_each_condition_needs_a_row_of_as_many_people_unless_the_table_does_not_know_it() -> None:

@@ -402,7 +402,9 @@ def test_flags_other_than_0_and_1_and_impossible_ages_are_refused_in_the_conditi
 
 
 def test_numbers_take_part_if_they_were_measured_and_nobody_doubts_them() -> None:
-    studies = pd.DataFrame({"status": ["ok", "ok", "ok", "absent", "quarantined"], "qc_ok": [True, False, None, True, False]})
+    studies = pd.DataFrame(
+        {"status": ["ok", "ok", "ok", "absent", "quarantined"], "qc_ok": [True, False, None, True, False]}
+    )
     assert is_doubted(studies).tolist() == [False, True, True, False, False]
     assert usable(studies, include_doubted=False).tolist() == [True, False, False, False, False]
     assert usable(studies, include_doubted=True).tolist() == [True, True, True, False, False]

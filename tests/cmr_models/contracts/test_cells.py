@@ -56,12 +56,28 @@ def test_other_numbers_are_numbers(cells: list[float]) -> None:
 @pytest.mark.parametrize(
     ("word", "decimal", "number"),
     [
-        ("1", True, True), ("-1.5", True, True), ("+.5", True, True), ("4.", True, True), ("2e-3", True, True),
-        ("0", True, True), ("0.7", True, True), ("-0.7", True, True), ("007", True, False), ("-01", True, False),
-        ("00.5", True, False), ("1e400", False, False), ("nan", False, False), ("inf", False, False), ("", False, False),
-        (".", False, False), ("1 ", False, False), ("1_0", False, False), ("1,5", False, False), ("e5", False, False),
+        ("1", True, True),
+        ("-1.5", True, True),
+        ("+.5", True, True),
+        ("4.", True, True),
+        ("2e-3", True, True),
+        ("0", True, True),
+        ("0.7", True, True),
+        ("-0.7", True, True),
+        ("007", True, False),
+        ("-01", True, False),
+        ("00.5", True, False),
+        ("1e400", False, False),
+        ("nan", False, False),
+        ("inf", False, False),
+        ("", False, False),
+        (".", False, False),
+        ("1 ", False, False),
+        ("1_0", False, False),
+        ("1,5", False, False),
+        ("e5", False, False),
     ],
-)  # fmt: skip
+)
 def test_a_word_is_a_number_if_a_computer_can_hold_it_and_it_is_no_code(word: str, decimal: bool, number: bool) -> None:
     assert (is_decimal(word), is_number(word)) == (decimal, number)
 
@@ -127,7 +143,9 @@ def test_text_of_which_the_meaning_is_a_guess_is_refused_and_counted(cells: list
     check_covariates(table, ["fine"], {}, "people")
 
 
-@pytest.mark.parametrize("cells", [["1", "2", None], ["a", "b", "a"], [f"t{k}" for k in range(50)], [None, None], ["1.5", "-2e3"]])
+@pytest.mark.parametrize(
+    "cells", [["1", "2", None], ["a", "b", "a"], [f"t{k}" for k in range(50)], [None, None], ["1.5", "-2e3"]]
+)
 def test_text_that_is_all_numbers_or_a_few_words_is_taken(cells: list[str | None]) -> None:
     table = pd.DataFrame({"x": pd.Series(cells, dtype=object)})
     check_covariates(table, ["x"], {}, "people")

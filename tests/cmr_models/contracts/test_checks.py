@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from cmr_models.contracts import ArraySpec, AttributeSpec, ColumnSpec, ContractError, FileSpec, NewerSchemaError, TableSpec
+from cmr_models.contracts import (
+    ArraySpec,
+    AttributeSpec,
+    ColumnSpec,
+    ContractError,
+    FileSpec,
+    NewerSchemaError,
+    TableSpec,
+)
 from cmr_models.contracts.checks import (
     check_array,
     check_attributes,
@@ -23,13 +31,28 @@ from cmr_models.contracts.rows import GroupSpec
 _NUMBER = ArraySpec("x", ("i",), "float64", "mm", "", (0.0, 10.0))
 
 
-@pytest.mark.parametrize(("found", "is_read"), [(1, True), (2, True), (3, False), (0, False), (-1, False), (True, False), (1.0, False), ("1", False), (None, False)])
+@pytest.mark.parametrize(
+    ("found", "is_read"),
+    [
+        (1, True),
+        (2, True),
+        (3, False),
+        (0, False),
+        (-1, False),
+        (True, False),
+        (1.0, False),
+        ("1", False),
+        (None, False),
+    ],
+)
 def test_a_version_is_a_whole_number_up_to_ours(found: Any, is_read: bool) -> None:
     if is_read:
         check_version(found, 2, "it")
         return
     kind = NewerSchemaError if found == 3 else ContractError
-    with pytest.raises(ContractError, match="it was written by a newer" if found == 3 else "not a positive number") as caught:
+    with pytest.raises(
+        ContractError, match="it was written by a newer" if found == 3 else "not a positive number"
+    ) as caught:
         check_version(found, 2, "it")
     assert type(caught.value) is kind
 
@@ -64,12 +87,19 @@ def test_integers_have_bounds_too_and_an_array_of_more_than_a_hundred_thousand_i
 @pytest.mark.parametrize(
     ("codes", "dtype", "values", "unknown"),
     [
-        ((0, 1, 2), np.uint8, [0, 2, 2], []), ((0, 1, 2), np.uint8, [0, 3, 7, 3], [3, 7]), ((0, 1, 2), np.int8, [-1, 2], [-1]),
-        ((0, 1, 255), np.uint8, [0, 255], []), ((0, 1, 255), np.uint8, [2, 255], [2]), ((1, 2), np.uint8, [0, 1], [0]),
-        ((0, 1, 2), np.uint8, [], []), ((0, 2), np.uint8, [1], [1]),
+        ((0, 1, 2), np.uint8, [0, 2, 2], []),
+        ((0, 1, 2), np.uint8, [0, 3, 7, 3], [3, 7]),
+        ((0, 1, 2), np.int8, [-1, 2], [-1]),
+        ((0, 1, 255), np.uint8, [0, 255], []),
+        ((0, 1, 255), np.uint8, [2, 255], [2]),
+        ((1, 2), np.uint8, [0, 1], [0]),
+        ((0, 1, 2), np.uint8, [], []),
+        ((0, 2), np.uint8, [1], [1]),
     ],
-)  # fmt: skip
-def test_every_code_that_is_none_is_told(codes: tuple[int, ...], dtype: Any, values: list[int], unknown: list[int]) -> None:
+)
+def test_every_code_that_is_none_is_told(
+    codes: tuple[int, ...], dtype: Any, values: list[int], unknown: list[int]
+) -> None:
     spec = ArraySpec("c", ("i",), "uint8", "1", "", codes=dict.fromkeys(codes, "name"))
     array = np.array(values, dtype)
     if not unknown:
@@ -81,7 +111,8 @@ def test_every_code_that_is_none_is_told(codes: tuple[int, ...], dtype: Any, val
 
 
 @pytest.mark.parametrize(
-    ("dims", "is_one"), [(("a", "b", "c"), True), (("a", "c"), True), (("a", "b"), False), (("a", "c", "b"), False), (("c",), False)]
+    ("dims", "is_one"),
+    [(("a", "b", "c"), True), (("a", "c"), True), (("a", "b"), False), (("a", "c", "b"), False), (("c",), False)],
 )
 def test_a_dimension_with_a_question_mark_may_be_absent_and_the_others_not(dims: tuple[str, ...], is_one: bool) -> None:
     spec = ArraySpec("x", ("a", "b?", "c"), "float64", "1", "")
@@ -94,9 +125,19 @@ def test_a_dimension_with_a_question_mark_may_be_absent_and_the_others_not(dims:
 
 
 _VALUES: dict[str, Any] = {
-    "text": "a", "integer": 3, "numpy integer": np.int64(3), "real": 3.5, "numpy real": np.float32(3.5), "boolean": True,
-    "numpy boolean": np.bool_(False), "list": [1], "tuple": (1,), "array": np.zeros(2), "table": {"a": 1}, "none": None,
-}  # fmt: skip
+    "text": "a",
+    "integer": 3,
+    "numpy integer": np.int64(3),
+    "real": 3.5,
+    "numpy real": np.float32(3.5),
+    "boolean": True,
+    "numpy boolean": np.bool_(False),
+    "list": [1],
+    "tuple": (1,),
+    "array": np.zeros(2),
+    "table": {"a": 1},
+    "none": None,
+}
 _ARE = {
     "text": {"text"}, "integer": {"integer", "numpy integer"}, "boolean": {"boolean", "numpy boolean"},
     "real": {"integer", "numpy integer", "real", "numpy real"}, "list": {"list", "tuple", "array"}, "table": {"table"},
@@ -110,7 +151,9 @@ def test_an_attribute_is_of_its_kind_and_no_truth_is_a_number(kind: Any, name: s
     if name in _ARE[kind]:
         check_attributes({"x": _VALUES[name]}, [spec], "here")
         return
-    with pytest.raises(ContractError, match=f"the attribute x of here must be {kind}, got {type(_VALUES[name]).__name__}"):
+    with pytest.raises(
+        ContractError, match=f"the attribute x of here must be {kind}, got {type(_VALUES[name]).__name__}"
+    ):
         check_attributes({"x": _VALUES[name]}, [spec], "here")
 
 
@@ -139,7 +182,10 @@ def test_what_is_not_required_may_be_absent_and_has_to_be_right_if_it_is_there()
 
 
 def test_each_group_of_a_file_is_checked_by_the_row_that_names_it() -> None:
-    first, second = GroupSpec(("a", "b"), "", (_NUMBER,)), GroupSpec(("c",), "", (ArraySpec("z", (), "int64", "1", ""),))
+    first, second = (
+        GroupSpec(("a", "b"), "", (_NUMBER,)),
+        GroupSpec(("c",), "", (ArraySpec("z", (), "int64", "1", ""),)),
+    )
     spec = FileSpec("a thing", "", "w", (first, second), (AttributeSpec("w", "integer", "1", ""),), schema=3)
     ten = xr.Dataset({"x": ("i", [10.0])})
 
@@ -168,11 +214,19 @@ def test_each_group_of_a_file_is_checked_by_the_row_that_names_it() -> None:
 @pytest.mark.parametrize(
     ("kind", "cells", "is_one"),
     [
-        ("text", ["a", None], True), ("text", ["a", 1], False), ("text", [1, 2], False), ("text", [None, None], True),
-        ("integer", [1, 2], True), ("integer", [1.0, 2.0], False), ("integer", [True, False], False),
-        ("real", [1.0, np.nan], True), ("real", [1, 2], False), ("boolean", [True, False], True), ("boolean", [1, 0], False),
+        ("text", ["a", None], True),
+        ("text", ["a", 1], False),
+        ("text", [1, 2], False),
+        ("text", [None, None], True),
+        ("integer", [1, 2], True),
+        ("integer", [1.0, 2.0], False),
+        ("integer", [True, False], False),
+        ("real", [1.0, np.nan], True),
+        ("real", [1, 2], False),
+        ("boolean", [True, False], True),
+        ("boolean", [1, 0], False),
     ],
-)  # fmt: skip
+)
 def test_a_column_is_of_its_kind_missing_cells_apart(kind: Any, cells: list[Any], is_one: bool) -> None:
     spec = ColumnSpec("x", kind, "", "")
     if is_one:
@@ -202,10 +256,14 @@ def test_columns_stand_in_their_order_and_further_ones_only_where_they_may() -> 
     for spec in (closed, opened):
         check_table(table, spec)
         for broken, words in (
-            (table[["b", "a"]], "the order is"), (table[["a"]], r"missing are \['b'\], unknown are \[\]"),
-            (table.assign(c=1)[["a", "c", "b"]], "the order is" if spec.more else r"missing are \[\], unknown are \['c'\]"),
+            (table[["b", "a"]], "the order is"),
+            (table[["a"]], r"missing are \['b'\], unknown are \[\]"),
+            (
+                table.assign(c=1)[["a", "c", "b"]],
+                "the order is" if spec.more else r"missing are \[\], unknown are \['c'\]",
+            ),
             (table.assign(b="1"), "b of t must be integer"),
-        ):  # fmt: skip
+        ):
             with pytest.raises(ContractError, match=words):
                 check_table(broken, spec)
     check_table(table.assign(c=1), opened)

@@ -17,7 +17,8 @@ from cmr_models.contracts.names import nearest
         ("x", ["b", "a", "b"], "; there are a, b"),
         ("x", [f"name{k:02d}" for k in range(12)], "; there are " + ", ".join(f"name{k:02d}" for k in range(12))),
         ("x", [f"name{k:02d}" for k in range(13)], ""),
-        ("x", [], ""), ("x", ["b"], "; there are b"),
+        ("x", [], ""),
+        ("x", ["b"], "; there are b"),
     ],
 )
 def test_the_nearest_name_is_told_else_all_if_they_are_few(name: str, known: list[str], end: str) -> None:

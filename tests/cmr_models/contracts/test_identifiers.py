@@ -26,10 +26,16 @@ def _digest(text: str) -> str:
 @pytest.mark.parametrize(
     ("raw", "clean"),
     [
-        ("\ufeff 12\t", "12"), ("a\nb", "a b"), ("a  b", "a  b"), ("\u200ba\u200d", "a"), ("u\u0308", "\u00fc"), ("  ", ""),
-        ("\u00a0x\u00a0y", "x y"), ("a\x00b", "ab"),
+        ("\ufeff 12\t", "12"),
+        ("a\nb", "a b"),
+        ("a  b", "a  b"),
+        ("\u200ba\u200d", "a"),
+        ("u\u0308", "\u00fc"),
+        ("  ", ""),
+        ("\u00a0x\u00a0y", "x y"),
+        ("a\x00b", "ab"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_seen_goes_and_every_blank_is_one_kind(raw: str, clean: str) -> None:
     assert clean_identifier(raw) == clean
 
@@ -56,7 +62,16 @@ def test_a_digest_has_eight_digits_and_takes_any_text() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "key"),
-    [("12.0", "12"), ("12.000", "12"), ("0012.0", "0012"), ("12.", "12."), ("12.5", "12.5"), ("1.0.0", "1.0.0"), ("x.0", "x.0"), (" 3.0 ", "3")],
+    [
+        ("12.0", "12"),
+        ("12.000", "12"),
+        ("0012.0", "0012"),
+        ("12.", "12."),
+        ("12.5", "12.5"),
+        ("1.0.0", "1.0.0"),
+        ("x.0", "x.0"),
+        (" 3.0 ", "3"),
+    ],
 )
 def test_a_whole_number_is_one_with_or_without_its_zeros(raw: str, key: str) -> None:
     assert identifier_key(raw) == key

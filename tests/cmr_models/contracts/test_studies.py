@@ -19,7 +19,13 @@ from cmr_models.contracts import (
     with_reference,
 )
 from cmr_models.contracts.files import contract_of
-from cmr_models.contracts.tables import ESTIMATE_COLUMNS, ESTIMATE_MORE, ESTIMATE_PUBLISHED, PEOPLE_FLOW, PREDICTION_TABLE
+from cmr_models.contracts.tables import (
+    ESTIMATE_COLUMNS,
+    ESTIMATE_MORE,
+    ESTIMATE_PUBLISHED,
+    PEOPLE_FLOW,
+    PREDICTION_TABLE,
+)
 
 SHAPE = (4, 3, 6, 5)  # frames, slices, rows, columns
 
@@ -63,14 +69,21 @@ def test_what_is_said_of_a_view_is_kept() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"time_ms": [0, 1, 2]}, {"position_mm": [[0, 0, 0]] * 2}, {"row_dir": [[1, 0, 0]] * 2}, {"frame_valid": np.ones((3, 4))}],
+    [
+        {"time_ms": [0, 1, 2]},
+        {"position_mm": [[0, 0, 0]] * 2},
+        {"row_dir": [[1, 0, 0]] * 2},
+        {"frame_valid": np.ones((3, 4))},
+    ],
 )
 def test_arrays_of_another_length_make_no_view(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  by numpy or xarray, in words of their own
         _view(**bad)
 
 
-@pytest.mark.parametrize("name", ["intensity", "frame_valid", "time_ms", "position_mm", "row_dir", "col_dir", "pixel_mm"])
+@pytest.mark.parametrize(
+    "name", ["intensity", "frame_valid", "time_ms", "position_mm", "row_dir", "col_dir", "pixel_mm"]
+)
 def test_a_view_needs_every_array(name: str) -> None:
     has = ["col_dir", "frame_valid", "intensity", "pixel_mm", "position_mm", "row_dir", "time_ms"]
     has.remove(name)
@@ -93,11 +106,22 @@ def test_a_view_says_its_distances_and_heart_rate(name: str) -> None:
 
 def test_views_are_named_as_they_may_be() -> None:
     assert PERFUSION_VIEWS == (
-        "perfusion_rest", "perfusion_rest_pd", "perfusion_rest_aif", "perfusion_rest_aif_echo2", "perfusion_rest_aif_pd",
-        "perfusion_stress", "perfusion_stress_pd", "perfusion_stress_aif", "perfusion_stress_aif_echo2",
-        "perfusion_stress_aif_pd", "perfusion_unstated", "perfusion_unstated_pd", "perfusion_unstated_aif",
-        "perfusion_unstated_aif_echo2", "perfusion_unstated_aif_pd",
-    )  # fmt: skip
+        "perfusion_rest",
+        "perfusion_rest_pd",
+        "perfusion_rest_aif",
+        "perfusion_rest_aif_echo2",
+        "perfusion_rest_aif_pd",
+        "perfusion_stress",
+        "perfusion_stress_pd",
+        "perfusion_stress_aif",
+        "perfusion_stress_aif_echo2",
+        "perfusion_stress_aif_pd",
+        "perfusion_unstated",
+        "perfusion_unstated_pd",
+        "perfusion_unstated_aif",
+        "perfusion_unstated_aif_echo2",
+        "perfusion_unstated_aif_pd",
+    )
     study = cine_study({"sax": _view(), "perfusion_rest_aif": _view()}, key="k")
     assert (set(study.children), study.attrs) == ({"sax", "perfusion_rest_aif"}, {"key": "k"})
     with pytest.raises(ValueError, match=r"unknown views \['a', 'b'\]"):
@@ -144,7 +168,12 @@ def test_a_prediction_judged_everything_unless_it_says_otherwise() -> None:
 
 
 def test_files_are_told_by_what_their_writer_signs() -> None:
-    assert [spec.writer for spec in FILES] == ["converter_version", "segmenter_version", "predictor_version", "chain_version"]
+    assert [spec.writer for spec in FILES] == [
+        "converter_version",
+        "segmenter_version",
+        "predictor_version",
+        "chain_version",
+    ]
     for spec in FILES:
         assert contract_of({"key": "k", spec.writer: 1}) is spec
     assert contract_of({"key": "k"}) is None
@@ -187,7 +216,12 @@ def test_what_may_be_absent_is_as_it_was() -> None:
 
 def test_every_bound_of_a_table_is_as_it_was() -> None:
     infinite = float("inf")
-    rows = (*ESTIMATE_COLUMNS, *ESTIMATE_PUBLISHED, *PEOPLE_FLOW.columns, *(c for more in ESTIMATE_MORE.values() for c in more))
+    rows = (
+        *ESTIMATE_COLUMNS,
+        *ESTIMATE_PUBLISHED,
+        *PEOPLE_FLOW.columns,
+        *(c for more in ESTIMATE_MORE.values() for c in more),
+    )
     assert {row.name: row.valid for row in rows if row.valid} == {
         "n": (0.0, infinite), "n_events": (0.0, infinite), "se": (0.0, infinite), "n_doubted": (0.0, infinite),
         "minus_log10_p": (-1e-9, infinite), "q": (0.0, 1.0), "years": (0.0, 200.0), "n_at_risk": (0.0, infinite),

@@ -106,7 +106,9 @@ def test_as_many_may_go_as_are_allowed_and_one_always(removed: int, known: int, 
     if not stops:
         plan.check_removal(names[:removed], names, allowed=allowed)
         return
-    with pytest.raises(RuntimeError, match=f"^{removed} of {known} studies have no source any more, more than the fraction {allowed} "):
+    with pytest.raises(
+        RuntimeError, match=f"^{removed} of {known} studies have no source any more, more than the fraction {allowed} "
+    ):
         plan.check_removal(names[:removed], names, allowed=allowed)
 
 

@@ -115,14 +115,27 @@ def test_a_full_disk_ends_the_run_and_is_no_fault_of_the_study(number: int) -> N
 @pytest.mark.parametrize(
     ("error", "status", "reason", "key"),
     [
-        (StudyRejected("no_sax", "d"), "absent", "no_sax", "asked"), (StudyRejected("zip_corrupt", "d"), "quarantined", "zip_corrupt", "asked"),
-        (OSError(errno.EIO, "secret"), "quarantined", "unexpected_error", ""), (KeyError("secret"), "quarantined", "unexpected_error", ""),
+        (StudyRejected("no_sax", "d"), "absent", "no_sax", "asked"),
+        (StudyRejected("zip_corrupt", "d"), "quarantined", "zip_corrupt", "asked"),
+        (OSError(errno.EIO, "secret"), "quarantined", "unexpected_error", ""),
+        (KeyError("secret"), "quarantined", "unexpected_error", ""),
     ],
-)  # fmt: skip
+)
 def test_a_study_that_fails_says_why(error: Exception, status: str, reason: str, key: str) -> None:
     found = _tried(_raise(error))
-    assert (found.study, found.stage, found.status, found.reason, found.key, found.wanted) == ("1-2", "convert", status, reason, key, "asked")
-    assert found.detail == "d" if isinstance(error, StudyRejected) else found.detail.startswith(f"{type(error).__name__} at test_shards.py:")
+    assert (found.study, found.stage, found.status, found.reason, found.key, found.wanted) == (
+        "1-2",
+        "convert",
+        status,
+        reason,
+        key,
+        "asked",
+    )
+    assert (
+        found.detail == "d"
+        if isinstance(error, StudyRejected)
+        else found.detail.startswith(f"{type(error).__name__} at test_shards.py:")
+    )
     assert _tried(_raise(error), {"study": "9-2"}).wanted == ""
 
 
@@ -136,14 +149,16 @@ def test_units_are_worked_on_in_their_order_in_chunks_of_the_size_that_is_asked(
 
     for n, sizes in ((3, [3, 3, 1]), (7, [7]), (8, [7]), (1, [1] * 7)):
         seen.clear()
-        assert list(shards.run(noted, UNITS, Path("x"), {"a": 1}, stage="convert", studies_per_chunk=n)) == [[]] * len(sizes)
+        assert list(shards.run(noted, UNITS, Path("x"), {"a": 1}, stage="convert", studies_per_chunk=n)) == [[]] * len(
+            sizes
+        )
         assert [len(chunk) for chunk in seen] == sizes
         assert [study for chunk in seen for study in chunk] == [unit["study"] for unit in UNITS]
     assert list(shards.run(noted, [], Path("x"), {}, stage="convert")) == []
 
 
 class _Client:
-    """A cluster of ``n`` threads that does at once what it is told; chunks with a study of ``kill`` die with their worker."""
+    """A cluster of ``n`` threads that does at once what it is told; chunks with a study of ``kill`` die."""
 
     loop = None
 

@@ -36,7 +36,9 @@ def test_jobs_of_the_user_are_listed_by_their_numbers(commands: list[list[str]])
     assert commands == [["squeue", "--noheader", "--format=%A", f"--user={os.getuid()}"]]
 
 
-@pytest.mark.parametrize("error", [OSError("no squeue"), subprocess.TimeoutExpired("squeue", 20), subprocess.CalledProcessError(1, "squeue")])
+@pytest.mark.parametrize(
+    "error", [OSError("no squeue"), subprocess.TimeoutExpired("squeue", 20), subprocess.CalledProcessError(1, "squeue")]
+)
 def test_a_queue_that_does_not_answer_tells_nothing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object, **how: object) -> Any:
         assert how["check"]
@@ -62,7 +64,9 @@ def _job(monkeypatch: pytest.MonkeyPatch, number: str, error: Exception | None =
     return job
 
 
-def test_what_was_submitted_and_not_closed_is_cancelled_at_the_end(commands: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_submitted_and_not_closed_is_cancelled_at_the_end(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     cancel_all()
     assert commands == []
     jobs = [_job(monkeypatch, number) for number in ("8", "11", "10")]
@@ -76,10 +80,14 @@ def test_what_was_submitted_and_not_closed_is_cancelled_at_the_end(commands: lis
 @pytest.mark.parametrize(
     ("error", "refusal"),
     [
-        (RuntimeError("Command exited\nstdout:\nx\nstderr:\nsbatch: error:\n  no partition\n"), "sbatch: error: no partition"),
-        (ValueError("cannot read the number"), "cannot read the number"), (OSError("no sbatch"), "no sbatch"),
+        (
+            RuntimeError("Command exited\nstdout:\nx\nstderr:\nsbatch: error:\n  no partition\n"),
+            "sbatch: error: no partition",
+        ),
+        (ValueError("cannot read the number"), "cannot read the number"),
+        (OSError("no sbatch"), "no sbatch"),
     ],
-)  # fmt: skip
+)
 def test_a_job_that_was_refused_keeps_the_words_and_is_not_cancelled(
     error: Exception, refusal: str, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

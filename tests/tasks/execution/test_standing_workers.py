@@ -98,7 +98,9 @@ class _Site:
         return list(self.cluster.asked)
 
 
-def test_a_local_worker_that_is_away_for_more_than_15_s_is_given_up_and_ordered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_worker_that_is_away_for_more_than_15_s_is_given_up_and_ordered_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     site = _Site(monkeypatch, 2, queue=False)
     assert site.look(3000) == [2]  # none has begun: there is no queue that would tell what became of it
     site.cluster.there = {"0", "1"}
@@ -125,7 +127,9 @@ def test_a_worker_that_came_back_in_time_is_counted_from_then(monkeypatch: pytes
     assert set(site.cluster.worker_spec) == {"0"}
 
 
-def test_a_job_that_has_left_the_queue_is_given_up_after_2_s_and_one_that_runs_on_after_120(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_has_left_the_queue_is_given_up_after_2_s_and_one_that_runs_on_after_120(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     site = _Site(monkeypatch, 2, queue=True)
     site.look()  # both are listed, none has begun
     site.cluster.there = {"0", "1"}
@@ -158,7 +162,9 @@ def test_the_queue_is_asked_only_while_a_worker_lacks_and_at_most_every_10_s(mon
     assert site.n_listed == 2
 
 
-def test_a_job_that_the_queue_never_showed_is_stillborn_after_a_minute_and_one_it_showed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_the_queue_never_showed_is_stillborn_after_a_minute_and_one_it_showed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     site = _Site(monkeypatch, 2, queue=True)
     site.queue = {"j1"}
     assert site.look() == [2]
@@ -192,7 +198,9 @@ def test_jobs_that_end_before_their_worker_starts_end_the_run_when_they_are_many
     assert other.watch.failure == ""
 
 
-def test_a_refusal_ends_the_run_at_once_if_no_job_ever_began_and_else_when_there_were_21(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_ends_the_run_at_once_if_no_job_ever_began_and_else_when_there_were_21(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     site = _Site(monkeypatch, 2, queue=True)
     site.cluster.workers["1"].refusal = "no such partition"
     site.look()
@@ -281,13 +289,13 @@ def _impatient(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site.watch._over, "wait", lambda _s: False)
 
 
-def test_a_queue_is_waited_for_as_long_as_it_takes_and_the_user_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_is_waited_for_as_long_as_it_takes_and_the_user_is_told_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     site = _Site(monkeypatch, 3, queue=True)
     _impatient(site, monkeypatch)
     site.watch.wait_for_one(_Client(200, site, 10.0))
-    assert site.said == [
-        f"3 jobs are ordered and none has begun yet; waiting for {s} s" for s in (30, 640, 1250, 1860)
-    ]
+    assert site.said == [f"3 jobs are ordered and none has begun yet; waiting for {s} s" for s in (30, 640, 1250, 1860)]
     at_once = _Site(monkeypatch, 3, queue=True)
     at_once.watch.wait_for_one(_Client(0, at_once, 10.0))
     assert at_once.said == []
@@ -321,9 +329,13 @@ def test_a_run_without_workers_ends_with_the_reason_and_another_fault_as_it_is(m
     client = _Client(0, site, 0.0)  # type: ignore[arg-type]
     watch = StandingWorkers(cluster, lifetime_s=None, listed=None, say=print)
     cause = KeyError("cancelled")
-    with pytest.raises(RuntimeError, match="no job can be submitted: no") as caught, watch.watched(client):
+
+    def work() -> None:
         assert client.closed.wait(10)
         raise cause
+
+    with pytest.raises(RuntimeError, match="no job can be submitted: no") as caught, watch.watched(client):
+        work()
     assert caught.value.__cause__ is cause
     assert len(looks) == 2
     assert not [thread for thread in threading.enumerate() if thread.name == "standing-workers"]

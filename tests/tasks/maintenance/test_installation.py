@@ -24,7 +24,12 @@ def test_a_version_outside_the_bound_of_the_distribution_is_reported(monkeypatch
 
 
 def test_our_own_name_in_any_letters_is_ours_and_others_are_listed_once_in_order() -> None:
-    owners = {"flows": ["CMR-Cohort"], "tasks": ["zeta", "alpha", "zeta", "cmr-cohort"], "cmr_models": ["other"], "numpy": ["numpy"]}
+    owners = {
+        "flows": ["CMR-Cohort"],
+        "tasks": ["zeta", "alpha", "zeta", "cmr-cohort"],
+        "cmr_models": ["other"],
+        "numpy": ["numpy"],
+    }
     assert faults(owners) == [
         "alpha, zeta also installs a package named 'tasks': use a fresh environment",
         "other also installs a package named 'cmr_models': use a fresh environment",

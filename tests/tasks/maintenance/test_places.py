@@ -12,12 +12,18 @@ from tasks.state.store import Cohort
 @pytest.mark.parametrize(
     ("file", "is_one"),
     [
-        ("ledger.sqlite", True), ("tables/phenotypes.parquet", True), ("studies/ab/cd/1-2.zarr.zip", True),
-        ("studies/ab/cd/1-2.rejected.json", True), ("studies/ab/1-2.zarr.zip", False), ("studies/abc/cd/1-2.zarr.zip", False),
-        ("tables/estimates/hazards.parquet", False), ("reports/index.html", False), ("ledger.sqlite/folder", False),
+        ("ledger.sqlite", True),
+        ("tables/phenotypes.parquet", True),
+        ("studies/ab/cd/1-2.zarr.zip", True),
+        ("studies/ab/cd/1-2.rejected.json", True),
+        ("studies/ab/1-2.zarr.zip", False),
+        ("studies/abc/cd/1-2.zarr.zip", False),
+        ("tables/estimates/hazards.parquet", False),
+        ("reports/index.html", False),
+        ("ledger.sqlite/folder", False),
         ("predictions/m/ab/cd/1-2.zarr.zip", False),
     ],
-)  # fmt: skip
+)
 def test_a_cohort_has_a_ledger_a_study_or_a_table_of_phenotypes(tmp_path: Path, file: str, is_one: bool) -> None:
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)

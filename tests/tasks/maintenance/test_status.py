@@ -43,20 +43,33 @@ def test_before_anything_is_measured_status_says_no_state(tmp_path):
 
 def test_stages_stand_in_the_order_of_a_run_with_counts_in_columns_and_the_files_left(tmp_path):
     outcomes = [
-        Outcome("a-2", "predict sex-net", "ok"), Outcome("a-2", "convert", "ok"), Outcome("b-2", "convert", "ok"),
-        Outcome("c-2", "convert", "quarantined", "zip_corrupt"), Outcome("d-2", "convert", "absent", "no_sax"),
-        Outcome("a-2", "unheard", "ok"), Outcome("a-2", "segment", "ok"), Outcome("b-2", "segment", "quarantined", "unheard_of"),
-    ]  # fmt: skip
+        Outcome("a-2", "predict sex-net", "ok"),
+        Outcome("a-2", "convert", "ok"),
+        Outcome("b-2", "convert", "ok"),
+        Outcome("c-2", "convert", "quarantined", "zip_corrupt"),
+        Outcome("d-2", "convert", "absent", "no_sax"),
+        Outcome("a-2", "unheard", "ok"),
+        Outcome("a-2", "segment", "ok"),
+        Outcome("b-2", "segment", "quarantined", "unheard_of"),
+    ]
     with open_ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.record(outcomes)
         ledger.remember_sources([], forget_others=False, not_taken={"1.txt": ".txt", "2.txt": ".txt", "3.csv": ".csv"})
         lines = list(overview(ledger))
     width = len("predict sex-net") + 2
     assert lines[0] == "stage".ljust(width) + "status".ljust(13) + " studies  reason"
-    assert [(line[:width].strip(), line[width : width + 13].strip(), line[width + 13 :].split(":")[0].strip()) for line in lines[1:-1]] == [
-        ("convert", "absent", "1  no_sax"), ("convert", "ok", "2"), ("convert", "quarantined", "1  zip_corrupt"),
-        ("segment", "ok", "1"), ("segment", "quarantined", "1  unheard_of"), ("predict sex-net", "ok", "1"), ("unheard", "ok", "1"),
-    ]  # fmt: skip
+    assert [
+        (line[:width].strip(), line[width : width + 13].strip(), line[width + 13 :].split(":")[0].strip())
+        for line in lines[1:-1]
+    ] == [
+        ("convert", "absent", "1  no_sax"),
+        ("convert", "ok", "2"),
+        ("convert", "quarantined", "1  zip_corrupt"),
+        ("segment", "ok", "1"),
+        ("segment", "quarantined", "1  unheard_of"),
+        ("predict sex-net", "ok", "1"),
+        ("unheard", "ok", "1"),
+    ]
     assert all(line == line.rstrip() for line in lines)
     assert lines[1].endswith(f"no_sax: {TABLE['no_sax'].sentence}")
     assert lines[2] == "convert".ljust(width) + "ok".ljust(13) + "       2"
@@ -84,13 +97,17 @@ def _ledger_of(folder, **stages):
 @pytest.mark.parametrize(
     ("stages", "right"),
     [
-        ({}, (0.0, "")), ({"convert": "ooo"}, (0.0, "")), ({"convert": "ooqa"}, (0.25, "convert")),
+        ({}, (0.0, "")),
+        ({"convert": "ooo"}, (0.0, "")),
+        ({"convert": "ooqa"}, (0.25, "convert")),
         ({"convert": "ooqarrr"}, (0.25, "convert")),  # of those that are not retired
-        ({"convert": "ooqa", "derive": "oq"}, (0.5, "derive")), ({"convert": "oqqq", "derive": "oq"}, (0.75, "convert")),
+        ({"convert": "ooqa", "derive": "oq"}, (0.5, "derive")),
+        ({"convert": "oqqq", "derive": "oq"}, (0.75, "convert")),
         ({"convert": "oq", "segment": "oq"}, (0.5, "convert")),  # the first of equals
         ({"convert": "oooq", "predict_net": "qqq", "predict": "qq"}, (0.25, "convert")),  # not part of a run
-        ({"perfusion": "q"}, (1.0, "perfusion")), ({"convert": "rr"}, (0.0, "")),
+        ({"perfusion": "q"}, (1.0, "perfusion")),
+        ({"convert": "rr"}, (0.0, "")),
     ],
-)  # fmt: skip
+)
 def test_the_largest_share_that_was_set_aside_is_told_with_its_stage(tmp_path, stages, right):
     assert _ledger_of(tmp_path, **stages) == right

@@ -156,8 +156,11 @@ def test_whole_files_are_counted_and_a_file_that_vanished_is_forgotten_alone(coh
 def test_the_findings_are_told_in_lines(cohort: Cohort) -> None:
     found = Verified(whole=5, damaged=["a/b", "c"], restored=3, forgotten=2)
     assert list(found.lines()) == [
-        "5 files whole, 2 damaged", "ledger: 3 outcomes restored, 2 without a whole file forgotten", "damaged: a/b", "damaged: c",
-    ]  # fmt: skip
+        "5 files whole, 2 damaged",
+        "ledger: 3 outcomes restored, 2 without a whole file forgotten",
+        "damaged: a/b",
+        "damaged: c",
+    ]
     advanced: list[int] = []
     verify_files(cohort, published_files(cohort, "default"), advanced.append)
     assert advanced == [1] * 5
@@ -169,14 +172,18 @@ def test_hidden_and_foreign_files_are_none_of_the_published_ones(cohort: Cohort)
     for name in (".p0-1.zarr.zip.1.aa.tmp", ".p0-1.zarr.zip", "p0-1.zarr.zip.damaged", "notes.txt"):
         (folder / name).touch()
     assert published_files(cohort, "default") == before
-    assert [file.path for file in before if file.stage == _STAGE] == sorted(file.path for file in before if file.stage == _STAGE)
+    assert [file.path for file in before if file.stage == _STAGE] == sorted(
+        file.path for file in before if file.stage == _STAGE
+    )
     assert {file.study for file in before} == {"p0-1", "p1-1", "p2-1", "p9-1"}
 
 
 def test_a_ledger_that_knows_another_key_is_brought_in_line_with_the_file(cohort: Cohort) -> None:
     with open_ledger(cohort.ledger) as ledger:
         (known,) = (o for o in ledger.outcomes(_STAGE) if o.study == "p1-1")
-        ledger.record([replace(known, key="older"), Outcome("p2-1", _STAGE, "quarantined", "out_of_memory", key="key2")])
+        ledger.record(
+            [replace(known, key="older"), Outcome("p2-1", _STAGE, "quarantined", "out_of_memory", key="key2")]
+        )
     found = _verified(cohort)
     assert (found.whole, found.restored, found.forgotten, found.damaged) == (5, 3, 0, [])  # and the two receipts
     with open_ledger(cohort.ledger) as ledger:
@@ -210,7 +217,13 @@ def test_a_file_that_is_no_archive_is_put_aside(cohort: Cohort, content: bytes) 
 
 def test_what_was_derived_lies_in_tables_and_is_not_forgotten_for_lack_of_files(cohort: Cohort) -> None:
     with open_ledger(cohort.ledger) as ledger:
-        ledger.record([Outcome("p0-1", "derive", "ok", key="d"), Outcome("p0-1", "unheard", "ok"), Outcome("p0-1", "convert", "ok", key="c")])
+        ledger.record(
+            [
+                Outcome("p0-1", "derive", "ok", key="d"),
+                Outcome("p0-1", "unheard", "ok"),
+                Outcome("p0-1", "convert", "ok", key="c"),
+            ]
+        )
     assert _verified(cohort).forgotten == 1  # the study, whose file is not there
     with open_ledger(cohort.ledger) as ledger:
         assert (set(ledger.entries("derive")), set(ledger.entries("unheard"))) == ({"p0-1"}, {"p0-1"})
@@ -223,9 +236,16 @@ def test_a_study_keeps_what_planning_compares_apart_from_the_key_of_its_file(coh
         col_dir=(0, 1, 0), slice_mm=float("nan"), thickness_mm=8,
     )  # fmt: skip
     tree = cine_study(
-        {"sax": view}, key="made", participant="p0", visit="1", source_kind="zip", source_digest="d", converter_version=1,
-        excluded=[], flags=[],
-    )  # fmt: skip
+        {"sax": view},
+        key="made",
+        participant="p0",
+        visit="1",
+        source_kind="zip",
+        source_digest="d",
+        converter_version=1,
+        excluded=[],
+        flags=[],
+    )
     published = store.publish(encode_tree(tree), cohort.study("p0-1"))
     found = _verified(cohort)
     assert found.damaged == []

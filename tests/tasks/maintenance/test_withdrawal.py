@@ -83,7 +83,7 @@ _LISTS = {
     "quotes, spaces, blank lines": b'"1001"\n\n  1002 \n',
     "further columns": b"1001,2020-01-01\n1002;x\n",
     "a heading": b"eid\n1001\n1002\n",
-    "a mark before quotes": b"\xef\xbb\xbf\"1001\",2020-01-01\n\"1002\",2020-01-01\n",
+    "a mark before quotes": b'\xef\xbb\xbf"1001",2020-01-01\n"1002",2020-01-01\n',
 }
 
 
@@ -95,7 +95,9 @@ def test_everybody_on_the_list_is_found_the_first_and_the_last_too(how: str, tmp
     assert named == {"1001": True, "1002": True, "1003": False, "100": False, "10010": False}
 
 
-def test_outcomes_at_convert_are_left_to_be_retired_last_and_only_stages_that_knew_the_study_are(tmp_path: Path) -> None:
+def test_outcomes_at_convert_are_left_to_be_retired_last_and_only_stages_that_knew_the_study_are(
+    tmp_path: Path,
+) -> None:
     cohort = _cohort_of(tmp_path, ["1-2", "3-2"])
     with open_ledger(cohort.ledger) as ledger:
         ledger.forget("derive", ["1-2"])
@@ -112,7 +114,9 @@ def test_what_goes_goes_before_the_ledger_says_so(tmp_path: Path, monkeypatch: p
     calls: list[str] = []
     unlink, record = Path.unlink, Ledger.record
     monkeypatch.setattr(Path, "unlink", lambda path, **how: (calls.append(f"file {path.name}"), unlink(path, **how))[1])
-    monkeypatch.setattr(withdrawal, "publish_table", lambda table, path: calls.append(f"table {path.stem} of {list(table['study'])}"))
+    monkeypatch.setattr(
+        withdrawal, "publish_table", lambda table, path: calls.append(f"table {path.stem} of {list(table['study'])}")
+    )
     monkeypatch.setattr(Ledger, "record", lambda ledger, rows: (calls.append("ledger"), record(ledger, rows))[1])
     with open_ledger(cohort.ledger) as ledger:
         withdraw(cohort, ledger, [])
@@ -120,7 +124,9 @@ def test_what_goes_goes_before_the_ledger_says_so(tmp_path: Path, monkeypatch: p
         withdraw(cohort, ledger, ["1-2"])
     kinds = [call.split()[0] for call in calls]
     assert kinds == sorted(kinds, key=["file", "table", "ledger"].index)
-    assert [call for call in calls if call.startswith("table")] == [f"table {name} of ['3-2']" for name in ("cases", "phenotypes", "sex-x")]
+    assert [call for call in calls if call.startswith("table")] == [
+        f"table {name} of ['3-2']" for name in ("cases", "phenotypes", "sex-x")
+    ]
     assert kinds.count("ledger") == 2  # derive and predict
     of_study = [call for call in calls if call.startswith(("file 1-2.z", "file 1-2.r"))]
     names = ["1-2.zarr.zip", "1-2.rejected.json", "1-2.zarr.zip.damaged"]

@@ -130,7 +130,12 @@ def test_a_tree_is_on_the_disk_under_its_name_before_its_receipt_goes(every_call
     store.publish_rejection(path, key="k", status="quarantined", reason="zip_corrupt", detail="")
     every_call.clear()
     store.publish({"zarr.json": b"{}"}, path)
-    assert _without_temporary(every_call) == [*_PUBLISHED, "rename 1-2.zarr.zip", "sync folder", "remove 1-2.rejected.json"]
+    assert _without_temporary(every_call) == [
+        *_PUBLISHED,
+        "rename 1-2.zarr.zip",
+        "sync folder",
+        "remove 1-2.rejected.json",
+    ]
 
 
 def test_a_receipt_is_on_the_disk_under_its_name_before_its_file_goes(every_call: list[str], tmp_path: Path) -> None:
@@ -138,10 +143,17 @@ def test_a_receipt_is_on_the_disk_under_its_name_before_its_file_goes(every_call
     store.publish({"zarr.json": b"{}"}, path)
     every_call.clear()
     store.publish_rejection(path, key="k", status="absent", reason="no_sax", detail="")
-    assert _without_temporary(every_call) == [*_PUBLISHED, "rename 1-2.rejected.json", "sync folder", "remove 1-2.zarr.zip"]
+    assert _without_temporary(every_call) == [
+        *_PUBLISHED,
+        "rename 1-2.rejected.json",
+        "sync folder",
+        "remove 1-2.zarr.zip",
+    ]
 
 
-def test_a_file_is_written_beside_its_place_under_a_hidden_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_written_beside_its_place_under_a_hidden_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names: list[tuple[str, Path]] = []
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (names.append((Path(a).name, Path(a).parent)), replace(a, b))[1])
@@ -151,12 +163,16 @@ def test_a_file_is_written_beside_its_place_under_a_hidden_name(tmp_path: Path, 
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["a.csv"]
     for name, folder in names:
         assert folder == tmp_path / "sub"
-        assert re.fullmatch(rf"\.a\.csv\.{os.getpid()}\.[0-9a-f]{{8}}\.tmp", name)  # as the sweep after a kill looks for it
+        assert re.fullmatch(
+            rf"\.a\.csv\.{os.getpid()}\.[0-9a-f]{{8}}\.tmp", name
+        )  # as the sweep after a kill looks for it
     assert names[0] != names[1]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_tells_the_file_and_how_much_it_needs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_tells_the_file_and_how_much_it_needs(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a.csv").write_bytes(b"old")
 
     def fail(_: int) -> None:
@@ -180,7 +196,9 @@ def test_another_fault_of_the_disk_is_told_as_it_is(tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_folder_is_closed_whether_it_could_be_synced_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_is_closed_whether_it_could_be_synced_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[int] = []
     closed: list[int] = []
     real_open, real_close, real_sync = os.open, os.close, os.fsync

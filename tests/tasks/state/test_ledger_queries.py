@@ -20,11 +20,16 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def test_every_field_of_an_outcome_comes_back_in_its_place(ledger: Ledger) -> None:
-    first = Outcome("2-2", "derive", "quarantined", "no_sax", "why", "made", "asked", 1.25, 803.5, "host", {"b": [1, None], "a": {}})
+    first = Outcome(
+        "2-2", "derive", "quarantined", "no_sax", "why", "made", "asked", 1.25, 803.5, "host", {"b": [1, None], "a": {}}
+    )
     other = Outcome("10-2", "derive", "ok", key="k")
     ledger.record([first, other, Outcome("2-2", "segment", "ok")])
     assert list(ledger.outcomes("derive")) == [other, first]  # by name, as text
-    assert ledger.entries("derive") == {"10-2": Entry("ok", "", "k", ""), "2-2": Entry("quarantined", "no_sax", "made", "asked")}
+    assert ledger.entries("derive") == {
+        "10-2": Entry("ok", "", "k", ""),
+        "2-2": Entry("quarantined", "no_sax", "made", "asked"),
+    }
     assert list(ledger.entries("derive")) == ["10-2", "2-2"]
     assert list(ledger.outcomes("convert")) == []
 
@@ -46,7 +51,12 @@ def test_studies_are_found_by_what_their_summary_holds(ledger: Ledger) -> None:
     ledger.record(
         [
             Outcome("3-2", "convert", "ok", summary={"views": {"sax": {}, "perfusion_rest": {}}, "height": 1.7}),
-            Outcome("1-2", "convert", "ok", summary={"views": {"perfusion_stress": {}, "perfusion_rest": {}}, "height": None}),
+            Outcome(
+                "1-2",
+                "convert",
+                "ok",
+                summary={"views": {"perfusion_stress": {}, "perfusion_rest": {}}, "height": None},
+            ),
             Outcome("2-2", "convert", "ok", summary={"views": {"lax_4c": {}}, "a b": 0}),
             Outcome("4-2", "derive", "ok", summary={"views": {"perfusion_rest": {}}, "height": 2}),
         ]
@@ -80,11 +90,13 @@ def test_studies_are_found_by_a_series_that_was_left_out_or_that_they_were_rejec
 def test_the_model_is_that_of_the_last_that_ended_well(ledger: Ledger) -> None:
     ledger.record(
         [
-            Outcome("1-2", "segment", "ok", summary={"model": "old"}), Outcome("2-2", "segment", "ok", summary={"model": "new"}),
-            Outcome("3-2", "segment", "quarantined", "x", summary={"model": "bad"}), Outcome("4-2", "segment", "ok"),
+            Outcome("1-2", "segment", "ok", summary={"model": "old"}),
+            Outcome("2-2", "segment", "ok", summary={"model": "new"}),
+            Outcome("3-2", "segment", "quarantined", "x", summary={"model": "bad"}),
+            Outcome("4-2", "segment", "ok"),
             Outcome("5-2", "predict", "ok", summary={"model": "other"}),
         ]
-    )  # fmt: skip
+    )
     times = {"1-2": "2020-01-01", "2-2": "2021-01-01", "3-2": "2022-01-01", "4-2": "2023-01-01", "5-2": "2024-01-01"}
     for study, time in times.items():
         ledger._connection.execute("UPDATE outcomes SET finished = ? WHERE study = ?", (time, study))
@@ -95,16 +107,22 @@ def test_the_model_is_that_of_the_last_that_ended_well(ledger: Ledger) -> None:
 def test_counts_and_lengths_are_of_those_they_name(ledger: Ledger) -> None:
     ledger.record(
         [
-            Outcome("1-2", "derive", "ok", summary={"q": []}), Outcome("2-2", "derive", "ok", summary={"q": ["a", "b"]}),
-            Outcome("3-2", "derive", "ok", summary={"q": []}), Outcome("4-2", "derive", "ok"),
-            Outcome("5-2", "derive", "absent", "no_sax", summary={"q": []}), Outcome("1-2", "convert", "ok", summary={"q": []}),
+            Outcome("1-2", "derive", "ok", summary={"q": []}),
+            Outcome("2-2", "derive", "ok", summary={"q": ["a", "b"]}),
+            Outcome("3-2", "derive", "ok", summary={"q": []}),
+            Outcome("4-2", "derive", "ok"),
+            Outcome("5-2", "derive", "absent", "no_sax", summary={"q": []}),
+            Outcome("1-2", "convert", "ok", summary={"q": []}),
             Outcome("6-2", "derive", "absent", "no_cine"),
         ]
-    )  # fmt: skip
+    )
     assert ledger.lengths("derive", "q") == {0: 2, 2: 1, None: 1}
     assert ledger.counts() == [
-        ("convert", "ok", "", 1), ("derive", "absent", "no_cine", 1), ("derive", "absent", "no_sax", 1), ("derive", "ok", "", 4),
-    ]  # fmt: skip
+        ("convert", "ok", "", 1),
+        ("derive", "absent", "no_cine", 1),
+        ("derive", "absent", "no_sax", 1),
+        ("derive", "ok", "", 4),
+    ]
     assert ledger.stages() == ["convert", "derive"]
 
 
@@ -117,7 +135,11 @@ def test_what_is_forgotten_is_gone_at_that_stage_alone(ledger: Ledger) -> None:
 
 def test_files_of_the_archive_are_kept_as_they_were_seen(ledger: Ledger) -> None:
     files = [SourceFile("b\udcff", 5, 7, {"study": "x", "n": [1]}), SourceFile("a", 2**40, 2**60)]
-    ledger.remember_sources(files, forget_others=False, not_taken={"x.txt": ".txt", "y.txt": ".txt", "a.csv": ".csv", "b.csv": ".csv", "c": "hidden"})
+    ledger.remember_sources(
+        files,
+        forget_others=False,
+        not_taken={"x.txt": ".txt", "y.txt": ".txt", "a.csv": ".csv", "b.csv": ".csv", "c": "hidden"},
+    )
     assert ledger.sources() == {
         "a": SourceFile("a", 2**40, 2**60, {}), "b\\xff": SourceFile("b\\xff", 5, 7, {"study": "x", "n": [1]}),
     }  # fmt: skip
@@ -170,7 +192,9 @@ def test_what_is_forgotten_goes_before_what_is_new_and_both_at_once(ledger: Ledg
     assert asked == ["BEGIN IMMEDIATE", "DELETE FROM outcomes", "DELETE FROM outcomes", "COMMIT"]
 
 
-def test_a_ledger_is_opened_to_write_ahead_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_is_opened_to_write_ahead_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
     connect = sqlite3.connect
 
@@ -213,16 +237,37 @@ def test_a_ledger_that_cannot_be_written_to_but_holds_unmerged_rows_is_opened_as
     with open_ledger(path, is_new=False) as ledger:
         assert set(ledger.entries("a")) == {"1-2"}
     writer.close()
+    path.with_name("ledger.sqlite-wal").touch()  # nothing waits in it
     with open_ledger(path, is_new=False) as ledger:
         assert set(ledger.entries("a")) == {"1-2"}
     with open_ledger(path) as ledger:  # to be written to, whatever the folder says
         ledger.record([Outcome("2-2", "a", "ok")])
-    assert [str(place) for place in opened if "ledger.sqlite" in str(place)] == [str(path), f"file:{path}?immutable=1", str(path)]
+    assert [str(place) for place in opened if "ledger.sqlite" in str(place)] == [
+        str(path),
+        f"file:{path}?immutable=1",
+        str(path),
+    ]
+
+
+@pytest.mark.parametrize(("version", "dropped"), [(0, ("sources",)), (1, ("outcomes", "sources", "not_taken"))])
+def test_a_ledger_that_lacks_tables_is_damaged_whether_it_says_its_version_or_not(
+    tmp_path: Path, version: int, dropped: tuple[str, ...]
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with open_ledger(path) as ledger:
+        for table in dropped:
+            ledger._connection.execute(f"DROP TABLE {table}")
+        ledger._connection.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(ValueError, match=r"is damaged .it lacks (outcomes and )?sources"), open_ledger(path):
+        pass
 
 
 def test_an_empty_file_is_no_ledger_and_one_without_version_gets_it(tmp_path: Path) -> None:
     (tmp_path / "empty.sqlite").touch()
-    with pytest.raises(ValueError, match=r"empty\.sqlite is missing or empty"), open_ledger(tmp_path / "empty.sqlite", is_new=False):
+    with (
+        pytest.raises(ValueError, match=r"empty\.sqlite is missing or empty"),
+        open_ledger(tmp_path / "empty.sqlite", is_new=False),
+    ):
         pass
     with open_ledger(tmp_path / "a.sqlite") as ledger:
         ledger._connection.execute("PRAGMA user_version = 0")
@@ -236,7 +281,12 @@ def test_an_empty_file_is_no_ledger_and_one_without_version_gets_it(tmp_path: Pa
         (sqlite3.OperationalError("database or disk is full"), 2**40, OSError, "No space left"),
         (sqlite3.OperationalError("disk I/O error"), 2**20 - 1, OSError, "No space left"),
         (sqlite3.OperationalError("disk I/O error"), 2**20, sqlite3.OperationalError, "ledger.sqlite: disk I/O"),
-        (sqlite3.OperationalError("database is locked"), 0, sqlite3.OperationalError, "ledger.sqlite: database is locked"),
+        (
+            sqlite3.OperationalError("database is locked"),
+            0,
+            sqlite3.OperationalError,
+            "ledger.sqlite: database is locked",
+        ),
         (sqlite3.DatabaseError("malformed I/O"), 0, ValueError, "is damaged"),
         (sqlite3.InterfaceError("odd"), 0, sqlite3.InterfaceError, "ledger.sqlite: odd"),
     ],

@@ -15,12 +15,17 @@ from tasks.state.store import Cohort
 
 def test_a_cohort_has_its_files_where_they_were(tmp_path: Path) -> None:
     cohort = Cohort(tmp_path)
-    assert {name: getattr(cohort, name).relative_to(tmp_path).as_posix() for name in (
-        "ledger", "tables", "estimates", "reports", "runs", "predictions"
-    )} == {
-        "ledger": "ledger.sqlite", "tables": "tables", "estimates": "tables/estimates", "reports": "reports", "runs": "runs",
+    assert {
+        name: getattr(cohort, name).relative_to(tmp_path).as_posix()
+        for name in ("ledger", "tables", "estimates", "reports", "runs", "predictions")
+    } == {
+        "ledger": "ledger.sqlite",
+        "tables": "tables",
+        "estimates": "tables/estimates",
+        "reports": "reports",
+        "runs": "runs",
         "predictions": "predictions",
-    }  # fmt: skip
+    }
     hashed = hashlib.blake2b(b"1000012-2", digest_size=2).hexdigest()
     shelf = f"{hashed[0]}{hashed[1]}/{hashed[2]}{hashed[3]}"
     assert cohort.study("1000012-2") == tmp_path / f"studies/{shelf}/1000012-2.zarr.zip"
@@ -31,7 +36,13 @@ def test_a_cohort_has_its_files_where_they_were(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "name"),
-    [("default", "default"), ("/a/b/net", "net"), ("b/net.safetensors", "net"), ("net.v2", "net.v2"), ("hub:base.v1", "base.v1")],
+    [
+        ("default", "default"),
+        ("/a/b/net", "net"),
+        ("b/net.safetensors", "net"),
+        ("net.v2", "net.v2"),
+        ("hub:base.v1", "base.v1"),
+    ],
 )
 def test_a_model_has_the_folder_of_its_name(model: str, name: str) -> None:
     assert store.model_name(model) == name
@@ -63,11 +74,17 @@ def _published(path: Path, content: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "attributes", "key"),
     [
-        ({"attributes": {"key": "k", "n": 1}}, {"key": "k", "n": 1}, "k"), ({"attributes": {"key": 3}}, {"key": 3}, None),
-        ({"attributes": {}}, {}, None), ({"attributes": [1]}, None, None), ({"other": {}}, None, None), (b"{", None, None),
+        ({"attributes": {"key": "k", "n": 1}}, {"key": "k", "n": 1}, "k"),
+        ({"attributes": {"key": 3}}, {"key": 3}, None),
+        ({"attributes": {}}, {}, None),
+        ({"attributes": [1]}, None, None),
+        ({"other": {}}, None, None),
+        (b"{", None, None),
     ],
-)  # fmt: skip
-def test_attributes_and_key_of_a_file_are_read_or_none(tmp_path: Path, content: Any, attributes: Any, key: str | None) -> None:
+)
+def test_attributes_and_key_of_a_file_are_read_or_none(
+    tmp_path: Path, content: Any, attributes: Any, key: str | None
+) -> None:
     _published(tmp_path / "a.zarr.zip", content)
     assert store.published_attributes(tmp_path / "a.zarr.zip") == attributes
     assert store.published_key(tmp_path / "a.zarr.zip") == key

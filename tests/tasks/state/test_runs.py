@@ -116,11 +116,14 @@ def test_what_a_run_logs_is_in_its_own_log_and_nowhere_else(tmp_path: Path) -> N
 
 
 def test_every_cause_of_what_stopped_a_run_is_logged_by_type_and_place(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="outer") as caught, open_run(Cohort(tmp_path), {}, "derive") as run:
+    def fail() -> None:
         try:
             int("secret")
         except ValueError as error:
             raise RuntimeError("outer") from error
+
+    with pytest.raises(RuntimeError, match="outer") as caught, open_run(Cohort(tmp_path), {}, "derive") as run:
+        fail()
     log = (run.folder / "log.txt").read_text()
     assert log.index("RuntimeError:") < log.index("\nValueError:")
     assert log.count(f"{__file__}:") >= 2
@@ -129,7 +132,9 @@ def test_every_cause_of_what_stopped_a_run_is_logged_by_type_and_place(tmp_path:
 
 
 @pytest.mark.parametrize(("finished", "is_swept"), [(True, False), (False, True)])
-def test_what_a_kill_left_is_swept_only_if_the_last_run_did_not_finish(tmp_path: Path, finished: bool, is_swept: bool) -> None:
+def test_what_a_kill_left_is_swept_only_if_the_last_run_did_not_finish(
+    tmp_path: Path, finished: bool, is_swept: bool
+) -> None:
     for name, ended in (("20200101T000000-1", not finished), ("20210101T000000-1", finished)):
         (tmp_path / "runs" / name).mkdir(parents=True)
         if ended:

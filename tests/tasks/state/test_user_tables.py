@@ -149,10 +149,18 @@ def _parquet(folder: Path, **columns: Any) -> pd.DataFrame:
 
 def test_numbers_and_truth_of_parquet_are_plain_ones_with_missing_cells_too(tmp_path: Path) -> None:
     found = _parquet(
-        tmp_path, whole=pd.array([1, None, -9], "Int64"), real=pd.array([1.5, -9.0, None], "Float64"), every=pd.array([4, 5, 6], "Int32"),
-        truth=pd.array([True, None, False], "boolean"), sure=pd.array([True, False, True], "boolean"), plain=[True, False, True],
-        words=["1", ".", " x "], day=pd.to_datetime(["2016-01-01"] * 3), lists=[[1], [2], [3]], small=np.array([1, 2, 3], np.int8),
-    )  # fmt: skip
+        tmp_path,
+        whole=pd.array([1, None, -9], "Int64"),
+        real=pd.array([1.5, -9.0, None], "Float64"),
+        every=pd.array([4, 5, 6], "Int32"),
+        truth=pd.array([True, None, False], "boolean"),
+        sure=pd.array([True, False, True], "boolean"),
+        plain=[True, False, True],
+        words=["1", ".", " x "],
+        day=pd.to_datetime(["2016-01-01"] * 3),
+        lists=[[1], [2], [3]],
+        small=np.array([1, 2, 3], np.int8),
+    )
     for name, right in (("whole", [1.0, np.nan, np.nan]), ("real", [1.5, np.nan, np.nan]), ("every", [4.0, 5.0, 6.0])):
         assert found[name].dtype == np.float64
         np.testing.assert_array_equal(found[name], right)
@@ -166,8 +174,22 @@ def test_numbers_and_truth_of_parquet_are_plain_ones_with_missing_cells_too(tmp_
     assert found["small"].dtype == np.int8
 
 
+def test_categories_of_pandas_are_what_they_hold_and_days_stay_days(tmp_path: Path) -> None:
+    found = _parquet(
+        tmp_path,
+        words=pd.Categorical([" male", ".", "x"]),
+        numbers=pd.Categorical([1.5, -9.0, None]),
+        never=pd.to_datetime([None] * 3),
+    )
+    assert found["words"].tolist() == ["male", None, "x"]
+    np.testing.assert_array_equal(found["numbers"], [1.5, np.nan, np.nan])
+    assert found["never"].dtype.kind == "M"
+
+
 def test_categories_of_parquet_stay_text_and_declared_numbers_become_them(tmp_path: Path) -> None:
-    pd.DataFrame({"site": [1.0, 2.5, np.nan], "score": ["01", None, "2"], "n": [3, -9, 4]}).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"site": [1.0, 2.5, np.nan], "score": ["01", None, "2"], "n": [3, -9, 4]}).to_parquet(
+        tmp_path / "t.parquet"
+    )
     reading = Reading(types={"score": "number", "site": "text", "n": "text"}, missing_values=("-9",))
     found = read_user_table(tmp_path / "t.parquet", reading=reading)
     assert found["site"].tolist() == ["1", "2.5", None]
@@ -177,9 +199,13 @@ def test_categories_of_parquet_stay_text_and_declared_numbers_become_them(tmp_pa
 
 def test_whole_numbers_are_integers_only_where_each_cell_is_there_and_written_as_one(tmp_path: Path) -> None:
     kinds = {
-        ("1", "-2", "+3"): np.int64, ("1", "2.0"): np.float64, ("1", ""): np.float64, ("9" * 18, "1"): np.int64, ("9" * 19, "1"): np.float64,
+        ("1", "-2", "+3"): np.int64,
+        ("1", "2.0"): np.float64,
+        ("1", ""): np.float64,
+        ("9" * 18, "1"): np.int64,
+        ("9" * 19, "1"): np.float64,
         ("1e2", "3"): np.float64,
-    }  # fmt: skip
+    }
     for cells, kind in kinds.items():
         found = _read(tmp_path, list(cells))
         assert found.dtype == kind, cells
@@ -213,7 +239,10 @@ def test_only_columns_that_are_asked_for_are_read_and_rows_that_hold_nothing_go(
     assert list(read_user_table(tmp_path / "t.parquet", usecols=lambda name: name == "b")) == ["b"]
     assert table_header(tmp_path / "t.parquet") == ["a", "b"]
     pd.DataFrame({"a": [1, 2, 1], "b": ["x ", None, "y"]}).to_parquet(tmp_path / "t.parquet")
-    assert (column_words(tmp_path / "t.parquet", "a"), column_words(tmp_path / "t.parquet", "b")) == ({"1", "2"}, {"x", "y"})
+    assert (column_words(tmp_path / "t.parquet", "a"), column_words(tmp_path / "t.parquet", "b")) == (
+        {"1", "2"},
+        {"x", "y"},
+    )
 
 
 def test_tabs_part_the_cells_of_files_that_say_so(tmp_path: Path) -> None:

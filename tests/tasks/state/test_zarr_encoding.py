@@ -84,11 +84,17 @@ def _encoded(values: np.ndarray, dims: tuple[str, ...], **attributes: object) ->
 @pytest.mark.parametrize(
     ("shape", "dtype", "chunk", "shuffle"),
     [
-        ((23, 2, 9, 7), np.uint16, [10, 1, 9, 7], "bitshuffle"), ((4, 2, 9, 7), np.uint8, [4, 1, 9, 7], "shuffle"),
-        ((3, 9, 7), np.float32, [1, 9, 7], "bitshuffle"), ((3, 9, 7), np.uint8, [1, 9, 7], "shuffle"), ((5, 3), np.float64, [5, 3], ""),
-        ((), np.int64, [], ""), ((0,), np.float64, [1], ""), ((0, 2), bool, [1, 2], ""), ((2, 0, 3), np.uint16, [1, 1, 3], "bitshuffle"),
+        ((23, 2, 9, 7), np.uint16, [10, 1, 9, 7], "bitshuffle"),
+        ((4, 2, 9, 7), np.uint8, [4, 1, 9, 7], "shuffle"),
+        ((3, 9, 7), np.float32, [1, 9, 7], "bitshuffle"),
+        ((3, 9, 7), np.uint8, [1, 9, 7], "shuffle"),
+        ((5, 3), np.float64, [5, 3], ""),
+        ((), np.int64, [], ""),
+        ((0,), np.float64, [1], ""),
+        ((0, 2), bool, [1, 2], ""),
+        ((2, 0, 3), np.uint16, [1, 1, 3], "bitshuffle"),
     ],
-)  # fmt: skip
+)
 def test_an_array_tells_its_shape_its_chunks_and_how_they_are_packed(
     shape: tuple[int, ...], dtype: type, chunk: list[int], shuffle: str
 ) -> None:
@@ -97,7 +103,22 @@ def test_an_array_tells_its_shape_its_chunks_and_how_they_are_packed(
     item = np.dtype(dtype).itemsize
     assert told.pop("codecs") == [
         {"name": "bytes", "configuration": {"endian": "little"} if item > 1 else {}},
-        *([{"name": "blosc", "configuration": {"typesize": item, "cname": "zstd", "clevel": 5, "shuffle": shuffle, "blocksize": 0}}] if shuffle else []),
+        *(
+            [
+                {
+                    "name": "blosc",
+                    "configuration": {
+                        "typesize": item,
+                        "cname": "zstd",
+                        "clevel": 5,
+                        "shuffle": shuffle,
+                        "blocksize": 0,
+                    },
+                }
+            ]
+            if shuffle
+            else []
+        ),
     ]
     assert told == {
         "zarr_format": 3, "node_type": "array", "shape": list(shape), "data_type": np.dtype(dtype).name,
@@ -143,13 +164,25 @@ def test_groups_tell_their_attributes_as_plain_values() -> None:
         encode_tree(tree)
 
 
-def test_blosc_uses_one_thread_while_it_encodes_and_as_many_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blosc_uses_one_thread_while_it_encodes_and_as_many_as_before_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen = []
     encode = zarr_encoding._encode_array
     monkeypatch.setattr(zarr_encoding.numcodecs.blosc, "use_threads", True)
     monkeypatch.setattr(
-        zarr_encoding, "_encode_array", lambda *a: (seen.append(zarr_encoding.numcodecs.blosc.use_threads), encode(*a))[1]
+        zarr_encoding,
+        "_encode_array",
+        lambda *a: (seen.append(zarr_encoding.numcodecs.blosc.use_threads), encode(*a))[1],
     )
     encode_tree(_tree(1))
     assert set(seen) == {False}
     assert zarr_encoding.numcodecs.blosc.use_threads is True
+
+
+def test_what_a_group_has_from_its_parent_is_stored_once() -> None:
+    frames = xr.Dataset(coords={"frame": [5, 7]})
+    tree = xr.DataTree.from_dict({"/": frames, "/sax": xr.Dataset({"x": ("frame", [1.0, 2.0])})})
+    assert set(encode_tree(tree)) == {
+        "zarr.json", "frame/zarr.json", "frame/c/0", "sax/zarr.json", "sax/x/zarr.json", "sax/x/c/0",
+    }  # fmt: skip
