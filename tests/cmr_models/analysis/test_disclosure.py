@@ -234,3 +234,33 @@ def test_points_of_a_curve_are_allowed_at_the_bound_and_count_from_the_last_show
             mask_curve(years, [9, 9], events)
     assert round_counts([2.4, 2.5, 7.4, 7.5], 5).tolist() == [0, 5, 5, 10]
     assert round_counts([1, 2, 4], 3).tolist() == [0, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "name", ["exposure", "unit", "scale", "outcome", "model", "measure", "of", "view", "phase", "group_by"]
+)
+def test_rows_add_up_only_with_those_of_the_same_name(name: str) -> None:
+    # Of x, 3 of a are covered by 30 of b. As if x and y added up, 3 and 2 would cover each other.
+    cells = [("x", "a", 3.0), ("x", "b", 30.0), ("x", "c", 40.0), ("y", "a", 2.0), ("y", "b", 35.0), ("y", "c", 45.0)]
+    table = pd.DataFrame(cells, columns=[name, "group", "n"]).assign(n_events=np.nan)
+    table = table if name == "group_by" else table.assign(group_by="sex")
+    masked = mask_small_cells(table)
+    assert masked["n"].isna().tolist() == [True, True, False, True, True, False]
+    assert masked["reason"].tolist() == ["small_cell", "secondary", "", "small_cell", "secondary", ""]
+
+
+def test_what_is_hidden_is_said_in_status_and_reason_and_the_table_is_a_copy() -> None:
+    table = pd.DataFrame(
+        {"n": [3, 30, 40], "n_events": [1, 9, 20], "group_by": "sex", "group": ["a", "b", "c"], "x": [1, 2, 3]}
+    )
+    masked = mask_small_cells(table, 4)
+    assert masked["status"].tolist() == ["suppressed", "suppressed", "ok"]
+    assert masked["reason"].tolist() == ["small_cell", "secondary", ""]
+    assert masked["x"].tolist() == [1, 2, 3]
+    assert table["n"].tolist() == [3, 30, 40]
+    assert list(table) == ["n", "n_events", "group_by", "group", "x"]
+    assert mask_small_cells(table, 3)["n"].tolist() == [3.0, 30.0, 40.0]
+    assert mask_small_cells(table.assign(n_events=[0, 0, 0]), 3)["status"].tolist() == ["ok"] * 3
+    with pytest.raises(ValueError, match=r"\['n_events'\] not in"):
+        mask_small_cells(table.drop(columns="n_events"))
+    assert mask_small_cells(table, 1)["n"].tolist() == [3.0, 30.0, 40.0]

@@ -239,6 +239,7 @@ def test_options_of_the_user_go_before_those_of_the_profile_and_both_to_the_clus
         asked.append((workers, options, dask.config.get("distributed.scheduler.allowed-failures")))
         return _Asked()
 
+    dask.config.set({"distributed.worker.memory.pause": 0.8, "distributed.deploy.lost-worker-timeout": "15s"})
     monkeypatch.setattr(distributed, "Client", _Asked)
     monkeypatch.setattr(cluster, "_CLUSTERS", dict.fromkeys(("kubernetes", "slurm", "local"), started))
     monkeypatch.setattr(cluster, "_DEFAULTS", {"slurm": {"cores": 4, "memory": "16GB"}})
@@ -252,3 +253,8 @@ def test_options_of_the_user_go_before_those_of_the_profile_and_both_to_the_clus
     assert asked == [(2, {"cores": 8}, 0), (2, {"cores": 8, "memory": "16GB"}, 3)]
     assert dask.config.get("distributed.worker.memory.pause") is False
     assert dask.config.get("distributed.deploy.lost-worker-timeout") == "365d"
+
+
+def test_a_package_is_installed_or_not() -> None:
+    assert cluster._is_installed("distributed")
+    assert not cluster._is_installed("no_such_package_anywhere")

@@ -155,6 +155,9 @@ def test_units_are_worked_on_in_their_order_in_chunks_of_the_size_that_is_asked(
         assert [len(chunk) for chunk in seen] == sizes
         assert [study for chunk in seen for study in chunk] == [unit["study"] for unit in UNITS]
     assert list(shards.run(noted, [], Path("x"), {}, stage="convert")) == []
+    seen.clear()
+    list(shards.run(noted, [*UNITS, *UNITS], Path("x"), {"a": 1}, stage="convert"))
+    assert [len(chunk) for chunk in seen] == [8, 6]
 
 
 class _Client:

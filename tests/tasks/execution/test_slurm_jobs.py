@@ -22,7 +22,10 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     asked: list[list[str]] = []
 
     def run(command: list[str], **how: Any) -> Any:
-        assert how["timeout"] <= 20
+        # What waits for an answer ends: a command that is interrupted within 2 s; nothing of it is on the terminal.
+        assert how["timeout"] <= (2 if command[0] == "scancel" else 20)
+        assert how["capture_output"]
+        assert how["check"] == (command[0] == "squeue")
         asked.append(command)
         return SimpleNamespace(stdout="17\n 9\n\n17\n")
 

@@ -339,8 +339,30 @@ def test_a_run_without_workers_ends_with_the_reason_and_another_fault_as_it_is(m
     assert caught.value.__cause__ is cause
     assert len(looks) == 2
     assert not [thread for thread in threading.enumerate() if thread.name == "standing-workers"]
-    well = StandingWorkers(_Cluster(0), lifetime_s=None, listed=None, say=print)
-    well._cluster.sync = lambda look: asyncio.run(look())
-    with pytest.raises(KeyError), well.watched(client):
-        raise cause
-    assert well._over.is_set()
+
+
+def test_the_watch_asks_the_queue_and_has_ended_when_the_work_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing_workers, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    looking, n_listed = threading.Event(), list[int]()
+
+    def slow(look: Callable[[], Any]) -> None:
+        looking.set()
+        time.sleep(0.3)
+        asyncio.run(look())
+
+    def listed() -> set[str]:
+        n_listed.append(1)
+        return {"j0"}
+
+    cluster = _Cluster(1)
+    cluster.sync = slow  # type: ignore[attr-defined]
+    watch = StandingWorkers(cluster, lifetime_s=None, listed=listed, say=print)
+
+    def work() -> None:
+        assert looking.wait(10)
+        raise KeyError("as it is")
+
+    with pytest.raises(KeyError, match="as it is"), watch.watched(SimpleNamespace()):
+        work()
+    assert not [thread for thread in threading.enumerate() if thread.name == "standing-workers"]
+    assert n_listed == [1]
