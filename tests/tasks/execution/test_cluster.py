@@ -102,6 +102,8 @@ def test_a_lifetime_is_read_from_the_options_of_the_worker(options: dict[str, An
 def test_a_scheduler_that_is_there_is_fine_and_what_a_profile_needs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         check_profile(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(UserMistake, match="no scheduler answers at tcp://:"):  # no machine is named
+            check_profile(f"tcp://:{server.getsockname()[1]}")
     check_profile("inproc://nowhere/1")  # of this process: nothing to connect to
     with pytest.raises(UserMistake, match="no scheduler answers"):
         check_profile("tls://127.0.0.1:notaport")

@@ -12,6 +12,8 @@ import pytest
 from tasks.execution import standing_workers
 from tasks.execution.standing_workers import StandingWorkers, _Job
 
+pytestmark = pytest.mark.timeout(60)  # a watch that does not end would hang
+
 
 @pytest.mark.parametrize(
     ("wait_s", "age_s"),

@@ -151,9 +151,8 @@ def test_what_a_kill_left_is_swept_only_if_the_last_run_did_not_finish(
 
 def test_a_cohort_is_free_again_for_others_when_its_last_holder_leaves(tmp_path: Path) -> None:
     def is_free() -> bool:
-        tried = subprocess.run(
-            [sys.executable, "-c", _HOLDS, str(tmp_path)], stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
+        takes = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        tried = subprocess.run([sys.executable, "-c", takes, str(tmp_path / ".lock")], capture_output=True, check=False)
         return tried.returncode == 0
 
     with hold(Cohort(tmp_path)):
