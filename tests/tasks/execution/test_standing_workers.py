@@ -296,8 +296,10 @@ def test_a_queue_is_waited_for_as_long_as_it_takes_and_the_user_is_told_now_and_
 ) -> None:
     site = _Site(monkeypatch, 3, queue=True)
     _impatient(site, monkeypatch)
-    site.watch.wait_for_one(_Client(200, site, 10.0))
-    assert site.said == [f"3 jobs are ordered and none has begun yet; waiting for {s} s" for s in (30, 640, 1250, 1860)]
+    site.watch.wait_for_one(_Client(1300, site, 1.0))
+    # after more than 20 s, and more than 600 s after each time
+    told = [f"3 jobs are ordered and none has begun yet; waiting for {s} s" for s in (21, 622, 1223)]
+    assert site.said == told
     at_once = _Site(monkeypatch, 3, queue=True)
     at_once.watch.wait_for_one(_Client(0, at_once, 10.0))
     assert at_once.said == []

@@ -68,6 +68,8 @@ def test_a_mark_at_the_beginning_is_no_part_of_the_first_column(tmp_path: Path) 
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfparticipant,visit\n1,2\n,,\n".replace(b",,", b","))
     assert table_header(tmp_path / "t.csv") == ["participant", "visit"]
     assert read_user_table(tmp_path / "t.csv").to_dict("list") == {"participant": ["1"], "visit": ["2"]}
+    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbf"participant, or eid",visit\n1,2\n')
+    assert table_header(tmp_path / "t.csv") == ["participant, or eid", "visit"]
 
 
 @pytest.mark.parametrize(
