@@ -408,3 +408,12 @@ def test_numbers_take_part_if_they_were_measured_and_nobody_doubts_them() -> Non
     assert is_doubted(studies).tolist() == [False, True, True, False, False]
     assert usable(studies, include_doubted=False).tolist() == [True, False, False, False, False]
     assert usable(studies, include_doubted=True).tolist() == [True, True, True, False, False]
+
+
+def test_whole_numbers_with_missing_ones_become_plain_numbers() -> None:
+    whole = pd.array([61, None, 55], "Int64")
+    studies = _studies(["1", "2", "3"], ["2"] * 3, lvef_pct=whole)
+    found = analysis_people(studies, _people(["1", "2", "3"], ["2"] * 3, pd.array([50, 60, None], "Int64")), _SPEC)  # type: ignore[arg-type]
+    for name, right in (("lvef_pct", [61.0, np.nan, 55.0]), ("age_years", [50.0, 60.0, np.nan])):
+        assert found[name].dtype == np.float64
+        np.testing.assert_array_equal(found[name], right)
