@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
 
+pytestmark = pytest.mark.timeout(100)  # masking that never settles would hang
+
 _SETTINGS = [(5, None), (10, 5), (7, 5)]
 
 

@@ -16,7 +16,7 @@ def _first(*visits: tuple[str, str, Any, Any], with_days: bool = True) -> list[t
     studies.index = pd.Index(range(len(studies) + 5, 5, -1))
     listed = people.iloc[::-1] if with_days else people.iloc[::-1].drop(columns="visit_date")
     found = first_visits(studies, listed)
-    assert list(found) == ["participant", "visit", "lvef", "visits_contradict"]
+    assert list(found)[:4] == ["participant", "visit", "lvef", "visits_contradict"]
     at = [[(p, v) for p, v, *_ in visits].index(key) for key in zip(found["participant"], found["visit"], strict=True)]
     assert found["lvef"].tolist() == [40.0 + k for k in at]
     return [(str(p), str(v), bool(c)) for p, v, c in found[["participant", "visit", "visits_contradict"]].to_numpy()]

@@ -18,6 +18,8 @@ from tasks.state.ledger import open_ledger
 from tasks.state.runs import VERSIONED, hold, open_run
 from tasks.state.store import Cohort
 
+pytestmark = pytest.mark.timeout(100)  # a chain of causes that is not followed would hang
+
 _HOLDS = (
     "import sys; from pathlib import Path; from tasks.state.runs import hold; from tasks.state.store import Cohort\n"
 )
