@@ -160,7 +160,7 @@ def test_each_condition_needs_a_row_of_as_many_people_unless_the_table_does_not_
     table = pd.concat([rows("death", 10), rows("gout", 8, "2.0"), rows("stroke", 7)])
     check_outcomes(people, table, 0.2, ("death", "gout", "unheard"))
     with pytest.raises(ValueError, match="outcomes, stroke: 3 of 10 people"):
-        check_outcomes(people, table, 0.2, ("gout", "stroke"))
+        check_outcomes(people, table, 0.2, ("unheard", "gout", "stroke"))
     with pytest.raises(ValueError, match="outcomes: 3 of 10 people"):
         check_outcomes(people, rows("stroke", 7), 0.2)
     with pytest.raises(ValueError, match="outcomes: 10 of 10 people"):

@@ -384,8 +384,8 @@ def test_the_outcome_of_a_condition_meets_its_person_and_only_time_after_entry_i
     ("column", "cell", "message"),
     [
         ("prevalent", 2, "prevalent of death must be 0 or 1"), ("event", 0.5, "event of death must be 0 or 1"),
-        ("event", None, "event of death must be 0 or 1"), ("entry_years", -0.1, "1 of 1 values of entry_years"),
-        ("exit_years", 130.5, "1 of 1 values of exit_years"), ("exit_years", "x", "exit_years are not numbers"),
+        ("event", None, "event of death must be 0 or 1"), ("entry_years", -0.1, "1 of 2 values of entry_years"),
+        ("exit_years", 130.5, "1 of 2 values of exit_years"), ("exit_years", "x", "exit_years are not numbers"),
     ],
 )  # fmt: skip
 def test_flags_other_than_0_and_1_and_impossible_ages_are_refused_in_the_condition_that_is_asked(
@@ -394,6 +394,7 @@ def test_flags_other_than_0_and_1_and_impossible_ages_are_refused_in_the_conditi
     people = analysis_people(_studies(["1"], ["2"]), _people(["1"], ["2"], [50.0]), _SPEC)
     rows = _rows_of_outcomes(("1", "2", "death", 0, 50.0, 51.0, 0), ("1", "2", "gout", 0, 0.0, 130.0, 1)).astype(object)
     rows.loc[0, column] = cell
+    rows = pd.concat([rows, rows.iloc[[1]].assign(condition="death", visit="3")])  # and one that is as it should be
     with pytest.raises(ValueError, match=message):
         analysis_outcome(people, rows, "death")
     assert analysis_outcome(people, rows, "gout")["follow_up_years"].tolist() == [130.0]

@@ -13,6 +13,7 @@ _PRESSURES = [110.0, 121.0, 118.0, 135.0, 142.0, 150.0, 127.0, 133.0, 160.0, 115
     ("cells", "n_codes"),
     [
         ([*_PRESSURES, -3], 1),
+        ([0, *_PRESSURES, -3], 1),
         ([*_PRESSURES, *_PRESSURES, -1, -3], 2),  # 2 of 24 that are there
         ([*_PRESSURES, -9.0], 1),
         ([*_PRESSURES, 999, 999], 2),
