@@ -187,6 +187,7 @@ def test_people_of_unknown_nation_or_birth_are_left_out_and_rows_follow_the_part
         {"eid": 4, "54-0.0": None, _CODE: "I50", _DAY: "2018-01-01"},
         {"eid": 7, _CODE: "I50", _DAY: "2019-01-01"},
         {"eid": 2, "34-0.0": None},
+        {"eid": 6, "54-0.0": None, _CODE: "I50", _DAY: "2018-01-02", "40000-0.0": "2018-01-01"},  # after death
         {"eid": 5, _CODE: "I50", _DAY: "2010-01-01"},
         {"eid": 3, "54-0.0": None, _CODE: "I50", _DAY: "1900-01-01"},  # without a day as well: counted as that
     ]
@@ -195,7 +196,7 @@ def test_people_of_unknown_nation_or_birth_are_left_out_and_rows_follow_the_part
     assert rows[["prevalent", "event"]].to_numpy().tolist() == [[0, 1], [1, 0]]
     assert rows["end"].tolist()[0] == _until("2019-01-01")
     assert flow == {
-        "came to the visit": 5, "nation or birth unknown": 2, "record without a day": 1, "incident": 1, "prevalent": 1,
+        "came to the visit": 6, "nation or birth unknown": 3, "record without a day": 1, "incident": 1, "prevalent": 1,
     }  # fmt: skip
     data, spec = _data(people), _spec(_HOSPITAL)
     built = build_outcomes(data, build_participants(data, spec).iloc[::-1], spec)
