@@ -63,7 +63,7 @@ def _with_times(studies: pd.DataFrame, participants: pd.DataFrame) -> pd.DataFra
     ``the_day`` is that of the table, else that of the headers.
     """
     known = participants[["participant", "visit"]].assign(
-        day=_days(participants), age=pd.to_numeric(participants["age_years"], errors="coerce").astype(float)
+        day=_days(participants), age=participants["age_years"].astype(float)
     )
     known = known.drop_duplicates(["participant", "visit"])
     own = studies[["participant", "visit"]].reset_index()

@@ -135,7 +135,6 @@ def _read_csv(path: Path, **more: Any) -> pd.DataFrame:
             sep=separator,
             dtype=str,
             keep_default_na=False,
-            na_filter=False,
             encoding="utf-8-sig",
             index_col=False,
             **more,
@@ -165,6 +164,8 @@ def _rename(table: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.D
 
 def _typed(column: pd.Series, how: Reading, table: str, *, is_parquet: bool) -> pd.Series:
     """A column with its missing cells, as numbers, booleans or text."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object).infer_objects()
     name = str(column.name)
     column = _plain_objects(column)
     declared = how.types.get(name, "text" if name in _NAMES else None)

@@ -102,6 +102,21 @@ def test_a_setting_is_held_until_the_last_block_ends() -> None:
 _PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "127.0.0.1,localhost,::1"),
+        (" , ,", "127.0.0.1,localhost,::1"),
+        ("localhost,b", "localhost,b,127.0.0.1,::1"),
+    ],
+)
+def test_hosts_are_added_once_and_empty_ones_go(monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, before)
+    exempt_loopback_from_proxies()
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == after
+
+
 @pytest.mark.parametrize("name", _PROXIES)
 def test_loopback_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for other in ("NO_PROXY", "no_proxy"):
