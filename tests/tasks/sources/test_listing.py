@@ -311,3 +311,15 @@ def test_a_study_that_is_told_after_a_long_header_is_found(tmp_path: Path) -> No
     assert unit["participant"] == "P7"
     short = files([Series()], patient="P7", study_uid="1.2.7")[:1]
     assert [unit["study"]] == _names([write_files(tmp_path / "short", short)])
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/a/B.TXT", ".txt"), ("/a.txt/b", "no ending"), ("/a/B.NII.GZ", ".nii.gz"), ("/a/b.nii", ".nii"),
+        ("/a/b.gz", ".gz"), ("/a/.TXT", "hidden"), ("/a/b.abc", "another ending"), ("/a/b.1234567", "no ending"),
+        ("/a/1.2.3", "no ending"), ("/a/b.abcdefghijk", "no ending"),
+    ],
+)  # fmt: skip
+def test_a_kind_is_a_known_ending_in_small_letters_and_never_part_of_an_identifier(path: str, kind: str) -> None:
+    assert listing._ending(path) == kind
