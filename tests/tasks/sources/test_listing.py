@@ -323,3 +323,37 @@ def test_a_study_that_is_told_after_a_long_header_is_found(tmp_path: Path) -> No
 )  # fmt: skip
 def test_a_kind_is_a_known_ending_in_small_letters_and_never_part_of_an_identifier(path: str, kind: str) -> None:
     assert listing._ending(path) == kind
+
+
+def test_the_fingerprint_of_a_public_case_changes_with_its_facts_and_with_every_file(tmp_path: Path) -> None:
+    """Facts lie in another file than the images: a corrected table must make the study anew."""
+    folder = tmp_path / "training" / "patient001"
+    folder.mkdir(parents=True)
+    image, info = folder / "patient001_4d.nii.gz", folder / "Info.cfg"
+
+    def fingerprint() -> str:
+        (unit,) = inventory([tmp_path]).units
+        return unit["fingerprint"]
+
+    image.write_bytes(b"x")
+    os.utime(image, ns=(5, 5))
+    found = [fingerprint()]  # without facts
+    for text in ("ED: 1\nES: 12\nGroup: DCM\n", "ED: 1\nES: 11\nGroup: DCM\n", "ED: 1\nES: 11\nGroup: NOR\n"):
+        info.write_text(text)
+        found.append(fingerprint())
+    (folder / "patient001_frame01_gt.nii.gz").write_bytes(b"")
+    found.append(fingerprint())
+    image.write_bytes(b"xy")
+    os.utime(image, ns=(5, 5))
+    found.append(fingerprint())
+    os.utime(image, ns=(5, 6))
+    found.append(fingerprint())
+    assert len(set(found)) == 7
+    os.utime(info, ns=(9, 9))
+    assert fingerprint() == found[-1]
+
+
+def test_the_fingerprint_of_one_study_of_a_zip_is_not_that_of_the_other(tmp_path: Path) -> None:
+    two = files(sax(1), study_uid="1.2.3") + [("x" + n, c) for n, c in files(sax(1), study_uid="1.2.4")]
+    write_zip(tmp_path / "two.zip", two)
+    assert len({unit["fingerprint"] for unit in inventory([tmp_path]).units}) == 2
