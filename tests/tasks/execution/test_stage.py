@@ -298,19 +298,3 @@ def test_a_receipt_is_written_for_what_will_not_end_otherwise_and_for_no_success
         "quarantined",
         "quarantined",
     ]
-
-
-def test_the_key_of_a_study_has_all_that_a_stage_makes_it_from(ledger: Ledger, tmp_path: Path) -> None:
-    def key(stage: Stage, settings: Any = None) -> str:
-        (unit,) = plan_stage(stage, Planning(Cohort(tmp_path), ledger, settings or stage.settings())).planned.units
-        return str(unit["key"])
-
-    kept = [ConvertSettings(frames_missing_max=share) for share in (0.2, 0.3)]
-    found = [key(DOUBLE), key(replace(DOUBLE, version=4)), key(replace(DOUBLE, name="triple"))]
-    found += [key(DOUBLE, settings) for settings in kept]
-    ledger.record([Outcome("1-2", "first", "ok", key="another")])
-    found.append(key(DOUBLE))
-    assert len(set(found)) == 6
-    ledger.record([Outcome("1-2", "first", "ok", key="a", wanted="w", host="h", seconds=3.0)])
-    assert key(DOUBLE) == found[0]
-    assert key(replace(DOUBLE, title="Other", optional=True)) == found[0]
