@@ -357,3 +357,17 @@ def test_the_fingerprint_of_one_study_of_a_zip_is_not_that_of_the_other(tmp_path
     two = files(sax(1), study_uid="1.2.3") + [("x" + n, c) for n, c in files(sax(1), study_uid="1.2.4")]
     write_zip(tmp_path / "two.zip", two)
     assert len({unit["fingerprint"] for unit in inventory([tmp_path]).units}) == 2
+
+
+def test_a_damaged_file_beside_two_studies_is_of_neither(tmp_path: Path) -> None:
+    """Whose it is nobody can tell: in one of them it would end a whole study, in the other hide that it lacks one."""
+    first, second, damaged = (encode(dataset(Series(number=k), study_uid=f"1.2.{k}")) for k in (1, 2, 3))
+    content = [("a.dcm", first), ("b.dcm", second), ("c.dcm", damaged[:140])]
+    write_files(tmp_path / "mixed", content)
+    write_files(tmp_path / "alone", [content[0], content[2]])
+    units = inventory([tmp_path / "mixed"]).units
+    assert sorted([Path(path).name for path, _, _ in unit["files"]] for unit in units) == [
+        ["a.dcm"], ["b.dcm"], ["c.dcm"],
+    ]  # fmt: skip
+    (unit,) = inventory([tmp_path / "alone"]).units
+    assert [Path(path).name for path, _, _ in unit["files"]] == ["a.dcm", "c.dcm"]
