@@ -126,6 +126,7 @@ def test_a_changed_byte_fails_the_checksum(tmp_path: Path) -> None:
         ("RAR", bytes.fromhex("526172211a0701") + bytes(24)),
         ("tar", _tarred(b"anything")),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_archive_of_another_kind_that_is_called_zip_is_named(tmp_path: Path, kind: str, content: bytes) -> None:
     path = _put(tmp_path, content)
