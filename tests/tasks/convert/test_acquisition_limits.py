@@ -54,6 +54,12 @@ def test_thicknesses_within_a_twentieth_are_one_spelt_otherwise(other: float, n:
     assert _n_places(r"0\0\0", r"0\0\0", thickness=[8, other]) == n
 
 
+def test_thicknesses_are_one_in_chains_of_neighbours_and_never_with_an_earlier_group() -> None:
+    spellings = [(b"", b"", thickness_mm) for thickness_mm in (8.6, 4.0, 8.0, 8.3, 8.0, 9.5, 4.2, 0.0)]
+    assert acquisitions._thicknesses(spellings) == [[0.0], [4.0, 4.2], [8.0, 8.3, 8.6], [9.5]]
+    assert acquisitions._thicknesses([]) == []
+
+
 def test_the_thinnest_of_like_thicknesses_says_how_near_a_place_is() -> None:
     assert _n_places(r"0\0\0", r"0\0\0.515", thickness=[4, 4.19]) == 2  # an eighth of 4 and not of 4.19
     assert _n_places(r"0\0\0", r"0\0\0.6", r"0\0\0.6", thickness=[4, 4, 9]) == 3  # each thickness has its own places

@@ -9,7 +9,7 @@ from dicom_factory import Series, beating, header_images
 
 from tasks.convert import planes
 from tasks.convert.acquisitions import Acquisition
-from tasks.convert.frame_orders import settle_orders
+from tasks.convert.frame_orders import _Candidate, settle_orders
 from tasks.convert.plane_images import PlaneImages
 from tasks.convert.timing import timing_of
 
@@ -132,3 +132,14 @@ def test_planes_that_are_timed_otherwise_are_judged_apart_and_stay_in_their_plac
     found = _settled(_plane(NOTHING), _plane(RIGHT), _plane(NOTHING, MIXED), _plane(NOTHING, nominal_delay_ms=RIGHT))
     # numbers of half the planes without times are mixed, and so none of them counts
     assert found == [(UNKNOWN, (), True), TIMED, (UNKNOWN, (), False), TIMED]
+
+
+def test_a_candidate_has_every_value_that_orders_its_frames_and_others_are_all_but_the_first() -> None:
+    clock = [f"1000{0.06 * k:06.3f}" for k in range(N)]
+    candidate = _Candidate(_plane(RIGHT, nominal_delay_ms=RIGHT, acquisition_time=clock))
+    assert candidate.first == "trigger_ms"
+    assert candidate.others() == ["nominal_delay_ms", "acquisition_time", "instance_number"]
+    numbered = _Candidate(_plane(NOTHING))
+    assert (numbered.first, numbered.others()) == ("instance_number", [])
+    nothing = _Candidate(_plane(NOTHING, NOTHING))
+    assert (nothing.first, nothing.others()) == ("", [])

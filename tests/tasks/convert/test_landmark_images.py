@@ -45,6 +45,11 @@ def test_each_level_is_a_point_at_its_middle_in_rows_and_columns() -> None:
     assert view["pixel_mm"].values.tolist() == [0.25, 0.25]
     assert np.isnan(view["time_ms"]).all()
     assert view.attrs["flags"] == ["geometry_assumed"]
+    assert (view.attrs["intensity_offset"], view.attrs["intensity_scale"]) == (0, 1)
+    assert view.attrs["frame_names"] == ["00", "01"]
+    assert np.isnan([view.attrs["slice_mm"], view.attrs["thickness_mm"]]).all()
+    assert view["row_dir"].values.tolist() == [[1, 0, 0]]
+    assert view["col_dir"].values.tolist() == [[0, 1, 0]]
     assert [fault["reason"] for fault in found.faults] == ["label_missing"]
     assert np.isnan(found.views["lax_4c"]["landmark_px"].values).all()
 

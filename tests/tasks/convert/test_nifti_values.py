@@ -189,3 +189,34 @@ def test_signed_numbers_of_any_width_are_shifted_without_overflow(kind: type) ->
     stored, attributes, _ = nifti._as_uint16(np.array([low, 0, high], kind))
     assert stored.tolist() == [0, -low, high - low]
     assert attributes == {"intensity_offset": low, "intensity_scale": 1}
+
+
+def _stack(step_mm: tuple[float, float, float], **changes: Any) -> Volume:
+    """Seven slices of the value of their place in the file, from (10, 20, 30) on."""
+    values = np.repeat(np.arange(7, dtype=np.int16), 12).reshape(1, 7, 3, 4)
+    place_mm = np.array([10.0, 20, 30]) + np.arange(7)[:, None] * np.array(step_mm)
+    return _volume(values, position_mm=place_mm, **changes)
+
+
+@pytest.mark.parametrize(
+    ("volume", "first_mm", "last_mm", "is_reversed"),
+    [
+        (_stack((6.0, -6, -5)), (10, 20, 30), (46, -16, 0), False),
+        (_stack((-6.0, 6, 5)), (-26, 56, 60), (10, 20, 30), True),
+        (_stack((-6.0, 6, 5), is_oriented=False), (10, 20, 30), (-26, 56, 60), False),
+    ],
+    ids=["from the base", "from the apex", "not told"],
+)
+def test_slices_that_are_put_in_order_take_their_places_along(
+    volume: Volume, first_mm: tuple[float, ...], last_mm: tuple[float, ...], is_reversed: bool
+) -> None:
+    found = nifti._view([("", volume)], "sax")
+    shown = found["intensity"].values[0, :, 0, 0].tolist()
+    assert shown == ([6, 5, 4, 3, 2, 1, 0] if is_reversed else [0, 1, 2, 3, 4, 5, 6])
+    assert found["position_mm"].values[[0, -1]].tolist() == [list(first_mm), list(last_mm)]
+
+
+def test_one_slice_of_a_long_axis_stays_where_it_lies() -> None:
+    volume = _volume(np.full((1, 1, 3, 4), 5, np.int16), position_mm=np.array([[7.0, 8, 9]]))
+    found = nifti._view([("", volume)], "lax_4c")
+    assert found["position_mm"].values.tolist() == [[7, 8, 9]]

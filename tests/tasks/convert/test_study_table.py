@@ -58,3 +58,12 @@ def test_every_view_has_a_row_and_a_study_without_any_has_one_for_itself(tmp_pat
     assert (lax["flags"], none["flags"]) == ("archive_unopened;frame_missing", "")
     assert json.loads(sax["excluded"]) == LEFT_OUT
     assert none["excluded"] == "[]"
+
+
+def test_counts_and_spacings_may_be_what_the_contract_says() -> None:
+    bounds = {column.name: column.valid for column in STUDIES.columns if column.valid is not None}
+    assert bounds == {
+        **dict.fromkeys(("frames", "slices", "rows", "cols"), (0, 100_000)),
+        **dict.fromkeys(("row_mm", "col_mm"), (0, 1000)),
+        "frames_missing": (0, 100_000_000),
+    }

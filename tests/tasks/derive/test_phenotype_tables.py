@@ -156,3 +156,25 @@ def test_the_published_tables_leave_retired_studies_out_and_are_current_until_th
         assert (cohort.tables / "phenotypes_dictionary.csv").read_text() == dictionary_csv()
         ledger.record([Outcome("1-2", "convert", "quarantined", "no_dicom")])  # an earlier stage counts as well
         assert not are_current(ledger, cohort)
+
+
+@pytest.mark.parametrize(
+    ("convert", "segment", "ended"),
+    [
+        (("quarantined", "zip_corrupt"), ("absent", "no_sax"), ("convert", "zip_corrupt")),
+        (("absent", "no_dicom"), ("quarantined", "lv_empty"), ("convert", "no_dicom")),
+        (("ok", ""), ("quarantined", "lv_empty"), ("segment", "lv_empty")),
+        (("retired", "withdrawn"), ("absent", "no_sax"), ("segment", "no_sax")),
+    ],
+)
+def test_a_study_ended_at_the_first_stage_that_did_not_bring_it_through(convert, segment, ended, tmp_path):
+    """A later stage may still hold what it said of the study before."""
+    cohort = Cohort(tmp_path)
+    with open_ledger(cohort.ledger) as ledger:
+        for stage, (status, reason) in {"segment": segment, "convert": convert}.items():
+            ledger.record([Outcome("1-2", stage, status, reason)])
+        ledger.record([Outcome("1-2", "derive", "quarantined", "upstream")])
+        write_tables(ledger, cohort)
+    (row,) = pd.read_parquet(cohort.tables / "phenotypes.parquet").to_dict("records")
+    assert (row["stage"], row["reason"]) == ended
+    assert json.loads(row["missing_reasons"]) == {"*": ended[1]}

@@ -254,3 +254,19 @@ def test_a_study_keeps_what_planning_compares_apart_from_the_key_of_its_file(coh
     assert (outcome.study, outcome.status, outcome.key, outcome.wanted) == ("p0-1", "ok", "made", "")
     assert outcome.summary["digest"] == published.digest
     assert outcome.summary["n_bytes"] == published.n_bytes
+
+
+@pytest.mark.parametrize("how", ["beside the values", "under file, as version 0.1 kept it"])
+def test_a_whole_file_that_is_not_the_one_that_was_recorded_is_put_aside(cohort: Cohort, how: str) -> None:
+    """The archive is sound and its key right: only the recorded digest tells that other numbers lie there."""
+    path = cohort.prediction(_FOLDER, "p0-1")
+    recorded = store.as_published(path)._asdict()
+    summary = recorded if how == "beside the values" else {"file": recorded}
+    with open_ledger(cohort.ledger) as ledger:
+        ledger.record([Outcome("p0-1", _STAGE, "ok", key="key0", summary=summary)])
+    assert _verified(cohort).damaged == []
+    _with_attributes(path, note="other numbers")
+    assert store.published_key(path) == "key0"
+    assert _verified(cohort).damaged == [str(path.relative_to(cohort.root))]
+    with open_ledger(cohort.ledger) as ledger:
+        assert "p0-1" not in ledger.entries(_STAGE)

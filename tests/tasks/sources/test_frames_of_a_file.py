@@ -140,3 +140,11 @@ def test_the_scale_of_philips_lies_in_the_first_item_of_their_sequence() -> None
     for items, slope in (([], None), ([item], 0.5), ([Dataset(), item], None), ([item, Dataset()], 0.5)):
         group.add_new(0x2005140F, "SQ", items)
         assert _philips_slope(group) == slope
+
+
+@pytest.mark.parametrize(("off_ms", "is_even"), [(0.0, True), (5e-6, True), (2e-5, False), (1.0, False)])
+def test_steps_of_ten_ms_are_even_within_a_hundred_thousandth_of_a_ms(off_ms: float, is_even: bool) -> None:
+    """A millionth of the step of 10 ms: 1e-5 ms. Ten frames make 100 of 900 ms, so even ones are a viewer's."""
+    times = 10.0 * np.arange(10)
+    times[5:] += off_ms
+    assert _are_of_display(times, _dataset(NominalInterval=900)) == is_even

@@ -311,3 +311,63 @@ def test_a_study_that_is_told_after_a_long_header_is_found(tmp_path: Path) -> No
     assert unit["participant"] == "P7"
     short = files([Series()], patient="P7", study_uid="1.2.7")[:1]
     assert [unit["study"]] == _names([write_files(tmp_path / "short", short)])
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/a/B.TXT", ".txt"), ("/a.txt/b", "no ending"), ("/a/B.NII.GZ", ".nii.gz"), ("/a/b.nii", ".nii"),
+        ("/a/b.gz", ".gz"), ("/a/.TXT", "hidden"), ("/a/b.abc", "another ending"), ("/a/b.1234567", "no ending"),
+        ("/a/1.2.3", "no ending"), ("/a/b.abcdefghijk", "no ending"),
+    ],
+)  # fmt: skip
+def test_a_kind_is_a_known_ending_in_small_letters_and_never_part_of_an_identifier(path: str, kind: str) -> None:
+    assert listing._ending(path) == kind
+
+
+def test_the_fingerprint_of_a_public_case_changes_with_its_facts_and_with_every_file(tmp_path: Path) -> None:
+    """Facts lie in another file than the images: a corrected table must make the study anew."""
+    folder = tmp_path / "training" / "patient001"
+    folder.mkdir(parents=True)
+    image, info = folder / "patient001_4d.nii.gz", folder / "Info.cfg"
+
+    def fingerprint() -> str:
+        (unit,) = inventory([tmp_path]).units
+        return unit["fingerprint"]
+
+    image.write_bytes(b"x")
+    os.utime(image, ns=(5, 5))
+    found = [fingerprint()]  # without facts
+    for text in ("ED: 1\nES: 12\nGroup: DCM\n", "ED: 1\nES: 11\nGroup: DCM\n", "ED: 1\nES: 11\nGroup: NOR\n"):
+        info.write_text(text)
+        found.append(fingerprint())
+    (folder / "patient001_frame01_gt.nii.gz").write_bytes(b"")
+    found.append(fingerprint())
+    image.write_bytes(b"xy")
+    os.utime(image, ns=(5, 5))
+    found.append(fingerprint())
+    os.utime(image, ns=(5, 6))
+    found.append(fingerprint())
+    assert len(set(found)) == 7
+    os.utime(info, ns=(9, 9))
+    assert fingerprint() == found[-1]
+
+
+def test_the_fingerprint_of_one_study_of_a_zip_is_not_that_of_the_other(tmp_path: Path) -> None:
+    two = files(sax(1), study_uid="1.2.3") + [("x" + n, c) for n, c in files(sax(1), study_uid="1.2.4")]
+    write_zip(tmp_path / "two.zip", two)
+    assert len({unit["fingerprint"] for unit in inventory([tmp_path]).units}) == 2
+
+
+def test_a_damaged_file_beside_two_studies_is_of_neither(tmp_path: Path) -> None:
+    """Whose it is nobody can tell: in one of them it would end a whole study, in the other hide that it lacks one."""
+    first, second, damaged = (encode(dataset(Series(number=k), study_uid=f"1.2.{k}")) for k in (1, 2, 3))
+    content = [("a.dcm", first), ("b.dcm", second), ("c.dcm", damaged[:140])]
+    write_files(tmp_path / "mixed", content)
+    write_files(tmp_path / "alone", [content[0], content[2]])
+    units = inventory([tmp_path / "mixed"]).units
+    assert sorted([Path(path).name for path, _, _ in unit["files"]] for unit in units) == [
+        ["a.dcm"], ["b.dcm"], ["c.dcm"],
+    ]  # fmt: skip
+    (unit,) = inventory([tmp_path / "alone"]).units
+    assert [Path(path).name for path, _, _ in unit["files"]] == ["a.dcm", "c.dcm"]

@@ -28,6 +28,7 @@ KEYWORDS = {
     "series_number": "SeriesNumber", "instance_number": "InstanceNumber", "position_mm": "ImagePositionPatient",
     "orientation": "ImageOrientationPatient", "rows": "Rows", "columns": "Columns", "pixel_mm": "PixelSpacing",
     "rescale_intercept": "RescaleIntercept", "rescale_slope": "RescaleSlope", "sop_class": "SOPClassUID",
+    "study_date": "StudyDate", "study_time": "StudyTime",
     "series_date": "SeriesDate", "acquisition_date": "AcquisitionDate", "series_time": "SeriesTime",
     "acquisition_time": "AcquisitionTime", "acquisition_datetime": "AcquisitionDateTime",
     "complex_component": "ComplexImageComponent", "content_time": "ContentTime", "patient_id": "PatientID",
