@@ -9,6 +9,7 @@ import pandas as pd
 
 from cmr_models.analysis.biobank.columns import FieldTable
 from cmr_models.analysis.biobank.fields import (
+    CENTRES,
     FIELDS,
     MONTHS,
     SCOTLAND,
@@ -93,13 +94,14 @@ def refuse(findings: pd.DataFrame) -> None:
 
 
 def nations(centre: pd.Series) -> pd.Series:
-    """``england``, ``scotland`` or ``wales`` by the first assessment centre (code or name); missing stays missing."""
-    number = pd.to_numeric(centre, errors="coerce")
-    names = centre.astype("string").str.lower()
-    scottish = number.isin(SCOTLAND) | names.isin(["glasgow", "edinburgh"])
-    welsh = number.isin(WALES) | names.isin(["cardiff", "swansea", "wrexham"])
-    found = np.select([scottish.fillna(False), welsh.fillna(False)], ["scotland", "wales"], "england")
-    return pd.Series(found, index=centre.index, dtype=object).where(centre.notna(), None)
+    """``england``, ``scotland`` or ``wales`` by the first assessment centre (code or name); missing where there is none."""
+    places = decode(centre, FIELDS[54])
+    found = places.map({name: _nation(code) for code, name in CENTRES.items()})
+    return found.astype(object).where(found.notna(), None)
+
+
+def _nation(centre: int) -> str:
+    return "scotland" if centre in SCOTLAND else "wales" if centre in WALES else "england"
 
 
 def _dates(spec: StudySpec) -> Dates:
@@ -118,7 +120,7 @@ def _one_date(data: FieldTable, field: int, instance: int) -> np.ndarray:
 
 def _birth(data: FieldTable, dates: Dates) -> np.ndarray:
     """The middle of the month of birth; NaT where the year or the month is missing."""
-    year = pd.to_numeric(data.values(dates.birth_year_field, 0).iloc[:, 0])
+    year = read_numbers(data.values(dates.birth_year_field, 0).iloc[:, 0], FIELDS[34])
     month = decode(data.values(dates.birth_month_field, 0).iloc[:, 0], FIELDS[52])
     parts = pd.DataFrame({"year": year, "month": month.map(_NUMBER_OF_MONTH), "day": _MID_MONTH})
     return pd.to_datetime(parts, errors="coerce").to_numpy("datetime64[D]")

@@ -155,7 +155,7 @@ def test_fields_of_the_spec_have_all_that_it_says() -> None:
 
 
 _NATIONS = {
-    "scotland": [11004, 11005, "Glasgow", "edinburgh"],
+    "scotland": [11004, 11005, "Glasgow", "edinburgh", " Glasgow"],
     "wales": [11003, 11022, 11023, "Cardiff", "SWANSEA", "Wrexham"],
     "england": [11001, 11002, 11006, 11021, 10003, "11010", "Leeds", 11024],
 }
@@ -163,7 +163,8 @@ _NATIONS = {
 
 def test_a_nation_is_that_of_the_first_centre_by_code_or_name() -> None:
     cells = [(centre, nation) for nation, centres in _NATIONS.items() for centre in centres]
-    cells = [*cells[::2], (None, None), *cells[1::2]]
+    unknown = [(None, None), (-1, None), ("Prefer not to answer", None)]
+    cells = [*cells[::2], *unknown, *cells[1::2]]
     found = nations(pd.Series([centre for centre, _ in cells], index=range(len(cells), 0, -1), dtype=object))
     assert found.tolist() == [nation for _, nation in cells]
     assert found.index[0] == len(cells)
