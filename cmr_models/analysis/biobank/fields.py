@@ -158,8 +158,10 @@ def decode(column: pd.Series, known: Field) -> pd.Series:
         return _words(column.mask(_is_no_answer(column)))
     number = pd.to_numeric(column, errors="coerce")
     words = number.map(dict(known.codes))
-    return words.where(number.notna(), _spelt(column).map(_by_spelling(known))).astype(object).where(
-        lambda s: s.notna(), None
+    return (
+        words.where(number.notna(), _spelt(column).map(_by_spelling(known)))
+        .astype(object)
+        .where(lambda s: s.notna(), None)
     )
 
 

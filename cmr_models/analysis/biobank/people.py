@@ -55,6 +55,8 @@ def build_participants(data: FieldTable, spec: StudySpec) -> pd.DataFrame:
     dates = _dates(spec)
     entry = _one_date(data, dates.entry_field, spec.instance)
     birth = _birth(data, dates)
+    centre = field_of(dates.nation_field, further_fields(spec))
+    assert centre is not None  # checked at the door
     table = pd.DataFrame(
         {
             "participant": data.participants,
@@ -62,7 +64,7 @@ def build_participants(data: FieldTable, spec: StudySpec) -> pd.DataFrame:
             "age_years": ((entry - birth) / np.timedelta64(1, "D") / _DAYS_PER_YEAR).round(4),
             "entry_date": entry,
             "birth_date": birth,
-            "nation": nations(data.values(dates.nation_field, 0).iloc[:, 0]),
+            "nation": nations(data.values(dates.nation_field, 0).iloc[:, 0], centre),
         }
     )
     for name, column in spec.people.items():
@@ -93,15 +95,20 @@ def refuse(findings: pd.DataFrame) -> None:
         raise ValueError("the table is not as the field dictionary says: " + "; ".join(lines))
 
 
-def nations(centre: pd.Series) -> pd.Series:
-    """``england``, ``scotland`` or ``wales`` by the first assessment centre (code or name); missing where there is none."""
-    places = decode(centre, FIELDS[54])
-    found = places.map({name: _nation(code) for code, name in CENTRES.items()})
-    return found.astype(object).where(found.notna(), None)
+def nations(centre: pd.Series, known: Field = FIELDS[54]) -> pd.Series:
+    """``england``, ``scotland`` or ``wales`` by the first assessment centre (code or name).
 
-
-def _nation(centre: int) -> str:
-    return "scotland" if centre in SCOTLAND else "wales" if centre in WALES else "england"
+    Missing where there is no centre, as where somebody gave no answer.
+    """
+    number = pd.to_numeric(centre, errors="coerce")
+    places = decode(centre, known)
+    name = places.astype("string").str.strip().str.lower()
+    scottish, welsh = (
+        (number.isin(codes) | name.isin([CENTRES[code].lower() for code in codes])).fillna(False).to_numpy(bool)
+        for codes in (SCOTLAND, WALES)
+    )
+    found = np.select([scottish, welsh], ["scotland", "wales"], "england")
+    return pd.Series(found, index=centre.index, dtype=object).where(places.notna(), None)
 
 
 def _dates(spec: StudySpec) -> Dates:
