@@ -44,7 +44,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def _rows(marked: list[str]) -> dict[tuple[str, str, str], dict[str, Any]]:
-    found = landmark_study_rows(COHORT, "net", "1-2", {"marked": dict.fromkeys(marked, [0, 2])})
+    found = landmark_study_rows(COHORT, "net", "1-2", {"marked": {view: [0, 2] for view in marked}})
     return {(row["view"], row["measure"], row["of"]): row for row in found}
 
 
