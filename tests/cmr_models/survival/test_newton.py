@@ -39,12 +39,12 @@ def test_a_wrong_guess_of_the_information_neither_ends_the_way_nor_is_an_error(g
     np.testing.assert_allclose(found.covariance, [[0.5]])
 
 
-def _spike(gradient: float) -> Callable[[Floats], Slope]:
+def _spike(gradient: float, curvature: float = 1.0) -> Callable[[Floats], Slope]:
     """A likelihood that falls off on all sides of 0, whatever its gradient there promises."""
 
     def at(coef: Floats) -> Slope:
         value = 0.0 if not coef.any() else -1.0
-        return Slope(value, np.array([gradient]), lambda: np.eye(1))
+        return Slope(value, np.array([gradient]), lambda: curvature * np.eye(1))
 
     return at
 
@@ -55,6 +55,8 @@ def test_where_no_step_raises_the_likelihood_rounding_alone_is_forgiven() -> Non
     assert (found.coef.tolist(), found.log_likelihood) == ([0], 0)
     with pytest.raises(NotEstimableError, match="no step raises the likelihood"):
         maximise(_spike(np.sqrt(1.1e-6)), 1)
+    # What a guess promises in vain is no error: the second derivative, a million times it, promises next to nothing.
+    assert maximise(_spike(np.sqrt(1.1e-6), 1e6), 1, guess=np.eye(1)).coef.tolist() == [0]
 
 
 def test_a_likelihood_that_rises_for_ever_is_marked() -> None:
