@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.analysis.biobank.columns import FieldTable
-from cmr_models.analysis.biobank.placeholders import read_dates
+from cmr_models.analysis.biobank.placeholders import is_no_date
 
 Kind = Literal["integer", "continuous", "categorical", "date", "icd10", "text"]
 
@@ -158,9 +158,21 @@ def decode(column: pd.Series, known: Field) -> pd.Series:
         return _words(column.mask(_is_no_answer(column)))
     number = pd.to_numeric(column, errors="coerce")
     words = number.map(dict(known.codes))
-    text = column.astype("string").str.strip().str.lower()
-    by_word = {str(word).lower(): word for word in known.codes.values() if word is not None}
-    return words.where(number.notna(), text.map(by_word)).astype(object).where(lambda s: s.notna(), None)
+    return (
+        words.where(number.notna(), _spelt(column).map(_by_spelling(known)))
+        .astype(object)
+        .where(lambda s: s.notna(), None)
+    )
+
+
+def _spelt(column: pd.Series) -> pd.Series:
+    """Cells as words are compared: without spaces around them or capitals."""
+    return column.astype("string").str.strip().str.lower()
+
+
+def _by_spelling(known: Field) -> dict[str, str]:
+    """Our words for the codes of a field, by their spelling."""
+    return {word.lower(): word for word in known.codes.values() if word is not None}
 
 
 def _is_no_answer(column: pd.Series) -> pd.Series:
@@ -216,11 +228,8 @@ def _problem(column: pd.Series, known: Field) -> dict[str, Any] | None:
     """What is wrong with a column. Only codes are quoted: numbers and dates are people's."""
     there = column.mask(_in_words(column)).dropna()
     if known.kind == "date":
-        try:
-            read_dates(column)
-        except ValueError as error:
-            return {"problem": "wrong_type", "n": len(there), "detail": str(error).partition(": ")[2]}
-        return None
+        wrong = int(is_no_date(column).sum())
+        return {"problem": "wrong_type", "n": wrong, "detail": "not dates as YYYY-MM-DD"} if wrong else None
     if known.kind in ("integer", "continuous"):
         wrong = int((~np.isfinite(pd.to_numeric(there, errors="coerce").astype(float))).sum())
         if wrong:
@@ -233,9 +242,8 @@ def _problem(column: pd.Series, known: Field) -> dict[str, Any] | None:
         return _unknown(strange, "no ICD-10 code") if len(strange) else None
     if known.kind == "categorical" and known.codes:
         numbers = pd.to_numeric(there, errors="coerce")
-        words = {str(word).lower() for word in known.codes.values() if word is not None}
         fits = np.where(
-            numbers.notna(), numbers.isin([*known.codes, *NO_ANSWER]), there.astype(str).str.lower().isin(words)
+            numbers.notna(), numbers.isin([*known.codes, *NO_ANSWER]), _spelt(there).isin(list(_by_spelling(known)))
         )
         return _unknown(there[~fits.astype(bool)], "not in the coding") if not fits.all() else None
     if known.kind == "categorical":

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cmr_models.analysis.biobank.columns import FieldTable
 from cmr_models.analysis.biobank.fields import (
+    CENTRES,
     FIELDS,
     MONTHS,
     SCOTLAND,
@@ -54,6 +55,8 @@ def build_participants(data: FieldTable, spec: StudySpec) -> pd.DataFrame:
     dates = _dates(spec)
     entry = _one_date(data, dates.entry_field, spec.instance)
     birth = _birth(data, dates)
+    centre = field_of(dates.nation_field, further_fields(spec))
+    assert centre is not None  # checked at the door
     table = pd.DataFrame(
         {
             "participant": data.participants,
@@ -61,7 +64,7 @@ def build_participants(data: FieldTable, spec: StudySpec) -> pd.DataFrame:
             "age_years": ((entry - birth) / np.timedelta64(1, "D") / _DAYS_PER_YEAR).round(4),
             "entry_date": entry,
             "birth_date": birth,
-            "nation": nations(data.values(dates.nation_field, 0).iloc[:, 0]),
+            "nation": nations(data.values(dates.nation_field, 0).iloc[:, 0], centre),
         }
     )
     for name, column in spec.people.items():
@@ -92,14 +95,20 @@ def refuse(findings: pd.DataFrame) -> None:
         raise ValueError("the table is not as the field dictionary says: " + "; ".join(lines))
 
 
-def nations(centre: pd.Series) -> pd.Series:
-    """``england``, ``scotland`` or ``wales`` by the first assessment centre (code or name); missing stays missing."""
+def nations(centre: pd.Series, known: Field = FIELDS[54]) -> pd.Series:
+    """``england``, ``scotland`` or ``wales`` by the first assessment centre (code or name).
+
+    Missing where there is no centre, as where somebody gave no answer.
+    """
     number = pd.to_numeric(centre, errors="coerce")
-    names = centre.astype("string").str.lower()
-    scottish = number.isin(SCOTLAND) | names.isin(["glasgow", "edinburgh"])
-    welsh = number.isin(WALES) | names.isin(["cardiff", "swansea", "wrexham"])
-    found = np.select([scottish.fillna(False), welsh.fillna(False)], ["scotland", "wales"], "england")
-    return pd.Series(found, index=centre.index, dtype=object).where(centre.notna(), None)
+    places = decode(centre, known)
+    name = places.astype("string").str.strip().str.lower()
+    scottish, welsh = (
+        (number.isin(codes) | name.isin([CENTRES[code].lower() for code in codes])).fillna(False).to_numpy(bool)
+        for codes in (SCOTLAND, WALES)
+    )
+    found = np.select([scottish, welsh], ["scotland", "wales"], "england")
+    return pd.Series(found, index=centre.index, dtype=object).where(places.notna(), None)
 
 
 def _dates(spec: StudySpec) -> Dates:
@@ -118,7 +127,7 @@ def _one_date(data: FieldTable, field: int, instance: int) -> np.ndarray:
 
 def _birth(data: FieldTable, dates: Dates) -> np.ndarray:
     """The middle of the month of birth; NaT where the year or the month is missing."""
-    year = pd.to_numeric(data.values(dates.birth_year_field, 0).iloc[:, 0])
+    year = read_numbers(data.values(dates.birth_year_field, 0).iloc[:, 0], FIELDS[34])
     month = decode(data.values(dates.birth_month_field, 0).iloc[:, 0], FIELDS[52])
     parts = pd.DataFrame({"year": year, "month": month.map(_NUMBER_OF_MONTH), "day": _MID_MONTH})
     return pd.to_datetime(parts, errors="coerce").to_numpy("datetime64[D]")

@@ -48,14 +48,29 @@ def read_dates(values: pd.Series) -> Dated:
     Raises:
         ValueError: a value is not a date.
     """
-    written = values.astype("string").str.strip()
-    written = written.mask(written == "")
-    text = written.str.extract(_DAY, expand=False).where(written.notna()).fillna(written)
-    dates = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce")
-    wrong = int((dates.isna() & text.notna()).sum())
+    text = _days(values)
+    dates = _parsed(text)
+    wrong = int(is_no_date(values).sum())
     if wrong:
         raise ValueError(f"{values.name}: {wrong} values are not dates as YYYY-MM-DD")
     meaning = text.map(PLACEHOLDERS)
     undated, at_birth = ((meaning == kind).fillna(False).to_numpy(bool) for kind in (UNDATED, AT_BIRTH))
     days = dates.to_numpy("datetime64[D]")
     return Dated(np.where(undated | at_birth, np.datetime64("NaT", "D"), days), undated, at_birth)
+
+
+def is_no_date(values: pd.Series) -> pd.Series:
+    """Cells that are neither empty nor a date as :func:`read_dates` reads them."""
+    text = _days(values)
+    return _parsed(text).isna() & text.notna()
+
+
+def _days(values: pd.Series) -> pd.Series:
+    """The day of each cell as it is written, without a time of day; what is no date stays as it is."""
+    written = values.astype("string").str.strip()
+    written = written.mask(written == "")
+    return written.str.extract(_DAY, expand=False).where(written.notna()).fillna(written)
+
+
+def _parsed(text: pd.Series) -> pd.Series:
+    return pd.to_datetime(text, format="%Y-%m-%d", errors="coerce")

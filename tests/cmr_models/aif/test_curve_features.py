@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from cmr_models.aif import curve_features
 from cmr_models.aif.curve_features import (
     _area,
     _baseline,
@@ -103,3 +104,14 @@ def test_noise_before_the_foot_decides_whether_the_peak_stands_out() -> None:
     assert failed_gates(loud, 2.0) == ("aif_no_bolus",)
     assert set(features(loud, 2.0)) == {"foot_s", "peak_s", "first_pass_s", "peak_value", "auc"}
     assert all(math.isnan(value) for value in features(loud, 2.0).values())
+
+
+@pytest.mark.parametrize(("peak", "noisy"), [(2.1, True), (2.2, False)])
+def test_the_noise_is_that_of_all_frames_before_the_foot_and_of_none_after(
+    peak: float, noisy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curve_features, "features", lambda *_: {"foot_s": 10.0, "peak_value": peak})
+    curve = np.zeros(40)
+    curve[10:20:2], curve[11:20:2] = 1, -1  # 20 frames of half a second: an SD of sqrt(1/2), three times that is 2.12
+    curve[20:] = 9
+    assert failed_gates(curve, 0.5) == (("aif_noisy",) if noisy else ())

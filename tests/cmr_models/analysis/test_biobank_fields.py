@@ -145,7 +145,7 @@ def test_a_negative_number_of_a_continuous_field_is_asked_about_if_it_is_a_code_
         (
             ["2016-06-15", "15.6.2016", "2016"],
             Field("x", "date"),
-            [("wrong_type", 3, "2 values are not dates as YYYY-MM-DD")],
+            [("wrong_type", 2, "not dates as YYYY-MM-DD")],
         ),
         (["2016-06-15", None], Field("x", "date"), []),
         (["any", 7, -9], Field("x", "text"), []),
@@ -196,3 +196,26 @@ def test_a_code_among_numbers_is_what_it_stands_for_and_no_code_of_its_own() -> 
     np.testing.assert_array_equal(
         read_numbers(column, Field("x", "continuous")), [-10, 1, -1, -3, 5, np.nan, np.nan, 7]
     )
+
+
+@pytest.mark.parametrize(
+    ("cell", "known"),
+    [
+        (" Female", FIELDS[31]), ("MALE ", FIELDS[31]), ("\tprevious", FIELDS[20116]), (" 1 ", FIELDS[31]),
+        ("1.0", FIELDS[31]), (" glasgow", FIELDS[54]), ("Stockport (PILOT) ", FIELDS[54]),
+    ],
+)  # fmt: skip
+def test_a_cell_that_is_read_passes_the_check_and_one_that_passes_is_read(cell: str, known: Field) -> None:
+    assert _found([cell], known) == []
+    assert decode(pd.Series([cell]), known).notna().all()
+    strange = cell.strip() + "x"
+    assert _found([strange], known) == [("unknown_code", 1, "not in the coding")]
+    assert decode(pd.Series([strange]), known).isna().all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "wrong"),
+    [(["2016-06-15", "", None, " 2016-06-15 10:30 "], 0), (["2016-13-01", "2016-06-15", "Do not know", ""], 2)],
+)
+def test_of_dates_the_wrong_cells_are_counted_not_all(cells: list[Any], wrong: int) -> None:
+    assert _found(cells, Field("x", "date")) == ([("wrong_type", wrong, "not dates as YYYY-MM-DD")] if wrong else [])

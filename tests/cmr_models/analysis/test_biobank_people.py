@@ -1,14 +1,15 @@
 """Participants from fields of UK Biobank: in any order, some of whom never came, with answers at several visits."""
 
 import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cmr_models.analysis.biobank import FieldTable, build_participants, further_fields
-from cmr_models.analysis.biobank.people import nations, needed_fields
+from cmr_models.analysis.biobank import Field, FieldTable, build_participants, further_fields
+from cmr_models.analysis.biobank.people import _birth, nations, needed_fields
 from cmr_models.analysis.spec import StudySpec
 
 
@@ -155,7 +156,7 @@ def test_fields_of_the_spec_have_all_that_it_says() -> None:
 
 
 _NATIONS = {
-    "scotland": [11004, 11005, "Glasgow", "edinburgh"],
+    "scotland": [11004, 11005, "Glasgow", "edinburgh", " Glasgow"],
     "wales": [11003, 11022, 11023, "Cardiff", "SWANSEA", "Wrexham"],
     "england": [11001, 11002, 11006, 11021, 10003, "11010", "Leeds", 11024],
 }
@@ -163,7 +164,22 @@ _NATIONS = {
 
 def test_a_nation_is_that_of_the_first_centre_by_code_or_name() -> None:
     cells = [(centre, nation) for nation, centres in _NATIONS.items() for centre in centres]
-    cells = [*cells[::2], (None, None), *cells[1::2]]
+    unknown = [(None, None), (-1, None), ("Prefer not to answer", None)]
+    cells = [*cells[::2], *unknown, *cells[1::2]]
     found = nations(pd.Series([centre for centre, _ in cells], index=range(len(cells), 0, -1), dtype=object))
     assert found.tolist() == [nation for _, nation in cells]
     assert found.index[0] == len(cells)
+
+
+def test_a_centre_that_the_user_describes_is_in_england_unless_its_code_is_elsewhere() -> None:
+    own = Field("centre", "categorical", {11004: "Glasgow City", 11099: "Leicester", 11098: None})
+    assert nations(pd.Series([11004, 11099, 11098, 11001]), own).tolist() == ["scotland", "england", None, None]
+
+
+def test_a_year_of_birth_that_somebody_did_not_tell_is_missing_in_words_too() -> None:
+    data = FieldTable.of(pd.DataFrame({"eid": [1, 2, 3], "34-0.0": ["1950", "Prefer not to answer", "-3"],
+                                       "52-0.0": ["May", "6", 7]}))  # fmt: skip
+    dates = SimpleNamespace(birth_year_field=34, birth_month_field=52)
+    birth = _birth(data, dates)  # type: ignore[arg-type]
+    assert np.isnat(birth).tolist() == [False, True, True]
+    assert birth[0] == np.datetime64("1950-05-15")

@@ -7,7 +7,7 @@ from lifelines import NelsonAalenFitter
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
-from cmr_models.analysis.imputation import impute, nelson_aalen, pool
+from cmr_models.analysis.imputation import _draw_labels, impute, nelson_aalen, pool
 from cmr_models.analysis.participation_weights import effective_size, inverse_probability_weights, raked_weights
 from cmr_models.estimates import NotEstimableError
 
@@ -274,3 +274,16 @@ def test_nelson_aalen_with_ties_and_late_entry_by_hand() -> None:
         nelson_aalen([1, 2], [1])
     with pytest.raises(ValueError, match="1 rows leave at or before"):
         nelson_aalen([1, 2], [1, 0], [1, 0])
+
+
+@pytest.mark.parametrize(("at", "label"), [(0.1001, "a"), (0.1004, "b")])
+def test_the_ridge_on_labels_is_on_the_intercept_too(at: float, label: str) -> None:
+    # One of ten is "a". With b the log odds of "b", 9 - 10 p(b) = b / 1000 gives p = 0.89978 and 0.10022 for "a": 0.1
+    # without the ridge on b.
+    known, ones = np.array(["a"] + ["b"] * 9, object), np.ones((10, 1))
+
+    class _Fixed:
+        def random(self, n: int) -> np.ndarray:
+            return np.full(n, at)
+
+    assert _draw_labels(known, np.ones(10), ones, np.ones((1, 1)), _Fixed()).tolist() == [label]  # type: ignore[arg-type]

@@ -121,3 +121,16 @@ def test_where_the_information_is_singular_the_penalised_likelihood_is_nought() 
     assert _penalised_slope(plain, cases, np.zeros(2)).value == pytest.approx(
         6 * np.log(0.5) + 0.5 * np.log(6 / 4 * 17.5 / 4)
     )
+
+
+def test_a_determinant_that_only_rounding_makes_positive_is_that_of_a_singular_information(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_: object) -> None:
+        raise np.linalg.LinAlgError
+
+    monkeypatch.setattr(np.linalg, "cholesky", fails)
+    plain = np.column_stack([np.ones(6), np.arange(6.0) - 2.5])
+    found = _penalised_slope(plain, np.array([0.0, 1, 0, 1, 1, 0]), np.array([0.3, 0.1]))
+    assert found.value == -np.inf
+    assert found.score.tolist() == [0, 0]

@@ -77,6 +77,9 @@ def test_evidence_is_two_sided_and_has_no_sign() -> None:
     assert minus_log10_p_chi2(4000.0, 4) == pytest.approx((2000 - math.log(2001)) / math.log(10), abs=1e-3)
     # Of 2 df Student's tail is (1 - t / √(2 + t²)) / 2 a side: 1 / (2 t²) far out.
     assert minus_log10_p_t(1e200, 2) == pytest.approx(400, abs=1e-6)
+    # Half of it lies beyond 0 a side, and beyond 1 of 1 df a quarter; the expansion for far tails asks for no division.
+    with np.errstate(all="raise"):
+        assert minus_log10_p_t([0.0, 1.0], 1).tolist() == pytest.approx([0, math.log10(2)])  # type: ignore[arg-type]
 
 
 def test_a_bootstrap_interval_places_the_kth_of_b_draws_at_k_over_b_and_one() -> None:

@@ -67,6 +67,7 @@ def test_a_segment_keeps_its_inner_pixels_if_there_are_five_else_all_away_from_t
     labels[1, 5:8, 5], labels[1, 6, 3:5], segment[1, 5:8, 5], segment[1, 6, 3:5] = 2, 2, 6, 6
     labels[1, 6, 7] = 3  # the pool touches nothing of these; pixels of the other slice do not either
     labels[0, 16, 8] = 3  # touches three of the upper row
+    labels[1, 12, 5] = 3  # over the thin wall of the other slice, which it does not touch
     kept = reliable_pixels(labels, segment)
     expected = np.zeros_like(kept)
     expected[0, 3:8, 4] = True

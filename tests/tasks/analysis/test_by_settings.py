@@ -1,6 +1,7 @@
 """The statistics stages on files: what is written, gated, keyed, and when nothing is done."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,30 @@ def test_a_changed_input_or_setting_changes_the_key(tmp_path: Path) -> None:
     assert estimates_key(tmp_path, settings, elsewhere) == key
     _write(tmp_path, n=60, seed=1)
     assert estimates_key(tmp_path, settings, _files(tmp_path)) != key
+
+
+@pytest.mark.parametrize("name", ["participants.csv", "outcomes.csv", "tables/phenotypes.parquet", "gone.csv"])
+def test_every_table_that_an_analysis_reads_is_in_its_key(tmp_path: Path, name: str) -> None:
+    settings = _write(tmp_path, n=60)
+    (tmp_path / "gone.csv").write_text("7\n")
+    files = replace(_files(tmp_path), withdrawn=tmp_path / "gone.csv")
+    before = estimates_key(tmp_path, settings, files)
+    if name.endswith("parquet"):
+        pd.read_parquet(tmp_path / name).iloc[1:].to_parquet(tmp_path / name)
+    else:
+        (tmp_path / name).write_text((tmp_path / name).read_text() + "8\n")
+    assert estimates_key(tmp_path, settings, files) != before
+
+
+def test_the_perfusion_table_is_in_the_key_of_an_analysis_of_perfusion_alone(tmp_path: Path) -> None:
+    settings = _write(tmp_path, n=60)
+    of_flow = settings.model_copy(update={"phenotypes": ("lvm_g", "mbf_rest_ml_min_g")})
+    keys = []
+    for content in ("first", "second"):
+        (tmp_path / "tables" / "perfusion.parquet").write_text(content)
+        keys.append([estimates_key(tmp_path, asked, _files(tmp_path)) for asked in (settings, of_flow)])
+    assert keys[0][0] == keys[1][0]
+    assert keys[0][1] != keys[1][1]
 
 
 def test_a_missing_table_is_made_again(tmp_path: Path) -> None:

@@ -134,3 +134,17 @@ def test_features_are_the_numbers_of_the_studies_that_were_predicted(tmp_path: P
         read(("f9", "f1", "word"))
     nothing = SimpleNamespace(spec=SimpleNamespace(features=SimpleNamespace(table="", columns=())))
     assert read_features(nothing, None) is NO_FEATURES  # type: ignore[arg-type]
+
+
+def test_the_flow_is_that_of_reading_of_joining_and_of_features_in_this_order_with_rows_of_its_own(
+    tmp_path: Path,
+) -> None:
+    read = pd.DataFrame([{"outcome": "", "group_by": "overall", "group": "g", "step": "participants", "n": 9.0}])
+    tables = SpecTables(STUDIES, PEOPLE, OUTCOMES, pd.concat([read, read]), FEATURES)
+    flow = Inputs.of(_spec(tmp_path), tables).flow
+    assert flow.index.tolist() == list(range(len(flow)))
+    assert flow["n"].tolist()[:2] == [9, 9]
+    assert flow.tail(2)[["step", "n"]].to_numpy().tolist() == [
+        ["with features of the network", 3], ["without features of the network", 1]
+    ]  # fmt: skip
+    assert flow.loc[flow["step"] == "not measured", "n"].tolist() == [1]

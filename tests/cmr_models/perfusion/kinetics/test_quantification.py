@@ -104,12 +104,12 @@ def test_curves_stand_above_their_baseline_and_a_pixel_enhances_over_its_noise()
 
 
 def test_outside_goes_before_all_and_what_is_not_finite_before_what_does_not_enhance() -> None:
-    tissue = np.zeros((1, 4, 20))
+    tissue = np.zeros((1, 5, 20))
     tissue[0, :2, 10:] = 1.0
-    tissue[0, 1, 3] = tissue[0, 2, 3] = np.nan
-    mask = np.array([[True, True, True, False]])
+    tissue[0, 1, 3] = tissue[0, 2, 3] = tissue[0, 4, 3] = np.nan
+    mask = np.array([[True, True, True, False, False]])
     _, status = _triage(_series(tissue, mask), 10, baseline_frames(10))
-    assert status.tolist() == [[codes.OK, codes.NOT_FINITE, codes.NOT_FINITE, codes.OUTSIDE]]
+    assert status.tolist() == [[codes.OK, codes.NOT_FINITE, codes.NOT_FINITE, codes.OUTSIDE, codes.OUTSIDE]]
 
 
 @pytest.mark.parametrize(
