@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from flows import planning
 from flows.settings import CohortSettings
+from tasks.execution import credentials
 from tasks.report import methods_of
 from tasks.state.ledger import open_ledger
 from tasks.state.runs import open_run
@@ -20,6 +21,7 @@ def recorded(settings: CohortSettings, command: str) -> Iterator[None]:
         tasks.state.runs.CohortInUse: if another process holds the cohort.
     """
     with open_run(settings.cohort, planning.resolved_settings(settings), command) as run:
+        credentials.sweep(settings.cohort.runs)
         yield
         with open_ledger(settings.cohort.ledger) as ledger:
             names = ("stage", "status", "reason", "studies")

@@ -1,12 +1,18 @@
 """Profiles: what a job script asks for, and what an unknown name says."""
 
 import os
+import shlex
 import time
+import tomllib
+from pathlib import Path
+from typing import Any
 
 import pytest
 from dask.utils import parse_timedelta
+from distributed.utils import get_ip
 
 from tasks.execution.cluster import check_profile, open_client
+from tasks.execution.credentials import credentials_in_files
 from tasks.state.mistakes import UserMistake
 
 
@@ -21,23 +27,26 @@ def test_an_unknown_profile_is_named_with_the_choices() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_slurm_job_asks_for_what_the_profile_says() -> None:
+def test_a_slurm_job_asks_for_what_the_profile_says_and_is_closed_to_others(tmp_path: Path) -> None:
     pytest.importorskip("dask_jobqueue")
-    import tomllib
-    from pathlib import Path
-
     profile = tomllib.loads((Path(__file__).parents[3] / "infra/profiles/slurm.toml").read_text())["compute"]
     from dask_jobqueue.slurm import SLURMCluster
 
-    from tasks.execution.slurm_jobs import Job
+    from tasks.execution.slurm_jobs import Job, closed_to_others
 
-    cluster = SLURMCluster(job_cls=Job, **profile["cluster"])
-    try:
+    with (
+        credentials_in_files(tmp_path / "a folder") as credentials,
+        SLURMCluster(job_cls=Job, **closed_to_others(profile["cluster"]), security=credentials) as cluster,
+    ):
         script = cluster.job_script()
-    finally:
-        cluster.close()
+        assert cluster.scheduler_address.startswith(f"tls://{get_ip()}:")
+        key = shlex.quote(credentials.tls_worker_key)
+        secret = Path(credentials.tls_worker_key).read_text().splitlines()[1]
     for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH -t 08:00:00", "--nthreads 1", "--lifetime 465m"):
         assert line in script
+    assert f"--tls-key {key}\n" in script
+    assert secret not in script
+    assert '--no-dashboard --dashboard-address 127.0.0.1:0 --host "$(' in script
     assert (
         parse_timedelta("465m") == 7 * 3600 + 45 * 60
     )  # a lifetime that Dask cannot read ends every worker as it begins
@@ -46,6 +55,29 @@ def test_a_slurm_job_asks_for_what_the_profile_says() -> None:
 def test_a_lifetime_that_no_worker_could_read_is_told_before_any_job_is_ordered() -> None:
     options = {"worker_extra_args": ["--lifetime", "7h45m"]}
     with pytest.raises(UserMistake, match=r"lifetime '7h45m' cannot be read"), open_client("slurm", options):
+        pass
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"interface": "ib0"},
+        {"scheduler_options": {"interface": "ib0"}, "worker_extra_args": ["--interface", "ib1"]},
+        {"scheduler_options": {"host": "10.0.0.1"}, "worker_extra_args": ["--host=node1"]},
+    ],
+)
+def test_an_interface_that_the_user_chose_for_jobs_stands(choice: dict[str, Any]) -> None:
+    pytest.importorskip("dask_jobqueue")
+    from tasks.execution import slurm_jobs
+
+    options = slurm_jobs.closed_to_others(choice)
+    assert options["worker_extra_args"] == [*choice.get("worker_extra_args", []), *slurm_jobs._NO_PAGES]
+    assert options["scheduler_options"].get("host") == choice.get("scheduler_options", {}).get("host")
+
+
+def test_jobs_without_a_folder_for_their_credentials_are_not_started() -> None:
+    pytest.importorskip("dask_jobqueue")
+    with pytest.raises(ValueError, match="need a folder that they can read too"), open_client("slurm"):
         pass
 
 
