@@ -486,9 +486,11 @@ def _serving(settings: Any, *, has_flow: bool = True) -> Iterator[None]:
     """Hold the cohort; meanwhile Prefect's files are in it, and its server starts while this process still imports."""
     from flows.home import keep_out_of_the_home_directory
     from flows.server import bind_server
+    from tasks.state.access import closed_to_others
     from tasks.state.runs import CohortInUse, hold
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(closed_to_others(settings.directory, settings.access))
         try:
             stack.enter_context(hold(settings.cohort))
         except CohortInUse as error:
