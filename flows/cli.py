@@ -274,6 +274,28 @@ def status(**choice: Any) -> None:
             click.echo(line)
 
 
+@main.command("files")
+@click.argument("study")
+@click.option("--config", type=_FILE, required=True, help="Settings file (TOML); it names the sources.")
+def show_files(study: str, config: Path) -> None:
+    """Print the files of the sources that STUDY is made of; the cohort itself keeps no paths."""
+    from tasks.maintenance.places import check_cohort
+    from tasks.sources import inventory
+    from tasks.state.ledger import open_ledger
+
+    settings = _settings(config=config, directory=None)
+    check_cohort(settings.cohort)
+    with open_ledger(settings.cohort.ledger, is_new=False) as ledger:
+        known = ledger.sources()
+    convert = settings.convert
+    units = inventory(settings.sources, known, convert.limits, follow_links=convert.follow_links).units
+    paths = [path for unit in units if unit["study"] == study for path, _, _ in unit["files"]]
+    if not paths:
+        raise click.UsageError(f"no study of the sources is called {study}; tables/studies.parquet has their names")
+    for path in paths:
+        click.echo(path)
+
+
 @main.command()
 @_COHORT
 @_CONFIG
