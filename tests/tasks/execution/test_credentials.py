@@ -1,5 +1,7 @@
 """Who has not the credentials of a cluster can neither talk to it nor find a page of it."""
 
+import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -8,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import psutil
@@ -177,6 +180,16 @@ def test_an_option_cannot_take_the_credentials_away() -> None:
         assert client.scheduler.address.startswith("tls://")
 
 
+def test_a_cluster_of_gpus_has_credentials_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`LocalCUDACluster` hands what it does not know to `LocalCluster`, which stands in for it."""
+    from distributed import LocalCluster
+
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=LocalCluster))
+    with open_client("cuda", {"workers": 1}) as client:
+        assert client is not None
+        assert all(address.startswith("tls://127.0.0.1:") for address in _addresses(client))
+
+
 # Kubernetes: as the operator's client makes the resource (dask-kubernetes 2026.3)
 
 _SPEC = {
@@ -262,3 +275,82 @@ def test_a_spec_is_not_changed_in_place() -> None:
     before = json.dumps(_SPEC)
     with_credentials(_SPEC)
     assert json.dumps(_SPEC) == before
+
+
+class _Pods:
+    """Stands in for the cluster of the operator's client; ``said`` is what is asked of it and of the API, in order."""
+
+    said: list[str]
+
+    def __init__(self, *, custom_cluster_spec: dict[str, Any], **options: Any) -> None:
+        self.name, self.options = custom_cluster_spec["metadata"]["name"], options
+        self.replicas = custom_cluster_spec["spec"]["worker"]["replicas"]
+
+    async def _get_scheduler_address(self) -> str:
+        return "tcp://localhost:50000"
+
+    def __enter__(self) -> "_Pods":
+        self.said.append("pods")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.said.append("no pods")
+
+
+class _Secret:
+    """Stands in for a secret of the API."""
+
+    said: list[str]
+
+    def __init__(self, manifest: dict[str, Any], namespace: str | None) -> None:
+        self.name = f"{namespace}/{manifest['metadata']['name']}"
+
+    def create(self) -> None:
+        self.said.append(f"create {self.name}")
+
+    def delete(self) -> None:
+        self.said.append(f"delete {self.name}")
+
+
+def _make_cluster_spec(name: str, n_workers: int, image: str) -> dict[str, Any]:
+    spec: dict[str, Any] = json.loads(json.dumps(_SPEC))
+    spec["metadata"]["name"], spec["spec"]["worker"]["replicas"] = name, n_workers
+    spec["spec"]["worker"]["spec"]["containers"][0]["image"] = image
+    return spec
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[ModuleType]]]:
+    """What the stand-ins were asked, and the modules that speak to the scheduler."""
+    names = ("dask_kubernetes", "dask_kubernetes.operator", "dask_kubernetes.operator.kubecluster", "kr8s")
+    modules = {name: ModuleType(name) for name in (*names, "dask_kubernetes.operator.networking", "kr8s.objects")}
+    client, networking = modules[names[2]], modules["dask_kubernetes.operator.networking"]
+    monkeypatch.setattr(_Pods, "__module__", client.__name__)
+    vars(client).update(KubeCluster=_Pods, make_cluster_spec=_make_cluster_spec)
+    vars(modules["kr8s.objects"])["Secret"] = _Secret
+    vars(modules[names[1]])["networking"] = networking
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    _Pods.said = _Secret.said = []
+    yield _Pods.said, [client, networking]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_secret_is_there_before_the_pods_and_gone_after_them(
+    operator: tuple[list[str], list[ModuleType]], fails: bool
+) -> None:
+    from tasks.execution import kubernetes_pods
+
+    said, modules = operator
+    options = {"name": "cohort", "namespace": "imaging", "image": "i"}
+    with contextlib.suppress(ZeroDivisionError), kubernetes_pods.pods(3, options) as cluster:
+        assert (cluster.replicas, cluster.options) == (3, {"namespace": "imaging"})
+        assert cluster.name.startswith("cohort-")
+        assert cluster.security.require_encryption
+        assert asyncio.run(cluster._get_scheduler_address()) == "tls://localhost:50000"
+        for module in modules:
+            assert vars(module)["rpc"]("tls://localhost:50000").connection_args["ssl_context"] is not None
+        secret = f"imaging/{cluster.name}-credentials"
+        if fails:
+            raise ZeroDivisionError
+    assert said == [f"create {secret}", "pods", "no pods", f"delete {secret}"]
