@@ -320,7 +320,7 @@ def _make_cluster_spec(name: str, n_workers: int, image: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[ModuleType]]]:
+def operator(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[ModuleType]]:
     """What the stand-ins were asked, and the modules that speak to the scheduler."""
     names = ("dask_kubernetes", "dask_kubernetes.operator", "dask_kubernetes.operator.kubecluster", "kr8s")
     modules = {name: ModuleType(name) for name in (*names, "dask_kubernetes.operator.networking", "kr8s.objects")}
@@ -332,7 +332,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     _Pods.said = _Secret.said = []
-    yield _Pods.said, [client, networking]
+    return _Pods.said, [client, networking]
 
 
 @pytest.mark.parametrize("fails", [False, True])
