@@ -23,6 +23,12 @@ class Reason(NamedTuple):
 _TABLE: tuple[Reason, ...] = (
     # convert: the whole study
     Reason("zip_corrupt", "convert", "quarantined", "The archive is truncated or fails its checksum."),
+    Reason(
+        "zip_other_archive",
+        "convert",
+        "quarantined",
+        "The file is named .zip and is an archive of another kind; unpack it.",
+    ),
     Reason("zip_bomb", "convert", "quarantined", "The archive would inflate beyond the permitted size or ratio."),
     Reason(
         "zip_hostile_name",
@@ -177,7 +183,10 @@ _TABLE: tuple[Reason, ...] = (
     # convert: flags
     Reason("slice_gap", "convert", "flag", "Planes are not evenly spaced along the normal within 5 %."),
     Reason(
-        "slice_repeated", "convert", "flag", "Two planes of the stack have the same position; the better one was kept."
+        "slice_repeated",
+        "convert",
+        "flag",
+        "Planes of the stack were acquired twice, in one place or between each other; the better ones were kept.",
     ),
     Reason(
         "matrix_mixed",
@@ -332,6 +341,18 @@ _TABLE: tuple[Reason, ...] = (
         "convert",
         "flag",
         "Labels hold codes that the data set does not define; they were left out.",
+    ),
+    Reason(
+        "label_class_single",
+        "convert",
+        "flag",
+        "All labels have one code where the data set has several, as masks of one structure do; they were left out.",
+    ),
+    Reason(
+        "label_channels",
+        "convert",
+        "flag",
+        "A label file does not hold one code for each voxel of a volume, but channels, vectors, colours or a plane.",
     ),
     Reason(
         "label_codes_exchanged",

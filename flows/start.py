@@ -12,7 +12,7 @@ _STDERR = 2
 def main() -> None:
     """The command ``cmr-cohort``."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as after nohup
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # ignored after nohup
             signal.signal(number, _end)
     from flows.cli import main as command
 

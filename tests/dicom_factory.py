@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from tasks.sources.dicom import Image
+from tasks.sources.dicom.image import BINARY_TAGS, TAGS
 
 AXIS = np.array([0.6, -0.6, -0.52915026])
 """Base to apex, LPS."""
@@ -159,3 +162,14 @@ def beating(one: Series, frame: int, **header: Any) -> FileDataset:
 def set_header(series: list[Series], **header: Any) -> list[Series]:
     """Set header values of series."""
     return [replace(one, header={**one.header, **header}) for one in series]
+
+
+def header_images(**columns: Sequence[object]) -> list[Image]:
+    """Images without pixels, one for each entry of ``columns``, which are header values by name; None is no value."""
+    rows = zip(*columns.values(), strict=True)
+    named = ({TAGS[name]: value for name, value in zip(columns, row, strict=True)} for row in rows)
+    return [Image({tag: _raw(tag, value) for tag, value in row.items() if value is not None}, None) for row in named]
+
+
+def _raw(tag: int, value: object) -> bytes:
+    return int(str(value)).to_bytes(2, "little") if tag in BINARY_TAGS else str(value).encode()

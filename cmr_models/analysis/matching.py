@@ -12,6 +12,7 @@ from cmr_models.contracts.identifiers import identifier_keys, loose_keys, shape_
 
 LOSSES = (
     "without a row of participants",
+    "order of visits unknown, left out",
     "later visit, left out",
     "doubted, left out",
     "not measured",
@@ -20,6 +21,7 @@ LOSSES = (
     "without features of the network",
     *(f"{what} of people who withdrew, left out" for what in ("studies", "rows of participants", "rows of outcomes")),
     "visits in another order than their numbers",
+    "first of several studies of one day",
 )
 """Steps of :func:`people_flow` that a run names in its summary line."""
 
@@ -135,9 +137,12 @@ def people_flow(
     """
     studies, listed, told = (_keys_of(table) for table in (phenotypes, participants, outcomes))
     parts = {
-        "overall": {"visits in another order than their numbers": int(people["visits_contradict"].sum())},
+        "overall": {
+            "visits in another order than their numbers": int(people["visits_contradict"].sum()),
+            "first of several studies of one day": int(people["same_day"].sum()),
+        },
         "studies": _split(studies.isin(listed), "with a row of participants", "without a row of participants"),
-        "visits": {"first visit": len(people), "later visit, left out": len(studies) - len(people)},
+        "visits": _visit_steps(studies, people),
         "rows of participants": _split(listed.isin(studies), "with a study", "without a study"),
         "rows of outcomes": _split(told.isin(studies), "of a study", "of no study"),
         "first visits": _first_visits(people, include_doubted=include_doubted),
@@ -152,6 +157,16 @@ def people_flow(
             flow_row(condition, group_by, step, n) for group_by, steps in parts.items() for step, n in steps.items()
         ]
     return pd.DataFrame(rows)
+
+
+def _visit_steps(studies: pd.MultiIndex, people: pd.DataFrame) -> dict[str, int]:
+    """How many studies are first visits, later ones, or of people of whom nothing tells which was the first."""
+    n_unordered = int((~studies.get_level_values("participant").isin(people["participant"])).sum())
+    return {
+        "first visit": len(people),
+        "order of visits unknown, left out": n_unordered,
+        "later visit, left out": len(studies) - len(people) - n_unordered,
+    }
 
 
 def _outcome_steps(people: pd.DataFrame, rows: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -113,8 +113,8 @@ class AnalysisSpec(BaseModel):
         default=0.1,
         ge=0,
         le=1,
-        description="largest share of people with a study who may be missing in participants, or in outcomes; beyond"
-        " it the analysis is an error",
+        description="largest share of people with a study who may be missing in participants, or in outcomes, or of"
+        " whom nothing tells which visit came first; beyond it the analysis is an error",
     )
     types: Mapping[str, ColumnType] = Field(
         default={},

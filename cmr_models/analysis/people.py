@@ -38,13 +38,13 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
 
     Returns:
         ``participant, visit``, boolean ``measured``, ``doubted`` (a quality rule is broken, or nobody judged: without
-        phenotypes unless the spec takes it in) and ``visits_contradict``,
+        phenotypes unless the spec takes it in), ``visits_contradict`` and ``same_day`` (:func:`first_visits`),
         the phenotypes, covariates and groups of ``spec``.
         Studies whose participant is not listed are kept with missing covariates.
 
     Raises:
         ValueError: missing columns; text where numbers should be; two rows of participants for one visit; more people
-            than the spec allows have a study and no row of participants; nothing tells which visit came first.
+            than the spec allows have a study and no row of participants, or visits of which nothing tells the first.
     """
     named = {part for name in spec.group_by for part in name.split(INTERSECTION)}
     needed = {"age_years", *spec.covariates, *spec.strata, *(named - {"age_band", "bmi_class"})}
@@ -57,7 +57,7 @@ def analysis_people(phenotypes: pd.DataFrame, participants: pd.DataFrame, spec: 
     studies = _studies(phenotypes, spec)
     check_people(studies, people, spec.unmatched_max)
     # The first visit: people with two would count twice, and the second visit is conditional on survival.
-    first = first_visits(studies, people)
+    first = first_visits(studies, people, spec.unmatched_max).drop(columns="acquired", errors="ignore")
     people = people.drop(columns=VISIT_DATE, errors="ignore")
     table = first.merge(people, on=["participant", "visit"], how="left", validate="one_to_one")
     table = with_groups(table, spec.age_edges_years)
@@ -90,11 +90,11 @@ def analysis_outcome(people: pd.DataFrame, outcomes: pd.DataFrame, condition: st
     if rows.duplicated(["participant", "visit"]).any():
         raise ValueError(f"outcomes: {condition} has more than one row for a participant and visit")
     for name in ("prevalent", "event"):
-        rows[name] = _numbers(rows, name, "outcomes")
+        rows[name] = numbers_in(rows, name, "outcomes")
         if not rows[name].isin((0, 1)).all():
             raise ValueError(f"outcomes: {name} of {condition} must be 0 or 1")
     for name in ("entry_years", "exit_years"):
-        rows[name] = _numbers(rows, name, "outcomes")
+        rows[name] = numbers_in(rows, name, "outcomes")
     rows["follow_up_years"] = rows["exit_years"] - rows["entry_years"]
     columns = ["participant", "visit", *OUTCOME_COLUMNS]
     return people.merge(rows[columns], on=["participant", "visit"], how="inner")
@@ -120,20 +120,21 @@ def _participants(participants: pd.DataFrame, needed: Sequence[str]) -> pd.DataF
     if repeated:
         raise ValueError(f"participants: {repeated} rows repeat a participant and visit; keep one of each")
     for name in sorted({"age_years", "height_cm", "weight_kg"} & set(needed)):
-        people[name] = _numbers(people, name, "participants")
+        people[name] = numbers_in(people, name, "participants")
     return people
 
 
 def _studies(phenotypes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     """One row a study: keys, ``measured``, ``doubted``, and the phenotypes of those that take part."""
     named = with_keys(phenotypes, "phenotypes")
-    studies = named[["participant", "visit"]].assign(measured=named["status"].eq("ok"), doubted=is_doubted(named))
+    keys = [name for name in ("participant", "visit", "acquired") if name in named]
+    studies = named[keys].assign(measured=named["status"].eq("ok"), doubted=is_doubted(named))
     takes_part = usable(named, include_doubted=spec.include_doubted)
-    values = {name: _numbers(named, name, "phenotypes").where(takes_part) for name in spec.phenotypes}
+    values = {name: numbers_in(named, name, "phenotypes").where(takes_part) for name in spec.phenotypes}
     return studies.assign(**values).reset_index(drop=True)
 
 
-def _numbers(table: pd.DataFrame, name: str, what: str) -> pd.Series:
+def numbers_in(table: pd.DataFrame, name: str, what: str) -> pd.Series:
     """A column as numbers; empty cells are missing, any other text is an error."""
     numbers = pd.to_numeric(table[name], errors="coerce").astype(float)
     n_text = int((~np.isfinite(numbers) & table[name].notna()).sum())

@@ -187,5 +187,5 @@ def benjamini_hochberg(minus_log10_p: npt.ArrayLike) -> Floats:
     m = len(order)
     rank = np.arange(m, 0, -1)
     adjusted = np.maximum.accumulate(scores[order] + np.log10(rank / m))
-    q[order] = np.maximum(10.0 ** -np.clip(adjusted, 0, 400), np.finfo(float).tiny)
+    q[order] = np.maximum(10.0**-adjusted, np.finfo(float).tiny)
     return q

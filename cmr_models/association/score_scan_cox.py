@@ -122,7 +122,7 @@ def _scores(times: _Times, x: Floats, q: Floats) -> tuple[Floats, Floats, Floats
     (at,) = make_risk_sets(times.entry, times.exit, times.event, np.zeros(len(ones), int), ones, "efron")
     likelihood = PartialLikelihood.of(standard.columns, [at])
     k = len(standard.spread)
-    coef = maximise(likelihood.derivatives, k, standard.basis).coef if k else np.zeros(0)
+    coef = maximise(likelihood.derivatives, k, standard.basis).coef
     covariates = likelihood.covariates[0]
     terms = make_terms(coef, covariates, at)
     rows, chunks = times.rows[at.rows], range(0, x.shape[1], _EXPOSURES_PER_CHUNK)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 ColumnType = Literal["number", "text"]
@@ -28,6 +29,9 @@ _BEYOND = 1.5
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WITH_COMMA = re.compile(r"[+-]?[0-9]{1,3}(?:[.' ]?[0-9]{3})*,[0-9]+|[+-]?[0-9]+(?:,[0-9]+)+")
+_DAY = re.compile(
+    r"[0-9]{4}([-/.])[0-9]{1,2}\1[0-9]{1,2}(?![0-9])|[0-9]{1,2}([-/.])[0-9]{1,2}\2(?:[0-9]{4}|[0-9]{2})(?![0-9])"
+)
 _CODE = re.compile(r"[+-]?0[0-9].*")  # 007 names something; 0.7 and 0 count
 
 
@@ -57,11 +61,16 @@ def check_covariates(table: pd.DataFrame, names: Iterable[str], types: Mapping[s
 
     Raises:
         ValueError: a column of text in which some cells are numbers and others are not, or numbers with a comma, or
-            the same words in other letters or blanks, or with more than :data:`MOST_LEVELS` levels; numbers that stand
-            for a missing value. No cell is quoted.
+            the same words in other letters or blanks, or with more than :data:`MOST_LEVELS` levels; dates; numbers that
+            are infinite, or stand for a missing value. No cell is quoted.
     """
     for name in _undeclared(table, names, types):
         words = table[name].dropna().astype(str).str.strip()
+        if _are_days(table[name], words):
+            raise ValueError(
+                f"{what}: the cells of {name} are dates, neither numbers nor categories; give years as numbers, or"
+                ' declare the column under `types` as "text"'
+            )
         if not is_text(table[name]):
             if name not in types:
                 _check_codes(table[name], name, what)
@@ -82,7 +91,17 @@ def check_covariates(table: pd.DataFrame, names: Iterable[str], types: Mapping[s
         _check_levels(words, name, what)
 
 
+def _are_days(column: pd.Series, words: pd.Series) -> bool:
+    """Whether a column holds dates, as such or as words (``2020-01-31``, ``31.01.2020``, ``1/31/20``)."""
+    if not is_text(column):
+        return bool(pd.api.types.is_datetime64_any_dtype(column))
+    return len(words) > 0 and bool(words.str.match(_DAY).all())
+
+
 def _check_codes(numbers: pd.Series, name: str, what: str) -> None:
+    n_infinite = int(np.isinf(pd.to_numeric(numbers, errors="coerce").to_numpy(float, na_value=np.nan)).sum())
+    if n_infinite:
+        raise ValueError(f"{what}: {n_infinite} of {len(numbers)} cells of {name} are infinite; leave them empty")
     n_codes = _n_codes(pd.to_numeric(numbers, errors="coerce").dropna().astype(float))
     if n_codes:
         raise ValueError(

@@ -32,6 +32,8 @@ TITLES = {state.code: state.title for state in STATES}
 STATUSES = ("ok", "absent", "quarantined", "retired")
 """How a study can have ended."""
 
+_WORDS = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
+_NO_VERDICT = "no verdict"
 _NOT_MEASURED = {"quarantined": "set_aside", "absent": "absent"}
 
 
@@ -55,8 +57,8 @@ def states_of(studies: pd.DataFrame) -> pd.Series:
     """The state of every study of a table: the one rule by which tables, pages and analyses tell who is doubted.
 
     Args:
-        studies: ``status`` and, perhaps, ``qc_ok``. A table without this column is the user's own: its studies passed
-            what the user asked of them.
+        studies: ``status`` and, perhaps, ``qc_ok``: true or false, as booleans, numbers (1, 0) or words (yes, no). A
+            table without this column is the user's own: its studies passed what the user asked of them.
 
     Returns:
         Codes of :data:`STATES` (:func:`state_of`), as objects.
@@ -64,17 +66,28 @@ def states_of(studies: pd.DataFrame) -> pd.Series:
     Raises:
         ValueError: a status that no stage gives, or a verdict other than true, false and missing. No cell is quoted.
     """
-    verdicts = studies["qc_ok"] if "qc_ok" in studies else pd.Series(True, index=studies.index, dtype=object)
+    given = studies["qc_ok"] if "qc_ok" in studies else pd.Series(True, index=studies.index, dtype=object)
     n_unknown = int((~studies["status"].isin(STATUSES)).sum())
     if n_unknown:
-        raise ValueError(f"status: {n_unknown} of {len(studies)} cells are none of {', '.join(STATUSES)}; correct them")
-    n_wrong = int((~verdicts.map(_is_verdict)).sum()) if len(verdicts) else 0
-    if n_wrong:
-        raise ValueError(f"qc_ok: {n_wrong} of {len(studies)} cells are neither true, false nor empty; correct them")
+        raise ValueError(
+            f"phenotypes: {n_unknown} of {len(studies)} cells of status are none of {', '.join(STATUSES)}; correct them"
+        )
+    verdicts = [_verdict(cell) for cell in given]
+    if n_wrong := verdicts.count(_NO_VERDICT):
+        raise ValueError(
+            f"phenotypes: {n_wrong} of {len(studies)} cells of qc_ok are neither true, false, yes, no, 1, 0 nor empty;"
+            " correct them, or list the words that mean a missing value under `missing_values`"
+        )
     found = [state_of(status, verdict) for status, verdict in zip(studies["status"], verdicts, strict=True)]
     return pd.Series(found, index=studies.index, dtype=object)
 
 
-def _is_verdict(cell: Any) -> bool:
-    """Whether a cell is true, false (as a boolean, or 1 and 0) or missing."""
-    return bool(pd.isna(cell)) or (isinstance(cell, bool | np.bool_ | int | float | np.number) and cell in (0, 1))
+def _verdict(cell: Any) -> bool | str | None:
+    """True, False, or None for a missing cell; :data:`_NO_VERDICT` for anything else."""
+    if pd.isna(cell):
+        return None
+    if isinstance(cell, str):
+        return _WORDS.get(cell.strip().casefold(), _NO_VERDICT)
+    if isinstance(cell, bool | np.bool_ | int | float | np.number) and cell in (0, 1):
+        return bool(cell)
+    return _NO_VERDICT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ def crop(images: Tensor, window: CropWindow) -> Tensor:
 
 def image_region(window: CropWindow, shape: tuple[int, int]) -> tuple[slice, slice]:
     """The rows and columns of the image whose centres lie inside the crop."""
-    first, last = zip(*map(_extent, window.centre_px, window.step_px, (window.size,) * 2), strict=True)
+    first, last = zip(*map(_extent, window.centre_px, window.step_px, itertools.repeat(window.size)), strict=True)
     row, col = (
         slice(max(0, int(np.ceil(a))), max(0, min(n, int(np.floor(b)) + 1)))
         for a, b, n in zip(first, last, shape, strict=True)

@@ -34,10 +34,12 @@ FEWEST_SLICES_AHA: Final = 3
 """Perfusion has three slices, far enough from each other to tell base and apex."""
 CLEAR: Final = 0.4
 """Sum of logarithms from which labels are believed against geometry: a quarter of the least of right stacks."""
-TAPERED: Final = 0.5
-"""Left pool of the first or the last slice, as a share of the largest, up to which a stack tells its order: where it
-does not reach an end of the ventricle, both halves may look alike. Of 1701 runs of 5 to 9 neighbouring slices of ACDC's
-drawings none is wrong with this limit, 15 are without it. The few slices of perfusion are planned from end to end."""
+TAPERED: Final = (0.5, 0.75)
+"""Left pool of the first and of the second slice, as shares of the largest, up to which a stack can begin with an apex:
+an apex tapers over slices. A stack that begins within the ventricle does not, nor does one whose first plane cuts the
+base aslant: there the pool falls from one slice to the next. Of 1880 runs of 5 or more neighbouring slices of ACDC's
+drawings none is doubted wrongly, by the first slice alone neither. Of 55 stacks of the 5 or 7 middle slices of
+simulated hearts 4 are, by the first slice alone 26. The few slices of perfusion are planned from end to end."""
 _AS_STATED: Final = np.array([1.0, 1.0, 1.0])
 _EXCHANGED: Final = np.array([-1.0, -1.0, 1.0])
 _CLEARLY_NEARER: Final = 0.2
@@ -93,7 +95,7 @@ def judge_stack_order(labels: npt.NDArray[np.integer], *, fewest_slices: int = F
     rv = _halves(lv_px, rv_px)
     little = _LITTLE * sum(heart)
     pool = _halves(lv_px, lv_px)
-    if fewest_slices >= FEWEST_SLICES and not _reaches_an_end(lv_px):
+    if fewest_slices >= FEWEST_SLICES and not _may_begin_with_an_apex(lv_px):
         return StackOrder(True, False)
     ratios = (heart[0] / heart[1], (rv[0] + little) / (rv[1] + little), pool[0] / pool[1])
     evidence = float(np.log(ratios).sum())
@@ -108,11 +110,11 @@ def levels_in(labels: npt.NDArray[np.integer]) -> tuple[Level, ...]:
     return levels if order.base_first else levels[::-1]
 
 
-def _reaches_an_end(lv_px: Areas) -> bool:
-    """Whether the left pool is small at one end of the slices that have it."""
+def _may_begin_with_an_apex(lv_px: Areas) -> bool:
+    """Whether the left pool grows over the first two of the slices that have it."""
     largest = lv_px.max(axis=0)
     held = largest[largest > 0]
-    return bool(min(held[0], held[-1]) <= TAPERED * held.max())
+    return bool((held[:2] <= np.array(TAPERED) * held.max()).all())
 
 
 def _halves(lv_px: Areas, area_px: Areas) -> tuple[int, int]:

@@ -29,6 +29,9 @@ ROTATED_DEG = 2.0
 BESIDE_A_VIEW_DEG = 20.0
 """The long-axis views are 60 degrees apart, so a plane is beside one of them at most."""
 SINGLE_SAX_DEG = 35.0
+_FEWEST_OF_A_STACK = 3
+_OVERLAP = 0.9
+"""Distance of planes, as a share of their thickness, under which they overlap."""
 
 
 @dataclass
@@ -125,12 +128,45 @@ def _by_place(planes: Sequence[Plane], family: Sequence[int], axis: Vector) -> l
 
 def _place_stack(planes: Sequence[Plane], stack: list[int], found: Views) -> None:
     axis = _towards_apex(_middle_normal(planes, stack))
-    groups = _by_place(planes, stack, axis)
+    groups = _by_place(planes, _one_of_two_stacks(planes, stack, axis), axis)
     kept = [max(group, key=lambda i: planes[i].merit) for group in groups]
     repeats = set(stack) - set(kept)
     found.views["sax"] = kept
     found.excluded.update(dict.fromkeys(repeats, "series_repeated"))
     found.flags["sax"] = _stack_flags(planes, kept, axis, bool(repeats))
+
+
+def _one_of_two_stacks(planes: Sequence[Plane], stack: list[int], axis: Vector) -> list[int]:
+    """Of a stack that was planned anew and acquired again between the planes of the first, the one with more planes.
+
+    Of two with as many, the later. Planes are two stacks if together they overlap and are not evenly spaced, while
+    those before and those after some time are, at one distance, beside each other. A stack with a gap is one: its parts
+    lie apart. So is one of which every other plane was acquired first: these do not overlap.
+    """
+    along = {i: float(planes[i].centre_mm @ axis) for i in stack}
+    ordered = sorted(stack, key=lambda i: planes[i].acquired)
+    together = geometry.spacing(list(along.values()))
+    thickness_mm = min(planes[i].thickness_mm for i in stack)
+    is_overlapping = bool(np.diff(sorted(along.values())).min(initial=np.inf) < _OVERLAP * thickness_mm)
+    is_repeated_in_place = len(_by_place(planes, stack, axis)) < len(stack)
+    if together.uniform or is_repeated_in_place or not is_overlapping:
+        return stack
+    for cut in range(_FEWEST_OF_A_STACK, len(ordered) - _FEWEST_OF_A_STACK + 1):
+        early, late = ordered[:cut], ordered[cut:]
+        if planes[early[-1]].acquired < planes[late[0]].acquired and _are_two_stacks(
+            [along[i] for i in early], [along[i] for i in late]
+        ):
+            return late if len(late) >= len(early) else early
+    return stack
+
+
+def _are_two_stacks(early_mm: Sequence[float], late_mm: Sequence[float]) -> bool:
+    """Whether both are evenly spaced, at one distance, and lie beside each other over half of the shorter at least."""
+    first, second = geometry.spacing(early_mm), geometry.spacing(late_mm)
+    shared_mm = min(max(early_mm), max(late_mm)) - max(min(early_mm), min(late_mm))
+    shorter_mm = min(max(side) - min(side) for side in (early_mm, late_mm))
+    is_one_distance = abs(first.slice_mm - second.slice_mm) <= geometry.UNIFORM_SPACING_TOLERANCE * first.slice_mm
+    return first.uniform and second.uniform and is_one_distance and shared_mm >= shorter_mm / 2
 
 
 def _stack_flags(planes: Sequence[Plane], kept: list[int], axis: Vector, repeated: bool) -> list[str]:
@@ -163,9 +199,9 @@ def _long_axis(planes: Sequence[Plane], stack: Sequence[int], rest: Sequence[int
     if stack:
         return _towards_apex(_middle_normal(planes, stack))
     if len(rest) >= 2:
-        _, spread, directions = np.linalg.svd(np.stack([planes[i].normal for i in rest]), full_matrices=True)
+        _, spread, directions = np.linalg.svd(np.stack([planes[i].normal for i in rest]))
         line = np.asarray(directions[-1], np.float64)
-        if spread[min(1, len(spread) - 1)] > 0.3 and abs(float(line @ TYPICAL_AXIS)) > 0.5:
+        if spread[1] > 0.3 and abs(float(line @ TYPICAL_AXIS)) > 0.5:
             return _towards_apex(line)
     return TYPICAL_AXIS
 

@@ -27,8 +27,9 @@ from tasks.analysis.features import NO_FEATURES
 from tasks.analysis.makers import Inputs
 from tasks.analysis.publishing import Results, publish_tables, results_key
 from tasks.analysis.settings import AnalysisSettings
-from tasks.analysis.spec_tables import SpecTables, leave_out_withdrawn
+from tasks.analysis.spec_tables import SpecTables, leave_out_withdrawn, told_times
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
+from tasks.sources.visit_times import with_visit_times
 from tasks.sources.withdrawn import withdrawn_people
 from tasks.state.mistakes import faults_in_files
 from tasks.state.parquet_tables import publish_table, read_table
@@ -82,7 +83,9 @@ def estimates_key(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles
     paths = (_phenotypes_path(cohort_dir), files.participants, files.outcomes, perfusion)
     there = [path for path in paths if path is not None and path.exists()]
     withdrawn = withdrawn_people(cohort_dir, files.withdrawn)
-    more = {"withdrawn": sorted(withdrawn)} if withdrawn else {}
+    more: dict[str, Any] = {"withdrawn": sorted(withdrawn)} if withdrawn else {}
+    if times := told_times(cohort_dir):
+        more["acquired"] = times
     return results_key(VERSION, there, settings=settings.model_dump(), **more)
 
 
@@ -141,7 +144,9 @@ def _read_tables(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles)
     assert files.outcomes is not None
     cohort = Cohort(cohort_dir)
     read = {
-        "studies": with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), cohort, settings.phenotypes),
+        "studies": with_visit_times(
+            with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), cohort, settings.phenotypes), cohort
+        ),
         "rows of participants": read_user_table(
             files.participants, reading=settings.reading(settings.participant_columns)
         ),

@@ -19,7 +19,7 @@ from tasks.analysis.makers import Inputs
 from tasks.analysis.page import render_analysis
 from tasks.analysis.publishing import Results, publish_tables, results_key
 from tasks.analysis.spec_file import SpecFile, as_json, read_spec
-from tasks.analysis.spec_tables import input_files, read_tables
+from tasks.analysis.spec_tables import input_files, read_tables, told_times
 from tasks.sources.withdrawn import withdrawn_people
 from tasks.state.mistakes import faults_in_files
 from tasks.state.store import Cohort, publish_bytes
@@ -104,7 +104,9 @@ def _files(file: SpecFile) -> dict[str, str]:
 def _key(file: SpecFile, cohort_dir: Path, withdrawn: frozenset[str]) -> str:
     features = features_path(file, cohort_dir)
     files = [*input_files(file, cohort_dir), *([features] if features else [])]
-    more = {"withdrawn": sorted(withdrawn)} if withdrawn else {}
+    more: dict[str, Any] = {"withdrawn": sorted(withdrawn)} if withdrawn else {}
+    if not file.spec.tables.phenotypes and (times := told_times(cohort_dir)):
+        more["acquired"] = times
     return results_key(VERSION, files, spec=file.digest, **more)
 
 

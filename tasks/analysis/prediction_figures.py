@@ -22,8 +22,9 @@ def concordance_of_sets(table: pd.DataFrame) -> bytes | None:
 
     def panel(axes: Axes, here: pd.DataFrame) -> None:
         place = np.arange(len(here))
-        low, high = here["estimate"] - here["ci_low"], here["ci_high"] - here["estimate"]
-        axes.errorbar(here["estimate"], place, xerr=[low, high], fmt="o", color=SERIES[0], markersize=4, linewidth=1.2)
+        low, middle, high = here[["ci_low", "estimate", "ci_high"]].to_numpy(float).T
+        reach = np.stack([middle - low, high - middle])
+        axes.errorbar(middle, place, xerr=reach, fmt="o", color=SERIES[0], markersize=4, linewidth=1.2)
         axes.set_yticks(place, [label(name, 24) for name in here["exposure"]])
         axes.set_ylim(len(here) - 0.5, -0.5)
         axes.axvline(0.5, color=QUIET, linewidth=0.8, linestyle=":")

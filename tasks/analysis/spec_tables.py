@@ -19,13 +19,14 @@ from cmr_models.analysis.biobank import (
 )
 from cmr_models.analysis.exclusions import exclude
 from cmr_models.analysis.matching import check_people, flow_row
-from cmr_models.analysis.people import usable
+from cmr_models.analysis.people import numbers_in, usable
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.transforms import transform
 from cmr_models.contracts.identifiers import KEYS, with_keys
 from tasks.analysis.features import FeatureTable, read_features
 from tasks.analysis.spec_file import SpecFile
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
+from tasks.sources.visit_times import visit_times, with_visit_times
 from tasks.sources.withdrawn import without_withdrawn
 from tasks.state.store import Cohort
 from tasks.state.user_tables import Reading, read_user_table
@@ -149,7 +150,10 @@ def _transformed(phenotypes: pd.DataFrame, spec: StudySpec) -> pd.DataFrame:
     for row in spec.exposures:
         if row.name not in phenotypes:
             raise ValueError(f"exposure {row.name} is not a column of the phenotypes; they have {list(phenotypes)}")
-    columns = {row.name: transform(phenotypes[row.name].where(takes_part), row.transform) for row in spec.exposures}
+    columns = {
+        row.name: transform(numbers_in(phenotypes, row.name, "phenotypes").where(takes_part), row.transform)
+        for row in spec.exposures
+    }
     return phenotypes.assign(**columns)
 
 
@@ -159,13 +163,24 @@ def _measured_names(spec: StudySpec) -> list[str]:
 
 
 def _phenotype_rows(file: SpecFile, cohort_dir: Path | None) -> pd.DataFrame:
-    """The spec's own table, or the cohort's with the perfusion columns that the spec names."""
+    """The spec's own table, whose studies are measured if it has no ``status``, or the cohort's with its perfusion."""
     if file.spec.tables.phenotypes:
-        return read_user_table(file.path(file.spec.tables.phenotypes))
+        how = Reading(missing_values=file.spec.missing_values, types=file.spec.types)
+        own = read_user_table(file.path(file.spec.tables.phenotypes), reading=how)
+        return own if "status" in own else own.assign(status="ok")
     if cohort_dir is None:
         raise ValueError("the spec names no `tables.phenotypes`; give --cohort")
     cohort = Cohort(cohort_dir)
-    return with_perfusion(read_user_table(cohort.tables / "phenotypes.parquet"), cohort, _measured_names(file.spec))
+    rows = with_perfusion(read_user_table(cohort.tables / "phenotypes.parquet"), cohort, _measured_names(file.spec))
+    return with_visit_times(rows, cohort)
+
+
+def told_times(cohort_dir: Path) -> dict[str, str]:
+    """Times by headers of the studies of people who have several in the cohort's phenotypes."""
+    path = Cohort(cohort_dir).tables / "phenotypes.parquet"
+    if not path.is_file():
+        return {}
+    return visit_times(Cohort(cohort_dir), pd.read_parquet(path, columns=["study", "participant", "visit"]))
 
 
 def _all_from_fields(spec: StudySpec) -> bool:

@@ -67,7 +67,7 @@ def study_views(images: Sequence[Image], *, max_missing_fraction: float) -> Stud
     if not views:
         counts = Counter(excluded.values())
         raise StudyRejected("wrong_series", ", ".join(f"{reason}: {n}" for reason, n in sorted(counts.items())))
-    left_out = [(groups[i], reason, len(groups[i].images)) for i, reason in sorted(excluded.items())]
+    left_out = [(groups[i], reason, len(groups[i].images)) for i, reason in excluded.items()]
     repeats = [(groups[i], "image_repeated", groups[i].n_repeats) for i in cines if i not in excluded]
     return StudyViews(views, _excluded_rows([*left_out, *repeats]))
 

@@ -91,8 +91,7 @@ def _plane_images(acquisition: Acquisition, timing: Timing) -> PlaneImages:
         acquisition_span_ms=_span(np.array([clock_ms(image.text("acquisition_time")) for image in images])),
     )
     found = PlaneImages(images, facts, cycle, _plane(images, first, cycle, facts))
-    was_repeated = found.n_repeats > 0 and cycle.n_valid < _n_acquired(images)
-    return replace(found, flags=("frame_repeated",)) if was_repeated else found
+    return replace(found, flags=("frame_repeated",)) if cycle.n_valid < _n_acquired(images) else found
 
 
 def _n_acquired(images: Sequence[Image]) -> int:
@@ -154,7 +153,7 @@ def _usual(images: Sequence[Image], first: Image, name: str) -> tuple[float, ...
     if len({image.raw(name) for image in images}) == 1:
         return first.numbers(name)
     rows = [numbers for image in images if len(numbers := image.numbers(name)) == len(first.numbers(name))]
-    return tuple(np.median(np.array(rows), axis=0).tolist()) if rows else ()
+    return tuple(np.median(np.array(rows), axis=0).tolist())
 
 
 def _plane(images: Sequence[Image], first: Image, cycle: Cycle, facts: SeriesFacts) -> Plane | None:

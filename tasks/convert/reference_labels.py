@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import with_reference
-from cmr_models.evaluation.reference_codes import is_pool_in_wall, translate_codes
+from cmr_models.evaluation.reference_codes import CODES, is_pool_in_wall, translate_codes
 from cmr_models.reasons import StudyRejected
 from cmr_models.views.geometry import Vector
 from tasks.convert.nifti import Volume, read_volume
@@ -92,6 +92,8 @@ def _add(
     volume = _read(labels[name], max_bytes)
     if not volume.values.any():
         raise _Fault("label_missing", "The file has no label in it.")
+    if _is_one_hot(volume.values):
+        raise _Fault("label_channels", f"{len(volume.values)} channels of zeros and ones.")
     phases: dict[str, int] = {}
     for target in targets:
         view = views[target]
@@ -108,8 +110,16 @@ def _read(content: bytes, max_bytes: int) -> Volume:
     try:
         return read_volume(content, max_bytes=max_bytes)
     except StudyRejected as rejected:
-        is_read = not rejected.reason.startswith("nifti_")
-        raise _Fault("label_grid_mismatch" if is_read else "label_corrupt", rejected.detail) from None
+        unread = "label_corrupt" if rejected.reason.startswith("nifti_") else "label_grid_mismatch"
+        reason = "label_channels" if rejected.reason == "nifti_unsupported" else unread
+        raise _Fault(reason, rejected.detail) from None
+
+
+def _is_one_hot(values: npt.NDArray[Any]) -> bool:
+    """Whether what lies along the axis of frames are classes: masks of which no two share a voxel, as beats do."""
+    drawn = values != 0
+    several = np.count_nonzero(drawn.any(axis=(1, 2, 3))) > 1
+    return bool(several and (values[drawn] == 1).all() and drawn.sum(axis=0).max() == 1)
 
 
 def _translate(values: npt.NDArray[Any], data_set: str) -> npt.NDArray[np.uint8]:
@@ -117,6 +127,9 @@ def _translate(values: npt.NDArray[Any], data_set: str) -> npt.NDArray[np.uint8]
         codes = translate_codes(values, data_set)
     except ValueError as error:
         raise _Fault("label_class_unknown", str(error)) from None
+    n_codes = len(np.unique(codes[codes > 0]))
+    if n_codes == 1:
+        raise _Fault("label_class_single", f"{data_set} has {len(CODES[data_set])}.")
     if not is_pool_in_wall(codes):
         raise _Fault("label_codes_exchanged")
     return codes
@@ -175,13 +188,11 @@ def _frames(
 ) -> list[int]:
     """The view's frames that the label's frames are of."""
     n_frames = view.sizes["frame"]
-    if codes.shape[0] == n_frames and (n_frames > 1 or not phase):
+    if codes.shape[0] == n_frames:
         return list(range(n_frames))
     names = list(view.attrs.get("frame_names", []))
     if codes.shape[0] != 1:
         raise _Fault("label_frame_unmatched", f"{codes.shape[0]} labelled frames, {n_frames} in the image.")
-    if n_frames == 1:
-        return [0]
     if phase in names:
         return [names.index(phase)]
     if phase.startswith("frame") and 1 <= int(phase[5:]) <= n_frames and not names:
@@ -193,7 +204,10 @@ def _frames(
 
 def _same_image(content: bytes, view: xr.Dataset, max_bytes: int) -> int:
     """The frame of a cine that a single image is."""
-    image = _on_grid(_read(content, max_bytes), view, extra_slices=False)[0].astype(np.float64)
+    images = _on_grid(_read(content, max_bytes), view, extra_slices=False)
+    if len(images) > 1:
+        raise _Fault("label_frame_unmatched", f"One labelled frame, {len(images)} in its image.")
+    image = images[0].astype(np.float64)
     scale, offset = float(view.attrs["intensity_scale"]), float(view.attrs["intensity_offset"])
     spread = float(np.ptp(image)) or 1.0
     apart = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, resource_tracker
@@ -68,16 +69,37 @@ def start_resource_tracker() -> None:
 def workers_leave_ctrl_c_to_the_command() -> Iterator[None]:
     """Processes that are started while it is open never see Ctrl-C, which a terminal sends to all of a command.
 
-    The command ends them. A process that were interrupted while it still imports would write its traceback to the
-    terminal, however the command takes the signal. The command itself is told as soon as this closes.
+    The command ends them. A process that were interrupted while it still imports, or left alone half started, would
+    write its traceback to the terminal, however the command takes the signal. The command is told when this closes.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _signals_wait():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Hold back signals that Python handles; another thread may take them although this one has blocked them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    handlers = {number: handler for number in _ENDING if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, _: held.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if held:
+            handlers[signal.Signals(held[0])](held[0], None)
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STDERR = 2
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")

@@ -182,7 +182,8 @@ class StageWork:
     def check_balance(self, ledger: Ledger) -> dict[str, Entry]:
         """How every study stands; see :func:`tasks.execution.plan.check_balance`."""
         entries = ledger.entries(self.stage.name)
-        plan.check_balance(self.stage.name, [*(unit["study"] for unit in self.planned.units), *self.upstream], entries)
+        studies = {unit["study"] for unit in self.planned.units} | self.upstream.keys()
+        plan.check_balance(self.stage.name, studies, entries)
         return entries
 
 

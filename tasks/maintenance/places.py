@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.sources.listing import holds_a_scan
+from tasks.sources.listing import archives_at, holds_a_scan, unpack_advice
 from tasks.state.mistakes import UserMistake
 from tasks.state.store import Cohort
 
@@ -57,7 +58,8 @@ def check_sources(sources: Sequence[Path], cohort: Cohort) -> None:
             "sources: none is named; write the folders of your archive into the settings: sources = ['archive']"
         )
     if not any(holds_a_scan(source) for source in sources) and not is_cohort(cohort):
+        packed = sum((Counter(archives_at(source)) for source in sources), Counter[str]())
         raise UserMistake(
-            f"sources: there is no image in {', '.join(map(str, sources))}; give the folder of the DICOM files, zips or"
-            " NIfTI"
+            f"sources: there is no image in {', '.join(map(str, sources))};"
+            f" {unpack_advice(packed) or 'give the folder of the DICOM files, zips or NIfTI'}"
         )

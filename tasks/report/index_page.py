@@ -17,6 +17,7 @@ from tasks.report.naming import band_words, full_name, group_words, reason_words
 from tasks.report.pages import MISSING, clean_text, number
 from tasks.report.selection import FEWEST_CURVES, FEWEST_STEPS, gap_rows, group_panels, leading_pairs, survival_panels
 from tasks.report.tables import ReportInputs, ReportTables, records
+from tasks.sources.listing import unpack_advice
 
 CONTENTS = (
     ("flow", "Cohort flow"),
@@ -88,6 +89,7 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "first_box": _first_box(tables),
         "has_images": tables.has_images,
         "not_taken": list(tables.not_taken.items()),
+        "unpack": unpack_advice(tables.not_taken),
         "described": described_sentence(tables, minimum),
         "left_before_analysis": flow.left_before_analysis(tables.people_flow, minimum),
         "abstract": _abstract(steps, states, tables),

@@ -40,7 +40,7 @@ def list_rows(tables: ReportTables) -> pd.DataFrame:
     numbers = [name for name, _, digits in COLUMNS if digits is not None]
     phenotypes = tables.phenotypes
     if phenotypes is None:
-        phenotypes = pd.DataFrame(columns=["study", "qc_reasons", *numbers])
+        phenotypes = pd.DataFrame(columns=["study", "qc_ok", "qc_reasons", *numbers])
     columns = ["study", *(name for name in ("qc_ok", "qc_reasons", *numbers) if name in phenotypes)]
     rows = ended.merge(phenotypes[columns], on="study", how="left")
     rows["state"] = _states(rows)
@@ -54,8 +54,11 @@ def list_rows(tables: ReportTables) -> pd.DataFrame:
 
 
 def _states(rows: pd.DataFrame) -> list[str]:
-    """The word for each study's state; one that has passed its stages so far but is not measured yet is unfinished."""
-    verdicts = rows.get("qc_ok", pd.Series(pd.NA, index=rows.index))
+    """The word for each study's state; one that has passed its stages so far but is not measured yet is unfinished.
+
+    Where there are no verdicts, the table of phenotypes is the user's own (``phenotypes.states``).
+    """
+    verdicts = rows.get("qc_ok", pd.Series(True, index=rows.index))
     found = zip(rows["status"], rows["stage"], verdicts, strict=True)
     return [
         _UNFINISHED if status == "ok" and stage != MAIN_STAGES[-1] else TITLES.get(state_of(status, verdict), "")

@@ -22,7 +22,24 @@ _LOCAL_SIGNATURE = b"PK\x03\x04"
 _ENCRYPTED = 0x1
 _DOS_FOLDER = 0x10
 _DRIVE = re.compile(r"^[A-Za-z]:")
-_NESTED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+OTHER_ARCHIVES = (
+    ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z", ".7z",
+    ".rar",
+)  # fmt: skip
+"""Endings of archives and packed files that are not opened; NIfTI may be ``.nii.gz``."""
+_NESTED = (".zip", *OTHER_ARCHIVES)
+_SIGNATURES = {
+    0: {
+        b"\x1f\x8b": "gzip",
+        b"BZh": "bzip2",
+        b"\xfd7zXZ\x00": "xz",
+        b"\x28\xb5\x2f\xfd": "Zstandard",
+        b"7z\xbc\xaf\x27\x1c": "7-Zip",
+        b"Rar!\x1a\x07": "RAR",
+    },
+    257: {b"ustar": "tar"},
+}
+"""Place in a file -> beginning of an archive of another kind than zip there -> its name."""
 _JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
@@ -49,7 +66,8 @@ def read_members(path: Path, limits: Limits = Limits()) -> Iterator[tuple[str, b
     Folders, links, system junk, nested archives and exact repeats are left out. Checksums are verified.
 
     Raises:
-        StudyRejected: ``zip_corrupt``, ``zip_bomb``, ``zip_hostile_name``, ``zip_encrypted`` or ``zip_method``.
+        StudyRejected: ``zip_corrupt``, ``zip_other_archive``, ``zip_bomb``, ``zip_hostile_name``, ``zip_encrypted`` or
+            ``zip_method``.
         OSError: if the file itself cannot be read.
     """
     with path.open("rb") as file:
@@ -107,7 +125,22 @@ def _members(file: BinaryIO) -> list[zipfile.ZipInfo]:
         ValueError,
         UnicodeDecodeError,
     ) as error:
+        if kind := _other_kind(file):
+            raise StudyRejected("zip_other_archive", f"It is {kind}.") from None
         raise StudyRejected("zip_corrupt", f"The list of members cannot be read ({type(error).__name__}).") from None
+
+
+def _other_kind(file: BinaryIO) -> str:
+    """What an archive is that is no zip, by how it begins; empty if that is unknown."""
+    return next(
+        (
+            kind
+            for place, beginnings in _SIGNATURES.items()
+            for beginning, kind in beginnings.items()
+            if os.pread(file.fileno(), len(beginning), place) == beginning
+        ),
+        "",
+    )
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], size_bytes: int, limits: Limits) -> None:

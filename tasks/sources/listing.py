@@ -17,10 +17,11 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from cmr_models.contracts.identifiers import safe_id, short_digest
 from cmr_models.reasons import StudyRejected
-from tasks.sources.archive import Limits, read_beginnings
-from tasks.sources.dicom import canonical_uid, claims_to_be_an_image, read_header
+from tasks.sources.archive import OTHER_ARCHIVES, Limits, read_beginnings
+from tasks.sources.dicom import Image, canonical_uid, claims_to_be_an_image, read_header
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
+from tasks.sources.visit_times import earliest
 from tasks.sources.walk import Found, Walk
 from tasks.state.ledger import SourceFile, path_digest
 from tasks.state.store import digest
@@ -38,20 +39,22 @@ _PAIR = (".hdr", ".img")
 _IGNORED_SUFFIXES = frozenset(
     (
         ".csv", ".cvs", ".txt", ".md", ".json", ".xml", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif",
-        ".mat", ".npy", ".npz", ".gz", ".tar", ".xls", ".xlsx", ".py", ".log", ".toml", ".yaml", ".parquet",
-        ".bulk", ".exe", ".ini",
+        ".mat", ".npy", ".npz", ".xls", ".xlsx", ".py", ".log", ".toml", ".yaml", ".parquet",
+        ".bulk", ".exe", ".ini", *OTHER_ARCHIVES,
     )
 )  # fmt: skip
 _OTHER_ENDINGS = frozenset(
     (
         ".zip", ".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".hdr", ".img", ".mha", ".mhd", ".raw", ".nrrd", ".nhdr",
         ".par", ".rec", ".minc", ".mnc", ".tif", ".tiff", ".bmp", ".mp4", ".avi", ".mov", ".pkl", ".pickle", ".h5",
-        ".hdf5", ".7z", ".rar", ".tgz", ".bz2", ".xz", ".cfg", ".cvi42wsx", ".cvi42ws3", ".doc", ".docx", ".pptx",
+        ".hdf5", ".cfg", ".cvi42wsx", ".cvi42ws3", ".doc", ".docx", ".pptx",
         ".rtf", ".sr", ".seg", ".vtk", ".stl", ".bak", ".tmp", ".part", ".db", ".sqlite", ".sh", ".bat", ".dll",
     )
 )  # fmt: skip
 _IGNORED_NAMES = frozenset(("DICOMDIR", "LICENSE", "README", "Thumbs.db", "MANIFEST"))
 _HEADER_BYTES = 65_536
+_DAY = len("YYYYMMDD")
+_FIRST_DAY = "19800101"
 _UNIDENTIFIED = ["", ""]
 """Study uid and patient id of a file that is damaged or cannot be read, and may be of any study."""
 
@@ -153,12 +156,13 @@ def inventory(
 
 def _n_same_day(facts: Iterable[Mapping[str, Any]]) -> int:
     """People with several StudyInstanceUIDs on one day: a visit that was split, or a scan that was repeated."""
-    studies: dict[tuple[str, str], set[str]] = defaultdict(set)
+    begun: dict[tuple[str, str], set[str]] = defaultdict(set)
     for found in facts:
         for uid, patient in found["studies"]:
-            if patient and (day := found.get("days", {}).get(uid)):
-                studies[patient, day].add(uid)
-    return len({patient for (patient, _), uids in studies.items() if len(uids) > 1})
+            if patient and (time := found.get("begun", {}).get(uid)):
+                begun[patient, uid].add(time)
+    days = Counter((patient, earliest(times)[:_DAY]) for (patient, _), times in begun.items())
+    return len({patient for (patient, _), n in days.items() if n > 1})
 
 
 def _ending(path: str) -> str:
@@ -167,9 +171,9 @@ def _ending(path: str) -> str:
     if name.startswith("."):
         return "hidden"
     ending = ".nii.gz" if name.endswith(".nii.gz") else os.path.splitext(name)[1]
-    if not _ENDING.fullmatch(ending):
-        return "no ending"
-    return ending if ending in _IGNORED_SUFFIXES | _OTHER_ENDINGS else "another ending"
+    if ending in _IGNORED_SUFFIXES | _OTHER_ENDINGS:
+        return ending
+    return "another ending" if _ENDING.fullmatch(ending) else "no ending"
 
 
 def _is_hidden(folder: str) -> bool:
@@ -180,7 +184,15 @@ def _is_hidden(folder: str) -> bool:
 def not_taken_line(counts: Mapping[str, int]) -> str:
     """In words, how many files of each kind are part of no study."""
     kinds = ", ".join(f"{n:,} {ending}" for ending, n in counts.items())
-    return f"{sum(counts.values()):,} files of the sources are part of no study: {kinds}"
+    line = f"{sum(counts.values()):,} files of the sources are part of no study: {kinds}"
+    return "; ".join(filter(None, [line, unpack_advice(counts)]))
+
+
+def unpack_advice(counts: Mapping[str, int]) -> str:
+    """What to do with archives among the files of no study; empty if there are none."""
+    n = sum(counts.get(ending, 0) for ending in OTHER_ARCHIVES)
+    verb = "is an archive that is" if n == 1 else "are archives that are"
+    return f"{n:,} {verb} not opened: unpack, or pack as .zip" if n else ""
 
 
 def holds_a_scan(source: Path) -> bool:
@@ -190,6 +202,13 @@ def holds_a_scan(source: Path) -> bool:
 
 def _may_be_a_scan(path: str) -> bool:
     return bool(_kind(path))
+
+
+def archives_at(source: Path) -> dict[str, int]:
+    """How many archives of each kind that is not opened lie at ``source``, by their ending."""
+    walk = Walk([source], _may_be_a_scan, _is_hidden, follow_links=True)
+    listed = {found.path for found in walk.through(source)} | walk.passed_over.keys()
+    return dict(Counter(ending for path in listed if (ending := _ending(path)) in OTHER_ARCHIVES))
 
 
 def _kind(path: str) -> str:
@@ -222,12 +241,12 @@ def _is_of_pair(path: str) -> bool:
 
 
 def _facts(found: Found, known: Mapping[str, SourceFile], limits: Limits) -> dict[str, Any]:
-    """Of the images in a file: ``{"studies": [[study uid, patient id], ...], "days": {study uid: day}}``."""
+    """Of the images in a file: ``{"studies": [[study uid, patient id], ...], "begun": {study uid: first time}}``."""
     before = known.get(path_digest(found.path))
     if (
         before
         and before.facts.get("readable", True)
-        and (before.facts.get("days") is not None or _UNIDENTIFIED in before.facts.get("studies", []))
+        and (before.facts.get("begun") is not None or _UNIDENTIFIED in before.facts.get("studies", []))
         and (before.size, before.mtime_ns) == (found.size, found.mtime_ns)
     ):
         return before.facts
@@ -237,8 +256,12 @@ def _facts(found: Found, known: Mapping[str, SourceFile], limits: Limits) -> dic
         return {"studies": [_UNIDENTIFIED]}
     except OSError:
         return {"studies": [_UNIDENTIFIED], "readable": False}
-    days = {uid: day for uid, _, day in headers if uid and day}
-    return {"studies": sorted([list(ids) for ids in {(uid, patient) for uid, patient, _ in headers}]), "days": days}
+    times: dict[str, list[str]] = defaultdict(list)
+    for uid, _, time in headers:
+        if uid and time:
+            times[uid].append(time)
+    studies = sorted([list(ids) for ids in {(uid, patient) for uid, patient, _ in headers}])
+    return {"studies": studies, "begun": {uid: earliest(times[uid]) for uid in times}}
 
 
 def _beginnings(found: Found, limits: Limits) -> Iterator[bytes]:
@@ -252,12 +275,25 @@ def _beginnings(found: Found, limits: Limits) -> Iterator[bytes]:
 
 
 def _study_ids(beginning: bytes) -> tuple[str, str, str] | None:
-    """Study, patient and day of an image; all empty if damage hides them; None if it is not an image."""
+    """Study, patient and time of an image; all empty if damage hides them; None if it is not an image."""
     header = read_header(beginning)
     if header is None or not (header.raw("study_uid") or header.raw("sop_class") or header.raw("rows")):
         return ("", "", "") if claims_to_be_an_image(beginning) else None
-    day = header.text("acquisition_date") or header.text("series_date")
-    return canonical_uid(header.text("study_uid")), _identifier(header.raw("patient_id")), day
+    return canonical_uid(header.text("study_uid")), _identifier(header.raw("patient_id")), _begun(header)
+
+
+def _begun(header: Image) -> str:
+    """When an image was acquired, else its series or study begun: ``YYYYMMDDhhmmss``, or the day if no clock is told.
+
+    Old headers write ``2001.02.03`` and ``10:20:30`` (DICOM PS3.5 6.2, DA and TM). No heart was scanned before
+    :data:`_FIRST_DAY`: such days stand for one that was removed.
+    """
+    told = header.text("acquisition_datetime")
+    days = (header.text("acquisition_date"), told[:_DAY], header.text("series_date"), header.text("study_date"))
+    clocks = (header.text("acquisition_time"), told[_DAY:], header.text("series_time"), header.text("study_time"))
+    day = next((word for day in days if re.fullmatch(r"\d{8}", word := day.replace(".", ""))), "")
+    clock = next((word for clock in clocks if re.match(r"\d{6}", word := clock.replace(":", ""))), "")
+    return day + clock[:6] if day >= _FIRST_DAY else ""
 
 
 def _identifier(raw: bytes) -> str:

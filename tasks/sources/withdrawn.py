@@ -87,8 +87,8 @@ def without_withdrawn(table: pd.DataFrame, withdrawn: Collection[str], column: s
     """
     if not withdrawn or column not in table:
         return table
-    left = {cell: has_withdrawn(str(cell), withdrawn) for cell in table[column].dropna().unique()}
-    return table[~table[column].map(left).fillna(value=False).astype(bool)].reset_index(drop=True)
+    gone = [cell for cell in table[column].dropna().unique() if has_withdrawn(str(cell), withdrawn)]
+    return table[~table[column].isin(gone)].reset_index(drop=True)
 
 
 def _deleted(cohort_dir: Path | None) -> frozenset[str]:

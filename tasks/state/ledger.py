@@ -23,6 +23,7 @@ from tasks.state.store import digest, digest_bytes
 
 Status = Literal["ok", "absent", "quarantined", "retired"]
 
+_PRIMARY_CODE = 0xFF  # of an error of SQLite, beneath its details
 _LITTLE = 2**20  # bytes that SQLite needs beside its file
 SCHEMA = 1
 """Version of the ledger's tables. The file says it as its `user_version`; early files of version 1 do not (0)."""
@@ -183,10 +184,18 @@ class Ledger:
         check_version(found or 1, SCHEMA, "the ledger")
         if missing := {"outcomes", "sources"} - tables:
             raise _damaged(path, f"it lacks {' and '.join(sorted(missing))}")
-        for statement in _LATER_TABLES:
-            self._connection.execute(statement)
-        if not found:
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        self._complete(found)
+
+    def _complete(self, found: int) -> None:
+        """Give an early file what it lacks of this version; one that cannot be written is read as it is."""
+        try:
+            for statement in _LATER_TABLES:
+                self._connection.execute(statement)
+            if not found:
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_READONLY:
+                raise
 
     def close(self) -> None:
         self._connection.close()
@@ -295,6 +304,11 @@ class Ledger:
         rows = self._connection.execute("SELECT path, size, mtime_ns, facts FROM sources")
         return {path: SourceFile(path, size, mtime, json.loads(facts)) for path, size, mtime, facts in rows}
 
+    def source_facts(self) -> Iterator[dict[str, Any]]:
+        """What the headers of archive files say, file by file; nothing of files whose names say all."""
+        for (facts,) in self._connection.execute("SELECT facts FROM sources WHERE facts != '{}'"):
+            yield json.loads(facts)
+
     def remember_sources(
         self, files: Iterable[SourceFile], *, forget_others: bool, not_taken: Mapping[str, str] | None = None
     ) -> None:
@@ -316,9 +330,14 @@ class Ledger:
             self._connection.executemany("INSERT OR REPLACE INTO not_taken VALUES (?, ?)", left)
 
     def not_taken(self) -> dict[str, int]:
-        """Ending -> how many files of the sources are part of no study, the most frequent first."""
+        """Ending -> how many files of the sources are part of no study, the most frequent first.
+
+        Empty too for an early file that could not be completed.
+        """
         query = "SELECT ending, COUNT(*) AS n FROM not_taken GROUP BY ending ORDER BY n DESC, ending"
         with self._lock:
+            if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'not_taken'").fetchone():
+                return {}
             return dict(self._connection.execute(query).fetchall())
 
     @contextmanager

@@ -218,7 +218,7 @@ def open_tree(path: Path) -> Iterator[xr.DataTree]:
         raise zipfile.BadZipFile("the published file is not a zip archive; run `verify`, then the stage that makes it")
     with ZipStore(path, mode="r") as store:
         # xarray takes any zarr store; its annotation names paths and its own stores only.
-        tree = xr.open_datatree(cast(Any, store), engine="zarr", consolidated=False, chunks=None, decode_times=False)
+        tree = xr.open_datatree(cast(Any, store), engine="zarr", consolidated=False, decode_times=False)
         try:
             with _as_rejection():
                 check_published(tree, values=False)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,6 @@ def _read_csv(path: Path, **more: Any) -> pd.DataFrame:
             sep=separator,
             dtype=str,
             keep_default_na=False,
-            na_filter=False,
             encoding="utf-8-sig",
             index_col=False,
             **more,
@@ -164,14 +164,17 @@ def _rename(table: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.D
 
 def _typed(column: pd.Series, how: Reading, table: str, *, is_parquet: bool) -> pd.Series:
     """A column with its missing cells, as numbers, booleans or text."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object).infer_objects()
     name = str(column.name)
+    column = _plain_objects(column)
     declared = how.types.get(name, "text" if name in _NAMES else None)
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         there = column.mask(column.isin(_numbers_among(how.missing_values)))
         there = there if there.isna().any() else column
         return _text_of_numbers(there) if declared == "text" else _plain_numbers(there)
     if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
-        return column
+        return column.astype(str).astype(object).where(column.notna(), None) if declared == "text" else column
     if not column.map(lambda cell: isinstance(cell, str) or pd.isna(cell)).all():
         return column
     cleaned = {cell: clean_identifier(cell) for cell in column.dropna().unique()}
@@ -208,6 +211,14 @@ def _whole(numbers: pd.Series, words: pd.Series) -> pd.Series:
     if len(words) and len(words) == len(numbers) and bool(is_integer.all()):
         return words.astype("int64")
     return numbers
+
+
+def _plain_objects(column: pd.Series) -> pd.Series:
+    """Columns of Parquet that pandas holds as objects: exact decimals as numbers, booleans with gaps as booleans."""
+    kinds = {type(cell) for cell in column.dropna()} if column.dtype == object else set()
+    if kinds == {Decimal}:
+        return column.map(float, na_action="ignore").astype(float)
+    return column.astype("boolean") if kinds == {bool} else column
 
 
 def _plain_numbers(column: pd.Series) -> pd.Series:

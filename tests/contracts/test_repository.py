@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def test_no_file_names_a_place_on_somebodys_machine(files: list[Path]) -> None:
             continue
         wrong += [f"{path.relative_to(ROOT)}: {found[0]}" for found in MACHINE_PATH.finditer(text)]
     assert not wrong
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Pytest imports a file of tests by its name alone."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert not {name for name, n in names.items() if n > 1}
 
 
 def test_no_file_is_large(files: list[Path]) -> None:

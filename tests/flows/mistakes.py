@@ -128,6 +128,11 @@ MISTAKES = (
     Mistake("no source is named", _RUN, _settings('directory = "cohort"\n')),
     Mistake("a source is an empty folder", _RUN, _settings(_GOOD), folders=("archive",)),
     Mistake("a source holds documents only", _RUN, _settings(_GOOD) | {"archive/README.md": "", "archive/a.csv": ""}),
+    Mistake(
+        "a source holds archives that are no zips",
+        _RUN,
+        _settings(_GOOD) | {"archive/a.tar.gz": "", "archive/b.7z": ""},
+    ),
     Mistake("the cohort's folder is a file", _RUN, _settings(_GOOD) | _ARCHIVE | {"cohort": ""}),
     Mistake(
         "the cohort's folder would lie in a file",

@@ -121,7 +121,7 @@ def _holds_lists(column: pd.Series) -> bool:
 
 def _split_lists(column: pd.Series) -> pd.DataFrame:
     lists = [[] if pd.isna(cell) or str(cell).strip() in _EMPTY else _cells(str(cell)) for cell in column]
-    width = max((len(cells) for cells in lists), default=0)
+    width = max(len(cells) for cells in lists)
     padded = np.array([[*cells, *[None] * (width - len(cells))] for cells in lists], dtype=object)
     names = [f"{column.name}[{k}]" for k in range(max(width, 1))]
     return pd.DataFrame(padded.reshape(len(lists), -1) if width else None, index=column.index, columns=names)

@@ -34,6 +34,15 @@ CENTRES = {
     11023: "Wrexham", 11024: "Cheadle (revisit)", 11025: "Cheadle", 11026: "Reading", 11027: "Newcastle",
     11028: "Bristol",
 }  # fmt: skip
+MONTHS = dict(
+    enumerate(
+        (
+            "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+            "November", "December",
+        ),
+        1,
+    )
+)  # fmt: skip
 # Linked records end at different days in the three nations; all imaging centres are in England, so the nation is
 # that of the first assessment.
 SCOTLAND, WALES = (11004, 11005), (11003, 11022, 11023)
@@ -70,7 +79,7 @@ FIELDS: Mapping[int, Field] = {
     31: Field("sex", "categorical", SEX),
     34: Field("year of birth", "integer", unit="years"),
     50: Field("standing height", "continuous", unit="cm"),
-    52: Field("month of birth", "categorical", {month: str(month) for month in range(1, 13)}),
+    52: Field("month of birth", "categorical", MONTHS),
     53: Field("date of attending the centre", "date"),
     54: Field("assessment centre", "categorical", CENTRES),
     102: Field("pulse rate", "integer", unit="1/min"),

@@ -227,7 +227,7 @@ def _one_outcome(
             "cause": np.select([course.event, course.died], [1, 2], 0),
         }
     )
-    return table[~course.left_out].reset_index(drop=True), _flow(course, outcome.name)
+    return table[~course.left_out], _flow(course, outcome.name)
 
 
 def _course(

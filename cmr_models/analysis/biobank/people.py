@@ -8,12 +8,23 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.biobank.columns import FieldTable
-from cmr_models.analysis.biobank.fields import SCOTLAND, WALES, Field, check_fields, decode, field_of, read_numbers
+from cmr_models.analysis.biobank.fields import (
+    FIELDS,
+    MONTHS,
+    SCOTLAND,
+    WALES,
+    Field,
+    check_fields,
+    decode,
+    field_of,
+    read_numbers,
+)
 from cmr_models.analysis.biobank.placeholders import read_dates
 from cmr_models.analysis.spec import Dates, StudySpec, UkbColumn
 
 _DAYS_PER_YEAR = 365.25
 _MID_MONTH = 15  # the day of birth is not released
+_NUMBER_OF_MONTH = {name: number for number, name in MONTHS.items()}
 
 
 def further_fields(spec: StudySpec) -> dict[int, Field]:
@@ -47,7 +58,7 @@ def build_participants(data: FieldTable, spec: StudySpec) -> pd.DataFrame:
         {
             "participant": data.participants,
             "visit": str(spec.instance),
-            "age_years": ((entry - birth).astype(float) / _DAYS_PER_YEAR).round(4),
+            "age_years": ((entry - birth) / np.timedelta64(1, "D") / _DAYS_PER_YEAR).round(4),
             "entry_date": entry,
             "birth_date": birth,
             "nation": nations(data.values(dates.nation_field, 0).iloc[:, 0]),
@@ -106,14 +117,10 @@ def _one_date(data: FieldTable, field: int, instance: int) -> np.ndarray:
 
 
 def _birth(data: FieldTable, dates: Dates) -> np.ndarray:
-    """The middle of the month of birth."""
+    """The middle of the month of birth; NaT where the year or the month is missing."""
     year = pd.to_numeric(data.values(dates.birth_year_field, 0).iloc[:, 0])
-    column = data.values(dates.birth_month_field, 0).iloc[:, 0]
-    month = pd.to_numeric(column, errors="coerce")
-    if month.isna().any():
-        month = month.fillna(pd.to_datetime(column, format="%B", errors="coerce").dt.month)
-    day = pd.Series(_MID_MONTH, index=year.index)
-    parts = pd.DataFrame({"year": year, "month": month, "day": day})
+    month = decode(data.values(dates.birth_month_field, 0).iloc[:, 0], FIELDS[52])
+    parts = pd.DataFrame({"year": year, "month": month.map(_NUMBER_OF_MONTH), "day": _MID_MONTH})
     return pd.to_datetime(parts, errors="coerce").to_numpy("datetime64[D]")
 
 

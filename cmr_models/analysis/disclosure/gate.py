@@ -108,7 +108,7 @@ class Gate:
             A copy in which points that may not be shown are masked (as all that the table masked already), and counts
             rounded to ``base``; numbers at risk, without one, to ``threshold``.
         """
-        released = points.reset_index(drop=True).copy()
+        released = points.reset_index(drop=True)
         if "status" not in released:
             released = released.assign(status="ok", reason="")
         shown = released[released["status"] == "ok"]

@@ -51,8 +51,10 @@ KEPT: Final[Mapping[str, int]] = {
 
 USED: Final[Mapping[str, int]] = {
     "sop_class": 0x00080016,
+    "study_date": 0x00080020,
     "series_date": 0x00080021,
     "acquisition_date": 0x00080022,
+    "study_time": 0x00080030,
     "series_time": 0x00080031,
     "acquisition_time": 0x00080032,
     "acquisition_datetime": 0x0008002A,

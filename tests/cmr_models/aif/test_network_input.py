@@ -156,3 +156,9 @@ def test_by_the_rule_the_chamber_that_fills_later_is_the_left_one() -> None:
     turned = detect(_scene(18, 10), method="rule")
     assert (turned[14, 20], turned[32, 18]) == (1, 2)
     assert abs(int((found == 1).sum()) - int((turned == 2).sum())) < 12
+
+
+def test_a_flipped_view_of_a_series_has_flipped_channels() -> None:
+    series = np.random.default_rng(3).random((18, 20, 12)).astype(np.float32)
+    turned = channels(series[::-1, :, ::1], 6)
+    np.testing.assert_allclose(turned, channels(series, 6).flip(1), atol=1e-6)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cmr_models.analysis import accuracy_by_group
 from cmr_models.analysis.accuracy_by_group import (
     decomposition_rows,
     expected_events,
@@ -255,4 +256,24 @@ def test_a_gap_is_taken_apart_against_the_largest_group() -> None:
     assert set(of_a["n"]) == {30}
     few = found[found["group"] == "d - b"]
     assert few[["component", "status", "reason", "n"]].to_numpy().tolist() == [["total", "failed", "too_few_people", 5]]
+    renamed = people.replace({"group site": {"d": "0"}, "site": {"d": "0"}})  # the few come first, and stop nobody
+    assert decomposition_rows(renamed, spec, blocks, ["error"])["group"].unique().tolist() == [
+        "0 - b",
+        "a - b",
+        "c - b",
+    ]
     assert decomposition_rows(people[people["site"] == "a"], spec, blocks, ["error"]).empty
+
+
+def test_gaps_of_measurement_are_beside_as_many_permutations_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int, object]] = []
+
+    def audit(metrics: dict[str, object], *_: object, permutations: int = 0, margins: object = None) -> pd.DataFrame:
+        asked.append((next(iter(metrics)), permutations, margins))
+        return pd.DataFrame(columns=["metric", "group_by", "group"])
+
+    monkeypatch.setattr(accuracy_by_group, "audit", audit)
+    people = pd.DataFrame({"a": [1.0, 2, np.nan], "b": [1.0, 3, 4], "dice": [0.9, 0.8, 0.7], "lvef_pct": 60.0})
+    people = people.assign(**{"group sex": "f", "sex": "f", "age_band": "old"})
+    measurement_audit(people, SPEC, agreement=[("a", "b", 1.5)], quality=["dice"], permutations=7)
+    assert asked[:2] == [("bias", 7, {"bias": 1.5}), ("mean_quality", 7, None)]

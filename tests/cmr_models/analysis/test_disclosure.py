@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from cmr_models.analysis.disclosure.masking import mask_curve, mask_small_cells, masked_counts, round_counts
 
+pytestmark = pytest.mark.timeout(100)  # masking that never settles would hang
+
 
 def _table(n: list[float], n_events: list[float]) -> pd.DataFrame:
     """An overall row and its groups."""
@@ -234,3 +236,55 @@ def test_points_of_a_curve_are_allowed_at_the_bound_and_count_from_the_last_show
             mask_curve(years, [9, 9], events)
     assert round_counts([2.4, 2.5, 7.4, 7.5], 5).tolist() == [0, 5, 5, 10]
     assert round_counts([1, 2, 4], 3).tolist() == [0, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "name", ["exposure", "unit", "scale", "outcome", "model", "measure", "of", "view", "phase", "group_by"]
+)
+def test_rows_add_up_only_with_those_of_the_same_name(name: str) -> None:
+    # Of x, 3 of a are covered by 30 of b. As if x and y added up, 3 and 2 would cover each other.
+    cells = [("x", "a", 3.0), ("x", "b", 30.0), ("x", "c", 40.0), ("y", "a", 2.0), ("y", "b", 35.0), ("y", "c", 45.0)]
+    table = pd.DataFrame(cells, columns=[name, "group", "n"]).assign(n_events=np.nan)
+    table = table if name == "group_by" else table.assign(group_by="sex")
+    masked = mask_small_cells(table)
+    assert masked["n"].isna().tolist() == [True, True, False, True, True, False]
+    assert masked["reason"].tolist() == ["small_cell", "secondary", "", "small_cell", "secondary", ""]
+
+
+def test_what_is_hidden_is_said_in_status_and_reason_and_the_table_is_a_copy() -> None:
+    table = pd.DataFrame(
+        {"n": [3, 30, 40], "n_events": [1, 9, 20], "group_by": "sex", "group": ["a", "b", "c"], "x": [1, 2, 3]}
+    )
+    masked = mask_small_cells(table, 4)
+    assert masked["status"].tolist() == ["suppressed", "suppressed", "ok"]
+    assert masked["reason"].tolist() == ["small_cell", "secondary", ""]
+    assert masked["x"].tolist() == [1, 2, 3]
+    assert table["n"].tolist() == [3, 30, 40]
+    assert list(table) == ["n", "n_events", "group_by", "group", "x"]
+    assert mask_small_cells(table, 3)["n"].tolist() == [3.0, 30.0, 40.0]
+    assert mask_small_cells(table.assign(n_events=[0, 0, 0]), 3)["status"].tolist() == ["ok"] * 3
+    with pytest.raises(ValueError, match=r"\['n_events'\] not in"):
+        mask_small_cells(table.drop(columns="n_events"))
+    assert mask_small_cells(table, 1)["n"].tolist() == [3.0, 30.0, 40.0]
+
+
+def test_what_covers_a_column_is_covered_in_its_row_in_turn() -> None:
+    cells = {
+        "f x a": 3,
+        "f x b": 10,
+        "f x c": 90,
+        "m x a": 20,
+        "m x b": 50,
+        "m x c": 80,
+        "o x a": 60,
+        "o x b": 30,
+        "o x c": 70,
+    }
+    table = pd.DataFrame({"group": list(cells), "n": list(cells.values())}).assign(
+        n_events=np.nan, group_by="sex x band"
+    )
+    masked = mask_small_cells(table)
+    # f x b covers the total; m x a covers f x a among a, and o x b covers f x b among b; then m and o have one hidden
+    # cell each, which m x b and o x a cover
+    hidden = {"f x a", "f x b", "m x a", "o x b", "m x b", "o x a"}
+    assert set(masked.loc[masked["n"].isna(), "group"]) == hidden

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
 
+pytestmark = pytest.mark.timeout(100)  # masking that never settles would hang
+
 _SETTINGS = [(5, None), (10, 5), (7, 5)]
 
 
@@ -280,3 +282,102 @@ def test_a_curve_hides_steps_within_itself_and_keeps_what_was_hidden() -> None:
 def test_rules_are_allowed_at_their_bounds() -> None:
     assert GateRules(1, 2) == GateRules(threshold=1, base=2)
     assert GateRules() == GateRules(5, None)
+
+
+def test_an_earlier_release_is_compared_cell_by_cell_in_whatever_order_and_number_it_has_them() -> None:
+    table = _table({"a": (900.0, 80.0), "b": (300.0, 40.0), "c": (200.0, 30.0)})
+    earlier = _table({"c": (200.0, 30.0), "b": (303.0, 40.0), "d": (50.0, 20.0), "a": (900.0, 80.0)})
+    out = Gate(GateRules()).table("t", table, earlier={"first": earlier})
+    assert out["reason"].tolist() == ["", "", "differencing", ""]
+    assert out["n"].isna().tolist() == [False, False, True, False]
+
+
+# which columns: of numbers, of identity, of what adds up
+
+_NUMBERS = (
+    "estimate",
+    "se",
+    "ci_low",
+    "ci_high",
+    "z",
+    "minus_log10_p",
+    "q",
+    "predicted",
+    "treat_all",
+    "loa_low",
+    "loa_high",
+    "loa_se",
+    "mean_absolute_error",
+    "share",
+    "n_failed",
+    "null_q95",
+    "equivalence_p",
+    "value",
+    "sd",
+    "n_at_risk",
+    "n_pairs",
+)
+
+
+@pytest.mark.parametrize("name", _NUMBERS)
+def test_every_number_about_the_people_of_a_hidden_cell_goes_with_it(name: str) -> None:
+    table = _table({"a": (900.0, 80.0), "b": (60.0, 3.0), "c": (90.0, 30.0)}).assign(**{name: 7.5})
+    masked = Gate(GateRules()).mask(table)
+    assert masked["status"].tolist() == ["ok", "ok", "suppressed", "suppressed"]
+    assert masked[name].isna().tolist() == [False, False, True, True]
+    differing = table.assign(n=[1047.0, 897, 60, 90], n_events=[113.0, 80, 3, 30])
+    out = Gate(GateRules()).table("t", table, earlier={"before": differing})
+    assert out["reason"].tolist()[:2] == ["differencing"] * 2
+    assert out[name].isna().all()
+
+
+@pytest.mark.parametrize("name", ["n", "n_events", "n_at_risk", "n_pairs"])
+def test_every_count_is_rounded(name: str) -> None:
+    table = _table({"a": (900.0, 80.0), "b": (300.0, 40.0)}).assign(**{name: [1203.0, 912, 308]})
+    table = table.assign(n=table["n"] + 1000)
+    out = Gate(GateRules(10, 5)).table("t", table)
+    assert (out[name] % 5 == 0).all()
+    assert out[name].tolist() == [5 * np.floor(n / 5 + 0.5) for n in table[name]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "exposure",
+        "outcome",
+        "scale",
+        "model",
+        "metric",
+        "measure",
+        "group_by",
+        "group",
+        "component",
+        "step",
+        "covariate_set",
+    ],
+)
+def test_a_cell_is_the_same_as_an_earlier_one_if_all_that_names_it_is(name: str) -> None:
+    now = pd.DataFrame({"exposure": "e", "group": "g", "n": [50.0, 70.0]}).assign(**{name: ["x", "y"]})
+    before = now.assign(n=[72.0, 48.0])
+    assert differs_by_few(now, before.iloc[::-1], 5).tolist() == [False, False]
+    assert differs_by_few(now, before.assign(n=[52.0, 70.0]).iloc[::-1], 5).tolist() == [True, False]
+
+
+def test_the_fewest_people_of_a_release_are_told_by_one_code_or_the_other() -> None:
+    table = _table({"a": (900.0, 80.0), "b": (300.0, 40.0)}).assign(residual_df=[100.0, 100, 4])
+    earlier = table.assign(n=[1197.0, 897, 300])
+    gate = Gate(GateRules(), "the digest")
+    out = gate.table("t", table, earlier={"x": earlier})
+    assert out["reason"].tolist() == ["differencing", "differencing", "small_cell"]
+    (entry,) = gate.entries
+    assert entry["properties"] == {
+        "method": "table", "threshold": 5, "rounding_base": None, "spec_digest": "the digest", "rows": 3,
+        "reasons": {"differencing": 2, "small_cell": 1},
+    }  # fmt: skip
+    assert entry["summary"] == "fail; differencing: 2 rows; small_cell: 1 rows"
+    assert entry["sdc"]["summary"]["suppressed"] is True
+    assert entry["sdc"]["summary"]["threshold"] == 3
+    assert [
+        entry["sdc"]["summary"][name] for name in ("negative", "missing", "p-ratio", "nk-rule", "all-values-are-same")
+    ] == [0] * 5
+    assert (entry["type"], entry["command"], entry["outcome"]) == ("table", "Gate.table('t')", {})

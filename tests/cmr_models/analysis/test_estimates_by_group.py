@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr_models.analysis.estimates_by_group import fairness_rows, with_q_of_gaps
+from cmr_models.analysis.estimates_by_group import _residual, fairness_rows, with_q_of_gaps
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.people import analysis_outcome, analysis_people, at_risk_rows, complete_rows
 from cmr_models.analysis.regressions import discrimination_rows
@@ -252,3 +252,17 @@ def test_means_of_too_few_people_and_adjustments_of_too_few_rows_are_none() -> N
         )
         adjusted = table[(table["model"] == "adjusted_mean") & (table["group_by"] == "overall")]
         assert set(adjusted["reason"]) == reasons
+
+
+@pytest.mark.parametrize(("n", "known"), [(5, False), (6, True)])
+def test_a_phenotype_is_adjusted_where_people_are_twice_as_many_as_terms_and_two(n: int, known: bool) -> None:
+    table = pd.DataFrame({"age_years": [50.0, 61, 55, 70, 64, 58][:n], "lvm_g": [90.0, 120, 80, 150, 99, 101][:n]})
+    table.loc[n] = [np.nan, 100.0]  # without an age nobody is adjusted
+    found = _residual(table, "lvm_g", ["age_years"])  # age and its square are two terms
+    assert found.notna().tolist() == [known] * n + [False]
+    if known:
+        age = table["age_years"].to_numpy()[:n]
+        design = np.column_stack([np.ones(n), age, (age - age.mean()) ** 2])
+        values = table["lvm_g"].to_numpy()[:n]
+        left = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+        np.testing.assert_allclose(found[:n], left + values.mean())

@@ -179,3 +179,10 @@ def test_a_horizon_beyond_follow_up_and_too_few_events_are_rows_with_reasons() -
     assert [one.reason for one in nobody] == ["no_data"]
     other = predict_outcomes(people.assign(z=1.0, x=2.0), outcomes, ["death"], PLAN)
     assert [one.reason for one in other] == ["constant_exposure"]
+
+
+def test_a_plan_that_says_no_more_has_five_folds_at_five_years_and_thresholds_to_a_fifth() -> None:
+    plan = PredictionPlan(steps={})
+    assert (plan.horizon_years, plan.learner, plan.folds, plan.resamples) == (5.0, "cox", 5, 100)
+    assert tuple(plan.thresholds) == (0.01, 0.02, 0.05, 0.1, 0.2)
+    assert (plan.minimum_cell, plan.minimum_events, plan.fold_by) == (5, 10, "")

@@ -1,5 +1,7 @@
 """Who is in an analysis: whom each join keeps, which visit is the first, and what doubted studies do."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,21 @@ import pytest
 from cmr_models.analysis.exclusions import exclude
 from cmr_models.analysis.matching import check_outcomes, people_flow
 from cmr_models.analysis.model_spec import AnalysisSpec
-from cmr_models.analysis.people import analysis_outcome, analysis_people
+from cmr_models.analysis.people import (
+    analysis_outcome,
+    analysis_people,
+    at_risk_rows,
+    complete_rows,
+    is_doubted,
+    usable,
+)
 from cmr_models.analysis.spec import Exclusion
 from cmr_models.contracts.identifiers import safe_id
 
 _SPEC = AnalysisSpec(phenotypes=("lvef_pct",), conditions=("death",), covariates=(), group_by=())
+
+
+_NO_OUTCOMES = pd.DataFrame(columns=["participant", "visit", "condition", "prevalent", "entry_years", "exit_years"])
 
 
 def _studies(people: list[str], visits: list[str], **more: object) -> pd.DataFrame:
@@ -95,6 +107,61 @@ def test_a_day_decides_before_an_age() -> None:
 def test_an_order_that_nothing_tells_is_an_error(ages: list[float], visits: list[str]) -> None:
     with pytest.raises(ValueError, match="order_unknown: 1 people have several visits"):
         analysis_people(_studies(["p", "p"], visits), _people(["p", "p"], visits, ages), _SPEC)
+
+
+def test_an_order_that_nothing_tells_of_few_people_leaves_these_out_and_counts_them() -> None:
+    names = [*"abcdefgh", "p", "p", "q", "q", "q"]
+    visits = [*["2"] * 8, "ffff", "eeee", "cccc", "bbbb", "aaaa"]
+    studies = _studies(names, visits)
+    people = _people(names, visits, [50.0] * 10 + [61.0, 60.0, 60.0])
+    found = analysis_people(studies, people, _SPEC.model_copy(update={"unmatched_max": 0.2}))
+    assert found["participant"].tolist() == list("abcdefgh")
+    flow = people_flow(studies, people, _NO_OUTCOMES, found, (), include_doubted=False)
+    n = flow[flow["group_by"] == "visits"].set_index("step")["n"].to_dict()
+    assert n == {"first visit": 8, "order of visits unknown, left out": 5, "later visit, left out": 0}
+    with pytest.raises(ValueError, match=r"order_unknown: 2 people .* `unmatched_max` \(now 0.19\)"):
+        analysis_people(studies, people, _SPEC.model_copy(update={"unmatched_max": 0.19}))
+    single = analysis_people(studies[:10], people[:10], _SPEC.model_copy(update={"unmatched_max": 0.0}))
+    assert single["participant"].tolist() == list("abcdefgh")  # a single person may always be left out
+
+
+def test_the_clock_of_the_scanner_orders_what_no_table_does() -> None:
+    names, visits = ["p", "p", "q", "q", "r", "r"], ["ffff", "aaaa", "bbbb", "cccc", "dddd", "eeee"]
+    told = ["20200301093000", "20200301141500", "20210102", "20200102", "20200101080000", "20200102080000"]
+    ages = [50.0, 50.0, np.nan, np.nan, 61.0, 60.0]
+    found = analysis_people(_studies(names, visits, acquired=told), _people(names, visits, ages), _SPEC)
+    assert found["visit"].tolist() == ["ffff", "cccc", "eeee"]  # of r, the ages tell
+    assert found["same_day"].tolist() == [True, False, False]
+    assert "acquired" not in found
+
+
+def test_of_the_studies_of_a_day_the_one_that_passed_is_taken_then_the_first() -> None:
+    names = [name for name in "pqrst" for _ in range(2)]
+    visits = [f"{name}{k}{'x' * 6}" for name in "pqrst" for k in range(2)]
+    told = ["20200301090000", "20200301100000"] * 4 + ["20200301090000", "20200302100000"]
+    studies = _studies(names, visits, acquired=told).astype({"qc_ok": object})
+    studies.loc[0, "status"] = "absent"  # p: long axis first, short axis later
+    studies.loc[2, "qc_ok"] = False  # q: done again
+    # r: both passed; s: the first is not listed; t: the first of two days is not measured
+    studies.loc[8, "status"] = "quarantined"
+    people = _people(names, visits, [50.0] * 10).drop(index=6)
+    found = analysis_people(studies, people, _SPEC.model_copy(update={"unmatched_max": 0.5}))
+    assert [visit[:2] for visit in found["visit"]] == ["p1", "q1", "r0", "s1", "t0"]
+    assert found["same_day"].tolist() == [True, True, True, True, False]
+    flow = people_flow(studies, people, _NO_OUTCOMES, found, (), include_doubted=False)
+    assert flow.set_index("step")["n"]["first of several studies of one day"] == 4
+    assert flow.set_index("step")["n"]["later visit, left out"] == 5
+
+
+def test_a_day_by_table_orders_visits_and_the_clock_those_of_one_day() -> None:
+    visits = ["aaaa", "bbbb", "cccc"]
+    told = ["20200102100000", "20200102093000", "20190101"]  # the last has no clock: no moment orders any of them
+    people = _people(["p"] * 3, visits, [50.0] * 3, visit_date=["2020-01-02", "2020-01-02", "2020-01-03"])
+    spec = _SPEC.model_copy(update={"unmatched_max": 1.0})
+    found = analysis_people(_studies(["p"] * 3, visits, acquired=[*told[:2], "20200103080000"]), people, spec)
+    assert found["visit"].tolist() == ["bbbb"]
+    with pytest.raises(ValueError, match="order_unknown"):
+        analysis_people(_studies(["p"] * 3, visits, acquired=[*told[:2], "20200103"]), people, spec)
 
 
 def test_numbers_against_ages_are_counted_and_age_decides() -> None:
@@ -248,3 +315,164 @@ def test_an_exclusion_by_a_number_meets_the_number_however_the_column_is_stored(
     assert flow.loc[flow["step"] == "excluded: coded", "n"].tolist() == [1.0]
     with pytest.raises(ValueError, match="code holds numbers"):
         exclude(people, outcomes, [Exclusion(name="words", column="code", values=("yes",))])
+
+
+# the table that models are fitted on
+
+
+_WHOLE = AnalysisSpec(
+    phenotypes=("lvef_pct", "lvm_g"), conditions=("death",), covariates=("sex", "weight_kg"), strata=("site",),
+    group_by=("sex", "age_band", "bmi_class", "sex x age_band"), age_edges_years=(55.0, 65.0),
+)  # fmt: skip
+
+
+def test_a_person_has_the_phenotypes_covariates_and_groups_of_the_first_visit() -> None:
+    studies = pd.DataFrame(
+        {
+            "participant": ["3", "1", "2", "1", "4"], "visit": ["2", "3", "2", "2", "2"],
+            "status": ["quarantined", "ok", "ok", "ok", "ok"], "qc_ok": [True, True, False, True, True],
+            "lvef_pct": [61.0, 62.0, 63.0, 64.0, 65.0], "lvm_g": ["90", "91", "92", "", None], "other": 1.0,
+        },
+        index=[5, 3, 9, 1, 2],
+    )  # fmt: skip
+    studies["lvm_g"] = studies["lvm_g"].replace("", None)
+    people = pd.DataFrame(
+        {
+            "participant": ["2", "1", "3", "1"], "visit": ["2", "2", "2", "3"], "age_years": [64.9, 55.0, 65.0, 58.0],
+            "sex": ["f", "m", None, "m"], "height_cm": [170.0, 180.0, 160.0, 180.0], "unused": 0,
+            "weight_kg": [86.7, 70.0, np.nan, 71.0], "site": ["a", "b", "b", "b"],
+            "visit_date": ["2015-01-01", "2015-01-02", None, "2016-01-01"],
+        }
+    )  # fmt: skip
+    found = analysis_people(studies, people, _WHOLE.model_copy(update={"unmatched_max": 0.3}))
+    assert found["participant"].tolist() == ["1", "2", "3", "4"]
+    assert found["visit"].tolist() == ["2"] * 4
+    assert found.index.tolist() == [0, 1, 2, 3]
+    assert found["measured"].tolist() == [True, True, False, True]
+    assert found["doubted"].tolist() == [False, True, False, False]
+    np.testing.assert_array_equal(found["lvef_pct"], [64.0, np.nan, np.nan, 65.0])
+    np.testing.assert_array_equal(found["lvm_g"], [np.nan] * 4)
+    np.testing.assert_array_equal(found["weight_kg"], [70.0, 86.7, np.nan, np.nan])
+    assert found["site"].tolist()[:3] == ["b", "a", "b"]
+    assert found["group sex"].tolist() == ["m", "f", "unknown", "unknown"]
+    assert found["group age_band"].tolist() == ["55-64", "55-64", ">=65", "unknown"]
+    assert found["group bmi_class"].tolist() == ["normal", "obese", "unknown", "unknown"]  # 21.6, 30.0
+    assert found["group sex x age_band"].tolist() == ["m x 55-64", "f x 55-64", "unknown x >=65", "unknown x unknown"]
+    assert not {"visit_date", "unused", "other"} & set(found)
+    taken = analysis_people(studies, people, _WHOLE.model_copy(update={"unmatched_max": 0.3, "include_doubted": True}))
+    np.testing.assert_array_equal(taken["lvef_pct"], [64.0, 63.0, np.nan, 65.0])
+    np.testing.assert_array_equal(taken["lvm_g"], [np.nan, 92.0, np.nan, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("phenotypes", "status"), ("phenotypes", "lvm_g"), ("participants", "age_years"), ("participants", "sex"),
+     ("participants", "site"), ("participants", "height_cm")],
+)  # fmt: skip
+def test_a_column_that_is_needed_and_absent_is_named_with_its_table(table: str, column: str) -> None:
+    studies = _studies(["1"], ["2"], lvm_g=90.0)
+    people = _people(["1"], ["2"], [50.0], sex="f", height_cm=170.0, weight_kg=70.0, site="a")
+    given = {"phenotypes": studies, "participants": people}
+    given[table] = given[table].drop(columns=column)
+    with pytest.raises(ValueError, match=rf"{table}: columns \['{column}'\] are missing"):
+        analysis_people(given["phenotypes"], given["participants"], _WHOLE)
+    without = _WHOLE.model_copy(update={"group_by": ("sex",), "covariates": ()})
+    assert len(analysis_people(studies, people.drop(columns=["height_cm", "weight_kg"]), without)) == 1
+
+
+def test_two_rows_of_a_person_and_visit_are_refused_in_participants_and_in_outcomes() -> None:
+    twice = _people(["1", "1.0", "2"], ["2", "2", "2"], [50.0, 50.0, 60.0])
+    with pytest.raises(ValueError, match="participants: 1 rows repeat a participant and visit"):
+        analysis_people(_studies(["1", "2"], ["2", "2"]), twice, _SPEC)
+    people = analysis_people(_studies(["1"], ["2"]), _people(["1"], ["2"], [50.0]), _SPEC)
+    outcomes = _rows_of_outcomes(("1", "2", "death", 0, 50.0, 51.0, 0), ("1.0", "2", "death", 0, 50.0, 52.0, 0))
+    with pytest.raises(ValueError, match="death has more than one row"):
+        analysis_outcome(people, outcomes, "death")
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "unit"), [("age_years", 0.0, 130.0, "years"), ("height_cm", 30.0, 280.0, "cm"),
+                                      ("weight_kg", 1.0, 700.0, "kg")],
+)  # fmt: skip
+def test_a_person_may_be_at_the_bounds_of_what_is_possible(name: str, low: float, high: float, unit: str) -> None:
+    spec = _SPEC.model_copy(update={"group_by": ("bmi_class",)})
+    studies, people = _studies(["1", "2"], ["2"] * 2), _people(["1", "2"], ["2"] * 2, [50.0] * 2)
+    people = people.assign(height_cm=170.0, weight_kg=70.0)
+    assert analysis_people(studies, people.assign(**{name: [low, high]}), spec)[name].tolist() == [low, high]
+    for bad in ([low - 0.1, high], [low, high + 0.1]):
+        with pytest.raises(ValueError, match=f"1 of 2 values of {name} are not between {low:g} and {high:g}"):
+            analysis_people(studies, people.assign(**{name: bad}), spec)
+    for bad in (["inf", 50.0], ["x", None]):
+        with pytest.raises(ValueError, match=rf"participants: 1 of 2 values of {name} are not numbers \({unit}\)"):
+            analysis_people(studies, people.assign(**{name: pd.Series(bad, dtype=object)}), spec)
+
+
+def _rows_of_outcomes(*rows: tuple[Any, ...]) -> pd.DataFrame:
+    names = ["participant", "visit", "condition", "prevalent", "entry_years", "exit_years", "event"]
+    return pd.DataFrame(rows, columns=names).assign(cause=0)
+
+
+def test_the_outcome_of_a_condition_meets_its_person_and_only_time_after_entry_is_at_risk() -> None:
+    names = ["5", "1", "4", "2", "3", "6"]
+    people = analysis_people(_studies(names, ["2"] * 6), _people(names, ["2"] * 6, [50.0] * 6), _SPEC)
+    outcomes = _rows_of_outcomes(
+        ("6", "2", "death", 0, np.nan, 60.0, 0),
+        ("1.0", "2", "death", 0, 50.0, 61.5, 1),
+        ("2", "2", "death", 1, 50.0, 70.0, 0),
+        ("2", "2", "gout", 0, 50.0, 52.0, 1),
+        ("3", "2", "death", 0, 50.0, 50.0, 0),
+        ("4", "3", "death", 0, 50.0, 60.0, 0),  # another visit
+        ("5", "2", "death", 0, 50.0, 50.25, 0),
+    )
+    found = analysis_outcome(people, outcomes, "death")
+    assert found["participant"].tolist() == ["1", "2", "3", "5", "6"]
+    np.testing.assert_array_equal(found["follow_up_years"], [11.5, 20.0, 0.0, 0.25, np.nan])
+    np.testing.assert_array_equal(found["event"], [1, 0, 0, 0, 0])
+    np.testing.assert_array_equal(found["exit_years"], [61.5, 70.0, 50.0, 50.25, 60.0])
+    assert not {"condition", "cause"} & set(found)
+    assert at_risk_rows(found)["participant"].tolist() == ["1", "5"]
+    assert analysis_outcome(people, outcomes, "gout")["participant"].tolist() == ["2"]
+    some = found.assign(sex=["f", None, "m", None, "f"])
+    assert complete_rows(some, ["sex"])["participant"].tolist() == ["1", "3", "6"]
+    assert complete_rows(some, ["sex", "follow_up_years"])["participant"].tolist() == ["1", "3"]
+    assert len(complete_rows(some, [])) == 5
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("prevalent", 2, "prevalent of death must be 0 or 1"), ("event", 0.5, "event of death must be 0 or 1"),
+        ("event", None, "event of death must be 0 or 1"), ("entry_years", -0.1, "1 of 2 values of entry_years"),
+        ("exit_years", 130.5, "1 of 2 values of exit_years"), ("exit_years", "x", "exit_years are not numbers"),
+    ],
+)  # fmt: skip
+def test_flags_other_than_0_and_1_and_impossible_ages_are_refused_in_the_condition_that_is_asked(
+    column: str, cell: Any, message: str
+) -> None:
+    people = analysis_people(_studies(["1"], ["2"]), _people(["1"], ["2"], [50.0]), _SPEC)
+    rows = _rows_of_outcomes(("1", "2", "death", 0, 50.0, 51.0, 0), ("1", "2", "gout", 0, 0.0, 130.0, 1)).astype(object)
+    rows.loc[0, column] = cell
+    rows = pd.concat([rows, rows.iloc[[1]].assign(condition="death", visit="3")])  # and one that is as it should be
+    with pytest.raises(ValueError, match=message):
+        analysis_outcome(people, rows, "death")
+    assert analysis_outcome(people, rows, "gout")["follow_up_years"].tolist() == [130.0]
+    with pytest.raises(ValueError, match=rf"outcomes: columns \['{column}'\] are missing"):
+        analysis_outcome(people, rows.drop(columns=column), "gout")
+
+
+def test_numbers_take_part_if_they_were_measured_and_nobody_doubts_them() -> None:
+    studies = pd.DataFrame(
+        {"status": ["ok", "ok", "ok", "absent", "quarantined"], "qc_ok": [True, False, None, True, False]}
+    )
+    assert is_doubted(studies).tolist() == [False, True, True, False, False]
+    assert usable(studies, include_doubted=False).tolist() == [True, False, False, False, False]
+    assert usable(studies, include_doubted=True).tolist() == [True, True, True, False, False]
+
+
+def test_whole_numbers_with_missing_ones_become_plain_numbers() -> None:
+    whole = pd.array([61, None, 55], "Int64")
+    studies = _studies(["1", "2", "3"], ["2"] * 3, lvef_pct=whole)
+    found = analysis_people(studies, _people(["1", "2", "3"], ["2"] * 3, pd.array([50, 60, None], "Int64")), _SPEC)  # type: ignore[arg-type]
+    for name, right in (("lvef_pct", [61.0, np.nan, 55.0]), ("age_years", [50.0, 60.0, np.nan])):
+        assert found[name].dtype == np.float64
+        np.testing.assert_array_equal(found[name], right)

@@ -46,7 +46,7 @@ def test_models_have_the_documented_defaults() -> None:
         ("curve_groups", [2, 10], [1, 11]), ("curve_step_years", [1e-9], [0.0]), ("horizon_years", [1e-9], [0.0]),
         ("minimum_cell", [1], [0]), ("minimum_events", [1], [0]), ("minimum_events_per_term", [0.0], [-0.1]),
         ("unmatched_max", [0.0, 1.0], [-0.01, 1.01]), ("permutations", [1], [0]), ("phenotypes", [("a",)], [()]),
-        ("conditions", [("a",)], [()]),
+        ("conditions", [("a",)], [()]), ("curve_group", [], [4]),
     ],
 )  # fmt: skip
 def test_each_value_of_the_models_is_allowed_at_its_bound_and_not_beyond(

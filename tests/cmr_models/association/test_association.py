@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmr_models.association import fit_logistic
+from cmr_models.association.firth import _penalised_slope
 from cmr_models.association.multiplicity import benjamini_hochberg
 from cmr_models.estimates import NotEstimableError, minus_log10_p, minus_log10_p_chi2, wald, wald_concordance
 
@@ -107,3 +108,16 @@ def test_a_ratio_per_sd_and_per_unit_have_one_z() -> None:
     per_unit, per_sd = wald(0.1, 0.02, ratio=True), wald(0.1, 0.02, ratio=True, scale=6.0)
     assert per_unit["z"] == pytest.approx(per_sd["z"])
     assert per_sd["estimate"] == pytest.approx(np.exp(0.6))
+
+
+def test_where_the_information_is_singular_the_penalised_likelihood_is_nought() -> None:
+    twice = np.column_stack([np.ones(6), np.arange(6.0), 2 * np.arange(6.0)])
+    cases = np.array([0.0, 1, 0, 1, 1, 0])
+    assert _penalised_slope(twice, cases, np.zeros(3)).value < -10
+    apart = np.column_stack([np.ones(6), np.zeros(6)])
+    assert _penalised_slope(apart, cases, np.zeros(2)).value == -np.inf
+    # chances of one half: 6 log(1/2), and half the log determinant of a quarter of the products, 6/4 and 17.5/4
+    plain = np.column_stack([np.ones(6), np.arange(6.0) - 2.5])
+    assert _penalised_slope(plain, cases, np.zeros(2)).value == pytest.approx(
+        6 * np.log(0.5) + 0.5 * np.log(6 / 4 * 17.5 / 4)
+    )

@@ -339,3 +339,15 @@ def test_sites_that_do_not_fit_together_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             federated_scan(sites, ["a"], ["y"], family=family)  # type: ignore[arg-type]
+
+
+def test_a_line_through_three_points_of_two_sites_has_one_degree_of_freedom() -> None:
+    # x 0, 1, 2 and y 0, 2, 1: slope 1/2 and t = 1/√3 of one degree; y 0 and 2 of two people are too few
+    x, y = np.array([[2.0], [0], [1]]), np.array([[1.0, 2], [0, 0], [2, np.nan]])
+    sites = [Site(x[:1], y[:1], np.zeros((1, 0))), Site(x[1:], y[1:], np.zeros((2, 0)))]
+    three, two = federated_scan(sites, ["a"], ["y", "w"], family="linear").to_dict("records")
+    assert (three["status"], three["n"]) == ("ok", 3)
+    assert three["coef"] == pytest.approx(0.5)
+    assert three["z"] == pytest.approx(1 / math.sqrt(3))
+    assert three["minus_log10_p"] == pytest.approx(-math.log10(2 / 3))
+    assert two["reason"] == "too_few_people"

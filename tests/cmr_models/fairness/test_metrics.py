@@ -285,3 +285,10 @@ def test_every_metric_refuses_a_group_of_one() -> None:
         with pytest.raises(NotEstimableError):
             metric(one)
     assert stats.t.ppf(0.975, 2) == pytest.approx(4.302653, abs=1e-6)
+
+
+@pytest.mark.parametrize(("specificity", "n_below"), [(0.55, 55), (0.56, 56), (0.551, 56), (0.07, 7), (0.99, 99)])
+def test_a_share_of_controls_that_is_whole_is_not_rounded_up(specificity: float, n_below: int) -> None:
+    score = np.arange(100.0)[::-1]  # 0.55 x 100 and 0.07 x 100 are a little over 55 and 7
+    threshold = threshold_at_specificity(np.zeros(100), score, specificity)
+    assert (score < threshold).sum() == n_below

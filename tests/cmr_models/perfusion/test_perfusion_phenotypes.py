@@ -60,6 +60,13 @@ def test_endo_over_epi_is_the_median_of_the_segments_ratios() -> None:
     assert phenotypes({"stress": result(flow)})["mbf_stress_endo_epi_ratio"] == pytest.approx(0.5)
 
 
+def test_one_far_ratio_of_endo_over_epi_does_not_move_the_median() -> None:
+    flow = segments(dict.fromkeys(range(1, 9), 1.0))
+    flow.loc[flow["layer"] == "endo", "median"] = [9.0, 8, 0.5, 0.4, 0.3, 0.2, 0.1, 0.1, *[NAN] * 8][::-1]
+    # of 0.05, 0.05, 0.1, 0.15, 0.2, 0.25, 4 and 4.5 the middle two are 0.15 and 0.2
+    assert phenotypes({"rest": result(flow)})["mbf_rest_endo_epi_ratio"] == pytest.approx(0.175)
+
+
 @pytest.mark.parametrize(
     ("n_known", "n_without_epi", "known"),
     [(8, 0, True), (9, 1, True), (9, 2, False), (3, 0, True), (3, 1, False), (1, 0, True)],

@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from cmr_models.perfusion.registration import (
     _best_offset,
     _frames_before,
     _heart,
     _low_rank,
+    _motion_equations,
     _place_first_frames,
     _principal_images,
+    _sample,
     _solve,
     _step,
     _unexplained_energy,
@@ -240,3 +243,72 @@ def test_without_a_field_all_pixels_of_a_frame_move_alike() -> None:
     _, displacement = correct(images, deformable=False)
     assert np.ptp(displacement, axis=(1, 2)).max() < 1e-5
     assert np.ptp(correct(images)[1], axis=(1, 2)).max() > 0.1
+
+
+def test_images_are_read_between_pixels_by_lines_for_the_search_and_by_splines_for_the_result() -> None:
+    image = np.zeros((1, 9, 11), np.float32)
+    image[0, 4, 5] = 1.0
+    half = np.zeros((2, 1, 9, 11), np.float32)
+    half[1] = 0.5
+    lines, splines = _sample(image, half), _sample(image, half, order=3)
+    assert lines[0, 4, 3:7].tolist() == [0, 0.5, 0.5, 0]
+    assert splines[0, 4, 4] == pytest.approx(splines[0, 4, 5])
+    assert splines[0, 4, 4] > 0.55  # a cubic spline overshoots a line
+    assert splines[0, 4, 3] < 0
+    np.testing.assert_allclose(shift_frames(np.moveaxis(image, 0, 2), [[0.0], [0.5]])[..., 0], splines[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("side", "off", "found"),
+    [
+        (60, (3, -1), (2.75, -1)),  # 2 pixels of 60, and three quarters
+        (60, (-3, 3), (-2.75, 2.75)),
+        (160, (6, -6), (6, -6)),  # a twenty-eighth of 160 are 5.6: six are looked at
+        (160, (8, 1), (6.75, 1)),
+        (20, (2, 0), (2, 0)),  # two at least
+    ],
+)
+def test_an_image_is_searched_within_a_share_of_its_side(
+    side: int, off: tuple[float, float], found: tuple[float, float]
+) -> None:
+    rows, cols = np.indices((side, side + 4)) - side / 2
+
+    def blob(down: float, along: float) -> np.ndarray:
+        return np.exp(-(((rows - down) / 4) ** 2) - ((cols - along) / 3) ** 2).astype(np.float32)
+
+    span = blob(0, 0).reshape(1, -1)
+    offset = _best_offset(blob(*off), span / np.linalg.norm(span), np.ones(rows.shape, np.float32))
+    np.testing.assert_allclose(offset, found, atol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "inside"), [(34.0, False), (36.0, True)])
+def test_contrast_passes_where_the_spread_is_over_a_third_of_the_largest(height: float, inside: bool) -> None:
+    frames = np.full((30, 64, 64), 10.0, np.float32)
+    course = np.exp(-(((np.arange(30) - 12) / 4) ** 2))[:, None, None]
+    frames[:, 10:26, 10:26] += 100 * course
+    frames[:, 44:60, 44:60] += height * course
+    assert (_heart(frames)[52, 52] > 0.5) == inside
+
+
+def test_one_odd_frame_of_the_first_four_does_not_hide_the_arrival() -> None:
+    frames = np.full((30, 24, 24), 50.0, np.float32)
+    frames[12:] += 100
+    frames[1] += 10  # of the four a quarter: 2.5 on average, and 15 % of 97.5 above it are 17.1
+    frames[8:12] += 18
+    assert _frames_before(frames, np.ones((24, 24), np.float32)) == 8
+
+
+def test_equations_of_a_slice_have_no_unit_so_that_slices_weigh_alike() -> None:
+    rng = np.random.default_rng(3)
+    frames = gaussian_filter(rng.normal(size=(14, 20, 22)), (0, 2, 2)).astype(np.float32)
+    weight = np.ones((20, 22), np.float32)
+    shift = np.zeros((14, 2), np.float32)
+    one, thousand = (_motion_equations(k * frames, shift, weight, 1, 1.0) for k in (1, 1000))
+    np.testing.assert_allclose(one, thousand, rtol=1e-3)
+
+
+def test_twelve_later_frames_are_enough_to_place_the_first_ones() -> None:
+    frames = np.full((25, 32, 32), 50.0, np.float32)
+    frames[13:, 10:22, 10:22] += 100
+    shift, weight = np.zeros((25, 2), np.float32), np.ones((32, 32), np.float32)
+    assert _place_first_frames(frames, shift, weight) is not shift

@@ -83,3 +83,15 @@ def test_the_highest_flow_is_eight_less_half_a_per_cent(median: float, masked: b
     for table in tables.values():
         for name in ("mean", "median", "sd", "min", "max"):
             assert table[name].isna().tolist() == [False, masked]
+
+
+def test_only_pixels_that_touch_the_pool_are_beside_it() -> None:
+    labels, segment = np.zeros((1, 21, 21), np.uint8), np.zeros((1, 21, 21), np.uint8)
+    labels[0, [8, 12], 7:14] = labels[0, 8:13, [8, 12]] = 2  # a thin frame two pixels away from the pool
+    segment[labels == 2] = 3
+    labels[0, 10, 10] = 3
+    np.testing.assert_array_equal(reliable_pixels(labels, segment), labels == 2)
+    labels[0, 9, 9] = segment[0, 9, 9] = 2  # one at a corner of it
+    kept = reliable_pixels(labels, segment)
+    assert not kept[0, 9, 9]
+    assert kept.sum() == (labels == 2).sum() - 1

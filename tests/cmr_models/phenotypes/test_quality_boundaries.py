@@ -161,3 +161,33 @@ def test_an_atrium_neither_doubles_nor_halves_from_one_frame_to_the_next_nor_aro
     curves = {"la_cm2": np.full(4, 15.0), "ra_cm2": np.full(4, 15.0)}
     curves[which] = np.array(areas)
     assert _broken(**curves) == (set() if areas[1] == 19 else {"atrium_jumps"})
+
+
+def test_a_plane_that_systole_gains_within_the_ventricle_is_a_gap_and_no_moved_base() -> None:
+    for gap in (1, 5):  # the second of seven planes, and the last but one
+        diastole, systole = _stack(pool_px=40), _stack(pool_px=40)
+        diastole[gap][diastole[gap] == LV] = 0
+        assert _broken(sax_ed=diastole, sax_es=systole) == {"lv_slices_gap"}
+
+
+def test_an_atrium_as_small_as_half_a_square_centimetre_is_there() -> None:
+    assert _broken(la_cm2=np.array([0.5, 0.6]), ra_cm2=np.array([0.6, 0.5])) == set()
+
+
+@pytest.mark.parametrize("sizes", [(10, 4), (4, 10), (3, 10, 4)])
+def test_the_largest_part_counts_wherever_it_lies(sizes: tuple[int, ...]) -> None:
+    label = _four_chambers(12)[0]
+    label[label == LA] = 0
+    for k, n in enumerate(sizes):
+        label[34 + 2 * k, 15 : 15 + n] = LA
+    assert _broken(lax_4c_ed=label) == set()
+
+
+@pytest.mark.parametrize("sizes", [(11, 3, 15), (15, 3, 11), (3, 15, 11), (11, 15, 3)])
+def test_the_second_part_counts_wherever_it_lies(sizes: tuple[int, ...]) -> None:
+    label = _four_chambers(12)
+    for less, broken in ((0, {"atrium_fragmented"}), (1, set())):
+        label[0][label[0] == LA] = 0
+        for k, n in enumerate(sizes):
+            label[0, 34 + 2 * k, : n - (n == 11) * less] = LA
+        assert _broken(lax_4c=label) == broken

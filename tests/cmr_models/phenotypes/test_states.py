@@ -39,6 +39,10 @@ def test_states_are_told_by_words_of_their_own():
         pd.Series([True, False, None], dtype="boolean"),
         pd.Series([1.0, 0.0, np.nan]),
         pd.Series([1, 0, pd.NA], dtype="Int64"),
+        pd.Series(["Yes", " no", None], dtype=object),
+        pd.Series(["TRUE", "FALSE", None], dtype=object),
+        pd.Series(["1", "0.0", None], dtype=object),
+        pd.Series(["true", "false", pd.NA], dtype="string"),
     ],
 )
 def test_a_verdict_is_the_same_however_a_table_holds_it(verdicts):
@@ -51,13 +55,13 @@ def test_a_table_of_the_users_own_has_no_doubted_studies():
     assert found.tolist() == ["passed", "set_aside", "absent", ""]
 
 
-@pytest.mark.parametrize("verdict", ["False", "no", 2, -1.0, ""])
+@pytest.mark.parametrize("verdict", ["pass", "T", "y", "2", 2, -1.0, ""])
 def test_a_verdict_in_words_of_its_own_is_refused(verdict):
-    with pytest.raises(ValueError, match="qc_ok: 1 of 2 cells are neither true, false nor empty"):
+    with pytest.raises(ValueError, match="1 of 2 cells of qc_ok are neither true, false, yes, no, 1, 0 nor empty"):
         states_of(pd.DataFrame({"status": "ok", "qc_ok": [True, verdict]}))
 
 
 @pytest.mark.parametrize("status", ["OK", "", None, "done"])
 def test_a_status_that_no_stage_gives_is_refused(status):
-    with pytest.raises(ValueError, match="status: 1 of 2 cells are none of ok, absent, quarantined, retired"):
+    with pytest.raises(ValueError, match="1 of 2 cells of status are none of ok, absent, quarantined, retired"):
         states_of(pd.DataFrame({"status": ["ok", status]}))

@@ -187,3 +187,14 @@ def test_the_worst_broken_rule_names_a_quarantine_and_its_numbers():
     assert found.quality_reasons[0] == "edv_implausible"
     assert "lv_slices_few" in found.quality_reasons
     assert found.quality["qc_edv"] is False
+
+
+def test_planes_are_sorted_by_their_centres_though_one_of_an_oblong_image_is_tilted():
+    label = short_axis(SHORT)
+    view = view_of(label, (0.0, 9.4, 30.0))
+    col_dir = view["col_dir"].values.copy()
+    col_dir[0] = [0, 0.984808, 0.173648]  # 10 degrees
+    view = view.assign(col_dir=(view["col_dir"].dims, col_dir))
+    # centres lie 59 mm down the columns (59 steps of 2 mm, halved), so the tilted one at z = 10.2, beyond 9.4
+    got = measure({"sax": label}, {"sax": view}, height_cm=NAN, weight_kg=NAN)
+    np.testing.assert_array_equal(got["sax_ed"], label[4][[1, 0, 2]])

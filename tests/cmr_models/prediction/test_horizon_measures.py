@@ -17,7 +17,7 @@ from cmr_models.prediction import (
     time_auc,
 )
 from cmr_models.prediction.calibration_curve import _KNOTS
-from cmr_models.prediction.horizon import standing
+from cmr_models.prediction.horizon import check_risk, check_times, standing
 from cmr_models.survival import concordance, fit_cox, kaplan_meier, predict_risk, restricted_cubic
 from cmr_models.survival.censoring import CensoringCurve
 
@@ -251,3 +251,26 @@ def test_calibration_needs_an_event_somebody_at_the_horizon_and_risks_that_diffe
     ):
         with pytest.raises(ValueError, match=message):
             time_auc(times, events[: len(times)], risk[: len(times)], 2.0)
+
+
+def test_times_and_scores_are_vectors_of_one_length_over_nought() -> None:
+    times, event = np.array([1.0, 2, 3]), np.array([1, 0, 1])
+    found = check_times(times, event, [0.1, 0.2, 0.3], [1, 2, 3])
+    assert found[1].tolist() == [True, False, True]
+    assert [score.tolist() for score in found[2]] == [[0.1, 0.2, 0.3], [1, 2, 3]]
+    for wrong in (
+        (times[None], event[None], [[0.1, 0.2, 0.3]]), (times[:0], event[:0]), (times, event[:2]),
+        (times, event, [0.1, 0.2]), (times, event, [0.1, 0.2, 0.3], [1.0]),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="vectors of one length over 0"):
+            check_times(*wrong)
+    for wrong in ((times, event, [0.1, np.inf, 0.3]), ([1.0, np.nan, 3], event)):
+        with pytest.raises(ValueError, match="must be finite"):
+            check_times(*wrong)
+    with pytest.raises(ValueError, match="negative"):
+        check_times([-1.0, 2, 3], event)
+    with pytest.raises(ValueError, match=r"between 0 and 1, got -0\.5 to 0\.5"):
+        check_risk(np.array([0.5, -0.5]))
+    with pytest.raises(ValueError, match=r"got 0\.5 to 1\.5"):
+        check_risk(np.array([0.5, 1.5]))
+    check_risk(np.array([0.0, 1.0]))

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RV
-from cmr_models.segmentation.cleaning import _median_centre, clean_sax, keep_largest_pieces
+from cmr_models.segmentation.cleaning import _inside_next_lv, _median_centre, clean_sax, keep_largest_pieces
 
 Labels = npt.NDArray[np.uint8]
 
@@ -70,6 +70,7 @@ def test_a_piece_stays_as_far_as_its_reach_in_millimetres(code: int, pixel_mm: f
 @pytest.mark.parametrize(("first_col", "stays"), [(40, True), (41, False)])
 def test_in_the_slice_with_most_wall_the_pool_begins_within_reach_of_the_middle(first_col: int, stays: bool) -> None:
     label = heart(3)
+    label[:, 0, 15:25, 10:20] = RV  # so that rows and columns are counted from other places
     label[2] = 0
     label[2, 0, 16:25, first_col : first_col + 9] = LV  # in this frame the heart has jumped to the right
     found = clean_sax(label, 2.0, reach_mm=20.0)  # 10 pixels from column 30
@@ -175,5 +176,14 @@ def test_only_the_largest_piece_of_each_class_stays_in_each_image() -> None:
     expected[0, 0, 2, :2] = expected[1, 0, 5, 7:9] = 0
     np.testing.assert_array_equal(kept, expected)
     assert label[0, 0, 2, 0] == RV  # the argument stays
-    blank = np.zeros((1, 2, 5, 5), np.uint8)
-    np.testing.assert_array_equal(keep_largest_pieces(blank), blank)
+    for blank in (np.zeros((1, 2, 5, 5), np.uint8), np.zeros((0, 2, 5, 5), np.uint8)):
+        np.testing.assert_array_equal(keep_largest_pieces(blank), blank)
+
+
+def test_inside_the_pool_of_a_neighbouring_slice_is_two_pixels_in_and_of_the_same_frame() -> None:
+    lv = np.zeros((2, 3, 12, 14), bool)  # two frames of three slices
+    lv[0, 0, 1:10, 2:12] = lv[1, 2, 3:11, 1:9] = True
+    found = _inside_next_lv(lv.reshape(6, 12, 14), 2).reshape(lv.shape)
+    expected = np.zeros_like(lv)
+    expected[0, 1, 3:8, 4:10] = expected[1, 1, 5:9, 3:7] = True
+    np.testing.assert_array_equal(found, expected)

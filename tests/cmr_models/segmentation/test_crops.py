@@ -32,6 +32,9 @@ def test_a_faint_image_is_standardised_and_one_that_differs_by_rounding_is_const
     assert standardise(faint).flatten().tolist() == pytest.approx([-1, 1, -1, 1])
     rounded = torch.tensor([[4096.0, 4096.001], [4096.0, 4096.001]])[None, None]
     assert not standardise(rounded).any()
+    for amplitude, shown in ((1.1e-6, 1), (0.9e-6, 0)):  # a millionth of one, about zero
+        around = amplitude * torch.tensor([[-1.0, 1.0]])[None, None]
+        assert standardise(around).flatten().tolist() == pytest.approx([-shown, shown])
 
 
 def test_rows_and_columns_have_their_own_centre_and_step() -> None:

@@ -159,6 +159,12 @@ def test_at_the_base_half_of_the_slices_may_rest_and_at_the_apex_a_third_and_lar
     empty = [950, 400, 950, 950, 900, 910]  # the middle shrinks to 0.8; inwards from the apex, the second does not rest
     right, *_ = _turned(turned, [full, full, empty])
     assert np.argwhere(resting_rv(right, left, heart)[:, ::turned]).tolist() == [[0, 5], [1, 5], [2, 0], [2, 5]]
+    for empty, marked in (  # four that rest at the base, and four at the apex; the middle shrinks to 0.8
+        ([1000, 950, 950, 950, 350, 400], [[2, 0], [2, 1], [2, 2]]),
+        ([400, 350, 950, 950, 950, 950], [[0, 4], [0, 5], [1, 4], [1, 5], [2, 4], [2, 5]]),
+    ):
+        right, *_ = _turned(turned, [full, full, empty])
+        assert np.argwhere(resting_rv(right, left, heart)[:, ::turned]).tolist() == marked
     for apex, rests in ((120, False), (121, True)):
         small = [1000, 1000, 1000, 1000, 1000, apex]
         right, *_ = _turned(turned, [small, small, [400, 800, 800, 800, 800, apex]])

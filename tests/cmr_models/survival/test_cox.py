@@ -115,3 +115,10 @@ def test_times_at_their_bounds_are_taken() -> None:
     for weight in (0.0, -1.0, np.inf):
         with pytest.raises(ValueError, match="w must be finite and over 0"):
             fit_cox(TABLE.assign(w=np.where(TABLE["t"] == 9, weight, 1)), covariates=["x"], weights="w", **TIMES)
+
+
+def test_a_fit_that_is_printed_shows_nobody() -> None:
+    table = pd.DataFrame({"t": [1.0, 2, 3, 4, 5, 6], "d": [1, 1, 0, 1, 1, 0], "x": [7.25, 1, 3, 2, 5, 4]})
+    fit = fit_cox(table, exit="t", event="d", covariates=["x"])
+    assert "7.25" not in repr(fit)
+    assert "observed" not in repr(fit)

@@ -111,3 +111,12 @@ def test_a_constant_below_zero_and_an_infinite_term_are_seen_across_sites() -> N
     mixed = [*_sites(table), _rows()]
     with pytest.raises(ValueError, match="every site needs the 2 columns"):
         fit_federated_cox(mixed, ["x", "z"])
+
+
+def test_covariates_of_tiny_units_are_no_combination_of_each_other() -> None:
+    table = _table().assign(x=lambda t: 1e-4 * t["x"], z=lambda t: 1e-7 * t["z"])
+    pooled = fit_cox(table, exit="exit", event="event", entry="entry", covariates=["x", "z"], strata="site")
+    shared = fit_federated_cox(_sites(table), ["x", "z"])
+    np.testing.assert_allclose(shared.estimates[["coef", "se"]], pooled.estimates[["coef", "se"]], rtol=1e-5)
+    with pytest.raises(NotEstimableError, match="collinear"):
+        fit_federated_cox(_sites(table.assign(z=-3e6 * table["x"])), ["x", "z"])

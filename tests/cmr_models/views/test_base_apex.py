@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from cmr_models.contracts import LV, MYOCARDIUM, RV
-from cmr_models.views.base_apex import StackOrder, base_is_first, judge_stack_order, levels_in, order_by_geometry
+from cmr_models.views.base_apex import (
+    StackOrder,
+    _halves,
+    base_is_first,
+    judge_stack_order,
+    levels_in,
+    order_by_geometry,
+)
 
 _AGREES, _REVERSED = StackOrder(True, False), StackOrder(False, True)
 
@@ -100,9 +107,66 @@ def test_a_stack_that_ends_within_the_ventricle_does_not_tell() -> None:
     assert judge_stack_order(_stack(*reaching)) == _REVERSED
 
 
+def test_a_plane_that_cuts_the_base_aslant_is_no_apex() -> None:
+    """A simulated heart in five slices, base first: the first holds a corner of the pool, the second nearly all."""
+    wall, rv = [156, 420, 619, 671, 706], [608, 1698, 1843, 1892, 1783]
+    assert judge_stack_order(_stack([198, 1410, 1693, 1764, 1769], wall, rv)) == _AGREES
+    # 0.75 of 1769 is 1326.75, half of it 884.5: an apex tapers over both slices
+    for first, second, judged in (
+        (198, 1327, _AGREES),
+        (198, 1326, _REVERSED),
+        (884, 1326, _REVERSED),
+        (885, 1326, _AGREES),
+    ):
+        assert judge_stack_order(_stack([first, second, 1693, 1764, 1769], wall, rv)) == judged
+
+
 def test_levels_follow_the_labels_of_three_slices() -> None:
     labels = _stack([300, 250, 120], [200, 220, 150], [400, 250, 40])[0]
     assert levels_in(labels) == ("base", "mid", "apex")
     assert levels_in(labels[::-1]) == ("apex", "mid", "base")
     assert levels_in(labels[:1]) == ("mid",)
     assert levels_in(labels[1::-1]) == ("base", "mid")
+
+
+def test_halves_are_those_of_the_run_with_a_left_ventricle_by_the_largest_area_over_the_cycle() -> None:
+    even = np.array([[0, 1, 2, 0, 4, 5, 6, 0], [0, 9, 0, 0, 1, 1, 1, 0]])  # six slices, one of them empty
+    assert _halves(even, even) == (9 + 2 + 0, 4 + 5 + 6)
+    area = np.array([[90, 1, 2, 3, 4, 5, 6, 70], [90, 0, 0, 30, 0, 0, 0, 70]])
+    assert _halves(even, area) == (1 + 2 + 30, 4 + 5 + 6)
+    odd = even[:, :6]  # five, of which neither half has the middle one
+    assert _halves(odd, odd) == (9 + 2, 4 + 5)
+    assert not base_is_first(odd, np.ones_like(odd))  # as much at either end
+
+
+@pytest.mark.parametrize(
+    ("first_px", "wall_px", "order"),
+    [
+        (10, 27, _REVERSED), (10, 28, _AGREES),
+        # 30/40 of pool by 84/94 of heart is exp(-0.4002), by 86/96 exp(-0.3977)
+        (10, 0, _REVERSED), (11, 0, _AGREES),  # the first pool is half of the largest, or more: it is no end
+    ],
+)  # fmt: skip
+def test_labels_are_believed_from_a_sum_of_four_tenths_and_where_the_pool_tapers_to_a_half(
+    first_px: int, wall_px: int, order: StackOrder
+) -> None:
+    assert judge_stack_order(_stack([first_px, 20, 20, 20, 20], [wall_px] * 5, [0] * 5)) == order
+
+
+def test_right_ventricles_that_are_hardly_there_count_little() -> None:
+    # Either half has 1000 pixels of heart, 30 and 40 of them pool, so that 40 are added to each right ventricle:
+    # log(30/40) + log(1000/1004) + log(40.08/44.08) is -0.387, with one more on either side -0.411
+    pool, wall = [10, 20, 20, 20, 20], [480, 490, 450, 480, 480]
+    for rv, order in (([0] * 5, _AGREES), ([0, 0, 0, 2, 2], _AGREES), ([0, 0, 9, 2, 3], _REVERSED)):
+        assert judge_stack_order(_stack(pool, wall, rv)) == order
+
+
+@pytest.mark.parametrize(("down", "order"), [(0.19, StackOrder(True, False)), (0.21, StackOrder(False, True))])
+@pytest.mark.parametrize("length_mm", [0.5, 1, 100])
+def test_directions_are_exchanged_where_cosines_to_the_axis_of_a_heart_differ_by_a_fifth(
+    down: float, order: StackOrder, length_mm: float
+) -> None:
+    # Of the axis (0.6, -0.62, -0.5), 0.997 long: a stack along (0.6, -0.62) that rises by ``down`` has a cosine of 0.85
+    # less half of that as stated, and of 0.85 plus half of it exchanged; so they differ by 1.003 of ``down``.
+    across = np.array([0.6, -0.62]) / np.hypot(0.6, 0.62) * np.sqrt(1 - down**2)
+    assert order_by_geometry(length_mm * np.array([*across, down])) == order

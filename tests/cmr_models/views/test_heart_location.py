@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 import xarray as xr
 
-from cmr_models.views.heart_location import crossing_px, find_heart_centre, moving_px
+from cmr_models.views.heart_location import _central, crossing_px, find_heart_centre, moving_px
 
 MM = (2.0, 1.5)
 
@@ -173,3 +173,8 @@ def test_without_a_crossing_a_confident_network_is_believed_anywhere_and_a_doubt
 )  # fmt: skip
 def test_a_crossing_outside_the_image_is_no_heart(crossing: tuple[float, float], method: str) -> None:
     assert find_heart_centre(MOVING, MM, crossing).method == method
+
+
+def test_the_prior_along_an_axis_is_a_gaussian_of_a_quarter_of_it_about_the_middle() -> None:
+    assert _central(5).tolist() == pytest.approx([0.27804, 0.72615, 1, 0.72615, 0.27804], abs=1e-5)  # steps of 0.8 SD
+    assert _central(4).tolist() == pytest.approx([0.32465, 0.88250, 0.88250, 0.32465], abs=1e-5)  # 1.5 and 0.5 SD

@@ -154,6 +154,23 @@ def test_the_outflow_plane_is_nearly_sagittal_and_passes_right_of_the_axis(
     assert repeated == []
 
 
+@pytest.mark.parametrize("turn_deg", [121, 63, 14, -14])
+def test_a_line_passes_right_of_a_point_by_more_than_five_millimetres_at_its_height(turn_deg: float) -> None:
+    point = np.array([10.0, 3.0])
+    sine, cosine = math.sin(math.radians(turn_deg)), math.cos(math.radians(turn_deg))
+    for left_mm, passes in ((4.9, True), (5.1, False), (16, False), (-40, True)):
+        trace = _trace(turn_deg, 0, left_mm * sine - 3 * cosine)  # through (left_mm, 3)
+        assert long_axis._passes_right(trace, point) is passes
+    assert long_axis._passes_right(_trace(turn_deg, 0, 40), None)
+
+
+def test_a_line_across_the_body_passes_no_side() -> None:
+    for turn_deg, passes in ((11.5, False), (11.6, True)):  # a sine of 0.2
+        trace = _trace(turn_deg, 0, -40)
+        assert long_axis._passes_right(trace, np.zeros(2)) is passes
+        assert long_axis._passes_right(trace, None)
+
+
 def test_the_better_of_two_outflow_planes_is_kept_and_one_elsewhere_is_neither() -> None:
     planes = [*VIEWS, line(93, -25, acquired="1"), line(95, -25, acquired="2"), line(92, -60)]
     views, repeated = found(planes)
@@ -207,6 +224,10 @@ def test_only_a_ring_from_thirty_to_eighty_millimetres_about_the_axis_is_looked_
     assert _away((-32, 0)) == _away((-78, 0)) == pytest.approx(8)
     assert _away((-32, 0), about=(10, 0)) == pytest.approx(8)
     assert _away((-32, 0), about=(-10, 0)) is None
+    # 48 mm to the right and 36 down of the point: 36.87 degrees beyond the patient's right
+    found_deg = _away((-48, 0), about=(0, 36))
+    assert found_deg is not None
+    assert math.remainder(found_deg - (36.87 + 8), 360) == pytest.approx(0, abs=0.01)
 
 
 def test_what_moves_on_all_sides_tells_no_side() -> None:
@@ -228,6 +249,14 @@ def test_the_inner_planes_of_a_stack_are_asked_and_those_without_motion_left_out
     assert long_axis._away_from_right_ventricle_deg(planes, [0, 1, 2, 3], frame, np.zeros(2), motion) == pytest.approx(
         8
     )
+    # of three inner planes two move on the right and one below: the mean points 26.57 degrees below the right
+    places |= {2: (-48, 0), 3: (0, -48)}
+    five = [*planes, sax(40.0)]
+    most = long_axis._away_from_right_ventricle_deg(
+        five, [0, 1, 2, 3, 4], frame, np.zeros(2), lambda plane: dots(places[plane])(plane)
+    )
+    assert most is not None
+    assert math.remainder(most - (math.degrees(math.atan2(1, 2)) + 8), 360) == pytest.approx(0, abs=0.01)
     two = long_axis._away_from_right_ventricle_deg(planes, [0, 3], frame, np.zeros(2), motion)
     assert two == pytest.approx(-90 - 180 + 8)  # the outer ones, where there are no others
 

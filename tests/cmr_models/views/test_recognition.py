@@ -282,8 +282,9 @@ def test_a_family_scores_by_its_places_its_direction_and_what_cuts_it() -> None:
     assert _stack_score(planes[:5], [0, 1, 2]) == pytest.approx(3 * (alignment + 0.2))
     assert _stack_score(planes, [5]) == 0
     for degrees, across in ((65, 1), (55, 0)):  # across are planes whose normals are 60 degrees apart or more
-        aslant = plane(turned(degrees), np.zeros(3))
-        assert _stack_score([*planes[:5], aslant], [0, 1, 2]) == pytest.approx(3 * (alignment + 0.2) + across * 0.5)
+        for normal in (turned(degrees), -turned(degrees)):
+            score = _stack_score([*planes[:5], plane(normal, np.zeros(3))], [0, 1, 2])
+            assert score == pytest.approx(3 * (alignment + 0.2) + across * 0.5)
 
 
 def test_without_a_stack_the_axis_is_the_line_in_which_long_axes_meet_or_else_the_bodys() -> None:
@@ -326,3 +327,37 @@ def test_within_twenty_degrees_of_a_view_a_plane_is_beside_it(turn_deg: float, r
     planes = [*stack(), long_axis(5), long_axis(66), long_axis(129), long_axis(turn_deg, offset_mm=40)]
     assert labelled(planes)[11] == reason
     assert labelled([*stack(), long_axis(200, tilt_deg=50)])[8] == "series_unknown_view"  # no view to be beside
+
+
+def _timed(planes: list[Plane], first: int, **changes: object) -> list[Plane]:
+    return [replace(p, acquired=f"20200301{first + k:06d}", **changes) for k, p in enumerate(planes)]
+
+
+def _shifted(planes: list[Plane], mm: float) -> list[Plane]:
+    return [replace(p, position_mm=p.position_mm + mm * AXIS) for p in planes]
+
+
+@pytest.mark.parametrize("shift_mm", [3.0, 4.0, -6.5])
+def test_a_stack_acquired_again_between_the_planes_of_the_first_is_no_stack_of_twice_the_planes(
+    shift_mm: float,
+) -> None:
+    first, again = _timed(stack(), 90000), _timed(_shifted(stack(), shift_mm), 93000)
+    planes = [p for pair in zip(first, again, strict=True) for p in pair]
+    found = recognise([*planes, long_axis(5)])
+    assert found.views["sax"] == list(range(1, 16, 2))  # the later
+    assert {i for i, reason in found.excluded.items() if reason == "series_repeated"} == set(range(0, 16, 2))
+    assert found.flags["sax"] == ["slice_repeated"]
+    part = recognise([*first, *again[2:6], long_axis(5)])
+    assert part.views["sax"] == list(range(8))  # four planes are not all of a heart
+
+
+def test_planes_that_only_look_like_two_stacks_are_one() -> None:
+    # 0 to 90 mm: every other plane first, and the second of all is missing
+    spread = stack(10)
+    taken = [*_timed(spread[::2], 90000), *_timed(spread[3::2], 93000)]
+    assert len(recognise([*taken, long_axis(5)]).views["sax"]) == 9
+    # two halves of a stack with a gap, and planes at the same distance that nobody timed
+    halves = [*_timed(stack()[:3], 90000), *_timed(_shifted(stack()[3:], 4.0), 93000)]
+    assert len(recognise([*halves, long_axis(5)]).views["sax"]) == 8
+    untimed = [*stack(), *_shifted(stack(), 3.0)]
+    assert len(recognise([*untimed, long_axis(5)]).views["sax"]) == 16

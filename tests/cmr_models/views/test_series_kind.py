@@ -96,6 +96,12 @@ def test_frames_steps_and_spans_have_their_limits(facts: dict[str, object], reas
         ({"modality": "US", "has_colour": True}, "series_not_mr"),
         ({"image_type": ("PHASE",), "description": "localizer"}, "series_phase_contrast"),
         ({"image_type": ("ECV",), "description": "flow"}, "series_mapping"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "R")}, "series_complex_part"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "I", "FFE")}, "series_complex_part"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "M", "R")}, None),  # only as the third value
+        ({"image_type": ("R", "PRIMARY", "M")}, None),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "M", "R_SE")}, "series_complex_part"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "M", "R_SEX")}, None),
         ({"description": "localizer perfusion"}, "series_scout"),
         ({"description": "molli", "n_frames": 3}, "series_mapping"),
         ({"description": "evidence survey"}, "series_result"),
@@ -161,6 +167,7 @@ def test_a_cycle_is_the_median_of_intervals_that_can_be_a_hearts_else_from_the_r
         ({"trigger_span_ms": 1400.0}, "series_perfusion"),  # 1.6 cycles
         ({"trigger_span_ms": math.nan}, "series_perfusion"),
         ({"cycle_ms": math.nan}, "series_perfusion"),
+        ({"n_frames": 6}, None),
         ({"n_frames": 5}, "series_perfusion"),
         ({"description": "cine SA post T1 map"}, "series_mapping"),
     ],

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from cmr_models.analysis.model_spec import GAP_MODELS
+from cmr_models.contracts.identifiers import short_digest
 from cmr_models.estimates import COLUMNS
 from cmr_models.simulate.measured import example_tables
 from cmr_models.simulate.planted import CohortSettings
@@ -17,14 +18,15 @@ from tasks.analysis.by_settings import (
     associate,
     estimates_key,
     is_current,
+    people_flow_path,
     people_line,
     risk,
     spec_digest,
 )
 from tasks.analysis.settings import AnalysisSettings
-from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.ledger import Outcome, SourceFile, open_ledger
 from tasks.state.mistakes import UserMistake
-from tasks.state.parquet_tables import table_key
+from tasks.state.parquet_tables import publish_table, table_key
 
 _COHORT = CohortSettings(hazard_factor=6.0, prevalence_factor=2.0)
 
@@ -315,3 +317,53 @@ def test_tables_of_other_people_are_told_by_the_kind_of_their_identifiers(tmp_pa
     assert line.startswith("participants.csv: 60 of 60 people with a study have no row")
     assert "column participant is written like 'Aa_9999', that of the studies like '9999999'" in line
     assert not set(table["participant"]) & set(line.split("'"))
+
+
+def test_studies_of_one_day_are_ordered_by_their_headers_and_the_others_counted(tmp_path: Path) -> None:
+    """Two people have a second StudyInstanceUID of the day; the headers tell the order of one of them."""
+    settings = _write(tmp_path)
+    files = _files(tmp_path)
+    phenotypes = pd.read_parquet(tmp_path / "tables/phenotypes.parquet").astype({"participant": str})
+    phenotypes["study"] = phenotypes["participant"] + "-2"
+    participants = pd.read_csv(files.participants, dtype=str)
+    names = phenotypes["participant"].iloc[:2].tolist()
+    first, second = (short_digest(uid) for uid in ("1.2.3", "1.2.4"))
+    rows, people = [], []
+    for name, visits in ((names[0], [first, second]), (names[1], ["aaaaaaaa", "bbbbbbbb"])):
+        own = phenotypes[phenotypes["participant"] == name]
+        rows += [own.assign(visit=visit, study=f"{name}-{visit}") for visit in visits]
+        people += [participants[participants["participant"] == name].assign(visit=visit) for visit in visits]
+    rest = phenotypes[~phenotypes["participant"].isin(names)].astype({"visit": str})
+    pd.concat([rest, *rows]).to_parquet(tmp_path / "tables/phenotypes.parquet", index=False)
+    pd.concat([participants[~participants["participant"].isin(names)], *people]).to_csv(files.participants, index=False)
+    key = estimates_key(tmp_path, settings, files)
+    begun = {"1.2.3": "20200301100000", "1.2.4": "20200301110000"}
+    facts = {"studies": [[uid, names[0]] for uid in begun], "begun": begun}
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.remember_sources([SourceFile("a.zip", 1, 1, facts)], forget_others=True)
+    assert estimates_key(tmp_path, settings, files) != key
+    assert associate(tmp_path, settings, files)["status"] == "done"
+    flow = (
+        pd.read_parquet(tmp_path / "tables/people_flow.parquet")
+        .set_index(["outcome", "group_by", "step"])["n"]
+        .sort_index()
+    )
+    assert flow["", "visits"].to_dict() == {
+        "first visit": 149, "later visit, left out": 1, "order of visits unknown, left out": 2,
+    }  # fmt: skip
+    assert flow["", "overall", "first of several studies of one day"] == 1
+    assert "visits order of visits unknown, left out: 2" in people_line(tmp_path)
+    published = b"".join(path.read_bytes() for path in (tmp_path / "tables").rglob("*.parquet"))
+    assert b"20200301" not in published
+
+
+def test_the_line_on_people_names_the_losses_that_there_were_and_no_other_step(tmp_path: Path) -> None:
+    assert people_line(tmp_path) == ""
+    steps = [
+        ("", "visits", "first visit", 90), ("", "visits", "later visit, left out", 4),
+        ("", "studies", "measured", 80), ("", "studies", "not measured", 10), ("", "studies", "doubted, left out", 0),
+        ("death", "follow-up", "not measured", 7),
+    ]  # fmt: skip
+    table = pd.DataFrame(steps, columns=["outcome", "group_by", "step", "n"])
+    publish_table(table.astype({"n": float}), people_flow_path(tmp_path), "key", None)
+    assert people_line(tmp_path) == "90 people; visits later visit, left out: 4; studies not measured: 10"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,7 +10,7 @@ from cmr_models.analysis.regressions import with_q
 from cmr_models.estimates import tidy
 from tasks.analysis.features import NO_FEATURES
 from tasks.analysis.makers import MAKERS, Inputs
-from tasks.analysis.publishing import Results, publish_tables, results_key
+from tasks.analysis.publishing import Results, _doubted, publish_tables, results_key
 from tasks.analysis.settings import AnalysisSettings
 from tasks.analysis.spec_tables import SpecTables
 
@@ -74,3 +75,21 @@ def test_rows_per_unit_have_the_q_of_their_own_set_of_covariates() -> None:
     assert q["full", "a", "per_unit"] == pytest.approx(0.003)
     assert q["minimal", "a", "per_unit"] == pytest.approx(0.1)
     assert q["minimal", "c", "per_unit"] == pytest.approx(0.003)
+
+
+@pytest.mark.parametrize(
+    ("doubted", "n"), [(0, 0.0), (1, np.nan), (4, np.nan), (5, 5.0), (12, 10.0), (13, 15.0), (17, 15.0)]
+)
+def test_the_number_of_doubted_people_is_no_small_one_and_rounded_as_the_gate_rounds(doubted: int, n: float) -> None:
+    people = pd.DataFrame({"doubted": [True] * doubted + [False] * 30})
+    spec = AnalysisSettings().study_spec()
+    spec = spec.model_copy(update={"disclosure": spec.disclosure.model_copy(update={"threshold": 5, "base": 5})})
+    found = _doubted(Inputs(spec, _TABLES, people))
+    assert found["doubted"] == "left_out"
+    np.testing.assert_equal(found["n_doubted"], n)
+    plain = spec.model_copy(update={"disclosure": spec.disclosure.model_copy(update={"base": 0})})
+    np.testing.assert_equal(
+        _doubted(Inputs(plain, _TABLES, people))["n_doubted"], np.nan if 0 < doubted < 5 else doubted
+    )
+    taken = spec.model_copy(update={"include_doubted": True})
+    assert _doubted(Inputs(taken, _TABLES, people.drop(columns="doubted"))) == {"doubted": "taken_in", "n_doubted": 0.0}

@@ -1,6 +1,7 @@
 """The tables of a spec: whose values take part in a transform, who is kept, and in which rows."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tasks.analysis import spec_tables
 from tasks.analysis.spec_file import read_spec
 from tasks.analysis.spec_tables import SpecTables, read_tables
 
@@ -73,3 +75,63 @@ def test_an_exposure_of_the_participants_gives_way_to_that_of_the_phenotypes(tmp
     assert "lvm_g" not in _read(tmp_path).participants
     with pytest.raises(ValueError, match="exposure lvm_g is not a column of the phenotypes"):
         _read(tmp_path, PHENOTYPES.drop(columns="lvm_g"))
+
+
+@pytest.mark.parametrize(
+    "verdicts",
+    [
+        ["True", "", "True", "False", "True", "True"],
+        ["TRUE", "NA", "TRUE", "FALSE", "TRUE", "TRUE"],
+        ["yes", "NA", "No", "no", "YES", "yes "],
+        ["1", "", "0", "0", "1.0", "1"],
+    ],
+)
+def test_verdicts_in_a_table_of_the_users_own_are_booleans_however_they_are_written(
+    tmp_path: Path, verdicts: list[str]
+) -> None:
+    found = _read(tmp_path, PHENOTYPES.assign(qc_ok=verdicts), missing_values=["NA"]).phenotypes
+    # of 5, 02, 3, 4, 1, 6: nobody judged 02, 3 was not measured, 4 is doubted
+    np.testing.assert_array_equal(found["lvef_pct"], [60, np.nan, np.nan, np.nan, 70, 65])
+
+
+def test_a_table_of_the_users_own_may_lack_status_and_use_the_words_for_missing(tmp_path: Path) -> None:
+    own = PHENOTYPES.drop(columns=["status", "qc_ok"]).assign(lvef_pct=["60", "NA", "10", "20", "70", "65"])
+    found = _read(tmp_path, own, missing_values=["NA"]).phenotypes
+    np.testing.assert_array_equal(found["lvef_pct"], [60, np.nan, 10, 20, 70, 65])
+
+
+def test_words_in_a_table_of_the_users_own_are_told_in_one_line(tmp_path: Path) -> None:
+    for change, told in (
+        ({"qc_ok": ["pass", "fail", "pass", "fail", "pass", "pass"]}, "phenotypes: 6 of 6 cells of qc_ok are neither"),
+        ({"lvef_pct": ["60", "low", "10", "20", "70", "65"]}, "phenotypes: 1 of 6 values of lvef_pct are not numbers"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            _read(tmp_path, PHENOTYPES.assign(**change))
+
+
+@pytest.mark.parametrize(
+    ("withdrawn", "kept", "n"), [((), ["5", "2"], []), (("2",), ["5"], [1.0]), (("9",), ["5", "2"], [0.0])]
+)
+def test_rows_of_fields_of_people_who_withdrew_are_left_out_and_counted_where_there_is_a_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, withdrawn: tuple[str, ...], kept: list[str], n: list[float]
+) -> None:
+    (tmp_path / "ukb.csv").write_text("eid,p31_i0,p99_i0,note\n5,1,7,x\n2,0,8,y\n")
+    built = SimpleNamespace(outcomes=OUTCOMES, flow=pd.DataFrame({"step": ["after"], "n": [3.0]}))
+    seen: dict[str, Any] = {}
+
+    def participants(data: Any, spec: Any) -> pd.DataFrame:
+        seen["columns"] = list(data.table)
+        people = data.table[["eid"]].rename(columns={"eid": "participant"})
+        return people.assign(entry_date=1, birth_date=2, sex="f")
+
+    monkeypatch.setattr(spec_tables, "spec_fields", lambda spec: {31})
+    monkeypatch.setattr(spec_tables, "build_participants", participants)
+    monkeypatch.setattr(spec_tables, "build_outcomes", lambda *_: built)
+    spec: Any = SimpleNamespace(missing_values=())
+    people, outcomes, steps = spec_tables._from_ukb(tmp_path / "ukb.csv", spec, withdrawn)
+    assert people["participant"].astype(str).tolist() == kept
+    assert list(people) == ["participant", "sex"]  # no date leaves
+    assert seen["columns"] == ["eid", "p31_i0"]
+    assert outcomes is OUTCOMES
+    assert steps["n"].tolist() == [*n, 3.0]
+    assert steps["step"].tolist() == [*["rows of people who withdrew, left out"] * len(n), "after"]

@@ -7,10 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from dicom_factory import AXIS, Series, change, dataset, encode, files, lax, pixels, sax, set_header
+from dicom_factory import (
+    AXIS,
+    Series,
+    change,
+    dataset,
+    encode,
+    files,
+    header_images,
+    lax,
+    pixels,
+    sax,
+    set_header,
+)
 
 from cmr_models.reasons import StudyRejected
-from tasks.convert.cine import StudyViews, study_views
+from cmr_models.views.series_kind import SeriesFacts
+from tasks.convert.cine import StudyViews, _excluded_rows, patient_spellings, person_of, study_views
+from tasks.convert.phases import Cycle
+from tasks.convert.plane_images import PlaneImages
 from tasks.sources.dicom import read_images
 
 
@@ -343,3 +358,33 @@ def test_images_over_too_few_beats_are_no_first_pass(beats: int, reason: str | N
     found = _views([*sax(), run])
     assert _reasons(found).get(1) == reason
     assert any(name.startswith("perfusion") for name in found.views) == (reason is None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [("P 1", "p1", True), ("0012", "12", True), ("AB\tc", "abC ", True), ("12", "120", False), ("P1", "P01", False)],
+)
+def test_a_person_is_spelt_in_any_case_with_any_spaces_and_leading_zeros(first: str, second: str, is_one: bool) -> None:
+    assert (person_of(first) == person_of(second)) is is_one
+    images = header_images(patient_id=[first, first, None, f"{second} "])
+    assert patient_spellings(images) == {first.strip(), second.strip()}
+
+
+def test_what_was_left_out_is_one_row_a_series_and_reason_in_their_order() -> None:
+    def group(n: int, **header: object) -> PlaneImages:
+        images = header_images(**{name: [value] * n for name, value in header.items()})
+        return PlaneImages(images, SeriesFacts(), Cycle(np.arange(n), np.arange(n) * 1.0, 900.0, False), None)
+
+    late, early = (
+        group(3, series_number=12, series_description="b<1>"),
+        group(2, series_number=2, series_description="a"),
+    )
+    unnumbered = group(4, series_description="c")
+    found = _excluded_rows(
+        [(late, "series_scout", 3), (early, "series_scout", 2), (late, "image_repeated", 1), (unnumbered, "x", 4),
+         (late, "series_scout", 5), (early, "image_repeated", 0)]
+    )  # fmt: skip
+    assert [tuple(row.values()) for row in found] == [
+        (-1, "c", 4, "x"), (2, "a", 2, "series_scout"), (12, "b1", 1, "image_repeated"), (12, "b1", 8, "series_scout"),
+    ]  # fmt: skip
+    assert list(found[0]) == ["series", "description", "images", "reason"]

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
-from dicom_factory import Series, files, lax, pixels, sax, set_header, write_files, write_zip
+from dicom_factory import Series, files, header_images, lax, pixels, sax, set_header, write_files, write_zip
 
 from cmr_models.contracts import check_view
 from tasks.convert import conversion
@@ -324,3 +325,42 @@ def test_two_studies_of_one_file_have_each_their_own_images(tmp_path: Path) -> N
             assert stack.shape[1] == len(series)
             for k, one in enumerate(series):
                 np.testing.assert_array_equal(stack[4, k], pixels(one, 4))
+
+
+@pytest.mark.parametrize(
+    ("size_m", "weight_kg", "expected"),
+    [
+        ("1.7534", "70.126", {"height_cm": 175.34, "weight_kg": 70.13}), ("0", "70", {"weight_kg": 70.0}),
+        ("1.6", "-1", {"height_cm": 160.0}), (None, "0.5", {"weight_kg": 0.5}), ("x", None, {}),
+    ],
+)  # fmt: skip
+def test_body_size_is_that_of_the_first_image_in_centimetres_and_kilograms_where_it_is_positive(
+    size_m: str | None, weight_kg: str | None, expected: dict[str, float]
+) -> None:
+    images = header_images(patient_size_m=[size_m, "1.9"], patient_weight_kg=[weight_kg, "99"])
+    assert conversion._body_size(images) == pytest.approx(expected)
+
+
+def test_a_zip_has_the_digest_of_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "_HASH_BLOCK", 100)
+    (tmp_path / "a.zip").write_bytes(bytes(range(250)))  # two blocks and a half
+    assert conversion._digest_of_blocks(tmp_path / "a.zip") == store.digest_bytes(bytes(range(250)))
+
+
+def test_one_member_may_inflate_to_an_eighth_of_what_an_archive_may() -> None:
+    limits = ConvertSettings(max_inflated_mb=24).limits
+    assert (limits.max_total_bytes, limits.max_member_bytes) == (24 * 2**20, 3 * 2**20)
+    assert ConvertSettings(max_inflated_mb=1).limits.max_member_bytes == 2**17
+    with pytest.raises(ValueError, match="greater than 0"):
+        ConvertSettings(max_inflated_mb=0)
+    assert set(ConvertSettings().that_decide()) == {"frames_missing_max", "max_inflated_mb"}
+
+
+def test_nifti_of_no_known_set_has_views_and_nothing_else_to_tell(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 900, (40, 36, 6), dtype=np.int16)
+    content = nib.Nifti1Image(values, np.diag([-1.5, -1.25, -8.0, 1.0])).to_bytes()
+    (outcome,) = _convert(write_files(tmp_path / "in", [("p1_sa.nii", content)]), tmp_path / "cohort")
+    assert (outcome.study, outcome.status) == ("p1-1", "ok")
+    assert outcome.summary["views"]["sax"]["pixel_mm"] == [1.25, 1.5]
+    assert (outcome.summary["excluded"], outcome.summary["flags"]) == ([], [])
+    assert "facts" not in outcome.summary

@@ -346,3 +346,15 @@ def test_the_same_frame_twice_is_taken_once_or_refused() -> None:
             files = {"sax_ed.nii": _file(), name: _file(_heart() // 2)}
         with pytest.raises(StudyRejected, match="frame_twice"):
             nifti_views(files, max_bytes=10**8)
+
+
+def test_four_axes_are_frames_whatever_the_header_means_by_them() -> None:
+    view = _view(_file(_heart(12), change=_put("<h", 68, 1007)))
+    assert view.sizes["frame"] == 12
+
+
+def test_pixels_begin_where_the_header_says_beyond_extensions() -> None:
+    plain = _file(_heart(12))
+    extended = bytearray(plain[:352] + bytes(range(64)) + plain[352:])
+    struct.pack_into("<f", extended, _OFFSET, 352.0 + 64)
+    np.testing.assert_array_equal(_view(bytes(extended))["intensity"].values, _view(plain)["intensity"].values)

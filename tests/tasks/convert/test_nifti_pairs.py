@@ -16,7 +16,7 @@ from tasks.state import store
 
 _AFFINE = np.diag([-1.5, -1.25, -8.0, 1.0])
 _VALUES = np.random.default_rng(5).integers(0, 900, (9, 8, 6), dtype=np.int16)
-_LABELS = np.where(_VALUES > 700, 3, 0).astype(np.uint8)
+_LABELS = np.where(_VALUES > 700, 3, 2).astype(np.uint8)  # pools within a wall
 
 
 def _put(folder: Path, name: str, values: np.ndarray, kind: type) -> None:

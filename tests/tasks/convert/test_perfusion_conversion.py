@@ -9,7 +9,7 @@ from dicom_factory import AXIS, Series, dataset, encode, files, sax, write_files
 
 from tasks.convert.cine import study_views
 from tasks.convert.conversion import convert_shard
-from tasks.convert.convert_stage import planned_units, study_key, unread_perfusion
+from tasks.convert.convert_stage import perfusion_key, planned_units, study_key, unread_perfusion
 from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
 from tasks.sources.dicom import Image, read_images
@@ -95,6 +95,19 @@ def test_a_study_without_perfusion_keeps_the_key_of_the_converter_before(tmp_pat
     (outcome,) = convert_shard(planned_units(inventory([archive]).units, {}), str(tmp_path / "c"), {})
     digest = load_tree(Cohort(tmp_path / "c").study(outcome.study)).attrs["source_digest"]
     assert outcome.key == study_key(digest, ConvertSettings())
+
+
+def test_a_study_with_perfusion_has_a_key_of_its_own(tmp_path: Path) -> None:
+    content = []
+    for frame in range(BEATS):
+        ds = dataset(_slice(), frame)
+        ds.TriggerTime, ds.AcquisitionTime = "120", f"1000{frame:09.6f}"
+        content.append((f"{frame}.dcm", encode(ds)))
+    archive = write_files(tmp_path / "archive", content)
+    (outcome,) = convert_shard(planned_units(inventory([archive]).units, {}), str(tmp_path / "c"), {})
+    assert list(outcome.summary["views"]) == ["perfusion_stress"]
+    digest = load_tree(Cohort(tmp_path / "c").study(outcome.study)).attrs["source_digest"]
+    assert outcome.key == perfusion_key(study_key(digest, ConvertSettings()))
 
 
 def test_only_studies_whose_perfusion_was_left_out_before_are_converted_again(tmp_path: Path) -> None:

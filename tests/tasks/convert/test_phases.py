@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.convert.phases import Timing, order, resample
+from tasks.convert.phases import Timing, _first_slot, order, resample
 
 
 def _timing(
@@ -100,3 +100,41 @@ def test_a_sampled_plane_takes_the_nearest_image_and_wraps_at_the_end_of_the_cyc
     assert cycle.image.tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 3, 0]
     np.testing.assert_allclose(cycle.time_ms, 40.0 * np.arange(10))
     assert cycle.cycle_ms == 400.0
+
+
+def test_one_image_is_a_cycle_that_is_not_irregular() -> None:
+    for trigger in (17.2, np.nan):
+        cycle = order(_timing([trigger], cycle_ms=900.0))
+        assert (cycle.image.tolist(), cycle.time_ms.tolist(), cycle.irregular) == ([0], [0], False)
+    assert order(_timing([np.nan, np.nan], cycle_ms=900.0)).irregular
+    np.testing.assert_allclose(order(_timing([np.nan] * 4, 4, 1000.0)).time_ms, [0, 250, 500, 750])
+
+
+@pytest.mark.parametrize(
+    ("start", "number", "slot"),
+    [
+        (0.0, 1, 0), (0.0, 2, 0), (0.5, 1, 0), (0.5, 2, 0), (0.74, 2, 0),
+        # the grid begins at nothing, or at half a step
+        (0.76, 1, 0), (0.76, 2, 1), (1.0, 1, 0), (1.0, 2, 1), (1.0, 5, 0),  # or at one step: the number decides
+        (1.0, np.nan, 0), (1.5, 2, 1),
+        (1.76, 2, 1), (1.76, 3, 2), (2.0, 23, 2), (2.0, 2, 1),  # numbers that run on over planes of 20 frames
+        (9.0, 10, 9), (9.0, 9, 8), (12.0, 13, 10),  # ten steps follow: the last frame is the twentieth
+    ],
+)  # fmt: skip
+def test_the_first_frame_lies_where_its_delay_and_its_number_say(start: float, number: float, slot: int) -> None:
+    n_after = 9 if start > 2 else 3
+    assert _first_slot(start, np.array([number]), np.array([0, n_after]), 20) == slot
+
+
+def test_gaps_between_frames_are_counted_in_steps() -> None:
+    # the shortest is 40 ms; the others are two, three and one step
+    cycle = order(_timing([0.0, 40, 120, 240, 281], 9, instance=[1, 2, 4, 7, 8]))
+    assert np.flatnonzero(cycle.image >= 0).tolist() == [0, 1, 3, 6, 7]
+    assert not cycle.irregular
+
+
+def test_numbers_fill_places_only_where_they_rise() -> None:
+    none = [np.nan] * 4
+    assert np.flatnonzero(order(_timing(none, 6, 900.0, [21, 23, 24, 26])).image < 0).tolist() == [4, 5]
+    assert np.flatnonzero(order(_timing(none, 6, 900.0, [7, 9, 10, 12])).image < 0).tolist() == [1, 4]
+    np.testing.assert_allclose(order(_timing(none, 6, 900.0, [7, 9, 10, 12])).time_ms, 150 * np.arange(6))

@@ -16,7 +16,7 @@ from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, Sec
 from cmr_models.perfusion.series import first_pass, mean_image
 from cmr_models.reasons import StudyRejected
 from tasks.convert.cine import StudyViews, study_views
-from tasks.convert.values import storage_of
+from tasks.convert.values import CLIPPED_FRAMES, _philips_scale_slope, n_clipped, storage_of
 from tasks.sources.dicom import Image, read_images
 from tasks.sources.dicom.image import TAGS
 
@@ -327,3 +327,54 @@ def test_a_first_pass_whose_pixels_cannot_be_read_is_left_out_by_its_name() -> N
         images += read_images(encode(ds))
     found = study_views(images, max_missing_fraction=0.2)
     assert [(row["images"], row["reason"]) for row in found.excluded] == [(BEATS, "rescale_invalid")]
+
+
+# limits
+
+
+def _cells(*values: list[int], stored: int = 12, **header: str) -> list[Image]:
+    fixed = {"bits_allocated": 16, "bits_stored": stored, "high_bit": stored - 1}
+    raw = {TAGS[name]: number.to_bytes(2, "little") for name, number in fixed.items()}
+    raw |= {TAGS[name]: text.encode() for name, text in header.items()}
+    return [Image(dict(raw), np.array([row], np.uint16)) for row in values]
+
+
+def test_a_pixel_is_clipped_if_it_is_at_the_top_of_its_bits_in_three_frames() -> None:
+    # in two frames, in three that do not follow each other, in four; and one below the top in all
+    frames = _cells([4095, 4095, 4095, 4094], [0, 0, 4095, 4094], [4095, 4095, 4095, 4094], [0, 4095, 4095, 4094])
+    assert CLIPPED_FRAMES == 3
+    assert n_clipped(frames) == 2
+    frames[0].pixels = None
+    assert n_clipped(frames) == 1
+    assert n_clipped(_cells(*[[4095, 2047]] * 3, stored=11)) == 1
+
+
+def test_slopes_that_differ_by_more_than_their_spelling_are_other_slopes() -> None:
+    def scale(*slopes: str, intercepts: tuple[str, ...] = ("0", "0")) -> tuple[float, float]:
+        images = [
+            _cells([0, 100], rescale_slope=s, rescale_intercept=i)[0] for s, i in zip(slopes, intercepts, strict=True)
+        ]
+        return storage_of(images)[:2]
+
+    assert scale("2", "2.000001") == (0, 1)  # a hundredth of a thousandth apart or less: as they are stored
+    assert scale("2", "2.00001") == (0, pytest.approx(2))
+    assert scale("2", "2", intercepts=("-40", "-40")) == (0, 1)
+    assert scale("2", "2", intercepts=("-40", "30")) == (-40, 2)
+    assert scale("-2", "-2") == (-200, 2)
+    assert scale("2", "900") == (0, 2)  # the finest step, for values up to 90,000 in 45,000 steps
+    assert scale("1", "900") == (0, pytest.approx(90_000 / 65_535))
+
+
+@pytest.mark.parametrize(
+    ("raw", "block", "manufacturer", "slope"),
+    [
+        (struct.pack("<f", 0.5), "Philips MR Imaging DD 001", "", 0.5), (struct.pack("<f", 0.5), "", "philips NV", 0.5),
+        (struct.pack("<f", 0.5), "", "ACME", np.nan), (struct.pack("<f", 0.5), "ACME 1", "Philips", np.nan),
+        (struct.pack("<f", 0.0), "", "Philips", np.nan), (struct.pack("<f", -1.0), "", "Philips", np.nan),
+        (struct.pack("<f", np.inf), "", "Philips", np.nan), (struct.pack("<d", 0.5), "", "Philips", np.nan),
+    ],
+)  # fmt: skip
+def test_a_scale_slope_is_philips_own_and_positive(raw: bytes, block: str, manufacturer: str, slope: float) -> None:
+    texts = {"philips_block": block, "manufacturer": manufacturer}
+    values = {TAGS[name]: text.encode() for name, text in texts.items()} | {TAGS["philips_scale_slope"]: raw}
+    assert _philips_scale_slope(Image(values, None)) == pytest.approx(slope, nan_ok=True)

@@ -166,6 +166,7 @@ def test_of_several_landmark_predictions_the_heatmaps_are_taken(tmp_path):
             ("landmark_coordinate-a", {"values": {"lax_2c_mapse_mm": 9.0}}),
             ("landmark_heatmap-z", {"values": {}, "missing": {"lax_2c_mapse_mm": "single_frame"}}),
             ("landmark_coordinate-b", {"values": {"lax_4c_mapse_mm": 9.0}}),
+            ("age-c", {"values": {"lax_4c_mapse_mm": 9.0}}),  # no model of landmarks
         ):
             ledger.record([Outcome("p-2", f"predict {name}", "ok", key=f"k-{name}", summary=summary)])
         ledger.record([Outcome("q-2", "predict landmark_heatmap-z", "quarantined", "image_flat")])

@@ -110,7 +110,7 @@ def test_measured_perfusion_joins_the_phenotypes_and_makes_a_visit_count(tmp_pat
 
 def test_the_summary_rounds_numbers_and_says_why_others_are_missing():
     segment = np.zeros((1, 3, 4), np.uint8)
-    segment[0, 0], segment[0, 1, :2] = 4, 9
+    segment[0, 0], segment[0, 1, :2], segment[0, 2, 3] = 4, 9, 12
     layer = np.where(segment > 0, np.where(np.arange(4) < 2, 1, 2), 0).astype(np.uint8)
     values = np.full((1, 3, 4), 1.234567)
     rows = statistics(values, Segments(segment, layer, ("",)))
@@ -127,7 +127,7 @@ def test_the_summary_rounds_numbers_and_says_why_others_are_missing():
     flow = [row for row in summary["segments"] if row["quantity"] == "mbf_ml_min_g"]
     assert len(summary["segments"]) == 5 * len(flow)
     assert [(row["segment"], row["layer"], row["pixels"]) for row in flow] == [
-        (4, "all", 4), (4, "endo", 2), (4, "epi", 2), (9, "all", 2), (9, "endo", 2)
+        (4, "all", 4), (4, "endo", 2), (4, "epi", 2), (9, "all", 2), (9, "endo", 2), (12, "all", 1), (12, "epi", 1)
     ]  # fmt: skip
     assert (flow[0]["state"], flow[0]["median"], flow[0]["sd"]) == ("rest", 1.23457, 0)
     assert flow[1]["median"] is None

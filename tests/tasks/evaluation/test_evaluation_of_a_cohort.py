@@ -16,6 +16,7 @@ from cmr_models.evaluation import cases as measures
 from cmr_models.evaluation.summary import Summariser
 from flows.cli import main
 from tasks.convert import reference_table
+from tasks.evaluation import cohort as cohort_evaluation
 from tasks.evaluation.cohort import EvaluateSettings, evaluate
 from tasks.evaluation.references import read_references
 from tasks.evaluation.release import release_summary
@@ -398,3 +399,31 @@ def test_the_command_prints_a_table_and_refuses_what_is_not_there(cohort: Cohort
     assert str(cohort.tables / "evaluations" / "net") in done.output
     assert CliRunner().invoke(main, [*base, "--predictions", "nothing"]).exit_code == 2
     assert CliRunner().invoke(main, base).exit_code == 2
+
+
+@pytest.mark.parametrize(("all_visits", "people"), [(True, ["a-1", "b-1"]), (False, ["b-1"])])
+def test_repeats_are_the_first_two_visits_of_rescans_or_of_everybody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, all_visits: bool, people: list[str]
+) -> None:
+    visits = pd.DataFrame(
+        [
+            ("b-3", "b", "3", "rescan", 3.0), ("a-2", "a", "2", "main", 62.0), ("b-2", "b", "2", "rescan", 58.0),
+            ("a-1", "a", "1", "main", np.nan), ("c-1", "c", "1", "rescan", 9.0), ("b-1", "b", "1", "rescan", 60.0),
+        ],
+        columns=["study", "participant", "visit", "data_set", "lvef_pct"],
+    ).set_index("study")  # fmt: skip
+    numbers = {"a-1": {"lvef_pct": 50.0}, "a-2": "no_sax", "b-1": {"lvef_pct": 61.0}, "b-2": {"lvef_pct": 59.0}}
+    monkeypatch.setattr(cohort_evaluation.studies, "repeat_values", lambda _cohort, _name, study: numbers[study])
+    settings = EvaluateSettings("net", repeats=all_visits)
+    table = cohort_evaluation._repeats(Cohort(tmp_path), settings, visits)
+    assert table is not None
+    rows = table[table["of"] == "lvef_pct"].set_index(["study", "source"])
+    assert sorted(set(table["study"])) == people
+    assert rows.loc[("b-1", "predicted"), ["first", "second"]].tolist() == [61, 59]
+    assert rows.loc[("b-1", "reference"), ["first", "second"]].tolist() == [60, 58]
+    if all_visits:
+        assert rows.loc[("a-1", "predicted"), "reason"] == "no_sax"
+        assert ("a-1", "reference") not in rows.index  # one of the two is not known
+    assert cohort_evaluation._repeats(Cohort(tmp_path), settings, visits[visits["visit"] == "1"]) is None
+    without = cohort_evaluation._repeats(Cohort(tmp_path), settings, visits.drop(columns="data_set"))
+    assert (without is None) == (not all_visits)

@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import signal
+import socket
 import time
 import tomllib
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 from dask.utils import parse_timedelta
 from distributed.utils import get_ip
 
-from tasks.execution.cluster import check_profile, open_client
+from tasks.execution import cluster
+from tasks.execution.cluster import check_cluster_options, check_profile, open_client
 from tasks.execution.credentials import credentials_in_files
 from tasks.state.mistakes import UserMistake
 
@@ -36,10 +39,10 @@ def test_a_slurm_job_asks_for_what_the_profile_says_and_is_closed_to_others(tmp_
 
     with (
         credentials_in_files(tmp_path / "a folder") as credentials,
-        SLURMCluster(job_cls=Job, **closed_to_others(profile["cluster"]), security=credentials) as cluster,
+        SLURMCluster(job_cls=Job, **closed_to_others(profile["cluster"]), security=credentials) as jobs,
     ):
-        script = cluster.job_script()
-        assert cluster.scheduler_address.startswith(f"tls://{get_ip()}:")
+        script = jobs.job_script()
+        assert jobs.scheduler_address.startswith(f"tls://{get_ip()}:")
         key = shlex.quote(credentials.tls_worker_key)
         secret = Path(credentials.tls_worker_key).read_text().splitlines()[1]
     for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH -t 08:00:00", "--nthreads 1", "--lifetime 465m"):
@@ -110,3 +113,186 @@ def test_a_scheduler_that_is_not_there_is_told_at_once() -> None:
 def test_a_profile_that_is_not_there_is_told_with_those_there_are(profile: str) -> None:
     with pytest.raises(UserMistake, match=r"compute.profile: there is no profile .* in-process, local, cuda"):
         check_profile(profile)
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        ({}, None),
+        ({"lifetime": "90s"}, 90.0),
+        ({"worker_extra_args": ["--nthreads", "1", "--lifetime", "465m"]}, 27900.0),
+        ({"worker_extra_args": ["--lifetime=2h", "--lifetime-stagger=5m"], "lifetime": "1s"}, 7200.0),
+        ({"worker_extra_args": ["--lifetime-stagger", "5m"]}, None),
+        ({"worker_extra_args": None, "lifetime": 30}, 30.0),
+    ],
+)
+def test_a_lifetime_is_read_from_the_options_of_the_worker(options: dict[str, Any], seconds: float | None) -> None:
+    assert cluster._lifetime_s(options) == seconds
+
+
+def test_a_scheduler_that_is_there_is_fine_and_what_a_profile_needs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        check_profile(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(UserMistake, match="no scheduler answers at tcp://:"):  # no machine is named
+            check_profile(f"tcp://:{server.getsockname()[1]}")
+    check_profile("inproc://nowhere/1")  # of this process: nothing to connect to
+    with pytest.raises(UserMistake, match="no scheduler answers"):
+        check_profile("tcp://127.0.0.1:notaport")
+    for profile in ("in-process", "local"):
+        check_profile(profile)
+    monkeypatch.setattr(cluster, "_is_installed", lambda module: module != "dask_cuda")
+    with pytest.raises(
+        UserMistake, match=r"'cuda' needs a package that is not installed; type pip install 'cmr-cohort\[cuda\]'"
+    ):
+        check_profile("cuda")
+    check_profile("kubernetes")
+    monkeypatch.setattr(cluster.shutil, "which", lambda name: None if name == "sbatch" else "/bin/x")
+    with pytest.raises(UserMistake, match="'slurm' needs the command sbatch"):
+        check_profile("slurm")
+    monkeypatch.setattr(cluster.shutil, "which", lambda name: "/bin/x")
+    check_profile("slurm")
+    with pytest.raises(UserMistake, match="did you mean 'local'"):
+        check_profile("locl")
+
+
+def test_options_of_a_cluster_its_jobs_and_its_workers_are_known_and_others_told() -> None:
+    check_cluster_options("local", {"n_workers": 1, "lifetime": "1h", "silence_logs": True})
+    check_cluster_options("local", {})
+    check_cluster_options("kubernetes", {"anything": 1})
+    for name in ("memory_limt", "self", "kwargs"):
+        with pytest.raises(UserMistake, match=f"compute.cluster: a local cluster has no option '{name}'"):
+            check_cluster_options("local", {"lifetime": 1, name: 1})
+
+
+def test_ctrl_c_reaches_what_starts_while_it_is_for_the_command_no_more_than_before() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    meanwhile: list[Any] = []
+
+    def fail() -> None:
+        meanwhile.extend(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), cluster._deaf_to_ctrl_c():
+        fail()
+    assert set(meanwhile) == {*before, signal.SIGINT}
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+# what clusters are asked for
+
+
+class _Asked:
+    """Stands for a cluster or a client: keeps what it was made with."""
+
+    made: list[tuple[tuple[Any, ...], dict[str, Any]]]
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        self.made.append((given, options))
+        self.scaled: list[int] = []
+        self.plugins: list[Any] = []
+        self.waited: list[Any] = []
+
+    def __enter__(self) -> "_Asked":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.made.append((("closed",), {}))
+
+    def scale(self, n: int) -> None:
+        self.scaled.append(n)
+
+    def register_plugin(self, plugin: Any) -> None:
+        self.plugins.append(plugin)
+
+    def wait_for_workers(self, n: int, timeout: float) -> None:
+        self.waited.append((n, timeout))
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    _Asked.made = []
+    return _Asked.made
+
+
+@pytest.mark.parametrize(("workers", "n"), [(None, 1), (3, 3)])
+def test_as_many_jobs_are_ordered_as_are_asked_for_one_by_default(
+    workers: int | None, n: int, made: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slurm = pytest.importorskip("dask_jobqueue.slurm")
+    monkeypatch.setattr(slurm, "SLURMCluster", _Asked)
+    from tasks.execution.slurm_jobs import Job
+
+    with cluster._slurm_jobs(workers, {"cores": 2}, tmp_path) as jobs:
+        assert jobs.scaled == [n]
+    ((_, options), _) = made
+    assert options["security"].tls_worker_key.startswith(str(tmp_path))
+    assert (options["job_cls"], options["cores"]) == (Job, 2)
+
+
+@pytest.mark.parametrize(("workers", "cores", "n"), [(None, 6, 6), (None, None, 1), (3, 6, 3)])
+def test_a_local_cluster_has_a_process_of_one_thread_for_every_core_or_as_many_as_are_asked_for(
+    workers: int | None, cores: int | None, n: int, made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import distributed
+
+    monkeypatch.setattr(distributed, "LocalCluster", _Asked)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    cluster._local_cluster(workers, {"lifetime": "1h"}, None)
+    ((_, options),) = made
+    one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    assert options.pop("security").require_encryption
+    assert options == {
+        "n_workers": n,
+        "threads_per_worker": 1,
+        "processes": True,
+        "dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": False},
+        "env": one,
+        "lifetime": "1h",
+    }
+
+
+def test_a_running_scheduler_is_waited_for_10_s_and_its_workers_are_prepared(
+    made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import distributed
+
+    monkeypatch.setattr(distributed, "Client", _Asked)
+    with open_client("tcp://host:1") as client:
+        assert isinstance(client, _Asked)
+        assert [plugin.name for plugin in client.plugins] == ["cmr-cohort-process"]
+        assert made == [(("tcp://host:1",), {"set_as_default": False, "timeout": 10.0})]
+    assert made[-1] == (("closed",), {})
+
+
+def test_options_of_the_user_go_before_those_of_the_profile_and_both_to_the_cluster(
+    made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dask
+    import distributed
+
+    asked: list[Any] = []
+
+    def started(workers: int | None, options: dict[str, Any], _shared: Path | None) -> _Asked:
+        asked.append((workers, options, dask.config.get("distributed.scheduler.allowed-failures")))
+        return _Asked()
+
+    dask.config.set({"distributed.worker.memory.pause": 0.8, "distributed.deploy.lost-worker-timeout": "15s"})
+    monkeypatch.setattr(distributed, "Client", _Asked)
+    monkeypatch.setattr(cluster, "_CLUSTERS", dict.fromkeys(("kubernetes", "slurm", "local"), started))
+    monkeypatch.setattr(cluster, "_DEFAULTS", {"slurm": {"cores": 4, "memory": "16GB"}})
+    given = {"workers": 2, "cores": 8}
+    for profile in ("kubernetes", "slurm"):
+        with open_client(profile, given) as client:  # a cluster that names no workers replaces them itself
+            assert isinstance(client, _Asked)
+            assert client.waited == [(1, 600.0)]
+            assert [plugin.name for plugin in client.plugins] == ["cmr-cohort-process"]
+    assert given == {"workers": 2, "cores": 8}
+    assert asked == [(2, {"cores": 8}, 0), (2, {"cores": 8, "memory": "16GB"}, 3)]
+    assert dask.config.get("distributed.worker.memory.pause") is False
+    assert dask.config.get("distributed.deploy.lost-worker-timeout") == "365d"
+
+
+def test_a_package_is_installed_or_not() -> None:
+    assert cluster._is_installed("distributed")
+    assert not cluster._is_installed("no_such_package_anywhere")

@@ -2,8 +2,9 @@
 
 import pytest
 
+from cmr_models.reasons import TRANSIENT
 from tasks.execution import plan
-from tasks.state.ledger import Entry
+from tasks.state.ledger import Entry, Outcome
 
 
 def _unit(study: str, key: str) -> dict[str, str]:
@@ -61,3 +62,64 @@ def test_a_small_cohort_may_lose_one_study_but_never_all() -> None:
 def test_a_study_without_outcome_fails_the_stage() -> None:
     with pytest.raises(RuntimeError, match="1 of 2 studies have no outcome"):
         plan.check_balance("segment", ["1-2", "2-2"], {"1-2": Entry("ok", "", "", "")})
+
+
+def test_each_kind_of_transient_failure_is_tried_again_and_no_other() -> None:
+    reasons = ("zip_corrupt", *sorted(TRANSIENT), "no_sax")
+    entries = {reason: Entry("quarantined", reason, "", "w") for reason in reasons}
+    units = [_unit(reason, "w") for reason in reversed(reasons)]
+    assert [unit["study"] for unit in plan.units_to_do(units, entries)] == sorted(TRANSIENT, reverse=True)
+
+
+@pytest.mark.parametrize("changed", ["status", "reason", "wanted"])
+def test_an_outcome_is_written_again_if_anything_that_planning_looks_at_changed(changed: str) -> None:
+    entry = Entry("absent", "no_sax", "made", "w")
+    outcomes = [Outcome("2-2", "s", "absent", "no_sax", "detail", "another key", "w"), Outcome("1-2", "s", "ok")]
+    assert plan.unrecorded(outcomes, {"2-2": entry}) == outcomes[1:]
+    assert plan.unrecorded(outcomes, {"2-2": entry._replace(**{changed: "ok"})}) == outcomes
+    assert plan.unrecorded(outcomes, {}) == outcomes
+
+
+def test_who_left_is_told_by_who_is_planned_and_who_was_retired_before() -> None:
+    entries = {
+        "1-2": Entry("ok", "", "", ""), "2-2": Entry("retired", "source_removed", "", ""),
+        "3-2": Entry("quarantined", "zip_corrupt", "", ""), "4-2": Entry("absent", "no_sax", "", ""),
+    }  # fmt: skip
+    assert plan.removed_studies([_unit("4-2", "w"), _unit("9-2", "w")], entries) == ["1-2", "3-2"]
+    assert list(plan.present_studies(entries)) == ["1-2", "3-2", "4-2"]
+    upstream = {
+        "1-2": Entry("retired", "withdrawn", "", ""), "2-2": Entry("retired", "withdrawn", "", ""),
+        "3-2": Entry("ok", "", "", ""), "7-2": Entry("retired", "withdrawn", "", ""),
+    }  # fmt: skip
+    assert plan.retired_upstream(upstream, entries) == {"1-2": "withdrawn"}
+
+
+@pytest.mark.parametrize(
+    ("removed", "known", "allowed", "stops"),
+    [
+        (2, 10, 0.2, False), (3, 10, 0.2, True), (1, 100, 0.0, False), (2, 100, 0.0, True), (0, 5, 0.0, False),
+        (1, 1, 0.5, True), (1, 2, 0.0, False), (5, 5, 1.0, False),
+    ],
+)  # fmt: skip
+def test_as_many_may_go_as_are_allowed_and_one_always(removed: int, known: int, allowed: float, stops: bool) -> None:
+    names = [str(k) for k in range(known)]
+    if not stops:
+        plan.check_removal(names[:removed], names, allowed=allowed)
+        return
+    with pytest.raises(
+        RuntimeError, match=f"^{removed} of {known} studies have no source any more, more than the fraction {allowed} "
+    ):
+        plan.check_removal(names[:removed], names, allowed=allowed)
+
+
+def test_only_studies_that_came_in_have_to_have_ended() -> None:
+    plan.check_balance("segment", ["1-2"], {"1-2": Entry("retired", "x", "", ""), "2-2": Entry("ok", "", "", "")})
+    with pytest.raises(RuntimeError, match="segment: 2 of 3 studies have no outcome"):
+        plan.check_balance("segment", ["3-2", "1-2", "4-2"], {"1-2": Entry("ok", "", "", "")})
+
+
+def test_what_failed_upstream_keeps_the_status_and_what_was_wanted_there() -> None:
+    upstream = {"2-2": Entry("quarantined", "zip_corrupt", "k", "w2"), "1-2": Entry("retired", "withdrawn", "", "")}
+    assert plan.upstream_failures("segment", upstream, {}) == [
+        Outcome("2-2", "segment", "quarantined", "upstream", "zip_corrupt", wanted="w2")
+    ]

@@ -5,7 +5,10 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,21 @@ def test_a_setting_is_held_until_the_last_block_ends() -> None:
 _PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "127.0.0.1,localhost,::1"),
+        (" , ,", "127.0.0.1,localhost,::1"),
+        ("localhost,b", "localhost,b,127.0.0.1,::1"),
+    ],
+)
+def test_hosts_are_added_once_and_empty_ones_go(monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, before)
+    exempt_loopback_from_proxies()
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == after
+
+
 @pytest.mark.parametrize("name", _PROXIES)
 def test_loopback_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for other in ("NO_PROXY", "no_proxy"):
@@ -132,14 +150,43 @@ def test_workers_never_see_ctrl_c_and_the_command_does() -> None:
     assert outside.returncode == -signal.SIGINT
 
 
-def test_ctrl_c_while_workers_start_reaches_the_command_at_the_end_of_it() -> None:
-    reached = []
-
-    def start() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_workers_start_reaches_the_command_afterwards_whichever_thread_takes_it(
+    number: signal.Signals,
+) -> None:
+    order = []
+    before = signal.signal(number, lambda which, _: order.append(which))
+    other = threading.Thread(target=time.sleep, args=(1,))
+    other.start()  # it blocks nothing
+    try:
         with workers_leave_ctrl_c_to_the_command():
-            os.kill(os.getpid(), signal.SIGINT)
-            reached.append("the rest of the block")
+            os.kill(os.getpid(), number)
+            time.sleep(0.05)
+            order.append("started")
+        assert order == ["started", number]
+        os.kill(os.getpid(), number)
+        assert order == ["started", number, number]
+    finally:
+        signal.signal(number, before)
+    other.join()
 
-    with pytest.raises(KeyboardInterrupt):
-        start()
-    assert reached
+
+def test_what_python_does_not_handle_is_left_alone() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with workers_leave_ctrl_c_to_the_command():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_workers_may_be_started_by_any_thread() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(_start_in_a_thread).result() == "still here"
+
+
+def _start_in_a_thread() -> str:
+    with workers_leave_ctrl_c_to_the_command():
+        done = subprocess.run([sys.executable, "-c", _ENDS_OR_NOT], capture_output=True, text=True, check=False)
+    return done.stdout.strip()

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cmr_models.contracts import prediction
+from cmr_models.contracts import cine_study, cine_view, prediction
 from cmr_models.reasons import StudyRejected
 from tasks.maintenance.verification import Verified, published_files, verify_files
 from tasks.state import store
@@ -150,3 +151,106 @@ def test_whole_files_are_counted_and_a_file_that_vanished_is_forgotten_alone(coh
     assert (found.whole, found.forgotten, found.damaged) == (4, 1, [])  # two files and two receipts
     with open_ledger(cohort.ledger) as ledger:
         assert sorted(ledger.entries(_STAGE)) == ["p0-1", "p2-1", "p9-1"]
+
+
+def test_the_findings_are_told_in_lines(cohort: Cohort) -> None:
+    found = Verified(whole=5, damaged=["a/b", "c"], restored=3, forgotten=2)
+    assert list(found.lines()) == [
+        "5 files whole, 2 damaged",
+        "ledger: 3 outcomes restored, 2 without a whole file forgotten",
+        "damaged: a/b",
+        "damaged: c",
+    ]
+    advanced: list[int] = []
+    verify_files(cohort, published_files(cohort, "default"), advanced.append)
+    assert advanced == [1] * 5
+
+
+def test_hidden_and_foreign_files_are_none_of_the_published_ones(cohort: Cohort) -> None:
+    folder = cohort.prediction(_FOLDER, "p0-1").parent
+    before = published_files(cohort, "default")
+    for name in (".p0-1.zarr.zip.1.aa.tmp", ".p0-1.zarr.zip", "p0-1.zarr.zip.damaged", "notes.txt"):
+        (folder / name).touch()
+    assert published_files(cohort, "default") == before
+    assert [file.path for file in before if file.stage == _STAGE] == sorted(
+        file.path for file in before if file.stage == _STAGE
+    )
+    assert {file.study for file in before} == {"p0-1", "p1-1", "p2-1", "p9-1"}
+
+
+def test_a_ledger_that_knows_another_key_is_brought_in_line_with_the_file(cohort: Cohort) -> None:
+    with open_ledger(cohort.ledger) as ledger:
+        (known,) = (o for o in ledger.outcomes(_STAGE) if o.study == "p1-1")
+        ledger.record(
+            [replace(known, key="older"), Outcome("p2-1", _STAGE, "quarantined", "out_of_memory", key="key2")]
+        )
+    found = _verified(cohort)
+    assert (found.whole, found.restored, found.forgotten, found.damaged) == (5, 3, 0, [])  # and the two receipts
+    with open_ledger(cohort.ledger) as ledger:
+        assert ledger.entries(_STAGE)["p1-1"].key == "key1"
+        assert ledger.entries(_STAGE)["p1-1"].wanted == "key1"
+
+
+def test_a_receipt_that_cannot_be_read_or_lacks_a_word_is_put_aside(cohort: Cohort) -> None:
+    receipt = store.receipt_path(cohort.prediction(_FOLDER, "p9-1"))
+    whole = json.loads(receipt.read_text())
+    for content in ("{", *(json.dumps({k: v for k, v in whole.items() if k != name}) for name in whole)):
+        receipt.write_text(content)
+        found = _verified(cohort)
+        assert found.damaged == [str(receipt.relative_to(cohort.root))]
+        assert not receipt.exists()
+        assert receipt.with_name(receipt.name + ".damaged").exists()
+    receipt.write_text(json.dumps({**whole, "status": "absent", "detail": "d"}))
+    _verified(cohort)
+    with open_ledger(cohort.ledger) as ledger:
+        (outcome,) = (o for o in ledger.outcomes(_STAGE) if o.study == "p9-1")
+    assert (outcome.status, outcome.reason, outcome.detail, outcome.key) == ("absent", "phases_unknown", "d", "k9")
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip"])
+def test_a_file_that_is_no_archive_is_put_aside(cohort: Cohort, content: bytes) -> None:
+    cohort.prediction(_FOLDER, "p0-1").write_bytes(content)
+    found = _verified(cohort)
+    assert len(found.damaged) == 1
+    assert (found.whole, found.forgotten) == (4, 1)
+
+
+def test_what_was_derived_lies_in_tables_and_is_not_forgotten_for_lack_of_files(cohort: Cohort) -> None:
+    with open_ledger(cohort.ledger) as ledger:
+        ledger.record(
+            [
+                Outcome("p0-1", "derive", "ok", key="d"),
+                Outcome("p0-1", "unheard", "ok"),
+                Outcome("p0-1", "convert", "ok", key="c"),
+            ]
+        )
+    assert _verified(cohort).forgotten == 1  # the study, whose file is not there
+    with open_ledger(cohort.ledger) as ledger:
+        assert (set(ledger.entries("derive")), set(ledger.entries("unheard"))) == ({"p0-1"}, {"p0-1"})
+        assert ledger.entries("convert") == {}
+
+
+def test_a_study_keeps_what_planning_compares_apart_from_the_key_of_its_file(cohort: Cohort) -> None:
+    view = cine_view(
+        np.zeros((1, 1, 4, 4), np.uint16), time_ms=[0], pixel_mm=(1, 1), position_mm=[[0, 0, 0]], row_dir=(1, 0, 0),
+        col_dir=(0, 1, 0), slice_mm=float("nan"), thickness_mm=8,
+    )  # fmt: skip
+    tree = cine_study(
+        {"sax": view},
+        key="made",
+        participant="p0",
+        visit="1",
+        source_kind="zip",
+        source_digest="d",
+        converter_version=1,
+        excluded=[],
+        flags=[],
+    )
+    published = store.publish(encode_tree(tree), cohort.study("p0-1"))
+    found = _verified(cohort)
+    assert found.damaged == []
+    with open_ledger(cohort.ledger) as ledger:
+        (outcome,) = ledger.outcomes("convert")
+    assert (outcome.study, outcome.status, outcome.key, outcome.wanted) == ("p0-1", "ok", "made", "")
+    assert outcome.summary["digest"] == published.digest
+    assert outcome.summary["n_bytes"] == published.n_bytes

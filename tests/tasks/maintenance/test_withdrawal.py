@@ -10,13 +10,15 @@ from flows import planning
 from flows.settings import CohortSettings
 from tasks.convert.convert_stage import CONVERT
 from tasks.convert.settings import ConvertSettings
+from tasks.execution.stage import Planned
+from tasks.maintenance import withdrawal
 from tasks.maintenance.withdrawal import withdraw, withdrawn_studies
 from tasks.report.pages import page_name
 from tasks.sources import inventory
 from tasks.sources.withdrawn import has_withdrawn, read_withdrawn
-from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.ledger import Ledger, Outcome, open_ledger
 from tasks.state.parquet_tables import publish_table, table_key
-from tasks.state.store import Cohort, receipt_path
+from tasks.state.store import Cohort, damaged_path, receipt_path
 
 
 def test_a_withdrawn_name_is_found_under_every_spelling_of_a_study(tmp_path: Path) -> None:
@@ -81,6 +83,7 @@ _LISTS = {
     "quotes, spaces, blank lines": b'"1001"\n\n  1002 \n',
     "further columns": b"1001,2020-01-01\n1002;x\n",
     "a heading": b"eid\n1001\n1002\n",
+    "a mark before quotes": b'\xef\xbb\xbf"1001",2020-01-01\n"1002",2020-01-01\n',
 }
 
 
@@ -90,3 +93,58 @@ def test_everybody_on_the_list_is_found_the_first_and_the_last_too(how: str, tmp
     withdrawn = read_withdrawn(tmp_path / "withdrawn.csv")
     named = {name: has_withdrawn(name, withdrawn) for name in ("1001", "1002", "1003", "100", "10010")}
     assert named == {"1001": True, "1002": True, "1003": False, "100": False, "10010": False}
+
+
+def test_outcomes_at_convert_are_left_to_be_retired_last_and_only_stages_that_knew_the_study_are(
+    tmp_path: Path,
+) -> None:
+    cohort = _cohort_of(tmp_path, ["1-2", "3-2"])
+    with open_ledger(cohort.ledger) as ledger:
+        ledger.forget("derive", ["1-2"])
+        withdraw(cohort, ledger, ["1-2", "9-2"])
+        assert ledger.entries("convert")["1-2"].status == "ok"
+        assert set(ledger.entries("derive")) == {"3-2"}
+        assert ledger.entries("predict sex-x")["1-2"][:2] == ("retired", "withdrawn")
+    for path in (cohort.study("3-2"), cohort.prediction("sex-x", "3-2"), cohort.reports / "studies" / page_name("3-2")):
+        assert path.exists()
+
+
+def test_what_goes_goes_before_the_ledger_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cohort = _cohort_of(tmp_path, ["1-2", "3-2"])
+    calls: list[str] = []
+    unlink, record = Path.unlink, Ledger.record
+    monkeypatch.setattr(Path, "unlink", lambda path, **how: (calls.append(f"file {path.name}"), unlink(path, **how))[1])
+    monkeypatch.setattr(
+        withdrawal, "publish_table", lambda table, path: calls.append(f"table {path.stem} of {list(table['study'])}")
+    )
+    monkeypatch.setattr(Ledger, "record", lambda ledger, rows: (calls.append("ledger"), record(ledger, rows))[1])
+    with open_ledger(cohort.ledger) as ledger:
+        withdraw(cohort, ledger, [])
+        assert calls == []
+        withdraw(cohort, ledger, ["1-2"])
+    kinds = [call.split()[0] for call in calls]
+    assert kinds == sorted(kinds, key=["file", "table", "ledger"].index)
+    assert [call for call in calls if call.startswith("table")] == [
+        f"table {name} of ['3-2']" for name in ("cases", "phenotypes", "sex-x")
+    ]
+    assert kinds.count("ledger") == 2  # derive and predict
+    of_study = [call for call in calls if call.startswith(("file 1-2.z", "file 1-2.r"))]
+    names = ["1-2.zarr.zip", "1-2.rejected.json", "1-2.zarr.zip.damaged"]
+    assert of_study == [f"file {name}" for name in names * 3]  # the study, and two models
+    assert calls.count(f"file {page_name('1-2')}") == 2
+
+
+def test_files_put_aside_as_damaged_go_as_well(tmp_path: Path) -> None:
+    cohort = _cohort_of(tmp_path, ["1-2"])
+    put_aside = [damaged_path(cohort.study("1-2")), damaged_path(cohort.prediction("default", "1-2"))]
+    for path in put_aside:
+        path.touch()
+    with open_ledger(cohort.ledger) as ledger:
+        withdraw(cohort, ledger, ["1-2"])
+    assert not any(path.exists() for path in put_aside)
+    assert table_key(cohort.estimates / "hazards.parquet") == "key"
+
+
+def test_only_those_who_withdrew_are_told_from_the_plan() -> None:
+    planned = Planned([], removed={"2-2": "source_removed", "1-2": "withdrawn", "0-2": "withdrawn"})
+    assert withdrawn_studies(planned) == ["1-2", "0-2"]

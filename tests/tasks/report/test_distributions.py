@@ -31,6 +31,9 @@ def test_bins_are_merged_from_the_left_until_each_has_enough_and_what_is_left_jo
     edges, density = merge_bins(values, np.arange(0, 11, 2.0), 4)
     assert edges.tolist() == [0, 4, 10]
     assert density.tolist() == pytest.approx([4 / 40, 6 / 60])
+    edges, density = merge_bins(values[:-1], np.arange(0, 11, 2.0), 5)
+    assert edges.tolist() == [0, 10]  # 2 + 2 + 1, and the other 4 are too few for a bin
+    assert density.tolist() == pytest.approx([9 / 90])
     edges, density = merge_bins(values, np.arange(0, 11, 2.0), 11)
     assert (edges.tolist(), density.tolist()) == ([0], [])
 
@@ -190,3 +193,11 @@ def test_the_published_range_is_a_band_behind_its_sex(panels):
     wide = panels(people(male=np.linspace(0, 100, 20)))["LV ejection fraction"]
     sd = np.linspace(0, 100, 20).std(ddof=1)
     assert wide.get_xlim() == (0, pytest.approx(50 + 3 * sd))
+    narrow = panels(people(male=np.linspace(58, 60, 20)))["LV ejection fraction"]
+    assert narrow.get_xlim()[1] == pytest.approx(60.5 + 57 / 3.919928)  # of the published range of women
+
+
+def test_a_table_without_a_column_of_sexes_is_one_group():
+    table = people(male=np.arange(50, 70.0)).drop(columns="sex")
+    (row,) = distribution_rows(table, 5)
+    assert (row["group"], row["n"]) == ("All", "20")

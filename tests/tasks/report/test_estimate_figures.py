@@ -327,3 +327,9 @@ def test_differences_have_a_straight_axis_with_a_small_margin(axes_of):
     assert (
         len(axes_of(group_comparison, [("one", alone), ("two", GROUPS), ("three", GROUPS)], "Mean", ratio=False)) == 2
     )
+
+
+def test_a_volcano_reaches_as_far_to_either_side_as_its_farthest_ratio(axes_of):
+    (axes,) = axes_of(volcano, ratios(("x", "o", 0.25, 0.2, 0.3, 2.0, 0.5), ("y", "o", 2.0, 1, 3, 1.0, 0.5)), "HR")
+    reach = 1.5 * math.log(4) + 0.05
+    assert axes.get_xlim() == pytest.approx((math.exp(-reach), math.exp(reach)))

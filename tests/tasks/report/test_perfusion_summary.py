@@ -32,7 +32,13 @@ def test_counts_means_and_spreads_are_of_the_measured_and_small_ones_are_hidden(
         tmp_path,
         (6, "ok", "", {"mbf_rest_ml_min_g": flow, "mpr": [2.0] * 6}, ["level_assumed"]),
         (3, "ok", "", {"mpr": [3.0, 3.0, 5.0], "mpr_lad": [9.0, 9.0, 9.0], "ps_rest_ml_min_g": [1.0] * 3}, []),
-        (2, "quarantined", "perfusion_clipped", {}, []),
+        (
+            2,
+            "quarantined",
+            "perfusion_clipped",
+            {"mpr": [90.0, 90.0]},
+            ["level_assumed"],
+        ),  # set aside: none of it counts
         (4, "quarantined", "upstream", {}, []),
         (7, "absent", "no_perfusion", {}, []),
     )

@@ -514,6 +514,11 @@ def test_files_of_no_study_are_counted_on_the_page_and_change_it(tmp_path):
     assert not is_current(cohort.root, settings)
     page = render_report(cohort.root, settings).read_text()
     assert '<tr><td>.mha</td><td class="number">1,234</td></tr>' in page
+    assert "unpack" not in page
+    with open_ledger(cohort.ledger) as ledger:
+        ledger.remember_sources([], forget_others=True, not_taken={"a.7z": ".7z", "b.tar": ".tar"})
+    page = render_report(cohort.root, settings).read_text()
+    assert "ending of their names. 2 are archives that are not opened: unpack, or pack as .zip.</caption>" in page
 
 
 def test_people_who_withdrew_are_on_no_page_even_before_their_studies_are_deleted(tmp_path):

@@ -5,7 +5,17 @@ import json
 import pandas as pd
 import pytest
 
-from tasks.report.tables import MAIN_STAGES, _outcome_row, _outcomes, _sex, _steps, read_tables, records, report_inputs
+from tasks.report.tables import (
+    MAIN_STAGES,
+    ReportTables,
+    _outcome_row,
+    _outcomes,
+    _sex,
+    _steps,
+    read_tables,
+    records,
+    report_inputs,
+)
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
 
@@ -141,6 +151,20 @@ def test_without_images_a_table_of_phenotypes_was_given(tmp_path):
     cohort = Cohort(tmp_path)
     write_phenotypes(cohort, {"1-2": "ok"})
     assert not read_tables(cohort, report_inputs({})).has_images
+
+
+@pytest.mark.parametrize(("include", "described"), [(False, ["1-2"]), (True, ["1-2", "2-2"])])
+def test_numbers_of_groups_are_of_those_who_passed_and_of_doubted_ones_only_if_taken_in(include, described):
+    phenotypes = pd.DataFrame(
+        {"study": ["1-2", "2-2", "3-2"], "status": ["ok", "ok", "quarantined"], "qc_ok": [True, False, None]}
+    )
+    nothing = pd.DataFrame()
+    tables = ReportTables(nothing, nothing, phenotypes, None, {}, {}, include_doubted=include)
+    assert tables.described["study"].tolist() == described
+    assert tables.measured["study"].tolist() == ["1-2", "2-2"]
+    assert ReportTables(nothing, nothing, None, None, {}, {}).described.empty
+    chosen = report_inputs({"analysis": {"include_doubted": include}})
+    assert chosen.include_doubted is include
 
 
 def test_records_are_rows_by_name():

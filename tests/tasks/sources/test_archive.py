@@ -1,7 +1,11 @@
 """Archives are read within bounds: whatever is wrong has its own reason, and nothing is trusted."""
 
+import bz2
+import gzip
 import io
+import lzma
 import struct
+import tarfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources.archive import Limits, read_beginnings, read_members
+from tasks.sources.archive import Limits, n_nested, read_beginnings, read_members
+from tasks.sources.zip_directory import _whole, list_members
 
 
 def _zip(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -19,6 +24,15 @@ def _zip(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in members:
             archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def _tarred(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo("a")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
@@ -102,6 +116,25 @@ def test_a_changed_byte_fails_the_checksum(tmp_path: Path) -> None:
     assert _reason(_put(tmp_path, bytes(content))) == "zip_corrupt"
 
 
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("gzip", gzip.compress(b"anything")),
+        ("bzip2", bz2.compress(b"anything")),
+        ("xz", lzma.compress(b"anything")),
+        ("7-Zip", bytes.fromhex("377abcaf271c0004") + bytes(24)),
+        ("RAR", bytes.fromhex("526172211a0701") + bytes(24)),
+        ("tar", _tarred(b"anything")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_archive_of_another_kind_that_is_called_zip_is_named(tmp_path: Path, kind: str, content: bytes) -> None:
+    path = _put(tmp_path, content)
+    assert _reason(path) == "zip_other_archive"
+    with pytest.raises(StudyRejected, match=kind):
+        list(read_beginnings(path, 9, Limits()))
+
+
 def test_text_that_is_called_zip_is_corrupt(tmp_path: Path) -> None:
     assert _reason(_put(tmp_path, b"<html>404</html>")) == "zip_corrupt"
 
@@ -153,6 +186,9 @@ def test_folders_may_be_listed_twice_without_a_slash_or_as_the_root(tmp_path: Pa
         marked = zipfile.ZipInfo("other")
         marked.create_system, marked.external_attr = 0, 0x10
         archive.writestr(marked, b"")
+        of_unix = zipfile.ZipInfo("third")
+        of_unix.external_attr = 0o040755 << 16
+        archive.writestr(of_unix, b"")
         archive.writestr("./visit/a.dcm", b"1")
     assert list(read_members(_put(tmp_path, buffer.getvalue()))) == [("visit/a.dcm", b"1")]
 
@@ -257,3 +293,55 @@ def test_any_damage_gives_members_or_a_reason(tmp_path: Path, changes: list[tupl
     except StudyRejected as rejected:
         reason = rejected.reason
     assert reason.startswith("zip_")
+
+
+def _limits(**changed: float) -> Limits:
+    """Bounds that two members of 60 bytes, stored, just meet."""
+    just = {"max_members": 2, "max_member_bytes": 60, "max_total_bytes": 120, "max_ratio": 1.0}
+    return Limits(**{**just, **changed})  # type: ignore[arg-type]
+
+
+def test_a_limit_is_kept_by_what_just_meets_it(tmp_path: Path) -> None:
+    path = _put(tmp_path, _zip([("a", bytes(range(60))), ("b", bytes(range(60)))], zipfile.ZIP_STORED))
+    assert len(list(read_members(path, _limits()))) == 2
+    for beyond in ({"max_members": 1}, {"max_member_bytes": 59}, {"max_total_bytes": 119}, {"max_ratio": 0.99}):
+        assert _reason(path, _limits(**beyond)) == "zip_bomb"
+    empty = _put(tmp_path, _zip([("a", b"")]))
+    assert list(read_members(empty, Limits(max_ratio=1.0))) == [("a", b"")]
+
+
+def test_archives_within_an_archive_are_counted_by_any_spelling_and_left_closed(tmp_path: Path) -> None:
+    names = ["a.ZIP", "b.tar.gz", "c.7z", "d.dcm", "e.zip.dcm", "f/g.RAR"]
+    path = _put(tmp_path, _zip([(name, b"x") for name in names]))
+    assert n_nested(path) == 4
+    assert [name for name, _ in read_members(path)] == ["d.dcm", "e.zip.dcm"]
+
+
+def test_beginnings_are_of_stored_and_deflated_members_alike(tmp_path: Path) -> None:
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        path = _put(tmp_path, _zip([("a", b"0123456789" * 100), ("b", b"short")], method))
+        assert list(read_beginnings(path, 12, Limits())) == [b"012345678901", b"short"]
+    assert list(read_beginnings(_put(tmp_path, _zip([("a", b"x" * 99)], zipfile.ZIP_LZMA)), 12, Limits())) == [b""]
+    assert _reason(_put(tmp_path, _zip([("a", b"x" * 99)], zipfile.ZIP_BZIP2))) == "zip_method"
+
+
+def test_an_archive_of_nothing_has_no_members_and_what_is_none_has_no_end(tmp_path: Path) -> None:
+    assert list(read_members(_put(tmp_path, _zip([])))) == []
+    for content in (b"", b"PK\x05\x06 cut off", b"no archive"):
+        with pytest.raises(zipfile.BadZipFile, match="no end"):
+            list_members(io.BytesIO(content))
+
+
+def test_extra_fields_are_kept_up_to_the_first_that_runs_over_the_end() -> None:
+    whole, empty = struct.pack("<HH3s", 1, 3, b"abc"), struct.pack("<HH", 2, 0)
+    for extra, kept in (
+        (whole, whole), (whole + empty, whole + empty), (whole + empty + b"x", whole + empty), (whole[:-1], b""),
+        (empty + whole[:-1], empty), (b"xyz", b""), (b"", b""),
+    ):  # fmt: skip
+        assert _whole(extra) == kept
+
+
+def test_a_list_that_would_begin_before_the_file_is_damage() -> None:
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 500, 0, 0)
+    with pytest.raises(zipfile.BadZipFile, match="no start"):
+        list_members(io.BytesIO(b"short" + end))

@@ -320,3 +320,18 @@ def test_importing_the_readers_leaves_the_logger_of_pydicom_alone() -> None:
         "import tasks.sources.dicom.by_pydicom; assert logging.getLogger('pydicom').level == before"
     )
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "looks_so"),
+    [
+        (bytes(128) + b"DICM", True), (b"x" * 128 + b"DICM", True), (b"x" * 300, False), (bytes(300), False),
+        (b"", False),
+        (b"\x08\x00\x05\x00xxxxx", True), (b"\x02\x00\x10\x00xxxxx", True), (b"\x08\x00\x05\x00xxxx", False),
+        (b"\x08\x00\x05\x01xxxxx", False), (b"\x08\x01\x05\x00xxxxx", False), (b"\x10\x00\x05\x00xxxxx", False),
+    ],
+)  # fmt: skip
+def test_dicom_begins_with_its_word_or_with_an_element_of_group_two_or_eight(data: bytes, looks_so: bool) -> None:
+    assert direct.looks_like_dicom(data) is looks_so
+    if not looks_so:
+        assert read_images(data) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom_factory import files, lax, sax, write_files, write_zip
+from dicom_factory import Series, dataset, encode, files, lax, sax, write_files, write_zip
 
 from tasks.convert.conversion import convert_study
 from tasks.sources import inventory, listing, safe_id
@@ -124,6 +124,22 @@ def test_headers_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(listing, "_beginnings", lambda found: pytest.fail("a known header was read again"))
     again = inventory([tmp_path], {file.path: file for file in first.files})
     assert again == first
+
+
+def test_a_file_of_another_time_or_size_is_looked_at_again(tmp_path: Path) -> None:
+    write_files(tmp_path, files(sax(1), patient="P1")[:1])
+    (before,) = inventory([tmp_path]).files
+    write_files(tmp_path, files(sax(1), patient="P2")[:1])  # as long as before
+    (written,) = tmp_path.iterdir()
+    status = written.stat()
+    assert status.st_size == before.size
+    for known, patient in (
+        (replace(before, mtime_ns=status.st_mtime_ns), "P1"),  # nothing tells that it is another
+        (replace(before, mtime_ns=status.st_mtime_ns - 1), "P2"),
+        (replace(before, mtime_ns=status.st_mtime_ns, size=before.size + 1), "P2"),
+    ):
+        (unit,) = inventory([tmp_path], {before.path: known}).units
+        assert unit["participant"] == patient
 
 
 def test_a_changed_file_changes_the_fingerprint_of_its_study_alone(tmp_path: Path) -> None:
@@ -311,6 +327,21 @@ def test_files_that_no_study_has_are_counted_by_kind(tmp_path: Path) -> None:
     assert sum(len(unit["files"]) for unit in found.units) + sum(found.not_taken.values()) == n_files
 
 
+def test_archives_that_are_not_opened_are_counted_with_what_to_do(tmp_path: Path) -> None:
+    write_files(tmp_path / "a", files(sax(1)))
+    for name in ("a.tar", "b.TAR.GZ", "c.tgz", "d.7z", "e.rar", "f.dcm.gz", "g.tar.zst"):
+        (tmp_path / name).write_bytes(b"packed")
+    found = inventory([tmp_path])
+    assert len(found.units) == 1
+    assert found.not_taken == {".gz": 2, ".7z": 1, ".rar": 1, ".tar": 1, ".tgz": 1, ".zst": 1}
+    assert listing.not_taken_line(found.not_taken) == (
+        "7 files of the sources are part of no study: 2 .gz, 1 .7z, 1 .rar, 1 .tar, 1 .tgz, 1 .zst;"
+        " 7 are archives that are not opened: unpack, or pack as .zip"
+    )
+    assert listing.unpack_advice({".txt": 3, ".nii.gz": 2}) == ""
+    assert listing.unpack_advice({".txt": 3, ".7z": 1}) == "1 is an archive that is not opened: unpack, or pack as .zip"
+
+
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 def test_a_study_uid_with_needless_zeros_is_the_same_study(tmp_path: Path) -> None:
     content = files(sax(1), study_uid="1.2.3") + [(f"b{n}", c) for n, c in files([lax(5, 1)], study_uid="1.02.003")]
@@ -320,3 +351,29 @@ def test_a_study_uid_with_needless_zeros_is_the_same_study(tmp_path: Path) -> No
         (unit,) = inventory([tmp_path / place]).units
         outcome = convert_study(unit, str(tmp_path / place / "cohort"), {})
         assert sorted(outcome.summary["views"]) == ["lax_4c", "sax"]
+
+
+def test_pickles_of_a_known_set_are_told_of_and_others_are_no_scans(tmp_path: Path) -> None:
+    write_files(tmp_path / "scan_07", [("SAX.pickle", b"x"), ("model.pickle", b"x"), ("other.pkl", b"x")])
+    found = inventory([tmp_path])
+    assert [(unit["study"], unit["kind"], len(unit["files"])) for unit in found.units] == [("scan_07-1", "pickle", 1)]
+    assert found.not_taken == {".pickle": 1, ".pkl": 1}
+
+
+def test_a_header_and_an_image_of_one_name_and_case_are_nifti_and_one_alone_may_be_anything(tmp_path: Path) -> None:
+    for name in ("a_sa.hdr", "a_sa.img", "B_sa.HDR", "B_sa.IMG", "c_sa.hdr", "d_sa.img", "e_sa.HDR", "e_sa.img"):
+        (tmp_path / name).write_bytes(b"no scan")
+    found = inventory([tmp_path])
+    assert [(unit["study"], unit["kind"], len(unit["files"])) for unit in found.units] == [
+        ("B-1", "nifti", 2), ("a-1", "nifti", 2),
+    ]  # fmt: skip
+    assert found.not_taken == {".hdr": 2, ".img": 2}
+
+
+def test_a_study_that_is_told_after_a_long_header_is_found(tmp_path: Path) -> None:
+    ds = dataset(Series(), patient="P7", study_uid="1.2.7")
+    ds.private_block(0x0009, "ACME", create=True).add_new(0x01, "OB", bytes(70_000))
+    (unit,) = inventory([write_files(tmp_path, [("long.dcm", encode(ds))])]).units
+    assert unit["participant"] == "P7"
+    short = files([Series()], patient="P7", study_uid="1.2.7")[:1]
+    assert [unit["study"]] == _names([write_files(tmp_path / "short", short)])

@@ -28,6 +28,8 @@ from pydicom.uid import (
 from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom import Image, direct, read_images
 from tasks.sources.dicom.by_pydicom import read_with_pydicom
+from tasks.sources.dicom.image import TAGS
+from tasks.sources.dicom.pixel_values import Layout, _number, put_pixels
 
 _SHAPE = (6, 8)
 _RAMP = np.arange(48).reshape(_SHAPE)
@@ -593,3 +595,67 @@ def test_a_single_frame_with_headers_of_frames_is_read_with_them() -> None:
     (image,) = read_images(encode(ds))
     assert image.number("rescale_slope") == 2.5
     np.testing.assert_array_equal(image.pixels, _RAMP)
+
+
+@pytest.mark.parametrize(
+    ("raw", "allocated", "signed", "expected"),
+    [
+        (b"\x7f\x00", 8, True, 127), (b"\x80\x00", 8, True, -128), (b"\xff\x00", 8, True, -1),
+        (b"\x00\x01", 8, True, 256),
+        (b"\x80\xff", 8, True, -128), (b"\xff\x7f", 16, True, 32_767), (b"\x00\x80", 16, True, -32_768),
+        (b"\xff\xff", 16, False, 65_535), (b"\x80\x00", 8, False, 128), (b"\x80\x00", 16, True, 128),
+    ],
+)  # fmt: skip
+def test_a_padding_value_has_the_sign_of_the_pixels(raw: bytes, allocated: int, signed: bool, expected: int) -> None:
+    image = Image({TAGS["padding"]: raw}, None)
+    assert _number(image, "padding", Layout(allocated, allocated, 0, signed)) == expected
+
+
+@pytest.mark.parametrize(
+    ("padding", "expected"), [(0, [0, 1, 5, 9]), (1, [0, 0, 5, 9]), (5, [0, 1, 0, 9]), (7, [0, 1, 5, 9])]
+)
+def test_padding_of_any_value_becomes_the_background(padding: int, expected: list[int]) -> None:
+    header = {"bits_allocated": 16, "bits_stored": 12, "high_bit": 11, "padding": padding}
+    image = Image({TAGS[name]: number.to_bytes(2, "little") for name, number in header.items()}, None)
+    put_pixels(image, np.array([[0, 1, 5, 9]], np.uint16))
+    assert image.pixels is not None
+    assert image.pixels.tolist() == [expected]
+    assert image.flags == (frozenset() if padding in (0, 7) else {"padding_removed"})
+
+
+def test_bytes_in_words_of_a_big_endian_file_are_put_in_order() -> None:
+    values = (np.arange(np.prod(_SHAPE)) % 251).astype(np.uint8).reshape(_SHAPE)
+    ds = _dataset(values)
+    ds.PixelData = values.reshape(-1, 2)[:, ::-1].tobytes()  # of each word the high byte first
+    ds["PixelData"].VR = "OW"
+    ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, ds, force_encoding=True, little_endian=False, implicit_vr=False)
+    (image,) = read_images(buffer.getvalue())
+    np.testing.assert_array_equal(image.pixels, values)
+
+
+@pytest.mark.parametrize(
+    ("length", "following", "is_empty"),
+    [
+        (0, b"anything", True), (0xFFFFFFFF, b"\xfe\xff\xdd\xe0", True), (0xFFFFFFFF, b"\xfe\xff\x00\xe0", False),
+        (8, b"\xfe\xff\xdd\xe0", False), (8, b"\xfe\xff\x00\xe0", False),
+    ],
+)  # fmt: skip
+def test_a_sequence_is_empty_without_bytes_or_if_it_ends_at_once(length: int, following: bytes, is_empty: bool) -> None:
+    assert direct._is_empty(b"xx" + following, 2, length) is is_empty
+
+
+def test_padding_is_a_range_and_counts_in_values_where_these_lie_high_in_the_cell() -> None:
+    def found(high_bit: int, cells: list[int], **padding: int) -> tuple[list[int], set[str]]:
+        header = {"bits_allocated": 16, "bits_stored": 12, "high_bit": high_bit, **padding}
+        image = Image({TAGS[name]: number.to_bytes(2, "little") for name, number in header.items()}, None)
+        put_pixels(image, np.array([cells], np.uint16))
+        assert image.pixels is not None
+        return image.pixels[0].tolist(), set(image.flags)
+
+    removed = {"padding_removed"}
+    assert found(11, [0, 3, 6, 9], padding=0, padding_limit=5) == ([0, 0, 6, 9], removed)
+    assert found(11, [0, 3, 6, 9], padding=6, padding_limit=3) == ([0, 0, 0, 9], removed)  # either way round
+    assert found(15, [0, 5 << 4, 9 << 4], padding=5) == ([0, 0, 9], removed)
+    assert found(15, [0, 5 << 4, 9 << 4], padding=5 << 4) == ([0, 5, 9], set())  # a value, and no cell

@@ -1,6 +1,8 @@
 """What is published survives a crash at any moment: the calls that make it so, in their order."""
 
+import errno
 import os
+import re
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -87,6 +89,132 @@ def test_the_ledger_writes_ahead_and_syncs(tmp_path: Path) -> None:
         connection: sqlite3.Connection = ledger._connection
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone()[0] >= 1
+
+
+class _Watched:
+    """A file that tells what is done to it."""
+
+    def __init__(self, file: Any, seen: list[str]) -> None:
+        self._file, self._seen = file, seen
+
+    def __enter__(self) -> "_Watched":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._seen.append("close")
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("write", "flush"):
+            self._seen.append(name)
+        return getattr(self._file, name)
+
+
+_PUBLISHED = ["write", "flush", "sync file", "close"]
+
+
+@pytest.fixture
+def every_call(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> list[str]:
+    """The same, with what is done to a file before it has its name."""
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *args: _Watched(opened(path, *args), calls))
+    return calls
+
+
+def _without_temporary(calls: list[str]) -> list[str]:
+    return [call for call in calls if not call.startswith("remove .")]
+
+
+def test_a_tree_is_on_the_disk_under_its_name_before_its_receipt_goes(every_call: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "new" / "1-2.zarr.zip"
+    store.publish_rejection(path, key="k", status="quarantined", reason="zip_corrupt", detail="")
+    every_call.clear()
+    store.publish({"zarr.json": b"{}"}, path)
+    assert _without_temporary(every_call) == [
+        *_PUBLISHED,
+        "rename 1-2.zarr.zip",
+        "sync folder",
+        "remove 1-2.rejected.json",
+    ]
+
+
+def test_a_receipt_is_on_the_disk_under_its_name_before_its_file_goes(every_call: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "1-2.zarr.zip"
+    store.publish({"zarr.json": b"{}"}, path)
+    every_call.clear()
+    store.publish_rejection(path, key="k", status="absent", reason="no_sax", detail="")
+    assert _without_temporary(every_call) == [
+        *_PUBLISHED,
+        "rename 1-2.rejected.json",
+        "sync folder",
+        "remove 1-2.zarr.zip",
+    ]
+
+
+def test_a_file_is_written_beside_its_place_under_a_hidden_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[tuple[str, Path]] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (names.append((Path(a).name, Path(a).parent)), replace(a, b))[1])
+    for _ in range(2):
+        store.publish_bytes(b"content", tmp_path / "sub" / "a.csv")
+    assert (tmp_path / "sub" / "a.csv").read_bytes() == b"content"
+    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["a.csv"]
+    for name, folder in names:
+        assert folder == tmp_path / "sub"
+        assert re.fullmatch(
+            rf"\.a\.csv\.{os.getpid()}\.[0-9a-f]{{8}}\.tmp", name
+        )  # as the sweep after a kill looks for it
+    assert names[0] != names[1]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_tells_the_file_and_how_much_it_needs(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_bytes(b"old")
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="1,234 kB are needed") as caught:
+        store.publish_bytes(bytes(1_234_400), tmp_path / "a.csv")
+    assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "a.csv"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.csv": b"old"}
+
+
+def test_another_fault_of_the_disk_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "as it is")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="as it is") as caught:
+        store.publish_bytes(b"new", tmp_path / "a.csv")
+    assert caught.value.errno == errno.EIO
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_closed_whether_it_could_be_synced_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    closed: list[int] = []
+    real_open, real_close, real_sync = os.open, os.close, os.fsync
+
+    def sync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError("folders cannot be synced")
+        real_sync(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "open", lambda path, *rest: (opened.append(handle := real_open(path, *rest)), handle)[1])
+    monkeypatch.setattr(os, "close", lambda handle: (closed.append(handle), real_close(handle))[1])
+    with pytest.raises(OSError, match="cannot be synced"):
+        store.publish_bytes(b"x", tmp_path / "a")
+    assert opened
+    assert set(opened) <= set(closed)
 
 
 _CHANGES = {

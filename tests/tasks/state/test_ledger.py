@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cmr_models.contracts import ContractError
+from tasks.maintenance.status import overview
 from tasks.state.ledger import Ledger, Outcome, SourceFile, open_ledger, path_digest
 from tasks.state.mistakes import UserMistake
 
@@ -131,6 +132,24 @@ def test_a_ledger_of_before_gets_the_table_of_files_of_no_study(tmp_path: Path) 
     connection.close()
     with open_ledger(tmp_path / "ledger.sqlite", is_new=False) as ledger:
         assert ledger.not_taken() == {}
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_ledger_of_before_that_cannot_be_written_is_read_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with open_ledger(path) as ledger:
+        ledger.record([Outcome("1-2", "convert", "ok"), Outcome("2-2", "convert", "absent", "wrong_series")])
+    _execute(path, "DROP TABLE not_taken")
+    _execute(path, f"PRAGMA user_version = {version}")
+    content = path.read_bytes()
+    monkeypatch.setattr("os.access", lambda *_: False)  # whoever runs this test may write
+    with open_ledger(path, is_new=False) as ledger:
+        assert ledger.not_taken() == {}
+        assert ledger.counts() == [("convert", "absent", "wrong_series", 1), ("convert", "ok", "", 1)]
+        assert len(list(overview(ledger))) == 3
+    assert path.read_bytes() == content
 
 
 def test_a_full_disk_is_named_and_not_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,3 +77,38 @@ def test_a_table_of_a_newer_version_says_to_update(tmp_path: Path) -> None:
         read_table(path, CONTRACT)
     with pytest.raises(NewerSchemaError, match=message):
         table_key(path)
+
+
+def test_rows_and_columns_are_read_as_they_are_asked_for_and_only_those_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    publish_table(pd.DataFrame({"study": ["b", "a", "c"], "lvef_pct": [50.0, 161.0, 60.0], "n": [1, 2, 3]}), path, "k")
+    assert read_table(path, filters=[("n", ">", 1)])["study"].tolist() == ["a", "c"]
+    assert list(read_table(path, columns=["n", "study"])) == ["n", "study"]
+    assert read_table(path, CONTRACT, columns=["study", "n"])["n"].tolist() == [1, 2, 3]  # lvef_pct is not looked at
+    with pytest.raises(ContractError, match="lvef_pct"):
+        read_table(path, CONTRACT, columns=["study", "lvef_pct"])
+    with pytest.raises(ContractError, match=r"unknown are \['n'\]"):
+        read_table(path, CONTRACT)
+    with pytest.raises(FileNotFoundError):
+        read_table(tmp_path / "none.parquet")
+
+
+def test_a_column_without_any_value_is_text_and_the_others_keep_their_types(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": [1, 2], "nothing": [None, None], "b": ["x", None], "late": [None, None]})
+    publish_table(table, tmp_path / "t.parquet", "k")
+    kinds = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "t.parquet")}
+    assert kinds == {"a": "int64", "nothing": "string", "b": "string", "late": "string"}
+    assert pq.read_table(tmp_path / "t.parquet").column("nothing").null_count == 2
+    assert pq.ParquetFile(tmp_path / "t.parquet").metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_the_key_and_the_version_stand_beside_what_pandas_says(tmp_path: Path) -> None:
+    publish_table(TABLE, tmp_path / "both", "abc", dataclasses.replace(CONTRACT, schema=2))
+    publish_table(TABLE, tmp_path / "none", contract=CONTRACT)
+    both, none = (set(pq.read_schema(tmp_path / name).metadata) for name in ("both", "none"))
+    assert both == {b"pandas", b"cmr_cohort_key", b"cmr_cohort_schema"}
+    assert none == {b"pandas"}
+    odd = pq.read_table(tmp_path / "none").replace_schema_metadata({b"cmr_cohort_schema": b"two"})
+    pq.write_table(odd, tmp_path / "odd")
+    with pytest.raises(ContractError, match="the table odd has the schema version 'two'"):
+        read_table(tmp_path / "odd")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cmr_models.contracts import ContractError, cine_study, cine_view
+from cmr_models.contracts import ContractError, cine_study, cine_view, prediction
 from cmr_models.reasons import StudyRejected
 from tasks.state import store
 from tasks.state.zarr_encoding import encode_tree
@@ -181,3 +181,20 @@ def test_a_receipt_of_a_newer_version_is_not_read(tmp_path: Path) -> None:
     receipt.write_text(json.dumps({"key": "k", "schema": 2}))
     with pytest.raises(StudyRejected, match="a receipt was written by a newer version"):
         store.rejection(path)
+
+
+def test_values_are_looked_at_when_they_are_loaded_and_not_before(tmp_path: Path) -> None:
+    tree = prediction(
+        {"sax": np.zeros((1, 1, 4, 4), np.uint8)}, key="k", study_key="s", model="m", weights={}, precision="float32",
+        classes={}, segmenter_version=1, grids={},
+    )  # fmt: skip
+    path = tmp_path / "1-2.zarr.zip"
+    encoded = encode_tree(tree)
+    broken = tree.copy(deep=True)
+    broken["sax/label"].values[:] = 77
+    del broken.attrs["segmenter_version"]  # of a kind that has no contract, so that it can be encoded
+    store.publish(encoded | {k: v for k, v in encode_tree(broken).items() if k.startswith("sax/label/")}, path)
+    with store.open_tree(path) as opened:
+        assert opened["sax/label"].shape == (1, 1, 4, 4)
+    with pytest.raises(StudyRejected, match=r"label of the group 'sax' of a segmentation holds \[77\]"):
+        store.load_tree(path)

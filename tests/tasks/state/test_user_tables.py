@@ -1,9 +1,13 @@
 """Users' tables: cells are text until a whole column is known to be numbers."""
 
+import decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.state.mistakes import UserMistake
@@ -67,6 +71,8 @@ def test_a_mark_at_the_beginning_is_no_part_of_the_first_column(tmp_path: Path) 
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfparticipant,visit\n1,2\n,,\n".replace(b",,", b","))
     assert table_header(tmp_path / "t.csv") == ["participant", "visit"]
     assert read_user_table(tmp_path / "t.csv").to_dict("list") == {"participant": ["1"], "visit": ["2"]}
+    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbf"participant, or eid",visit\n1,2\n')
+    assert table_header(tmp_path / "t.csv") == ["participant, or eid", "visit"]
 
 
 @pytest.mark.parametrize(
@@ -136,3 +142,150 @@ def test_a_file_of_another_kind_is_told_in_a_line(tmp_path: Path, name: str, con
     for read in (table_header, read_user_table):
         with pytest.raises(UserMistake, match=line):
             read(tmp_path / name)
+
+
+def test_exact_decimals_and_booleans_with_gaps_of_parquet_are_numbers_and_booleans(tmp_path: Path) -> None:
+    cells = {
+        "score": pa.array([None, decimal.Decimal("1.50"), decimal.Decimal("-0.25")]),
+        "smoker": pa.array([None, True, False]),
+        "centre": pa.array([decimal.Decimal(2), decimal.Decimal(2), None]),
+    }
+    pq.write_table(pa.table(cells), tmp_path / "people.parquet")
+    table = read_user_table(tmp_path / "people.parquet")
+    np.testing.assert_array_equal(table["score"], [np.nan, 1.5, -0.25])
+    assert table["score"].dtype == np.float64
+    assert table["smoker"].tolist() == [pd.NA, True, False]
+    assert str(table["smoker"].dtype) == "boolean"
+    assert table["centre"].tolist() == ["2", "2", None]  # a category, whatever holds it
+
+
+def test_times_of_parquet_are_text_where_this_is_declared(tmp_path: Path) -> None:
+    pd.DataFrame({"seen": pd.to_datetime(["2020-01-31", None]), "k": 1}).to_parquet(tmp_path / "people.parquet")
+    table = read_user_table(tmp_path / "people.parquet", reading=Reading(types={"seen": "text"}))
+    assert table["seen"].tolist() == ["2020-01-31", None]
+
+
+# types of Parquet, and which column is which
+
+
+def _parquet(folder: Path, **columns: Any) -> pd.DataFrame:
+    pd.DataFrame(columns).to_parquet(folder / "t.parquet")
+    return read_user_table(folder / "t.parquet", reading=Reading(missing_values=("-9", ".")))
+
+
+def test_numbers_and_truth_of_parquet_are_plain_ones_with_missing_cells_too(tmp_path: Path) -> None:
+    found = _parquet(
+        tmp_path,
+        whole=pd.array([1, None, -9], "Int64"),
+        real=pd.array([1.5, -9.0, None], "Float64"),
+        every=pd.array([4, 5, 6], "Int32"),
+        truth=pd.array([True, None, False], "boolean"),
+        sure=pd.array([True, False, True], "boolean"),
+        plain=[True, False, True],
+        words=["1", ".", " x "],
+        day=pd.to_datetime(["2016-01-01"] * 3),
+        lists=[[1], [2], [3]],
+        small=np.array([1, 2, 3], np.int8),
+    )
+    for name, right in (("whole", [1.0, np.nan, np.nan]), ("real", [1.5, np.nan, np.nan]), ("every", [4.0, 5.0, 6.0])):
+        assert found[name].dtype == np.float64
+        np.testing.assert_array_equal(found[name], right)
+    assert str(found["truth"].dtype) == "boolean"
+    assert found["truth"].tolist()[::2] == [True, False]
+    assert pd.isna(found["truth"][1])
+    assert found["sure"].dtype == found["plain"].dtype == bool
+    assert found["words"].tolist() == ["1", None, "x"]
+    assert found["day"].tolist() == [pd.Timestamp("2016-01-01")] * 3
+    assert [list(cell) for cell in found["lists"]] == [[1], [2], [3]]
+    assert found["small"].dtype == np.int8
+
+
+def test_categories_of_pandas_are_what_they_hold_and_days_stay_days(tmp_path: Path) -> None:
+    found = _parquet(
+        tmp_path,
+        words=pd.Categorical([" male", ".", "x"]),
+        numbers=pd.Categorical([1.5, -9.0, None]),
+        never=pd.to_datetime([None] * 3),
+    )
+    assert found["words"].tolist() == ["male", None, "x"]
+    np.testing.assert_array_equal(found["numbers"], [1.5, np.nan, np.nan])
+    assert found["never"].dtype.kind == "M"
+
+
+def test_categories_of_parquet_stay_text_and_declared_numbers_become_them(tmp_path: Path) -> None:
+    pd.DataFrame({"site": [1.0, 2.5, np.nan], "score": ["01", None, "2"], "n": [3, -9, 4]}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    reading = Reading(types={"score": "number", "site": "text", "n": "text"}, missing_values=("-9",))
+    found = read_user_table(tmp_path / "t.parquet", reading=reading)
+    assert found["site"].tolist() == ["1", "2.5", None]
+    np.testing.assert_array_equal(found["score"], [1.0, np.nan, 2.0])
+    assert found["n"].tolist() == ["3", None, "4"]
+
+
+def test_whole_numbers_are_integers_only_where_each_cell_is_there_and_written_as_one(tmp_path: Path) -> None:
+    kinds = {
+        ("1", "-2", "+3"): np.int64,
+        ("1", "2.0"): np.float64,
+        ("1", ""): np.float64,
+        ("9" * 18, "1"): np.int64,
+        ("9" * 19, "1"): np.float64,
+        ("1e2", "3"): np.float64,
+    }
+    for cells, kind in kinds.items():
+        found = _read(tmp_path, list(cells))
+        assert found.dtype == kind, cells
+        assert found[0] == float(cells[0])
+
+
+def test_our_names_stand_for_the_columns_of_the_file_and_what_is_in_the_way_goes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("eid,participant,visit,sex\n01.0,x,2.0,f\n7,y,3,m\n")
+    found = read_user_table(tmp_path / "t.csv", {"participant": "eid", "gone": "nowhere"})
+    assert found.to_dict("list") == {"participant": ["01", "7"], "visit": ["2", "3"], "sex": ["f", "m"]}
+    by_reading = read_user_table(tmp_path / "t.csv", reading=Reading(columns={"gender": "sex"}))
+    assert list(by_reading) == ["eid", "participant", "visit", "gender"]
+    both = read_user_table(tmp_path / "t.csv", {"id": "eid"}, Reading(columns={"gender": "sex"}))
+    assert list(both) == ["id", "participant", "visit", "sex"]
+    (tmp_path / "t.csv").write_text("a,b,a \n1,2,3\n")
+    with pytest.raises(UserMistake, match=r"more than one column is named \['a'\]"):
+        read_user_table(tmp_path / "t.csv")
+    with pytest.raises(UserMistake, match=r"more than one column is named \['c'\]"):
+        read_user_table(tmp_path / "t.csv", {"c": "a"})
+
+
+def test_only_columns_that_are_asked_for_are_read_and_rows_that_hold_nothing_go(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,c\n1,x,\n,,\n2,,y\n,y,\n")
+    assert read_user_table(tmp_path / "t.csv").index.tolist() == [0, 1, 2]
+    found = read_user_table(tmp_path / "t.csv", usecols=lambda name: name in "ac")
+    assert list(found) == ["a", "c"]
+    np.testing.assert_array_equal(found["a"], [1, 2])
+    assert found["c"].tolist() == [None, "y"]
+    assert read_user_table(tmp_path / "t.csv", usecols=lambda _: False).shape == (4, 0)
+    pd.DataFrame({"a": [1, 2], "b": [3, 4]}).to_parquet(tmp_path / "t.parquet")
+    assert list(read_user_table(tmp_path / "t.parquet", usecols=lambda name: name == "b")) == ["b"]
+    assert table_header(tmp_path / "t.parquet") == ["a", "b"]
+    pd.DataFrame({"a": [1, 2, 1], "b": ["x ", None, "y"]}).to_parquet(tmp_path / "t.parquet")
+    assert (column_words(tmp_path / "t.parquet", "a"), column_words(tmp_path / "t.parquet", "b")) == (
+        {"1", "2"},
+        {"x", "y"},
+    )
+
+
+def test_tabs_part_the_cells_of_files_that_say_so(tmp_path: Path) -> None:
+    for name in ("t.tsv", "t.tab"):
+        (tmp_path / name).write_text("a\tb\n1,5\t2\n")
+        assert read_user_table(tmp_path / name).to_dict("list") == {"a": ["1,5"], "b": [2]}
+    (tmp_path / "t.csv").write_text("a|b\n1|2\n")
+    with pytest.raises(UserMistake, match="separated by bars"):
+        read_user_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("one\n1\n")
+    assert read_user_table(tmp_path / "t.csv")["one"].tolist() == [1]
+
+
+def test_cells_that_are_not_as_declared_are_counted_among_all(tmp_path: Path) -> None:
+    reading = Reading(types={"x": "number"}, missing_values=("NA",))
+    with pytest.raises(UserMistake, match=r"people.csv: column x is declared as numbers, and 2 of 5 cells are not"):
+        _read(tmp_path, ["1", "", "NA", "a", "b"], reading)
+    assert _read(tmp_path, ["", "NA"], reading).isna().all()
+    assert _read(tmp_path, ["True", "true", "x"]).tolist() == ["True", "true", "x"]
+    assert _read(tmp_path, [" True", "FALSE "]).tolist() == [True, False]

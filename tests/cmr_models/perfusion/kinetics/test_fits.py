@@ -235,3 +235,10 @@ def test_deconvolution_finds_flow_and_the_delay_that_all_share() -> None:
     assert found.residual.max() < 1e-3
     assert found.converged.all()
     assert not found.at_bound.any()
+
+
+@pytest.mark.parametrize(("delay", "found"), [(0.0, 0.0), (0.25, 0.25), (1.75, 1.75), (2.5, 1.75)])
+def test_deconvolution_looks_at_delays_to_a_second_and_three_quarters(delay: float, found: float) -> None:
+    piece = _integrals(edges(TIMES.size, 0.5) - delay)[:, 3]
+    curves = convolve(np.diff(piece) * 1.5 / 60, BOLUS)[None]
+    assert deconvolution_maps(curves, BOLUS, 0.5, 0.4, "cpu").region_delay_s == found

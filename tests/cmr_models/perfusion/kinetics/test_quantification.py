@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmr_models.perfusion.kinetics import status as codes
-from cmr_models.perfusion.kinetics.checks import Series, check, frame, number
+from cmr_models.perfusion.kinetics.checks import Series, _check_units, check, frame, number
 from cmr_models.perfusion.kinetics.fitted import Fitted
 from cmr_models.perfusion.kinetics.quantification import (
     UNITS,
@@ -163,3 +163,31 @@ def test_codes_and_which_of_them_have_numbers() -> None:
         "ok": (0, True), "outside": (1, False), "not_finite": (2, False), "not_enhancing": (3, False),
         "clipped": (4, True), "at_bound": (5, True), "not_converged": (6, True), "poor_fit": (7, True),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("peak", "tissue", "accepted"),
+    [
+        (30.0, 1.0, True), (30.1, 1.0, False), (0.1, 0.05, True), (0.099, 0.05, False), (0.0, 1.0, True),
+        (1.0, 10.0, True), (1.0, 10.1, False),
+    ],
+)  # fmt: skip
+def test_heights_that_are_not_in_millimoles_are_refused_beyond_their_bounds(
+    peak: float, tissue: float, accepted: bool
+) -> None:
+    aif, image = np.zeros(20), np.full((3, 3, 20), tissue)
+    aif[10] = peak
+    image[0, 0, 0] = np.nan
+    if accepted:
+        _check_units(image, aif)
+        _check_units(image[:0], aif)
+    else:
+        with pytest.raises(ValueError, match=r"mmol/L"):
+            _check_units(image, aif)
+
+
+def test_the_peak_of_an_input_is_over_its_baseline() -> None:
+    aif = np.full(20, 25.0)
+    aif[10] = 54.0
+    _check_units(np.ones((1, 1, 20)), aif)
+    _check_units(np.full((1, 1, 20), 1e6), np.full(20, 3.0))  # without a bolus the foot tells
