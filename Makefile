@@ -10,7 +10,7 @@ SEED ?= 1
 
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
 
-.PHONY: demo test test-all test-slow coverage mutants lint types bench docs constraints clean
+.PHONY: demo test test-all test-slow coverage mutants lint types bench docs constraints audit clean
 
 demo: $(VENV)/.installed ## simulate a cohort and run the whole pipeline on it; then the statistics of thousands
 	$(BIN)/cmr-cohort simulate --people $(PEOPLE) --output demo
@@ -53,11 +53,25 @@ bench: $(VENV)/.installed ## measure against the named peers; results under benc
 docs: $(VENV)/.installed ## regenerate the data dictionary, reason codes and validation pages
 	$(BIN)/cmr-cohort docs --output docs
 
-constraints: ## resolve anew what constraints.txt pins
+constraints: ## resolve anew what constraints.txt pins, and the hashes of requirements.lock
 	$(PYTHON) -m venv --clear .constraints
 	.constraints/bin/pip install --quiet torch==2.13.0 -e ".[dev]"
 	.constraints/bin/pip freeze --exclude-editable | sed "s,+cpu,," > constraints.txt
+	$(MAKE) requirements.lock
 	rm -rf .constraints
+
+requirements.lock: pyproject.toml constraints.txt ## what an installation at a site needs, each file by its hash
+	test -x .constraints/bin/python || $(PYTHON) -m venv .constraints
+	.constraints/bin/pip install --quiet uv
+	.constraints/bin/uv pip compile pyproject.toml --extra slurm --extra kubernetes --constraint constraints.txt \
+	  --generate-hashes --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
+	  --no-annotate --no-header --quiet --output-file requirements.lock
+
+audit: ## known faults in what constraints.txt pins; needs PyPI, and fails where it cannot tell
+	$(PYTHON) -m venv --clear .audit
+	.audit/bin/pip install --quiet pip-audit
+	.audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+	rm -rf .audit
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

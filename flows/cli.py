@@ -274,6 +274,28 @@ def status(**choice: Any) -> None:
             click.echo(line)
 
 
+@main.command("files")
+@click.argument("study")
+@click.option("--config", type=_FILE, required=True, help="Settings file (TOML); it names the sources.")
+def show_files(study: str, config: Path) -> None:
+    """Print the files of the sources that STUDY is made of; the cohort itself keeps no paths."""
+    from tasks.maintenance.places import check_cohort
+    from tasks.sources import inventory
+    from tasks.state.ledger import open_ledger
+
+    settings = _settings(config=config, directory=None)
+    check_cohort(settings.cohort)
+    with open_ledger(settings.cohort.ledger, is_new=False) as ledger:
+        known = ledger.sources()
+    convert = settings.convert
+    units = inventory(settings.sources, known, convert.limits, follow_links=convert.follow_links).units
+    paths = [path for unit in units if unit["study"] == study for path, _, _ in unit["files"]]
+    if not paths:
+        raise click.UsageError(f"no study of the sources is called {study}; tables/studies.parquet has their names")
+    for path in paths:
+        click.echo(path)
+
+
 @main.command()
 @_COHORT
 @_CONFIG
@@ -486,9 +508,11 @@ def _serving(settings: Any, *, has_flow: bool = True) -> Iterator[None]:
     """Hold the cohort; meanwhile Prefect's files are in it, and its server starts while this process still imports."""
     from flows.home import keep_out_of_the_home_directory
     from flows.server import bind_server
+    from tasks.state.access import closed_to_others
     from tasks.state.runs import CohortInUse, hold
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(closed_to_others(settings.directory, settings.access))
         try:
             stack.enter_context(hold(settings.cohort))
         except CohortInUse as error:

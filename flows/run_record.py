@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from flows import planning
 from flows.settings import CohortSettings
+from tasks.execution import credentials
 from tasks.report import methods_of
+from tasks.state.access import closed_to_others
 from tasks.state.ledger import open_ledger
 from tasks.state.runs import open_run
 
@@ -19,7 +21,11 @@ def recorded(settings: CohortSettings, command: str) -> Iterator[None]:
     Raises:
         tasks.state.runs.CohortInUse: if another process holds the cohort.
     """
-    with open_run(settings.cohort, planning.resolved_settings(settings), command) as run:
+    with (
+        closed_to_others(settings.directory, settings.access),
+        open_run(settings.cohort, planning.resolved_settings(settings), command) as run,
+    ):
+        credentials.sweep(settings.cohort.runs)
         yield
         with open_ledger(settings.cohort.ledger) as ledger:
             names = ("stage", "status", "reason", "studies")

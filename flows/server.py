@@ -6,6 +6,9 @@ The command opens the socket and the server accepts on it. So a request made bef
 one replaces a server that died, waits and does not fail. The server runs in a session of its own and ignores SIGINT:
 Ctrl-C on the terminal is for the command alone. It reads from a pipe that only the command holds open: when the command
 is gone, however it ended, so is the server. Its database is in the cohort's ``runs/``.
+
+It answers this command alone. Every request needs a string that is drawn for the command and known to both processes;
+requests that a web page makes, under another name of this machine or from another origin, are refused before that.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import asyncio
 import atexit
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,11 +29,13 @@ import urllib.error
 import urllib.request
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from tasks.state.mistakes import UserMistake
 
-_APP = "prefect.server.api.server:create_app"
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
 _HOST = "127.0.0.1"
 _STARTUP_S = 180.0  # the first start makes the database, on a busy machine
 _MAX_DEATHS = 5
@@ -65,6 +71,7 @@ class EmbeddedServer:
         self._socket.listen(128)
         self._ends = self._is_ready = False
         self.port: int = self._socket.getsockname()[1]
+        self.password = f"cmr-cohort:{secrets.token_urlsafe(32)}"
         self.process = self._spawn()
         threading.Thread(target=self._watch, name="prefect-server-watch", daemon=True).start()
 
@@ -119,8 +126,12 @@ class EmbeddedServer:
             "PREFECT_HOME": str(self._home),
             "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self._home / DATABASE}",
         }
+        closed = {  # another user cannot read the environment of a process
+            "PREFECT_SERVER_API_AUTH_STRING": self.password,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{_HOST}:{self.port}",
+        }
         ephemeral = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-        return {**os.environ, **_OFF, **ephemeral, **database}
+        return {**os.environ, **_OFF, **ephemeral, **database, **closed}
 
     def _watch(self) -> None:
         """Start the server again when it died; with a new database if twice it has never answered."""
@@ -206,10 +217,23 @@ def bind_server(runs: Path) -> EmbeddedServer | None:
         def stop(self) -> None:
             """Nothing: it ends with the command."""
 
+    _show_the_password(server.password)
     BoundServer()  # the one instance of this process: Prefect finds it when it looks for its server
     _HERE.append(server)
     atexit.register(server.stop)
     return server
+
+
+def _show_the_password(password: str) -> None:
+    """Have Prefect send it with every request of this process; no other process inherits it."""
+    import prefect.context
+    from prefect.settings import PREFECT_API_AUTH_STRING
+
+    context = prefect.context.get_settings_context()
+    settings = context.settings.copy_with_update(updates={PREFECT_API_AUTH_STRING: password})
+    prefect.context.GLOBAL_SETTINGS_CONTEXT = prefect.context.SettingsContext(
+        profile=context.profile, settings=settings
+    )
 
 
 def main() -> None:
@@ -225,13 +249,21 @@ def _serve(descriptor: int) -> None:
 
     try:
         asyncio.run(_make_tables())
-        config = uvicorn.Config(_APP, factory=True, log_level="error", lifespan="on")
+        config = uvicorn.Config(_app(), log_level="error", lifespan="on")
         uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
     except BaseException:
         traceback.print_exc()  # into the log of the server
         raise
     finally:
         os._exit(1)  # the command starts another
+
+
+def _app() -> ASGIApp:
+    """Prefect's application for requests to this address, not to a name that a web page has made point to it."""
+    from fastapi.middleware.trustedhost import TrustedHostMiddleware
+    from prefect.server.api.server import create_app
+
+    return TrustedHostMiddleware(create_app(), allowed_hosts=[_HOST], www_redirect=False)
 
 
 async def _make_tables() -> None:

@@ -22,6 +22,7 @@ from tasks.convert.settings import ConvertSettings
 from tasks.execution.settings import ComputeSettings
 from tasks.inference.settings import SegmentSettings
 from tasks.report.settings import ReportSettings
+from tasks.state.access import Access
 from tasks.state.mistakes import UserMistake
 from tasks.state.store import Cohort
 
@@ -44,6 +45,10 @@ class CohortSettings(BaseSettings):
     )
     withdrawn: Path | None = Field(
         default=None, description="list of participants, one a line, of whom everything is deleted"
+    )
+    access: Access = Field(
+        default="owner",
+        description="who may enter the cohort's folder and read what is in it: owner, group or everyone",
     )
     convert: ConvertSettings = ConvertSettings()
     segment: SegmentSettings = SegmentSettings()

@@ -91,7 +91,7 @@ def run_table(stage: str, work: Callable[[], str]) -> str:
 def _run_shards(work: StageWork, units: Sequence[Unit], settings: CohortSettings, ledger: Ledger) -> None:
     compute = settings.compute
     with (
-        open_client(compute.profile, compute.cluster_settings, say) as client,
+        open_client(compute.profile, compute.cluster_settings, say, settings.cohort.runs) as client,
         stage_progress(work.stage.name, len(units)) as advance,
     ):
         on_shard = partial(_run_one_shard, work, settings.cohort, client, compute, ledger, advance)

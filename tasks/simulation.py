@@ -29,6 +29,7 @@ from cmr_models.simulate.measured import measure_phenotypes
 from cmr_models.simulate.planted import CohortSettings
 from tasks.derive.phenotype_tables import PHENOTYPE_TABLE, dictionary_csv
 from tasks.execution.process import worker_pool, workers_leave_ctrl_c_to_the_command
+from tasks.state.csv_text import csv_text
 from tasks.state.ledger import open_ledger
 from tasks.state.mistakes import UserMistake
 from tasks.state.parquet_tables import publish_table
@@ -86,8 +87,8 @@ def write_cohort(output: Path, settings: SimulationSettings, *, workers: int = 1
     tables = simulate_cohort(settings.people, np.random.default_rng(settings.seed), settings.cohort)
     archive = output / "archive"
     archive.mkdir(parents=True, exist_ok=True)
-    publish_bytes(tables.participants.to_csv(index=False).encode(), output / "participants.csv")
-    publish_bytes(tables.outcomes.to_csv(index=False).encode(), output / "outcomes.csv")
+    publish_bytes(csv_text(tables.participants).encode(), output / "participants.csv")
+    publish_bytes(csv_text(tables.outcomes).encode(), output / "outcomes.csv")
     tables.truth.to_parquet(output / "truth.parquet", index=False)
     publish_bytes(tomli_w.dumps(_cohort_toml(workers)).encode(), output / "cohort.toml")
     yield from _write_archives(_people(tables.truth, tables.outcomes, imaged, settings), archive, settings, workers)
@@ -109,8 +110,8 @@ def write_measured_cohort(output: Path, settings: SimulationSettings) -> int:
     with open_ledger(cohort.ledger):  # no study has gone through a stage
         publish_table(phenotypes, cohort.tables / "phenotypes.parquet", contract=PHENOTYPE_TABLE)
     publish_bytes(dictionary_csv().encode(), cohort.tables / "phenotypes_dictionary.csv")
-    publish_bytes(tables.participants.to_csv(index=False).encode(), output / "participants.csv")
-    publish_bytes(tables.outcomes.to_csv(index=False).encode(), output / "outcomes.csv")
+    publish_bytes(csv_text(tables.participants).encode(), output / "participants.csv")
+    publish_bytes(csv_text(tables.outcomes).encode(), output / "outcomes.csv")
     tables.truth.to_parquet(output / "truth.parquet", index=False)
     content = _WITHOUT_IMAGES + tomli_w.dumps(_measured_toml(settings.people))
     publish_bytes(content.encode(), output / "cohort.toml")

@@ -48,7 +48,7 @@ def scan_in_shards(
     names = list(dict.fromkeys(name.rsplit(".", 1)[0] for name in columns)) if family == "cox" else columns
     shards = [names[start : start + per_shard] for start in range(0, len(names), per_shard)]
     fixed = (exposures, outcomes, covariates, family)
-    with open_client(profile, dict(options or {})) as client:
+    with open_client(profile, dict(options or {}), shared=exposures.parent) as client:
         if client is None:
             parts = [scan_shard(*fixed, shard) for shard in shards]
         else:

@@ -15,10 +15,11 @@ from cmr_models.views import series_kind
 from cmr_models.views.recognition import Views, recognise
 from cmr_models.views.series_kind import is_first_pass
 from tasks.convert.frame_orders import settle_orders
+from tasks.convert.header_words import kept_words
 from tasks.convert.perfusion_series import perfusion_views
 from tasks.convert.plane_images import PlaneImages
 from tasks.convert.planes import motion, planes_of
-from tasks.convert.stack import assemble, sanitise
+from tasks.convert.stack import assemble
 from tasks.sources.dicom import Image
 
 _PROTOCOL: Final = (
@@ -196,7 +197,7 @@ def _excluded_rows(excluded: Sequence[tuple[PlaneImages, str, int]]) -> list[dic
     for group, reason, n_images in excluded:
         first = group.images[0]
         number = first.number("series_number")
-        description = sanitise(first.text("series_description"))
+        description = kept_words("series_description", first.text("series_description"))
         images[int(number) if np.isfinite(number) else -1, description, reason] += n_images
     return [
         {"series": series, "description": description, "images": n, "reason": reason}

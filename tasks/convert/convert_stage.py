@@ -59,7 +59,7 @@ def convert_units(stage: Stage, planning: Planning) -> Planned:
     """
     settings: ConvertSettings = planning.settings
     ledger = planning.ledger
-    found = inventory(planning.sources, ledger.sources(), settings.limits)
+    found = inventory(planning.sources, ledger.sources(), settings.limits, follow_links=settings.follow_links)
     ledger.remember_sources(found.files, forget_others=planning.whole_archive, not_taken=found.left)
     withdrawn = read_withdrawn(planning.withdrawn) if planning.withdrawn else frozenset()
     planned = planned_units(found.units, settings.model_dump(), unread_perfusion(ledger))

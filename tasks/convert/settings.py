@@ -26,6 +26,10 @@ class ConvertSettings(Section):
     removed_max: float = Field(
         default=0.2, ge=0, le=1, description="a larger share of studies without source stops the run"
     )
+    follow_links: bool = Field(
+        default=False,
+        description="whether links that lead out of the sources are followed; else they are counted as not taken",
+    )
 
     @property
     def limits(self) -> Limits:
@@ -35,4 +39,4 @@ class ConvertSettings(Section):
 
     def that_decide(self) -> dict[str, Any]:
         """The settings that decide what is published, as plain values: part of every study's key."""
-        return self.model_dump(exclude={"removed_max"})
+        return self.model_dump(exclude={"removed_max", "follow_links"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -15,19 +14,14 @@ from cmr_models.contracts import cine_view
 from cmr_models.views import geometry
 from cmr_models.views.geometry import Vector
 from cmr_models.views.plane import Plane
+from tasks.convert.header_words import FIELDS, kept_words
 from tasks.convert.phases import Cycle, resample
 from tasks.convert.plane_images import PlaneImages
 from tasks.convert.values import Storage, storage_of
 
 _SPACING_TOLERANCE = 0.01
-_TEXTS = (
-    "manufacturer",
-    "manufacturer_model",
-    "scanning_sequence",
-    "sequence_variant",
-    "scan_options",
-    "sequence_name",
-)
+_NAMED = "series_description"
+_TEXTS = tuple(name for name in FIELDS if name != _NAMED)
 _NUMBERS = ("repetition_time_ms", "echo_time_ms", "flip_angle_deg", "field_strength_t")
 
 
@@ -74,11 +68,6 @@ def assemble(
         intensity_scale=storage.scale,
         **_header_attributes(members, storage),
     )
-
-
-def sanitise(text: str) -> str:
-    """A description without anything but letters, digits and separators, at most 64 of them."""
-    return re.sub(r"[^A-Za-z0-9_.+@*\\\-\s]", "", text)[:64].strip()
 
 
 # in plane
@@ -178,16 +167,18 @@ def _time(cycles: Sequence[Cycle]) -> tuple[npt.NDArray[np.float64], float]:
 
 
 def _header_attributes(members: Sequence[PlaneImages], storage: Storage) -> dict[str, Any]:
-    """Plain whitelisted values of the first image; series numbers and descriptions of all planes."""
+    """Plain values of the first image, of its texts the listed words; series numbers and descriptions of all planes."""
     firsts = [member.images[0] for member in members]
     first = firsts[0]
     numbers = [first.number("series_number") for first in firsts]
     slope, intercept = first.number("rescale_slope"), first.number("rescale_intercept")
     return {
-        **{name: sanitise(first.text(name)) for name in _TEXTS},
+        **{name: kept_words(name, first.text(name)) for name in _TEXTS},
         **{name: first.number(name) for name in _NUMBERS},
         "series_numbers": [int(number) if np.isfinite(number) else -1 for number in numbers],
-        "series_descriptions": sorted({sanitise(image.text("series_description")) for image in firsts}),
+        "series_descriptions": sorted(
+            {kept_words("series_description", image.text("series_description")) for image in firsts}
+        ),
         "rescale_slope": 1.0 if storage.is_rescaled or not np.isfinite(slope) else slope,
         "rescale_intercept": 0.0 if storage.is_rescaled or not np.isfinite(intercept) else intercept,
         "rescale_varies": storage.is_rescaled,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.perfusion.phenotypes import PHENOTYPES
+from tasks.state.csv_text import csv_text
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, read_table, table_key
 from tasks.state.store import Cohort, publish_bytes
@@ -147,7 +148,7 @@ def dictionary_csv() -> str:
         }  # fmt: skip
     columns = ["name", "unit", "type", "definition", "valid_low", "valid_high", "reference"]
     table = pd.DataFrame([described[name] for name in PERFUSION_TABLE.names], columns=columns)
-    return table.to_csv(index=False, lineterminator="\n")
+    return csv_text(table)
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cmr_models.phenotypes.quality import RULES
 from cmr_models.phenotypes.states import STATES, state_of, states_of
 from cmr_models.reasons import TABLE
 from tasks.inference.segment_stage import SEGMENT
+from tasks.state.csv_text import csv_text
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, digest, publish_bytes
@@ -135,7 +136,7 @@ def dictionary_csv() -> str:
         described[column.name] = {"name": column.name, "type": column.kind, "definition": column.text}
     columns = ["name", "unit", "type", "definition", "inputs", "valid_low", "valid_high", "ukb_field", "reference"]
     table = pd.DataFrame([described[name] for name in PHENOTYPE_TABLE.names], columns=columns)
-    return table.astype({"ukb_field": "Int64"}).to_csv(index=False, lineterminator="\n")
+    return csv_text(table.astype({"ukb_field": "Int64"}))
 
 
 def _row(outcome: Outcome, ended: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:

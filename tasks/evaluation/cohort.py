@@ -24,6 +24,7 @@ from tasks.evaluation.release import missing_text, release_summary
 from tasks.report.markdown import number
 from tasks.report.markdown import table as markdown
 from tasks.sources.withdrawn import withdrawn_people, without_withdrawn
+from tasks.state.csv_text import csv_text
 from tasks.state.disclosure_record import keep_record
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import publish_table, read_table
@@ -308,7 +309,7 @@ def _publish(
     keep_record(gate, folder)
     publish_table(case_table, folder / "cases.parquet")
     publish_table(summary, folder / "summary.parquet")
-    publish_bytes(summary.to_csv(index=False).encode(), folder / "summary.csv")
+    publish_bytes(csv_text(summary).encode(), folder / "summary.csv")
     publish_bytes(_page(settings, task, summary).encode(), folder / "summary.md")
     publish_bytes(plain.encode(), folder / "settings.json")
     return EvaluationResult(folder, summary)

@@ -1,4 +1,8 @@
-"""A Dask client from the name of a profile: in this process, local, one process a GPU, SLURM or Kubernetes."""
+"""A Dask client from the name of a profile: in this process, local, one process a GPU, SLURM or Kubernetes.
+
+Every cluster that is started here has credentials of its own (:mod:`tasks.execution.credentials`) and no dashboard; a
+running scheduler is spoken to as the user's Dask settings say.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,12 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cmr_models.contracts.names import nearest
+from tasks.execution.credentials import credentials_in_files, temporary_credentials
 from tasks.execution.process import prepare_process, start_resource_tracker
 from tasks.execution.standing_workers import Say, StandingWorkers
 from tasks.state.mistakes import UserMistake
@@ -33,6 +39,9 @@ _DASK: dict[str, Any] = {
     "distributed.deploy.lost-worker-timeout": "365d",
     # A prepared process keeps the memory that it has freed, so its size does not tell what it needs.
     "distributed.worker.memory.pause": False,
+    # Pages that would answer whoever asks: what runs, where, and its logs.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     # The C library reads these when a process starts; `env` of a cluster would come too late.
     **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _ONE_ARENA.items()},
 }
@@ -50,11 +59,14 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "worker_extra_args": ["--lifetime", "465m", "--lifetime-stagger", "5m", "--nthreads", "1"],
     }
 }
+_NO_DASHBOARD: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @contextlib.contextmanager
-def open_client(profile: str, options: dict[str, Any] | None = None, say: Say = _log.info) -> Iterator[Client | None]:
+def open_client(
+    profile: str, options: dict[str, Any] | None = None, say: Say = _log.info, shared: Path | None = None
+) -> Iterator[Client | None]:
     """A client for ``profile``; None for "in-process", where work is called directly.
 
     The process that will work, this one or each worker, is prepared: :func:`tasks.execution.process.prepare_process`.
@@ -63,9 +75,10 @@ def open_client(profile: str, options: dict[str, Any] | None = None, say: Say = 
         profile: one of :data:`PROFILES`, or the address of a running scheduler (``tcp://...``, ``tls://...``).
         options: keyword arguments of the cluster (``workers``, and for SLURM queue, cores, memory, walltime ...).
         say: tells the user that jobs are waited for.
+        shared: folder that jobs of a queue can read too; it holds their credentials meanwhile.
 
     Raises:
-        ValueError: if the profile is unknown.
+        ValueError: if the profile is unknown, or jobs have no folder to share.
         RuntimeError: if no worker can be had.
     """
     if profile == "in-process":
@@ -90,7 +103,7 @@ def open_client(profile: str, options: dict[str, Any] | None = None, say: Say = 
     workers, lifetime_s = options.pop("workers", None), _lifetime_s(options)
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": _FAILURES_OF_A_TASK.get(profile, 0)}),
-        _CLUSTERS[profile](workers, options) as cluster,
+        _CLUSTERS[profile](workers, options, shared) as cluster,
         Client(cluster, set_as_default=False) as client,
         _standing_workers(cluster, profile, lifetime_s, client, say),
     ):
@@ -186,7 +199,14 @@ def _is_installed(module: str) -> bool:
 
 
 def _check_scheduler(address: str) -> None:
+    from dask import config
+
     where = urlsplit(address)
+    if where.scheme == "tls" and not config.get("distributed.comm.tls.ca-file", None):
+        raise UserMistake(
+            f"compute.profile: {address} needs credentials; name their files under distributed.comm.tls in Dask's"
+            " configuration (~/.config/dask/distributed.yaml), as its scheduler does"
+        )
     try:
         if where.scheme in ("tcp", "tls") and where.port:
             socket.create_connection((where.hostname or "", where.port), timeout=_SCHEDULER_S).close()
@@ -197,36 +217,49 @@ def _check_scheduler(address: str) -> None:
         ) from error
 
 
-def _slurm_jobs(workers: int | None, options: dict[str, Any]) -> Any:
+@contextlib.contextmanager
+def _slurm_jobs(workers: int | None, options: dict[str, Any], shared: Path | None) -> Iterator[Any]:
     from dask_jobqueue.slurm import SLURMCluster
 
-    from tasks.execution.slurm_jobs import Job
+    from tasks.execution.slurm_jobs import Job, closed_to_others
 
-    cluster = SLURMCluster(job_cls=Job, **options)  # type: ignore[arg-type]  # it takes the class
-    cluster.scale(workers or 1)
-    return cluster
+    if shared is None:
+        raise ValueError("jobs of a queue need a folder that they can read too, for their credentials")
+    with (
+        credentials_in_files(shared) as credentials,
+        SLURMCluster(job_cls=Job, **closed_to_others(options), security=credentials) as cluster,  # type: ignore[arg-type]  # it takes the class
+    ):
+        cluster.scale(workers or 1)
+        yield cluster
 
 
-def _local_cluster(workers: int | None, options: dict[str, Any]) -> Any:
+def _local_cluster(workers: int | None, options: dict[str, Any], _shared: Path | None) -> Any:
     from distributed import LocalCluster
 
     start_resource_tracker()
     with _deaf_to_ctrl_c():
         return LocalCluster(
-            n_workers=workers or os.cpu_count() or 1,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",  # any free port
-            env=_ONE_THREAD,
-            **options,
+            **{
+                "n_workers": workers or os.cpu_count() or 1,
+                "threads_per_worker": 1,
+                "processes": True,
+                "env": _ONE_THREAD,
+                **_on_this_machine(options),
+            }
         )
 
 
-def _cuda_cluster(workers: int | None, options: dict[str, Any]) -> Any:
+def _cuda_cluster(workers: int | None, options: dict[str, Any], _shared: Path | None) -> Any:
     from dask_cuda import LocalCUDACluster
 
     with _deaf_to_ctrl_c():
-        return LocalCUDACluster(n_workers=workers, threads_per_worker=1, **options)
+        return LocalCUDACluster(**{"n_workers": workers, "threads_per_worker": 1, **_on_this_machine(options)})
+
+
+def _on_this_machine(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a cluster of processes of this machine, to which nobody else can talk, and with no dashboard."""
+    dashboard = {} if "dashboard_address" in options else _NO_DASHBOARD
+    return {**dashboard, **options, "security": temporary_credentials()}
 
 
 @contextlib.contextmanager
@@ -242,10 +275,10 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _kubernetes_cluster(workers: int | None, options: dict[str, Any]) -> Any:
-    from dask_kubernetes.operator import KubeCluster
+def _kubernetes_cluster(workers: int | None, options: dict[str, Any], _shared: Path | None) -> Any:
+    from tasks.execution.kubernetes_pods import pods
 
-    return KubeCluster(n_workers=workers or 1, **options)
+    return pods(workers or 1, options)
 
 
 def _slurm_queue() -> set[str] | None:

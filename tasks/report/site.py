@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -38,6 +37,7 @@ from tasks.report.tables import (
     report_inputs,
 )
 from tasks.sources.withdrawn import withdrawn_people
+from tasks.state.csv_text import csv_text
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import read_table
 from tasks.state.runs import versions
@@ -320,19 +320,6 @@ def _write_tables(
     for name, frame in frames.items():
         _write(folder / f"{name}.csv", csv_text(frame))
     return [{"name": name, "holds": _HOLDS[name], "rows": len(frame)} for name, frame in frames.items()]
-
-
-def csv_text(frame: pd.DataFrame) -> str:
-    """A table as CSV in which no text cell can start a formula in a spreadsheet."""
-    text = frame.select_dtypes(exclude=["number", "bool"]).columns
-    safe = frame.assign(**{name: frame[name].map(_escape_formula) for name in text})
-    content = io.StringIO()
-    safe.to_csv(content, index=False, lineterminator="\n")
-    return content.getvalue()
-
-
-def _escape_formula(value: Any) -> Any:
-    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 def _prediction_attributes(cohort: Cohort, settings: ReportInputs, measured: Iterable[str]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,8 @@ from tasks.sources.dicom import Image, canonical_uid, claims_to_be_an_image, rea
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
 from tasks.sources.visit_times import earliest
-from tasks.state.ledger import SourceFile
+from tasks.sources.walk import Found, Walk
+from tasks.state.ledger import SourceFile, path_digest
 from tasks.state.store import digest
 
 CONVERTED_FIELDS = ("20208", "20209", "20210")
@@ -87,7 +87,8 @@ class SourceUnit(TypedDict):
 class Inventory(NamedTuple):
     """Units sorted by study, and their files with what the headers said, for the caller to remember.
 
-    ``left``: path -> kind of the files that no study has, by the ending of their names (``.txt``; ``no ending``).
+    ``left``: path -> kind of the files that no study has, by the ending of their names (``.txt``; ``no ending``), or
+    why they are not read (:mod:`tasks.sources.walk`).
     ``n_same_day``: how many people have several DICOM studies of one day, each a unit of its own.
     """
 
@@ -102,37 +103,29 @@ class Inventory(NamedTuple):
         return dict(sorted(Counter(self.left.values()).items(), key=lambda item: (-item[1], item[0])))
 
 
-class _Found(NamedTuple):
-    path: str
-    size: int
-    mtime_ns: int
-
-    @property
-    def name(self) -> str:
-        return self.path.rsplit("/", 1)[-1]
-
-    @property
-    def folder(self) -> str:
-        return self.path.rsplit("/", 1)[0]
-
-
 def inventory(
-    paths: Sequence[Path], known: Mapping[str, SourceFile] | None = None, limits: Limits | None = None
+    paths: Sequence[Path],
+    known: Mapping[str, SourceFile] | None = None,
+    limits: Limits | None = None,
+    *,
+    follow_links: bool = False,
 ) -> Inventory:
     """Studies in any mix of files and folders.
 
     Args:
         paths: UK Biobank zips, other zips, DICOM folders, NIfTI, or folders of any of them.
-        known: files as last seen, by path; their headers are not read again while size and time are the same.
+        known: files as last seen, by the digest of their path; their headers are not read again while size and time
+            are the same.
         limits: bounds on zip archives.
+        follow_links: whether symbolic links that lead out of ``paths`` are followed.
 
     Raises:
         FileNotFoundError: if a path does not exist.
     """
     remembered = known or {}
-    kinds: dict[str, list[_Found]] = defaultdict(list)
-    passed_over: set[str] = set()
-    for found in _unique(paths, passed_over):
+    kinds: dict[str, list[Found]] = defaultdict(list)
+    walk = Walk(paths, _may_be_a_scan, _is_hidden, follow_links=follow_links)
+    for found in walk.files():
         kinds[_kind(found.path)].append(found)
     facts = {f.path: _facts(f, remembered, limits or Limits()) for f in kinds["zip"] + kinds["dicom"]}
     units = [
@@ -146,12 +139,17 @@ def inventory(
     units = _without_collisions(units)
     used = {path for unit in units for path, _, _ in unit["files"]}
     every = (f for name in _KINDS for f in kinds[name])
-    files = [SourceFile(*f, facts=facts.get(f.path, {})) for f in every if f.path in used or f.path in facts]
-    passed_over |= {f.path for found in kinds.values() for f in found} - used
+    files = [
+        SourceFile(path_digest(f.path), f.size, f.mtime_ns, facts.get(f.path, {}))
+        for f in every
+        if f.path in used or f.path in facts
+    ]
+    passed_over = {path: why or _ending(path) for path, why in walk.passed_over.items()}
+    passed_over |= {f.path: _ending(f.path) for found in kinds.values() for f in found if f.path not in used}
     return Inventory(
         sorted(units, key=lambda unit: unit["study"]),
         sorted(files, key=lambda file: file.path),
-        {path: _ending(path) for path in sorted(passed_over)},
+        dict(sorted(passed_over.items())),
         _n_same_day(facts.values()),
     )
 
@@ -199,68 +197,18 @@ def unpack_advice(counts: Mapping[str, int]) -> str:
 
 def holds_a_scan(source: Path) -> bool:
     """Whether there is any file at ``source`` that, by its name, may be a scan."""
-    return any(_kind(found.path) for found in _walk(os.path.abspath(source), set()))
+    return any(Walk([source], _may_be_a_scan, _is_hidden, follow_links=True).through(source))
+
+
+def _may_be_a_scan(path: str) -> bool:
+    return bool(_kind(path))
 
 
 def archives_at(source: Path) -> dict[str, int]:
     """How many archives of each kind that is not opened lie at ``source``, by their ending."""
-    passed_over: set[str] = set()
-    listed = {found.path for found in _walk(os.path.abspath(source), passed_over)}
-    return dict(Counter(ending for path in listed | passed_over if (ending := _ending(path)) in OTHER_ARCHIVES))
-
-
-# finding files
-
-
-def _unique(paths: Sequence[Path], passed_over: set[str]) -> list[_Found]:
-    """Files that may be scans, sorted; the others of the folders go into ``passed_over``."""
-    found: dict[str, _Found] = {}
-    for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f"source {path} does not exist; give a file or a folder with images")
-        for entry in _walk(os.path.abspath(path), passed_over):
-            found[entry.path] = entry
-    return [found[path] for path in sorted(found)]
-
-
-def _walk(top: str, passed_over: set[str]) -> Iterator[_Found]:
-    """Scans in a folder and what its links lead to, every folder once: links may go in circles."""
-    if not os.path.isdir(top):
-        yield from _stat(top)
-        return
-    seen: set[tuple[int, int]] = set()
-    shut: list[OSError] = []
-    for folder, folders, names in os.walk(top, followlinks=True, onerror=shut.append):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        passed_over |= _files_in(os.path.join(folder, name) for name in folders if _is_hidden(name))
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            found = list(_stat(path)) if _kind(path) else []
-            yield from found
-            if not found:
-                passed_over.add(path)
-    yield from (_Found(f"{error.filename}/", 0, 0) for error in shut)  # not a file, but it must be reported
-
-
-def _files_in(folders: Iterable[str]) -> set[str]:
-    """Every file in folders that are not looked into."""
-    return {os.path.join(inner, name) for top in folders for inner, _, names in os.walk(top) for name in names}
-
-
-def _stat(path: str) -> Iterator[_Found]:
-    """A file as it is; a broken link as an empty file, so that it is reported; nothing for pipes and devices."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        yield _Found(path, 0, 0)
-        return
-    if stat.S_ISREG(status.st_mode):
-        yield _Found(path, status.st_size, status.st_mtime_ns)
+    walk = Walk([source], _may_be_a_scan, _is_hidden, follow_links=True)
+    listed = {found.path for found in walk.through(source)} | walk.passed_over.keys()
+    return dict(Counter(ending for path in listed if (ending := _ending(path)) in OTHER_ARCHIVES))
 
 
 def _kind(path: str) -> str:
@@ -292,9 +240,9 @@ def _is_of_pair(path: str) -> bool:
 # looking into headers
 
 
-def _facts(found: _Found, known: Mapping[str, SourceFile], limits: Limits) -> dict[str, Any]:
+def _facts(found: Found, known: Mapping[str, SourceFile], limits: Limits) -> dict[str, Any]:
     """Of the images in a file: ``{"studies": [[study uid, patient id], ...], "begun": {study uid: first time}}``."""
-    before = known.get(found.path)
+    before = known.get(path_digest(found.path))
     if (
         before
         and before.facts.get("readable", True)
@@ -316,7 +264,7 @@ def _facts(found: _Found, known: Mapping[str, SourceFile], limits: Limits) -> di
     return {"studies": studies, "begun": {uid: earliest(times[uid]) for uid in times}}
 
 
-def _beginnings(found: _Found, limits: Limits) -> Iterator[bytes]:
+def _beginnings(found: Found, limits: Limits) -> Iterator[bytes]:
     if _kind(found.path) == "zip":
         yield from read_beginnings(Path(found.path), _HEADER_BYTES, limits)
         return
@@ -363,9 +311,9 @@ def _identifier(raw: bytes) -> str:
 # grouping into studies
 
 
-def _biobank_units(files: Iterable[_Found]) -> list[SourceUnit]:
+def _biobank_units(files: Iterable[Found]) -> list[SourceUnit]:
     """One unit a visit, of the fields with cines; of the others where it has none of these."""
-    groups: dict[tuple[str, str], dict[bool, list[_Found]]] = defaultdict(lambda: {True: [], False: []})
+    groups: dict[tuple[str, str], dict[bool, list[Found]]] = defaultdict(lambda: {True: [], False: []})
     for found in files:
         match = _UKB_NAME.match(found.name)
         assert match is not None
@@ -373,9 +321,9 @@ def _biobank_units(files: Iterable[_Found]) -> list[SourceUnit]:
     return [_unit(eid, instance, "ukb", group[True] or group[False]) for (eid, instance), group in groups.items()]
 
 
-def _dicom_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -> list[SourceUnit]:
+def _dicom_units(files: Iterable[Found], facts: Mapping[str, dict[str, Any]]) -> list[SourceUnit]:
     """One unit a StudyInstanceUID. Files that do not say theirs (damaged) join the study of their folder."""
-    groups: dict[str, set[_Found]] = defaultdict(set)
+    groups: dict[str, set[Found]] = defaultdict(set)
     patients: dict[str, set[str]] = defaultdict(set)
     homes: dict[str, set[str]] = defaultdict(set)
     for found in files:
@@ -391,16 +339,16 @@ def _dicom_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -
     return [_dicom_unit(uid, groups[uid], patients[uid], "dicom", "") for uid in sorted(groups)]
 
 
-def _zip_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -> list[SourceUnit]:
-    """One unit a StudyInstanceUID; a zip that says none is a unit of its own, named like its patient or its file."""
+def _zip_units(files: Iterable[Found], facts: Mapping[str, dict[str, Any]]) -> list[SourceUnit]:
+    """One unit a StudyInstanceUID; a zip that says none is a unit of its own, named like its patient, if it has one."""
     units: list[SourceUnit] = []
-    groups: dict[str, set[_Found]] = defaultdict(set)
+    groups: dict[str, set[Found]] = defaultdict(set)
     patients: dict[str, set[str]] = defaultdict(set)
     for found in files:
         studies = facts[found.path]["studies"]
         if not any(uid for uid, _ in studies):
             named = {patient for _, patient in studies if patient}
-            by_name = _unit(safe_id(found.name[:-4]), "1", "zip", [found])
+            by_name = _unit(_nameless(short_digest(found.name)), "1", "zip", [found])
             units.append(_dicom_unit("", [found], named, "zip", "") if named else by_name)
         for uid, patient in studies:
             if uid:
@@ -409,18 +357,24 @@ def _zip_units(files: Iterable[_Found], facts: Mapping[str, dict[str, Any]]) -> 
     return units + [_dicom_unit(uid, groups[uid], patients[uid], "zip", uid) for uid in sorted(groups)]
 
 
-def _dicom_unit(uid: str, files: Iterable[_Found], patients: set[str], kind: str, study_uid: str) -> SourceUnit:
+def _dicom_unit(uid: str, files: Iterable[Found], patients: set[str], kind: str, study_uid: str) -> SourceUnit:
     ordered = sorted(files)
     named = sorted(patient for patient in patients if patient)
-    participant = named[0] if named else os.path.basename(ordered[0].folder)
     number = next((number for found in ordered if (number := kaggle_case(found.path))), "")
     case = _Case("kaggle", number) if number else _Case()
-    return _unit(safe_id(participant), short_digest(uid or ordered[0].path), kind, ordered, study_uid, case)
+    digest_of_it = short_digest(uid or ordered[0].path)
+    participant = safe_id(named[0]) if named else _nameless(digest_of_it)
+    return _unit(participant, digest_of_it, kind, ordered, study_uid, case)
 
 
-def _nifti_units(files: Iterable[_Found]) -> list[SourceUnit]:
+def _nameless(digest_of_it: str) -> str:
+    """The participant of a study without patient id: names of folders and files may be names of people."""
+    return f"id.{digest_of_it}"
+
+
+def _nifti_units(files: Iterable[Found]) -> list[SourceUnit]:
     """One unit a case with an image, and its labels where their codes are known."""
-    groups: dict[tuple[str, str, str], list[_Found]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Found]] = defaultdict(list)
     sets: dict[tuple[str, str, str], str] = defaultdict(str)
     labels: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for found in files:
@@ -438,9 +392,9 @@ def _nifti_units(files: Iterable[_Found]) -> list[SourceUnit]:
     ]
 
 
-def _landmark_units(files: Iterable[_Found]) -> list[SourceUnit]:
+def _landmark_units(files: Iterable[Found]) -> list[SourceUnit]:
     """One unit a person: both views, images and masks."""
-    groups: dict[tuple[str, str], list[_Found]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Found]] = defaultdict(list)
     for found in files:
         described = landmark_image(found.path)
         assert described is not None
@@ -451,9 +405,9 @@ def _landmark_units(files: Iterable[_Found]) -> list[SourceUnit]:
     ]
 
 
-def _refused_units(files: Iterable[_Found]) -> list[SourceUnit]:
+def _refused_units(files: Iterable[Found]) -> list[SourceUnit]:
     """Pickle files of a known layout, by folder, so that they are reported and not passed over."""
-    groups: dict[str, list[_Found]] = defaultdict(list)
+    groups: dict[str, list[Found]] = defaultdict(list)
     for found in files:
         groups[found.folder].append(found)
     return [_unit(safe_id(os.path.basename(folder)), "1", "pickle", group) for folder, group in groups.items()]
@@ -468,7 +422,7 @@ class _Case(NamedTuple):
 
 
 def _unit(
-    participant: str, visit: str, kind: str, files: Sequence[_Found], uid: str = "", case: _Case | None = None
+    participant: str, visit: str, kind: str, files: Sequence[Found], uid: str = "", case: _Case | None = None
 ) -> SourceUnit:
     ordered = sorted(files)
     unit = SourceUnit(

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.contracts.checks import check_version
 from tasks.state.mistakes import UserMistake
-from tasks.state.store import digest
+from tasks.state.store import digest, digest_bytes
 
 Status = Literal["ok", "absent", "quarantined", "retired"]
 
@@ -53,7 +53,7 @@ SOURCES = TableSpec(
     "ledger.sqlite, table sources",
     "a row a file of the archive, as it was when it was last read",
     (
-        ColumnSpec("path", "text", "", "of the file"),
+        ColumnSpec("path", "text", "", "digest of the path of the file: a path may name a person"),
         ColumnSpec("size", "integer", "byte", "of the file"),
         ColumnSpec("mtime_ns", "integer", "ns", "time of its last change"),
         ColumnSpec("facts", "text", "", "what its header says of study and patient (JSON)"),
@@ -65,8 +65,8 @@ NOT_TAKEN = TableSpec(
     "ledger.sqlite, table not_taken",
     "a row a file of the sources that is part of no study",
     (
-        ColumnSpec("path", "text", "", "of the file"),
-        ColumnSpec("ending", "text", "", "kind of the file by its name: `.txt`, `no ending`, `hidden` ..."),
+        ColumnSpec("path", "text", "", "digest of the path of the file: a path may name a person"),
+        ColumnSpec("ending", "text", "", "kind of the file by its name, or why it is not read: `.txt`, `hidden` ..."),
     ),
 )
 """The files of the sources that nobody reads."""
@@ -125,7 +125,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of the archive as it was when it was last read; ``facts`` are what its header says."""
+    """One file of the archive as it was when it was last read.
+
+    ``path`` is the digest of its path (:func:`path_digest`), ``facts`` are what its header says.
+    """
 
     path: str
     size: int
@@ -297,7 +300,7 @@ class Ledger:
             )
 
     def sources(self) -> dict[str, SourceFile]:
-        """Every archive file as last seen."""
+        """Every archive file as last seen, by the digest of its path."""
         rows = self._connection.execute("SELECT path, size, mtime_ns, facts FROM sources")
         return {path: SourceFile(path, size, mtime, json.loads(facts)) for path, size, mtime, facts in rows}
 
@@ -316,12 +319,12 @@ class Ledger:
             forget_others: whether the archive holds nothing else.
             not_taken: path -> ending of files that are part of no study.
         """
-        seen = [(_as_text(f.path), f.size, f.mtime_ns, json.dumps(f.facts, sort_keys=True)) for f in files]
-        left = [(_as_text(path), ending) for path, ending in (not_taken or {}).items()]
+        seen = [(f.path, f.size, f.mtime_ns, json.dumps(f.facts, sort_keys=True)) for f in files]
+        left = [(path_digest(path), ending) for path, ending in (not_taken or {}).items()]
         with self._transaction():
-            if forget_others:
-                self._connection.execute("DELETE FROM sources")
-                self._connection.execute("DELETE FROM not_taken")
+            for table in ("sources", "not_taken"):
+                which = "" if forget_others else " WHERE path LIKE '%/%'"  # earlier versions kept paths
+                self._connection.execute(f"DELETE FROM {table}{which}")
             self._connection.executemany("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)", seen)
             self._connection.executemany("DELETE FROM not_taken WHERE path = ?", [row[:1] for row in seen])
             self._connection.executemany("INSERT OR REPLACE INTO not_taken VALUES (?, ?)", left)
@@ -349,9 +352,9 @@ class Ledger:
             self._connection.execute("COMMIT")
 
 
-def _as_text(path: str) -> str:
-    """A path as SQLite can hold it; a name that is not UTF-8 is escaped, and its file's header read again each time."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def path_digest(path: str) -> str:
+    """What the ledger keeps of a path: folders and files are often named after people."""
+    return digest_bytes(os.fsencode(path))
 
 
 def _damaged(path: Path, how: str) -> UserMistake:

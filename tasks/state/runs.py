@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
 import platform
+import stat
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from tasks.state.mistakes import UserMistake
 from tasks.state.store import Cohort, publish_bytes
 
 VERSIONED = (
@@ -89,7 +92,7 @@ def hold(cohort: Cohort) -> Iterator[None]:
         yield
         return
     root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as file:
+    with _open_lock(root / ".lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -99,6 +102,24 @@ def hold(cohort: Cohort) -> Iterator[None]:
             yield
         finally:
             _held_here.remove(root)
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    """The file that is locked; it is not written to.
+
+    Raises:
+        UserMistake: if something else has its name: a link would lead to a file of somebody else's choice.
+    """
+    try:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600), "rb", 0)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise UserMistake(f"{path} is a link or no file; remove it") from error
+        raise
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise UserMistake(f"{path} is a link or no file; remove it")
 
 
 def _frames(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,11 +39,10 @@ def append_metrics(folder: Path, row: Mapping[str, float]) -> None:
     """Append a row to ``metrics.csv``; the first one makes the header."""
     file = folder / _METRICS
     new = not file.exists()
-    with file.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+    lines = [",".join(row)] if new else []
+    lines.append(",".join(f"{value:.6g}" for value in row.values()))
+    with file.open("ab") as stream:
+        stream.writelines(f"{line}\r\n".encode() for line in lines)
 
 
 def drop_metrics_after(folder: Path, step: int) -> None:

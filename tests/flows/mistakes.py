@@ -141,6 +141,7 @@ MISTAKES = (
     ),
     Mistake("the profile is misspelt", _RUN, _settings(_GOOD + '[compute]\nprofile = "lokal"\n') | _ARCHIVE),
     Mistake("no scheduler runs at the address", _RUN + " --profile tcp://127.0.0.1:9", _settings(_GOOD) | _ARCHIVE),
+    Mistake("a scheduler wants credentials", _RUN + " --profile tls://127.0.0.1:9", _settings(_GOOD) | _ARCHIVE),
     Mistake("the model is not there", "segment --cohort cohort --model nosuch", ledger=_ledger()),
     Mistake("the cohort's folder is not there", "status --cohort cohort"),
     Mistake("the folder of status is no cohort", "status --cohort archive", _ARCHIVE),

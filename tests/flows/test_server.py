@@ -1,13 +1,19 @@
 """The temporary Prefect server ends with the command that started it, however that ends."""
 
+import base64
+import contextlib
+import http.client
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.server import check_server
@@ -62,6 +68,103 @@ def test_a_server_that_died_is_replaced_and_the_server_of_a_killed_command_ends(
     while _is_alive(server) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not _is_alive(server)
+
+
+_SERVES = """
+import json, os, sys
+from pathlib import Path
+from flows.server import bind_server
+server = bind_server(Path(sys.argv[1]))
+server.wait_until_ready()
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    n = len(client.read_flow_runs())
+is_inherited = "PREFECT_API_AUTH_STRING" in os.environ
+print(json.dumps([server.port, server.process.pid, server.password, n, is_inherited]), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, str, Path]]:
+    """Port, process and password of the server of a command that has spoken to it, and its folder."""
+    folder = tmp_path_factory.mktemp("served")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    with (folder / "stderr").open("w") as said, subprocess.Popen(
+        [sys.executable, "-c", _SERVES, str(folder)],
+        env={**environment, "HOME": str(folder), "PREFECT_HOME": str(folder), "PREFECT_LOGGING_LEVEL": "DEBUG"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True,
+    ) as command:  # fmt: skip
+        assert command.stdout is not None
+        port, pid, password, n_runs, is_inherited = json.loads(command.stdout.readline())
+        assert n_runs == 0  # it was let in
+        assert not is_inherited
+        yield port, pid, password, folder
+        command.communicate()
+
+
+def _ask(port: int, path: str, method: str = "POST", body: str = "{}", **headers: str) -> tuple[int, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        sent = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+        connection.request(method, path, body if method == "POST" else None, sent)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, {name.lower(): text for name, text in answer.getheaders()}
+    finally:
+        connection.close()
+
+
+def _basic(password: str) -> str:
+    return "Basic " + base64.b64encode(password.encode()).decode()
+
+
+_RUNS = "/api/flow_runs/filter"
+
+
+@pytest.mark.parametrize("path", [_RUNS, "/api/admin/settings", "/api/admin/database/clear", "/api/logs/filter"])
+def test_who_does_not_know_the_password_is_told_nothing(serving: tuple[int, int, str, Path], path: str) -> None:
+    port, _, password, _ = serving
+    method = "GET" if path.endswith("settings") else "POST"
+    assert _ask(port, path, method)[0] == 401
+    for wrong in ("", "cmr-cohort:", password[:-1], f"{password}x"):
+        assert _ask(port, path, method, Authorization=_basic(wrong))[0] == 401
+    assert _ask(port, path, method, Authorization=f"Bearer {password}")[0] == 401
+    assert _ask(port, path, method, body="{}", Content_Type="text/plain")[0] == 401  # needs no leave of a browser
+
+
+def test_who_knows_it_is_answered(serving: tuple[int, int, str, Path]) -> None:
+    port, _, password, _ = serving
+    assert _ask(port, _RUNS, Authorization=_basic(password))[0] == 200
+
+
+def test_a_web_page_is_refused_even_with_the_password(serving: tuple[int, int, str, Path]) -> None:
+    port, _, password, _ = serving
+    for host in ("evil.example", f"evil.example:{port}", "localhost.evil.example", ""):
+        assert _ask(port, _RUNS, Host=host, Authorization=_basic(password))[0] == 400
+        assert _ask(port, "/api/health", "GET", Host=host)[0] == 400
+    asked = {"Origin": "http://evil.example", "Access_Control_Request_Method": "POST"}
+    status, headers = _ask(port, _RUNS, "OPTIONS", **asked)
+    assert status == 400
+    assert "access-control-allow-origin" not in headers
+    _, headers = _ask(port, _RUNS, Origin="http://evil.example", Authorization=_basic(password))
+    assert headers.get("access-control-allow-origin", "") not in ("*", "http://evil.example")
+
+
+def test_the_password_is_on_no_command_line_in_no_log_and_not_for_other_users(
+    serving: tuple[int, int, str, Path],
+) -> None:
+    port, pid, password, folder = serving
+    secret = password.partition(":")[2]
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            assert secret not in process.read_bytes().decode(errors="replace")
+    assert not any(secret.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    environment = Path(f"/proc/{pid}/environ")
+    assert stat.S_IMODE(environment.stat().st_mode) == 0o400
+    assert environment.stat().st_uid == os.getuid()
+    listening = [c.laddr for c in psutil.Process(pid).net_connections("inet") if c.status == "LISTEN"]
+    assert {tuple(address) for address in listening} == {("127.0.0.1", port)}
 
 
 _TABLES_TWICE = """

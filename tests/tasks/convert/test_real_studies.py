@@ -51,7 +51,7 @@ def test_the_views_of_a_full_study_are_told_apart(study: xr.DataTree) -> None:
         "rvot": (25, 1),
     }
     assert study["sax"].attrs["slice_mm"] == pytest.approx(17.7, abs=0.05)
-    assert [row["description"] for row in study.attrs["excluded"]] == ["cine_trufi_retro 2CH"]
+    assert [row["description"] for row in study.attrs["excluded"]] == ["cine trufi retro 2CH"]
 
 
 @pytest.mark.parametrize(

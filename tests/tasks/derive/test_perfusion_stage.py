@@ -198,7 +198,7 @@ def test_a_series_left_out_that_is_called_perfusion_scout_is_no_perfusion(tmp_pa
     with open_ledger(chosen.cohort.ledger) as ledger:
         run_in_process(planning.plan(CONVERT, chosen, ledger), ledger, chosen.cohort)
         (converted,) = ledger.outcomes(CONVERT.name)
-        assert [series["description"] for series in converted.summary["excluded"]] == ["perfusion_scout"]
+        assert [series["description"] for series in converted.summary["excluded"]] == ["perfusion scout"]
         run_in_process(planning.plan(PERFUSION, chosen, ledger), ledger, chosen.cohort)
         (entry,) = ledger.entries(PERFUSION.name).values()
         assert (entry.status, entry.reason) == ("absent", "no_perfusion")

@@ -1,16 +1,21 @@
 """Profiles: what a job script asks for, and what an unknown name says."""
 
 import os
+import shlex
 import signal
 import socket
 import time
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from dask.utils import parse_timedelta
+from distributed.utils import get_ip
 
 from tasks.execution import cluster
 from tasks.execution.cluster import check_cluster_options, check_profile, open_client
+from tasks.execution.credentials import credentials_in_files
 from tasks.state.mistakes import UserMistake
 
 
@@ -25,23 +30,26 @@ def test_an_unknown_profile_is_named_with_the_choices() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_slurm_job_asks_for_what_the_profile_says() -> None:
+def test_a_slurm_job_asks_for_what_the_profile_says_and_is_closed_to_others(tmp_path: Path) -> None:
     pytest.importorskip("dask_jobqueue")
-    import tomllib
-    from pathlib import Path
-
     profile = tomllib.loads((Path(__file__).parents[3] / "infra/profiles/slurm.toml").read_text())["compute"]
     from dask_jobqueue.slurm import SLURMCluster
 
-    from tasks.execution.slurm_jobs import Job
+    from tasks.execution.slurm_jobs import Job, closed_to_others
 
-    jobs = SLURMCluster(job_cls=Job, **profile["cluster"])
-    try:
+    with (
+        credentials_in_files(tmp_path / "a folder") as credentials,
+        SLURMCluster(job_cls=Job, **closed_to_others(profile["cluster"]), security=credentials) as jobs,
+    ):
         script = jobs.job_script()
-    finally:
-        jobs.close()
+        assert jobs.scheduler_address.startswith(f"tls://{get_ip()}:")
+        key = shlex.quote(credentials.tls_worker_key)
+        secret = Path(credentials.tls_worker_key).read_text().splitlines()[1]
     for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH -t 08:00:00", "--nthreads 1", "--lifetime 465m"):
         assert line in script
+    assert f"--tls-key {key}\n" in script
+    assert secret not in script
+    assert '--no-dashboard --dashboard-address 127.0.0.1:0 --host "$(' in script
     assert (
         parse_timedelta("465m") == 7 * 3600 + 45 * 60
     )  # a lifetime that Dask cannot read ends every worker as it begins
@@ -50,6 +58,29 @@ def test_a_slurm_job_asks_for_what_the_profile_says() -> None:
 def test_a_lifetime_that_no_worker_could_read_is_told_before_any_job_is_ordered() -> None:
     options = {"worker_extra_args": ["--lifetime", "7h45m"]}
     with pytest.raises(UserMistake, match=r"lifetime '7h45m' cannot be read"), open_client("slurm", options):
+        pass
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"interface": "ib0"},
+        {"scheduler_options": {"interface": "ib0"}, "worker_extra_args": ["--interface", "ib1"]},
+        {"scheduler_options": {"host": "10.0.0.1"}, "worker_extra_args": ["--host=node1"]},
+    ],
+)
+def test_an_interface_that_the_user_chose_for_jobs_stands(choice: dict[str, Any]) -> None:
+    pytest.importorskip("dask_jobqueue")
+    from tasks.execution import slurm_jobs
+
+    options = slurm_jobs.closed_to_others(choice)
+    assert options["worker_extra_args"] == [*choice.get("worker_extra_args", []), *slurm_jobs._NO_PAGES]
+    assert options["scheduler_options"].get("host") == choice.get("scheduler_options", {}).get("host")
+
+
+def test_jobs_without_a_folder_for_their_credentials_are_not_started() -> None:
+    pytest.importorskip("dask_jobqueue")
+    with pytest.raises(ValueError, match="need a folder that they can read too"), open_client("slurm"):
         pass
 
 
@@ -106,7 +137,7 @@ def test_a_scheduler_that_is_there_is_fine_and_what_a_profile_needs_is_told(monk
             check_profile(f"tcp://:{server.getsockname()[1]}")
     check_profile("inproc://nowhere/1")  # of this process: nothing to connect to
     with pytest.raises(UserMistake, match="no scheduler answers"):
-        check_profile("tls://127.0.0.1:notaport")
+        check_profile("tcp://127.0.0.1:notaport")
     for profile in ("in-process", "local"):
         check_profile(profile)
     monkeypatch.setattr(cluster, "_is_installed", lambda module: module != "dask_cuda")
@@ -185,14 +216,17 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[st
 
 @pytest.mark.parametrize(("workers", "n"), [(None, 1), (3, 3)])
 def test_as_many_jobs_are_ordered_as_are_asked_for_one_by_default(
-    workers: int | None, n: int, made: list[Any], monkeypatch: pytest.MonkeyPatch
+    workers: int | None, n: int, made: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     slurm = pytest.importorskip("dask_jobqueue.slurm")
     monkeypatch.setattr(slurm, "SLURMCluster", _Asked)
     from tasks.execution.slurm_jobs import Job
 
-    assert cluster._slurm_jobs(workers, {"cores": 2}).scaled == [n]
-    assert made == [((), {"job_cls": Job, "cores": 2})]
+    with cluster._slurm_jobs(workers, {"cores": 2}, tmp_path) as jobs:
+        assert jobs.scaled == [n]
+    ((_, options), _) = made
+    assert options["security"].tls_worker_key.startswith(str(tmp_path))
+    assert (options["job_cls"], options["cores"]) == (Job, 2)
 
 
 @pytest.mark.parametrize(("workers", "cores", "n"), [(None, 6, 6), (None, None, 1), (3, 6, 3)])
@@ -203,14 +237,16 @@ def test_a_local_cluster_has_a_process_of_one_thread_for_every_core_or_as_many_a
 
     monkeypatch.setattr(distributed, "LocalCluster", _Asked)
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    cluster._local_cluster(workers, {"lifetime": "1h"})
+    cluster._local_cluster(workers, {"lifetime": "1h"}, None)
     ((_, options),) = made
     one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    assert options.pop("security").require_encryption
     assert options == {
         "n_workers": n,
         "threads_per_worker": 1,
         "processes": True,
-        "dashboard_address": ":0",
+        "dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": False},
         "env": one,
         "lifetime": "1h",
     }
@@ -237,7 +273,7 @@ def test_options_of_the_user_go_before_those_of_the_profile_and_both_to_the_clus
 
     asked: list[Any] = []
 
-    def started(workers: int | None, options: dict[str, Any]) -> _Asked:
+    def started(workers: int | None, options: dict[str, Any], _shared: Path | None) -> _Asked:
         asked.append((workers, options, dask.config.get("distributed.scheduler.allowed-failures")))
         return _Asked()
 

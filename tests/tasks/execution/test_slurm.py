@@ -79,7 +79,7 @@ def _submitted(client: Any, n: int) -> list[Any]:
 
 def test_work_longer_than_the_lifetime_of_all_workers_loses_nothing(site: _Site) -> None:
     arguments = ["--lifetime", "14s", "--lifetime-stagger", "1s", "--nthreads", "1"]
-    with open_client("slurm", site.options(worker_extra_args=arguments)) as client:
+    with open_client("slurm", site.options(worker_extra_args=arguments), shared=site.folder) as client:
         assert client is not None
         assert client.gather(_submitted(client, 50)) == list(range(50))
     assert len(site.jobs) >= 4
@@ -87,21 +87,25 @@ def test_work_longer_than_the_lifetime_of_all_workers_loses_nothing(site: _Site)
 
 def test_jobs_that_are_preempted_all_at_once_are_ordered_again(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standing_workers, "_SECONDS_BETWEEN_LISTS", 1.0)
-    with open_client("slurm", site.options()) as client:
+    with open_client("slurm", site.options(), shared=site.folder) as client:
         assert client is not None
         futures = _submitted(client, 10)
         futures[0].result(timeout=60)
         for job in site.jobs:
             os.killpg(job, signal.SIGKILL)
         assert client.gather(futures) == list(range(10))
+        workers = client.scheduler_info()["workers"]
+        assert all(address.startswith("tls://") for address in (client.scheduler.address, *workers))
+        assert len(list(site.folder.glob(".credentials-*/key.pem"))) == 1
     assert len(site.jobs) == 4
+    assert not list(site.folder.glob(".credentials-*"))
 
 
 def test_a_job_that_the_site_refuses_is_told_with_its_words(site: _Site) -> None:
     site.command("sbatch", _REFUSES)
     begun = time.monotonic()
     expected = "no job can be submitted: sbatch: error: invalid partition specified: gpu"
-    with pytest.raises(RuntimeError, match=expected), open_client("slurm", site.options()):
+    with pytest.raises(RuntimeError, match=expected), open_client("slurm", site.options(), shared=site.folder):
         pass
     assert time.monotonic() - begun < 30
 
@@ -111,6 +115,9 @@ def test_jobs_that_never_bring_a_worker_end_the_run(site: _Site, monkeypatch: py
     for name, seconds in shorter.items():
         monkeypatch.setattr(standing_workers, name, seconds)
     options = site.options(python="/nowhere/python")
-    with pytest.raises(RuntimeError, match="6 jobs in a row have ended"), open_client("slurm", options):
+    with (
+        pytest.raises(RuntimeError, match="6 jobs in a row have ended"),
+        open_client("slurm", options, shared=site.folder),
+    ):
         pass
     assert len(site.jobs) >= 6

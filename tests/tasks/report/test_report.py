@@ -23,10 +23,10 @@ from tasks.report.methods import doubted_sentence, methods_text
 from tasks.report.naming import band_words, full_name, lower_first, short_name
 from tasks.report.pages import clean_text, number, page_name, render, script_json
 from tasks.report.selection import comparable, gate_curve, survival_panels
-from tasks.report.site import csv_text
 from tasks.report.study_list import studies_with_page
 from tasks.report.study_page import nice_ticks, volume_curve
 from tasks.report.tables import read_tables, report_inputs
+from tasks.state.csv_text import csv_text
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
 

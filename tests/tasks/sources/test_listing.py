@@ -1,7 +1,9 @@
 """Any mix of files becomes the same studies, whatever the folders and whenever it is looked at."""
 
 import os
+import re
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from dicom_factory import Series, dataset, encode, files, lax, sax, write_files,
 
 from tasks.convert.conversion import convert_study
 from tasks.sources import inventory, listing, safe_id
+from tasks.sources.walk import LINK_OUT, NO_FILE, SYSTEM
 from tasks.state.ledger import open_ledger
 
 
@@ -89,7 +92,8 @@ def test_a_zip_of_two_studies_gives_two_units(tmp_path: Path) -> None:
 
 def test_a_zip_that_cannot_be_read_is_still_a_study(tmp_path: Path) -> None:
     (tmp_path / "broken.zip").write_bytes(b"PK garbage")
-    assert _names([tmp_path]) == ["broken-1"]
+    (name,) = _names([tmp_path])
+    assert re.fullmatch(r"id\.[0-9a-f]{8}-1", name)
 
 
 def test_a_damaged_file_stays_with_the_study_of_its_folder(tmp_path: Path) -> None:
@@ -126,7 +130,8 @@ def test_a_file_of_another_time_or_size_is_looked_at_again(tmp_path: Path) -> No
     write_files(tmp_path, files(sax(1), patient="P1")[:1])
     (before,) = inventory([tmp_path]).files
     write_files(tmp_path, files(sax(1), patient="P2")[:1])  # as long as before
-    status = os.stat(before.path)
+    (written,) = tmp_path.iterdir()
+    status = written.stat()
     assert status.st_size == before.size
     for known, patient in (
         (replace(before, mtime_ns=status.st_mtime_ns), "P1"),  # nothing tells that it is another
@@ -176,8 +181,69 @@ def test_links_are_followed_once_even_in_a_circle(tmp_path: Path) -> None:
     archive.mkdir()
     for name, target in (("circle", archive), ("scans", elsewhere), ("scans_again", elsewhere)):
         (archive / name).symlink_to(target)
-    (unit,) = inventory([archive]).units
+    (unit,) = inventory([archive], follow_links=True).units
     assert (unit["participant"], len(unit["files"])) == ("P1", 20)
+
+
+def test_links_out_of_the_sources_are_counted_and_not_followed_unless_the_user_says_so(tmp_path: Path) -> None:
+    """In a shared inbox, somebody else may have placed a link to what only this user can read."""
+    secret = write_files(tmp_path / "private", files(sax(2), patient="SECRET", study_uid="1.2.9"))
+    inbox = write_files(tmp_path / "inbox", files(sax(2), patient="P1"))
+    (inbox / "folder").symlink_to(secret)
+    (inbox / "IM0099").symlink_to(sorted(secret.iterdir())[0])
+    (inbox / "nowhere").symlink_to(tmp_path / "private" / "gone")
+    (inbox / ".hidden").symlink_to(secret)
+    (inbox / "sub").mkdir()
+    (inbox / "sub" / "within").symlink_to(sorted(inbox.glob("*.dcm"))[0])
+    found = inventory([inbox])
+    assert [unit["participant"] for unit in found.units] == ["P1"]
+    assert found.not_taken[LINK_OUT] == 4
+    assert str(inbox / "sub" / "within") in [path for unit in found.units for path, _, _ in unit["files"]]
+    followed = inventory([inbox], follow_links=True)
+    assert "SECRET" in [unit["participant"] for unit in followed.units]
+    assert LINK_OUT not in followed.not_taken
+    both = inventory([inbox, tmp_path / "private"])  # then it is no longer out of them
+    assert both.not_taken.get(LINK_OUT, 0) == 0
+
+
+def test_a_source_that_is_a_link_itself_is_what_the_user_named(tmp_path: Path) -> None:
+    write_files(tmp_path / "disk", files(sax(2), patient="P1"))
+    (tmp_path / "archive").symlink_to(tmp_path / "disk")
+    assert _names([tmp_path / "archive"]) == _names([tmp_path / "disk"]) != []
+
+
+def test_files_of_the_system_pipes_and_devices_are_counted_and_not_read(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for name, target in (
+        ("a", "/proc/kmsg"),
+        ("b", "/dev/zero"),
+        ("c", "/proc/self"),
+        ("d", "/sys/kernel"),
+        ("e", "/dev"),
+    ):
+        (inbox / name).symlink_to(target)
+    os.mkfifo(inbox / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(inbox / "socket"))
+    for follow in (True, False):
+        found = inventory([inbox], follow_links=follow)
+        assert found.units == []
+        assert found.not_taken == {SYSTEM: 2, NO_FILE: 2, LINK_OUT: 3} if not follow else {SYSTEM: 5, NO_FILE: 2}
+
+
+def test_nobody_is_named_after_a_folder_or_a_file(tmp_path: Path) -> None:
+    write_files(tmp_path / "Smith Anna", files(sax(2), patient="", study_uid="1.2.3"))
+    write_files(tmp_path / "Jones Bob", [(n, c[:132] + b"damage" * 50) for n, c in files(sax(1), study_uid="1.2.4")])
+    write_zip(tmp_path / "Brown_Carl.zip", files(sax(2), patient="", study_uid="1.2.5"))
+    write_zip(tmp_path / "Green_Dora.zip", files(sax(2), patient="", study_uid=""))
+    (tmp_path / "White_Ed.zip").write_bytes(b"PK\x03\x04 not a zip")
+    found = inventory([tmp_path])
+    assert len({unit["participant"] for unit in found.units}) == len(found.units) == 5
+    for unit in found.units:
+        assert re.fullmatch(r"id\.[0-9a-f]{8}", unit["participant"])
+    named = ("Smith", "Anna", "Jones", "Bob", "Brown", "Carl", "Green", "Dora", "White", "Ed.")
+    assert not any(name in file.path for file in found.files for name in named)
 
 
 def test_a_broken_link_is_told_of_and_a_pipe_is_no_file(tmp_path: Path) -> None:
@@ -202,7 +268,7 @@ def test_a_folder_that_cannot_be_looked_into_is_told_of(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "scandir", refusing)
     units = inventory([tmp_path]).units
-    assert [(unit["participant"], len(unit["files"])) for unit in units] == [("P1", 20), ("shut", 1)]
+    assert [(unit["participant"][:3], len(unit["files"])) for unit in units] == [("P1", 20), ("id.", 1)]
     assert convert_study(units[1], str(tmp_path / "cohort"), {}).reason == "file_unreadable"
 
 
@@ -223,7 +289,7 @@ def test_a_folder_of_nothing_but_damaged_images_is_still_a_study(tmp_path: Path)
     write_files(tmp_path / "case7", headless)
     (tmp_path / "case7" / "INDEX").write_bytes(bytes(128) + b"DICM" + b"1.2.840.10008.1.3.10")
     (unit,) = inventory([tmp_path]).units
-    assert (unit["participant"], len(unit["files"])) == ("case7", 20)
+    assert (unit["participant"][:3], len(unit["files"])) == ("id.", 20)
     assert convert_study(unit, str(tmp_path / "cohort"), {}).reason == "dicom_corrupt"
 
 
@@ -231,7 +297,7 @@ def test_zips_that_tell_no_study_are_each_their_own(tmp_path: Path) -> None:
     for patient in ("P1", "P2", ""):
         write_zip(tmp_path / f"of{patient}.zip", files(sax(2), patient=patient, study_uid=""))
     units = inventory([tmp_path]).units
-    assert sorted(unit["participant"] for unit in units) == ["P1", "P2", "of"]
+    assert sorted(unit["participant"] for unit in units)[:2] == ["P1", "P2"]
     assert all(len(unit["files"]) == 1 for unit in units)
 
 
@@ -254,7 +320,7 @@ def test_files_that_no_study_has_are_counted_by_kind(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b" / "pipe")
     found = inventory([tmp_path])
     assert found.not_taken == {
-        ".txt": 2, "no ending": 2, ".dcm": 1, ".gz": 1, ".mat": 1, ".mha": 1, ".png": 1,
+        ".txt": 2, "no ending": 1, NO_FILE: 1, ".dcm": 1, ".gz": 1, ".mat": 1, ".mha": 1, ".png": 1,
         "another ending": 1, "hidden": 1,
     }  # fmt: skip
     n_files = sum(not path.is_dir() for path in tmp_path.rglob("*"))

@@ -9,7 +9,7 @@ import pytest
 
 from cmr_models.contracts import ContractError
 from tasks.maintenance.status import overview
-from tasks.state.ledger import Ledger, Outcome, SourceFile, open_ledger
+from tasks.state.ledger import Ledger, Outcome, SourceFile, open_ledger, path_digest
 from tasks.state.mistakes import UserMistake
 
 
@@ -115,7 +115,9 @@ def test_files_of_no_study_are_remembered_until_they_are_taken_or_gone(tmp_path:
     with open_ledger(tmp_path / "ledger.sqlite") as ledger:
         left = {"a.txt": ".txt", "b.txt": ".txt", "c": "no ending"}
         ledger.remember_sources([], forget_others=False, not_taken=left)
-        ledger.remember_sources([SourceFile("b.txt", 1, 1)], forget_others=False, not_taken={"a.txt": ".txt"})
+        ledger.remember_sources(
+            [SourceFile(path_digest("b.txt"), 1, 1)], forget_others=False, not_taken={"a.txt": ".txt"}
+        )
         assert ledger.not_taken() == {".txt": 1, "no ending": 1}
         ledger.remember_sources([], forget_others=True, not_taken={"d.png": ".png"})
         assert ledger.not_taken() == {".png": 1}
