@@ -14,6 +14,7 @@ _COMMAND = "from flows.start import main; main()"
 _ENDED = """
 import os, signal, time
 from flows.interrupts import interrupts_end_the_command
+signal.signal(signal.{signal}, signal.SIG_DFL)  # whatever the tests themselves were started with
 with interrupts_end_the_command():
     os.kill(os.getpid(), signal.{signal})
     time.sleep(60)

@@ -140,24 +140,25 @@ def test_halves_are_those_of_the_run_with_a_left_ventricle_by_the_largest_area_o
 
 
 @pytest.mark.parametrize(
-    ("first_px", "wall_px", "order"),
+    ("first_px", "second_px", "wall_px", "order"),
     [
-        (10, 27, _REVERSED), (10, 28, _AGREES),
-        # 30/40 of pool by 84/94 of heart is exp(-0.4002), by 86/96 exp(-0.3977)
-        (10, 0, _REVERSED), (11, 0, _AGREES),  # the first pool is half of the largest, or more: it is no end
+        # 25/32 of pool by 41/48 of heart is exp(-0.4045), by 43/50 exp(-0.3977)
+        (10, 15, 8, _REVERSED), (10, 15, 9, _AGREES),
+        # the first pool is more than half of the largest, or the second more than three quarters: it is no apex
+        (10, 15, 0, _REVERSED), (11, 15, 0, _AGREES), (10, 16, 0, _AGREES),
     ],
 )  # fmt: skip
-def test_labels_are_believed_from_a_sum_of_four_tenths_and_where_the_pool_tapers_to_a_half(
-    first_px: int, wall_px: int, order: StackOrder
+def test_labels_are_believed_from_a_sum_of_four_tenths_and_where_the_pool_tapers_over_two_slices(
+    first_px: int, second_px: int, wall_px: int, order: StackOrder
 ) -> None:
-    assert judge_stack_order(_stack([first_px, 20, 20, 20, 20], [wall_px] * 5, [0] * 5)) == order
+    assert judge_stack_order(_stack([first_px, second_px, 20, 16, 16], [wall_px] * 5, [0] * 5)) == order
 
 
 def test_right_ventricles_that_are_hardly_there_count_little() -> None:
-    # Either half has 1000 pixels of heart, 30 and 40 of them pool, so that 40 are added to each right ventricle:
-    # log(30/40) + log(1000/1004) + log(40.08/44.08) is -0.387, with one more on either side -0.411
-    pool, wall = [10, 20, 20, 20, 20], [480, 490, 450, 480, 480]
-    for rv, order in (([0] * 5, _AGREES), ([0, 0, 0, 2, 2], _AGREES), ([0, 0, 9, 2, 3], _REVERSED)):
+    # Either half has 1000 pixels of heart, 25 and 32 of them pool, so that 40 are added to each right ventricle:
+    # log(25/32) + log(1000/1006) + log(40.12/46.12) is -0.392, with one more -0.415
+    pool, wall = [10, 15, 20, 16, 16], [480, 495, 450, 484, 484]
+    for rv, order in (([0] * 5, _AGREES), ([0, 0, 0, 3, 3], _AGREES), ([0, 0, 9, 3, 4], _REVERSED)):
         assert judge_stack_order(_stack(pool, wall, rv)) == order
 
 
