@@ -18,7 +18,7 @@ from tasks.convert.conversion import convert_shard, convert_study
 from tasks.convert.convert_stage import planned_units
 from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
-from tasks.sources.archive import Limits
+from tasks.sources.limits import Limits
 from tasks.state import store
 from tasks.state.ledger import Outcome
 

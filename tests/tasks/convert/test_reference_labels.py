@@ -10,8 +10,8 @@ from cmr_models.contracts import LV, MYOCARDIUM, RV
 from cmr_models.evaluation.reference_codes import is_pool_in_wall, translate_codes
 from tasks.convert.nifti import nifti_views
 from tasks.convert.reference_labels import Referenced, with_labels
+from tasks.sources.limits import Budget
 
-_LIMIT = 10**8
 _AFFINE = np.diag([-1.5, -1.25, -8.0, 1.0])  # from base to apex, as slices are published
 _AFFINE[:3, 3] = (40.0, 30.0, -20.0)
 _SHAPE = (40, 36, 6)
@@ -32,7 +32,7 @@ def _with_labels(values: np.ndarray, affine: np.ndarray = _AFFINE) -> Referenced
     image = np.random.default_rng(1).integers(0, 900, _SHAPE, dtype=np.int16)
     images = {"p_sa.nii": nib.Nifti1Image(image, _AFFINE).to_bytes()}
     labels = {"p_sa_gt.nii": nib.Nifti1Image(values, affine).to_bytes()}
-    return with_labels(nifti_views(images, max_bytes=_LIMIT), labels, images, "acdc", {}, max_bytes=_LIMIT)
+    return with_labels(nifti_views(images, Budget(n_packed=10**6)), labels, images, "acdc", {}, Budget(n_packed=10**6))
 
 
 def _orders() -> list[tuple[tuple[int, int], tuple[bool, bool, bool]]]:

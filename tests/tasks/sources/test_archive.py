@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources.archive import Limits, read_beginnings, read_members
+from tasks.sources.archive import read_beginnings, read_members
+from tasks.sources.limits import Budget, Limits
 
 
 def _zip(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -30,7 +31,7 @@ def _put(folder: Path, content: bytes) -> Path:
 
 def _reason(path: Path, limits: Limits | None = None) -> str:
     with pytest.raises(StudyRejected) as caught:
-        list(read_members(path, limits or Limits()))
+        list(read_members(path, Budget(limits or Limits())))
     return caught.value.reason
 
 
