@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -89,12 +88,7 @@ def _list_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
 
 def _members(file: BinaryIO) -> list[zipfile.ZipInfo]:
     with faults_as(_unlisted, OSError):
-        try:
-            return list_members(file)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            raise EOFError("a place before the beginning of the file") from None
+        return list_members(file)
 
 
 def _unlisted(kind: str) -> StudyRejected:
