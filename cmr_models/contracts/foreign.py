@@ -29,7 +29,7 @@ def faults_as(documented: Callable[[str], Exception], *passed: type[Exception]) 
     try:
         yield
     except passed as error:
-        if type(error) is OSError and error.errno in (None, errno.EINVAL):
+        if isinstance(error, OSError) and error.errno in (None, errno.EINVAL):
             raise documented(type(error).__name__) from None
         raise
     except Exception as error:  # noqa: BLE001  the one boundary: whatever a library raises, the input is at fault

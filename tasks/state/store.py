@@ -263,7 +263,7 @@ def _damaged(kind: str) -> zipfile.BadZipFile:
 @contextlib.contextmanager
 def reading_tree(path: Path) -> Iterator[xr.DataTree]:
     """As :func:`open_tree`, for a block that does nothing but read: damage that it meets is ``zipfile.BadZipFile``."""
-    with faults_as(_damaged, StudyRejected, OSError), open_tree(path) as tree:
+    with open_tree(path) as tree, faults_as(_damaged, StudyRejected, OSError):
         yield tree
 
 
