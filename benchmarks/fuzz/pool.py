@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import queue
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class _Running:
 
 def run_all(shares: dict[str, int], *, seed: int, first: int, n_processes: int) -> list[Found]:
     """What went wrong in cases ``first`` and on of each reader; ``shares`` says how many."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.fuzz.readers"])  # which takes longer than hundreds of cases
     results: Any = context.Queue()
     work = [
         (name, range(start, min(start + _CHUNK, first + n)))
@@ -74,6 +76,7 @@ def _take(results: Any, found: list[Found]) -> None:
 
 
 def _work(part: list[Chunk], seed: int, current: Any, results: Any) -> None:
+    logging.disable()  # nibabel and asyncio write a line on every damaged file
     readers = {reader.name: reader for reader in READERS}
     for place, (name, cases) in enumerate(part):
         current[0], current[1] = place, cases.start

@@ -30,6 +30,7 @@ from tasks.convert.nifti_geometry import Placement, place
 from tasks.sources.limits import Budget
 from tasks.sources.nifti_names import parse_name
 
+_BLOCK_BYTES: Final = 8 * 2**20
 _FRAMES: Final = 3
 """The axis of frames."""
 _INTENTS: Final = (0, 2001)  # none, and a series in time
@@ -150,9 +151,14 @@ def _parse(content: bytes) -> tuple[Any, ArrayProxy]:
 
 
 def _check_size(proxy: ArrayProxy, n_bytes: int) -> None:
-    """Refuse a file with a plane or more beyond what its header states: ``dim`` leaves out frames or slices."""
+    """Refuse a file that is shorter than its header states, before room is made for it, or a plane or more longer.
+
+    Where it is longer, ``dim`` leaves out frames or slices.
+    """
     plane = math.prod(proxy.shape[:2]) * proxy.dtype.itemsize
     left = n_bytes - proxy.offset - math.prod(proxy.shape) * proxy.dtype.itemsize
+    if left < 0:
+        raise StudyRejected("nifti_corrupt", "It is shorter than its header says.")
     if left >= max(plane, 1):
         raise StudyRejected("nifti_size_differs", f"{left} bytes are left over.")
 
@@ -185,9 +191,11 @@ def _inflate(content: bytes, budget: Budget) -> bytes:
     max_bytes = min(budget.left_to_inflate, budget.limits.max_image_bytes)
     while left[:2] == b"\x1f\x8b":  # bgzip and pigz write several members one after the other
         reader = zlib.decompressobj(31)
-        inflated += reader.decompress(left, max_bytes + 1 - len(inflated))
-        if len(inflated) > max_bytes:
-            raise StudyRejected("nifti_too_large", f"More than {max_bytes // 2**20} MB.")
+        while left and not reader.eof:
+            inflated += reader.decompress(left, _BLOCK_BYTES)
+            left = reader.unconsumed_tail
+            if len(inflated) > max_bytes:
+                raise StudyRejected("nifti_too_large", f"More than {max_bytes // 2**20} MB.")
         if not reader.eof:
             raise EOFError("cut off")
         left = reader.unused_data

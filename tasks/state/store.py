@@ -243,7 +243,8 @@ def open_tree(path: Path) -> Iterator[xr.DataTree]:
         raise FileNotFoundError("nothing is published for this study; run the stage that makes it")
     with contextlib.ExitStack() as stack:
         with faults_as(_damaged, StudyRejected, OSError):
-            store = stack.enter_context(ZipStore(path, mode="r"))
+            store = ZipStore(path, mode="r")
+            stack.callback(_close, store)
             # xarray takes any zarr store; its annotation names paths and its own stores only.
             tree = xr.open_datatree(
                 cast(Any, store), engine="zarr", consolidated=False, chunks=None, decode_times=False
@@ -254,6 +255,11 @@ def open_tree(path: Path) -> Iterator[xr.DataTree]:
             with _as_rejection():
                 check_published(tree, values=False)
         yield tree
+
+
+def _close(store: ZipStore) -> None:
+    with contextlib.suppress(AttributeError):  # zarr opens the file when it is first asked, which may have failed
+        store.close()
 
 
 def _damaged(kind: str) -> zipfile.BadZipFile:
