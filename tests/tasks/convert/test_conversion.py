@@ -324,3 +324,19 @@ def test_two_studies_of_one_file_have_each_their_own_images(tmp_path: Path) -> N
             assert stack.shape[1] == len(series)
             for k, one in enumerate(series):
                 np.testing.assert_array_equal(stack[4, k], pixels(one, 4))
+
+
+def test_a_published_file_that_is_a_zip_but_no_study_is_made_again(tmp_path: Path) -> None:
+    _archive(tmp_path / "in")
+    (unit,) = inventory([tmp_path / "in"]).units
+    settings = ConvertSettings().model_dump()
+    first = convert_study({**unit, "key": "k"}, str(tmp_path / "out"), settings)
+    assert first.status == "ok"
+    path = store.Cohort(tmp_path / "out").study(first.study)
+    whole = path.read_bytes()
+    attributes = {"attributes": {"key": first.key, "converter_version": 2}, "zarr_format": 3, "node_type": "group"}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("zarr.json", json.dumps(attributes))
+    again = convert_study({**unit, "key": "k"}, str(tmp_path / "out"), settings)
+    assert (again.status, again.key) == ("ok", first.key)
+    assert path.read_bytes() == whole

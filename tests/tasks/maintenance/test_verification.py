@@ -150,3 +150,26 @@ def test_whole_files_are_counted_and_a_file_that_vanished_is_forgotten_alone(coh
     assert (found.whole, found.forgotten, found.damaged) == (4, 1, [])  # two files and two receipts
     with open_ledger(cohort.ledger) as ledger:
         assert sorted(ledger.entries(_STAGE)) == ["p0-1", "p2-1", "p9-1"]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"a": b"b"},
+        {"zarr.json": b'{"attributes": {"key": "k1"}, "zarr_format": 3, "node_type": "array"}'},
+        {"zarr.json": b'{"attributes": {"key": "k1", "converter_version": 1}, "zarr_format": 3, "node_type": "group"}'},
+        {"zarr.json": b'{"attributes": {"key": "k1", "schema": []}}'},
+    ],
+)
+def test_a_whole_zip_that_is_no_study_is_put_aside_also_without_a_ledger(
+    members: dict[str, bytes], tmp_path: Path
+) -> None:
+    place = Cohort(tmp_path)
+    path = place.study("p0-1")
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    found = _verified(place)
+    assert (found.whole, found.damaged) == (0, [str(path.relative_to(tmp_path))])
+    assert not path.exists()
