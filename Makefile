@@ -6,11 +6,12 @@ BIN    := $(VENV)/bin
 PEOPLE ?= 48
 MEASURED ?= 3000
 FAULTS ?= 200
+CASES ?= 100000
 SEED ?= 1
 
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 180
 
-.PHONY: demo test test-all test-slow coverage mutants lint types bench docs constraints audit clean
+.PHONY: demo test test-all test-slow coverage mutants fuzz lint types bench docs constraints audit clean
 
 demo: $(VENV)/.installed ## simulate a cohort and run the whole pipeline on it; then the statistics of thousands
 	$(BIN)/cmr-cohort simulate --people $(PEOPLE) --output demo
@@ -37,6 +38,9 @@ coverage: ## the everyday suite: which branches it takes, and which tests run a 
 
 mutants: $(VENV)/.installed ## small faults in the code that no test notices; after `make coverage`
 	$(BIN)/python -m benchmarks.mutants --faults $(FAULTS) --seed $(SEED) $(MUTANTS_OPTIONS)
+
+fuzz: $(VENV)/.installed ## damaged and hostile bytes for every reader
+	$(BIN)/python -m benchmarks.fuzz --cases $(CASES) --seed $(SEED) $(FUZZ_OPTIONS)
 
 lint: $(VENV)/.installed ## style, and whether every dependency is declared and used
 	$(BIN)/ruff check .

@@ -37,12 +37,12 @@ from tasks.convert.nifti import nifti_views
 from tasks.convert.reference_labels import with_labels
 from tasks.execution.process import prepare_process
 from tasks.sources.dicom import read_images
+from tasks.sources.limits import Budget
 from tasks.sources.nifti_names import parse_name
 
 Labels = npt.NDArray[np.integer]
 
 _PHASES: Final = 20
-_MOST_BYTES: Final = 10**9
 _DISEASES: Final = ("", "dilated", "hypertrophic", "rv_overload", "heart_failure")
 _SLICES: Final = (None, 7, 5)
 _FRAMES: Final = 2
@@ -150,8 +150,8 @@ def _nifti(folder: Path, data_set: str) -> xr.Dataset:
     short = {name: content for name, content in files.items() if parse_name(name).view in ("", "sax")}
     images = {name: content for name, content in short.items() if parse_name(name).is_image}
     labels = {name: content for name, content in short.items() if name not in images}
-    views = nifti_views(images, max_bytes=_MOST_BYTES)
-    return with_labels(views, labels, images, data_set, {}, max_bytes=_MOST_BYTES).views["sax"]
+    views = nifti_views(images, Budget(n_packed=10**7))
+    return with_labels(views, labels, images, data_set, {}, Budget(n_packed=10**7)).views["sax"]
 
 
 def _dicom(folder: Path) -> xr.Dataset:

@@ -100,6 +100,18 @@ _TABLE: tuple[Reason, ...] = (
         "No header value that means time orders the frames, and the images do not confirm the order of their numbers.",
     ),
     Reason("mixed_patients", "convert", "quarantined", "The files of one study name more than one patient."),
+    Reason(
+        "study_too_large",
+        "convert",
+        "quarantined",
+        "The files of the study are larger, or decode to more pixels, than the settings permit.",
+    ),
+    Reason(
+        "image_too_large",
+        "convert",
+        "quarantined",
+        "The pixels of one file are more than the settings permit.",
+    ),
     Reason("nifti_corrupt", "convert", "quarantined", "The NIfTI file cannot be read."),
     Reason("nifti_too_large", "convert", "quarantined", "The NIfTI file inflates beyond the permitted size."),
     Reason(

@@ -8,10 +8,12 @@ from prefect import flow
 
 from flows.progress import say
 from flows.stages import run_table
+from flows.withheld import text_withheld
 from tasks.analysis.by_spec import Part, run_spec
 
 
 @flow(name="analysis", validate_parameters=False)
+@text_withheld
 def analysis(part: Part, spec: Path, cohort_dir: Path, withdrawn: Path | None = None) -> Path:
     """One part of the spec, without people on the list ``withdrawn``; returns the folder of its results."""
     found: list[Path] = []

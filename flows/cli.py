@@ -17,6 +17,7 @@ from flows.interrupts import interrupts_end_the_command
 from flows.models import models
 from flows.templates import show_templates
 from flows.training import pretrain, train
+from flows.withheld import original_errors
 from tasks.execution.process import prepare_process
 
 _ENVIRONMENT = {
@@ -101,7 +102,8 @@ def run(config: Path, profile: str | None) -> None:
             bind_server(settings.cohort.runs)
             from flows.cohort import cohort
 
-            cohort(str(config), profile)
+            with original_errors():
+                cohort(str(config), profile)
     click.echo(f"report: {settings.cohort.reports / 'index.html'}")
     _check_set_aside(settings)
 
@@ -497,7 +499,7 @@ def _recorded(*, has_flow: bool = True, is_new: bool = False, spec: Path | None 
     with _serving(settings, has_flow=has_flow):
         from flows.run_record import recorded
 
-        with recorded(settings, str(click.get_current_context().info_name)):
+        with recorded(settings, str(click.get_current_context().info_name)), original_errors():
             yield settings
     if has_flow:
         _check_set_aside(settings)

@@ -18,6 +18,7 @@ from flows import planning
 from flows.run_record import recorded
 from flows.settings import CohortSettings, read_settings
 from flows.stages import bring_through, make
+from flows.withheld import text_withheld
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive.derive_stage import DERIVE
 from tasks.derive.perfusion_stage import PERFUSION
@@ -30,6 +31,7 @@ SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
 
 @flow(name="cohort", validate_parameters=False)
+@text_withheld
 def cohort(config: str | Path, profile: str | None = None) -> int:
     """Everything, for the cohort that the settings file ``config`` describes."""
     settings = read_settings(Path(config), profile=profile)
@@ -40,6 +42,7 @@ def cohort(config: str | Path, profile: str | None = None) -> int:
 
 
 @flow(name="convert", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
+@text_withheld
 def convert(settings: CohortSettings, *, whole_archive: bool = True) -> int:
     """Raw archive -> studies. ``whole_archive``: what is not in the sources any more leaves the cohort."""
     with open_ledger(settings.cohort.ledger) as ledger:
@@ -49,36 +52,42 @@ def convert(settings: CohortSettings, *, whole_archive: bool = True) -> int:
 
 
 @flow(name="segment", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
+@text_withheld
 def segment(settings: CohortSettings) -> int:
     """Studies -> predictions."""
     return run_stage(SEGMENT, settings)
 
 
 @flow(name="derive", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
+@text_withheld
 def derive(settings: CohortSettings) -> int:
     """Predictions -> phenotypes."""
     return run_stage(DERIVE, settings)
 
 
 @flow(name="perfusion", validate_parameters=False)
+@text_withheld
 def perfusion(settings: CohortSettings) -> int:
     """First-pass series of every study -> flow maps, AHA segments, phenotypes."""
     return run_stage(PERFUSION, settings)
 
 
 @flow(name="associate", validate_parameters=False)
+@text_withheld
 def associate(settings: CohortSettings) -> int:
     """Phenotypes x prevalent disease -> estimates."""
     return make(planning.plan_associate(settings))
 
 
 @flow(name="risk", validate_parameters=False)
+@text_withheld
 def risk(settings: CohortSettings) -> int:
     """Phenotypes x incident disease and death -> estimates."""
     return make(planning.plan_risk(settings))
 
 
 @flow(name="report", validate_parameters=False)
+@text_withheld
 def report(settings: CohortSettings) -> int:
     """Tables -> one static site."""
     return make(planning.plan_report(settings))

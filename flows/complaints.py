@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import errno
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import sqlite3
 import tomllib
 import traceback
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ TRACEBACK = "CMR_COHORT_TRACEBACK"
 """Environment variable; where it is set, an error ends the command with Python's traceback."""
 
 _OURS = ("flows", "tasks", "cmr_models")
+_RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 class OneLine(click.ClickException):
@@ -170,7 +173,20 @@ def _of_settings(error: Any) -> tuple[str, int]:
 
 
 def _plain(error: Exception) -> tuple[str, int]:
-    return str(error) or type(error).__name__, FAILED
+    """What a ``raise`` of ours says. A library's message may quote a cell of a table, so only its place is told."""
+    return (str(error) or type(error).__name__ if _is_raised_by_us(error) else _unforeseen(error)), FAILED
+
+
+def _is_raised_by_us(error: Exception) -> bool:
+    """Whether a ``raise`` statement of this package made the error, not a function that it called."""
+    last = error.__traceback__
+    if last is None:
+        return True
+    while last.tb_next is not None:
+        last = last.tb_next
+    code = last.tb_frame.f_code
+    is_ours = last.tb_frame.f_globals.get("__name__", "").split(".")[0] in _OURS
+    return is_ours and 0 <= last.tb_lasti < len(code.co_code) and code.co_code[last.tb_lasti] == _RAISE
 
 
 def _of_toml(error: Exception) -> tuple[str, int]:
@@ -193,6 +209,7 @@ def _kinds() -> dict[type[Exception], Callable[[Any], tuple[str, int]]]:
         tomllib.TOMLDecodeError: _of_toml,
         OSError: _of_system,
         sqlite3.Error: _of_ledger,
+        zipfile.BadZipFile: _plain,
         ValueError: _plain,
         RuntimeError: _plain,
     }

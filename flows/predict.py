@@ -12,6 +12,7 @@ from flows.cohort import SHARDS_AT_ONCE
 from flows.complaints import of_models
 from flows.settings import CohortSettings
 from flows.stages import bring_through
+from flows.withheld import original_errors, text_withheld
 from tasks.inference import prediction_table
 from tasks.inference.predict_stage import predict_stage
 from tasks.inference.settings import PredictSettings
@@ -19,6 +20,7 @@ from tasks.state.ledger import open_ledger
 
 
 @flow(name="predict", validate_parameters=False, task_runner=SHARDS_AT_ONCE)
+@text_withheld
 def predict(settings: CohortSettings, chosen: PredictSettings) -> int:
     """Studies -> predictions of one network that does not segment, and their table."""
     with open_ledger(settings.cohort.ledger) as ledger:
@@ -34,7 +36,8 @@ def run_command(settings: CohortSettings, **choice: Any) -> Path:
     """
     chosen = PredictSettings(**choice)
     try:
-        predict(settings, chosen)
+        with original_errors():
+            predict(settings, chosen)
     except (FileNotFoundError, ValueError) as error:
         raise of_models(error) from error
     return prediction_table.table_path(settings.cohort, chosen)

@@ -5,17 +5,20 @@ Paths in the file are relative to the file. Environment variables override it: `
 
 from __future__ import annotations
 
+import errno
+import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
+from cmr_models.contracts.foreign import faults_as, read_text
 from cmr_models.contracts.names import nearest
 from tasks.analysis.settings import AnalysisSettings
 from tasks.convert.settings import ConvertSettings
@@ -25,6 +28,16 @@ from tasks.report.settings import ReportSettings
 from tasks.state.access import Access
 from tasks.state.mistakes import UserMistake
 from tasks.state.store import Cohort
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is at ``path``; a name that no file can have is nowhere."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 class CohortSettings(BaseSettings):
@@ -72,7 +85,7 @@ class CohortSettings(BaseSettings):
     @classmethod
     def _sources_exist(cls, sources: tuple[Path, ...]) -> tuple[Path, ...]:
         for source in sources:
-            if not source.exists():
+            if not _exists(source):
                 near = nearest(source.name, (path.name for path in source.parent.glob("*")))
                 meant = near if "mean" in near else "; check the path, it is relative to the settings file"
                 raise ValueError(f"there is no {source.name!r} in {source.parent}{meant}")
@@ -100,8 +113,18 @@ def read_settings(path: Path, profile: str | None = None) -> CohortSettings:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no settings file {path}; see `cmr-cohort run --help`")
+    with faults_as(partial(_unreadable, path), UserMistake, ValidationError, tomllib.TOMLDecodeError, OSError):
+        return CohortSettings(**_content(path, profile))
+
+
+def _unreadable(path: Path, kind: str) -> UserMistake:
+    return UserMistake(f"{path}: the settings cannot be read ({kind}); see `cmr-cohort run --help`")
+
+
+def _content(path: Path, profile: str | None) -> dict[str, Any]:
+    """What the file says, its relative paths made absolute."""
     try:
-        content = TomlConfigSettingsSource(CohortSettings, path)()
+        content = tomllib.loads(read_text(path))
     except UnicodeDecodeError:
         raise UserMistake(f"{path}: the settings are not UTF-8; save the file as UTF-8 text") from None
     here = path.resolve().parent
@@ -113,4 +136,4 @@ def read_settings(path: Path, profile: str | None = None) -> CohortSettings:
         content["sources"] = [here / source if isinstance(source, str) else source for source in named]
     if profile and isinstance(content.get("compute", {}), dict):
         content["compute"] = content.get("compute", {}) | {"profile": profile}
-    return CohortSettings(**content)
+    return content

@@ -14,6 +14,7 @@ from prefect.futures import resolve_futures_to_results
 
 from flows.progress import Advance, say, stage_progress
 from flows.settings import CohortSettings
+from flows.withheld import text_withheld
 from tasks.execution import plan, shards
 from tasks.execution.cluster import open_client
 from tasks.execution.settings import ComputeSettings
@@ -77,12 +78,14 @@ def make(work: TableWork) -> int:
 
 
 @task(name="shard", task_run_name="{stage}", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
+@text_withheld
 def run_shard(stage: str, work: Callable[[Sequence[Unit]], None], shard: Sequence[Unit]) -> None:
     """One shard; what it had finished before a retry is found again by its keys."""
     work(shard)
 
 
 @task(name="tables", task_run_name="{stage}", cache_policy=NO_CACHE)
+@text_withheld
 def run_table(stage: str, work: Callable[[], str]) -> str:
     """One set of tables."""
     return work()

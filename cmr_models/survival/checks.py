@@ -22,9 +22,9 @@ def check_events(event: npt.ArrayLike) -> Bools:
     if given.dtype == bool:
         return np.asarray(given, bool)
     values = numbers(given, "event")
-    if not np.isin(values, (0, 1)).all():
-        wrong = values[~np.isin(values, (0, 1))][0]
-        raise ValueError(f"event must be 0 or 1 without missing values, got {wrong}; name the cause")
+    wrong = int((~np.isin(values, (0, 1))).sum())
+    if wrong:
+        raise ValueError(f"event must be 0 or 1 without missing values, {wrong} are not; name the cause")
     return np.asarray(values == 1, bool)
 
 

@@ -38,7 +38,7 @@ def default_knots(values: npt.ArrayLike, count: int = 4) -> Floats:
         raise ValueError(f"knots must be one of {sorted(_QUANTILES)}, got {count}")
     knots = np.quantile(np.asarray(values, np.float64), _QUANTILES[count])
     if (np.diff(knots) <= 0).any():
-        raise ValueError(f"knots {knots.tolist()} coincide; ask for fewer or give them")
+        raise ValueError("knots coincide; ask for fewer or give them")
     return np.asarray(knots, np.float64)
 
 

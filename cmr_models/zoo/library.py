@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmr_models.contracts.foreign import read_text
 from cmr_models.zoo.model_card import ModelCard, card_text, parse_card
 from cmr_models.zoo.published import HUB_PREFIX, PublishedModel, hub_cache, published_card, published_models
 
@@ -79,7 +80,9 @@ def _build(model_card: ModelCard, state: Mapping[str, torch.Tensor], where: str)
             outline = build(model_card.kind, **model_card.config)
         check_fit(outline, state, where)
         return build(model_card.kind, **model_card.config)
-    except (RuntimeError, MemoryError, ArithmeticError, LookupError, AttributeError) as error:
+    except ValueError:
+        raise
+    except Exception as error:
         raise ValueError(
             f"{where}: no {model_card.kind} can be built with the settings of its card or config: {error}"
         ) from error
@@ -118,7 +121,7 @@ def available(*folders: Path) -> Iterator[tuple[str, ModelCard | ValueError]]:
         What to give :func:`load`, and the card; or what is wrong with it.
     """
     for file in sorted(_SHIPPED.glob("*.toml")):
-        yield "default", parse_card(file.read_text(), str(file))
+        yield "default", parse_card(read_text(file), str(file))
     cache = hub_cache()
     for folder in [*([cache] if cache else []), *folders]:
         for file in sorted(folder.rglob(CARD_FILE)):
@@ -135,7 +138,7 @@ def _or_error(read: Callable[[], ModelCard]) -> ModelCard | ValueError:
 
 
 def _card_in(file: Path) -> ModelCard:
-    return parse_card(file.read_text(), str(file))
+    return parse_card(read_text(file), str(file))
 
 
 def add(source: str | os.PathLike[str], folder: Path) -> Path:

@@ -106,7 +106,7 @@ def parse_card(text: str, where: str) -> ModelCard:
     """
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except Exception as error:
         raise ValueError(f"{where} is not valid TOML: {error}") from error
     known = [item.name for item in fields(ModelCard)]
     unknown = sorted(set(values) - set(known))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cmr_models.contracts import LABEL_NAMES
+from cmr_models.contracts.foreign import faults_as, read_text
 from cmr_models.zoo.model_card import ModelCard
 
 HUB_REPOSITORY = "mathpluscode/CineMA"
@@ -89,7 +90,7 @@ def published_card(model: PublishedModel, digest: str = "") -> ModelCard:
     config = _read_yaml(model.config)
     try:
         return _card(model, config, digest)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except Exception as error:
         raise ValueError(f"{model.config} lacks what a {model.task} network needs: {error}") from error
 
 
@@ -194,12 +195,10 @@ def _target(config: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _read_yaml(file: Path) -> Mapping[str, Any]:
-    import yaml
+    from cmr_models.contracts.bounded_yaml import load_yaml  # takes a moment to load
 
-    try:
-        content = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid YAML: {error}") from error
+    with faults_as(lambda kind: ValueError(f"{file} is not valid YAML ({kind})"), OSError):
+        content = load_yaml(read_text(file))
     if not isinstance(content, Mapping) or not all(isinstance(content.get(key), Mapping) for key in ("model", "data")):
         raise ValueError(f"{file} must have the mappings 'model' and 'data', like the published files")
     return content

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
 from cmr_models.analysis.matching import LOSSES
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.contracts.tables import PEOPLE_FLOW
@@ -145,7 +143,7 @@ def _read_tables(cohort_dir: Path, settings: AnalysisSettings, files: UserFiles)
     cohort = Cohort(cohort_dir)
     read = {
         "studies": with_visit_times(
-            with_perfusion(pd.read_parquet(_phenotypes_path(cohort_dir)), cohort, settings.phenotypes), cohort
+            with_perfusion(read_table(_phenotypes_path(cohort_dir)), cohort, settings.phenotypes), cohort
         ),
         "rows of participants": read_user_table(
             files.participants, reading=settings.reading(settings.participant_columns)

@@ -18,6 +18,7 @@ import pandas as pd
 from cmr_models.analysis.spec import OutcomeDefinition, StudySpec
 from tasks.analysis.spec_file import SpecFile
 from tasks.report.markdown import table
+from tasks.state.parquet_tables import read_table
 
 _BY_HAND = "to be written by the authors"
 
@@ -39,7 +40,7 @@ class Facts:
     @classmethod
     def of(cls, file: SpecFile, folder: Path) -> Facts:
         """The facts of a folder of results."""
-        return cls(file, {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))})
+        return cls(file, {path.stem: read_table(path) for path in sorted(folder.glob("*.parquet"))})
 
     @property
     def spec(self) -> StudySpec:

@@ -43,12 +43,14 @@ class Named(NamedTuple):
         what: what they name, ``column of people.csv``.
         names: as written.
         remedy: what to write instead.
+        are_cells: whether the known names are cells of a table, which no message quotes.
     """
 
     where: str
     what: str
     names: Iterable[str]
     remedy: str = ""
+    are_cells: bool = False
 
 
 def check_settings_names(
@@ -126,7 +128,7 @@ def _check_conditions(key: str, analysis: AnalysisSettings, outcomes: Path) -> N
         alike = {_letters(word) for word in told}
         spelt_otherwise = [name for name in names if name not in told and _letters(name) in alike]
         names = spelt_otherwise or (() if told & set(names) else names)
-    check_names(Named(f"{key}.conditions", f"condition in {outcomes.name}", names), told)
+    check_names(Named(f"{key}.conditions", f"condition in {outcomes.name}", names, are_cells=True), told)
 
 
 def _letters(word: str) -> str:
@@ -197,7 +199,7 @@ def check_names(named: Named, known: Collection[str]) -> None:
     """
     for name in named.names:
         if name not in known:
-            near = nearest(name, known)
+            near = nearest(name, known, are_cells=named.are_cells)
             raise UserMistake(f"{named.where}: there is no {named.what} {name!r}{near}{named.remedy}")
 
 
@@ -287,6 +289,5 @@ def _check_spec_conditions(file: SpecFile, name: str) -> None:
     told = {ours.get(column, column) for column in table_header(path)}
     check_names(Named(f"{name}, tables.outcomes ({path.name})", "column", OUTCOME_KEYS), told)
     column = next(column for column in table_header(path) if ours.get(column, column) == "condition")
-    check_names(
-        Named(f"{name}, conditions", f"condition in {path.name}", file.spec.conditions), column_words(path, column)
-    )
+    named = Named(f"{name}, conditions", f"condition in {path.name}", file.spec.conditions, are_cells=True)
+    check_names(named, column_words(path, column))

@@ -18,6 +18,7 @@ from tasks.report.index_page import Figures
 from tasks.report.naming import words
 from tasks.report.pages import asset, clean_text, number, render
 from tasks.report.tables import records
+from tasks.state.parquet_tables import read_table
 from tasks.state.store import publish_bytes
 
 _MEASURES = {
@@ -44,7 +45,7 @@ def render_analysis(file: SpecFile, folder: Path) -> Path:
         file: the spec.
         folder: its results; every table there has passed the gate.
     """
-    tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    tables = {path.stem: read_table(path) for path in sorted(folder.glob("*.parquet"))}
     figures, scans = Figures(), []
     for name, what in _SCANS.items():
         if name in tables:

@@ -23,7 +23,7 @@ from cmr_models.contracts.tables import ESTIMATE_TABLE, ESTIMATE_TABLES
 from tasks.analysis.features import with_leakage
 from tasks.analysis.makers import MAKERS, Inputs
 from tasks.state.disclosure_record import keep_record
-from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.parquet_tables import publish_table, read_table, table_key
 from tasks.state.store import digest, digest_bytes
 
 # Tables of curves: the column along which they run, and those that name one.
@@ -60,7 +60,7 @@ class Results:
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Table -> row status -> rows."""
-        tables = {name: pd.read_parquet(self.path(name)) for name in self.names}
+        tables = {name: read_table(self.path(name)) for name in self.names}
         return {
             name: {str(status): int(n) for status, n in table["status"].value_counts().sort_index().items()}
             for name, table in tables.items()
@@ -73,7 +73,7 @@ class Results:
     def earlier(self, name: str) -> dict[str, pd.DataFrame]:
         """The same table of other specs."""
         others = sorted(self.folder.parent.glob(f"*/{name}.parquet")) if self.siblings else []
-        return {path.parent.name: pd.read_parquet(path) for path in others if path.parent != self.folder}
+        return {path.parent.name: read_table(path) for path in others if path.parent != self.folder}
 
 
 def results_key(version: int, files: Iterable[Path], **asked: Any) -> str:

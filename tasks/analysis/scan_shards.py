@@ -14,6 +14,7 @@ import pandas as pd
 from cmr_models.association import scan
 from cmr_models.association.multiplicity import adjust
 from tasks.execution.cluster import open_client
+from tasks.state.parquet_tables import read_table
 
 Family = Literal["linear", "logistic", "cox"]
 
@@ -60,11 +61,11 @@ def scan_shard(
     exposures: Path, outcomes: Path, covariates: Path | None, family: Family, names: list[str]
 ) -> pd.DataFrame:
     """The scan of some outcomes; work for one worker."""
-    x = pd.read_parquet(exposures)
-    z = None if covariates is None else pd.read_parquet(covariates)
+    x = read_table(exposures)
+    z = None if covariates is None else read_table(covariates)
     if family != "cox":
-        return scan(x, pd.read_parquet(outcomes, columns=names), z, family=family)
-    table = pd.read_parquet(outcomes)
+        return scan(x, read_table(outcomes, columns=names), z, family=family)
+    table = read_table(outcomes)
     kinds = ("exit", "event", "entry")
     times = {
         name: pd.DataFrame({kind: table[f"{name}.{kind}"] for kind in kinds if f"{name}.{kind}" in table})

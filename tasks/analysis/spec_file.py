@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cmr_models.analysis.spec import StudySpec, departures
+from cmr_models.contracts.bounded_yaml import TooManyNodesError, load_yaml
+from cmr_models.contracts.foreign import faults_as, read_text
 from tasks.state.mistakes import UserMistake
 from tasks.state.store import digest
 
@@ -71,19 +74,33 @@ def read_spec(path: Path) -> SpecFile:
 def _content(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no spec {path.name}; `cmr-cohort templates ukb` prints an example")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Strict)
-    except UnicodeDecodeError:
-        raise UserMistake(f"{path}: the spec is not UTF-8; save the file as UTF-8 text") from None
-    except _RepeatedKeys as error:
-        raise UserMistake(f"{path}: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserMistake(f"{path}, line {line}: not valid YAML, {error.problem or error.context}") from error
+    with faults_as(partial(_unreadable, path), UserMistake, OSError):
+        content = _parsed(path)
     if not isinstance(content, dict):
         found = "is empty" if content is None else f"holds a {type(content).__name__}"
         raise UserMistake(f"{path} {found}; a spec is keys with values, `cmr-cohort templates ukb` prints an example")
     return content
+
+
+def _parsed(path: Path) -> Any:
+    """The values in a spec.
+
+    Raises:
+        UserMistake: it is no YAML, or names a key twice.
+    """
+    try:
+        return load_yaml(read_text(path), _Strict)
+    except UnicodeDecodeError:
+        raise UserMistake(f"{path}: the spec is not UTF-8; save the file as UTF-8 text") from None
+    except (_RepeatedKeys, TooManyNodesError) as error:
+        raise UserMistake(f"{path}: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserMistake(f"{path}, line {line}: not valid YAML, {error.problem or error.context}") from error
+
+
+def _unreadable(path: Path, kind: str) -> UserMistake:
+    return UserMistake(f"{path}: the spec cannot be read ({kind}); `cmr-cohort templates ukb` prints an example")
 
 
 class _RepeatedKeys(ValueError):

@@ -21,9 +21,10 @@ from tasks.convert.nifti_pairs import joined
 from tasks.convert.reference_labels import with_labels
 from tasks.convert.settings import ConvertSettings
 from tasks.execution.shards import Unit
-from tasks.execution.stage import done_before, each_study, publish_or_reject
+from tasks.execution.stage import done_before, each_study, publish_or_reject, reject
 from tasks.sources.archive import n_nested, read_members
 from tasks.sources.dicom import Image, canonical_uid, read_images
+from tasks.sources.limits import Budget, read_file
 from tasks.sources.manifest import disagrees, is_manifest
 from tasks.sources.public_layouts import tail
 from tasks.state import store
@@ -55,6 +56,8 @@ def convert_study(unit: Mapping[str, Any], cohort: str, settings: Mapping[str, A
         sources = SourceFiles(unit, resolved)
     except OSError as error:
         return Outcome(unit["study"], CONVERT.name, "quarantined", "file_unreadable", type(error).__name__)
+    except StudyRejected as rejected:
+        return reject(unit, path, rejected, CONVERT.name)
     key = study_key(sources.digest, resolved)
     is_nifti = unit["kind"] == "nifti"
     keys = (nifti_key(key),) if is_nifti else (key, perfusion_key(key))
@@ -76,12 +79,16 @@ def _left_perfusion_unread(outcome: Outcome) -> bool:
 class SourceFiles:
     """The files of one study: first their digest, then their content. Zips are hashed in blocks.
 
-    ``flags`` is complete once the contents have been gone through.
+    ``flags`` is complete once the contents have been gone through. What is read and decoded is taken from ``budget``.
+
+    Raises:
+        StudyRejected: ``study_too_large``; files that are larger than is permitted are not read.
+        OSError: a file cannot be read.
     """
 
     def __init__(self, unit: Mapping[str, Any], settings: ConvertSettings) -> None:
-        self._limits = settings.limits
         self._paths = [Path(path) for path, _, _ in unit["files"]]
+        self.budget = Budget(settings.limits, sum(path.stat().st_size for path in self._paths))
         self._held: dict[Path, bytes] = {}
         self.flags: set[str] = set()
         digests = sorted(self._digest_of(path) for path in self._paths)
@@ -91,7 +98,7 @@ class SourceFiles:
     def _digest_of(self, path: Path) -> str:
         if path.suffix.lower() == ".zip":
             return _digest_of_blocks(path)
-        self._held[path] = path.read_bytes()
+        self._held[path] = read_file(path, self.budget.limits.max_member_bytes)
         return store.digest_bytes(self._held[path])
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
@@ -114,7 +121,7 @@ class SourceFiles:
     def _members(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """Members of a zip but its manifest, which is only compared with them."""
         names, manifests = set[str](), list[bytes]()
-        for name, content in read_members(path, self._limits):
+        for name, content in read_members(path, self.budget):
             if is_manifest(name):
                 manifests.append(content)
                 continue
@@ -176,19 +183,18 @@ def _from_dicom(unit: Mapping[str, Any], sources: SourceFiles, settings: Convert
     return _Content(found.views, found.excluded, {**_body_size(images), **_reference(unit, sources, [], {})})
 
 
-def _from_nifti(unit: Mapping[str, Any], sources: SourceFiles, settings: ConvertSettings) -> _Content:
-    max_bytes = settings.limits.max_total_bytes
+def _from_nifti(unit: Mapping[str, Any], sources: SourceFiles, _settings: ConvertSettings) -> _Content:
     labels = joined(sources.by_name([Path(path) for path in unit.get("labels", [])]))
     images = joined(sources.by_name())
-    views = nifti_views(images, max_bytes=max_bytes)
+    views = nifti_views(images, sources.budget)
     if not unit.get("data_set"):
         return _Content(views)
-    found = with_labels(views, labels, images, unit["data_set"], unit["facts"], max_bytes=max_bytes)
+    found = with_labels(views, labels, images, unit["data_set"], unit["facts"], sources.budget)
     return _Content(found.views, attributes=_reference(unit, sources, found.faults, found.frames))
 
 
 def _from_landmarks(unit: Mapping[str, Any], sources: SourceFiles, _settings: ConvertSettings) -> _Content:
-    found = landmark_views(sources.by_name())
+    found = landmark_views(sources.by_name(), sources.budget)
     return _Content(found.views, attributes=_reference(unit, sources, found.faults, {}))
 
 
@@ -220,6 +226,6 @@ def _body_size(images: Sequence[Image]) -> dict[str, float]:
 
 def _images(sources: SourceFiles, study_uid: str) -> Iterator[Image]:
     for _, content in sources.contents():
-        for image in read_images(content):
+        for image in read_images(content, sources.budget):
             if not study_uid or canonical_uid(image.text("study_uid")) == canonical_uid(study_uid):
                 yield image

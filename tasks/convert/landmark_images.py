@@ -10,20 +10,24 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cmr_models.contracts import cine_view, with_reference
+from cmr_models.contracts.foreign import faults_as
 from cmr_models.reasons import StudyRejected
+from tasks.sources.limits import Budget
 from tasks.sources.public_layouts import landmark_image
 
 PIXEL_MM: Final = 0.25
 _LEVELS: Final = (85, 170, 255)
-_MAX_PIXELS: Final = 8192 * 8192
+_LAYERS: Final = 4
+"""Samples a pixel that Pillow may need: red, green, blue and opacity."""
 
 
 class LandmarkViews(NamedTuple):
@@ -33,15 +37,16 @@ class LandmarkViews(NamedTuple):
     faults: list[dict[str, str]]
 
 
-def landmark_views(files: Mapping[str, bytes]) -> LandmarkViews:
+def landmark_views(files: Mapping[str, bytes], budget: Budget) -> LandmarkViews:
     """Views of one person.
 
     Args:
         files: content by name and folders (``lax_2c/images/0001__00.png``).
+        budget: of the study.
 
     Raises:
         StudyRejected: ``image_unreadable`` if an image cannot be read or the images of a view differ in size,
-            ``wrong_series`` without any image.
+            ``wrong_series`` without any image, ``study_too_large``.
     """
     images: dict[str, dict[str, bytes]] = defaultdict(dict)
     masks: dict[str, dict[str, bytes]] = defaultdict(dict)
@@ -52,20 +57,24 @@ def landmark_views(files: Mapping[str, bytes]) -> LandmarkViews:
     if not images:
         raise StudyRejected("wrong_series", "There is no landmark image.")
     faults: list[dict[str, str]] = []
-    views = {view: _view(images[view], masks[view], view, faults) for view in sorted(images)}
+    views = {view: _view(images[view], masks[view], view, faults, budget) for view in sorted(images)}
     return LandmarkViews(views, faults)
 
 
 def _view(
-    images: Mapping[str, bytes], masks: Mapping[str, bytes], view: str, faults: list[dict[str, str]]
+    images: Mapping[str, bytes],
+    masks: Mapping[str, bytes],
+    view: str,
+    faults: list[dict[str, str]],
+    budget: Budget,
 ) -> xr.Dataset:
     frames = sorted(images)
-    stack = [_grey(images[frame]) for frame in frames]
+    stack = [_grey(images[frame], budget) for frame in frames]
     if len({image.shape for image in stack}) > 1:
         raise StudyRejected("image_unreadable", f"The images of {view} differ in size.")
     points = np.full((len(frames), len(_LEVELS), 2), np.nan)
     for k, frame in enumerate(frames):
-        reason = "label_missing" if frame not in masks else _mark(masks[frame], stack[k].shape, points[k])
+        reason = "label_missing" if frame not in masks else _mark(masks[frame], stack[k].shape, points[k], budget)
         if reason:
             faults.append({"file": f"{view}/{frame}", "reason": reason, "detail": ""})
     dataset = cine_view(
@@ -85,11 +94,13 @@ def _view(
     return with_reference(dataset, landmark_px=points)
 
 
-def _mark(mask: bytes, shape: tuple[int, ...], points: npt.NDArray[np.float64]) -> str:
+def _mark(mask: bytes, shape: tuple[int, ...], points: npt.NDArray[np.float64], budget: Budget) -> str:
     """Put the middle of each level into ``points (point, 2)``; returns why not, if so."""
     try:
-        levels = _grey(mask)
-    except StudyRejected:
+        levels = _grey(mask, budget)
+    except StudyRejected as rejected:
+        if rejected.reason != "image_unreadable":
+            raise
         return "label_corrupt"
     if levels.shape != shape:
         return "label_grid_mismatch"
@@ -102,13 +113,8 @@ def _mark(mask: bytes, shape: tuple[int, ...], points: npt.NDArray[np.float64]) 
     return ""
 
 
-def _grey(content: bytes) -> npt.NDArray[Any]:
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise StudyRejected("image_unreadable", f"It has {image.width} x {image.height} pixels.")
-            return np.asarray(image if image.mode == "L" else image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, StudyRejected):
-            raise
-        raise StudyRejected("image_unreadable", type(error).__name__) from None
+@faults_as(partial(StudyRejected, "image_unreadable"), StudyRejected)
+def _grey(content: bytes, budget: Budget) -> npt.NDArray[Any]:
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+        budget.decode(image.width * image.height * (1 if image.mode == "L" else _LAYERS))
+        return np.asarray(image if image.mode == "L" else image.convert("L"))

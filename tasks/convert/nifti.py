@@ -6,11 +6,11 @@ import io
 import itertools
 import math
 import re
-import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import nibabel as nib
@@ -18,23 +18,19 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 
 from cmr_models.contracts import cine_view
+from cmr_models.contracts.foreign import faults_as
 from cmr_models.reasons import StudyRejected
 from cmr_models.views import geometry
 from cmr_models.views.base_apex import StackOrder, order_by_geometry
 from cmr_models.views.geometry import Vector
 from cmr_models.views.series_kind import LONGEST_CYCLE_MS, SHORTEST_CYCLE_MS
 from tasks.convert.nifti_geometry import Placement, place
+from tasks.sources.limits import Budget
 from tasks.sources.nifti_names import parse_name
 
-_FAULTS: Final = (
-    ImageFileError, HeaderDataError, WrapStructError, ValueError, TypeError, KeyError, IndexError, OSError,
-    EOFError, OverflowError, struct.error, zlib.error, np.linalg.LinAlgError,
-)  # fmt: skip
+_BLOCK_BYTES: Final = 8 * 2**20
 _FRAMES: Final = 3
 """The axis of frames."""
 _INTENTS: Final = (0, 2001)  # none, and a series in time
@@ -84,12 +80,13 @@ class Volume:
     flags: tuple[str, ...] = ()
 
 
-def nifti_views(files: Mapping[str, bytes], *, max_bytes: int) -> dict[str, xr.Dataset]:
+@faults_as(partial(StudyRejected, "nifti_corrupt"), StudyRejected)
+def nifti_views(files: Mapping[str, bytes], budget: Budget) -> dict[str, xr.Dataset]:
     """Cine views of one patient.
 
     Args:
         files: content by file name, with folders where the layout needs them; labels are left out by name.
-        max_bytes: largest inflated file.
+        budget: of the study.
 
     Returns:
         Views; frames of single volumes are in the order ED, ES, or of their frame numbers. ``time_ms`` is NaN
@@ -102,7 +99,7 @@ def nifti_views(files: Mapping[str, bytes], *, max_bytes: int) -> dict[str, xr.D
     for name in sorted(files):
         parsed = parse_name(name)
         if parsed.is_image:
-            volume = read_volume(files[name], max_bytes=max_bytes)
+            volume = read_volume(files[name], budget)
             view = parsed.view or ("sax" if volume.values.shape[1] >= 3 else "")
             groups[view].append((parsed.phase, volume))
     views = {view: _view(group, view) for view, group in sorted(groups.items()) if view}
@@ -111,22 +108,19 @@ def nifti_views(files: Mapping[str, bytes], *, max_bytes: int) -> dict[str, xr.D
     return views
 
 
-def read_volume(content: bytes, *, max_bytes: int) -> Volume:
+@faults_as(partial(StudyRejected, "nifti_corrupt"), StudyRejected)
+def read_volume(content: bytes, budget: Budget) -> Volume:
     """One NIfTI file from its bytes.
 
     Raises:
         StudyRejected: ``nifti_corrupt``, ``nifti_too_large``, ``nifti_size_differs``, ``nifti_unsupported``,
-            ``rescale_invalid``, or as :func:`tasks.convert.nifti_geometry.place`.
+            ``study_too_large``, ``rescale_invalid``, or as :func:`tasks.convert.nifti_geometry.place`.
     """
-    try:
-        inflated = _inflate(content, max_bytes)
-        header, proxy = _parse(inflated)
-        _check_size(proxy, len(inflated))
-        stored = np.asanyarray(proxy)
-    except StudyRejected:
-        raise
-    except _FAULTS as error:
-        raise StudyRejected("nifti_corrupt", type(error).__name__) from None
+    inflated = _inflate(content, budget)
+    header, proxy = _parse(inflated)
+    _check_size(proxy, len(inflated))
+    budget.decode(len(inflated))
+    stored = np.asanyarray(proxy)
     axis = _axis_of_frames(header, stored)
     four = stored.reshape(*stored.shape[:3], stored.shape[axis] if axis < stored.ndim else 1)
     interval = _interval(header, axis) if four.shape[3] > 1 else _Interval(float("nan"), 0)
@@ -157,9 +151,14 @@ def _parse(content: bytes) -> tuple[Any, ArrayProxy]:
 
 
 def _check_size(proxy: ArrayProxy, n_bytes: int) -> None:
-    """Refuse a file with a plane or more beyond what its header states: ``dim`` leaves out frames or slices."""
+    """Refuse a file that is shorter than its header states, before room is made for it, or a plane or more longer.
+
+    Where it is longer, ``dim`` leaves out frames or slices.
+    """
     plane = math.prod(proxy.shape[:2]) * proxy.dtype.itemsize
     left = n_bytes - proxy.offset - math.prod(proxy.shape) * proxy.dtype.itemsize
+    if left < 0:
+        raise StudyRejected("nifti_corrupt", "It is shorter than its header says.")
     if left >= max(plane, 1):
         raise StudyRejected("nifti_size_differs", f"{left} bytes are left over.")
 
@@ -185,18 +184,22 @@ def _axis_of_frames(header: Any, stored: npt.NDArray[Any]) -> int:
     return long[0]
 
 
-def _inflate(content: bytes, max_bytes: int) -> bytes:
+def _inflate(content: bytes, budget: Budget) -> bytes:
     if content[:2] != b"\x1f\x8b":
         return content
     inflated, left = bytearray(), content
+    max_bytes = min(budget.left_to_inflate, budget.limits.max_image_bytes)
     while left[:2] == b"\x1f\x8b":  # bgzip and pigz write several members one after the other
         reader = zlib.decompressobj(31)
-        inflated += reader.decompress(left, max_bytes + 1 - len(inflated))
-        if len(inflated) > max_bytes:
-            raise StudyRejected("nifti_too_large", f"More than {max_bytes // 2**20} MB.")
+        while left and not reader.eof:
+            inflated += reader.decompress(left, _BLOCK_BYTES)
+            left = reader.unconsumed_tail
+            if len(inflated) > max_bytes:
+                raise StudyRejected("nifti_too_large", f"More than {max_bytes // 2**20} MB.")
         if not reader.eof:
             raise EOFError("cut off")
         left = reader.unused_data
+    budget.inflate(len(inflated))
     return bytes(inflated)
 
 

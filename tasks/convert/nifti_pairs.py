@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
+from functools import partial
 
 import nibabel as nib
 
+from cmr_models.contracts.foreign import faults_as
 from cmr_models.reasons import StudyRejected
 
 _VERSIONS = {
@@ -19,6 +21,7 @@ _PLACES = {348: 344, 540: 4}
 """Where the mark lies, by the length that a header states in its first four bytes."""
 
 
+@faults_as(partial(StudyRejected, "nifti_corrupt"), StudyRejected)
 def joined(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """``files`` by name, pairs under the name of their header.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -11,10 +12,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import with_reference
+from cmr_models.contracts.foreign import faults_as
 from cmr_models.evaluation.reference_codes import CODES, is_pool_in_wall, translate_codes
 from cmr_models.reasons import StudyRejected
 from cmr_models.views.geometry import Vector
 from tasks.convert.nifti import Volume, read_volume
+from tasks.sources.limits import Budget
 from tasks.sources.nifti_names import parse_name
 
 _SAME_PLACE_MM: Final = 0.5
@@ -44,8 +47,7 @@ def with_labels(
     images: Mapping[str, bytes],
     data_set: str,
     facts: Mapping[str, Any],
-    *,
-    max_bytes: int,
+    budget: Budget,
 ) -> Referenced:
     """Put the labels of one case beside its images.
 
@@ -55,7 +57,7 @@ def with_labels(
         images: content of the image files, to find single frames again in a cine.
         data_set: whose codes the labels have.
         facts: of the case; ``ed_frame`` and ``es_frame`` count in the set's whole cine.
-        max_bytes: largest inflated file.
+        budget: of the study.
     """
     found = dict(views)
     faults: list[dict[str, str]] = []
@@ -63,7 +65,8 @@ def with_labels(
     drawn: dict[str, npt.NDArray[np.uint8]] = {}
     for name in sorted(labels):
         try:
-            phases = _add(name, labels, images, data_set, found, drawn, max_bytes)
+            with faults_as(partial(_Fault, "label_corrupt"), _Fault, StudyRejected):
+                phases = _add(name, labels, images, data_set, found, drawn, budget)
         except _Fault as fault:
             faults.append({"file": name.rsplit("/", 1)[-1], "reason": fault.reason, "detail": fault.detail})
         else:
@@ -82,14 +85,14 @@ def _add(
     data_set: str,
     views: Mapping[str, xr.Dataset],
     drawn: dict[str, npt.NDArray[np.uint8]],
-    max_bytes: int,
+    budget: Budget,
 ) -> dict[str, int]:
     """Draw one label file into the views it is of; returns the frames of its phase, if it has one."""
     parsed = parse_name(name)
     targets = [view for view in _SHARED_GRID.get(data_set, (parsed.view or "sax",)) if view in views]
     if not targets:
         raise _Fault("label_grid_mismatch", "There is no image of its view.")
-    volume = _read(labels[name], max_bytes)
+    volume = _read(labels[name], budget)
     if not volume.values.any():
         raise _Fault("label_missing", "The file has no label in it.")
     if _is_one_hot(volume.values):
@@ -98,7 +101,7 @@ def _add(
     for target in targets:
         view = views[target]
         codes = _translate(_on_grid(volume, view, extra_slices=data_set == "ukbb"), data_set)
-        frames = _frames(parsed.phase, codes, view, _twin(name, images), max_bytes)
+        frames = _frames(parsed.phase, codes, view, _twin(name, images), budget)
         values = drawn.setdefault(target, np.zeros(view["intensity"].shape, np.uint8))
         values[frames] = codes
         if target == "sax" and parsed.phase in ("ed", "es"):
@@ -106,10 +109,12 @@ def _add(
     return phases
 
 
-def _read(content: bytes, max_bytes: int) -> Volume:
+def _read(content: bytes, budget: Budget) -> Volume:
     try:
-        return read_volume(content, max_bytes=max_bytes)
+        return read_volume(content, budget)
     except StudyRejected as rejected:
+        if rejected.reason == "study_too_large":
+            raise
         unread = "label_corrupt" if rejected.reason.startswith("nifti_") else "label_grid_mismatch"
         reason = "label_channels" if rejected.reason == "nifti_unsupported" else unread
         raise _Fault(reason, rejected.detail) from None
@@ -184,7 +189,7 @@ def _turned(volume: Volume, row_dir: Vector, col_dir: Vector) -> Volume:
 
 
 def _frames(
-    phase: str, codes: npt.NDArray[np.uint8], view: xr.Dataset, twin: bytes | None, max_bytes: int
+    phase: str, codes: npt.NDArray[np.uint8], view: xr.Dataset, twin: bytes | None, budget: Budget
 ) -> list[int]:
     """The view's frames that the label's frames are of."""
     n_frames = view.sizes["frame"]
@@ -199,12 +204,12 @@ def _frames(
         return [int(phase[5:]) - 1]
     if twin is None:
         raise _Fault("label_frame_unmatched", f"{phase or 'a single frame'} of {n_frames}.")
-    return [_same_image(twin, view, max_bytes)]
+    return [_same_image(twin, view, budget)]
 
 
-def _same_image(content: bytes, view: xr.Dataset, max_bytes: int) -> int:
+def _same_image(content: bytes, view: xr.Dataset, budget: Budget) -> int:
     """The frame of a cine that a single image is."""
-    images = _on_grid(_read(content, max_bytes), view, extra_slices=False)
+    images = _on_grid(_read(content, budget), view, extra_slices=False)
     if len(images) > 1:
         raise _Fault("label_frame_unmatched", f"One labelled frame, {len(images)} in its image.")
     image = images[0].astype(np.float64)

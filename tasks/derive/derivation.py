@@ -19,7 +19,7 @@ from tasks.derive.derive_stage import DERIVE, BodySize
 from tasks.execution.shards import Unit
 from tasks.execution.stage import each_study
 from tasks.state.ledger import Outcome
-from tasks.state.store import Cohort, open_tree, published_key
+from tasks.state.store import Cohort, published_key, reading_tree
 
 VIEWS = ("sax", "lax_4c")
 _DECIMALS = 4
@@ -56,9 +56,9 @@ def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Data
         raise StudyRejected("no_prediction", "It is of another version of the study; segment again with this model.")
     _published_key(study_path)
     try:
-        with open_tree(prediction_path) as prediction:
+        with reading_tree(prediction_path) as prediction:
             predicted = {view: prediction[view].to_dataset().load() for view in VIEWS if view in prediction.children}
-        with open_tree(study_path) as study:
+        with reading_tree(study_path) as study:
             views = {view: _geometry(study, view, seen["judged"].values) for view, seen in predicted.items()}
             recorded = BodySize(*(float(study.attrs.get(name, math.nan)) for name in BodySize._fields))
     except zipfile.BadZipFile as error:
@@ -74,7 +74,7 @@ def _read_landmarks(cohort: Cohort, unit: Unit) -> dict[str, npt.NDArray[np.floa
         if _published_key(path) != key:
             raise StudyRejected("no_prediction", "The landmarks belong to another version of the study; predict again.")
         try:
-            with open_tree(path) as tree, open_tree(cohort.study(unit["study"])) as study:
+            with reading_tree(path) as tree, reading_tree(cohort.study(unit["study"])) as study:
                 found[view] = np.asarray(tree[view]["landmark_px"].values) * study[view]["pixel_mm"].values
         except zipfile.BadZipFile as error:
             raise StudyRejected("file_unreadable", "A member of the landmarks is damaged.") from error

@@ -48,7 +48,7 @@ def perfusion_series(path: Path, study_key: str) -> dict[str, dict[str, xr.Datas
     if store.published_key(path) != study_key:
         raise StudyRejected("file_unreadable", "The study file has changed since planning; run again.")
     try:
-        with store.open_tree(path) as study:
+        with store.reading_tree(path) as study:
             views = {name: node.to_dataset().load() for name, node in study.children.items() if _is_perfusion(name)}
     except zipfile.BadZipFile as error:
         raise StudyRejected("file_unreadable", "A member of the study is damaged.") from error

@@ -16,7 +16,7 @@ from cmr_models.phenotypes import PHENOTYPES
 from cmr_models.phenotypes.study import derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks.evaluation.references import parse_number
-from tasks.state.store import Cohort, open_tree, published_key, rejection
+from tasks.state.store import Cohort, published_key, reading_tree, rejection
 
 _UNITS: Final = {row.name: row.unit for row in PHENOTYPES}
 REPEATED: Final = ("lvedv_ml", "lvesv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rvesv_ml", "rvef_pct")
@@ -163,7 +163,7 @@ def _frames(reference: Mapping[str, Any]) -> dict[str, int]:
 
 def _read_views(cohort: Cohort, study: str) -> dict[str, xr.Dataset]:
     """The views of a study without pixels, with reference labels and landmarks."""
-    with open_tree(cohort.study(study)) as tree:
+    with reading_tree(cohort.study(study)) as tree:
         return {str(n): node.to_dataset().drop_vars("intensity").load() for n, node in tree.children.items()}
 
 
@@ -174,10 +174,12 @@ def _read_prediction(cohort: Cohort, name: str, study: str, variable: str) -> di
     if not path.exists():
         raise _PredictionMissing(receipt["reason"] if receipt else "no_prediction")
     try:
-        with open_tree(path) as tree:
-            if tree.attrs.get("study_key") != published_key(cohort.study(study)):
-                raise _PredictionMissing("no_prediction")
+        with reading_tree(path) as tree:
+            study_key = tree.attrs.get("study_key")
             nodes = {str(n): node.to_dataset() for n, node in tree.children.items()}
-            return {n: node.load() for n, node in nodes.items() if variable in node}
-    except (zipfile.BadZipFile, KeyError):
+            found = {n: node.load() for n, node in nodes.items() if variable in node}
+    except zipfile.BadZipFile:
         raise _PredictionMissing("file_unreadable") from None
+    if study_key != published_key(cohort.study(study)):
+        raise _PredictionMissing("no_prediction")
+    return found

@@ -8,6 +8,7 @@ shares are here: when a study is done (:func:`done_before`), and how a result or
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -247,13 +248,25 @@ def done_before(stage: Stage, study: str, path: Path, keys: Collection[str], nam
     """
     name, key = name or stage.name, store.published_key(path)
     if key is not None and key in keys:
-        with store.open_tree(path) as tree:
-            summary = {**stage.summary(tree), **store.as_published(path)._asdict()}
-        return Outcome(study, name, "ok", key=key, summary=summary)
+        summary = _summary_of(stage, path)
+        return None if summary is None else Outcome(study, name, "ok", key=key, summary=summary)
     receipt = store.rejection(path)
     if receipt is None or receipt["key"] not in keys or receipt["reason"] in TRANSIENT:
         return None
     return Outcome(study, name, receipt_status(receipt), receipt["reason"], receipt["detail"], receipt["key"])
+
+
+def _summary_of(stage: Stage, path: Path) -> dict[str, Any] | None:
+    """What the ledger keeps of a published file; None if it is damaged or breaks its contract, and is made again."""
+    try:
+        with store.reading_tree(path) as tree:
+            return {**stage.summary(tree), **store.as_published(path)._asdict()}
+    except zipfile.BadZipFile:
+        return None
+    except StudyRejected as rejected:
+        if rejected.reason != "contract_broken":
+            raise
+        return None
 
 
 def publish_or_reject(

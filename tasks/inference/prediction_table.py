@@ -14,7 +14,7 @@ from cmr_models.contracts.tables import PREDICTION_TABLE
 from tasks.inference.settings import PredictSettings
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, table_key
-from tasks.state.store import Cohort, digest, open_tree
+from tasks.state.store import Cohort, digest, reading_tree
 
 
 def table_path(cohort: Cohort, settings: PredictSettings) -> Path:
@@ -68,7 +68,7 @@ def _row(outcome: Outcome, cohort: Cohort, settings: PredictSettings, has_featur
 def _features(path: Path) -> dict[str, float]:
     """End-diastole and the way from there to end-systole, of the class token and of each view's mean token."""
     row: dict[str, float] = {}
-    with open_tree(path) as tree:
+    with reading_tree(path) as tree:
         for name, node in tree.children.items():
             values = np.asarray(node["feature"].values, np.float64)
             ed, es = values.mean(axis=1) if values.ndim == 3 else values

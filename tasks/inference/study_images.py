@@ -29,7 +29,7 @@ def read_views(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[
     if store.published_key(study_path) != study_key:
         raise StudyRejected("file_unreadable", "The study file has changed since planning; run again.")
     try:
-        with store.open_tree(study_path) as study:
+        with store.reading_tree(study_path) as study:
             nodes = {
                 str(name): node.to_dataset().drop_vars(REFERENCE_VARIABLES, errors="ignore")
                 for name, node in study.children.items()

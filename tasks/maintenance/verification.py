@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from cmr_models.contracts.foreign import faults_as
 from cmr_models.reasons import StudyRejected
 from tasks.execution.stage import receipt_status
 from tasks.stages import STAGES, stage_named
@@ -17,8 +18,8 @@ from tasks.state.store import (
     Published,
     as_published,
     damaged_path,
-    open_tree,
     published_key,
+    reading_tree,
     rejection,
 )
 
@@ -111,6 +112,8 @@ def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
         return None
     try:
         return _from_file(file, published)
+    except zipfile.BadZipFile:
+        return None
     except StudyRejected as rejected:
         if rejected.reason != "contract_broken":
             raise
@@ -119,15 +122,15 @@ def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
 
 def _is_whole(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with faults_as(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError):
+    except zipfile.BadZipFile:
         return False
 
 
 def _from_receipt(file: PublishedFile) -> Outcome | None:
     receipt = rejection(file.path.with_name(file.study + _FILE))
-    if receipt is None or not {"key", "status", "reason", "detail"} <= receipt.keys():
+    if receipt is None:
         return None
     return Outcome(
         file.study, file.stage, receipt_status(receipt), receipt["reason"], receipt["detail"], receipt["key"]
@@ -139,7 +142,7 @@ def _from_file(file: PublishedFile, published: Published) -> Outcome:
     stage = stage_named(file.stage)
     if stage is None:
         raise ValueError(f"{file.stage!r} is not a stage; published_files() lists those there are")
-    with open_tree(file.path) as tree:
+    with reading_tree(file.path) as tree:
         key, summary = str(tree.attrs["key"]), {**stage.summary(tree), **published._asdict()}
     return Outcome(file.study, file.stage, "ok", key=key, wanted=key if stage.upstream else "", summary=summary)
 

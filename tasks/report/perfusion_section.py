@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from tasks.derive.perfusion_stage import MODEL, summary_of
 from tasks.report.axis_ticks import nice_ticks
 from tasks.report.bulls_eye import paint_map, scale, sectors
 from tasks.report.pages import clean_text, number
-from tasks.state.store import Cohort, open_tree
+from tasks.state.store import Cohort, reading_tree
 
 WINDOWS: Mapping[str, tuple[str, str, tuple[float, float], float]] = {
     "mbf_ml_min_g": ("Myocardial blood flow", "mL/min/g", (0.0, 8.0), 1.0),
@@ -45,13 +45,16 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 250, 46, 420, 16, 208
 
 
 def perfusion_section(cohort: Cohort, study: str) -> dict[str, Any] | None:
-    """Values of the template; None if the study has no perfusion file."""
+    """Values of the template; None if the study has no perfusion file, or a damaged one."""
     path = cohort.prediction(MODEL, study)
-    if not path.exists() or not is_zipfile(path):
+    if not path.exists():
         return None
-    with open_tree(path) as tree:
-        states = {state: tree[f"perfusion_{state}"].to_dataset().load() for state in _states(tree)}
-        summary = summary_of(tree)
+    try:
+        with reading_tree(path) as tree:
+            states = {state: tree[f"perfusion_{state}"].to_dataset().load() for state in _states(tree)}
+            summary = summary_of(tree)
+    except BadZipFile:
+        return None
     return {
         "maps": [_map_rows(states, quantity) for quantity in WINDOWS],
         "bulls_eyes": _bulls_eyes(states, summary["segments"]),

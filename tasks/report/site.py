@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +40,8 @@ from tasks.state.csv_text import csv_text
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import read_table
 from tasks.state.runs import versions
-from tasks.state.store import Cohort, digest, digest_bytes, open_tree
+from tasks.state.store import Cohort, digest, digest_bytes, published_attributes
+from tasks.state.user_tables import read_cells
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -316,7 +316,7 @@ def _write_tables(
             frames[name] = frame[list(columns)] if columns else frame.drop(columns="suppressed")
     dictionary = cohort.tables / "phenotypes_dictionary.csv"
     if dictionary.exists():
-        frames["phenotypes_dictionary"] = pd.read_csv(dictionary, dtype=str)
+        frames["phenotypes_dictionary"] = read_cells(dictionary)
     for name, frame in frames.items():
         _write(folder / f"{name}.csv", csv_text(frame))
     return [{"name": name, "holds": _HOLDS[name], "rows": len(frame)} for name, frame in frames.items()]
@@ -324,12 +324,8 @@ def _write_tables(
 
 def _prediction_attributes(cohort: Cohort, settings: ReportInputs, measured: Iterable[str]) -> dict[str, Any]:
     """Attributes of the first measured study's prediction file: model and digest; empty if nothing was measured."""
-    for study in islice(measured, 1):
-        path = cohort.prediction(settings.model, str(study))
-        if path.exists():
-            with open_tree(path) as tree:
-                return {str(name): value for name, value in tree.attrs.items()}
-    return {}
+    first = next(iter(measured), None)
+    return {} if first is None else published_attributes(cohort.prediction(settings.model, str(first))) or {}
 
 
 def _read_manifest(cohort: Cohort) -> dict[str, Any]:

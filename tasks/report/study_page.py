@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from zipfile import BadZipFile
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,7 @@ from cmr_models.phenotypes import PHENOTYPES, Phenotype
 from cmr_models.phenotypes.quality import RULES
 from cmr_models.phenotypes.reference_ranges import PETERSEN_2017, ReferenceRange, reference_range
 from cmr_models.phenotypes.states import TITLES, state_of
-from cmr_models.reasons import TABLE
+from cmr_models.reasons import TABLE, StudyRejected
 from tasks.execution import shards
 from tasks.report.axis_ticks import nice_ticks
 from tasks.report.frames import encode_plane, planes_to_show
@@ -28,7 +28,7 @@ from tasks.report.pages import KEY_NAME, clean_text, number, render, script_json
 from tasks.report.perfusion_section import perfusion_section
 from tasks.report.tables import MAIN_STAGES
 from tasks.state.ledger import Outcome
-from tasks.state.store import Cohort, open_tree, publish_bytes
+from tasks.state.store import Cohort, publish_bytes, reading_tree
 
 OUTLINE_TITLES = {
     "endo": "LV endocardium",
@@ -124,18 +124,16 @@ def _images(cohort: Cohort, model: str, study_id: str) -> _Images:
     path, predicted = cohort.study(study_id), cohort.prediction(model, study_id)
     if not path.exists():
         return _Images(why_none="the study was not converted.")
-    if not all(is_zipfile(file) for file in (path, predicted) if file.exists()):
-        return _Images(why_none=_UNREADABLE)
     try:
         with ExitStack() as stack:
-            study = stack.enter_context(open_tree(path))
-            prediction = stack.enter_context(open_tree(predicted)) if predicted.exists() else None
+            study = stack.enter_context(reading_tree(path))
+            prediction = stack.enter_context(reading_tree(predicted)) if predicted.exists() else None
             return _Images(
                 [encode_plane(plane) for plane in planes_to_show(study, prediction)],
                 _facts(study, prediction),
                 study["sax"].to_dataset()["time_ms"].values.tolist() if "sax" in study else [],
             )
-    except (BadZipFile, KeyError, OSError, ValueError, RuntimeError):
+    except (BadZipFile, OSError, StudyRejected):
         return _Images(why_none=_UNREADABLE)
 
 

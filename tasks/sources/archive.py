@@ -8,13 +8,15 @@ import stat
 import struct
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from isal import isal_zlib
 
+from cmr_models.contracts.foreign import faults_as
 from cmr_models.reasons import StudyRejected
+from tasks.sources.limits import Budget, Limits
 from tasks.sources.zip_directory import list_members
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
@@ -43,35 +45,24 @@ _SIGNATURES = {
 _JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits on what an archive may hold.
-
-    Attributes:
-        max_members: members.
-        max_member_bytes: inflated size of one member.
-        max_total_bytes: inflated size of all members.
-        max_ratio: inflated over packed size, over all members (empty background can reach 50).
-    """
-
-    max_members: int = 20_000
-    max_member_bytes: int = 512 * 2**20
-    max_total_bytes: int = 4 * 2**30
-    max_ratio: float = 200.0
-
-
-def read_members(path: Path, limits: Limits = Limits()) -> Iterator[tuple[str, bytes]]:
+def read_members(path: Path, budget: Budget | None = None) -> Iterator[tuple[str, bytes]]:
     """Name and inflated content of every regular member, in the archive's order.
 
     Folders, links, system junk, nested archives and exact repeats are left out. Checksums are verified.
 
+    Args:
+        path: of the archive.
+        budget: of the study, with its limits; one of the archive alone if None.
+
     Raises:
-        StudyRejected: ``zip_corrupt``, ``zip_other_archive``, ``zip_bomb``, ``zip_hostile_name``, ``zip_encrypted`` or
-            ``zip_method``.
+        StudyRejected: ``zip_corrupt``, ``zip_other_archive``, ``zip_bomb``, ``zip_hostile_name``, ``zip_encrypted``,
+            ``zip_method`` or ``study_too_large``.
         OSError: if the file itself cannot be read.
     """
+    budget = budget or Budget(n_packed=path.stat().st_size)
     with path.open("rb") as file:
-        for member in _list_members(file, limits):
+        for member in _list_members(file, budget.limits):
+            budget.inflate(member.file_size)
             yield member.filename, _inflate(_read_packed(file, member), member)
 
 
@@ -84,7 +75,7 @@ def read_beginnings(path: Path, n_bytes: int, limits: Limits) -> Iterator[bytes]
     """
     with path.open("rb") as file:
         for member in _list_members(file, limits):
-            yield _beginning(_read_packed(file, member), member, n_bytes)
+            yield _beginning(_read_packed(file, member, 2 * n_bytes), member, n_bytes)
 
 
 def n_nested(path: Path) -> int:
@@ -114,20 +105,16 @@ def _list_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
 
 
 def _members(file: BinaryIO) -> list[zipfile.ZipInfo]:
-    try:
+    with faults_as(partial(_unlisted, file), OSError):
         return list_members(file)
-    except NotImplementedError:
-        raise StudyRejected("zip_method", "A member needs a newer version of the format.") from None
-    except (
-        zipfile.BadZipFile,
-        EOFError,
-        struct.error,
-        ValueError,
-        UnicodeDecodeError,
-    ) as error:
-        if kind := _other_kind(file):
-            raise StudyRejected("zip_other_archive", f"It is {kind}.") from None
-        raise StudyRejected("zip_corrupt", f"The list of members cannot be read ({type(error).__name__}).") from None
+
+
+def _unlisted(file: BinaryIO, kind: str) -> StudyRejected:
+    if kind == NotImplementedError.__name__:
+        return StudyRejected("zip_method", "A member needs a newer version of the format.")
+    if other := _other_kind(file):
+        return StudyRejected("zip_other_archive", f"It is {other}.")
+    return StudyRejected("zip_corrupt", f"The list of members cannot be read ({kind}).")
 
 
 def _other_kind(file: BinaryIO) -> str:
@@ -148,7 +135,7 @@ def _check_sizes(members: list[zipfile.ZipInfo], size_bytes: int, limits: Limits
         raise StudyRejected("zip_bomb", f"{len(members)} members; at most {limits.max_members} are allowed.")
     packed = sum(member.compress_size for member in members)
     inflated = sum(member.file_size for member in members)
-    largest = max((member.file_size for member in members), default=0)
+    largest = max((max(member.file_size, member.compress_size) for member in members), default=0)
     if inflated > limits.max_total_bytes or largest > limits.max_member_bytes:
         raise StudyRejected("zip_bomb", f"It declares {inflated} bytes, {largest} in one member.")
     if inflated > limits.max_ratio * max(1, packed):
@@ -225,23 +212,26 @@ def _inflate(packed: bytes, member: zipfile.ZipInfo) -> bytes:
     return data
 
 
-def _read_packed(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
-    """A member as it lies in the archive. Read, not mapped: mapped pages would count as the worker's memory."""
+@faults_as(lambda kind: StudyRejected("zip_corrupt", f"{kind}."), StudyRejected, OSError)
+def _read_packed(file: BinaryIO, member: zipfile.ZipInfo, most_bytes: int | None = None) -> bytes:
+    """A member as it lies in the archive, or its first bytes.
+
+    Read, not mapped: mapped pages would count as the worker's memory.
+    """
     start = member.header_offset
     header_bytes = os.pread(file.fileno(), _LOCAL_HEADER.size, start) if start >= 0 else b""
     if len(header_bytes) < _LOCAL_HEADER.size:
         raise StudyRejected("zip_corrupt", "A member lies beyond the end of the archive.")
     header = _LOCAL_HEADER.unpack(header_bytes)
     begin = start + _LOCAL_HEADER.size + header[9] + header[10]
-    packed = os.pread(file.fileno(), member.compress_size, begin)
-    if header[0] != _LOCAL_SIGNATURE or len(packed) != member.compress_size:
+    n_bytes = member.compress_size if most_bytes is None else min(member.compress_size, most_bytes)
+    packed = os.pread(file.fileno(), n_bytes, begin)
+    if header[0] != _LOCAL_SIGNATURE or len(packed) != n_bytes:
         raise StudyRejected("zip_corrupt", "A member's header is damaged or its data are cut off.")
     return packed
 
 
 def _decompress(packed: bytes, max_bytes: int) -> bytes:
     reader = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS)
-    try:
-        return reader.decompress(packed, max_bytes)
-    except isal_zlib.IsalError:  # type: ignore[misc]  # its stub calls the class an instance
-        raise StudyRejected("zip_corrupt", "A member's data are damaged.") from None
+    with faults_as(lambda _kind: StudyRejected("zip_corrupt", "A member's data are damaged.")):
+        return bytes(reader.decompress(packed, max_bytes))

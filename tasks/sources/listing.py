@@ -11,14 +11,17 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
+from cmr_models.contracts.foreign import faults_as
 from cmr_models.contracts.identifiers import safe_id, short_digest
 from cmr_models.reasons import StudyRejected
-from tasks.sources.archive import OTHER_ARCHIVES, Limits, read_beginnings
+from tasks.sources.archive import OTHER_ARCHIVES, read_beginnings
 from tasks.sources.dicom import Image, canonical_uid, claims_to_be_an_image, read_header
+from tasks.sources.limits import Limits
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
 from tasks.sources.visit_times import earliest
@@ -55,6 +58,7 @@ _IGNORED_NAMES = frozenset(("DICOMDIR", "LICENSE", "README", "Thumbs.db", "MANIF
 _HEADER_BYTES = 65_536
 _DAY = len("YYYYMMDD")
 _FIRST_DAY = "19800101"
+_LONGEST_HEADER = 4 * 2**20
 _UNIDENTIFIED = ["", ""]
 """Study uid and patient id of a file that is damaged or cannot be read, and may be of any study."""
 
@@ -251,7 +255,8 @@ def _facts(found: Found, known: Mapping[str, SourceFile], limits: Limits) -> dic
     ):
         return before.facts
     try:
-        headers = [ids for content in _beginnings(found, limits) if (ids := _study_ids(content))]
+        with faults_as(partial(StudyRejected, "file_unreadable"), StudyRejected, OSError):
+            headers = [ids for content in _beginnings(found, limits) if (ids := _study_ids(content))]
     except StudyRejected:
         return {"studies": [_UNIDENTIFIED]}
     except OSError:
@@ -271,7 +276,7 @@ def _beginnings(found: Found, limits: Limits) -> Iterator[bytes]:
     with open(found.path, "rb") as file:
         beginning = file.read(_HEADER_BYTES)
         ids = _study_ids(beginning)
-        yield beginning if ids is None or ids[0] else beginning + file.read()
+        yield beginning if ids is None or ids[0] else beginning + file.read(_LONGEST_HEADER)
 
 
 def _study_ids(beginning: bytes) -> tuple[str, str, str] | None:

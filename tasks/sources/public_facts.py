@@ -10,6 +10,7 @@ case (N or P) is its diagnosis.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cmr_models.contracts import ColumnSpec
+from cmr_models.contracts.foreign import faults_as
 
 Facts = dict[str, Any]
 
@@ -53,6 +55,10 @@ _SPLITS: Final = {
 }  # fmt: skip
 
 
+class _NotUnderstoodError(Exception):
+    """The table of a data set is damaged: it says nothing."""
+
+
 def facts_of(data_set: str, paths: Sequence[str], participant: str, visit: str = "1") -> tuple[Facts, bool]:
     """What a data set states of one case, and whether the file that should state it is there and does.
 
@@ -63,7 +69,9 @@ def facts_of(data_set: str, paths: Sequence[str], participant: str, visit: str =
         visit: of the case.
     """
     reader = _READERS.get(data_set)
-    stated: Facts | None = reader(Path(paths[0]), participant, visit) if reader else {}
+    stated: Facts | None = None
+    with contextlib.suppress(_NotUnderstoodError), faults_as(_NotUnderstoodError, OSError):
+        stated = reader(Path(paths[0]), participant, visit) if reader else {}
     facts = {"data_set": data_set, "split": _split(paths[0]), **(stated or {})}
     return {name: value for name, value in facts.items() if _is_known(value)}, stated is not None
 

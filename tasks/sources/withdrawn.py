@@ -10,6 +10,7 @@ from typing import Final
 
 import pandas as pd
 
+from cmr_models.contracts.foreign import faults_as, read_text
 from cmr_models.contracts.identifiers import clean_identifier, identifier_key
 from tasks.state.ledger import Entry, open_ledger
 from tasks.state.mistakes import UserMistake
@@ -24,14 +25,16 @@ def read_withdrawn(path: Path) -> frozenset[str]:
     Each is there as its key (:func:`cmr_models.contracts.identifiers.identifier_key`).
 
     Raises:
-        UserMistake: it is not UTF-8 text.
+        UserMistake: it is no list, or not UTF-8 text.
         FileNotFoundError: if the list is not there: going on without it would keep what must go.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UserMistake(f"{path}: the list of withdrawn people is not UTF-8; save it as UTF-8 text") from None
-    first = {cells[0] for line in lines if (cells := next(csv.reader([line.strip()]), []))}
+    what = f"{path}: the list of withdrawn people"
+    with faults_as(lambda kind: UserMistake(f"{what} cannot be read ({kind})"), UserMistake, OSError):
+        try:
+            lines = read_text(path).splitlines()
+        except UnicodeDecodeError:
+            raise UserMistake(f"{what} is not UTF-8; save it as UTF-8 text") from None
+        first = {cells[0] for line in lines if (cells := next(csv.reader([line.strip()]), []))}
     listed = {clean_identifier(name) for cell in first for name in (cell, re.split(r"[;\t]", cell)[0])}
     return frozenset(identifier_key(name) for name in listed if name)
 

@@ -8,16 +8,17 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.contracts.checks import check_version
+from cmr_models.contracts.foreign import faults_as
 from tasks.state.mistakes import UserMistake
 from tasks.state.store import digest, digest_bytes
 
@@ -211,8 +212,7 @@ class Ledger:
         """Outcomes of one stage in the order of study ids."""
         query = f"SELECT {', '.join(_OUTCOME_FIELDS)} FROM outcomes WHERE stage = ? ORDER BY study"
         for row in self._connection.execute(query, (stage,)):
-            values: dict[str, Any] = dict(zip(_OUTCOME_FIELDS, row, strict=True))
-            yield Outcome(**{**values, "summary": json.loads(values["summary"])})
+            yield _outcome(row)
 
     def entries(self, stage: str) -> dict[str, Entry]:
         """Study -> what planning needs to know of one stage, without the summaries."""
@@ -302,7 +302,7 @@ class Ledger:
     def sources(self) -> dict[str, SourceFile]:
         """Every archive file as last seen, by the digest of its path."""
         rows = self._connection.execute("SELECT path, size, mtime_ns, facts FROM sources")
-        return {path: SourceFile(path, size, mtime, json.loads(facts)) for path, size, mtime, facts in rows}
+        return {path: _source(path, size, mtime, facts) for path, size, mtime, facts in rows}
 
     def source_facts(self) -> Iterator[dict[str, Any]]:
         """What the headers of archive files say, file by file; nothing of files whose names say all."""
@@ -355,6 +355,29 @@ class Ledger:
 def path_digest(path: str) -> str:
     """What the ledger keeps of a path: folders and files are often named after people."""
     return digest_bytes(os.fsencode(path))
+
+
+def _unread(kind: str) -> sqlite3.DatabaseError:
+    return sqlite3.DatabaseError(f"a row cannot be read, {kind}")
+
+
+@faults_as(_unread)
+def _outcome(row: Sequence[Any]) -> Outcome:
+    """An outcome from its row of text, numbers and a summary in JSON."""
+    values: dict[str, Any] = dict(zip(_OUTCOME_FIELDS, row, strict=True))
+    summary = json.loads(values["summary"])
+    if values["status"] not in get_args(Status) or not isinstance(summary, dict):
+        raise ValueError("no outcome")
+    return Outcome(**{**values, "summary": summary})
+
+
+@faults_as(_unread)
+def _source(path: str, size: int, mtime_ns: int, facts: str) -> SourceFile:
+    """A file of the archive from its row, with what its header said in JSON."""
+    told = json.loads(facts)
+    if not isinstance(told, dict):
+        raise ValueError("no facts")
+    return SourceFile(path, size, mtime_ns, told)
 
 
 def _damaged(path: Path, how: str) -> UserMistake:

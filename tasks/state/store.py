@@ -23,11 +23,16 @@ from zarr.storage import ZipStore
 
 from cmr_models.contracts import ContractError, NewerSchemaError, check_published, check_readable
 from cmr_models.contracts.checks import SCHEMA, check_version
-from cmr_models.reasons import StudyRejected
+from cmr_models.contracts.foreign import faults_as
+from cmr_models.reasons import TABLE, StudyRejected
 from cmr_models.zoo.published import HUB_PREFIX
 
 RECEIPT_SCHEMA = 1
 """Version of the form of receipts. Receipts say it as "schema"; version 1 is not said."""
+
+_RECEIPT = ("key", "status", "reason", "detail")
+_MOST_BYTES = 4 * 2**30
+"""Of all arrays of a published tree; more can only be a false claim of their shapes."""
 
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -159,15 +164,34 @@ def published_attributes(path: Path) -> dict[str, Any] | None:
         StudyRejected: ``newer_version`` if a newer version of the package wrote it.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            attributes = json.loads(archive.read("zarr.json"))["attributes"]
-    except (FileNotFoundError, zipfile.BadZipFile, KeyError, json.JSONDecodeError):
+        attributes = _attributes(path)
+    except (FileNotFoundError, zipfile.BadZipFile):
         return None
-    if not isinstance(attributes, dict):
-        return None
-    with _as_rejection():
+    try:
         check_readable(attributes)
+    except NewerSchemaError as error:
+        raise StudyRejected("newer_version", str(error)) from error
+    except ContractError:
+        return None
     return attributes
+
+
+@faults_as(zipfile.BadZipFile, OSError)
+def _attributes(path: Path) -> dict[str, Any]:
+    """The attributes of the root, from the file's first member alone."""
+    with zipfile.ZipFile(path) as archive:
+        attributes = json.loads(archive.read(_stored(archive, "zarr.json")))["attributes"]
+    if not isinstance(attributes, dict):
+        raise TypeError("the attributes are no mapping")
+    return attributes
+
+
+def _stored(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """A member that is as large as it says: what we publish is not packed a second time."""
+    member = archive.getinfo(name)
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise zipfile.BadZipFile("a member is packed")
+    return member
 
 
 def published_key(path: Path) -> str | None:
@@ -183,12 +207,15 @@ def rejection(path: Path) -> dict[str, str] | None:
         StudyRejected: ``newer_version`` if a newer version of the package wrote it.
     """
     try:
-        content: dict[str, str] = json.loads(receipt_path(path).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        with faults_as(_damaged, NewerSchemaError, OSError):
+            content: dict[str, str] = json.loads(receipt_path(path).read_bytes())
+            check_version(content.get(SCHEMA, 1), RECEIPT_SCHEMA, "a receipt")
+            is_whole = all(isinstance(content[name], str) for name in _RECEIPT) and content["reason"] in TABLE
+    except NewerSchemaError as error:
+        raise StudyRejected("newer_version", str(error)) from error
+    except (FileNotFoundError, zipfile.BadZipFile):
         return None
-    with _as_rejection():
-        check_version(content.get(SCHEMA, 1), RECEIPT_SCHEMA, "a receipt")
-    return content
+    return content if is_whole else None
 
 
 @contextlib.contextmanager
@@ -214,26 +241,45 @@ def open_tree(path: Path) -> Iterator[xr.DataTree]:
     """
     if not path.exists():
         raise FileNotFoundError("nothing is published for this study; run the stage that makes it")
-    if not zipfile.is_zipfile(path):
-        raise zipfile.BadZipFile("the published file is not a zip archive; run `verify`, then the stage that makes it")
-    with ZipStore(path, mode="r") as store:
-        # xarray takes any zarr store; its annotation names paths and its own stores only.
-        tree = xr.open_datatree(cast(Any, store), engine="zarr", consolidated=False, decode_times=False)
-        try:
+    with contextlib.ExitStack() as stack:
+        with faults_as(_damaged, StudyRejected, OSError):
+            store = ZipStore(path, mode="r")
+            stack.callback(_close, store)
+            # xarray takes any zarr store; its annotation names paths and its own stores only.
+            tree = xr.open_datatree(
+                cast(Any, store), engine="zarr", consolidated=False, chunks=None, decode_times=False
+            )
+            stack.callback(tree.close)
+            if sum(node.to_dataset(inherit=False).nbytes for node in tree.subtree) > _MOST_BYTES:
+                raise MemoryError("the arrays claim to be larger than any that are published")
             with _as_rejection():
                 check_published(tree, values=False)
-            yield tree
-        finally:
-            tree.close()
+        yield tree
+
+
+def _close(store: ZipStore) -> None:
+    with contextlib.suppress(AttributeError):  # zarr opens the file when it is first asked, which may have failed
+        store.close()
+
+
+def _damaged(kind: str) -> zipfile.BadZipFile:
+    return zipfile.BadZipFile(f"the published file is damaged ({kind}); run `verify`, then the stage that makes it")
+
+
+@contextlib.contextmanager
+def reading_tree(path: Path) -> Iterator[xr.DataTree]:
+    """As :func:`open_tree`, for a block that does nothing but read: damage that it meets is ``zipfile.BadZipFile``."""
+    with open_tree(path) as tree, faults_as(_damaged, StudyRejected, OSError):
+        yield tree
 
 
 def load_tree(path: Path) -> xr.DataTree:
     """The published tree at ``path``, whole, in memory, its values checked too; raises as :func:`open_tree`."""
-    with open_tree(path) as tree:
+    with reading_tree(path) as tree:
         loaded = tree.load()
-        with _as_rejection():
-            check_published(loaded, values=True)
-        return loaded
+    with _as_rejection():
+        check_published(loaded, values=True)
+    return loaded
 
 
 def _zip(values: Mapping[str, bytes]) -> bytes:

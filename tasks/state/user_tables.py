@@ -12,12 +12,11 @@ One reader for every such table. Cells of a CSV are text until it is known that 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cmr_models.contracts.cells import ColumnType, is_decimal, is_number
+from cmr_models.contracts.foreign import faults_as
 from cmr_models.contracts.identifiers import KEYS, clean_identifier, identifier_keys
 from tasks.state.mistakes import UserMistake
 
@@ -33,6 +33,9 @@ _NAMES = ("condition", "ethnicity", "centre", "smoking")
 _EXCEL = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _SEPARATORS = {";": "semicolons", "\t": "tabs (name it .tsv)", "|": "bars"}
 _TABS = (".tsv", ".tab")
+_MOST_BYTES = 4 * 2**30
+_MOST_CELLS = 2**29
+_BEGINNING_BYTES = 4 * 2**20
 _BOOLEANS = {"True": True, "False": False, "TRUE": True, "FALSE": False, "true": True, "false": False}
 
 
@@ -87,47 +90,78 @@ def table_header(path: Path) -> list[str]:
     Raises:
         UserMistake: the file cannot be read as a table.
     """
-    if path.suffix == ".parquet":
-        with _of_parquet(path):
-            return [str(name) for name in pq.read_schema(path).names]
-    return [str(name) for name in _read_csv(path, nrows=0).columns]
+    return [str(name) for name in read_cells(path, n_rows=0).columns]
 
 
 def column_words(path: Path, name: str) -> set[str]:
     """The different cells of one column, as text: for columns that name something, such as ``condition``."""
-    cells = _cells(path, [name])
+    cells = read_cells(path, [name])
     return set(cells[name].dropna().astype(str).str.strip())
 
 
 def _read(path: Path, usecols: Callable[[str], bool] | None) -> pd.DataFrame:
     """The file's cells as they are, without rows that hold nothing."""
     header = table_header(path)
-    table = _cells(path, [name for name in header if usecols(name)] if usecols is not None else header)
+    table = read_cells(path, [name for name in header if usecols(name)] if usecols is not None else header)
     blank = table.isna() | (table == "")
     return table[~blank.all(axis=1)].reset_index(drop=True) if len(table.columns) else table
 
 
-def _cells(path: Path, names: Sequence[str]) -> pd.DataFrame:
-    """Columns of the file, by its own names."""
-    if path.suffix == ".parquet":
-        with _of_parquet(path):
-            return pd.read_parquet(path, columns=list(names))
-    return _read_csv(path)[list(names)]
+def read_cells(path: Path, names: Sequence[str] | None = None, *, n_rows: int | None = None) -> pd.DataFrame:
+    """Cells of a user's table as they are; the only function that reads such a file, whatever bytes it holds.
+
+    Args:
+        path: CSV or Parquet.
+        names: of the columns that are read, in this order; all if None.
+        n_rows: 0 for the names of the columns alone.
+
+    Returns:
+        Of a CSV every cell as text, stripped of nothing, and empty cells as empty text; of Parquet what it holds.
+
+    Raises:
+        UserMistake: it cannot be read as a table, or is larger than is read. No cell is quoted.
+        OSError: the file cannot be read.
+    """
+    with faults_as(partial(_unreadable, path), UserMistake, OSError):
+        _check_bytes(path)
+        if path.suffix == ".parquet":
+            return _read_parquet(path, names, n_rows)
+        table = _read_csv(path, n_rows)
+        return table if names is None else table[list(names)]
 
 
-@contextlib.contextmanager
-def _of_parquet(path: Path) -> Iterator[None]:
-    """A file that cannot be read as Parquet, as a mistake."""
+def _unreadable(path: Path, kind: str) -> UserMistake:
+    return UserMistake(f"{path}: the file cannot be read as a table ({kind}); save it anew as CSV in UTF-8")
+
+
+def _check_bytes(path: Path) -> None:
+    size = path.stat().st_size
+    if size > _MOST_BYTES:
+        raise UserMistake(
+            f"{path}: the table has {size / 2**30:.1f} GB, more than the {_MOST_BYTES / 2**30:.0f} GB that are read;"
+            " give one with the columns that are needed"
+        )
+
+
+def _read_parquet(path: Path, names: Sequence[str] | None, n_rows: int | None) -> pd.DataFrame:
     try:
-        yield
+        with pq.ParquetFile(path) as file:
+            columns = list(file.schema_arrow.names) if names is None else list(names)
+            n_cells = file.metadata.num_rows * len(columns)
+        if n_rows == 0:
+            return pd.DataFrame(columns=columns)
+        if n_cells > _MOST_CELLS:
+            raise UserMistake(f"{path}: the table claims {n_cells:,} cells; give one with the columns that are needed")
+        return pd.read_parquet(path, columns=columns)
     except pa.ArrowInvalid:
         raise UserMistake(f"{path}: the file is no Parquet; save it anew, or give a CSV") from None
 
 
-def _read_csv(path: Path, **more: Any) -> pd.DataFrame:
+def _read_csv(path: Path, n_rows: int | None) -> pd.DataFrame:
     """Every cell as text, stripped of nothing, empty cells as empty text."""
     if path.suffix.lower() in _EXCEL:
         raise UserMistake(f"{path}: a spreadsheet cannot be read; save it as CSV in UTF-8")
+    _check_is_text(path)
     separator = "\t" if path.suffix in _TABS else ","
     try:
         table = pd.read_csv(
@@ -137,7 +171,8 @@ def _read_csv(path: Path, **more: Any) -> pd.DataFrame:
             keep_default_na=False,
             encoding="utf-8-sig",
             index_col=False,
-            **more,
+            float_precision="round_trip",  # the default one can end the process by a segmentation fault
+            nrows=n_rows,
         )
     except UnicodeDecodeError:
         raise UserMistake(f"{path}: the table is not UTF-8; save it as CSV in UTF-8") from None
@@ -149,6 +184,16 @@ def _read_csv(path: Path, **more: Any) -> pd.DataFrame:
     if other := next((name for sign, name in _SEPARATORS.items() if sign in only.strip()), ""):
         raise UserMistake(f"{path}: the columns are separated by {other}; save it as CSV with commas")
     return table.rename(columns=lambda name: clean_identifier(str(name)))
+
+
+def _check_is_text(path: Path) -> None:
+    """Refuse what is no text by its first bytes, before a line without an end fills the memory."""
+    with path.open("rb") as file:
+        beginning = file.read(_BEGINNING_BYTES)
+    if b"\0" in beginning:
+        raise UserMistake(f"{path}: the table holds bytes that no text has; save it as CSV in UTF-8")
+    if len(beginning) == _BEGINNING_BYTES and b"\n" not in beginning and b"\r" not in beginning:
+        raise UserMistake(f"{path}: the table has a first line without an end; save it as CSV in UTF-8")
 
 
 def _rename(table: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.DataFrame:

@@ -33,6 +33,7 @@ from cmr_models.views.heart_location import HeartCentre
 from cmr_models.views.view_images import ViewImages
 from tasks.inference.study_images import judgeable
 from tasks.state import store
+from tasks.state.user_tables import Reading, read_user_table
 from tasks.training.cinema_batches import Sample
 from tasks.training.cinema_settings import FinetuningSettings
 from tasks.training.cinema_truth import REFERENCE, Truth, has_truth, truth_file, truth_of
@@ -178,13 +179,13 @@ def read_table(file: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     Raises:
         ValueError: if a column is missing, or a split is unknown.
     """
-    table = pd.read_csv(file, dtype={"study": str})
+    table = read_user_table(file, reading=Reading(types={"study": "text", "split": "text"}))
     lacking = sorted({"study", "split"} - set(table))
     if lacking:
         raise ValueError(f"{file.name} lacks the columns {lacking}")
-    unknown = sorted(set(table["split"]) - {"train", "validation", "test"})
-    if unknown:
-        raise ValueError(f"{file.name}: unknown splits {unknown}; known are train, validation and test")
+    n_unknown = int((~table["split"].isin(("train", "validation", "test"))).sum())
+    if n_unknown:
+        raise ValueError(f"{file.name}: {n_unknown} rows have an unknown split; known are train, validation and test")
     return table[table["split"] == "train"], table[table["split"] == "validation"]
 
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from cmr_models.contracts.foreign import read_text
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -34,8 +36,10 @@ def read_recipe(file: Path, settings: type[Settings], **changes: Any) -> Setting
         ValueError: if the file is not valid TOML, a key is not a setting, or a value is outside its range.
     """
     try:
-        values: dict[str, Any] = tomllib.loads(file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values: dict[str, Any] = tomllib.loads(read_text(file))
+    except OSError:
+        raise
+    except Exception as error:
         raise ValueError(f"{file.name} is not valid TOML: {error}") from error
     values |= values.pop("data", {})
     return _fill(settings, values | changes, file.name)

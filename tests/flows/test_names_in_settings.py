@@ -96,7 +96,7 @@ def test_a_misspelt_name_is_refused_at_once_with_the_nearest(folder: Path, setti
     [
         (lambda name: name.upper() if name == "hypertension" else name, "'hypertension'; did you mean 'HYPERTENSION'?"),
         (lambda name: name.replace("_", " ").title(), "'heart_failure'; did you mean 'Heart Failure'?"),
-        (lambda _: "gout", "'heart_failure'; there are gout"),
+        (lambda _: "gout", "'heart_failure'; there are 1 others"),
     ],
     ids=["one in capitals", "all in other words", "none"],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import math
-import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_fragments
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.encaps import encapsulate, generate_fragments, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
@@ -30,17 +28,14 @@ from pydicom.uid import (
 )
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources.dicom.direct import check_inflated_size, claims_to_be_an_image
+from tasks.sources.dicom.codestreams import is_of_shape
+from tasks.sources.dicom.direct import begins_with_group_0, claims_to_be_an_image
 from tasks.sources.dicom.frames import real_world_values, split, value_bytes
 from tasks.sources.dicom.image import MODALITY_LUT, REAL_WORLD_VALUES, TAGS, Image, check_without_pixels, corrupt
 from tasks.sources.dicom.pixel_values import Cells, fault_of_header, layout_of, put_pixels
+from tasks.sources.limits import Budget
 from tasks.state.held_setting import HeldSetting
 
-_FAULTS: Final = (
-    BytesLengthException, InvalidDicomError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-    NotImplementedError, RuntimeError, EOFError, OSError, struct.error, OverflowError, MemoryError, StopIteration,
-)  # fmt: skip
-_MAX_PIXELS: Final = 2**28
 _BEGINNINGS: Final = (b"\xff\xd8", b"\xff\x4f\xff\x51")
 """Of a frame in JPEG or JPEG-LS, and in JPEG 2000."""
 _NATIVE: Final[Mapping[Any, UID]] = {
@@ -62,35 +57,28 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def read_with_pydicom(data: bytes) -> list[Image]:
-    """As :func:`tasks.sources.dicom.read_images`, by pydicom."""
+def read_with_pydicom(data: bytes, budget: Budget) -> list[Image]:
+    """Images in the bytes of one file that is not deflated, by pydicom; may raise anything if they are damaged."""
     with _silence():
-        try:
-            return _images(_dataset(data), data)
-        except StudyRejected:
-            raise
-        except _FAULTS as error:
-            raise corrupt(f"It cannot be decoded ({type(error).__name__}).") from None
+        return _images(_dataset(data), data, budget)
 
 
-def header_with_pydicom(data: bytes) -> Image | None:
-    """As :func:`tasks.sources.dicom.read_header`, by pydicom."""
+def header_with_pydicom(data: bytes) -> Image:
+    """Header values from the first bytes of a file that is not deflated; may raise anything if they are damaged."""
     with _silence():
-        try:
-            return Image(_values(_dataset(data, stop_before_pixels=True)), None)
-        except _FAULTS:
-            return None
+        return Image(_values(_dataset(data, stop_before_pixels=True)), None)
 
 
 def _dataset(data: bytes, *, stop_before_pixels: bool = False) -> Dataset:
-    check_inflated_size(data)
+    if begins_with_group_0(data):
+        raise corrupt("Its elements are of group 0, which no file holds.")
     dataset = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=stop_before_pixels)
     if "TransferSyntaxUID" not in dataset.file_meta:  # files of before the file meta information are not compressed
         dataset.file_meta.TransferSyntaxUID = _NATIVE[dataset.original_encoding]
     return dataset
 
 
-def _images(dataset: Dataset, data: bytes) -> list[Image]:
+def _images(dataset: Dataset, data: bytes, budget: Budget) -> list[Image]:
     image = Image(_values(dataset), None)
     if any(name in dataset for name in ("FloatPixelData", "DoubleFloatPixelData")):
         return [replace(image, fault="pixel_format_unsupported")]
@@ -100,18 +88,22 @@ def _images(dataset: Dataset, data: bytes) -> list[Image]:
     n_frames = int(dataset.get("NumberOfFrames") or 1)
     if image.has_colour:
         return [image]
-    if not 0 < int(dataset.Rows) * int(dataset.Columns) * n_frames <= _MAX_PIXELS:
-        raise corrupt("An image's size is out of bounds.")
+    shape = (n_frames, int(dataset.Rows), int(dataset.Columns))
+    if min(shape) < 1:
+        raise corrupt("An image has no rows, columns or frames.")
     image.fault = fault_of_header(image)
+    n_bytes = math.prod(shape) * layout_of(image).allocated // 8
+    if not image.fault and not budget.holds(n_bytes):
+        image.fault = "image_too_large"
     if image.fault:
         return [image]
-    _put_pixels(image, dataset, n_frames)
+    budget.decode(n_bytes)
+    _put_pixels(image, dataset, shape)
     return [image] if image.pixels is None else split(image, dataset, n_frames)
 
 
-def _put_pixels(image: Image, dataset: Dataset, n_frames: int) -> None:
+def _put_pixels(image: Image, dataset: Dataset, shape: tuple[int, int, int]) -> None:
     """Pixels ``(frame, row, col)``, or a fault."""
-    shape = (n_frames, int(dataset.Rows), int(dataset.Columns))
     is_encoded = dataset.file_meta.TransferSyntaxUID.is_encapsulated
     cells = (_decoded_cells if is_encoded else _native_cells)(image, dataset, shape)
     if cells is None:
@@ -121,11 +113,16 @@ def _put_pixels(image: Image, dataset: Dataset, n_frames: int) -> None:
 
 
 def _decoded_cells(image: Image, dataset: Dataset, shape: tuple[int, int, int]) -> Cells | None:
-    """Cells that are compressed; None if there are more frames than the header says."""
+    """Cells that are compressed; None if there are more frames than the header says, or larger ones."""
     layout = layout_of(image)
     _check_can_be_decoded(dataset.file_meta.TransferSyntaxUID, layout.stored)
     if _n_encoded(dataset) > shape[0]:
         return None
+    frames = _encoded_frames(dataset, shape[0])
+    is_rle = dataset.file_meta.TransferSyntaxUID == RLELossless
+    if not all(is_of_shape(frame, shape[1:], layout.allocated // 8, is_rle=is_rle) for frame in frames):
+        return None
+    dataset.PixelData = encapsulate(frames)  # so that no other bytes are decoded than those that were looked at
     # pydicom refuses headers in which these are missing; what they say has been understood before
     dataset.BitsStored, dataset.PixelRepresentation = layout.stored, int(layout.signed)
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -138,6 +135,17 @@ def _n_encoded(dataset: Dataset) -> int:
     is_rle = dataset.file_meta.TransferSyntaxUID == RLELossless
     fragments = islice(generate_fragments(dataset.PixelData), 1, None)  # the first holds offsets
     return sum(is_rle or fragment.startswith(_BEGINNINGS) for fragment in fragments)
+
+
+def _encoded_frames(dataset: Dataset, n_frames: int) -> list[bytes]:
+    offsets = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
+    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        if keyword in dataset:
+            del dataset[keyword]
+    extended = None if None in offsets else offsets
+    return list(
+        islice(generate_frames(dataset.PixelData, number_of_frames=n_frames, extended_offsets=extended), n_frames)
+    )
 
 
 def _native_cells(image: Image, dataset: Dataset, shape: tuple[int, int, int]) -> Cells | None:

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom.image import (
     ENHANCED,
     LEGACY_ENHANCED,
@@ -24,10 +25,12 @@ from tasks.sources.dicom.image import (
     with_numbers_as_text,
 )
 from tasks.sources.dicom.pixel_values import fault_of_header, put_pixels
+from tasks.sources.limits import Budget
 
 _READ: Final = frozenset(TAGS.values())
 _FRAME_HEADERS: Final = 0x52009230
 _SEEN: Final = frozenset((MODALITY_LUT, REAL_WORLD_VALUES, _FRAME_HEADERS))
+_FIRST: Final = 0x00010000
 _PIXELS: Final = 0x7FE00010
 _REAL_PIXELS: Final = (0x7FE00008, 0x7FE00009)
 _TRANSFER_SYNTAX: Final = 0x00020010
@@ -35,8 +38,6 @@ _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1"
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
 _DIRECTORY: Final = b"1.2.840.10008.1.3.10"
 _PREFACE_BYTES: Final = 1024
-_MAX_INFLATED: Final = 2**28
-_INFLATED_BLOCK: Final = 2**20
 _UNDEFINED: Final = 0xFFFFFFFF
 _LONG_VR: Final = frozenset(b"OB OW OF SQ UT UN OD OL UC UR OV SV UV".split())
 _SHORT_VR: Final = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -54,7 +55,7 @@ class UnusualEncodingError(Exception):
     """The direct reader leaves this file to pydicom."""
 
 
-def read_image(data: bytes) -> Image | None:
+def read_image(data: bytes, budget: Budget) -> Image | None:
     """The image in the bytes of one file; None if it holds none.
 
     Raises:
@@ -76,7 +77,7 @@ def read_image(data: bytes) -> Image | None:
     if is_enhanced or image.text("frames") not in ("", "1") or is_mapped:
         raise UnusualEncodingError
     if not image.has_colour:
-        _read_pixels(data, image, begin, length)
+        _read_pixels(data, image, begin, length, budget)
     return image
 
 
@@ -103,25 +104,42 @@ def claims_to_be_an_image(data: bytes) -> bool:
     return data[128:_PREAMBLE] == b"DICM" and _DIRECTORY not in data[:_PREFACE_BYTES]
 
 
-def check_inflated_size(data: bytes) -> None:
-    """Deflated files may be small and hold more than memory does; pydicom inflates them whole.
+def begins_with_group_0(data: bytes) -> bool:
+    """Whether the first element after group 2 has a tag that no file holds: empty space, and millions of elements."""
+    try:
+        start = preface(data)[1]
+    except UnusualEncodingError:
+        return False
+    return data[start : start + 2] == b"\0\0"
+
+
+def inflated(data: bytes, most_bytes: int, *, is_beginning: bool = False) -> bytes:
+    """The plain file that a deflated one stands for (PS3.5 A.5), so that no reader inflates without a bound.
+
+    Args:
+        data: of a file in any encoding; others than the deflated one are given back as they are.
+        most_bytes: of the data set, inflated.
+        is_beginning: whether ``data`` may be cut off, and what they tell is enough.
 
     Raises:
-        StudyRejected: ``dicom_corrupt`` if the first bytes name that encoding, and more comes out than is permitted.
+        StudyRejected: ``dicom_corrupt`` if it cannot be inflated, is cut off, or hides in which encoding it is;
+            ``study_too_large`` if more comes out than is permitted.
     """
-    if _DEFLATED not in data[:_PREFACE_BYTES]:
-        return
-    start = preface(data)[1]
-    reader = zlib.decompressobj(-zlib.MAX_WBITS)
-    n_bytes, packed = 0, data[start:]
+    if _DEFLATED not in data:
+        return data
     try:
-        while packed and n_bytes <= _MAX_INFLATED:
-            n_bytes += len(reader.decompress(packed, _INFLATED_BLOCK))
-            packed = reader.unconsumed_tail
-    except zlib.error:
-        raise corrupt("It cannot be inflated.") from None
-    if n_bytes > _MAX_INFLATED:
-        raise corrupt(f"It inflates beyond {_MAX_INFLATED} bytes.")
+        syntax, start = preface(data)
+    except UnusualEncodingError:
+        raise corrupt("The file meta information of a deflated file cannot be read.") from None
+    if syntax != _DEFLATED:
+        return data
+    reader = zlib.decompressobj(-zlib.MAX_WBITS)
+    plain = reader.decompress(data[start:], most_bytes + 1)
+    if len(plain) > most_bytes and not is_beginning:
+        raise StudyRejected("study_too_large", f"A deflated DICOM file has more than {most_bytes // 2**20} MB.")
+    if not (reader.eof or is_beginning):
+        raise corrupt("A deflated file is cut off.")
+    return data[:start].replace(_DEFLATED, _EXPLICIT.ljust(len(_DEFLATED), b"\0")) + plain
 
 
 def _encoding(data: bytes) -> tuple[bool, int]:
@@ -156,6 +174,8 @@ def _walk(
     element = _explicit_at if explicit else _implicit_at
     while position + 8 <= end:
         tag, value, length = element(data, position)
+        if tag < _FIRST:
+            raise corrupt("An element is of group 0, which no file holds.")
         if tag >= _REAL_PIXELS[0]:
             if tag in _REAL_PIXELS:
                 values[tag] = b""
@@ -223,7 +243,7 @@ def _skip_item(data: bytes, position: int, explicit: bool, depth: int) -> int:
     raise UnusualEncodingError
 
 
-def _read_pixels(data: bytes, image: Image, begin: int, length: int) -> None:
+def _read_pixels(data: bytes, image: Image, begin: int, length: int, budget: Budget) -> None:
     rows, columns = (image.integer(name) for name in ("rows", "columns"))
     if length == _UNDEFINED:
         raise UnusualEncodingError
@@ -234,9 +254,13 @@ def _read_pixels(data: bytes, image: Image, begin: int, length: int) -> None:
         return
     dtype = np.dtype(f"<u{image.integer('bits_allocated') // 8}")
     needed = rows * columns * dtype.itemsize
+    if not budget.holds(needed):
+        image.fault = "image_too_large"
+        return
     if length < needed or begin + needed > len(data):
         raise corrupt("The pixels of an image are truncated.")
     if length >= 2 * needed:
         image.fault = "pixel_data_contradict"
         return
+    budget.decode(needed)
     put_pixels(image, np.frombuffer(data, dtype, rows * columns, begin).reshape(rows, columns))

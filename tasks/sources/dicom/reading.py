@@ -1,37 +1,66 @@
-"""Where DICOM bytes become images: the direct reader first, pydicom for what it leaves."""
+"""Where DICOM bytes become images: the direct reader first, pydicom for what it leaves.
+
+Here is the boundary of a file: whatever its bytes do to a reader, they give images or its documented error.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
+from cmr_models.contracts.foreign import faults_as
+from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom import direct
-from tasks.sources.dicom.image import Image
+from tasks.sources.dicom.image import Image, corrupt
+from tasks.sources.limits import Budget
+
+_LONGEST_HEADER: Final = 4 * 2**20
 
 
-def read_images(data: bytes) -> list[Image]:
+@faults_as(lambda kind: corrupt(f"It cannot be decoded ({kind})."), StudyRejected)
+def read_images(data: bytes, budget: Budget | None = None) -> list[Image]:
     """Images in the bytes of one file: one, several if it is an enhanced multi-frame file, or none.
 
+    Args:
+        data: the file.
+        budget: of the study; one of the file alone if None.
+
     Raises:
-        StudyRejected: ``dicom_corrupt`` if it is a DICOM image that is cut off or cannot be decoded.
+        StudyRejected: ``dicom_corrupt`` if it is a DICOM image that is cut off or cannot be decoded,
+            ``dicom_encoding`` if nothing is installed that decodes it, ``study_too_large`` if the budget is spent.
     """
     if not direct.looks_like_dicom(data):
         return []
+    budget = budget or Budget(n_packed=len(data))
+    plain = direct.inflated(data, budget.left_to_inflate)
+    if plain is not data:
+        budget.inflate(len(plain))
     try:
-        image = direct.read_image(data)
+        image = direct.read_image(plain, budget)
     except direct.UnusualEncodingError:
         from tasks.sources.dicom.by_pydicom import (
             read_with_pydicom,  # pydicom takes a second to load; few files need it
         )
 
-        return read_with_pydicom(data)
+        return read_with_pydicom(plain, budget)
     return [] if image is None else [image]
 
 
 def read_header(data: bytes) -> Image | None:
-    """Header values alone, from the first bytes of a file; None if they are not those of a DICOM file."""
+    """Header values alone, from the first bytes of a file; None if they are not those of a DICOM file, or damaged."""
+    try:
+        return _header(data)
+    except StudyRejected:
+        return None
+
+
+@faults_as(corrupt, StudyRejected)
+def _header(data: bytes) -> Image | None:
     if not direct.looks_like_dicom(data):
         return None
+    plain = direct.inflated(data, _LONGEST_HEADER, is_beginning=True)
     try:
-        return Image(direct.read_values(data), None)
+        return Image(direct.read_values(plain), None)
     except direct.UnusualEncodingError:
         from tasks.sources.dicom.by_pydicom import header_with_pydicom
 
-        return header_with_pydicom(data)
+        return header_with_pydicom(plain)

@@ -29,12 +29,15 @@ def test_estimates_pass_with_and_without_columns_of_their_own() -> None:
         (tidy([ROW]).assign(family=3), "the column family of tables/estimates/*.parquet must be text, got int64"),
         (
             tidy([ROW | {"q": 1.5}]),
-            "the column q of tables/estimates/*.parquet must lie within 0 and 1, got 1.5 to 1.5",
+            "the column q of tables/estimates/*.parquet must lie within 0 and 1, 1 values do not",
         ),
-        (tidy([ROW | {"n": -1}]), "the column n of tables/estimates/*.parquet must lie within 0 and inf, got -1 to -1"),
+        (
+            tidy([ROW | {"n": -1}]),
+            "the column n of tables/estimates/*.parquet must lie within 0 and inf, 1 values do not",
+        ),
         (
             tidy([ROW | {"status": "great"}]),
-            "the column status of tables/estimates/*.parquet holds ['great']; it may hold ('ok', 'failed',",
+            "the column status of tables/estimates/*.parquet holds 1 other values than ('ok', 'failed',",
         ),
     ],
 )

@@ -13,9 +13,9 @@ from cmr_models.phenotypes.volumes import volume_curves
 from cmr_models.views.base_apex import judge_stack_order
 from tasks.convert.nifti import nifti_views
 from tasks.convert.reference_labels import with_labels
+from tasks.sources.limits import Budget
 from tasks.sources.public_facts import facts_of
 
-_LIMIT = 10**9
 _CODES = {"rv_ml": 1, "myocardium_ml": 2, "lv_ml": 3}
 """Of ACDC's labels, which are the package's too."""
 
@@ -32,7 +32,9 @@ def _converted(folder: Path) -> tuple[xr.Dataset, dict[str, int]]:
     labels = {name: content for name, content in contents.items() if "_gt" in name}
     images = {name: content for name, content in contents.items() if name not in labels}
     facts, _ = facts_of("acdc", [str(path) for path in sorted(folder.glob("*.nii.gz"))], folder.name)
-    found = with_labels(nifti_views(images, max_bytes=_LIMIT), labels, images, "acdc", facts, max_bytes=_LIMIT)
+    found = with_labels(
+        nifti_views(images, Budget(n_packed=10**7)), labels, images, "acdc", facts, Budget(n_packed=10**7)
+    )
     assert found.faults == []
     return found.views["sax"], found.frames
 

@@ -19,7 +19,7 @@ from tasks.convert.conversion import convert_shard, convert_study
 from tasks.convert.convert_stage import planned_units
 from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
-from tasks.sources.archive import Limits
+from tasks.sources.limits import Limits
 from tasks.state import store
 from tasks.state.ledger import Outcome
 
@@ -364,3 +364,19 @@ def test_nifti_of_no_known_set_has_views_and_nothing_else_to_tell(tmp_path: Path
     assert outcome.summary["views"]["sax"]["pixel_mm"] == [1.25, 1.5]
     assert (outcome.summary["excluded"], outcome.summary["flags"]) == ([], [])
     assert "facts" not in outcome.summary
+
+
+def test_a_published_file_that_is_a_zip_but_no_study_is_made_again(tmp_path: Path) -> None:
+    _archive(tmp_path / "in")
+    (unit,) = inventory([tmp_path / "in"]).units
+    settings = ConvertSettings().model_dump()
+    first = convert_study({**unit, "key": "k"}, str(tmp_path / "out"), settings)
+    assert first.status == "ok"
+    path = store.Cohort(tmp_path / "out").study(first.study)
+    whole = path.read_bytes()
+    attributes = {"attributes": {"key": first.key, "converter_version": 2}, "zarr_format": 3, "node_type": "group"}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("zarr.json", json.dumps(attributes))
+    again = convert_study({**unit, "key": "k"}, str(tmp_path / "out"), settings)
+    assert (again.status, again.key) == ("ok", first.key)
+    assert path.read_bytes() == whole

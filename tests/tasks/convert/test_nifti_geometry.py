@@ -11,6 +11,7 @@ import xarray as xr
 
 from cmr_models.reasons import StudyRejected
 from tasks.convert.nifti import nifti_views, read_volume
+from tasks.sources.limits import Budget
 
 _SHAPE = (24, 20, 12)
 _MM = (1.5, 1.25, 8.0)
@@ -66,7 +67,7 @@ def _far_apart() -> np.ndarray:
 
 
 def _view(content: bytes, name: str = "sax_t.nii") -> xr.Dataset:
-    views = nifti_views({name: content}, max_bytes=10**8)
+    views = nifti_views({name: content}, Budget(n_packed=10**6))
     return next(iter(views.values()))
 
 
@@ -245,7 +246,7 @@ def test_a_qform_is_left_handed_only_where_its_factor_is_negative(qfac: float, s
     content = bytearray(image.to_bytes())
     struct.pack_into("<h", content, _SFORM, 0)
     struct.pack_into("<f", content, _PIXDIM, qfac)
-    step = np.diff(read_volume(bytes(content), max_bytes=10**8).position_mm[:2], axis=0)[0]
+    step = np.diff(read_volume(bytes(content), Budget(n_packed=10**6)).position_mm[:2], axis=0)[0]
     np.testing.assert_allclose(step, sign * 8.0 * _ROTATION[:, 2] * (-1, -1, 1), atol=1e-4)
 
 
@@ -328,24 +329,24 @@ def test_a_large_range_that_many_voxels_fill_is_kept() -> None:
 )
 def test_frames_of_another_pixel_size_or_direction_are_refused(other: bytes) -> None:
     with pytest.raises(StudyRejected, match="frame_grids_differ"):
-        nifti_views({"sax_ed.nii": _file(), "sax_es.nii": other}, max_bytes=10**8)
+        nifti_views({"sax_ed.nii": _file(), "sax_es.nii": other}, Budget(n_packed=10**6))
 
 
 def test_single_frames_are_ordered_by_number_and_not_as_text() -> None:
     files = {f"p_frame{k}.nii": _file(_heart(12)[..., k - 1]) for k in (10, 2, 1)}
-    view = nifti_views(files, max_bytes=10**8)["sax"]
+    view = nifti_views(files, Budget(n_packed=10**6))["sax"]
     assert view.attrs["frame_names"] == ["frame1", "frame2", "frame10"]
 
 
 def test_the_same_frame_twice_is_taken_once_or_refused() -> None:
     same = {"sax_ed.nii": _file(), "sa_ED.nii.gz": gzip.compress(_file()), "sax_es.nii": _file(_heart() + np.int16(1))}
-    assert nifti_views(same, max_bytes=10**8)["sax"].attrs["frame_names"] == ["ed", "es"]
+    assert nifti_views(same, Budget(n_packed=10**6))["sax"].attrs["frame_names"] == ["ed", "es"]
     for name in ("sa_ED.nii", "sax_t.nii"):
         files = {"sax_ed.nii": _file(), "sax_4d.nii": _file(_heart(12)), name: _file(_heart(12) // 2)}
         if name == "sa_ED.nii":
             files = {"sax_ed.nii": _file(), name: _file(_heart() // 2)}
         with pytest.raises(StudyRejected, match="frame_twice"):
-            nifti_views(files, max_bytes=10**8)
+            nifti_views(files, Budget(n_packed=10**6))
 
 
 def test_four_axes_are_frames_whatever_the_header_means_by_them() -> None:

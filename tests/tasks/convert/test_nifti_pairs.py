@@ -12,6 +12,7 @@ from tasks.convert.convert_stage import planned_units
 from tasks.convert.nifti import read_volume
 from tasks.convert.nifti_pairs import joined
 from tasks.sources import inventory
+from tasks.sources.limits import Budget
 from tasks.state import store
 
 _AFFINE = np.diag([-1.5, -1.25, -8.0, 1.0])
@@ -49,7 +50,7 @@ def test_numbers_of_a_pair_begin_where_the_header_says_in_the_second_file(kind: 
     block, cells = image.header.binaryblock, bytes(start) + _VALUES.astype(f"{order}i2").tobytes("F")
     content = joined({"sax_ed.HDR": block, "sax_ed.IMG": cells})
     assert list(content) == ["sax_ed.HDR"]
-    np.testing.assert_array_equal(read_volume(content["sax_ed.HDR"], max_bytes=10**8).values[0], _VALUES.T)
+    np.testing.assert_array_equal(read_volume(content["sax_ed.HDR"], Budget(n_packed=10**6)).values[0], _VALUES.T)
 
 
 def test_a_header_that_is_not_of_nifti_is_refused() -> None:

@@ -12,8 +12,8 @@ from cmr_models.evaluation.reference_codes import is_pool_in_wall, translate_cod
 from tasks.convert.nifti import nifti_views
 from tasks.convert.nifti_pairs import joined
 from tasks.convert.reference_labels import Referenced, with_labels
+from tasks.sources.limits import Budget
 
-_LIMIT = 10**8
 _AFFINE = np.diag([-1.5, -1.25, -8.0, 1.0])  # from base to apex, as slices are published
 _AFFINE[:3, 3] = (40.0, 30.0, -20.0)
 _SHAPE = (40, 36, 6)
@@ -34,7 +34,7 @@ def _with_labels(values: np.ndarray, affine: np.ndarray = _AFFINE) -> Referenced
     image = np.random.default_rng(1).integers(0, 900, _SHAPE, dtype=np.int16)
     images = {"p_sa.nii": nib.Nifti1Image(image, _AFFINE).to_bytes()}
     labels = {"p_sa_gt.nii": nib.Nifti1Image(values, affine).to_bytes()}
-    return with_labels(nifti_views(images, max_bytes=_LIMIT), labels, images, "acdc", {}, max_bytes=_LIMIT)
+    return with_labels(nifti_views(images, Budget(n_packed=10**6)), labels, images, "acdc", {}, Budget(n_packed=10**6))
 
 
 def _orders() -> list[tuple[tuple[int, int], tuple[bool, bool, bool]]]:
@@ -103,8 +103,8 @@ def _cine(n_frames: int) -> np.ndarray:
 def _found(labels: dict[str, bytes], image: str, n_frames: int, data_set: str = "acdc") -> tuple[dict[int, float], str]:
     """Frame -> volume of its left pool (mL), and the faults."""
     images = {image: nib.Nifti1Image(_cine(n_frames), _AFFINE).to_bytes()}
-    views = nifti_views(images, max_bytes=_LIMIT)
-    found = with_labels(views, labels, images, data_set, {}, max_bytes=_LIMIT)
+    views = nifti_views(images, Budget(n_packed=10**6))
+    found = with_labels(views, labels, images, data_set, {}, Budget(n_packed=10**6))
     view = found.views["sax"]
     voxel_ml = float(view["pixel_mm"].values.prod()) * view.attrs["slice_mm"] / 1000
     drawn = np.flatnonzero(view["labelled"].values).tolist() if "labels" in view else []

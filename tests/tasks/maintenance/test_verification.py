@@ -270,3 +270,26 @@ def test_a_whole_file_that_is_not_the_one_that_was_recorded_is_put_aside(cohort:
     assert _verified(cohort).damaged == [str(path.relative_to(cohort.root))]
     with open_ledger(cohort.ledger) as ledger:
         assert "p0-1" not in ledger.entries(_STAGE)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"a": b"b"},
+        {"zarr.json": b'{"attributes": {"key": "k1"}, "zarr_format": 3, "node_type": "array"}'},
+        {"zarr.json": b'{"attributes": {"key": "k1", "converter_version": 1}, "zarr_format": 3, "node_type": "group"}'},
+        {"zarr.json": b'{"attributes": {"key": "k1", "schema": []}}'},
+    ],
+)
+def test_a_whole_zip_that_is_no_study_is_put_aside_also_without_a_ledger(
+    members: dict[str, bytes], tmp_path: Path
+) -> None:
+    place = Cohort(tmp_path)
+    path = place.study("p0-1")
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    found = _verified(place)
+    assert (found.whole, found.damaged) == (0, [str(path.relative_to(tmp_path))])
+    assert not path.exists()

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources.archive import Limits, n_nested, read_beginnings, read_members
+from tasks.sources.archive import n_nested, read_beginnings, read_members
+from tasks.sources.limits import Budget, Limits
 from tasks.sources.zip_directory import _whole, list_members
 
 
@@ -44,7 +45,7 @@ def _put(folder: Path, content: bytes) -> Path:
 
 def _reason(path: Path, limits: Limits | None = None) -> str:
     with pytest.raises(StudyRejected) as caught:
-        list(read_members(path, limits or Limits()))
+        list(read_members(path, Budget(limits or Limits())))
     return caught.value.reason
 
 

@@ -1,5 +1,6 @@
 """Publishing: whole or not at all, the same bytes for the same tree, never a half-written file."""
 
+import io
 import json
 import os
 import zipfile
@@ -198,3 +199,76 @@ def test_values_are_looked_at_when_they_are_loaded_and_not_before(tmp_path: Path
         assert opened["sax/label"].shape == (1, 1, 4, 4)
     with pytest.raises(StudyRejected, match=r"label of the group 'sax' of a segmentation holds \[77\]"):
         store.load_tree(path)
+
+
+# whole zips that are no study
+
+
+def _members(**contents: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name.replace("_json", ".json"), content)
+    return buffer.getvalue()
+
+
+_SIGNED = json.dumps({"attributes": {"key": "k1", "converter_version": 2}, "zarr_format": 3, "node_type": "group"})
+NO_STUDIES = {
+    "another zip": _members(a=b"b"),
+    "a list for attributes": _members(zarr_json=b'{"attributes": []}'),
+    "a list": _members(zarr_json=b"[]"),
+    "no text": _members(zarr_json=b"\xff\xfe"),
+    "deep": _members(zarr_json=b"[" * 100_000),
+    "an array": _members(zarr_json=b'{"attributes": {"key": "k1"}, "zarr_format": 3, "node_type": "array"}'),
+    "signed, but empty": _members(zarr_json=_SIGNED.encode()),
+    "an odd version": _members(zarr_json=_SIGNED.replace('"key"', '"schema": "x", "key"').encode()),
+    "no zip": b"PK\x03\x04 and nothing",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("kind", NO_STUDIES)
+def test_a_file_that_is_no_study_is_damaged_or_breaks_its_contract(kind: str, tmp_path: Path) -> None:
+    path = store.Cohort(tmp_path).study("1-2")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(NO_STUDIES[kind])
+    assert store.published_key(path) in (None, "k1")
+    with pytest.raises((zipfile.BadZipFile, StudyRejected), match=r"damaged|contract_broken"):
+        store.load_tree(path)
+
+
+@pytest.mark.parametrize("kind", NO_STUDIES)
+def test_a_file_that_is_no_study_is_replaced(kind: str, study: xr.DataTree, tmp_path: Path) -> None:
+    path = store.Cohort(tmp_path).study("1-2")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(NO_STUDIES[kind])
+    store.publish(encode_tree(study), path)
+    assert store.load_tree(path).identical(study)
+
+
+def test_a_tree_that_claims_more_than_any_holds_is_damaged(
+    study: xr.DataTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.Cohort(tmp_path).study("1-2")
+    store.publish(encode_tree(study), path)
+    monkeypatch.setattr(store, "_MOST_BYTES", 13 * 3 * 40 * 32 * 2)  # its pixels alone
+    with pytest.raises(zipfile.BadZipFile, match="MemoryError"), store.open_tree(path):
+        pass
+
+
+def test_only_damage_met_while_reading_is_called_so(study: xr.DataTree, tmp_path: Path) -> None:
+    path = store.Cohort(tmp_path).study("1-2")
+    with pytest.raises(FileNotFoundError), store.reading_tree(path):
+        pass
+    store.publish(encode_tree(study), path)
+    with pytest.raises(zipfile.BadZipFile, match="KeyError"), store.reading_tree(path) as tree:
+        tree["no such view"].load()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"\xff", b'{"key": "k"}', b'{"key":1,"status":"a","reason":"b","detail":""}', b"[" * 90_000]
+)
+def test_a_receipt_that_is_none_is_as_if_there_were_none(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "1-2.zarr.zip"
+    store.receipt_path(path).write_bytes(content)
+    assert store.rejection(path) is None

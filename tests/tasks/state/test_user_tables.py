@@ -289,3 +289,43 @@ def test_cells_that_are_not_as_declared_are_counted_among_all(tmp_path: Path) ->
     assert _read(tmp_path, ["", "NA"], reading).isna().all()
     assert _read(tmp_path, ["True", "true", "x"]).tolist() == ["True", "true", "x"]
     assert _read(tmp_path, [" True", "FALSE "]).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.tsv"])
+@pytest.mark.parametrize("content", [b"", b"\0" * 5000, b"PAR1" + b"\xff" * 40 + b"PAR1", b"a,b\n\xff\xfe\n", b'a\n"'])
+def test_bytes_that_are_no_table_are_a_mistake_or_a_table(name: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    try:
+        found = read_user_table(path)
+    except UserMistake as mistake:
+        assert str(mistake).startswith(f"{path}: ")  # noqa: PT017
+    else:
+        assert content == b'a\n"'
+        assert list(found.columns) == ["a"]
+
+
+def test_a_cell_with_an_exponent_that_overflows_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("a\n1e3081000010\n")
+    assert read_user_table(path)["a"].tolist() == ["1e3081000010"]
+
+
+def test_a_table_that_is_larger_than_is_read_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    with path.open("wb") as file:
+        file.write(b"participant\n1\n")
+        file.truncate(20 * 2**30)
+    with pytest.raises(UserMistake, match=r"20\.0 GB, more than the 4 GB"):
+        read_user_table(path)
+
+
+def test_a_parquet_that_claims_more_cells_than_is_read_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "people.parquet"
+    pd.DataFrame({"a": [1, 2], "b": [3, 4]}).to_parquet(path)
+    monkeypatch.setattr("tasks.state.user_tables._MOST_CELLS", 3)
+    assert table_header(path) == ["a", "b"]
+    with pytest.raises(UserMistake, match="claims 4 cells"):
+        read_user_table(path)

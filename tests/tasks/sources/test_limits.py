@@ -1,0 +1,216 @@
+"""Five kilobytes do not become gigabytes: what is read and decoded of a study is bounded, whatever its files claim."""
+
+import gzip
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
+
+from benchmarks.fuzz import seeds
+from cmr_models.reasons import StudyRejected
+from tasks.convert.conversion import convert_study
+from tasks.convert.settings import ConvertSettings
+from tasks.sources import inventory
+from tasks.sources.dicom import read_images
+from tasks.sources.dicom.codestreams import codestream_shape, unpacked_size
+from tasks.sources.limits import Budget, Limits, read_file
+
+_MB = 2**20
+_MEASURE = """
+import json, resource, sys
+from pathlib import Path
+from tasks.convert.conversion import convert_study
+from tasks.convert.settings import ConvertSettings
+from tasks.sources import inventory
+import tasks.sources.dicom.by_pydicom, tasks.convert.nifti, tasks.convert.landmark_images  # noqa
+def peak():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1])
+before = peak()
+folder = Path(sys.argv[1])
+reasons = [
+    convert_study({**unit, "key": "k"}, str(folder.parent / "out"), ConvertSettings().model_dump()).reason
+    for unit in inventory([folder]).units
+]
+print(json.dumps({"reasons": reasons, "grown_mb": (peak() - before) // 1024}))
+"""
+
+
+def _measured(folder: Path) -> tuple[list[str], int]:
+    """Reasons of the studies in a folder, and by how many MB the process that converts them grew."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE, str(folder)], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = json.loads(done.stdout)
+    return found["reasons"], found["grown_mb"]
+
+
+# the budget
+
+
+def test_bytes_and_pixels_are_taken_from_the_budget_of_the_study_until_it_is_spent() -> None:
+    budget = Budget(Limits(max_total_bytes=100, max_decoded_bytes=60, max_image_bytes=40), n_packed=10)
+    budget.inflate(60)
+    budget.inflate(40)
+    with pytest.raises(StudyRejected, match="study_too_large"):
+        budget.inflate(1)
+    budget.decode(40)
+    budget.decode(20)
+    with pytest.raises(StudyRejected, match=r"study_too_large.*max_decoded_mb"):
+        budget.decode(1)
+    assert (budget.holds(40), budget.holds(41)) == (True, False)
+
+
+def test_what_expands_more_than_any_image_does_is_refused_beyond_the_free_bytes() -> None:
+    budget = Budget(Limits(free_bytes=100, max_ratio=3), n_packed=10)
+    assert budget.left_to_inflate == 100 + 3 * 10
+    budget.decode(130)
+    with pytest.raises(StudyRejected, match="from 10 bytes, as no image does"):
+        budget.decode(1)
+
+
+def test_files_that_are_too_large_together_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    with pytest.raises(StudyRejected, match=r"5000 MB; 4096 MB are permitted .convert.max_inflated_mb"):
+        Budget(n_packed=5000 * _MB)
+    path = tmp_path / "a"
+    path.write_bytes(bytes(11))
+    assert read_file(path, 11) == bytes(11)
+    with pytest.raises(StudyRejected, match="study_too_large"):
+        read_file(path, 10)
+
+
+def test_the_settings_become_limits_and_leave_the_keys_of_studies_as_they_were() -> None:
+    settings = ConvertSettings(max_inflated_mb=80, max_decoded_mb=40, max_ratio=7)
+    limits = settings.limits
+    assert (limits.max_total_bytes, limits.max_member_bytes) == (80 * _MB, 10 * _MB)
+    assert (limits.max_decoded_bytes, limits.max_image_bytes, limits.max_ratio) == (40 * _MB, 10 * _MB, 7)
+    assert ConvertSettings().that_decide() == {"frames_missing_max": 0.2, "max_inflated_mb": 4096}
+    assert settings.that_decide() == {
+        "frames_missing_max": 0.2, "max_inflated_mb": 80, "max_decoded_mb": 40, "max_ratio": 7,
+    }  # fmt: skip
+
+
+# codestreams
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
+def test_a_codestream_says_how_many_pixels_it_holds(syntax: str) -> None:
+    ds = seeds.image(side=48)
+    ds.Rows, ds.Columns = 36, 64  # as many pixels as 48 x 48
+    ds.compress(syntax)
+    start = 12 + 8  # a table with one offset, and the tag and length of the first fragment
+    assert codestream_shape(ds.PixelData[start:]) == (36, 64, 1)
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00\x02", b"\xff\x4f\xff\x51\x00", b"\x00" * 80]
+)
+def test_a_codestream_that_does_not_say_is_damaged(frame: bytes) -> None:
+    with pytest.raises(ValueError, match="codestream"):
+        codestream_shape(frame)
+
+
+def test_packed_runs_are_counted_as_the_standard_says() -> None:
+    three_bytes, nothing, run_of_128 = bytes([2, 7, 8, 9]), bytes([128]), bytes([129, 5])
+    assert unpacked_size(three_bytes + nothing + run_of_128) == 3 + 0 + 128
+
+
+@pytest.mark.parametrize(("name", "content"), seeds.codestream_bombs())
+def test_a_codestream_is_not_decoded_unless_the_header_says_the_same_and_it_fits(name: str, content: bytes) -> None:
+    (image,) = read_images(content)
+    assert image.pixels is None
+    assert image.fault == ("image_too_large" if "header" in name else "pixel_data_contradict")
+
+
+# whole studies, in a process of their own
+
+
+def _of_jpeg_ls(folder: Path) -> None:
+    for k, (_, content) in enumerate(seeds.codestream_bombs(side=16_000)):
+        (folder / f"{k}.dcm").write_bytes(content)
+
+
+def _deflated(folder: Path) -> None:
+    (folder / "a.dcm").write_bytes(seeds.deflated_bomb(1024 * _MB))
+
+
+def _deflated_behind_group_2(folder: Path) -> None:
+    (folder / "a.dcm").write_bytes(seeds.deflated_bomb(1024 * _MB, group_2_bytes=3000))
+
+
+def _pngs(folder: Path) -> None:
+    place = folder / "landmark/training/lax_2c/images"
+    place.mkdir(parents=True)
+    content = seeds.png_bomb(8192)
+    for k in range(30):
+        (place / f"0001__{k:02}.png").write_bytes(content)
+
+
+def _niftis(folder: Path) -> None:
+    content = gzip.compress(seeds.nifti()[0][:352] + bytes(600 * _MB))
+    for k in range(3):
+        (folder / f"p_sax_frame{k}.nii.gz").write_bytes(content)
+
+
+def _sparse(folder: Path) -> None:
+    with (folder / "a.dcm").open("wb") as file:
+        file.write(bytes(128) + b"DICM")
+        file.truncate(20 * 2**30)
+
+
+def _zip_of_jpeg_ls(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for k, (_, content) in enumerate(seeds.codestream_bombs(side=10_000) * 4):
+            archive.writestr(f"{k}.dcm", content)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [_of_jpeg_ls, _deflated, _deflated_behind_group_2, _pngs, _niftis, _sparse, _zip_of_jpeg_ls],
+)
+def test_small_files_that_claim_gigabytes_take_little_memory(make: object, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    make(folder)  # type: ignore[operator]
+    reasons, grown_mb = _measured(folder)
+    assert len(reasons) == 1
+    assert reasons[0] in (
+        "study_too_large", "image_too_large", "pixel_data_contradict", "nifti_too_large", "dicom_corrupt", "no_dicom",
+    )  # fmt: skip
+    assert grown_mb < 700
+
+
+def test_a_legal_deflated_file_beyond_the_first_bytes_is_a_study(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(seeds.long_deflated())
+    (unit,) = inventory([tmp_path]).units
+    assert unit["participant"] == "P1"
+    (image,) = read_images(seeds.long_deflated())
+    assert image.pixels is not None
+    assert image.pixels.shape == (256, 256)
+
+
+@pytest.mark.parametrize("content", [seeds.odd_group_2(), b"\0" * 128 + b"DICM" + bytes(70_000)])
+def test_a_damaged_header_keeps_no_other_study_from_being_found(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good/a.dcm").write_bytes(seeds.dicom()[0])
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/b.dcm").write_bytes(content)
+    units = inventory([tmp_path]).units
+    assert len(units) == 2
+    outcomes = {
+        unit["participant"]: convert_study({**unit, "key": "k"}, str(tmp_path / "out"), ConvertSettings().model_dump())
+        for unit in units
+    }
+    assert "P1" in outcomes
+    assert {outcome.reason for name, outcome in outcomes.items() if name != "P1"} == {"dicom_corrupt"}
+
+
+def test_three_series_of_a_hundred_perfusion_frames_fit_with_room(tmp_path: Path) -> None:
+    pixels = np.zeros((300, 256, 256), np.uint16)
+    limits = ConvertSettings().limits
+    Budget(limits, n_packed=pixels.nbytes).decode(pixels.nbytes)
+    assert pixels.nbytes * 10 < limits.max_decoded_bytes
