@@ -376,15 +376,16 @@ def test_what_was_left_out_is_one_row_a_series_and_reason_in_their_order() -> No
         return PlaneImages(images, SeriesFacts(), Cycle(np.arange(n), np.arange(n) * 1.0, 900.0, False), None)
 
     late, early = (
-        group(3, series_number=12, series_description="b<1>"),
-        group(2, series_number=2, series_description="a"),
+        group(3, series_number=12, series_description="sax <Smith>"),
+        group(2, series_number=2, series_description="scout"),
     )
-    unnumbered = group(4, series_description="c")
+    unnumbered = group(4, series_description="flow")
     found = _excluded_rows(
         [(late, "series_scout", 3), (early, "series_scout", 2), (late, "image_repeated", 1), (unnumbered, "x", 4),
          (late, "series_scout", 5), (early, "image_repeated", 0)]
     )  # fmt: skip
     assert [tuple(row.values()) for row in found] == [
-        (-1, "c", 4, "x"), (2, "a", 2, "series_scout"), (12, "b1", 1, "image_repeated"), (12, "b1", 8, "series_scout"),
+        (-1, "flow", 4, "x"), (2, "scout", 2, "series_scout"), (12, "sax", 1, "image_repeated"),
+        (12, "sax", 8, "series_scout"),
     ]  # fmt: skip
     assert list(found[0]) == ["series", "description", "images", "reason"]

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from cmr_models.reasons import StudyRejected
-from tasks.convert import landmark_images
 from tasks.convert.landmark_images import landmark_views
+from tasks.sources.limits import Budget, Limits
 
 
 def _png(values: np.ndarray, mode: str = "L") -> bytes:
@@ -36,7 +36,7 @@ def test_each_level_is_a_point_at_its_middle_in_rows_and_columns() -> None:
         "lax_2c/masks/0001__00.png": _mask(*MARKS), "lax_2c/masks/0001__01.png": _mask(MARKS[4]),
         "lax_4c/images/0001__00.png": _png(SHOWN),
     }  # fmt: skip
-    found = landmark_views(files)
+    found = landmark_views(files, Budget())
     assert list(found.views) == ["lax_2c", "lax_4c"]
     view = found.views["lax_2c"]
     np.testing.assert_array_equal(view["intensity"].values[:, 0], [SHOWN, SHOWN // 2])
@@ -64,7 +64,7 @@ def test_each_level_is_a_point_at_its_middle_in_rows_and_columns() -> None:
     ids=["another level", "no image", "a column less", "turned"],
 )  # fmt: skip
 def test_marks_that_cannot_be_told_are_left_out_with_their_reason(mask: bytes, reason: str) -> None:
-    found = landmark_views({"lax_4c/images/0001__00.png": _png(SHOWN), "lax_4c/masks/0001__00.png": mask})
+    found = landmark_views({"lax_4c/images/0001__00.png": _png(SHOWN), "lax_4c/masks/0001__00.png": mask}, Budget())
     assert [(fault["file"].split("/")[0], fault["reason"]) for fault in found.faults] == [("lax_4c", reason)]
     assert np.isnan(found.views["lax_4c"]["landmark_px"].values).all()
 
@@ -80,13 +80,12 @@ def test_marks_that_cannot_be_told_are_left_out_with_their_reason(mask: bytes, r
 )
 def test_images_that_cannot_be_read_end_the_study(files: dict[str, bytes], reason: str) -> None:
     with pytest.raises(StudyRejected, match=reason):
-        landmark_views(files)
+        landmark_views(files, Budget())
 
 
-def test_an_image_of_more_pixels_than_is_permitted_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landmark_images, "_MAX_PIXELS", 240)
-    files = {"lax_4c/images/0001__00.png": _png(SHOWN)}
-    assert list(landmark_views(files).views) == ["lax_4c"]
-    monkeypatch.setattr(landmark_images, "_MAX_PIXELS", 239)
-    with pytest.raises(StudyRejected, match="20 x 12 pixels"):
-        landmark_views(files)
+@pytest.mark.parametrize(("mode", "n_bytes"), [("L", 12 * 20), ("RGB", 12 * 20 * 4)])
+def test_an_image_of_more_pixels_than_is_permitted_is_not_read(mode: str, n_bytes: int) -> None:
+    files = {"lax_4c/images/0001__00.png": _png(SHOWN, mode)}
+    assert list(landmark_views(files, Budget(Limits(max_image_bytes=n_bytes))).views) == ["lax_4c"]
+    with pytest.raises(StudyRejected, match="study_too_large"):
+        landmark_views(files, Budget(Limits(max_image_bytes=n_bytes - 1)))

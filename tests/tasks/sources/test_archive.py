@@ -304,11 +304,11 @@ def _limits(**changed: float) -> Limits:
 
 def test_a_limit_is_kept_by_what_just_meets_it(tmp_path: Path) -> None:
     path = _put(tmp_path, _zip([("a", bytes(range(60))), ("b", bytes(range(60)))], zipfile.ZIP_STORED))
-    assert len(list(read_members(path, _limits()))) == 2
+    assert len(list(read_members(path, Budget(_limits())))) == 2
     for beyond in ({"max_members": 1}, {"max_member_bytes": 59}, {"max_total_bytes": 119}, {"max_ratio": 0.99}):
         assert _reason(path, _limits(**beyond)) == "zip_bomb"
     empty = _put(tmp_path, _zip([("a", b"")]))
-    assert list(read_members(empty, Limits(max_ratio=1.0))) == [("a", b"")]
+    assert list(read_members(empty, Budget(Limits(max_ratio=1.0)))) == [("a", b"")]
 
 
 def test_archives_within_an_archive_are_counted_by_any_spelling_and_left_closed(tmp_path: Path) -> None:

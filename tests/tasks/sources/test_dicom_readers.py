@@ -12,6 +12,7 @@ from cmr_models.reasons import StudyRejected
 from tasks.sources.dicom import direct
 from tasks.sources.dicom.by_pydicom import header_with_pydicom, read_with_pydicom
 from tasks.sources.dicom.image import MODALITY_LUT, REAL_WORLD_VALUES, TAGS
+from tasks.sources.limits import Budget
 
 _SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 _FRAME_HEADERS = 0x52009230
@@ -43,8 +44,8 @@ def test_a_mapping_to_real_values_goes_to_the_reader_that_understands_it() -> No
     item.RealWorldValueSlope, item.RealWorldValueIntercept = 2.5, -4.0
     data = encode(_dataset(RealWorldValueMappingSequence=Sequence([item])))
     with pytest.raises(direct.UnusualEncodingError):
-        direct.read_image(data)
-    (image,) = read_with_pydicom(data)
+        direct.read_image(data, Budget())
+    (image,) = read_with_pydicom(data, Budget())
     assert (image.number("rescale_slope"), image.number("rescale_intercept")) == (2.5, -4.0)
 
 
@@ -62,8 +63,8 @@ def test_pixels_of_just_less_than_two_images_are_one_and_of_two_contradict() -> 
     own = np.arange(15, dtype="<u2").tobytes()
     for extra, fault in ((bytes(28), ""), (bytes(30), "pixel_data_contradict"), (bytes(32), "pixel_data_contradict")):
         data = encode(_dataset(PixelData=own + extra))
-        (slow,) = read_with_pydicom(data)
-        quick = direct.read_image(data)
+        (slow,) = read_with_pydicom(data, Budget())
+        quick = direct.read_image(data, Budget())
         assert quick is not None
         assert (quick.fault, slow.fault) == (fault, fault)
         if not fault:
@@ -71,7 +72,7 @@ def test_pixels_of_just_less_than_two_images_are_one_and_of_two_contradict() -> 
     for missing in (1, 2):
         data = encode(_dataset(PixelData=own))[:-missing]
         with pytest.raises(StudyRejected, match="dicom_corrupt"):
-            direct.read_image(data)
+            direct.read_image(data, Budget())
 
 
 @pytest.mark.parametrize("missing", ["Rows", "PixelData"])
@@ -79,10 +80,10 @@ def test_pixels_of_just_less_than_two_images_are_one_and_of_two_contradict() -> 
 def test_a_file_that_lacks_pixels_or_their_size_is_no_image_unless_it_says_so(missing: str) -> None:
     ds = _dataset(**{missing: None})
     with pytest.raises(StudyRejected) as refused:
-        read_with_pydicom(encode(ds))
+        read_with_pydicom(encode(ds), Budget())
     assert (refused.value.reason, refused.value.detail) == ("dicom_corrupt", "An image has no pixels.")
     other = _dataset(Rows=None, SOPClassUID=_SPECTROSCOPY)
-    assert read_with_pydicom(encode(other)) == []
+    assert read_with_pydicom(encode(other), Budget()) == []
 
 
 def test_a_header_alone_has_no_pixels_and_damage_is_none() -> None:
