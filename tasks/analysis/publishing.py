@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.analysis.disclosure.gate import Gate, GateRules
+from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
+from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.regressions import overall_family, with_q
@@ -22,7 +23,7 @@ from cmr_models.analysis.spec import StudySpec
 from cmr_models.contracts.tables import ESTIMATE_TABLE, ESTIMATE_TABLES
 from tasks.analysis.features import with_leakage
 from tasks.analysis.makers import MAKERS, Inputs
-from tasks.state.disclosure_record import keep_record
+from tasks.state.disclosure_record import keep_record, keep_released, released_counts
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import digest, digest_bytes
 
@@ -98,24 +99,35 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         spec_digest: that every row carries.
     """
     spec = inputs.spec
-    gate = Gate(GateRules(spec.disclosure.threshold, spec.disclosure.base), spec_digest)
     for name in names:
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
+        base = _count_base(name, made, results, inputs)
+        gate = Gate(GateRules(spec.disclosure.threshold, base), spec_digest)
         released = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
         keep_record(gate, results.folder)
         about = {"spec_digest": spec_digest} | ({} if name == "flow" else _doubted(inputs))
+        about |= {"rounded_to": float(base or 1)}
         contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
+        keep_released(released, results.folder, name)
         publish_table(released.assign(**about), results.path(name), results.key, contract)
+
+
+def _count_base(name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> int | None:
+    """The base of the counts of a table; they are rounded too where they differ by few from an earlier release."""
+    threshold = inputs.spec.disclosure.threshold
+    if inputs.count_base or threshold < 2:
+        return inputs.count_base
+    earlier = released_counts(results.folder, name)
+    return threshold if any(differs_by_few(made, before, threshold).any() for before in earlier) else None
 
 
 def _doubted(inputs: Inputs) -> dict[str, Any]:
     """What was done with doubted people, and how many they are: no small number, rounded as the gate rounds."""
-    rules = inputs.spec.disclosure
     n = float(inputs.people["doubted"].sum()) if "doubted" in inputs.people else 0.0
-    if 0 < n < rules.threshold:
+    if 0 < n < inputs.spec.disclosure.threshold:
         n = float("nan")
-    elif rules.base:
-        n = rules.base * round(n / rules.base)
+    elif inputs.count_base:
+        n = float(round_counts(n, inputs.count_base))
     return {"doubted": "taken_in" if inputs.spec.include_doubted else "left_out", "n_doubted": float(n)}
 
 
