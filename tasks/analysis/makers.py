@@ -91,8 +91,8 @@ class Inputs:
         disclosure = self.spec.disclosure
         if disclosure.base or disclosure.threshold < 2 or self.people.empty:
             return disclosure.base
-        few = self.flow["n"].between(1, disclosure.threshold - 1).any()
-        few = few or counts_of_few(self.people, self.tables.outcomes, self.models)
+        few_left = bool(self.flow["n"].between(1, disclosure.threshold - 1).any())
+        few = few_left or counts_of_few(self.people, self.tables.outcomes, self.models)
         return disclosure.threshold if few else None
 
     @property

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from cmr_models.analysis.disclosure.audit import hide_determined
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
 from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
@@ -21,6 +22,7 @@ from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.regressions import overall_family, with_q
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.contracts.tables import ESTIMATE_TABLE, ESTIMATE_TABLES
+from tasks.analysis.disclosure_report import write_disclosure
 from tasks.analysis.features import with_leakage
 from tasks.analysis.makers import MAKERS, Inputs
 from tasks.state.disclosure_record import keep_record, keep_released, released_counts
@@ -71,6 +73,11 @@ class Results:
         """The file of a table."""
         return self.folder / f"{name}.parquet"
 
+    @property
+    def disclosure(self) -> Path:
+        """The file that tells an output checker what is hidden, and what all tables together say of it."""
+        return (self.folder if self.siblings else self.folder.parent) / "disclosure.csv"
+
     def earlier(self, name: str) -> dict[str, pd.DataFrame]:
         """The same table of other specs."""
         others = sorted(self.folder.parent.glob(f"*/{name}.parquet")) if self.siblings else []
@@ -90,7 +97,7 @@ def results_key(version: int, files: Iterable[Path], **asked: Any) -> str:
 
 
 def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_digest: str) -> None:
-    """Make tables and publish them one by one, each with its entry in the disclosure record.
+    """Make tables, let them through the gate one by one and then together, and publish them with their record.
 
     Args:
         names: of the tables.
@@ -98,18 +105,53 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         inputs: what they are made from.
         spec_digest: that every row carries.
     """
-    spec = inputs.spec
+    gates: dict[str, Gate] = {}
+    passed: dict[str, pd.DataFrame] = {}
     for name in names:
-        made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
+        made = with_leakage(MAKERS[name](inputs), inputs.tables.features, inputs.spec.features.seen)
         base = _count_base(name, made, results, inputs)
-        gate = Gate(GateRules(spec.disclosure.threshold, base), spec_digest)
-        released = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
-        keep_record(gate, results.folder)
-        about = {"spec_digest": spec_digest} | ({} if name == "flow" else _doubted(inputs))
-        about |= {"rounded_to": float(base or 1)}
-        contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
-        keep_released(released, results.folder, name)
-        publish_table(released.assign(**about), results.path(name), results.key, contract)
+        gates[name] = gate = Gate(GateRules(inputs.spec.disclosure.threshold, base), spec_digest)
+        one = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
+        passed[name] = one.assign(**_about(name, inputs, spec_digest, base))
+    released = _release_together(passed, gates, results, inputs)
+    for name, table in released.items():
+        keep_record(gates[name], results.folder)
+        keep_released(table, results.folder, name)
+        publish_table(table, results.path(name), results.key, ESTIMATE_TABLE if name in ESTIMATE_TABLES else None)
+
+
+def _about(name: str, inputs: Inputs, spec_digest: str, base: int | None) -> dict[str, Any]:
+    """Columns that are the same in every row."""
+    doubted = {} if name == "flow" else _doubted(inputs)
+    return {"spec_digest": spec_digest, **doubted, "rounded_to": float(base or 1)}
+
+
+def _release_together(
+    passed: Mapping[str, pd.DataFrame], gates: Mapping[str, Gate], results: Results, inputs: Inputs
+) -> dict[str, pd.DataFrame]:
+    """Tables in which no cell is determined by all tables of the folder together; with the report for a checker."""
+    threshold = inputs.spec.disclosure.threshold
+    others = {path.stem: pd.read_parquet(path) for path in sorted(results.folder.glob("*.parquet"))}
+    beside = {name: table for name, table in others.items() if name not in passed}
+    estimates = {name for name, table in {**beside, **passed}.items() if _counts_groups(name, table)}
+    if threshold < 2 or not estimates & set(passed):
+        return dict(passed)
+    checked, found = hide_determined(
+        {name: passed[name] for name in passed if name in estimates},
+        {name: beside[name] for name in beside if name in estimates},
+        threshold,
+    )
+    for name, table in checked.items():
+        if not table["status"].equals(passed[name]["status"]):
+            gates[name].amend(name, table)
+    released = {**passed, **checked}
+    write_disclosure({**beside, **released}, found, results.disclosure)
+    return released
+
+
+def _counts_groups(name: str, table: pd.DataFrame) -> bool:
+    """Whether a table's rows count people and events of groups, each group once."""
+    return name not in _CURVES and {"exposure", "outcome", "model", "group", "n", "n_events", "se"} <= set(table)
 
 
 def _count_base(name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> int | None:

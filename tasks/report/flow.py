@@ -35,8 +35,8 @@ def cohort_flow(outcomes: pd.DataFrame, counts: Counts, phenotypes: pd.DataFrame
         phenotypes: the table of phenotypes, which tells passed studies from doubted ones.
 
     Returns:
-        ``n_in`` and its ``text``; ``steps``: title, ``n`` that went on, ``text``, and ``left``: kind, total and reasons (sentence) with their
-        ``text``; the step of measuring has ``states`` too: see :func:`measured_states`.
+        ``n_in`` and its ``text``; ``steps``: title, ``n`` that went on, ``text``, and ``left``: kind, total and reasons
+        (sentence) with their ``text``; the step of measuring has ``states`` too: see :func:`measured_states`.
     """
     steps = [_step(outcomes[outcomes["stage"] == stage.name], stage, counts) for stage in STAGES]
     states = measured_states(phenotypes, counts)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cmr_models.analysis.disclosure.gate import COUNTS, IDENTITY, Gate
 from tasks.state.parquet_tables import publish_table
-from tasks.state.store import digest, publish_bytes
+from tasks.state.store import digest_bytes, publish_bytes
 
 RECORD = "disclosure_record.json"
 
@@ -44,7 +44,7 @@ def keep_released(released: pd.DataFrame, folder: Path, name: str) -> None:
     """Add the counts of a table that is about to be published to those of its earlier releases."""
     columns = [column for column in (*IDENTITY, *COUNTS) if column in released]
     counts = released[columns].reset_index(drop=True)
-    release = digest(counts.to_csv(index=False))[:12]
+    release = digest_bytes(pd.util.hash_pandas_object(counts, index=False).to_numpy().tobytes())[:12]
     path = _released_path(folder, name)
     before = pd.read_parquet(path) if path.exists() else pd.DataFrame({"release": []})
     if release in set(before["release"]):

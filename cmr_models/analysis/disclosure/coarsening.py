@@ -1,7 +1,7 @@
 """Numbers given so coarsely that one person more or less does not show: steps, means, counts that lie close together.
 
-A mean of n people moves by at most a few SD / n when one of them leaves, and a survival curve by 1 / n. Two releases, or
-two tables of people of whom one is not in the other, give that person's value back if their numbers are finer.
+A mean of n people moves by at most a few SD / n when one of them leaves, and a survival curve by 1 / n. Two releases,
+or two tables of people of whom one is not in the other, give that person's value back if their numbers are finer.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Gate:
         masked = self.mask(table if "n_events" in table else table.assign(n_events=np.nan))
         few = _few_degrees(masked)
         differenced = self._find_differences(masked, earlier or {})
-        masked = _hide(masked, differenced | few, np.where(differenced, DIFFERENCED, "small_cell"))
+        masked = hide(masked, differenced | few, np.where(differenced, DIFFERENCED, "small_cell"))
         released = coarsen_means(masked, self.rules.base) if self.rules.threshold > 1 else masked
         released = released if self.rules.base is None else _round_table(released, self.rules.base)
         released = released if "n_events" in table else released.drop(columns="n_events")
@@ -120,12 +120,18 @@ class Gate:
         for _, rows in shown.groupby(list(by), sort=False):
             allowed = mask_curve(rows["years"], rows["n_at_risk"], rows["n_events"], self.rules.threshold)
             hidden[rows.index[~allowed]] = True
-        released = _hide(released, hidden, np.full(len(released), "small_cell", object))
+        released = hide(released, hidden, np.full(len(released), "small_cell", object))
         for column in sorted(set(COUNTS) & set(released)):
             base = self.rules.base or (self.rules.threshold if column == "n_at_risk" else None)
             released[column] = released[column] if base is None else round_counts(released[column], base)
         self._record(name, released, False, "survival plot")
         return released
+
+    def amend(self, name: str, released: pd.DataFrame) -> None:
+        """Record an output again, of which more was hidden because of what other outputs show."""
+        (before,) = [entry for entry in self.entries if entry["uid"] == name]
+        self.entries.remove(before)
+        self._record(name, released, "sensitive phenotype" in before["comments"], before["properties"]["method"])
 
     def acro(self, timestamp: str = "", files: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The record as ACRO writes ``results.json``.
@@ -243,7 +249,7 @@ def _values_of(table: pd.DataFrame) -> list[str]:
     return [name for name in (*VALUE_COLUMNS, *further, "n_at_risk", "n_pairs") if name in table]
 
 
-def _hide(table: pd.DataFrame, rows: Bools, reason: npt.NDArray[np.str_]) -> pd.DataFrame:
+def hide(table: pd.DataFrame, rows: Bools, reason: npt.NDArray[np.str_]) -> pd.DataFrame:
     """Mask rows altogether, and the counts of their like so that no total gives them back."""
     table = table.copy()
     columns = [name for name in dict.fromkeys((*COUNTS, *_values_of(table))) if name in table]

@@ -34,8 +34,9 @@ def mask_small_cells(
     A row with a small ``n`` loses ``n``, ``n_events`` and its estimates; a row with a small ``n_events`` or a small
     ``n - n_events`` keeps ``n`` and loses the rest. Groups of one grouping add up to the overall row, so a single
     masked group could be had by subtraction: the next smallest groups are masked too (reason ``secondary``) until at
-    least two cells and ``minimum`` people are hidden and their sum narrows none of them. ``n_excluded`` (people left out of ``n`` whose number must not
-    show either), if there, masks ``n`` where it is small, and is dropped.
+    least two cells and ``minimum`` people are hidden, and their sum narrows no small one (:func:`leaves_whole_range`);
+    where that cannot be, none of them is told to be small. ``n_excluded`` (people left out of ``n`` whose number must
+    not show either), if there, masks ``n`` where it is small, and is dropped.
 
     Args:
         table: rows with ``n``, ``n_events`` and optionally ``group_by, group, status, reason``.

@@ -1,8 +1,8 @@
 """Whether an analysis counts anybody so few, or two tables so nearly the same people, that exact counts tell it.
 
-Masked cells come back where tables are combined: everybody less those at risk are the prevalent cases, the people of one
-phenotype less those of another the people who lack it. So the counts of a release are exact only if there is no small
-cell in it, nor between two of its populations; otherwise all of them are rounded (:class:`.gate.GateRules`).
+Masked cells come back where tables are combined: everybody less those at risk are the prevalent cases, the people of
+one phenotype less those of another the people who lack it. So the counts of a release are exact only if there is no
+small cell in it, nor between two of its populations; otherwise all of them are rounded (:class:`.gate.GateRules`).
 """
 
 from __future__ import annotations

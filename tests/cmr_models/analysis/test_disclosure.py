@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmr_models.analysis.disclosure.masking import (
@@ -266,7 +266,8 @@ def test_a_sum_leaves_hidden_cells_their_whole_range(cells: list[float], whole: 
     assert leaves_whole_range(cells, 5) == whole
 
 
-@given(cells=st.lists(st.integers(1, 12), min_size=2, max_size=4))
+@settings(deadline=None)
+@given(cells=st.lists(st.integers(1, 9), min_size=2, max_size=3))
 def test_every_number_of_one_to_four_is_left_to_a_hidden_cell_by_trying_all(cells: list[int]) -> None:
     ranges = [range(1, 5) if n < 5 else range(5, sum(cells) + 1) for n in cells]
     possible = [found for found in itertools.product(*ranges) if sum(found) == sum(cells)]

@@ -33,8 +33,8 @@ def test_points_are_shown_where_no_few_events_or_people_can_be_read_off() -> Non
     # Steps of 1.5 to the last one that somebody reached: 5.9 / 1.5 = 3.9.
     assert first["years"].tolist() == [0, 1.5, 3, 4.5]
     assert second["years"].tolist() == [0, 1.5]
-    # By 1.5 three have died (five of eight alive); the two of 4 and 4.4 would be the total of five, in other tables, less
-    # these three: so no step is shown.
+    # By 1.5 three have died (five of eight alive); the two of 4 and 4.4 would be the total of five, in other tables,
+    # less these three: so no step is shown.
     assert first["status"].tolist() == ["ok", "suppressed", "suppressed", "suppressed"]
     assert first["reason"].tolist() == ["", "small_cell", "small_cell", "small_cell"]
     # At risk just before: 8 (9), 6 (6), 5 (6), 3 (3), rounded to threes; people 8 to 9.
