@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.analysis.disclosure.audit import hide_determined
+from cmr_models.analysis.disclosure.audit import audit, hide_determined
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
 from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
@@ -34,6 +34,8 @@ _CURVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "survival_curves": ("years", ("exposure", "outcome", "group")),
     "prediction_decisions": ("threshold", ("exposure", "outcome")),
 }
+# Models of the same name, of imputed or weighted people.
+_OF_OTHER_PEOPLE = ("hazards_imputed", "hazards_weighted")
 # Nothing is tested in these, or they come with q.
 _WITHOUT_TESTS = ("flow", "fairness", "decomposition", "prediction_calibration")
 
@@ -97,7 +99,9 @@ def results_key(version: int, files: Iterable[Path], **asked: Any) -> str:
 
 
 def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_digest: str) -> None:
-    """Make tables, let them through the gate one by one and then together, and publish them with their record.
+    """Make tables and publish them one by one, each with its entry in the disclosure record.
+
+    A table passes the gate by itself, and then beside all that are published already from the same inputs.
 
     Args:
         names: of the tables.
@@ -105,19 +109,17 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         inputs: what they are made from.
         spec_digest: that every row carries.
     """
-    gates: dict[str, Gate] = {}
-    passed: dict[str, pd.DataFrame] = {}
+    spec = inputs.spec
     for name in names:
-        made = with_leakage(MAKERS[name](inputs), inputs.tables.features, inputs.spec.features.seen)
+        made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
         base = _count_base(name, made, results, inputs)
-        gates[name] = gate = Gate(GateRules(inputs.spec.disclosure.threshold, base), spec_digest)
-        one = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
-        passed[name] = one.assign(**_about(name, inputs, spec_digest, base))
-    released = _release_together(passed, gates, results, inputs)
-    for name, table in released.items():
-        keep_record(gates[name], results.folder)
-        keep_released(table, results.folder, name)
-        publish_table(table, results.path(name), results.key, ESTIMATE_TABLE if name in ESTIMATE_TABLES else None)
+        gate = Gate(GateRules(spec.disclosure.threshold, base), spec_digest)
+        passed = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
+        released = _release_beside(gate, name, passed.assign(**_about(name, inputs, spec_digest, base)), results)
+        keep_record(gate, results.folder)
+        keep_released(released, results.folder, name)
+        contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
+        publish_table(released, results.path(name), results.key, contract)
 
 
 def _about(name: str, inputs: Inputs, spec_digest: str, base: int | None) -> dict[str, Any]:
@@ -126,32 +128,33 @@ def _about(name: str, inputs: Inputs, spec_digest: str, base: int | None) -> dic
     return {"spec_digest": spec_digest, **doubted, "rounded_to": float(base or 1)}
 
 
-def _release_together(
-    passed: Mapping[str, pd.DataFrame], gates: Mapping[str, Gate], results: Results, inputs: Inputs
-) -> dict[str, pd.DataFrame]:
-    """Tables in which no cell is determined by all tables of the folder together; with the report for a checker."""
-    threshold = inputs.spec.disclosure.threshold
-    others = {path.stem: pd.read_parquet(path) for path in sorted(results.folder.glob("*.parquet"))}
-    beside = {name: table for name, table in others.items() if name not in passed}
-    estimates = {name for name, table in {**beside, **passed}.items() if _counts_groups(name, table)}
-    if threshold < 2 or not estimates & set(passed):
-        return dict(passed)
-    checked, found = hide_determined(
-        {name: passed[name] for name in passed if name in estimates},
-        {name: beside[name] for name in beside if name in estimates},
-        threshold,
-    )
-    for name, table in checked.items():
-        if not table["status"].equals(passed[name]["status"]):
-            gates[name].amend(name, table)
-    released = {**passed, **checked}
-    write_disclosure({**beside, **released}, found, results.disclosure)
+def _release_beside(gate: Gate, name: str, passed: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """A table in which no cell is determined by all tables of the folder together; with the report for a checker."""
+    threshold = gate.rules.threshold
+    paths = {path.stem: path for path in sorted(results.folder.glob("*.parquet")) if path.stem != name}
+    beside = {stem: pd.read_parquet(path) for stem, path in paths.items() if table_key(path) == results.key}
+    estimates = {stem: table for stem, table in beside.items() if _counts_groups(stem, table)}
+    released, found = passed, audit(estimates, threshold)
+    if threshold > 1 and _counts_groups(name, passed):
+        tables, found = hide_determined({name: passed}, estimates, threshold)
+        released = tables[name]
+        if not released["status"].equals(passed["status"]):
+            gate.amend(name, released)
+    write_disclosure({**beside, name: released}, found, results.disclosure)
     return released
 
 
 def _counts_groups(name: str, table: pd.DataFrame) -> bool:
     """Whether a table's rows count people and events of groups, each group once."""
-    return name not in _CURVES and {"exposure", "outcome", "model", "group", "n", "n_events", "se"} <= set(table)
+    return name not in (*_CURVES, *_OF_OTHER_PEOPLE) and {
+        "exposure",
+        "outcome",
+        "model",
+        "group",
+        "n",
+        "n_events",
+        "se",
+    } <= set(table)
 
 
 def _count_base(name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> int | None:

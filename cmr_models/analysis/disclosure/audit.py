@@ -68,6 +68,8 @@ def _rows_of(table: pd.DataFrame) -> pd.DataFrame:
     """Rows that count people of a group, without curves and gaps; ratios once."""
     table = table[(table["measure"] != "gap") & (table["scale"] != "per_unit") & (table["model"] != "kaplan_meier")]
     table = table.assign(population=table["model"].map(_POPULATIONS).fillna(table["model"]))
+    if "covariate_set" in table and len(table):  # sets have people of their own: the first is that of the other tables
+        table = table[table["covariate_set"] == table["covariate_set"].iloc[0]]
     if "rounded_to" not in table:
         table = table.assign(rounded_to=1.0)
     names = ["exposure", "outcome", "model", "measure", "population", "group_by", "group", "n", "n_events", "estimate"]

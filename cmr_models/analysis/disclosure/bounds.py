@@ -1,8 +1,8 @@
 """What published numbers say of numbers that are not: the least and the most that a count may be.
 
-A release is a set of statements about unknown counts of people: a published count is one within its rounding, a hidden
-one has its limits, groups add up to everybody, those at risk are among those asked. The least and the most that a hidden
-count may be under all statements together is an integer programme, solved by HiGHS (Huangfu and Hall 2018,
+A release is a set of statements about unknown counts of people: a published count is known within its rounding, a
+hidden one has its limits, groups add up to everybody, those at risk are among those asked. The least and the most that
+a hidden count may be under all statements are integer programmes, solved by HiGHS (Huangfu and Hall 2018,
 10.1007/s12532-017-0130-5).
 """
 

@@ -6,16 +6,18 @@ or two tables of people of whom one is not in the other, give that person's valu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.analysis.disclosure.masking import round_counts
-from cmr_models.estimates import Z95
 
 Floats = npt.NDArray[np.float64]
 
-_MEANS = ("mean",)
+_MEANS = ("mean", "bias")
+_SHARES = ("proportion", "proportion_by_tenth", "net_benefit")
 _PEOPLE_A_STEP = 2.0
 """A step is what two people move a mean by, if each lies an SD from it; or a survival curve, if each has an event."""
 
@@ -48,42 +50,73 @@ def step_of_share(n: npt.ArrayLike) -> Floats:
     return nice_step(_PEOPLE_A_STEP / np.where(n > 0, n, np.nan))
 
 
-def coarsen_means(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
-    """Means and their gaps in steps of :func:`step_of_mean`; standard errors and intervals are made from these.
+def coarsen(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
+    """Means, shares and their gaps in steps of two people; standard errors and intervals of means are made from these.
 
-    The standard error is that of the coarse SD and of the count as it is published, as it would tell the exact ones.
+    The standard error is that of the coarse SD and of the count as it is published, as it would tell the exact ones. A
+    share of the counts of its row is not touched: it says what they say.
 
     Args:
-        table: estimates; rows of the measure ``mean``, and of ``gap`` with a model that has such rows.
+        table: estimates that the gate has masked, with exact counts.
         base: of the counts; None where they are exact.
     """
-    if "measure" not in table or not table["measure"].isin(_MEANS).any():
+    if "measure" not in table or "se" not in table:
         return table
     table = table.reset_index(drop=True)
-    rows = np.flatnonzero(
-        (table["measure"].isin(_MEANS) & (table["status"] == "ok") & (table["se"] > 0)).to_numpy(bool)
-    )
+    step = pd.Series(np.nan, table.index)
+    ok = (table["status"] == "ok").to_numpy(bool)
+    means = np.flatnonzero(ok & (table["measure"].isin(_MEANS) & (table["se"] > 0) & table["n"].notna()).to_numpy(bool))
+    step.iloc[means] = _coarsen_means(table, means, base)
+    shares = np.flatnonzero(ok & table["measure"].isin(_SHARES).to_numpy(bool))
+    step.iloc[shares] = step_of_share(_people_of_share(table.loc[shares]))
+    other = shares[~is_share_of_counts(table.loc[shares])]
+    for name in _columns(table, ("estimate", "se", "ci_low", "ci_high", "predicted", "treat_all")):
+        table.loc[other, name] = to_step(table.loc[other, name], step[other])
+    return _coarsen_gaps(table, step.dropna())
+
+
+def is_share_of_counts(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """``(n,)`` whether the estimate of a row is its events over its people."""
+    n, events, share = (table[name].to_numpy(float) for name in ("n", "n_events", "estimate"))
+    return np.asarray(np.abs(share * n - events) < 1e-6, bool)
+
+
+def _people_of_share(table: pd.DataFrame) -> Floats:
+    """Of how many people an estimate is a share: of all, or if the counts are not its parts, of those with events."""
+    whole = is_share_of_counts(table) | (table["measure"] != "proportion").to_numpy(bool)
+    return np.asarray(np.where(whole, table["n"], table["n_events"]), np.float64)
+
+
+def _coarsen_means(table: pd.DataFrame, rows: npt.NDArray[np.intp], base: int | None) -> Floats:
+    """Set the coarse means of ``rows`` in ``table``, with what is made of their SDs; returns the steps."""
     n = table["n"].to_numpy(float)[rows]
     shown = n if base is None else round_counts(n, base)
-    sd = table["se"].to_numpy(float)[rows] * np.sqrt(n)
+    se = table["se"].to_numpy(float)[rows]
+    sd = se * np.sqrt(n)
     step = step_of_mean(n, sd)
-    mean, se = to_step(table["estimate"].to_numpy(float)[rows], step), to_step(sd, step) / np.sqrt(shown)
-    known = np.isfinite(shown)
-    numbers = np.column_stack([mean, se, mean - Z95 * se, mean + Z95 * se])[known]
-    table.loc[rows[known], ["estimate", "se", "ci_low", "ci_high"]] = numbers
-    return _coarsen_gaps(table, pd.Series(step, rows))
+    mean, coarse_se = to_step(table["estimate"].to_numpy(float)[rows], step), to_step(sd, step) / np.sqrt(shown)
+    before = table["estimate"].to_numpy(float)[rows]
+    for name in ("ci_low", "ci_high"):
+        table.loc[rows, name] = mean + (table[name].to_numpy(float)[rows] - before) * coarse_se / se
+    table.loc[rows, "estimate"], table.loc[rows, "se"] = mean, coarse_se
+    for name in _columns(table, ("loa_low", "loa_high", "loa_se", "mean_absolute_error")):
+        table.loc[rows, name] = to_step(table[name].to_numpy(float)[rows], step)
+    return step
 
 
 def _coarsen_gaps(table: pd.DataFrame, step: pd.Series) -> pd.DataFrame:
-    """Gaps of means in the widest step of the groups they compare."""
-    keys = [name for name in ("exposure", "model", "group_by") if name in table]
+    """Gaps in the widest step of the groups they compare."""
+    keys = _columns(table, ("exposure", "outcome", "model", "group_by"))
     widest = table.loc[step.index, keys].assign(step=step).groupby(keys, dropna=False)["step"].max()
     gaps = np.flatnonzero((table["measure"] == "gap") & table["model"].isin(table.loc[step.index, "model"]))
     found = widest.reindex(pd.MultiIndex.from_frame(table.loc[gaps, keys])).to_numpy(float)
-    for name in ("estimate", "se", "ci_low", "ci_high", "null_q95"):
-        if name in table:
-            table.loc[gaps, name] = to_step(table.loc[gaps, name].to_numpy(float), found)
+    for name in _columns(table, ("estimate", "se", "ci_low", "ci_high", "null_q95")):
+        table.loc[gaps, name] = to_step(table.loc[gaps, name].to_numpy(float), found)
     return table
+
+
+def _columns(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in table]
 
 
 def lie_close(counts: npt.ArrayLike, minimum: int) -> bool:

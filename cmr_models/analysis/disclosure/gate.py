@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.analysis.disclosure.coarsening import coarsen_means
+from cmr_models.analysis.disclosure.coarsening import coarsen, is_share_of_counts
 from cmr_models.analysis.disclosure.masking import SUPPRESSED, mask_curve, mask_small_cells, round_counts
 from cmr_models.estimates import VALUE_COLUMNS
 from cmr_models.estimates.proportions import wilson_interval
@@ -94,7 +94,7 @@ class Gate:
         few = _few_degrees(masked)
         differenced = self._find_differences(masked, earlier or {})
         masked = hide(masked, differenced | few, np.where(differenced, DIFFERENCED, "small_cell"))
-        released = coarsen_means(masked, self.rules.base) if self.rules.threshold > 1 else masked
+        released = coarsen(masked, self.rules.base) if self.rules.threshold > 1 else masked
         released = released if self.rules.base is None else _round_table(released, self.rules.base)
         released = released if "n_events" in table else released.drop(columns="n_events")
         self._record(name, released, sensitive, "table")
@@ -121,6 +121,7 @@ class Gate:
             allowed = mask_curve(rows["years"], rows["n_at_risk"], rows["n_events"], self.rules.threshold)
             hidden[rows.index[~allowed]] = True
         released = hide(released, hidden, np.full(len(released), "small_cell", object))
+        released = coarsen(released, self.rules.base) if self.rules.threshold > 1 else released
         for column in sorted(set(COUNTS) & set(released)):
             base = self.rules.base or (self.rules.threshold if column == "n_at_risk" else None)
             released[column] = released[column] if base is None else round_counts(released[column], base)
@@ -260,15 +261,16 @@ def hide(table: pd.DataFrame, rows: Bools, reason: npt.NDArray[np.str_]) -> pd.D
 
 
 def _round_table(table: pd.DataFrame, base: int) -> pd.DataFrame:
-    """Counts to multiples of ``base``; proportions from the rounded counts, since they would give the exact ones."""
-    table = table.copy()
+    """Counts to multiples of ``base``; shares of them from the rounded counts, since they would give the exact ones."""
+    table = table.reset_index(drop=True)
+    shares = np.zeros(len(table), bool)
+    if "measure" in table:
+        shares = (table["measure"] == "proportion").to_numpy(bool) & (table["status"] == "ok").to_numpy(bool)
+        shares &= is_share_of_counts(table)
     for name in set(COUNTS) & set(table):
         table[name] = round_counts(table[name], base)
-    if "measure" not in table:
-        return table
-    shares = (table["measure"] == "proportion") & (table["status"] == "ok") & (table["n"] > 0)
-    counts = table[["n", "n_events"]].to_numpy(float)
-    for row in np.flatnonzero(shares):
+    counts = table[["n", "n_events"]].to_numpy(float) if shares.any() else np.zeros((len(table), 2))
+    for row in np.flatnonzero(shares & (counts[:, 0] > 0)):
         n, k = float(counts[row, 0]), float(min(counts[row]))
         low, high = wilson_interval(k, round(n))
         se = float(np.sqrt(k / n * (1 - k / n) / n))

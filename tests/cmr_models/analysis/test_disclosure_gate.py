@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmr_models.analysis.disclosure.coarsening import lie_close, nice_step, to_step
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
 
 _SETTINGS = [(5, None), (10, 5), (7, 5)]
@@ -54,6 +55,7 @@ def test_a_proportion_is_that_of_the_rounded_counts() -> None:
     table = _table({"a": (903.0, 81.0), "b": (302.0, 38.0)}).assign(
         measure="proportion", se=0.1, ci_low=0.0, ci_high=1.0
     )
+    table["estimate"] = table["n_events"] / table["n"]
     out = Gate(GateRules(10, 5)).table("t", table)
     assert out["estimate"].tolist() == pytest.approx([120 / 1205, 80 / 905, 40 / 300])
 
@@ -229,6 +231,7 @@ def test_proportions_are_made_anew_only_where_they_are_shown() -> None:
     table = _table({"a": (903.0, 81.0), "b": (302.0, 300.0)}).assign(
         measure="proportion", se=0.5, ci_low=0.0, ci_high=1.0
     )
+    table.loc[1:, "estimate"] = table["n_events"] / table["n"]
     table.loc[0, "measure"] = "hazard_ratio"
     out = Gate(GateRules(1, 5)).table("t", table).set_index("group")
     assert out.loc["all", ["estimate", "se"]].tolist() == [1.2, 0.5]
@@ -280,3 +283,61 @@ def test_a_curve_hides_steps_within_itself_and_keeps_what_was_hidden() -> None:
 def test_rules_are_allowed_at_their_bounds() -> None:
     assert GateRules(1, 2) == GateRules(threshold=1, base=2)
     assert GateRules() == GateRules(5, None)
+
+
+# numbers so coarse that one person does not show
+
+
+def test_a_sensitivity_is_no_share_of_the_people_and_keeps_its_value_in_steps_of_two_cases() -> None:
+    """Once it became the share of the people who are cases, wherever counts were rounded."""
+    table = _table({"a": (903.0, 81.0), "b": (302.0, 38.0)})
+    table = table.assign(measure="proportion", model="sensitivity", estimate=[0.7312, 0.7160, 0.7632], se=0.05)
+    table = table.assign(ci_low=0.6, ci_high=0.84)
+    out = Gate(GateRules(5, 5)).table("t", table)
+    # Two of 119, 81 and 38 cases are 0.017, 0.025 and 0.053: steps of 0.02, 0.05 and 0.1.
+    assert out["estimate"].tolist() == pytest.approx([0.74, 0.7, 0.8])
+
+
+def test_a_mean_is_in_steps_of_what_two_people_move_it_by() -> None:
+    table = _table({"a": (903.0, 81.0), "b": (44.0, 12.0)}).assign(measure="mean", n_events=np.nan)
+    sd = np.array([30.0, 30.0, 29.8])
+    table = table.assign(estimate=144.049245, se=sd / np.sqrt(table["n"]))
+    table = table.assign(ci_low=table["estimate"] - 2 * table["se"], ci_high=table["estimate"] + 2 * table["se"])
+    out = Gate(GateRules(5, 5)).table("t", table)
+    # 60 / 947 = 0.063, 60 / 903 = 0.066 and 59.6 / 44 = 1.35: steps of 0.1, 0.1 and 2.
+    assert out["estimate"].tolist() == pytest.approx([144.0, 144.0, 144.0])
+    # The standard error is that of the coarse SD and of the rounded number of people.
+    assert out["se"].tolist() == pytest.approx([30 / np.sqrt(945), 30 / np.sqrt(905), 30 / np.sqrt(45)])
+    assert out["ci_high"].tolist() == pytest.approx((144 + 2 * out["se"]).tolist())
+    exact = Gate(GateRules(1)).table("t", table)
+    pd.testing.assert_series_equal(exact["estimate"], table["estimate"])
+
+
+def test_a_gap_of_means_is_as_coarse_as_the_coarsest_of_its_groups() -> None:
+    table = _table({"a": (903.0, 81.0), "b": (44.0, 12.0)}).assign(measure="mean", n_events=np.nan, scale="absolute")
+    table = table.assign(estimate=[144.05, 145.06, 139.71], se=[1.0, 1.0, 4.5], ci_low=140.0, ci_high=150.0)
+    gap = {**table.iloc[2].to_dict(), "measure": "gap", "group": "max_gap", "n": 947.0, "estimate": 5.35, "se": 4.6}
+    out = Gate(GateRules(5)).table("t", pd.concat([table, pd.DataFrame([gap])], ignore_index=True))
+    assert out["estimate"].iloc[3] == 6.0  # in steps of 2, as of b
+
+
+@pytest.mark.parametrize(
+    ("least", "step"), [(0.063, 0.1), (1.0, 1.0), (1.01, 2.0), (2.1, 5.0), (5.2, 10.0), (70.0, 100.0), (0.0021, 0.005)]
+)
+def test_steps_are_one_two_or_five_times_a_power_of_ten(least: float, step: float) -> None:
+    assert nice_step(least) == pytest.approx(step)
+
+
+def test_nothing_has_no_step_and_stays() -> None:
+    assert np.isnan(nice_step([0.0, np.nan])).all()
+    assert to_step([1.234, 1.234, np.nan], [np.nan, 0.05, 0.1]).tolist() == pytest.approx(
+        [1.234, 1.25, np.nan], nan_ok=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "close"),
+    [([900, 896], True), ([900, 895], False), ([0, 4], True), ([0, 5], False), ([7, 7], False), ([np.nan, 3], False)],
+)
+def test_counts_lie_close_if_they_differ_by_a_small_number(counts: list[float], close: bool) -> None:
+    assert lie_close(counts, 5) == close
