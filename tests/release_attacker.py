@@ -87,13 +87,12 @@ def pinned(low: float, high: float, minimum: int) -> bool:
 
 
 def window(shown: float, base: float) -> tuple[float, float]:
-    """Counts that are rounded to ``shown``."""
-    if base <= 1:
+    """Counts that are rounded to ``shown``; what is under the base is hidden, so 0 is 0 and 5 at least 5."""
+    if base <= 1 or shown == 0:
         return shown, shown
-    values = [
-        n for n in range(int(max(shown - base, 0)), int(shown + base) + 1) if math.floor(n / base + 0.5) * base == shown
-    ]
-    return float(min(values)), float(max(values))
+    values = range(int(max(shown - base, base)), int(shown + base) + 1)
+    rounded = [n for n in values if math.floor(n / base + 0.5) * base == shown]
+    return float(min(rounded)), float(max(rounded))
 
 
 # tables of estimates

@@ -84,7 +84,9 @@ class Programme:
     def _meet(self, goal: Floats, vectors: Floats, low: Floats, high: Floats) -> None:
         """Widen ``low`` and ``high`` by the values of the solution with the least ``goal``."""
         limited = Bounds(self._bounds.lb, np.minimum(self._bounds.ub, _MANY))
-        found = milp(goal, integrality=np.ones(len(goal)), bounds=limited, constraints=self._constraints)
+        found = milp(
+            goal, integrality=np.ones(len(goal)), bounds=limited, constraints=self._constraints, options=_AS_IT_IS
+        )
         if found.x is None:
             raise ValueError("no counts fulfil all statements")
         values = np.round(vectors @ found.x)
@@ -100,3 +102,4 @@ class Programme:
 
 _MANY = 1e7
 """More people than any cohort has: a limit that keeps the programme bounded."""
+_AS_IT_IS: Mapping[str, bool] = {"presolve": False}  # programmes are small; HiGHS prints lines when it maps some back

@@ -63,16 +63,16 @@ def coarsen(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
     if "measure" not in table or "se" not in table:
         return table
     table = table.reset_index(drop=True)
-    step = pd.Series(np.nan, table.index)
+    step = np.full(len(table), np.nan)
     ok = (table["status"] == "ok").to_numpy(bool)
     means = np.flatnonzero(ok & (table["measure"].isin(_MEANS) & (table["se"] > 0) & table["n"].notna()).to_numpy(bool))
-    step.iloc[means] = _coarsen_means(table, means, base)
+    step[means] = _coarsen_means(table, means, base)
     shares = np.flatnonzero(ok & table["measure"].isin(_SHARES).to_numpy(bool))
-    step.iloc[shares] = step_of_share(_people_of_share(table.loc[shares]))
+    step[shares] = step_of_share(_people_of_share(table.loc[shares]))
     other = shares[~is_share_of_counts(table.loc[shares])]
     for name in _columns(table, ("estimate", "se", "ci_low", "ci_high", "predicted", "treat_all")):
         table.loc[other, name] = to_step(table.loc[other, name], step[other])
-    return _coarsen_gaps(table, step.dropna())
+    return _coarsen_gaps(table, pd.Series(step, table.index).dropna())
 
 
 def is_share_of_counts(table: pd.DataFrame) -> npt.NDArray[np.bool_]:

@@ -264,7 +264,7 @@ def _round_table(table: pd.DataFrame, base: int) -> pd.DataFrame:
     """Counts to multiples of ``base``; shares of them from the rounded counts, since they would give the exact ones."""
     table = table.reset_index(drop=True)
     shares = np.zeros(len(table), bool)
-    if "measure" in table:
+    if {"measure", "estimate"} <= set(table):
         shares = (table["measure"] == "proportion").to_numpy(bool) & (table["status"] == "ok").to_numpy(bool)
         shares &= is_share_of_counts(table)
     for name in set(COUNTS) & set(table):
