@@ -51,16 +51,16 @@ def step_of_share(n: npt.ArrayLike) -> Floats:
 
 
 def coarsen(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
-    """Means, shares and their gaps in steps of two people; standard errors and intervals of means are made from these.
+    """Means, shares, their gaps and the SD of ratios in steps of two people.
 
-    The standard error is that of the coarse SD and of the count as it is published, as it would tell the exact ones. A
-    share of the counts of its row is not touched: it says what they say.
+    The standard error of a mean is that of the coarse SD and of the count as it is published, as it would tell the exact
+    ones; its interval likewise. A share of the counts of its row is not touched: it says what they say.
 
     Args:
         table: estimates that the gate has masked, with exact counts.
         base: of the counts; None where they are exact.
     """
-    if "measure" not in table or "se" not in table:
+    if not {"measure", "scale", "se"} <= set(table):
         return table
     table = table.reset_index(drop=True)
     step = np.full(len(table), np.nan)
@@ -72,7 +72,7 @@ def coarsen(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
     other = shares[~is_share_of_counts(table.loc[shares])]
     for name in _columns(table, ("estimate", "se", "ci_low", "ci_high", "predicted", "treat_all")):
         table.loc[other, name] = to_step(table.loc[other, name], step[other])
-    return _coarsen_gaps(table, pd.Series(step, table.index).dropna())
+    return _coarsen_gaps(_coarsen_units(table), pd.Series(step, table.index).dropna())
 
 
 def is_share_of_counts(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -102,6 +102,23 @@ def _coarsen_means(table: pd.DataFrame, rows: npt.NDArray[np.intp], base: int | 
     for name in _columns(table, ("loa_low", "loa_high", "loa_se", "mean_absolute_error")):
         table.loc[rows, name] = to_step(table[name].to_numpy(float)[rows], step)
     return step
+
+
+def _coarsen_units(table: pd.DataFrame) -> pd.DataFrame:
+    """Ratios per unit, made of those per SD and a coarse SD: the two of them tell the SD to who compares releases."""
+    if not (table["scale"] == "per_unit").any():
+        return table
+    keys = _columns(table, ("exposure", "outcome", "model", "measure", "group_by", "group", "covariate_set"))
+    per_sd = table[table["scale"] == "per_sd"].drop_duplicates(keys).set_index(keys)
+    rows = np.flatnonzero((table["scale"] == "per_unit") & (table["status"] == "ok"))
+    partner = per_sd.reindex(pd.MultiIndex.from_frame(table.loc[rows, keys]))
+    se, n = partner["se"].to_numpy(float), partner["n"].to_numpy(float)
+    sd = se / table["se"].to_numpy(float)[rows]
+    told = to_step(sd, step_of_mean(n, sd))
+    for name in ("estimate", "ci_low", "ci_high"):
+        table.loc[rows, name] = partner[name].to_numpy(float) ** (1 / told)
+    table.loc[rows, "se"] = se / told
+    return table
 
 
 def _coarsen_gaps(table: pd.DataFrame, step: pd.Series) -> pd.DataFrame:

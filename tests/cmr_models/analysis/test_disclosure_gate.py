@@ -291,7 +291,9 @@ def test_rules_are_allowed_at_their_bounds() -> None:
 def test_a_sensitivity_is_no_share_of_the_people_and_keeps_its_value_in_steps_of_two_cases() -> None:
     """Once it became the share of the people who are cases, wherever counts were rounded."""
     table = _table({"a": (903.0, 81.0), "b": (302.0, 38.0)})
-    table = table.assign(measure="proportion", model="sensitivity", estimate=[0.7312, 0.7160, 0.7632], se=0.05)
+    table = table.assign(
+        measure="proportion", model="sensitivity", scale="absolute", estimate=[0.7312, 0.7160, 0.7632], se=0.05
+    )
     table = table.assign(ci_low=0.6, ci_high=0.84)
     out = Gate(GateRules(5, 5)).table("t", table)
     # Two of 119, 81 and 38 cases are 0.017, 0.025 and 0.053: steps of 0.02, 0.05 and 0.1.
@@ -299,7 +301,7 @@ def test_a_sensitivity_is_no_share_of_the_people_and_keeps_its_value_in_steps_of
 
 
 def test_a_mean_is_in_steps_of_what_two_people_move_it_by() -> None:
-    table = _table({"a": (903.0, 81.0), "b": (44.0, 12.0)}).assign(measure="mean", n_events=np.nan)
+    table = _table({"a": (903.0, 81.0), "b": (44.0, 12.0)}).assign(measure="mean", n_events=np.nan, scale="absolute")
     sd = np.array([30.0, 30.0, 29.8])
     table = table.assign(estimate=144.049245, se=sd / np.sqrt(table["n"]))
     table = table.assign(ci_low=table["estimate"] - 2 * table["se"], ci_high=table["estimate"] + 2 * table["se"])
@@ -341,3 +343,15 @@ def test_nothing_has_no_step_and_stays() -> None:
 )
 def test_counts_lie_close_if_they_differ_by_a_small_number(counts: list[float], close: bool) -> None:
     assert lie_close(counts, 5) == close
+
+
+def test_ratios_per_sd_and_per_unit_tell_a_coarse_sd() -> None:
+    """SD 29.8 of 44 people: 59.6 / 44 is 1.35, so in steps of 2, and 30 is what the two ratios tell."""
+    per_sd = _table({"a": (44.0, 12.0)}).iloc[1:].assign(measure="hazard_ratio", scale="per_sd", se=0.149)
+    per_sd = per_sd.assign(ci_low=1.1, ci_high=1.4)
+    per_unit = per_sd.assign(scale="per_unit", estimate=1.2 ** (1 / 29.8), se=0.149 / 29.8)
+    out = Gate(GateRules(5)).table("t", pd.concat([per_sd, per_unit], ignore_index=True)).set_index("scale")
+    assert out.loc["per_sd", "estimate"] == 1.2
+    assert np.log(1.2) / np.log(out.loc["per_unit", "estimate"]) == pytest.approx(30)
+    assert 0.149 / out.loc["per_unit", "se"] == pytest.approx(30)
+    assert np.log(1.4) / np.log(out.loc["per_unit", "ci_high"]) == pytest.approx(30)

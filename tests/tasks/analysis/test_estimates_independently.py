@@ -46,6 +46,12 @@ def _rounded(*counts: float) -> tuple[float, ...]:
     return tuple(5 * math.floor(count / 5 + 0.5) for count in counts)
 
 
+def _told_sd(sd: float, n: int) -> float:
+    """The SD that ratios per SD and per unit tell together: in steps of what two of ``n`` people may move it by."""
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if step >= 2 * sd / n)
+    return step * round(sd / step)
+
+
 def _estimates(folder: Path, name: str, **row: str) -> pd.DataFrame:
     table = pd.read_parquet(folder / "cohort/tables/estimates" / f"{name}.parquet")
     for column, value in row.items():
@@ -86,7 +92,7 @@ def test_odds_ratios_are_those_of_statsmodels(folder: Path, exposure: str) -> No
     design = sm.add_constant(rows[["age_years", "male", "height_cm", exposure]])
     fit = sm.GLM(rows["prevalent"], design, family=sm.families.Binomial()).fit(tol=1e-12)
     beta, se, sd = fit.params[exposure], fit.bse[exposure], rows[exposure].std(ddof=1)
-    for scale, unit in (("per_sd", sd), ("per_unit", 1.0)):
+    for scale, unit in (("per_sd", sd), ("per_unit", sd / _told_sd(sd, len(rows)))):
         (ours,) = _estimates(folder, "associations", outcome="hypertension", exposure=exposure, scale=scale).to_dict(
             "records"
         )
@@ -103,7 +109,7 @@ def test_odds_ratios_are_those_of_statsmodels(folder: Path, exposure: str) -> No
 def test_hazard_ratios_are_those_of_lifelines_entered_at_imaging(folder: Path, condition: str, exposure: str) -> None:
     rows = _at_risk(_rows(folder, condition, exposure))
     peer, sd = _cox(rows, exposure), rows[exposure].std(ddof=1)
-    for scale, unit in (("per_sd", sd), ("per_unit", 1.0)):
+    for scale, unit in (("per_sd", sd), ("per_unit", sd / _told_sd(sd, len(rows)))):
         (ours,) = _estimates(folder, "hazards", outcome=condition, exposure=exposure, scale=scale).to_dict("records")
         assert (ours["n"], ours["n_events"]) == _rounded(len(rows), rows["event"].sum())
         assert np.log(ours["estimate"]) == pytest.approx(unit * peer["coef"], rel=1e-3)
