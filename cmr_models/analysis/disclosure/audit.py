@@ -65,8 +65,8 @@ def audit(tables: Mapping[str, pd.DataFrame], threshold: int) -> pd.DataFrame:
 
 
 def _rows_of(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows that count people of a group, without curves and gaps; ratios once."""
-    table = table[(table["measure"] != "gap") & (table["scale"] != "per_unit") & (table["model"] != "kaplan_meier")]
+    """Rows that count people of a group, and gaps, which count those of all groups they compare; ratios once."""
+    table = table[(table["scale"] != "per_unit") & (table["model"] != "kaplan_meier")]
     table = table.assign(population=table["model"].map(_POPULATIONS).fillna(table["model"]))
     if "covariate_set" in table and len(table):  # sets have people of their own: the first is that of the other tables
         table = table[table["covariate_set"] == table["covariate_set"].iloc[0]]
@@ -79,6 +79,7 @@ def _rows_of(table: pd.DataFrame) -> pd.DataFrame:
 def _groupings(pair: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The rows of everybody and of one grouping with hidden cells; of an intersection, with those of its parts."""
     hidden = pair["n"].isna() | (pair["n_events"].isna() & (pair["status"] == SUPPRESSED))
+    hidden &= pair["measure"] != "gap"
     for group_by in pair.loc[hidden & (pair["group_by"] != _EVERYBODY[0]), "group_by"].unique():
         named = {_EVERYBODY[0], group_by, *str(group_by).split(INTERSECTION)}
         yield pair[pair["group_by"].isin(named)]
@@ -117,7 +118,8 @@ def _statements(rows: pd.DataFrame, threshold: int, *, told: bool) -> tuple[Stat
     """What the rows state, and the cells that they hide: name -> weights."""
     statements, hidden = Statements(), {}
     there: set[tuple[str, str, str]] = set()
-    for row in rows.to_dict("records"):
+    _state_gaps(statements, rows, threshold)
+    for row in rows[rows["measure"] != "gap"].to_dict("records"):
         n, events = (_Cell(row["population"], row["group_by"], row["group"], what) for what in ("n", "n_events"))
         there.add((n.population, n.group_by, n.group))
         for cell, shown in ((n, row["n"]), (events, row["n_events"])):
@@ -137,6 +139,22 @@ def _statements(rows: pd.DataFrame, threshold: int, *, told: bool) -> tuple[Stat
         statements.at_least({str(_Cell(*place, "n")): 1.0, str(_Cell(*place, "n_events")): -1.0}, 0.0)
     _state_totals(statements, there)
     return statements, hidden | _state_left_out(statements, there)
+
+
+def _state_gaps(statements: Statements, rows: pd.DataFrame, threshold: int) -> None:
+    """A gap counts the people and events of all groups that it compares: those of its model with an estimate."""
+    gaps = rows[rows["measure"] == "gap"]
+    for k, gap in enumerate(gaps.to_dict("records")):
+        same = (rows["model"] == gap["model"]) & (rows["group_by"] == gap["group_by"]) & (rows["measure"] != "gap")
+        groups = rows.loc[same & (rows["status"] == "ok"), "group"]
+        for what in ("n", "n_events"):
+            if len(groups) and not np.isnan(gap[what]):
+                cells = [str(_Cell(gap["population"], gap["group_by"], group, what)) for group in groups]
+                whole = f"gap {k} {what}"
+                for cell in cells:
+                    statements.within(cell, 0.0, np.inf)
+                statements.within(whole, *_limits(gap[what], gap["rounded_to"], threshold))
+                statements.total(whole, cells)
 
 
 def _limits(shown: float, rounded_to: float, threshold: int) -> tuple[float, float]:

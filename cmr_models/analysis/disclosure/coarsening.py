@@ -53,8 +53,8 @@ def step_of_share(n: npt.ArrayLike) -> Floats:
 def coarsen(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
     """Means, shares, their gaps and the SD of ratios in steps of two people.
 
-    The standard error of a mean is that of the coarse SD and of the count as it is published, as it would tell the exact
-    ones; its interval likewise. A share of the counts of its row is not touched: it says what they say.
+    The standard error and interval of a mean are those of the coarse SD and of the count as it is published, as they
+    would tell the exact ones. A share of the counts of its row is not touched: it says what they say.
 
     Args:
         table: estimates that the gate has masked, with exact counts.
@@ -72,6 +72,8 @@ def coarsen(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
     other = shares[~is_share_of_counts(table.loc[shares])]
     for name in _columns(table, ("estimate", "se", "ci_low", "ci_high", "predicted", "treat_all")):
         table.loc[other, name] = to_step(table.loc[other, name], step[other])
+    if "component" in table:
+        table = _coarsen_components(table)
     return _coarsen_gaps(_coarsen_units(table), pd.Series(step, table.index).dropna())
 
 
@@ -119,6 +121,15 @@ def _coarsen_units(table: pd.DataFrame) -> pd.DataFrame:
         table.loc[rows, name] = partner[name].to_numpy(float) ** (1 / told)
     table.loc[rows, "se"] = se / told
     return table
+
+
+def _coarsen_components(table: pd.DataFrame) -> pd.DataFrame:
+    """Parts of a difference of means: in the steps of a mean with their standard error; their shares as shares."""
+    n = table["n"].to_numpy(float)
+    step = step_of_mean(n, table["se"].to_numpy(float) * np.sqrt(n))
+    for name in _columns(table, ("estimate", "se", "ci_low", "ci_high")):
+        table[name] = to_step(table[name], step)
+    return table.assign(share=to_step(table["share"], step_of_share(n))) if "share" in table else table
 
 
 def _coarsen_gaps(table: pd.DataFrame, step: pd.Series) -> pd.DataFrame:

@@ -94,6 +94,7 @@ class Gate:
         few = _few_degrees(masked)
         differenced = self._find_differences(masked, earlier or {})
         masked = hide(masked, differenced | few, np.where(differenced, DIFFERENCED, "small_cell"))
+        masked = hide(masked, _gaps_of_hidden(masked), np.full(len(masked), "secondary", object))
         released = coarsen(masked, self.rules.base) if self.rules.threshold > 1 else masked
         released = released if self.rules.base is None else _round_table(released, self.rules.base)
         released = released if "n_events" in table else released.drop(columns="n_events")
@@ -223,6 +224,21 @@ def _count(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     if name == "rest":
         return _count(table, "n") - _count(table, "n_events")
     return table[name].to_numpy(float) if name in table else np.full(len(table), np.nan)
+
+
+def _gaps_of_hidden(table: pd.DataFrame) -> Bools:
+    """Gaps between two groups of which one is hidden: with the estimate of the other they would give its estimate."""
+    found = np.zeros(len(table), bool)
+    if not {"measure", "gap_groups"} <= set(table):
+        return found
+    keys = [name for name in ("exposure", "outcome", "model", "group_by") if name in table]
+    hidden = table[(table["status"] == SUPPRESSED) & (table["measure"] != "gap")]
+    groups = {key: set(rows["group"]) for key, rows in hidden.groupby(keys)}
+    gaps = np.flatnonzero((table["measure"] == "gap") & (table["status"] == "ok"))
+    for row, key in zip(gaps, table.iloc[gaps][keys].itertuples(index=False, name=None), strict=True):
+        between = str(table["gap_groups"].iloc[row])
+        found[row] = any(between.startswith(f"{g} - ") or between.endswith(f" - {g}") for g in groups.get(key, ()))
+    return found
 
 
 def _few_degrees(table: pd.DataFrame) -> Bools:

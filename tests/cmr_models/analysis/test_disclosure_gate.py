@@ -355,3 +355,27 @@ def test_ratios_per_sd_and_per_unit_tell_a_coarse_sd() -> None:
     assert np.log(1.2) / np.log(out.loc["per_unit", "estimate"]) == pytest.approx(30)
     assert 0.149 / out.loc["per_unit", "se"] == pytest.approx(30)
     assert np.log(1.4) / np.log(out.loc["per_unit", "ci_high"]) == pytest.approx(30)
+
+
+def test_a_gap_to_a_hidden_group_is_hidden_and_one_between_shown_groups_stays() -> None:
+    """The mean of two people of c was that of a less the gap."""
+    table = _table({"a": (900.0, 81.0), "b": (300.0, 30.0), "c": (2.0, 0.0), "d": (40.0, 9.0)})
+    table = table.assign(measure="mean", model="mean_quality", scale="absolute", se=1.0, ci_low=0.0, ci_high=9.0)
+    row = {**table.iloc[1].to_dict(), "measure": "gap", "group": "max_gap", "n": 1242.0, "estimate": 4.0}
+    gaps = pd.DataFrame([{**row, "gap_groups": "a - c"}, {**row, "gap_groups": "a - b", "exposure": "rvef_pct"}])
+    more = table.iloc[1:3].assign(exposure="rvef_pct")
+    everything = pd.concat([table, gaps, more], ignore_index=True)
+    everything["gap_groups"] = everything["gap_groups"].fillna("")
+    out = Gate(GateRules(5)).table("t", everything)
+    first, second = out[out["measure"] == "gap"].to_dict("records")
+    assert (first["status"], first["reason"]) == ("suppressed", "secondary")
+    assert np.isnan(first["estimate"])
+    assert second["status"] == "ok"
+
+
+def test_parts_of_a_difference_are_in_steps_of_two_people() -> None:
+    table = _table({"b - a": (44.0, 12.0)}).iloc[1:].assign(measure="gap", model="decomposition", scale="absolute")
+    table = table.assign(component="total", share=0.4321, estimate=3.4567, se=4.5, ci_low=-5.36, ci_high=12.28)
+    out = Gate(GateRules(5)).table("t", table).iloc[0]
+    # 2 x 4.5 / sqrt(44) is 1.36: steps of 2; 2 / 44 is 0.045: steps of 0.05.
+    assert out[["estimate", "se", "share"]].tolist() == pytest.approx([4.0, 4.0, 0.45])
