@@ -37,9 +37,18 @@ class Counts:
         """A count that may be small, as text."""
         return f"< {self.minimum}" if 0 < count < self.minimum else f"{self.round(count):,}"
 
-    def texts(self, counts: Mapping[str, float]) -> dict[str, str]:
-        """Counts that add up to a number that is shown: small ones are hidden, and what would give them away."""
-        hidden = hidden_counts(counts, self.minimum) if self.minimum > 1 else {}
+    def texts(self, counts: Mapping[str, float], *, alone: bool = True) -> dict[str, str]:
+        """Counts that add up to a number that is shown: small ones are hidden, and what would give them away.
+
+        Args:
+            counts: by name.
+            alone: whether nothing but the counts is shown of them: then a single small one among rounded ones is hidden
+                by their rounding, and these need not be hidden. The difference of two is any of nine numbers.
+        """
+        small = [name for name, n in counts.items() if 0 < n < self.minimum]
+        if self.minimum < 2 or not small or (alone and self.rounded and len(small) == 1):
+            return {name: self.text(n) for name, n in counts.items()}
+        hidden = hidden_counts(counts, self.minimum)
         words = {"small_cell": f"< {self.minimum}", "secondary": "not shown"}
         return {name: words[hidden[name]] if name in hidden else f"{self.round(n):,}" for name, n in counts.items()}
 

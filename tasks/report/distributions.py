@@ -140,7 +140,7 @@ def _spreads(measured: pd.DataFrame, name: str, counts: Counts) -> list[tuple[st
     parts = {group: float(people[name].notna().sum()) for group, people in groups.items()}
     if _ALL not in groups:
         parts |= {"unknown": float(_of_unknown_sex(measured)[name].notna().sum())}
-    texts = counts.texts(parts)
+    texts = counts.texts(parts, alone=False)
     seen = {group: people for group, people in groups.items() if texts[group][0].isdigit()}
     if len(seen) < len(groups) and sum(parts.values()) >= counts.minimum and _ALL not in groups:
         groups, seen = groups | {_ALL: measured}, seen | {_ALL: measured}

@@ -22,6 +22,7 @@ from tasks.execution import shards
 from tasks.report import study_list
 from tasks.report.counts import Counts, are_rounded
 from tasks.report.flow import measured_states
+from tasks.report.hidden_cells import hidden_on_page
 from tasks.report.index_page import counts_of, index_values, sentence_on_states
 from tasks.report.methods import methods_text
 from tasks.report.pages import appearance_digest, asset, package_version, page_key, page_name, render
@@ -58,6 +59,7 @@ _HOLDS = {
     "fairness": "Every number by group, and the largest gaps",
     "distributions": "Phenotypes by sex beside published ranges",
     "quality": "Studies flagged by each rule",
+    "hidden_cells": "What this page does not show, and why",
     "phenotypes_dictionary": "Data dictionary: definition, unit, inputs and UK Biobank field of every column",
 }
 
@@ -319,6 +321,7 @@ def _write_tables(
         if values[name]:
             frame = pd.DataFrame(values[name])
             frames[name] = frame[list(columns)] if columns else frame.drop(columns="suppressed")
+    frames["hidden_cells"] = hidden_on_page(values)
     dictionary = cohort.tables / "phenotypes_dictionary.csv"
     if dictionary.exists():
         frames["phenotypes_dictionary"] = pd.read_csv(dictionary, dtype=str)

@@ -17,6 +17,7 @@ from tasks.report.flow import (
     quality_table,
     sentence_of,
 )
+from tasks.report.hidden_cells import hidden_on_page
 
 
 def table(*rows):
@@ -129,6 +130,9 @@ def test_counts_are_rounded_if_one_or_the_difference_of_two_is_small():
     assert Counts.of([60.0, 56], 5) == Counts.of([60.0, 4], 5) == Counts.of([60.0], 5, rounded=True) == Counts(5, True)
     assert Counts.of([60.0, 59, 1], 1) == Counts(1, False)
     assert Counts(5).texts({"a": 20, "b": 12, "c": 2}) == {"a": "20", "b": "not shown", "c": "< 5"}
+    assert Counts(5, rounded=True).texts({"a": 21, "b": 12, "c": 2}) == {"a": "20", "b": "10", "c": "< 5"}
+    assert Counts(5, True).texts({"a": 21, "b": 12, "c": 2}, alone=False)["b"] == "not shown"  # whose mean is shown too
+    assert Counts(5, True).texts({"a": 21, "b": 12, "c": 1, "d": 1})["b"] == "not shown"
     assert Counts(5).texts({"b": 4, "c": 4}) == {"b": "not shown", "c": "not shown"}  # beside their sum, 8, both are 4
 
 
@@ -199,3 +203,38 @@ def test_shares_of_broken_rules_are_masked_where_few_break_or_keep_them():
     assert rows["edv_implausible"]["share"] == 0
     assert rows["slice_gap"]["sentence"] == sentence_of("slice_gap") != "slice_gap"
     assert quality_table(counts[:0], Counts(5)) == []
+
+
+# for an output checker
+
+
+def test_what_the_page_hides_is_a_table_with_its_reason():
+    reasons = ("zip_corrupt", "no_dicom", "dicom_corrupt")
+    rows = table(("convert", "ok", "", 60), *(("convert", "quarantined", reason, 1) for reason in reasons))
+    counts = Counts.of(flow_counts(rows, None), 5)
+    values = {
+        "minimum": 5, "rounded": counts.rounded, "flow": cohort_flow(rows, counts),
+        "distributions": [
+            {"phenotype": "LV mass", "group": "Women", "n": "< 5", "suppressed": True},
+            {"phenotype": "LV mass", "group": "Men", "n": "not shown", "suppressed": True},
+            {"phenotype": "LV mass", "group": "All", "n": "60", "suppressed": False},
+        ],
+        "quality": [{"code": "es_timing", "flagged": "< 5", "hidden": True}],
+        "left_before_analysis": [{"counted": "visits", "step": "lost", "n": "< 5"},
+                                 {"counted": "visits", "step": "kept", "n": "60"}],
+        "perfusion": {"n": "10", "measured": "10", "limited": "< 5", "rows": [{"title": "Reserve", "n": "10"}]},
+    }  # fmt: skip
+    found = hidden_on_page(values).to_numpy().tolist()
+    assert found[0][:3] == ["all", "counts of studies and people", "in multiples of 5"]
+    step = cohort_flow(rows, counts)["steps"][0]["title"]
+    assert [row[:3] for row in found[1:]] == [
+        ["cohort flow", f"{step}: Set aside", "< 5"],
+        ["cohort flow", f"{step}: Set aside, Other reasons, each of few studies", "< 5"],
+        ["Table 1", "LV mass, Women", "< 5"],
+        ["Table 1", "LV mass, Men", "not shown"],
+        ["quality", "es_timing", "< 5"],
+        ["left before analysis", "visits: lost", "< 5"],
+        ["perfusion", "limited", "< 5"],
+    ]
+    assert found[4][3] == "would give a small cell back"
+    assert {row[3] for row in (*found[1:4], *found[5:])} == {"small cell"}
