@@ -117,7 +117,7 @@ def test_masking_table_by_table_is_undone_by_the_attacker(tmp_path: Path, monkey
     monkeypatch.setattr(masking, "leaves_whole_range", lambda *_: True)
     monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, ___: passed)
     monkeypatch.setattr(Counts, "of", lambda _, minimum, **__: Counts(minimum))
-    monkeypatch.setattr(Counts, "texts", lambda self, counts: {name: self.text(n) for name, n in counts.items()})
+    monkeypatch.setattr(Counts, "texts", lambda self, counts, **_: {name: self.text(n) for name, n in counts.items()})
     write_planted(tmp_path, 3)
     told = _told(recover(publish(tmp_path)))
     assert (told["woman"], told["centre"], told["reasons"]) == (True, True, True)
