@@ -38,9 +38,11 @@ AREAS: dict[str, tuple[str, ...]] = {
     "prediction and fairness": ("cmr_models/prediction/*.py", "cmr_models/fairness/*.py"),
     "evaluation": ("cmr_models/evaluation/*.py", "tasks/evaluation/*.py"),
     "report": (
+        "tasks/report/counts.py",
         "tasks/report/distributions.py",
         "tasks/report/estimate_figures.py",
         "tasks/report/flow.py",
+        "tasks/report/hidden_cells.py",
         "tasks/report/perfusion_summary.py",
         "tasks/report/selection.py",
         "tasks/report/study_list.py",

@@ -220,7 +220,8 @@ def _compare_pairs(
     rows = []
     for row in _records(found):
         first, second = row.pop("event_group"), row.pop("other_group")
-        n = float(sizes[first] + (sizes[second] if second != first else 0))
+        # The smaller group is the one to guard: their sum less the larger one would give it.
+        n = float(min(sizes[first], sizes[second]))
         if events[first] < spec.minimum_events:
             row |= {"estimate": np.nan, "se": np.nan, "status": "failed", "reason": "too_few_cases"}
         counts = {"n": n, "n_events": float(events[first]), "group_by": name, "group": f"{first} > {second}"}

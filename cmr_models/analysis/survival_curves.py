@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.analysis.disclosure.masking import SUPPRESSED, mask_curve, round_counts
+from cmr_models.analysis.disclosure.coarsening import step_of_share, to_step
+from cmr_models.analysis.disclosure.masking import SUPPRESSED, mask_curve, mask_last_steps, round_counts
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.people import analysis_outcome, at_risk_rows, complete_rows
 from cmr_models.estimates import failed, tidy, unit_of
@@ -17,6 +18,8 @@ from cmr_models.survival import kaplan_meier
 
 CURVE_COLUMNS = ("years", "n_at_risk")
 _NO_NUMBERS = {"n_events": np.nan, "n_at_risk": np.nan}
+_HIDDEN = {"n_events": np.nan, "estimate": np.nan, "ci_low": np.nan, "ci_high": np.nan, "status": SUPPRESSED,
+           "reason": "small_cell"}  # fmt: skip
 
 
 def curve_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
@@ -31,9 +34,9 @@ def curve_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec)
 
     Returns:
         Estimates with ``years`` and ``n_at_risk``, gated: points that would show fewer than ``minimum_cell`` events
-        since the last published point, or so few at risk, are rows with status ``suppressed``. People and numbers at
-        risk are rounded to multiples of ``minimum_cell``; the number at risk is there wherever it is 0 or at least
-        ``minimum_cell``, at thinned points too.
+        since the last published point or up to the end, or so few at risk, are rows with status ``suppressed``. People
+        and numbers at risk are rounded to multiples of ``minimum_cell``, and survival to a step of two people; the
+        number at risk is there wherever it is 0 or at least ``minimum_cell``, at thinned points too.
     """
     records: list[dict[str, Any]] = []
     for condition in spec.conditions:
@@ -41,9 +44,11 @@ def curve_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec)
         for exposure in spec.phenotypes:
             rows = complete_rows(table, (exposure,))
             quantile = quantile_group(rows[exposure], spec.curve_groups)
-            for group in (f"Q{k + 1}" for k in range(spec.curve_groups)):
-                about = _about(exposure, condition, group)
-                records += [{**about, **point} for point in _curve(rows[quantile == group], spec)]
+            groups = [f"Q{k + 1}" for k in range(spec.curve_groups)]
+            curves = [_curve(rows[quantile == group], spec) for group in groups]
+            curves = _hide_last_steps(curves, int(rows["event"].sum()), spec.minimum_cell)
+            for group, points in zip(groups, curves, strict=True):
+                records += [{**_about(exposure, condition, group), **point} for point in points]
     return tidy(records, extra=CURVE_COLUMNS)
 
 
@@ -71,6 +76,8 @@ def _curve(rows: pd.DataFrame, spec: AnalysisSpec) -> list[dict[str, Any]]:
     at_risk, events = curve.at_risk(years), curve.events_until(years)
     allowed = mask_curve(years, at_risk, events, spec.minimum_cell)
     n = float(round_counts(len(rows), spec.minimum_cell))
+    if spec.minimum_cell > 1:
+        survival, low, high = (to_step(values, step_of_share(n)) for values in (survival, low, high))
     countable = (at_risk == 0) | (at_risk >= spec.minimum_cell)
     shown = np.where(countable, round_counts(at_risk, spec.minimum_cell), np.nan)
     return [
@@ -86,6 +93,18 @@ def _curve(rows: pd.DataFrame, spec: AnalysisSpec) -> list[dict[str, Any]]:
             "reason": "" if allowed[k] else "small_cell",
         }
         for k in range(len(years))
+    ]
+
+
+def _hide_last_steps(curves: list[list[dict[str, Any]]], total: int, minimum: int) -> list[list[dict[str, Any]]]:
+    """The curves of one pair without last steps that would show, beside the total of events, how few came after."""
+    stay = mask_last_steps([np.array([point["n_events"] for point in points]) for points in curves], total, minimum)
+    return [
+        [
+            point if kept or point["status"] != "ok" else {**point, **_HIDDEN}
+            for point, kept in zip(points, of_curve, strict=True)
+        ]
+        for points, of_curve in zip(curves, stay, strict=True)
     ]
 
 

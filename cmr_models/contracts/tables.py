@@ -52,6 +52,13 @@ ESTIMATE_PUBLISHED = (
         "how many such people there are at their first visit, the same in every row; NaN if suppressed",
         _COUNT,
     ),
+    ColumnSpec(
+        "rounded_to",
+        "real",
+        "1",
+        "all counts of the release are multiples of it, because something in it counts few; 1: they are exact",
+        _COUNT,
+    ),
 )
 """Columns that every published table of estimates has at its end; tables of earlier versions lack them."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.accuracy_by_group import decomposition_rows, measurement_audit, pair_rows, prediction_audit
+from cmr_models.analysis.disclosure.small_cells import counts_of_few
 from cmr_models.analysis.estimates_by_group import fairness_rows
 from cmr_models.analysis.matching import check_outcomes, people_flow
 from cmr_models.analysis.model_spec import AnalysisSpec
@@ -80,6 +81,19 @@ class Inputs:
     def models(self) -> AnalysisSpec:
         """The models with the primary set of covariates."""
         return self.spec.models(self.spec.covariate_sets[self.spec.primary])
+
+    @cached_property
+    def count_base(self) -> int | None:
+        """The base to which all counts are rounded; None if they are exact: nothing in the analysis counts few.
+
+        One answer for every table of an analysis, whichever of its parts is run.
+        """
+        disclosure = self.spec.disclosure
+        if disclosure.base or disclosure.threshold < 2 or self.people.empty:
+            return disclosure.base
+        few_left = bool(self.flow["n"].between(1, disclosure.threshold - 1).any())
+        few = few_left or counts_of_few(self.people, self.tables.outcomes, self.models)
+        return disclosure.threshold if few else None
 
     @property
     def plan(self) -> PredictionPlan:

@@ -14,15 +14,18 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.analysis.disclosure.gate import Gate, GateRules
+from cmr_models.analysis.disclosure.audit import audit, hide_determined
+from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
+from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.regressions import overall_family, with_q
 from cmr_models.analysis.spec import StudySpec
 from cmr_models.contracts.tables import ESTIMATE_TABLE, ESTIMATE_TABLES
+from tasks.analysis.disclosure_report import write_disclosure
 from tasks.analysis.features import with_leakage
 from tasks.analysis.makers import MAKERS, Inputs
-from tasks.state.disclosure_record import keep_record
+from tasks.state.disclosure_record import keep_record, keep_released, released_counts
 from tasks.state.parquet_tables import publish_table, read_table, table_key
 from tasks.state.store import digest, digest_bytes
 
@@ -31,6 +34,8 @@ _CURVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "survival_curves": ("years", ("exposure", "outcome", "group")),
     "prediction_decisions": ("threshold", ("exposure", "outcome")),
 }
+# Models of the same name, of imputed or weighted people.
+_OF_OTHER_PEOPLE = ("hazards_imputed", "hazards_weighted")
 # Nothing is tested in these, or they come with q.
 _WITHOUT_TESTS = ("flow", "fairness", "decomposition", "prediction_calibration")
 
@@ -70,6 +75,11 @@ class Results:
         """The file of a table."""
         return self.folder / f"{name}.parquet"
 
+    @property
+    def disclosure(self) -> Path:
+        """The file that tells an output checker what is hidden, and what all tables together say of it."""
+        return (self.folder if self.siblings else self.folder.parent) / "disclosure.csv"
+
     def earlier(self, name: str) -> dict[str, pd.DataFrame]:
         """The same table of other specs."""
         others = sorted(self.folder.parent.glob(f"*/{name}.parquet")) if self.siblings else []
@@ -91,6 +101,8 @@ def results_key(version: int, files: Iterable[Path], **asked: Any) -> str:
 def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_digest: str) -> None:
     """Make tables and publish them one by one, each with its entry in the disclosure record.
 
+    A table passes the gate by itself, and then beside all that are published already from the same inputs.
+
     Args:
         names: of the tables.
         results: where they go.
@@ -98,24 +110,69 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         spec_digest: that every row carries.
     """
     spec = inputs.spec
-    gate = Gate(GateRules(spec.disclosure.threshold, spec.disclosure.base), spec_digest)
     for name in names:
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
-        released = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
+        base = _count_base(name, made, results, inputs)
+        gate = Gate(GateRules(spec.disclosure.threshold, base), spec_digest)
+        passed = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
+        released = _release_beside(gate, name, passed.assign(**_about(name, inputs, spec_digest, base)), results)
         keep_record(gate, results.folder)
-        about = {"spec_digest": spec_digest} | ({} if name == "flow" else _doubted(inputs))
+        keep_released(released, results.folder, name)
         contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
-        publish_table(released.assign(**about), results.path(name), results.key, contract)
+        publish_table(released, results.path(name), results.key, contract)
+
+
+def _about(name: str, inputs: Inputs, spec_digest: str, base: int | None) -> dict[str, Any]:
+    """Columns that are the same in every row."""
+    doubted = {} if name == "flow" else _doubted(inputs)
+    return {"spec_digest": spec_digest, **doubted, "rounded_to": float(base or 1)}
+
+
+def _release_beside(gate: Gate, name: str, passed: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """A table in which no cell is determined by all tables of the folder together; with the report for a checker."""
+    threshold = gate.rules.threshold
+    paths = {path.stem: path for path in sorted(results.folder.glob("*.parquet")) if path.stem != name}
+    beside = {stem: pd.read_parquet(path) for stem, path in paths.items() if table_key(path) == results.key}
+    estimates = {stem: table for stem, table in beside.items() if _counts_groups(stem, table)}
+    released, found = passed, audit(estimates, threshold)
+    if threshold > 1 and _counts_groups(name, passed):
+        tables, found = hide_determined({name: passed}, estimates, threshold)
+        released = tables[name]
+        if not released["status"].equals(passed["status"]):
+            gate.amend(name, released)
+    write_disclosure({**beside, name: released}, found, results.disclosure)
+    return released
+
+
+def _counts_groups(name: str, table: pd.DataFrame) -> bool:
+    """Whether a table's rows count people and events of groups, each group once."""
+    return name not in (*_CURVES, *_OF_OTHER_PEOPLE) and {
+        "exposure",
+        "outcome",
+        "model",
+        "group",
+        "n",
+        "n_events",
+        "se",
+    } <= set(table)
+
+
+def _count_base(name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> int | None:
+    """The base of the counts of a table; they are rounded too where they differ by few from an earlier release."""
+    threshold = inputs.spec.disclosure.threshold
+    if inputs.count_base or threshold < 2:
+        return inputs.count_base
+    earlier = released_counts(results.folder, name)
+    return threshold if any(differs_by_few(made, before, threshold).any() for before in earlier) else None
 
 
 def _doubted(inputs: Inputs) -> dict[str, Any]:
     """What was done with doubted people, and how many they are: no small number, rounded as the gate rounds."""
-    rules = inputs.spec.disclosure
     n = float(inputs.people["doubted"].sum()) if "doubted" in inputs.people else 0.0
-    if 0 < n < rules.threshold:
+    if 0 < n < inputs.spec.disclosure.threshold:
         n = float("nan")
-    elif rules.base:
-        n = rules.base * round(n / rules.base)
+    elif inputs.count_base:
+        n = float(round_counts(n, inputs.count_base))
     return {"doubted": "taken_in" if inputs.spec.include_doubted else "left_out", "n_doubted": float(n)}
 
 

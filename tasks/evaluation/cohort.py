@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis.disclosure.gate import Gate, GateRules
+from cmr_models.analysis.disclosure.gate import Gate
 from cmr_models.analysis.disclosure.masking import SUPPRESSED
 from cmr_models.contracts.names import nearest
 from cmr_models.evaluation import cases
@@ -20,7 +20,7 @@ from cmr_models.evaluation.summary import Summariser
 from cmr_models.phenotypes.states import states_of
 from tasks.evaluation import studies
 from tasks.evaluation.references import group_columns, parse_number, read_references
-from tasks.evaluation.release import missing_text, release_summary
+from tasks.evaluation.release import count_rules, missing_text, release_summary
 from tasks.report.markdown import number
 from tasks.report.markdown import table as markdown
 from tasks.sources.withdrawn import withdrawn_people, without_withdrawn
@@ -304,7 +304,7 @@ def _publish(
 ) -> EvaluationResult:
     folder = results_folder(cohort, settings.predictions)
     plain = json.dumps({"task": task, **asdict(settings)}, indent=1, sort_keys=True, default=str)
-    gate = Gate(GateRules(settings.minimum_cell), digest(plain))
+    gate = Gate(count_rules(summary, settings.minimum_cell), digest(plain))
     summary = release_summary(gate, "summary", summary)
     keep_record(gate, folder)
     publish_table(case_table, folder / "cases.parquet")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.analysis.disclosure.gate import Gate
-from cmr_models.analysis.disclosure.masking import masked_counts
+from cmr_models.analysis.disclosure.coarsening import lie_close, step_of_mean, to_step
+from cmr_models.analysis.disclosure.gate import Gate, GateRules
+from cmr_models.analysis.disclosure.masking import masked_counts, round_counts
+from cmr_models.estimates import Z95
 
 MASKED = "under the minimum"
 
@@ -18,8 +21,8 @@ def release_summary(gate: Gate, name: str, summary: pd.DataFrame) -> pd.DataFram
 
     In a group of few studies, ``n`` and all values are masked. In a group in which few studies miss a value, only ``n``
     is masked, because another measure may tell the size of the group. Where ``n`` is masked, the missing values are
-    masked too. The number of all studies that miss a value describes processing and is exact; a reason of few studies
-    is masked.
+    masked too. A small number of missing values is masked, and a reason of few studies. Values and SDs are given in
+    steps that one study does not move (:func:`.coarsening.step_of_mean`).
 
     Args:
         gate: rules of what may be published, and the record of what was masked.
@@ -28,11 +31,34 @@ def release_summary(gate: Gate, name: str, summary: pd.DataFrame) -> pd.DataFram
     """
     grouped = summary["group_by"] != ""
     table = gate.table(name, summary.assign(n_excluded=summary["n_missing"].where(grouped)))
+    table = table if gate.rules.threshold < 2 else _coarsen(table, summary["n"].to_numpy(float))
     hidden = table["n"].isna()
     table["n_missing"] = table["n_missing"].astype(float).mask(hidden)
-    shown = [_mask_reasons(text, gate.rules.threshold) for text in table["reasons"]]
+    shown = [_mask_reasons(text, gate.rules) for text in table["reasons"]]
     table["reasons"] = np.where(hidden, "{}", np.array(shown, object))
+    few = table["n_missing"].between(1, gate.rules.threshold - 1)
+    table["n_missing"] = table["n_missing"].mask(few)
+    if gate.rules.base is not None:
+        table["n_missing"] = round_counts(table["n_missing"], gate.rules.base)
     return table
+
+
+def count_rules(summary: pd.DataFrame, minimum: int) -> GateRules:
+    """Rules for a summary: counts are rounded if one, or what two of one group differ by, is small."""
+    groups = summary.groupby(["group_by", "group"])
+    few = any(
+        lie_close(np.r_[0, rows["n"], rows["n_missing"], rows["n"] + rows["n_missing"]], minimum) for _, rows in groups
+    )
+    return GateRules(minimum, minimum if few and minimum > 1 else None)
+
+
+def _coarsen(table: pd.DataFrame, n: npt.NDArray[np.float64]) -> pd.DataFrame:
+    """Values, intervals and SDs in steps; where no SD is given, that which the interval stands for."""
+    reach = (table["ci_high"] - table["ci_low"]).to_numpy(float)
+    sd = np.where(np.isfinite(table["sd"]), table["sd"], reach / (2 * Z95) * np.sqrt(n))
+    step = step_of_mean(n, sd)
+    coarse = {name: to_step(table[name], step) for name in ("value", "ci_low", "ci_high", "sd")}
+    return table.assign(**coarse)
 
 
 def missing_text(n_missing: float, reasons: str) -> str:
@@ -43,7 +69,8 @@ def missing_text(n_missing: float, reasons: str) -> str:
     return ", ".join(texts) or "0"
 
 
-def _mask_reasons(text: str, minimum: int) -> str:
+def _mask_reasons(text: str, rules: GateRules) -> str:
     """Counts of reasons, null where they are masked."""
-    masked = masked_counts(json.loads(text), minimum)
-    return json.dumps({reason: None if np.isnan(n) else int(n) for reason, n in masked.items()}, sort_keys=True)
+    masked = masked_counts(json.loads(text), rules.threshold)
+    shown = {reason: n if rules.base is None else float(round_counts(n, rules.base)) for reason, n in masked.items()}
+    return json.dumps({reason: None if np.isnan(n) else int(n) for reason, n in shown.items()}, sort_keys=True)

@@ -12,8 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cmr_models.analysis.disclosure.coarsening import step_of_mean, to_step
+from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.phenotypes import PHENOTYPES
 from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, ReferenceRange, reference_range
+from tasks.report.counts import Counts
 from tasks.report.drawing import INK, LINE, QUIET, SEX_COLOURS, draw
 from tasks.report.naming import full_name
 from tasks.report.pages import MISSING, number
@@ -29,6 +32,7 @@ SEX_TITLES: Mapping[str, str] = {"female": "Women", "male": "Men"}
 _UNITS = {row.name: row.unit for row in PHENOTYPES}
 # With fewer people the bins are too wide to show a shape, and mean and SD are shown instead.
 FEWEST_BINNED = 80
+_ALL = "all"
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -90,15 +94,11 @@ def published_range(phenotype: str, sex: Sex) -> ReferenceRange | None:
     return reference_range(phenotype, sex) or reference_range(phenotype, sex, KAWEL_BOEHM_2020)
 
 
-def distribution_figure(measured: pd.DataFrame, minimum: int) -> bytes | None:
+def distribution_figure(measured: pd.DataFrame, counts: Counts) -> bytes | None:
     """Figure with one panel for each phenotype, by sex; None if no group is large enough."""
     groups = _groups(measured)
     shown = [name for name in SHOWN if name in measured]
-    spreads = {
-        (name, group): spread(rows[name].to_numpy(float), _edges(name), minimum)
-        for name in shown
-        for group, rows in groups.items()
-    }
+    spreads = {(name, group): found for name in shown for group, found, _ in _spreads(measured, name, counts)}
     if not any(spreads.values()):
         return None
 
@@ -108,22 +108,60 @@ def distribution_figure(measured: pd.DataFrame, minimum: int) -> bytes | None:
             if name not in shown:
                 panel.set_axis_off()
                 continue
-            _panel(panel, name, {group: spreads[name, group] for group in groups}, first=name in SHOWN[::5])
+            _panel(panel, name, {group: spreads.get((name, group)) for group in groups}, first=name in SHOWN[::5])
 
     return draw(paint, 10.6, 2.0 + 1.25 * len(groups))
 
 
-def distribution_rows(measured: pd.DataFrame, minimum: int) -> list[dict[str, Any]]:
-    """Rows of the table that belongs to the figure."""
-    rows = []
-    for name in [name for name in SHOWN if name in measured]:
-        for group, people in _groups(measured).items():
-            summary = spread(people[name].to_numpy(float), _edges(name), minimum)
-            rows.append(_table_row(name, group, summary, int(people[name].notna().sum()), minimum))
-    return rows
+def distribution_rows(measured: pd.DataFrame, counts: Counts) -> list[dict[str, Any]]:
+    """Rows of the table that belongs to the figure; where a sex is hidden, one of all people comes after them."""
+    return [
+        _table_row(name, group, summary, n)
+        for name in SHOWN
+        if name in measured
+        for group, summary, n in _spreads(measured, name, counts)
+    ]
 
 
-def _table_row(name: str, group: str, summary: Spread | None, n: int, minimum: int) -> dict[str, Any]:
+def distribution_counts(measured: pd.DataFrame) -> list[float]:
+    """Every number of people in the table, exact: what :class:`Counts` are decided by."""
+    names = [name for name in SHOWN if name in measured]
+    parts = [measured, *_groups(measured).values(), _of_unknown_sex(measured)]
+    return [float(part[name].notna().sum()) for name in names for part in parts] + [float(len(measured))]
+
+
+def _spreads(measured: pd.DataFrame, name: str, counts: Counts) -> list[tuple[str, Spread | None, str]]:
+    """Group, what may be shown of a phenotype in it, and the number of people as text.
+
+    The sexes, and the people of unknown sex, add up to all people, whose mean other tables give: where one of the parts
+    is small, so is another hidden, with its mean and SD, and all people are shown instead.
+    """
+    groups = _groups(measured)
+    parts = {group: float(people[name].notna().sum()) for group, people in groups.items()}
+    if _ALL not in groups:
+        parts |= {"unknown": float(_of_unknown_sex(measured)[name].notna().sum())}
+    texts = counts.texts(parts, alone=False)
+    seen = {group: people for group, people in groups.items() if texts[group][0].isdigit()}
+    if len(seen) < len(groups) and sum(parts.values()) >= counts.minimum and _ALL not in groups:
+        groups, seen = groups | {_ALL: measured}, seen | {_ALL: measured}
+        texts[_ALL] = counts.text(sum(parts.values()))
+    return [(group, _coarse_spread(seen.get(group), name, counts), texts[group]) for group in groups]
+
+
+def _coarse_spread(people: pd.DataFrame | None, name: str, counts: Counts) -> Spread | None:
+    """The summary of a group in steps that one person does not move; None if it is hidden or too small."""
+    found = None if people is None else spread(people[name].to_numpy(float), _edges(name), counts.minimum)
+    if found is None or counts.minimum < 2:
+        return found
+    step = step_of_mean(found.n, found.sd)
+    mean, sd, *quantiles = to_step([found.mean, found.sd, *found.quantiles], step).tolist()
+    widths = np.diff(found.edges)
+    bins = round_counts(found.density * widths * found.n, counts.minimum) if counts.rounded else None
+    density = found.density if bins is None else bins / (widths * max(bins.sum(), 1.0))
+    return Spread(found.n, mean, sd, tuple(quantiles), found.edges, density)
+
+
+def _table_row(name: str, group: str, summary: Spread | None, n: str) -> dict[str, Any]:
     found = published_range(name, group) if group in SEX_TITLES else None  # type: ignore[arg-type]
     digits = 2 if name == "lvco_l_min" else 1
     row = {
@@ -133,21 +171,20 @@ def _table_row(name: str, group: str, summary: Spread | None, n: int, minimum: i
         "source": found.source.split(",")[0] if found else "",
     }  # fmt: skip
     if summary is None:
-        return row | {
-            "n": f"<{minimum}" if n else "0",
-            "mean": MISSING,
-            "median": MISSING,
-            "suppressed": bool(n),
-        }
+        return row | {"n": n, "mean": MISSING, "median": MISSING, "suppressed": n != "0"}
     low, mid, high = (number(value, digits) for value in summary.quantiles[1:4])
     median = mid if low == MISSING else f"{mid} ({low} – {high})"
     mean = f"{number(summary.mean, digits)} ± {number(summary.sd, digits)}"
-    return row | {"n": f"{summary.n:,}", "mean": mean, "median": median, "suppressed": False}
+    return row | {"n": n, "mean": mean, "median": median, "suppressed": False}
 
 
 def _groups(measured: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    sexes = [sex for sex in ("female", "male") if "sex" in measured and (measured["sex"] == sex).any()]
-    return {sex: measured[measured["sex"] == sex] for sex in sexes} or {"all": measured}
+    sexes = [sex for sex in SEX_TITLES if "sex" in measured and (measured["sex"] == sex).any()]
+    return {sex: measured[measured["sex"] == sex] for sex in sexes} or {_ALL: measured}
+
+
+def _of_unknown_sex(measured: pd.DataFrame) -> pd.DataFrame:
+    return measured[~measured["sex"].isin(list(SEX_TITLES))] if "sex" in measured else measured[:0]
 
 
 def _edges(name: str) -> Floats:

@@ -9,51 +9,71 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.analysis.disclosure.masking import mask_small_cells, masked_counts
+from cmr_models.analysis.disclosure.masking import mask_small_cells
 from cmr_models.phenotypes.states import STATES, states_of
 from cmr_models.reasons import TABLE
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive.derive_stage import DERIVE
 from tasks.execution.stage import Stage
+from tasks.report.counts import Counts
 from tasks.report.tables import records
 from tasks.stages import FIRST, STAGES
 
 _KINDS = {"absent": "Not acquired", "quarantined": "Set aside"}
+_OTHER = "Other reasons, each of few studies"
 
 
-def cohort_flow(
-    outcomes: pd.DataFrame, minimum_cell: int | None, phenotypes: pd.DataFrame | None = None
-) -> dict[str, Any]:
+def cohort_flow(outcomes: pd.DataFrame, counts: Counts, phenotypes: pd.DataFrame | None = None) -> dict[str, Any]:
     """Steps of the flow diagram.
 
-    Totals of a stage describe processing and are exact. A reason that fewer than ``minimum_cell`` studies share is
-    masked, and with it the next smallest if it could be had by subtraction.
+    Totals are rounded where ``counts`` says so. Reasons that too few studies share are told together, without their
+    names, and if they are still few, the next smallest is hidden with them.
 
     Args:
         outcomes: study, stage, status, reason: one row a study and stage.
-        minimum_cell: the smallest count that may be shown; None shows all (internal pages only).
+        counts: how counts are shown; a minimum of 1 shows all (internal pages only).
         phenotypes: the table of phenotypes, which tells passed studies from doubted ones.
 
     Returns:
-        ``n_in``; ``steps``: title, ``n`` that went on, and ``left``: kind, total, reasons (sentence, n); the step of
-        measuring has ``states`` too: see :func:`measured_states`.
+        ``n_in`` and its ``text``; ``steps``: title, ``n`` that went on, ``text``, and ``left``: kind, total and reasons
+        (sentence) with their ``text``; the step of measuring has ``states`` too: see :func:`measured_states`.
     """
-    first = next((stage.name for stage in STAGES if (outcomes["stage"] == stage.name).any()), FIRST.name)
-    entered = outcomes[outcomes["stage"] == first]
-    steps = [_step(outcomes[outcomes["stage"] == stage.name], stage, minimum_cell) for stage in STAGES]
-    states = measured_states(phenotypes, minimum_cell)
+    steps = [_step(outcomes[outcomes["stage"] == stage.name], stage, counts) for stage in STAGES]
+    states = measured_states(phenotypes, counts)
     for stage, step in zip(STAGES, steps, strict=True):
         if stage is DERIVE and step is not None and states:
             step["states"] = states
-    return {"n_in": len(entered), "steps": [step for step in steps if step is not None]}
+    n_in = len(_entered(outcomes))
+    return {
+        "n_in": counts.round(n_in),
+        "text": counts.text(n_in),
+        "steps": [step for step in steps if step is not None],
+    }
 
 
-def measured_states(phenotypes: pd.DataFrame | None, minimum_cell: int | None) -> list[dict[str, Any]]:
+def flow_counts(outcomes: pd.DataFrame, phenotypes: pd.DataFrame | None) -> list[float]:
+    """Every number of studies in the flow and about its states, exact: what :class:`Counts` are decided by."""
+    found = [float(len(_entered(outcomes)))]
+    rows = outcomes[outcomes["reason"] != "upstream"]
+    found += rows.groupby(["stage", "status"]).size().astype(float).tolist()
+    if phenotypes is not None:
+        found += [float(n) for n in states_of(phenotypes).value_counts()]
+        found.append(float((phenotypes["status"] == "ok").sum()))
+    return found
+
+
+def _entered(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first stage that anybody reached."""
+    first = next((stage.name for stage in STAGES if (outcomes["stage"] == stage.name).any()), FIRST.name)
+    return outcomes[outcomes["stage"] == first]
+
+
+def measured_states(phenotypes: pd.DataFrame | None, counts: Counts) -> list[dict[str, Any]]:
     """How many of the measured studies passed, and how many are doubted.
 
     Args:
         phenotypes: the table of phenotypes.
-        minimum_cell: the smallest count that may be shown, of either; None shows all.
+        counts: how counts are shown.
 
     Returns:
         A row for each of the two: ``code``, ``title``, ``meaning`` and ``text``, the count or why it is not shown;
@@ -62,32 +82,19 @@ def measured_states(phenotypes: pd.DataFrame | None, minimum_cell: int | None) -
     if phenotypes is None or not (phenotypes["status"] == "ok").any():
         return []
     states = states_of(phenotypes)
-    counts = {state.code: float((states == state.code).sum()) for state in STATES[:2]}
-    shown = counts if minimum_cell is None else masked_counts(counts, minimum_cell)
+    texts = counts.texts({state.code: float((states == state.code).sum()) for state in STATES[:2]})
     return [
-        {
-            "code": state.code,
-            "title": state.title,
-            "meaning": state.meaning,
-            "text": count_text(counts[state.code], shown[state.code], minimum_cell or 1),
-        }
+        {"code": state.code, "title": state.title, "meaning": state.meaning, "text": texts[state.code]}
         for state in STATES[:2]
     ]
 
 
-def count_text(count: float, shown: float, minimum_cell: int) -> str:
-    """A count that passed the gate, as text: ``shown`` is NaN where it may not be given."""
-    if shown == shown:
-        return f"{shown:,.0f}"
-    return f"< {minimum_cell}" if count < minimum_cell else "not shown"
-
-
-def left_before_analysis(flow: pd.DataFrame | None, minimum_cell: int) -> list[dict[str, str]]:
+def left_before_analysis(flow: pd.DataFrame | None, shown: Counts) -> list[dict[str, str]]:
     """Studies, people and rows that each join of the statistics kept and left out, as text; where none left, nothing.
 
     Args:
         flow: ``outcome, group_by, step, n``: steps of one ``outcome`` and ``group_by`` add up; None if there is none.
-        minimum_cell: the smallest count that may be shown.
+        shown: how counts are shown.
 
     Returns:
         Rows ``counted`` (what is counted), ``step`` and ``n``.
@@ -99,13 +106,10 @@ def left_before_analysis(flow: pd.DataFrame | None, minimum_cell: int) -> list[d
         counts = {str(step): float(n) for step, n in zip(steps["step"], steps["n"], strict=True) if n > 0}
         if len(counts) < (1 if group_by == "overall" else 2):
             continue  # nobody left
-        shown = masked_counts(counts, minimum_cell)
+        texts = shown.texts(counts)
         counted = "" if group_by == "overall" else str(group_by)
         title = f"{counted}, {str(outcome).replace('_', ' ')}" if outcome else counted
-        rows += [
-            {"counted": title, "step": step, "n": count_text(n, shown[step], minimum_cell)}
-            for step, n in counts.items()
-        ]
+        rows += [{"counted": title, "step": step, "n": texts[step]} for step in counts]
     return rows
 
 
@@ -114,39 +118,51 @@ def sentence_of(code: str) -> str:
     return TABLE[code].sentence if code in TABLE else code
 
 
-def _step(rows: pd.DataFrame, stage: Stage, minimum_cell: int | None) -> dict[str, Any] | None:
+def _step(rows: pd.DataFrame, stage: Stage, counts: Counts) -> dict[str, Any] | None:
     rows = rows[rows["reason"] != "upstream"]
     if rows.empty or (stage.optional and not (rows["status"] == "ok").any()):
         return None
-    left = [_left(rows[rows["status"] == kind], title, minimum_cell) for kind, title in _KINDS.items()]
+    left = [_left(rows[rows["status"] == kind], title, counts) for kind, title in _KINDS.items()]
+    n = int((rows["status"] == "ok").sum())
     return {
         "title": stage.title,
-        "n": int((rows["status"] == "ok").sum()),
-        "left": [kind for kind in left if kind["n"]],
+        "n": counts.round(n),
+        "text": counts.text(n),
+        "left": [kind for kind in left if kind is not None],
     }
 
 
-def _left(rows: pd.DataFrame, title: str, minimum_cell: int | None) -> dict[str, Any]:
-    counts = rows["reason"].value_counts()
-    shown = {str(code): float(n) for code, n in counts.items()}
-    if minimum_cell is not None:
-        shown = masked_counts(shown, minimum_cell)
-    reasons = [{"code": code, "sentence": sentence_of(code), "n": n} for code, n in shown.items()]
-    return {"title": title, "n": len(rows), "reasons": reasons}
+def _left(rows: pd.DataFrame, title: str, counts: Counts) -> dict[str, Any] | None:
+    if rows.empty:
+        return None
+    by_reason = {str(code): float(n) for code, n in rows["reason"].value_counts().items()}
+    few = [code for code, n in by_reason.items() if n < counts.minimum]
+    if len(few) > 1:
+        by_reason = {code: n for code, n in by_reason.items() if code not in few} | {
+            _OTHER: sum(by_reason[code] for code in few)
+        }
+    texts = counts.texts(by_reason)
+    reasons = [
+        {"code": code, "sentence": sentence_of(code), "text": text, "hidden": not text[0].isdigit()}
+        for code, text in texts.items()
+    ]
+    return {"title": title, "n": float(len(rows)), "text": counts.text(len(rows)), "reasons": reasons}
 
 
-def quality_table(outcomes: pd.DataFrame, minimum_cell: int) -> list[dict[str, Any]]:
+def quality_table(outcomes: pd.DataFrame, counts: Counts) -> list[dict[str, Any]]:
     """How many of the studies that a rule could judge break it: rows stage, code, sentence, n, n_judged, share.
 
     Args:
         outcomes: stage, code, n_flagged, n_judged.
-        minimum_cell: the smallest count that may be shown, of studies that break a rule or keep it.
+        counts: how counts are shown, of studies that break a rule or keep it.
     """
     if outcomes.empty:
         return []
     table = outcomes.rename(columns={"n_flagged": "n_events", "n_judged": "n"}).assign(share=outcomes["n_flagged"])
-    table["share"] = table["n_events"] / table["n"].where(table["n"] > 0)
-    masked = mask_small_cells(table, minimum_cell, values=("share",))
+    masked = mask_small_cells(table, counts.minimum, values=("share",))
+    for name in ("n", "n_events"):
+        masked[name] = [counts.round(n) if n == n else n for n in masked[name]]
+    masked["share"] = masked["n_events"] / masked["n"].where(masked["n"] > 0)
     return [{**row, "sentence": sentence_of(row["code"])} for row in records(masked)]
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from cmr_models.phenotypes.quality import RULES
 from tasks.report import flow
-from tasks.report.distributions import FEWEST_BINNED, distribution_figure, distribution_rows
+from tasks.report.counts import Counts, are_rounded
+from tasks.report.distributions import FEWEST_BINNED, distribution_counts, distribution_figure, distribution_rows
 from tasks.report.estimate_figures import Q_LEVEL, QUANTILES, forest, group_comparison, survival, volcano
 from tasks.report.methods import doubted_sentence
 from tasks.report.naming import band_words, full_name, group_words, reason_words, short_name, words
@@ -75,12 +76,12 @@ class Figures:
 def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str, Any], Figures]:
     """Values of the template, and its figures."""
     figures = Figures()
-    minimum, described = settings.minimum_cell, tables.described
-    steps = flow.cohort_flow(tables.steps, minimum, tables.phenotypes)
-    states = flow.measured_states(tables.phenotypes, minimum)
-    _add_distributions(figures, tables, minimum)
+    minimum, described, counts = settings.minimum_cell, tables.described, counts_of(tables, settings.minimum_cell)
+    steps = flow.cohort_flow(tables.steps, counts, tables.phenotypes)
+    states = flow.measured_states(tables.phenotypes, counts)
+    _add_distributions(figures, tables, counts)
     _add_estimates(figures, tables, minimum)
-    counts = flow.flag_counts(tables.outcomes, tables.phenotypes, RULES)
+    flags = flow.flag_counts(tables.outcomes, tables.phenotypes, RULES)
     groups = _add_groups(figures, tables, minimum)
     values = {
         "title": clean_text(settings.report.title),
@@ -90,23 +91,23 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "has_images": tables.has_images,
         "not_taken": list(tables.not_taken.items()),
         "unpack": unpack_advice(tables.not_taken),
-        "described": described_sentence(tables, minimum),
-        "left_before_analysis": flow.left_before_analysis(tables.people_flow, minimum),
-        "abstract": _abstract(steps, states, tables),
-        "facts": _facts(steps, states, tables, settings),
-        "states_sentence": sentence_on_states(len(tables.measured), states),
+        "described": described_sentence(tables, counts),
+        "left_before_analysis": flow.left_before_analysis(tables.people_flow, counts),
+        "abstract": _abstract(steps, states, tables, counts),
+        "facts": _facts(steps, states, tables, settings, counts),
+        "states_sentence": sentence_on_states(counts.text(len(tables.measured)), states),
+        "rounded": counts.rounded,
         "doubted": doubted_sentence(tables.estimates).strip(),
         "absent": _absent(tables),
         "minimum": minimum,
-        "hidden": f"<{minimum}",
-        "hidden_count": f"< {minimum}",
-        "distributions": _distribution_rows(tables, minimum) if len(described) else [],
+        "hidden": f"< {minimum}",
+        "distributions": _distribution_rows(tables, counts) if len(described) else [],
         "ratios": {name: _ratio_rows(tables, name, minimum) for name in ("associations", "hazards")},
         "discrimination_models": list(_DISCRIMINATION_MODELS.values()),
         "discrimination": _discrimination_rows(tables, minimum),
         "gaps": _gap_table(tables),
         "group_blocks": groups,
-        "quality": _quality_rows(flow.quality_table(counts, minimum), minimum),
+        "quality": _quality_rows(flow.quality_table(flags, counts), minimum),
         "shown_of": _row_limits(tables),
         "tables": _table_numbers(),
         "figures": figures.shown,
@@ -114,6 +115,19 @@ def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str
         "group_figures": [figures.shown[name] for name in figures.shown if name.startswith("group_")],
     }
     return values, figures
+
+
+def counts_of(tables: ReportTables, minimum: int) -> Counts:
+    """How every count on the page is shown: rounded if the estimates are, or if any of them would tell a small one."""
+    flags = flow.flag_counts(tables.outcomes, tables.phenotypes, RULES)
+    known = [
+        *flow.flow_counts(tables.steps, tables.phenotypes),
+        *distribution_counts(tables.described),
+        *flags["n_judged"].astype(float),
+    ]
+    if tables.people_flow is not None:
+        known += tables.people_flow["n"].astype(float).tolist()
+    return Counts.of(known, minimum, rounded=are_rounded(tables.estimates))
 
 
 def _table_numbers() -> dict[str, int]:
@@ -134,11 +148,11 @@ def _absent(tables: ReportTables) -> dict[str, str]:
     return {name: tables.absent.get(name, "") for name in names}
 
 
-def _abstract(steps: Mapping[str, Any], states: list[dict[str, Any]], tables: ReportTables) -> str:
-    text = f"The archive holds {steps['n_in']:,} studies."
+def _abstract(steps: Mapping[str, Any], states: list[dict[str, Any]], tables: ReportTables, counts: Counts) -> str:
+    text = f"The archive holds {steps['text']} studies."
     if not tables.has_images:
-        text = f"The table of phenotypes holds {steps['n_in']:,} studies; this cohort has no images of them."
-    text += f" {sentence_on_states(len(tables.measured), states)}"
+        text = f"The table of phenotypes holds {steps['text']} studies; this cohort has no images of them."
+    text += f" {sentence_on_states(counts.text(len(tables.measured)), states)}"
     pairs = len(tables.estimates.get("associations", ())) + len(tables.estimates.get("hazards", ()))
     if pairs:
         text += " Phenotypes were tested against prevalent disease, incident disease and death, and every estimate "
@@ -146,32 +160,36 @@ def _abstract(steps: Mapping[str, Any], states: list[dict[str, Any]], tables: Re
     return text
 
 
-def sentence_on_states(measured: int, states: list[dict[str, Any]]) -> str:
+def sentence_on_states(measured: str, states: list[dict[str, Any]]) -> str:
     """How many studies were measured, and how many of them passed, in a sentence; counts have passed the gate."""
     if not states:
         return "No study was measured."
     texts = {row["code"]: row["text"] for row in states}
     if texts["doubted"] == "0":
-        return f"{measured:,} were measured, and all of them passed quality control."
+        return f"{measured} were measured, and all of them passed quality control."
     if "not shown" in texts.values():
         few = "doubted" if texts["passed"] == "not shown" else "passed"
-        return f"{measured:,} were measured, of which {texts[few]} {'are ' if few == 'doubted' else ''}{few}."
-    return f"{measured:,} were measured, of which {texts['passed']} passed and {texts['doubted']} are doubted."
+        return f"{measured} were measured, of which {texts[few]} {'are ' if few == 'doubted' else ''}{few}."
+    return f"{measured} were measured, of which {texts['passed']} passed and {texts['doubted']} are doubted."
 
 
 def _facts(
-    steps: Mapping[str, Any], states: list[dict[str, Any]], tables: ReportTables, settings: ReportInputs
+    steps: Mapping[str, Any],
+    states: list[dict[str, Any]],
+    tables: ReportTables,
+    settings: ReportInputs,
+    counts: Counts,
 ) -> list[tuple[str, str, bool]]:
     left = [kind for step in steps["steps"] for kind in step["left"]]
     totals = {
         title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Set aside", "Not acquired")
     }
     facts = [
-        (_first_box(tables), f"{steps['n_in']:,}", False),
-        ("Measured", f"{len(tables.measured):,}", False),
+        (_first_box(tables), f"{steps['text']}", False),
+        ("Measured", counts.text(len(tables.measured)), False),
     ]
     facts += [(f"of these, {row['title']}", row["text"], False) for row in states]
-    facts += [(name, f"{n:,}", False) for name, n in totals.items()]
+    facts += [(name, counts.text(n), False) for name, n in totals.items()]
     pairs = tables.estimates.get("hazards")
     if pairs is not None:
         facts.append(("Outcomes", f"{pairs['outcome'].nunique():,}", False))
@@ -184,12 +202,12 @@ def _first_box(tables: ReportTables) -> str:
     return "Studies in the archive" if tables.has_images else "Studies in the table"
 
 
-def _add_distributions(figures: Figures, tables: ReportTables, minimum: int) -> None:
-    described = tables.described
+def _add_distributions(figures: Figures, tables: ReportTables, counts: Counts) -> None:
+    described, minimum = tables.described, counts.minimum
     if len(described):
         figures.add(
             "distributions",
-            distribution_figure(described, minimum),
+            distribution_figure(described, counts),
             "Distribution of the phenotypes by sex, beside published ranges. Shaded band and dashed line: 95 % "
             "interval and mean of healthy people (Table 1). Below each distribution: median (dot), quartiles (bar) and "
             f"10th to 90th percentile (line), each shown where at least {minimum} people lie on either side. Bins hold "
@@ -198,21 +216,21 @@ def _add_distributions(figures: Figures, tables: ReportTables, minimum: int) -> 
         )
 
 
-def _distribution_rows(tables: ReportTables, minimum: int) -> list[dict[str, Any]]:
+def _distribution_rows(tables: ReportTables, counts: Counts) -> list[dict[str, Any]]:
     """Rows of the table of distributions; each says, like every table of estimates, what was done with doubted ones."""
     done = "taken_in" if tables.include_doubted else "left_out"
-    about = {"doubted": done, "n_doubted": _doubted_count(tables, minimum)}
-    return [row | about for row in distribution_rows(tables.described, minimum)]
+    about = {"doubted": done, "n_doubted": _doubted_count(tables, counts)}
+    return [row | about for row in distribution_rows(tables.described, counts)]
 
 
-def _doubted_count(tables: ReportTables, minimum: int) -> str:
-    states = {row["code"]: row["text"] for row in flow.measured_states(tables.phenotypes, minimum)}
+def _doubted_count(tables: ReportTables, counts: Counts) -> str:
+    states = {row["code"]: row["text"] for row in flow.measured_states(tables.phenotypes, counts)}
     return states.get("doubted", "0")
 
 
-def described_sentence(tables: ReportTables, minimum: int) -> str:
+def described_sentence(tables: ReportTables, counts: Counts) -> str:
     """What the numbers of groups of people did with studies that are doubted."""
-    n = _doubted_count(tables, minimum)
+    n = _doubted_count(tables, counts)
     if n == "0":
         return "No study is doubted."
     n = "some" if n == "not shown" else n
@@ -305,7 +323,7 @@ def _ratio_rows(tables: ReportTables, name: str, minimum: int) -> list[dict[str,
 
 def _estimate_cells(row: Mapping[str, Any], minimum: int) -> dict[str, str]:
     """One row of estimates as text; a suppressed count is always shown as suppressed."""
-    hidden = f"<{minimum}" if row["reason"] == "small_cell" else "hidden"
+    hidden = f"< {minimum}" if row["reason"] == "small_cell" else "hidden"
     suppressed = row["status"] == "suppressed"
     digits = 3 if row["measure"] in ("concordance", "proportion", "survival") else 2
     return {
@@ -410,7 +428,7 @@ def _quality_rows(rows: list[dict[str, Any]], minimum: int) -> list[dict[str, An
         {
             **row,
             "hidden": pd.isna(row["n_events"]),
-            "flagged": f"<{minimum}" if pd.isna(row["n_events"]) else number(row["n_events"], 0),
+            "flagged": f"< {minimum}" if pd.isna(row["n_events"]) else number(row["n_events"], 0),
             "judged": number(row["n"], 0),
             "share": MISSING if pd.isna(row["share"]) else f"{100 * row['share']:.1f} %",
         }

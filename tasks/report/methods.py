@@ -25,8 +25,8 @@ def methods_text(
     prediction: Mapping[str, Any],
     *,
     version: str,
-    n_in: int,
-    n_measured: int,
+    n_in: str,
+    n_measured: str,
     states: str = "",
     has_images: bool = True,
 ) -> list[str]:
@@ -43,7 +43,7 @@ def methods_text(
         has_images: whether phenotypes were measured here, on images; without, their table was given.
     """
     if not has_images:
-        given = f"The table of phenotypes of {n_in:,} studies was given; cmr-cohort {version} read no images."
+        given = f"The table of phenotypes of {n_in} studies was given; cmr-cohort {version} read no images."
         return [f"{given} {states}".rstrip(), *_statistics(settings, estimates), _disclosure(settings)]
     return [
         _images(settings, version, n_in),
@@ -54,12 +54,12 @@ def methods_text(
     ]
 
 
-def _images(settings: ReportInputs, version: str, n_in: int) -> str:
+def _images(settings: ReportInputs, version: str, n_in: str) -> str:
     convert = settings.resolved.get("convert", {})
     share = convert.get("frames_missing_max")
     limit = f" A study that lacked more than {100 * share:g} % of frames was quarantined." if share is not None else ""
     return (
-        f"Cine cardiac MR of {n_in:,} studies was read from the archive with cmr-cohort {version} (converter "
+        f"Cine cardiac MR of {n_in} studies was read from the archive with cmr-cohort {version} (converter "
         f"{CONVERT.version}). Views were recognised from plane geometry and acquisition headers; slice "
         "positions and the "
         "distance between planes were taken from image position and orientation, and pixels were kept as stored on the "
@@ -81,9 +81,9 @@ def _segmentation(settings: ReportInputs, prediction: Mapping[str, Any]) -> str:
     )
 
 
-def _phenotypes(n_measured: int, states: str) -> str:
+def _phenotypes(n_measured: str, states: str) -> str:
     text = (
-        f"Phenotypes of {n_measured:,} studies were derived (rules, version {DERIVE.version}): volumes by "
+        f"Phenotypes of {n_measured} studies were derived (rules, version {DERIVE.version}): volumes by "
         "summation of "
         "areas times plane distance, end-systole as the smallest and end-diastole as the largest "
         "left-ventricular volume "

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from cmr_models.analysis.disclosure.coarsening import step_of_mean, to_step
 from cmr_models.perfusion.phenotypes import PHENOTYPES
 from tasks.derive.perfusion_tables import PERFUSION_TABLE
+from tasks.report.counts import Counts
 from tasks.report.pages import number
 from tasks.sources.withdrawn import without_withdrawn
 from tasks.state.ledger import open_ledger
@@ -27,13 +29,16 @@ def perfusion_entries(cohort: Cohort) -> dict[str, tuple[str, str]]:
     return {study: (e.status, e.key) for study, e in entries.items() if e.status in ("ok", "quarantined") and e.key}
 
 
-def perfusion_summary(cohort: Cohort, minimum: int, withdrawn: Collection[str] = ()) -> dict[str, Any] | None:
+def perfusion_summary(
+    cohort: Cohort, minimum: int, withdrawn: Collection[str] = (), *, rounded: bool = False
+) -> dict[str, Any] | None:
     """Values of the section of the index page; None if no study has a first-pass series.
 
     Args:
         cohort: the cohort.
         minimum: the smallest number of people that may be published.
         withdrawn: keys of people who withdrew.
+        rounded: whether counts are rounded whatever they are.
     """
     path = cohort.tables / "perfusion.parquet"
     if not path.exists():
@@ -43,31 +48,28 @@ def perfusion_summary(cohort: Cohort, minimum: int, withdrawn: Collection[str] =
     n_tried = len(measured) + int((table["status"].eq("quarantined") & table["reason"].ne("upstream")).sum())
     if not n_tried:
         return None
-    rows = [
-        _row(row.definition, row.unit, measured[row.name].dropna(), minimum) for row in PHENOTYPES if row.name in _SHOWN
-    ]
     limited = int(measured["qc_quantitative"].eq(False).sum())
+    values = [(row.definition, row.unit, measured[row.name].dropna()) for row in PHENOTYPES if row.name in _SHOWN]
+    known = [n_tried, len(measured), limited, len(measured) - limited, *(len(found) for *_, found in values)]
+    counts = Counts.of(known, minimum, rounded=rounded)
     return {
-        "n": _count(n_tried, minimum),
-        "measured": _count(len(measured), minimum),
-        "limited": _count(limited, minimum),
-        "rows": [row for row in rows if row is not None],
+        "n": counts.text(n_tried),
+        "measured": counts.text(len(measured)),
+        "limited": counts.text(limited),
+        "rows": [_row(title, unit, found, counts) for title, unit, found in values if len(found)],
     }
 
 
-def _row(title: str, unit: str, values: pd.Series, minimum: int) -> dict[str, str] | None:
-    if values.empty:
-        return None
-    hidden = len(values) < minimum
-    mean, sd = (float("nan"),) * 2 if hidden else (float(values.mean()), float(values.std(ddof=1)))
+def _row(title: str, unit: str, values: pd.Series, counts: Counts) -> dict[str, str]:
+    n, mean, sd = len(values), float(values.mean()), float(values.std(ddof=1))
+    if n < counts.minimum:
+        mean, sd = float("nan"), float("nan")
+    elif counts.minimum > 1:
+        mean, sd = to_step([mean, sd], step_of_mean(n, sd)).tolist()
     return {
         "title": title.partition(":")[0],
         "unit": unit,
-        "n": _count(len(values), minimum),
+        "n": counts.text(n),
         "mean": number(mean, 2),
         "sd": number(sd, 2),
     }
-
-
-def _count(n: int, minimum: int) -> str:
-    return f"{n:,}" if n == 0 or n >= minimum else f"< {minimum}"

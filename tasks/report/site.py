@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from cmr_models.phenotypes.states import STATES
+from cmr_models.phenotypes.states import STATES, states_of
 from tasks.derive.phenotype_tables import CURVES, with_state
 from tasks.execution import shards
 from tasks.report import study_list
+from tasks.report.counts import Counts, are_rounded
 from tasks.report.flow import measured_states
-from tasks.report.index_page import index_values, sentence_on_states
+from tasks.report.hidden_cells import hidden_on_page
+from tasks.report.index_page import counts_of, index_values, sentence_on_states
 from tasks.report.methods import methods_text
 from tasks.report.pages import appearance_digest, asset, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
@@ -57,6 +59,7 @@ _HOLDS = {
     "fairness": "Every number by group, and the largest gaps",
     "distributions": "Phenotypes by sex beside published ranges",
     "quality": "Studies flagged by each rule",
+    "hidden_cells": "What this page does not show, and why",
     "phenotypes_dictionary": "Data dictionary: definition, unit, inputs and UK Biobank field of every column",
 }
 
@@ -122,14 +125,18 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
         measured = [study for study, entry in ledger.entries("derive").items() if entry.status == "ok"]
     states = _states(cohort)
     given = n_in == 0 and states is not None
+    estimates = {name: table for name, table in read_estimates(cohort).items() if table is not None and len(table)}
+    n_in = len(states) if given and states is not None else n_in
+    known = [n_in, len(measured), *([] if states is None else states_of(states).value_counts())]
+    counts = Counts.of(known, resolved.minimum_cell, rounded=are_rounded(estimates))
     return methods_text(
         resolved,
-        {name: table for name, table in read_estimates(cohort).items() if table is not None and len(table)},
+        estimates,
         _prediction_attributes(cohort, resolved, measured),
         version=package_version(),
-        n_in=len(states) if given and states is not None else n_in,
-        n_measured=len(measured),
-        states="" if states is None else _states_sentence(states, resolved.minimum_cell),
+        n_in=counts.text(n_in),
+        n_measured=counts.text(len(measured)),
+        states="" if states is None else _states_sentence(states, counts),
         has_images=not given,
     )
 
@@ -143,8 +150,8 @@ def _states(cohort: Cohort) -> pd.DataFrame | None:
     return with_state(read_table(path, columns=columns))
 
 
-def _states_sentence(states: pd.DataFrame, minimum: int) -> str:
-    return sentence_on_states(int((states["status"] == "ok").sum()), measured_states(states, minimum))
+def _states_sentence(states: pd.DataFrame, counts: Counts) -> str:
+    return sentence_on_states(counts.text(int((states["status"] == "ok").sum())), measured_states(states, counts))
 
 
 def report_key(cohort: Cohort, settings: ReportInputs) -> str:
@@ -277,7 +284,7 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
     for name, content in figures.files.items():
         _write(draft / "assets" / "figures" / f"{name}.svg", content)
     values["perfusion"] = perfusion_summary(
-        cohort, settings.minimum_cell, withdrawn_people(cohort.root, settings.withdrawn)
+        cohort, settings.minimum_cell, withdrawn_people(cohort.root, settings.withdrawn), rounded=values["rounded"]
     )
     values["files"] = _write_tables(cohort, tables, values, draft / "assets" / "tables")
     values["methods"] = methods_text(
@@ -285,8 +292,8 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         tables.estimates,
         _prediction_attributes(cohort, settings, tables.measured.get("study", pd.Series(dtype=str))),
         version=package_version(),
-        n_in=values["flow"]["n_in"],
-        n_measured=len(tables.measured),
+        n_in=values["flow"]["text"],
+        n_measured=counts_of(tables, settings.minimum_cell).text(len(tables.measured)),
         states=values["states_sentence"],
         has_images=tables.has_images,
     )
@@ -314,6 +321,7 @@ def _write_tables(
         if values[name]:
             frame = pd.DataFrame(values[name])
             frames[name] = frame[list(columns)] if columns else frame.drop(columns="suppressed")
+    frames["hidden_cells"] = hidden_on_page(values)
     dictionary = cohort.tables / "phenotypes_dictionary.csv"
     if dictionary.exists():
         frames["phenotypes_dictionary"] = read_cells(dictionary)

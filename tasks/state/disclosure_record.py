@@ -1,12 +1,19 @@
-"""What the gate did to each published table, as a file beside them that a reviewer and ACRO's tools can read."""
+"""What the gate did to each published table, and every count that was ever published, as files beside the tables.
+
+The record of the gate is one that a reviewer and ACRO's tools can read. The counts of earlier releases are kept because
+a later one may differ from them by a few people.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from cmr_models.analysis.disclosure.gate import Gate
-from tasks.state.store import publish_bytes
+import pandas as pd
+
+from cmr_models.analysis.disclosure.gate import COUNTS, IDENTITY, Gate
+from tasks.state.parquet_tables import publish_table
+from tasks.state.store import digest_bytes, publish_bytes
 
 RECORD = "disclosure_record.json"
 
@@ -23,3 +30,28 @@ def keep_record(gate: Gate, folder: Path) -> None:
     kept = [entry for entry in before if entry["uid"] not in files] + list(record["results"].values())
     results = {f"output_{k}": entry for k, entry in enumerate(kept)}
     publish_bytes(json.dumps({**record, "results": results}, indent=1).encode(), path)
+
+
+def released_counts(folder: Path, name: str) -> list[pd.DataFrame]:
+    """The counts of every earlier release of a table of ``folder``, each with the columns that name a row."""
+    path = _released_path(folder, name)
+    if not path.exists():
+        return []
+    return [rows.drop(columns="release") for _, rows in pd.read_parquet(path).groupby("release", sort=False)]
+
+
+def keep_released(released: pd.DataFrame, folder: Path, name: str) -> None:
+    """Add the counts of a table that is about to be published to those of its earlier releases."""
+    columns = [column for column in (*IDENTITY, *COUNTS) if column in released]
+    counts = released[columns].reset_index(drop=True)
+    release = digest_bytes(pd.util.hash_pandas_object(counts, index=False).to_numpy().tobytes())[:12]
+    path = _released_path(folder, name)
+    before = pd.read_parquet(path) if path.exists() else pd.DataFrame({"release": []})
+    if release in set(before["release"]):
+        return
+    parts = [part for part in (before, counts.assign(release=release)) if len(part)]
+    publish_table(pd.concat(parts, ignore_index=True) if parts else counts.assign(release=[]), path)
+
+
+def _released_path(folder: Path, name: str) -> Path:
+    return folder / "released" / f"{name}.parquet"

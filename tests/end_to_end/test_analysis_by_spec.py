@@ -118,7 +118,7 @@ def test_a_number_is_there_if_and_only_if_the_row_is_ok(results: Path) -> None:
 
 def test_people_without_a_day_of_their_record_are_counted_and_left_out(results: Path) -> None:
     flow = _tables(results)["flow"].set_index(["outcome", "step"])["n"]
-    assert flow["heart_failure", "record without a day"] == 7
+    assert flow["heart_failure", "record without a day"] == 5  # seven, rounded
     assert flow["", "participants"] == 600
 
 
@@ -185,7 +185,9 @@ def test_fairness_says_what_it_is_about(results: Path) -> None:
     assert gaps["equivalence_p"].iloc[0] < 0.05  # the errors are the same by construction
     parts = tables["decomposition"].query("exposure == 'lvef_pct error' and group_by == 'sex'").set_index("component")
     blocks = parts.loc[["acquisition", "prevalence", "model"], "estimate"].sum()
-    assert blocks == pytest.approx(parts.loc["total", "estimate"], abs=1e-9)
+    # Four numbers, each within half its step, which is at most five times 2 se / n ** 0.5 of the people.
+    steps = 5 * 2 * parts["se"] / np.sqrt(parts["n"])
+    assert abs(blocks - parts.loc["total", "estimate"]) <= steps.sum() / 2 + 1e-9
 
 
 def test_the_record_and_the_checklists_account_for_every_table(results: Path) -> None:
@@ -218,9 +220,10 @@ def test_a_release_that_differs_by_a_few_people_gives_nobody_away(folder: Path, 
     both = table.merge(before, on=["exposure", "outcome", "scale", "covariate_set"], suffixes=("", "_before"))
     change = (both["n"] - both["n_before"]).abs()
     assert not change.between(1, 4).any()
-    assert (table["reason"] == "differencing").any()
-    record = json.loads((result["folder"] / "disclosure_record.json").read_text())["results"].values()
-    assert "review" in {entry["status"] for entry in record}
+    # Three fewer people: as some group counts few, both releases are rounded to fives, and nothing has to be masked.
+    assert set(table["rounded_to"]) == set(before["rounded_to"]) == {5}
+    assert (both["n"].dropna() % 5 == 0).all()
+    assert not (table["reason"] == "differencing").any()
 
 
 def test_tables_of_another_cohort_are_mapped(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.analysis.disclosure.coarsening import coarsen, is_share_of_counts
 from cmr_models.analysis.disclosure.masking import SUPPRESSED, mask_curve, mask_small_cells, round_counts
 from cmr_models.estimates import VALUE_COLUMNS
 from cmr_models.estimates.proportions import wilson_interval
@@ -21,9 +22,10 @@ from cmr_models.estimates.proportions import wilson_interval
 Bools = npt.NDArray[np.bool_]
 
 DIFFERENCED = "differencing"
-_COUNTS = ("n", "n_events", "n_at_risk", "n_pairs")
-_IDENTITY = ("exposure", "outcome", "scale", "model", "metric", "measure", "group_by", "group", "component", "step",
-             "covariate_set")  # fmt: skip
+COUNTS = ("n", "n_events", "n_at_risk", "n_pairs")
+IDENTITY = ("exposure", "outcome", "scale", "model", "metric", "measure", "group_by", "group", "component", "step",
+            "covariate_set", "years", "threshold")  # fmt: skip
+"""Columns that name a row of a published table, where it has them."""
 _FEWEST_DEGREES = 10  # of freedom left in a model: with fewer, its residuals give people away
 _ACRO_VERSION = "0.4"
 
@@ -84,14 +86,17 @@ class Gate:
             sensitive: a person is to look at it whatever it shows.
 
         Returns:
-            A copy: small cells masked, and cells that would give them back; cells that differ from an earlier
-            publication by fewer than ``threshold`` people masked (reason ``differencing``); counts rounded.
+            A copy: small cells masked, and cells that would give them back; cells that, rounded as they are published,
+            differ from an earlier publication by fewer than ``threshold`` people masked (reason ``differencing``);
+            means coarse enough not to show one person; counts rounded.
         """
         masked = self.mask(table if "n_events" in table else table.assign(n_events=np.nan))
         few = _few_degrees(masked)
         differenced = self._find_differences(masked, earlier or {})
-        masked = _hide(masked, differenced | few, np.where(differenced, DIFFERENCED, "small_cell"))
-        released = masked if self.rules.base is None else _round_table(masked, self.rules.base)
+        masked = hide(masked, differenced | few, np.where(differenced, DIFFERENCED, "small_cell"))
+        masked = hide(masked, _gaps_of_hidden(masked), np.full(len(masked), "secondary", object))
+        released = coarsen(masked, self.rules.base) if self.rules.threshold > 1 else masked
+        released = released if self.rules.base is None else _round_table(released, self.rules.base)
         released = released if "n_events" in table else released.drop(columns="n_events")
         self._record(name, released, sensitive, "table")
         return released
@@ -116,12 +121,19 @@ class Gate:
         for _, rows in shown.groupby(list(by), sort=False):
             allowed = mask_curve(rows["years"], rows["n_at_risk"], rows["n_events"], self.rules.threshold)
             hidden[rows.index[~allowed]] = True
-        released = _hide(released, hidden, np.full(len(released), "small_cell", object))
-        for column in sorted(set(_COUNTS) & set(released)):
+        released = hide(released, hidden, np.full(len(released), "small_cell", object))
+        released = coarsen(released, self.rules.base) if self.rules.threshold > 1 else released
+        for column in sorted(set(COUNTS) & set(released)):
             base = self.rules.base or (self.rules.threshold if column == "n_at_risk" else None)
             released[column] = released[column] if base is None else round_counts(released[column], base)
         self._record(name, released, False, "survival plot")
         return released
+
+    def amend(self, name: str, released: pd.DataFrame) -> None:
+        """Record an output again, of which more was hidden because of what other outputs show."""
+        (before,) = [entry for entry in self.entries if entry["uid"] == name]
+        self.entries.remove(before)
+        self._record(name, released, "sensitive phenotype" in before["comments"], before["properties"]["method"])
 
     def acro(self, timestamp: str = "", files: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The record as ACRO writes ``results.json``.
@@ -140,8 +152,13 @@ class Gate:
     def _find_differences(self, masked: pd.DataFrame, earlier: Mapping[str, pd.DataFrame]) -> Bools:
         close = np.zeros(len(masked), bool)
         for before in earlier.values():
-            close |= differs_by_few(masked, before, self.rules.threshold)
+            close |= differs_by_few(self._rounded(masked), self._rounded(before), self.rules.threshold)
         return close
+
+    def _rounded(self, table: pd.DataFrame) -> pd.DataFrame:
+        """``table`` with its counts as they are published."""
+        base, names = self.rules.base, sorted(set(COUNTS) & set(table))
+        return table if base is None else table.assign(**{name: round_counts(table[name], base) for name in names})
 
     def _entry(self, name: str, released: pd.DataFrame, kind: str, n_masked: int) -> dict[str, Any]:
         reasons = released["reason"][released["status"] == SUPPRESSED]
@@ -190,7 +207,7 @@ def differs_by_few(table: pd.DataFrame, before: pd.DataFrame, threshold: int) ->
     Two publications whose people overlap, such as before and after an exclusion, give the few in between by
     subtraction; so do people without the event.
     """
-    keys = [name for name in _IDENTITY if name in table and name in before]
+    keys = [name for name in IDENTITY if name in table and name in before]
     if not keys or before.duplicated(keys).any():
         raise ValueError(f"cells cannot be matched by {keys}; the earlier table has several rows for a cell")
     earlier = before.set_index(keys)
@@ -207,6 +224,21 @@ def _count(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     if name == "rest":
         return _count(table, "n") - _count(table, "n_events")
     return table[name].to_numpy(float) if name in table else np.full(len(table), np.nan)
+
+
+def _gaps_of_hidden(table: pd.DataFrame) -> Bools:
+    """Gaps between two groups of which one is hidden: with the estimate of the other they would give its estimate."""
+    found = np.zeros(len(table), bool)
+    if not {"measure", "gap_groups"} <= set(table):
+        return found
+    keys = [name for name in ("exposure", "outcome", "model", "group_by") if name in table]
+    hidden = table[(table["status"] == SUPPRESSED) & (table["measure"] != "gap")]
+    groups = {key: set(rows["group"]) for key, rows in hidden.groupby(keys)}
+    gaps = np.flatnonzero((table["measure"] == "gap") & (table["status"] == "ok"))
+    for row, key in zip(gaps, table.iloc[gaps][keys].itertuples(index=False, name=None), strict=True):
+        between = str(table["gap_groups"].iloc[row])
+        found[row] = any(between.startswith(f"{g} - ") or between.endswith(f" - {g}") for g in groups.get(key, ()))
+    return found
 
 
 def _few_degrees(table: pd.DataFrame) -> Bools:
@@ -234,10 +266,10 @@ def _values_of(table: pd.DataFrame) -> list[str]:
     return [name for name in (*VALUE_COLUMNS, *further, "n_at_risk", "n_pairs") if name in table]
 
 
-def _hide(table: pd.DataFrame, rows: Bools, reason: npt.NDArray[np.str_]) -> pd.DataFrame:
+def hide(table: pd.DataFrame, rows: Bools, reason: npt.NDArray[np.str_]) -> pd.DataFrame:
     """Mask rows altogether, and the counts of their like so that no total gives them back."""
     table = table.copy()
-    columns = [name for name in dict.fromkeys((*_COUNTS, *_values_of(table))) if name in table]
+    columns = [name for name in dict.fromkeys((*COUNTS, *_values_of(table))) if name in table]
     table.loc[rows, columns] = np.nan
     table.loc[rows, "status"] = SUPPRESSED
     table.loc[rows, "reason"] = reason[rows]
@@ -245,15 +277,16 @@ def _hide(table: pd.DataFrame, rows: Bools, reason: npt.NDArray[np.str_]) -> pd.
 
 
 def _round_table(table: pd.DataFrame, base: int) -> pd.DataFrame:
-    """Counts to multiples of ``base``; proportions from the rounded counts, since they would give the exact ones."""
-    table = table.copy()
-    for name in set(_COUNTS) & set(table):
+    """Counts to multiples of ``base``; shares of them from the rounded counts, since they would give the exact ones."""
+    table = table.reset_index(drop=True)
+    shares = np.zeros(len(table), bool)
+    if {"measure", "estimate"} <= set(table):
+        shares = (table["measure"] == "proportion").to_numpy(bool) & (table["status"] == "ok").to_numpy(bool)
+        shares &= is_share_of_counts(table)
+    for name in set(COUNTS) & set(table):
         table[name] = round_counts(table[name], base)
-    if "measure" not in table:
-        return table
-    shares = (table["measure"] == "proportion") & (table["status"] == "ok") & (table["n"] > 0)
-    counts = table[["n", "n_events"]].to_numpy(float)
-    for row in np.flatnonzero(shares):
+    counts = table[["n", "n_events"]].to_numpy(float) if shares.any() else np.zeros((len(table), 2))
+    for row in np.flatnonzero(shares & (counts[:, 0] > 0)):
         n, k = float(counts[row, 0]), float(min(counts[row]))
         low, high = wilson_interval(k, round(n))
         se = float(np.sqrt(k / n * (1 - k / n) / n))

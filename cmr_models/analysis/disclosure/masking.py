@@ -34,8 +34,9 @@ def mask_small_cells(
     A row with a small ``n`` loses ``n``, ``n_events`` and its estimates; a row with a small ``n_events`` or a small
     ``n - n_events`` keeps ``n`` and loses the rest. Groups of one grouping add up to the overall row, so a single
     masked group could be had by subtraction: the next smallest groups are masked too (reason ``secondary``) until at
-    least two cells and ``minimum`` people are hidden. ``n_excluded`` (people left out of ``n`` whose number must not
-    show either), if there, masks ``n`` where it is small, and is dropped.
+    least two cells and ``minimum`` people are hidden, and their sum narrows no small one (:func:`leaves_whole_range`);
+    where that cannot be, none of them is told to be small. ``n_excluded`` (people left out of ``n`` whose number must
+    not show either), if there, masks ``n`` where it is small, and is dropped.
 
     Args:
         table: rows with ``n``, ``n_events`` and optionally ``group_by, group, status, reason``.
@@ -61,23 +62,30 @@ def mask_small_cells(
     hide_events = hide_n | _small(n_events, minimum) | _small(n - n_events, minimum)
     excluded = table["n_excluded"].to_numpy(float) if "n_excluded" in table else np.full(len(table), np.nan)
     hide_n_too = hide_n | _small(excluded, minimum)
-    by_n = _secondary(table, n, hide_n, minimum, margins)
-    by_events = _secondary(table, n_events, hide_events, minimum, margins)
+    by_n, n_untold = _secondary(table, n, hide_n, minimum, margins)
+    by_events, untold = _secondary(table, n_events, hide_events, minimum, margins)
     return _mask(
         table.drop(columns="n_excluded", errors="ignore"),
-        hide_n=hide_n_too | by_n | _secondary(table, n, hide_n_too, minimum, margins),
+        hide_n=hide_n_too | by_n | _secondary(table, n, hide_n_too, minimum, margins)[0],
         hide_values=hide_events | by_n | by_events,
-        primary=hide_events,
+        primary=hide_events & ~n_untold & ~untold,
         values=[name for name in values if name in table],
     )
 
 
 def masked_counts(counts: Mapping[str, float], minimum: int) -> dict[str, float]:
     """Counts that add up to a published total, NaN where masked: small cells, and what would give one away."""
-    table = pd.DataFrame({"group": list(counts), "n": list(counts.values())})
+    hidden = hidden_counts(counts, minimum)
+    return {name: float("nan") if name in hidden else float(n) for name, n in counts.items()}
+
+
+def hidden_counts(counts: Mapping[str, float], minimum: int) -> dict[str, str]:
+    """Those of counts that add up to a published total that are hidden: name -> ``small_cell`` or ``secondary``."""
+    table = pd.DataFrame({"group": list(counts), "n": [float(n) for n in counts.values()]})
     table = table.assign(n_events=float("nan"), group_by="reason")
     masked = mask_small_cells(table, minimum, values=())
-    return dict(zip(masked["group"], masked["n"], strict=True))
+    hidden = masked[masked["n"].isna()]
+    return dict(zip(hidden["group"], hidden["reason"], strict=True))
 
 
 def mask_curve(years: npt.ArrayLike, n_at_risk: npt.ArrayLike, n_events: npt.ArrayLike, minimum: int = 5) -> Bools:
@@ -105,6 +113,28 @@ def mask_curve(years: npt.ArrayLike, n_at_risk: npt.ArrayLike, n_events: npt.Arr
     return allowed
 
 
+def mask_last_steps(events: Sequence[npt.NDArray[np.float64]], total: int, minimum: int = 5) -> list[Bools]:
+    """Which published points of several curves may stay beside their common ``total`` of events.
+
+    After the last steps there must be no event, or at least ``minimum``: the total is published in other tables. So the
+    smallest last step goes, until that is so.
+
+    Args:
+        events: of each curve, ``(k,)`` cumulative at the points that :func:`mask_curve` allows, else NaN.
+        total: events of all curves in all of the follow-up.
+        minimum: the smallest number that may be published.
+    """
+    stay = [np.isfinite(curve) for curve in events]
+    while True:
+        shown = [np.unique(np.r_[0, curve[kept]]) for curve, kept in zip(events, stay, strict=True)]
+        steps = [steps[-1] - steps[-2] if len(steps) > 1 else np.inf for steps in shown]
+        rest = total - sum(steps[-1] for steps in shown)
+        if not 0 < rest < minimum or not np.isfinite(steps).any():
+            return stay
+        curve = int(np.argmin(steps))
+        stay[curve] &= events[curve] < shown[curve][-1]
+
+
 def round_counts(counts: npt.ArrayLike, base: int = 5) -> npt.NDArray[np.float64]:
     """Counts to the nearest multiple of ``base`` (halves up), so that neighbours cannot be differenced."""
     return np.asarray(np.floor(np.asarray(counts, np.float64) / base + 0.5) * base, np.float64)
@@ -120,18 +150,22 @@ def _secondary(
     hidden: Bools,
     minimum: int,
     margins: Sequence[str],
-) -> Bools:
-    extra = np.zeros(len(table), bool)
+) -> tuple[Bools, Bools]:
+    """Further rows to hide so that no sum of ``counts`` gives a hidden cell back, and rows not to be told as small."""
+    extra, untold = np.zeros(len(table), bool), np.zeros(len(table), bool)
     if "group_by" not in table:
-        return extra
+        return extra, untold
     keys = [*(name for name in margins if name in table), "group_by"]
     grouped = table.groupby(keys, sort=False, dropna=False).indices if len(table) else {}
     for key, rows in grouped.items():
         group_by = str(key[-1] if isinstance(key, tuple) else key)
         if group_by != _OVERALL:
             groups = table["group"].astype(str).to_numpy(object)[rows] if "group" in table else np.array([])
-            _hide_in_every_total(_totals(group_by, groups, np.asarray(rows, np.intp)), counts, hidden, extra, minimum)
-    return extra
+            totals = _totals(group_by, groups, np.asarray(rows, np.intp))
+            _hide_in_every_total(totals, counts, hidden, extra, minimum)
+            for total in totals:
+                untold[total] |= _is_told_by_sum(total, counts, hidden | extra, minimum)
+    return extra, untold
 
 
 def _totals(group_by: str, groups: npt.NDArray[np.object_], rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
@@ -149,7 +183,11 @@ def _totals(group_by: str, groups: npt.NDArray[np.object_], rows: npt.NDArray[np
 
 
 def _hide_in_every_total(
-    totals: list[npt.NDArray[np.intp]], counts: npt.NDArray[np.float64], hidden: Bools, extra: Bools, minimum: int
+    totals: list[npt.NDArray[np.intp]],
+    counts: npt.NDArray[np.float64],
+    hidden: Bools,
+    extra: Bools,
+    minimum: int,
 ) -> None:
     """Hide until no known total gives a hidden cell back; what one total hides, another has to cover."""
     settled = False
@@ -164,20 +202,45 @@ def _hide_in_every_total(
 def _more_to_hide(
     rows: npt.NDArray[np.intp], counts: npt.NDArray[np.float64], hidden: Bools, minimum: int
 ) -> list[int]:
-    """The smallest visible cells of one grouping to hide with those already hidden; zeros last."""
+    """The smallest visible cells of one grouping to hide with those already hidden; zeros last.
+
+    At least two cells and ``minimum`` people are to be hidden, and the sum of the hidden ones must leave each small one
+    its whole range.
+    """
     rows = rows[np.isfinite(counts[rows])]
     masked = rows[hidden[rows]]
     if not len(masked):
         return []
     visible = sorted((r for r in rows if not hidden[r]), key=lambda r: (counts[r] == 0, counts[r], r))
     chosen: list[int] = []
-    total, n_hidden = float(counts[masked].sum()), len(masked)
+    cells = counts[masked].tolist()
     for row in visible:
-        if n_hidden >= 2 and total >= minimum:
+        if len(cells) >= 2 and sum(cells) >= minimum and leaves_whole_range(cells, minimum):
             break
         chosen.append(int(row))
-        total, n_hidden = total + float(counts[row]), n_hidden + 1
+        cells.append(float(counts[row]))
     return chosen
+
+
+def leaves_whole_range(cells: Sequence[float], minimum: int) -> bool:
+    """Whether hidden cells of a known sum may each be any number of 1 to ``minimum - 1`` if it is told to be small.
+
+    A hidden cell that is not told to be small is at least ``minimum``, or 0. Of 1 and 5 the sum is 6, so the small one
+    is 1; of 4 and 4 it is 8, so both are 4.
+    """
+    counts = np.asarray(cells, np.float64)
+    small = _small(counts, minimum)
+    low = np.where(small, 1, np.where(counts >= minimum, minimum, 0))
+    high = np.where(small, minimum - 1, counts.sum())
+    most = counts.sum() - (low.sum() - 1)
+    least = counts.sum() - (high.sum() - (minimum - 1))
+    return not small.any() or bool(most >= minimum - 1 and least <= 1)
+
+
+def _is_told_by_sum(rows: npt.NDArray[np.intp], counts: npt.NDArray[np.float64], hidden: Bools, minimum: int) -> bool:
+    """Whether a published sum narrows a hidden small cell, though nothing is left to hide: then none is told small."""
+    cells = counts[rows[hidden[rows] & np.isfinite(counts[rows])]]
+    return bool(cells.sum() >= minimum) and not leaves_whole_range(cells.tolist(), minimum)
 
 
 def _mask(

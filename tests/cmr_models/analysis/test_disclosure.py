@@ -5,10 +5,17 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmr_models.analysis.disclosure.masking import mask_curve, mask_small_cells, masked_counts, round_counts
+from cmr_models.analysis.disclosure.masking import (
+    leaves_whole_range,
+    mask_curve,
+    mask_last_steps,
+    mask_small_cells,
+    masked_counts,
+    round_counts,
+)
 
 pytestmark = pytest.mark.timeout(100)  # masking that never settles would hang
 
@@ -288,3 +295,54 @@ def test_what_covers_a_column_is_covered_in_its_row_in_turn() -> None:
     # cell each, which m x b and o x a cover
     hidden = {"f x a", "f x b", "m x a", "o x b", "m x b", "o x a"}
     assert set(masked.loc[masked["n"].isna(), "group"]) == hidden
+
+
+# what a sum says of the cells that it hides
+
+
+@pytest.mark.parametrize(
+    ("cells", "whole"),
+    [
+        ([1, 5], False),  # 6 less at least 5: 1
+        ([1, 7], False),  # 8 less at least 5: 1 to 3
+        ([1, 8], True),  # 9 less at least 5: 1 to 4
+        ([4, 5], True),
+        ([4, 4], False),  # 8: both are 4
+        ([3, 4], False),  # 7: 3 and 4
+        ([2, 3], True),  # 5: 1 to 4 each
+        ([1, 1, 1, 1], False),
+        ([2, 2, 2], True),  # 6: 4 with 1 and 1, 1 with 4 and 1
+        ([1, 0, 0], False),
+        ([12, 30], True),
+    ],
+)
+def test_a_sum_leaves_hidden_cells_their_whole_range(cells: list[float], whole: bool) -> None:
+    assert leaves_whole_range(cells, 5) == whole
+
+
+@settings(deadline=None)
+@given(cells=st.lists(st.integers(1, 9), min_size=2, max_size=3))
+def test_every_number_of_one_to_four_is_left_to_a_hidden_cell_by_trying_all(cells: list[int]) -> None:
+    ranges = [range(1, 5) if n < 5 else range(5, sum(cells) + 1) for n in cells]
+    possible = [found for found in itertools.product(*ranges) if sum(found) == sum(cells)]
+    small = [k for k, n in enumerate(cells) if n < 5]
+    by_trial = all({found[k] for found in possible} >= {1, 4} for k in small)
+    assert leaves_whole_range([float(n) for n in cells], 5) == by_trial
+
+
+def test_two_cells_that_their_sum_tells_are_not_told_to_be_small() -> None:
+    masked = mask_small_cells(_table([4, 4], [0, 0]))
+    assert masked["n"].isna().tolist() == [False, True, True]
+    assert masked["reason"].tolist() == ["", "secondary", "secondary"]
+
+
+def test_last_steps_leave_no_event_or_enough_of_the_total() -> None:
+    nan = np.nan
+    curves = [np.array([0, 5, nan, 11]), np.array([0, 6, 6, nan])]
+    # 17 of 20: three came after. The last step of the second, of six, is as large as that of the first: the first goes.
+    stay = mask_last_steps(curves, 20, 5)
+    assert [kept.tolist() for kept in stay] == [[True, True, False, False], [True, True, True, False]]
+    for total in (17, 22):
+        assert [kept.sum() for kept in mask_last_steps(curves, total, 5)] == [3, 3]
+    assert [kept.sum() for kept in mask_last_steps([np.array([0.0, 5])], 6, 5)] == [1]
+    assert [kept.sum() for kept in mask_last_steps([np.array([nan, nan])], 3, 5)] == [0]

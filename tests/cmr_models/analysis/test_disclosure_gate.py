@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmr_models.analysis.disclosure.coarsening import lie_close, nice_step, to_step
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
 
 pytestmark = pytest.mark.timeout(100)  # masking that never settles would hang
@@ -56,6 +57,7 @@ def test_a_proportion_is_that_of_the_rounded_counts() -> None:
     table = _table({"a": (903.0, 81.0), "b": (302.0, 38.0)}).assign(
         measure="proportion", se=0.1, ci_low=0.0, ci_high=1.0
     )
+    table["estimate"] = table["n_events"] / table["n"]
     out = Gate(GateRules(10, 5)).table("t", table)
     assert out["estimate"].tolist() == pytest.approx([120 / 1205, 80 / 905, 40 / 300])
 
@@ -231,6 +233,7 @@ def test_proportions_are_made_anew_only_where_they_are_shown() -> None:
     table = _table({"a": (903.0, 81.0), "b": (302.0, 300.0)}).assign(
         measure="proportion", se=0.5, ci_low=0.0, ci_high=1.0
     )
+    table.loc[1:, "estimate"] = table["n_events"] / table["n"]
     table.loc[0, "measure"] = "hazard_ratio"
     out = Gate(GateRules(1, 5)).table("t", table).set_index("group")
     assert out.loc["all", ["estimate", "se"]].tolist() == [1.2, 0.5]
@@ -381,3 +384,99 @@ def test_the_fewest_people_of_a_release_are_told_by_one_code_or_the_other() -> N
         entry["sdc"]["summary"][name] for name in ("negative", "missing", "p-ratio", "nk-rule", "all-values-are-same")
     ] == [0] * 5
     assert (entry["type"], entry["command"], entry["outcome"]) == ("table", "Gate.table('t')", {})
+
+
+# numbers so coarse that one person does not show
+
+
+def test_a_sensitivity_is_no_share_of_the_people_and_keeps_its_value_in_steps_of_two_cases() -> None:
+    """Once it became the share of the people who are cases, wherever counts were rounded."""
+    table = _table({"a": (903.0, 81.0), "b": (302.0, 38.0)})
+    table = table.assign(
+        measure="proportion", model="sensitivity", scale="absolute", estimate=[0.7312, 0.7160, 0.7632], se=0.05
+    )
+    table = table.assign(ci_low=0.6, ci_high=0.84)
+    out = Gate(GateRules(5, 5)).table("t", table)
+    # Two of 119, 81 and 38 cases are 0.017, 0.025 and 0.053: steps of 0.02, 0.05 and 0.1.
+    assert out["estimate"].tolist() == pytest.approx([0.74, 0.7, 0.8])
+
+
+def test_a_mean_is_in_steps_of_what_two_people_move_it_by() -> None:
+    table = _table({"a": (903.0, 81.0), "b": (44.0, 12.0)}).assign(measure="mean", n_events=np.nan, scale="absolute")
+    sd = np.array([30.0, 30.0, 29.8])
+    table = table.assign(estimate=144.049245, se=sd / np.sqrt(table["n"]))
+    table = table.assign(ci_low=table["estimate"] - 2 * table["se"], ci_high=table["estimate"] + 2 * table["se"])
+    out = Gate(GateRules(5, 5)).table("t", table)
+    # 60 / 947 = 0.063, 60 / 903 = 0.066 and 59.6 / 44 = 1.35: steps of 0.1, 0.1 and 2.
+    assert out["estimate"].tolist() == pytest.approx([144.0, 144.0, 144.0])
+    # The standard error is that of the coarse SD and of the rounded number of people.
+    assert out["se"].tolist() == pytest.approx([30 / np.sqrt(945), 30 / np.sqrt(905), 30 / np.sqrt(45)])
+    assert out["ci_high"].tolist() == pytest.approx((144 + 2 * out["se"]).tolist())
+    exact = Gate(GateRules(1)).table("t", table)
+    pd.testing.assert_series_equal(exact["estimate"], table["estimate"])
+
+
+def test_a_gap_of_means_is_as_coarse_as_the_coarsest_of_its_groups() -> None:
+    table = _table({"a": (903.0, 81.0), "b": (44.0, 12.0)}).assign(measure="mean", n_events=np.nan, scale="absolute")
+    table = table.assign(estimate=[144.05, 145.06, 139.71], se=[1.0, 1.0, 4.5], ci_low=140.0, ci_high=150.0)
+    gap = {**table.iloc[2].to_dict(), "measure": "gap", "group": "max_gap", "n": 947.0, "estimate": 5.35, "se": 4.6}
+    out = Gate(GateRules(5)).table("t", pd.concat([table, pd.DataFrame([gap])], ignore_index=True))
+    assert out["estimate"].iloc[3] == 6.0  # in steps of 2, as of b
+
+
+@pytest.mark.parametrize(
+    ("least", "step"), [(0.063, 0.1), (1.0, 1.0), (1.01, 2.0), (2.1, 5.0), (5.2, 10.0), (70.0, 100.0), (0.0021, 0.005)]
+)
+def test_steps_are_one_two_or_five_times_a_power_of_ten(least: float, step: float) -> None:
+    assert nice_step(least) == pytest.approx(step)
+
+
+def test_nothing_has_no_step_and_stays() -> None:
+    assert np.isnan(nice_step([0.0, np.nan])).all()
+    assert to_step([1.234, 1.234, np.nan], [np.nan, 0.05, 0.1]).tolist() == pytest.approx(
+        [1.234, 1.25, np.nan], nan_ok=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "close"),
+    [([900, 896], True), ([900, 895], False), ([0, 4], True), ([0, 5], False), ([7, 7], False), ([np.nan, 3], False)],
+)
+def test_counts_lie_close_if_they_differ_by_a_small_number(counts: list[float], close: bool) -> None:
+    assert lie_close(counts, 5) == close
+
+
+def test_ratios_per_sd_and_per_unit_tell_a_coarse_sd() -> None:
+    """SD 29.8 of 44 people: 59.6 / 44 is 1.35, so in steps of 2, and 30 is what the two ratios tell."""
+    per_sd = _table({"a": (44.0, 12.0)}).iloc[1:].assign(measure="hazard_ratio", scale="per_sd", se=0.149)
+    per_sd = per_sd.assign(ci_low=1.1, ci_high=1.4)
+    per_unit = per_sd.assign(scale="per_unit", estimate=1.2 ** (1 / 29.8), se=0.149 / 29.8)
+    out = Gate(GateRules(5)).table("t", pd.concat([per_sd, per_unit], ignore_index=True)).set_index("scale")
+    assert out.loc["per_sd", "estimate"] == 1.2
+    assert np.log(1.2) / np.log(out.loc["per_unit", "estimate"]) == pytest.approx(30)
+    assert 0.149 / out.loc["per_unit", "se"] == pytest.approx(30)
+    assert np.log(1.4) / np.log(out.loc["per_unit", "ci_high"]) == pytest.approx(30)
+
+
+def test_a_gap_to_a_hidden_group_is_hidden_and_one_between_shown_groups_stays() -> None:
+    """The mean of two people of c was that of a less the gap."""
+    table = _table({"a": (900.0, 81.0), "b": (300.0, 30.0), "c": (2.0, 0.0), "d": (40.0, 9.0)})
+    table = table.assign(measure="mean", model="mean_quality", scale="absolute", se=1.0, ci_low=0.0, ci_high=9.0)
+    row = {**table.iloc[1].to_dict(), "measure": "gap", "group": "max_gap", "n": 1242.0, "estimate": 4.0}
+    gaps = pd.DataFrame([{**row, "gap_groups": "a - c"}, {**row, "gap_groups": "a - b", "exposure": "rvef_pct"}])
+    more = table.iloc[1:3].assign(exposure="rvef_pct")
+    everything = pd.concat([table, gaps, more], ignore_index=True)
+    everything["gap_groups"] = everything["gap_groups"].fillna("")
+    out = Gate(GateRules(5)).table("t", everything)
+    first, second = out[out["measure"] == "gap"].to_dict("records")
+    assert (first["status"], first["reason"]) == ("suppressed", "secondary")
+    assert np.isnan(first["estimate"])
+    assert second["status"] == "ok"
+
+
+def test_parts_of_a_difference_are_in_steps_of_two_people() -> None:
+    table = _table({"b - a": (44.0, 12.0)}).iloc[1:].assign(measure="gap", model="decomposition", scale="absolute")
+    table = table.assign(component="total", share=0.4321, estimate=3.4567, se=4.5, ci_low=-5.36, ci_high=12.28)
+    out = Gate(GateRules(5)).table("t", table).iloc[0]
+    # 2 x 4.5 / sqrt(44) is 1.36: steps of 2; 2 / 44 is 0.045: steps of 0.05.
+    assert out[["estimate", "se", "share"]].tolist() == pytest.approx([4.0, 4.0, 0.45])

@@ -35,7 +35,7 @@ def test_every_metric_and_estimate_is_there_by_every_grouping(fairness: pd.DataF
     models = {"logistic", "cox_age", "harrell_phenotype", *_ADJUSTED, "mean", "adjusted_mean", "qc_pass"}
     found = set(by_group[["model", "group_by"]].itertuples(index=False, name=None))
     assert found == {(model, name) for model in models for name in SPEC.group_by}
-    assert by_group.loc[by_group["model"].isin(_ADJUSTED), "status"].eq("ok").mean() > 0.5
+    assert by_group.loc[by_group["model"].isin(_ADJUSTED), "status"].eq("ok").mean() > 0.45
 
 
 def test_a_group_is_scored_by_the_one_model_of_everybody(

@@ -33,20 +33,34 @@ def test_points_are_shown_where_no_few_events_or_people_can_be_read_off() -> Non
     # Steps of 1.5 to the last one that somebody reached: 5.9 / 1.5 = 3.9.
     assert first["years"].tolist() == [0, 1.5, 3, 4.5]
     assert second["years"].tolist() == [0, 1.5]
-    # By 1.5 three have died (five of eight alive), by 4.5 two more: not shown, though three are at risk (just before).
-    assert first["status"].tolist() == ["ok", "ok", "ok", "suppressed"]
-    assert first["reason"].tolist() == ["", "", "", "small_cell"]
-    np.testing.assert_allclose(first["estimate"], [1, 5 / 8, 5 / 8, np.nan])
-    np.testing.assert_array_equal(first["n_events"], [0, 3, 3, np.nan])
+    # By 1.5 three have died (five of eight alive); the two of 4 and 4.4 would be the total of five, in other tables,
+    # less these three: so no step is shown.
+    assert first["status"].tolist() == ["ok", "suppressed", "suppressed", "suppressed"]
+    assert first["reason"].tolist() == ["", "small_cell", "small_cell", "small_cell"]
     # At risk just before: 8 (9), 6 (6), 5 (6), 3 (3), rounded to threes; people 8 to 9.
     np.testing.assert_array_equal(first["n_at_risk"], [9, 6, 6, 3])
     assert set(first["n"]) == set(second["n"]) == {9}
-    greenwood = 2 / (8 * 6) + 1 / (6 * 5)
-    reach = np.exp(1.959964 * np.sqrt(greenwood) / -np.log(5 / 8))
-    np.testing.assert_allclose(first["ci_low"], [np.nan, (5 / 8) ** reach, (5 / 8) ** reach, np.nan], rtol=1e-5)
-    np.testing.assert_allclose(first["ci_high"].iloc[1], (5 / 8) ** (1 / reach), rtol=1e-5)
     np.testing.assert_allclose(second["estimate"], [1, 1])
     assert second["status"].tolist() == ["ok", "ok"]
+
+
+def test_survival_and_its_interval_are_in_steps_of_two_people() -> None:
+    people, outcomes = _tables(EXITS, [1] * 3 + [0] * 13)
+    first = curve_rows(people, outcomes, SPEC).query("group == 'Q1'")
+    assert first["status"].tolist() == ["ok"] * 4
+    np.testing.assert_array_equal(first["n_events"], [0, 3, 3, 3])
+    # Of nine, as the number is published, two are 0.22, so the step is 0.5: 5/8 is 0.5; 0.23 and 0.86 are 0 and 1.
+    np.testing.assert_allclose(first["estimate"], [1, 0.5, 0.5, 0.5])
+    greenwood = 2 / (8 * 6) + 1 / (6 * 5)
+    reach = np.exp(1.959964 * np.sqrt(greenwood) / -np.log(5 / 8))
+    low, high = (5 / 8) ** reach, (5 / 8) ** (1 / reach)
+    assert (low < 0.25, high > 0.75) == (True, True)
+    np.testing.assert_allclose(first["ci_low"], [np.nan, 0, 0, 0])
+    np.testing.assert_allclose(first["ci_high"], [np.nan, 1, 1, 1])
+    # Without a minimum nothing is coarse.
+    open_spec = SPEC.model_copy(update={"minimum_cell": 1})
+    exact = curve_rows(people, outcomes, open_spec).query("group == 'Q1'")
+    np.testing.assert_allclose(exact[["estimate", "ci_low", "ci_high"]].iloc[1], [5 / 8, low, high], rtol=1e-5)
 
 
 def test_a_curve_says_what_it_is_about() -> None:

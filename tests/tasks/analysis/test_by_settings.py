@@ -150,8 +150,9 @@ def test_the_same_inputs_give_the_same_bytes(finished: Path, tmp_path: Path) -> 
     settings = _write(tmp_path)
     associate(tmp_path, settings, _files(tmp_path))
     risk(tmp_path, settings, _files(tmp_path))
-    for ours in sorted((finished / "tables" / "estimates").iterdir()):
-        assert (tmp_path / "tables" / "estimates" / ours.name).read_bytes() == ours.read_bytes()
+    folder = finished / "tables" / "estimates"
+    for ours in sorted(path for path in folder.rglob("*") if path.is_file()):
+        assert (tmp_path / "tables" / "estimates" / ours.relative_to(folder)).read_bytes() == ours.read_bytes()
 
 
 def test_a_changed_input_or_setting_changes_the_key(tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ def test_every_table_says_how_many_doubted_people_it_left_or_took(tmp_path: Path
         associate(tmp_path, settings.model_copy(update={"include_doubted": choice}), _files(tmp_path))
         table = _tables(tmp_path)["associations"]
         assert table["doubted"].eq(word).all()
-        assert table["n_doubted"].eq(doubted.sum()).all()
+        assert table["n_doubted"].eq(5 * round(doubted.sum() / 5)).all()
         n[word] = table["n"].max()
     assert n["taken_in"] > n["left_out"]
     flow = pd.read_parquet(tmp_path / "tables" / "people_flow.parquet")

@@ -48,6 +48,25 @@ def test_a_test_that_the_gate_hides_still_counts_in_its_family(tmp_path: Path, m
     assert after.loc[["a", "c"], "q"].to_list() == pytest.approx([0.003, 0.1])  # of two tests: 0.002 and 0.1
 
 
+def test_a_release_that_differs_by_few_from_any_earlier_one_is_rounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for key, n_events in (("first", 90.0), ("second", 50.0), ("third", 92.0), ("fourth", 92.0), ("fifth", 150.0)):
+        counts = {"a": n_events, "b": 250.0}
+        monkeypatch.setitem(MAKERS, "associations", lambda _, counts=counts: _rows({**counts, "c": 700.0}))  # type: ignore[misc]
+        results = Results(tmp_path, ("associations",), key=key)
+        publish_tables(results.outdated, results, Inputs(AnalysisSettings().study_spec(), _TABLES, _NOTHING), "digest")
+        table = pd.read_parquet(tmp_path / "associations.parquet").set_index("outcome")
+        found.append((table["n_events"].tolist(), table["rounded_to"].max()))
+    # 92 events are two more than the 90 of the first release, though 42 more than those of the second.
+    assert found == [
+        ([90, 250, 700], 1), ([50, 250, 700], 1), ([90, 250, 700], 5), ([90, 250, 700], 5), ([150, 250, 700], 1)
+    ]  # fmt: skip
+    kept = pd.read_parquet(tmp_path / "released" / "associations.parquet")
+    assert kept["release"].nunique() == 3  # the third and the fourth show what the first showed
+
+
 def test_a_small_cell_is_masked_before_its_family_is_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = _publish(tmp_path / "only", {"a": 90.0, "b": 3.0, "c": 70.0}, monkeypatch)
     assert table.loc["b", "reason"] == "small_cell"

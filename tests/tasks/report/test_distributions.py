@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, PETERSEN_2017
 from tasks.report import distributions
+from tasks.report.counts import Counts
 from tasks.report.distributions import (
     SHOWN,
     distribution_figure,
@@ -88,26 +89,53 @@ def people(**by_sex):
 
 def test_rows_of_the_table_are_by_sex_beside_the_published_range():
     women = np.r_[NAN, np.arange(50, 70.0)]  # 20 people, 50 to 69
-    rows = distribution_rows(people(male=[60.0, 61, 62], female=women, unknown=[1.0]), 5)
-    assert [row["group"] for row in rows] == ["Women", "Men"]
-    first, second = rows
+    rows = distribution_rows(people(male=[60.0, 61, 62], female=women, unknown=[1.0]), Counts(5))
+    assert [row["group"] for row in rows] == ["Women", "Men", "All"]
+    first, second, _ = rows
+    # Beside the mean of all 24, that of the women would give that of the four others.
     assert first == {
-        "phenotype": "LV ejection fraction", "unit": "%", "group": "Women", "n": "20", "suppressed": False,
-        "mean": "59.5 ± 5.9", "median": first["median"],
+        "phenotype": "LV ejection fraction", "unit": "%", "group": "Women", "n": "not shown", "suppressed": True,
+        "mean": "–", "median": "–",
         "reference": "51 – 70", "reference_mean": "60 ± 5", "source": "Petersen et al. 2017",
     }  # fmt: skip
-    assert first["median"].startswith("59.5 (54.")
-    assert (second["n"], second["mean"], second["median"], second["suppressed"]) == ("<5", "–", "–", True)
+    assert (second["n"], second["mean"], second["median"], second["suppressed"]) == ("< 5", "–", "–", True)
     assert second["reference"] == "48 – 69"
+    known = distribution_rows(people(male=np.arange(50, 60.0), female=women), Counts(5))
+    # SD 5.916 of 20: two of them move the mean by 0.59, so it is given in steps of 1; the median likewise.
+    assert [row["n"] for row in known] == ["20", "10"]
+    assert known[0]["mean"] == "60.0 ± 6.0"
+    assert known[0]["median"].startswith("60.0 (55.0")
+
+
+def test_one_woman_among_forty_four_is_not_what_all_less_the_men_leave():
+    """Mean and SD of the men, beside the mean of all people in other tables, gave the value of the one woman."""
+    rng = np.random.default_rng(1)
+    men = 60 + 5 * rng.standard_normal(43)
+    rows = distribution_rows(people(male=men, female=[70.0]), Counts.of([44.0, 43, 1], 5))
+    of_men = next(row for row in rows if row["group"] == "Men")
+    assert (of_men["n"], of_men["mean"], of_men["median"]) == ("not shown", "–", "–")
+    of_all = next(row for row in rows if row["group"] == "All")
+    assert of_all["n"] == "45"
+    assert of_all["mean"] == "60.0 ± 5.0"  # two of 44 move a mean with an SD of 4.6 by 0.21: steps of 0.5
+
+
+def test_people_of_unknown_sex_are_covered_like_a_sex():
+    """Means of both sexes and of all people gave the mean of the two whose sex nobody knows."""
+    rows = distribution_rows(people(male=np.arange(40, 60.0), female=np.arange(50, 80.0), unknown=[1.0, 2]), Counts(5))
+    assert [(row["group"], row["n"]) for row in rows] == [("Women", "30"), ("Men", "not shown"), ("All", "52")]
 
 
 def test_without_sexes_all_are_one_group_without_a_range_and_nobody_is_none():
     table = people(unknown=np.arange(4, 14.0)).rename(columns={"lvef_pct": "lvco_l_min"}).assign(lvesv_ml=NAN)
-    esv, output = distribution_rows(table, 5)
+    esv, output = distribution_rows(table, Counts(5))
     assert (esv["group"], esv["n"], esv["suppressed"]) == ("All", "0", False)
-    assert (output["n"], output["mean"], output["median"]) == ("10", "8.50 ± 3.03", "8.50")  # litres: two
+    assert (output["n"], output["mean"], output["median"]) == (
+        "10",
+        "8.00 ± 3.00",
+        "8.00",
+    )  # SD 3.03 of ten: steps of 1
     assert (output["reference"], output["reference_mean"], output["source"]) == ("", "", "")
-    (by_sex,) = distribution_rows(pd.DataFrame({"sex": ["male"] * 5, "lvco_l_min": [5.0] * 5}), 5)
+    (by_sex,) = distribution_rows(pd.DataFrame({"sex": ["male"] * 5, "lvco_l_min": [5.0] * 5}), Counts(5))
     # Kawel-Boehm: 6.1 and 1.1 L/min, so from 3.9 to 8.3
     assert (by_sex["reference"], by_sex["reference_mean"]) == ("3.9 – 8.3", "6.1 ± 1.1")
 
@@ -135,7 +163,9 @@ def panels(monkeypatch):
         return figure
 
     monkeypatch.setattr(distributions, "draw", paint)
-    return lambda table, minimum=5: {axes.get_title(): axes for axes in distribution_figure(table, minimum).axes}
+    return lambda table, minimum=5: {
+        axes.get_title(): axes for axes in distribution_figure(table, Counts(minimum)).axes
+    }
 
 
 def test_every_phenotype_has_its_place_and_those_without_a_column_are_blank(panels):
@@ -145,24 +175,25 @@ def test_every_phenotype_has_its_place_and_those_without_a_column_are_blank(pane
     assert [label.get_text() for label in found["LV ejection fraction"].get_yticklabels()] == [""]
     first = people(male=np.arange(50, 70.0)).rename(columns={"lvef_pct": SHOWN[0]})
     assert [tick.get_text() for tick in panels(first)["LV end-diastolic volume"].get_yticklabels()] == ["Men"]
-    assert distribution_figure(people(male=[60.0] * 4), 5) is None
+    assert distribution_figure(people(male=[60.0] * 4), Counts(5)) is None
 
 
 def test_few_people_are_drawn_as_mean_and_interval_with_quantiles_below(panels):
-    axes = panels(people(male=np.arange(50, 70.0), female=[60.0] * 4))["LV ejection fraction"]
-    low, high = (50 + 19 / 2) - 1.96 * math.sqrt(35), 59.5 + 1.96 * math.sqrt(35)  # variance of 0 to 19: 35
+    hidden = panels(people(male=np.arange(50, 70.0), female=[60.0] * 4))["LV ejection fraction"]
+    assert [text.get_text() for text in hidden.texts] == ["too few to show"] * 2  # the men cover the women
+    assert [text.get_position() for text in hidden.texts] == [(0.5, 0.3), (0.5, 1.3)]
+    axes = panels(people(male=np.arange(50, 70.0)))["LV ejection fraction"]
+    low, high = 60 - 1.96 * 6, 60 + 1.96 * 6  # 59.5 and 5.9 (the variance of 0 to 19 is 35) in steps of 1
     drawn = {tuple(np.round(line.get_xydata().ravel(), 3)) for line in axes.lines if line.get_color() == BLUE}
     assert tuple(np.round([low, 0.34, high, 0.34], 3)) in drawn
-    assert tuple(np.round([54.75, -0.14, 64.25, -0.14], 3)) in drawn  # quartiles of 50 to 69
-    assert [text.get_text() for text in axes.texts] == ["too few to show"]
-    assert axes.texts[0].get_position() == (0.5, 1.3)  # women stand above
+    assert tuple(np.round([55, -0.14, 64, -0.14], 3)) in drawn  # quartiles of 50 to 69: 54.75 and 64.25
     middles = [
         tuple(points.get_offsets()[0])
         for points in axes.collections
         if len(getattr(points, "get_offsets", list)()) == 1
     ]
-    assert (59.5, 0.34) in middles
-    assert (59.5, -0.14) in middles
+    assert (60, 0.34) in middles
+    assert (60, -0.14) in middles
 
 
 def test_many_people_are_drawn_as_a_shape_of_full_height(panels):
@@ -188,11 +219,10 @@ def test_the_published_range_is_a_band_behind_its_sex(panels):
     means = [tuple(line.get_xdata()) for line in axes.lines if line.get_linestyle() != "-"]
     assert sorted(means) == [(58.5, 58.5), (60.5, 60.5)]
     assert set(SEX_COLOURS.values()) <= {line.get_color() for line in axes.lines}
-    # published: 58.5 - 3 x 21 / 3.92 to 60.5 + 3 x 19 / 3.92 = 75.0; these people to 59.5 + 3 x 5.92 = 77.2
-    assert axes.get_xlim() == pytest.approx((58.5 - 63 / 3.919928, 59.5 + 3 * math.sqrt(35)))
+    # published: 58.5 - 3 x 21 / 3.92 to 60.5 + 3 x 19 / 3.92 = 75.0; these people to 60 + 3 x 6 = 78
+    assert axes.get_xlim() == pytest.approx((58.5 - 63 / 3.919928, 78))
     wide = panels(people(male=np.linspace(0, 100, 20)))["LV ejection fraction"]
-    sd = np.linspace(0, 100, 20).std(ddof=1)
-    assert wide.get_xlim() == (0, pytest.approx(50 + 3 * sd))
+    assert wide.get_xlim() == (0, pytest.approx(50 + 3 * 30))  # SD 31.1 of 20: steps of 5
     narrow = panels(people(male=np.linspace(58, 60, 20)))["LV ejection fraction"]
     assert narrow.get_xlim()[1] == pytest.approx(60.5 + 57 / 3.919928)  # of the published range of women
 

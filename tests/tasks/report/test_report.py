@@ -14,6 +14,7 @@ from report_cohort import FRAMES, Texts, estimates, write_cohort
 from cmr_models.analysis.disclosure.masking import masked_counts
 from tasks.derive.phenotype_tables import with_state, write_tables
 from tasks.report import is_current, render_report
+from tasks.report.counts import Counts
 from tasks.report.distributions import merge_bins, spread
 from tasks.report.drawing import draw
 from tasks.report.estimate_figures import volcano
@@ -86,13 +87,13 @@ def test_the_flow_balances_and_shows_all_only_when_asked():
     rows += [(f"s{k}", "segment", "ok", "") for k in range(20)]
     rows += [(f"x{k}", "segment", "quarantined", "upstream") for k in range(3)]
     outcomes = pd.DataFrame(rows, columns=["study", "stage", "status", "reason"])
-    flow = cohort_flow(outcomes, 5)
+    flow = cohort_flow(outcomes, Counts(5))
     step = flow["steps"][0]
     assert flow["n_in"] == 29
     assert step["n"] + sum(kind["n"] for kind in step["left"]) == 29
-    assert np.isnan(step["left"][1]["reasons"][0]["n"])
-    assert cohort_flow(outcomes, None)["steps"][0]["left"][1]["reasons"][0]["n"] == 3
-    assert flow["steps"][1] == {"title": "Segmented", "n": 20, "left": []}
+    assert (step["left"][1]["text"], step["left"][1]["reasons"][0]["text"]) == ("< 5", "< 5")
+    assert cohort_flow(outcomes, Counts(1))["steps"][0]["left"][1]["reasons"][0]["text"] == "3"
+    assert flow["steps"][1] == {"title": "Segmented", "n": 20, "text": "20", "left": []}
 
 
 def test_a_survival_step_of_few_events_is_not_drawn():
@@ -431,7 +432,7 @@ def test_sex_is_found_for_ids_with_leading_zeros_and_visits_written_as_decimals(
 def test_the_methods_name_what_was_adjusted_for_and_age_with_it():
     settings = report_inputs({"analysis": {"covariates": ["sex", "smoking"]}})
     tables = estimates(Texts())
-    told = " ".join(methods_text(settings, tables, {}, version="1", n_in=2, n_measured=1))
+    told = " ".join(methods_text(settings, tables, {}, version="1", n_in="2", n_measured="1"))
     assert "adjusted for age, sex and smoking (age is the time scale of models of time to event)" in told
 
 
@@ -442,7 +443,7 @@ def _states_of(passed, doubted, minimum):
     verdicts = [True] * passed + [False] * doubted + [None] * 3
     status = ["ok"] * (passed + doubted) + ["quarantined"] * 3
     table = with_state(pd.DataFrame({"status": status, "qc_ok": pd.array(verdicts, dtype="boolean")}))
-    return measured_states(table, minimum)
+    return measured_states(table, Counts(minimum))
 
 
 @pytest.mark.parametrize(
@@ -459,12 +460,12 @@ def test_doubted_studies_are_counted_apart_and_few_of_them_cannot_be_had_by_subt
 ):
     states = _states_of(passed, doubted, 5)
     assert [row["text"] for row in states] == texts
-    assert sentence_on_states(44, states) == sentence
+    assert sentence_on_states("44", states) == sentence
 
 
 def test_without_a_measured_study_there_is_no_state_to_count():
     assert _states_of(0, 0, 5) == []
-    assert sentence_on_states(0, []) == "No study was measured."
+    assert sentence_on_states("0", []) == "No study was measured."
 
 
 def test_a_study_that_the_software_doubts_never_looks_like_one_that_passed(report):
@@ -481,7 +482,7 @@ def test_a_study_that_the_software_doubts_never_looks_like_one_that_passed(repor
     assert states["2000001-2"] == "passed"
     assert states["2000035-2"] == "set aside"
     assert ([*states.values()].count("doubted"), [*states.values()].count("passed")) == (6, 29)
-    assert "35 were measured, of which 29 passed and 6 are doubted." in index.read_text()
+    assert "35 were measured, of which 30 passed and 5 are doubted." in index.read_text()
 
 
 def test_a_table_of_phenotypes_without_states_still_makes_a_report(tmp_path):
@@ -495,13 +496,14 @@ def test_distributions_leave_out_doubted_studies_unless_they_are_taken_in_and_sa
     settings = write_cohort(tmp_path, images=0)  # every sixth of the 35 measured studies breaks a rule
     out = read_tables(Cohort(tmp_path / "cohort"), report_inputs(settings))
     assert len(out.described) == 29
-    assert "They leave out 6 studies that are doubted." in render_report(tmp_path / "cohort", settings).read_text()
+    # One study of 40 has slices with a gap, so the counts of the page, 6 among them, are rounded.
+    assert "They leave out 5 studies that are doubted." in render_report(tmp_path / "cohort", settings).read_text()
     table = pd.read_csv(tmp_path / "cohort/reports/assets/tables/distributions.csv")
     assert set(table["doubted"]) == {"left_out"}
-    assert set(table["n_doubted"]) == {6}
+    assert set(table["n_doubted"]) == {5}
     settings["analysis"]["include_doubted"] = True
     assert len(read_tables(Cohort(tmp_path / "cohort"), report_inputs(settings)).described) == 35
-    assert "They take in 6 studies that are doubted." in render_report(tmp_path / "cohort", settings).read_text()
+    assert "They take in 5 studies that are doubted." in render_report(tmp_path / "cohort", settings).read_text()
 
 
 def test_files_of_no_study_are_counted_on_the_page_and_change_it(tmp_path):
@@ -546,10 +548,10 @@ def test_people_who_left_at_a_join_are_counted_and_small_counts_are_masked():
         ],
         columns=["outcome", "group_by", "step", "n"],
     )
-    rows = left_before_analysis(flow, 5)
+    rows = left_before_analysis(flow, Counts(5))
     assert [row["n"] for row in rows] == ["not shown", "< 5", "30", "9", "40", "7"]
     assert rows[-1]["counted"] == "first visits, heart failure"
-    assert left_before_analysis(None, 5) == []
+    assert left_before_analysis(None, Counts(5)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""Numbers given so coarsely that one person more or less does not show: steps, means, counts that lie close together.
+
+A mean of n people moves by at most a few SD / n when one of them leaves, and a survival curve by 1 / n. Two releases,
+or two tables of people of whom one is not in the other, give that person's value back if their numbers are finer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cmr_models.analysis.disclosure.masking import round_counts
+
+Floats = npt.NDArray[np.float64]
+
+_MEANS = ("mean", "bias")
+_SHARES = ("proportion", "proportion_by_tenth", "net_benefit")
+_PEOPLE_A_STEP = 2.0
+"""A step is what two people move a mean by, if each lies an SD from it; or a survival curve, if each has an event."""
+
+
+def nice_step(at_least: npt.ArrayLike) -> Floats:
+    """The smallest of 1, 2, 5, 10, 20 ... times a power of ten that is not under ``at_least``; NaN for NaN and 0."""
+    wanted = np.asarray(at_least, np.float64)
+    wanted = np.where(wanted > 0, wanted, np.nan)
+    power = 10.0 ** np.floor(np.log10(wanted))
+    share = wanted / power
+    return np.asarray(power * np.select([share <= 1, share <= 2, share <= 5], [1.0, 2.0, 5.0], 10.0), np.float64)
+
+
+def to_step(values: npt.ArrayLike, step: npt.ArrayLike) -> Floats:
+    """``values`` at the nearest multiple of ``step``; as they are where there is no step."""
+    values, step = np.asarray(values, np.float64), np.asarray(step, np.float64)
+    rounded = np.round(np.round(values / np.where(step > 0, step, 1.0)) * step, 12)
+    return np.asarray(np.where(step > 0, rounded, values), np.float64)
+
+
+def step_of_mean(n: npt.ArrayLike, sd: npt.ArrayLike) -> Floats:
+    """The step of a mean of ``n`` people, in the unit of ``sd``."""
+    n, sd = np.asarray(n, np.float64), np.asarray(sd, np.float64)
+    return nice_step(_PEOPLE_A_STEP * sd / np.where(n > 0, n, np.nan))
+
+
+def step_of_share(n: npt.ArrayLike) -> Floats:
+    """The step of a share or of survival among ``n`` people."""
+    n = np.asarray(n, np.float64)
+    return nice_step(_PEOPLE_A_STEP / np.where(n > 0, n, np.nan))
+
+
+def coarsen(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
+    """Means, shares, their gaps and the SD of ratios in steps of two people.
+
+    The standard error and interval of a mean are those of the coarse SD and of the count as it is published, as they
+    would tell the exact ones. A share of the counts of its row is not touched: it says what they say.
+
+    Args:
+        table: estimates that the gate has masked, with exact counts.
+        base: of the counts; None where they are exact.
+    """
+    if not {"measure", "scale", "se"} <= set(table):
+        return table
+    table = table.reset_index(drop=True)
+    step = np.full(len(table), np.nan)
+    ok = (table["status"] == "ok").to_numpy(bool)
+    means = np.flatnonzero(ok & (table["measure"].isin(_MEANS) & (table["se"] > 0) & table["n"].notna()).to_numpy(bool))
+    step[means] = _coarsen_means(table, means, base)
+    shares = np.flatnonzero(ok & table["measure"].isin(_SHARES).to_numpy(bool))
+    step[shares] = step_of_share(_people_of_share(table.loc[shares]))
+    other = shares[~is_share_of_counts(table.loc[shares])]
+    for name in _columns(table, ("estimate", "se", "ci_low", "ci_high", "predicted", "treat_all")):
+        table.loc[other, name] = to_step(table.loc[other, name], step[other])
+    if "component" in table:
+        table = _coarsen_components(table)
+    return _coarsen_gaps(_coarsen_units(table), pd.Series(step, table.index).dropna())
+
+
+def is_share_of_counts(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """``(n,)`` whether the estimate of a row is its events over its people."""
+    n, events, share = (table[name].to_numpy(float) for name in ("n", "n_events", "estimate"))
+    return np.asarray(np.abs(share * n - events) < 1e-6, bool)
+
+
+def _people_of_share(table: pd.DataFrame) -> Floats:
+    """Of how many people an estimate is a share: of all, or if the counts are not its parts, of those with events."""
+    whole = is_share_of_counts(table) | (table["measure"] != "proportion").to_numpy(bool)
+    return np.asarray(np.where(whole, table["n"], table["n_events"]), np.float64)
+
+
+def _coarsen_means(table: pd.DataFrame, rows: npt.NDArray[np.intp], base: int | None) -> Floats:
+    """Set the coarse means of ``rows`` in ``table``, with what is made of their SDs; returns the steps."""
+    n = table["n"].to_numpy(float)[rows]
+    shown = n if base is None else round_counts(n, base)
+    se = table["se"].to_numpy(float)[rows]
+    sd = se * np.sqrt(n)
+    step = step_of_mean(n, sd)
+    mean, coarse_se = to_step(table["estimate"].to_numpy(float)[rows], step), to_step(sd, step) / np.sqrt(shown)
+    before = table["estimate"].to_numpy(float)[rows]
+    for name in ("ci_low", "ci_high"):
+        table.loc[rows, name] = mean + (table[name].to_numpy(float)[rows] - before) * coarse_se / se
+    table.loc[rows, "estimate"], table.loc[rows, "se"] = mean, coarse_se
+    for name in _columns(table, ("loa_low", "loa_high", "loa_se", "mean_absolute_error")):
+        table.loc[rows, name] = to_step(table[name].to_numpy(float)[rows], step)
+    return step
+
+
+def _coarsen_units(table: pd.DataFrame) -> pd.DataFrame:
+    """Ratios per unit, made of those per SD and a coarse SD: the two of them tell the SD to who compares releases."""
+    if not (table["scale"] == "per_unit").any():
+        return table
+    keys = _columns(table, ("exposure", "outcome", "model", "measure", "group_by", "group", "covariate_set"))
+    per_sd = table[table["scale"] == "per_sd"].drop_duplicates(keys).set_index(keys)
+    rows = np.flatnonzero((table["scale"] == "per_unit") & (table["status"] == "ok"))
+    partner = per_sd.reindex(pd.MultiIndex.from_frame(table.loc[rows, keys]))
+    se, n = partner["se"].to_numpy(float), partner["n"].to_numpy(float)
+    sd = se / table["se"].to_numpy(float)[rows]
+    told = to_step(sd, step_of_mean(n, sd))
+    for name in ("estimate", "ci_low", "ci_high"):
+        table.loc[rows, name] = partner[name].to_numpy(float) ** (1 / told)
+    table.loc[rows, "se"] = se / told
+    return table
+
+
+def _coarsen_components(table: pd.DataFrame) -> pd.DataFrame:
+    """Parts of a difference of means: in the steps of a mean with their standard error; their shares as shares."""
+    n = table["n"].to_numpy(float)
+    step = step_of_mean(n, table["se"].to_numpy(float) * np.sqrt(n))
+    for name in _columns(table, ("estimate", "se", "ci_low", "ci_high")):
+        table[name] = to_step(table[name], step)
+    return table.assign(share=to_step(table["share"], step_of_share(n))) if "share" in table else table
+
+
+def _coarsen_gaps(table: pd.DataFrame, step: pd.Series) -> pd.DataFrame:
+    """Gaps in the widest step of the groups they compare."""
+    keys = _columns(table, ("exposure", "outcome", "model", "group_by"))
+    widest = table.loc[step.index, keys].assign(step=step).groupby(keys, dropna=False)["step"].max()
+    gaps = np.flatnonzero((table["measure"] == "gap") & table["model"].isin(table.loc[step.index, "model"]))
+    found = widest.reindex(pd.MultiIndex.from_frame(table.loc[gaps, keys])).to_numpy(float)
+    for name in _columns(table, ("estimate", "se", "ci_low", "ci_high", "null_q95")):
+        table.loc[gaps, name] = to_step(table.loc[gaps, name].to_numpy(float), found)
+    return table
+
+
+def _columns(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in table]
+
+
+def lie_close(counts: npt.ArrayLike, minimum: int) -> bool:
+    """Whether two of ``counts`` differ by 1 to ``minimum - 1``, so that their difference is a small cell."""
+    found = np.asarray(counts, np.float64)
+    gaps = np.diff(np.unique(found[np.isfinite(found)]))
+    return bool(((gaps > 0) & (gaps < minimum)).any())

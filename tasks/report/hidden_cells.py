@@ -1,0 +1,55 @@
+"""What the page does not show, and why: a table for an output checker beside the other tables of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+_SMALL = "small cell"
+_COVERS = "would give a small cell back"
+Row = tuple[str, str, str, str]
+
+
+def hidden_on_page(values: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns ``table``, ``cell``, ``shown`` (what stands in its place) and ``why``; the first row is about all counts.
+
+    Args:
+        values: of the page's template.
+    """
+    minimum = values["minimum"]
+    every = f"in multiples of {minimum}" if values["rounded"] else "exact"
+    why = f"a count under {minimum}, or a difference of two, would show" if values["rounded"] else ""
+    rows = [("all", "counts of studies and people", every, why), *_of_flow(values["flow"])]
+    rows += [
+        ("Table 1", f"{row['phenotype']}, {row['group']}", row["n"], _reason(row["n"]))
+        for row in values["distributions"]
+        if row["suppressed"]
+    ]
+    rows += [("quality", row["code"], row["flagged"], _SMALL) for row in values["quality"] if row["hidden"]]
+    rows += [
+        ("left before analysis", f"{row['counted']}: {row['step']}", row["n"], _reason(row["n"]))
+        for row in values["left_before_analysis"]
+        if not row["n"][0].isdigit()
+    ]
+    if values["perfusion"]:
+        parts = {**{row["title"]: row["n"] for row in values["perfusion"]["rows"]}}
+        parts |= {name: values["perfusion"][name] for name in ("n", "measured", "limited")}
+        rows += [("perfusion", name, n, _SMALL) for name, n in parts.items() if not n[0].isdigit()]
+    return pd.DataFrame(rows, columns=["table", "cell", "shown", "why"])
+
+
+def _of_flow(flow: Mapping[str, Any]) -> Iterator[Row]:
+    for step in flow["steps"]:
+        for kind in step["left"]:
+            place = f"{step['title']}: {kind['title']}"
+            if not kind["text"][0].isdigit():
+                yield "cohort flow", place, kind["text"], _reason(kind["text"])
+            for reason in kind["reasons"]:
+                if reason["hidden"]:
+                    yield "cohort flow", f"{place}, {reason['sentence']}", reason["text"], _reason(reason["text"])
+
+
+def _reason(text: str) -> str:
+    return _SMALL if text.startswith("<") else _COVERS

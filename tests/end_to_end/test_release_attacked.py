@@ -1,0 +1,164 @@
+"""A cohort with planted small cells, published and attacked: nothing is recovered, and all of it without the gate."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import release_attacker
+from release_attacker import Finding, between_releases, recover
+
+from cmr_models.analysis.disclosure import masking
+from cmr_models.simulate.measured import example_tables
+from tasks.analysis import publishing
+from tasks.analysis.by_settings import UserFiles, associate, risk
+from tasks.analysis.makers import Inputs
+from tasks.analysis.settings import AnalysisSettings
+from tasks.derive.phenotype_tables import write_tables
+from tasks.report import render_report
+from tasks.report.counts import Counts
+from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.store import Cohort
+
+PHENOTYPES = ("lvef_pct", "lvedv_ml")
+REASONS = ("zip_corrupt", "no_dicom", "dicom_corrupt", "wrong_series")
+PEOPLE = 200
+
+
+def write_planted(folder: Path, seed: int) -> None:
+    """200 measured people: one woman, centres of two and five, three cases; four set aside, each for its own reason."""
+    phenotypes, participants, outcomes = example_tables(3 * PEOPLE, np.random.default_rng(seed))
+    phenotypes = phenotypes[phenotypes["status"] == "ok"].iloc[:PEOPLE].reset_index(drop=True)
+    own = participants["participant"].isin(phenotypes["participant"])
+    participants, outcomes = participants[own].reset_index(drop=True), outcomes.copy()
+    participants["sex"] = np.where(np.arange(len(participants)) == 7, "female", "male")
+    participants["centre"] = np.repeat(["tiny", "small", "east", "west"], [2, 5, 83, 110])
+    for name in ("height_cm", "weight_kg"):
+        participants[name] = participants[name].fillna(170.0 if name == "height_cm" else 75.0)
+    ill = participants["participant"].iloc[[3, 50, 120]]
+    at_visit = outcomes["condition"] == "hypertension"
+    outcomes.loc[at_visit, "prevalent"] = outcomes.loc[at_visit, "participant"].isin(ill).astype(int)
+    participants.to_csv(folder / "participants.csv", index=False)
+    outcomes.to_csv(folder / "outcomes.csv", index=False)
+    with open_ledger(Cohort(folder / "cohort").ledger) as ledger:
+        for row in phenotypes.to_dict("records"):
+            ledger.record(_measured(row))
+        for k, reason in enumerate(REASONS):
+            study = f"900000{k}-2"
+            later = [Outcome(study, stage, "quarantined", "upstream", reason) for stage in ("segment", "derive")]
+            ledger.record([Outcome(study, "convert", "quarantined", reason, "", f"x{k}"), *later])
+        write_tables(ledger, Cohort(folder / "cohort"))
+
+
+def _measured(row: dict[str, Any]) -> list[Outcome]:
+    study = f"{row['participant']}-{row['visit']}"
+    names = ("lvedv_ml", "lvesv_ml", "lvef_pct", "lvm_g", "heart_rate_bpm")
+    summary = {
+        "phenotypes": {**{name: float(row[name]) for name in names}, "ed_frame": 0.0, "es_frame": 4.0},
+        "missing": {}, "quality": {"qc_sax_slices": True}, "quality_reasons": [], "curves": {},
+    }  # fmt: skip
+    flags = {"views": {"sax": {"flags": []}}, "excluded": []}
+    return [
+        Outcome(study, "convert", "ok", key="c", summary=flags),
+        Outcome(study, "segment", "ok", key="s"),
+        Outcome(study, "derive", "ok", key="d", summary=summary),
+    ]
+
+
+def publish(folder: Path, minimum: int = 5) -> Path:
+    """Statistics and report, as a run makes them."""
+    settings = AnalysisSettings(
+        phenotypes=PHENOTYPES, conditions=("hypertension", "death"), covariates=("sex",), group_by=("sex", "centre"),
+        permutations=9, minimum_cell=minimum,
+    )  # fmt: skip
+    files = UserFiles(folder / "participants.csv", folder / "outcomes.csv")
+    for stage in (associate, risk):
+        stage(folder / "cohort", settings, files)
+    report = {"participants": str(files.participants), "outcomes": str(files.outcomes), "report": {"title": "Attacked"},
+              "analysis": {"minimum_cell": minimum}}  # fmt: skip
+    render_report(folder / "cohort", report)
+    return folder / "cohort"
+
+
+def _told(found: list[Finding]) -> dict[str, bool]:
+    """Which of the planted cells were recovered."""
+    texts = [finding.what for finding in found]
+    return {
+        "woman": any("sex/female/n" in text or "people not shown" in text for text in texts),
+        "her value": any("not shown by sex" in text or "value of the one" in text for text in texts),
+        "centre": any("centre/tiny/n" in text for text in texts),
+        "cases": any("asked/overall/all/events" in text or "asked/overall/all/not at risk" in text for text in texts),
+        "reasons": any(text.startswith("flow") for text in texts),
+    }
+
+
+@pytest.mark.parametrize("seed", [3, 11])
+def test_an_attacker_recovers_nothing_from_what_is_published(tmp_path: Path, seed: int) -> None:
+    write_planted(tmp_path, seed)
+    cohort = publish(tmp_path)
+    assert recover(cohort) == []
+    estimates = pd.concat([pd.read_parquet(path) for path in (cohort / "tables/estimates").glob("*.parquet")])
+    assert estimates["n"].notna().mean() > 0.6  # most numbers are still there
+    report = pd.read_csv(cohort / "tables/disclosure.csv")
+    assert not report["determined"].eq(True).any()
+    assert {"fairness", "associations", "hazards", "all tables together"} <= set(report["table"])
+
+
+def test_without_a_minimum_every_planted_cell_is_there_to_read(tmp_path: Path) -> None:
+    write_planted(tmp_path, 3)
+    told = _told(recover(publish(tmp_path, minimum=1)))
+    assert told == dict.fromkeys(told, True)
+
+
+def test_masking_table_by_table_is_undone_by_the_attacker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With exact counts and no look at all tables together, as it once was, the masked cells come back."""
+    monkeypatch.setattr(Inputs, "count_base", None)
+    monkeypatch.setattr(masking, "leaves_whole_range", lambda *_: True)
+    monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, ___: passed)
+    monkeypatch.setattr(Counts, "of", lambda _, minimum, **__: Counts(minimum))
+    monkeypatch.setattr(Counts, "texts", lambda self, counts, **_: {name: self.text(n) for name, n in counts.items()})
+    write_planted(tmp_path, 3)
+    told = _told(recover(publish(tmp_path)))
+    assert (told["woman"], told["centre"], told["reasons"]) == (True, True, True)
+
+
+def test_two_releases_do_not_tell_who_left_in_between(tmp_path: Path) -> None:
+    """A person withdraws: neither how many left nor the value of the one is the difference of two releases."""
+    phenotypes, participants, outcomes = example_tables(300, np.random.default_rng(5))
+    phenotypes = phenotypes[phenotypes["status"] == "ok"].iloc[:250]
+    participants = participants[participants["participant"].isin(phenotypes["participant"])]
+    participants = participants.assign(height_cm=170.0, weight_kg=75.0)
+    releases = []
+    for n in (250, 249):
+        (tmp_path / "cohort/tables").mkdir(parents=True, exist_ok=True)
+        phenotypes.iloc[:n].to_parquet(tmp_path / "cohort/tables/phenotypes.parquet")
+        participants.to_csv(tmp_path / "participants.csv", index=False)
+        outcomes.to_csv(tmp_path / "outcomes.csv", index=False)
+        settings = AnalysisSettings(phenotypes=PHENOTYPES, conditions=("death",), covariates=(), group_by=("sex",),
+                                    permutations=9)  # fmt: skip
+        risk(tmp_path / "cohort", settings, UserFiles(tmp_path / "participants.csv", tmp_path / "outcomes.csv"))
+        releases.append(pd.read_parquet(tmp_path / "cohort/tables/estimates/fairness.parquet"))
+    assert between_releases(*releases, 5) == []
+    # The first release alone, had it been exact, and an exact second one: one person is told.
+    row = {"exposure": "x", "outcome": "", "model": "mean", "scale": "absolute", "group_by": "sex", "group": "male"}
+    exact = [pd.DataFrame([{**row, "measure": "mean", "n": n, "n_events": np.nan}]) for n in (130.0, 129.0)]
+    assert [(found.low, found.high) for found in between_releases(*exact, 5)] == [(1, 1)]
+    # Means: 130 x (new - old) is what the one lies from the mean; both are steps of 2 SD / n or more.
+    means = [release[(release["measure"] == "mean") & (release["status"] == "ok")] for release in releases]
+    assert len(means[0]) == len(means[1]) >= 6
+    for old, new in zip(*(table.to_dict("records") for table in means), strict=True):
+        sd = old["se"] * np.sqrt(old["n"])
+        moved = old["n"] * (new["estimate"] - old["estimate"])
+        assert moved == 0 or abs(moved) > 1.9 * sd  # no step, or at least one: what lies between is not told
+
+
+def test_what_the_attacker_is_told_by_rounding() -> None:
+    assert release_attacker.window(45, 5) == (43, 47)
+    assert (release_attacker.window(0, 5), release_attacker.window(5, 5)) == ((0, 0), (5, 7))
+    assert release_attacker.window(44, 1) == (44, 44)
+    puzzle = release_attacker.Puzzle()
+    puzzle.know("a", 1, 4)
+    puzzle.know("b", 5, 100)
+    puzzle.add({"a": 1, "b": 1}, 6, 6)
+    assert puzzle.range({"a": 1}) == (1, 1)  # six less at least five

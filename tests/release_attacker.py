@@ -1,0 +1,326 @@
+"""An attacker on a release: takes the published files of a cohort, and says which small counts and values they tell.
+
+Nothing of the package takes part. Every published count is a linear statement about unknown counts of people; integer
+programmes give the least and the most that each hidden count can be. Means times counts are sums, of which differences
+are the sums of those who are not shown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+_ROUNDED = "people on this page are rounded to multiples"
+AT_RISK = ("cox_age", "harrell_phenotype", "harrell_adjusted", "uno_adjusted")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something small that the release tells: a count, or the value of a single person."""
+
+    what: str
+    low: float
+    high: float
+
+
+@dataclass
+class Puzzle:
+    """Unknown counts, and what is known of their sums."""
+
+    limits: dict[str, list[float]] = field(default_factory=dict)
+    rows: list[tuple[dict[str, float], float, float]] = field(default_factory=list)
+
+    def know(self, name: str, low: float, high: float) -> None:
+        limit = self.limits.setdefault(name, [0.0, 1e6])
+        self.limits[name] = [max(limit[0], low), min(limit[1], high)]
+
+    def add(self, weights: Mapping[str, float], low: float, high: float) -> None:
+        for name in weights:
+            self.know(name, 0.0, 1e6)
+        self.rows.append((dict(weights), low, high))
+
+    def range(self, weights: Mapping[str, float]) -> tuple[float, float] | None:
+        """The least and the most of a sum of counts; None if the statements contradict each other."""
+        place = {name: k for k, name in enumerate(self.limits)}
+        goal = np.zeros(len(place))
+        for name, weight in weights.items():
+            goal[place[name]] = weight
+        matrix = np.zeros((len(self.rows), len(place)))
+        for k, (row, _, _) in enumerate(self.rows):
+            for name, weight in row.items():
+                matrix[k, place[name]] += weight
+        bounds = Bounds(*np.array(list(self.limits.values())).T)
+        rows = [LinearConstraint(matrix, *np.array([(a, b) for _, a, b in self.rows]).T)] if self.rows else []
+        ends = []
+        for sign in (1, -1):
+            found = milp(sign * goal, integrality=np.ones(len(goal)), bounds=bounds, constraints=rows)
+            if found.x is None:
+                return None
+            ends.append(round(float(goal @ found.x)))
+        return float(ends[0]), float(ends[1])
+
+
+def recover(cohort: Path, minimum: int = 5) -> list[Finding]:
+    """Everything small that the published files of a cohort tell."""
+    tables = {path.stem: pd.read_parquet(path) for path in sorted((cohort / "tables/estimates").glob("*.parquet"))}
+    found = [*_from_estimates(tables, minimum), *_from_curves(tables, minimum)]
+    page = cohort / "reports/index.html"
+    if page.exists():
+        found += _from_flow(page.read_text(), minimum)
+        found += _from_distributions(
+            cohort / "reports/assets/tables/distributions.csv", tables, page.read_text(), minimum
+        )
+    return found
+
+
+def pinned(low: float, high: float, minimum: int) -> bool:
+    """Whether a count is known to be small, and to be one of two numbers at most."""
+    return 1 <= low <= high < minimum and high - low < 2
+
+
+def window(shown: float, base: float) -> tuple[float, float]:
+    """Counts that are rounded to ``shown``; what is under the base is hidden, so 0 is 0 and 5 at least 5."""
+    if base <= 1 or shown == 0:
+        return shown, shown
+    values = range(int(max(shown - base, base)), int(shown + base) + 1)
+    rounded = [n for n in values if math.floor(n / base + 0.5) * base == shown]
+    return float(min(rounded)), float(max(rounded))
+
+
+# tables of estimates
+
+
+def _from_estimates(tables: Mapping[str, pd.DataFrame], minimum: int) -> Iterator[Finding]:
+    rows = pd.concat([table for name, table in tables.items() if name != "survival_curves"])
+    rows = rows[(rows["measure"] != "gap") & (rows["scale"] != "per_unit")].copy()
+    rows["population"] = ["at risk" if m in AT_RISK else "asked" if m == "logistic" else m for m in rows["model"]]
+    base = float(rows["rounded_to"].max()) if "rounded_to" in rows else 1.0
+    for (exposure, outcome), pair in rows.groupby(["exposure", "outcome"]):
+        for group_by in sorted(set(pair["group_by"]) - {"overall"}):
+            chosen = pair[pair["group_by"].isin(("overall", group_by))]
+            for finding in _from_grouping(chosen, base, minimum):
+                yield Finding(f"{exposure} {outcome} {group_by}: {finding.what}", finding.low, finding.high)
+    yield from _from_means(rows[rows["measure"] == "mean"], base)
+
+
+def _from_grouping(rows: pd.DataFrame, base: float, minimum: int) -> Iterator[Finding]:
+    for trusting in (True, False):  # that a row called small has a small count of people, or of events
+        puzzle, targets = _puzzle(rows, base, minimum, trusting=trusting)
+        ranges = {what: puzzle.range(weights) for what, weights in targets.items()}
+        if None not in ranges.values():
+            yield from (Finding(what, *r) for what, r in ranges.items() if r and pinned(*r, minimum))
+            return
+
+
+def _puzzle(
+    rows: pd.DataFrame, base: float, minimum: int, *, trusting: bool
+) -> tuple[Puzzle, dict[str, dict[str, float]]]:
+    puzzle, targets, sums = Puzzle(), {}, {}
+    for row in rows.to_dict("records"):
+        place = f"{row['population']}/{row['group_by']}/{row['group']}"
+        n, events = f"{place}/n", f"{place}/events"
+        puzzle.add({n: 1.0, events: -1.0}, 0, 1e6)
+        if not math.isnan(row["n"]):
+            puzzle.know(n, *window(row["n"], base))
+        if not math.isnan(row["n_events"]):
+            puzzle.know(events, *window(row["n_events"], base))
+        if trusting and row["reason"] == "small_cell":
+            _trust(puzzle, row, n, events, minimum)
+        targets |= {n: {n: 1.0}, events: {events: 1.0}, f"{place}/without": {n: 1.0, events: -1.0}}
+        sums.setdefault((row["population"], row["group_by"] == "overall"), set()).add(place)
+    for (population, overall), places in sums.items():
+        whole = sums.get((population, True))
+        if not overall and whole:
+            for what in ("n", "events"):
+                parts = {f"{place}/{what}": 1.0 for place in places}
+                puzzle.add(parts | {f"{next(iter(whole))}/{what}": -1.0}, 0, 0)
+    for place in sorted(sums.get(("asked", True), set()) | sums.get(("asked", False), set())):
+        other = place.replace("asked/", "at risk/", 1)
+        if f"{other}/n" in puzzle.limits:
+            puzzle.add({f"{place}/n": 1.0, f"{other}/n": -1.0, f"{place}/events": -1.0}, 0, 1e6)
+            targets[f"{place}/not at risk"] = {f"{place}/n": 1.0, f"{other}/n": -1.0}
+    return puzzle, targets
+
+
+def _trust(puzzle: Puzzle, row: Mapping[str, Any], n: str, events: str, minimum: int) -> None:
+    """A row that is called small: of few people if their number is hidden, else of few events."""
+    if math.isnan(row["n"]):
+        puzzle.know(n, 1, minimum - 1)
+    elif row["n"] > 8 * minimum and row["measure"] != "proportion":
+        puzzle.know(events, 1, minimum - 1)
+
+
+def _from_means(rows: pd.DataFrame, base: float) -> Iterator[Finding]:
+    """Of each phenotype and grouping, the mean of those who are not shown, if that may be one person."""
+    for (exposure, model), of_mean in rows[rows["status"] == "ok"].groupby(["exposure", "model"]):
+        whole = of_mean[of_mean["group_by"] == "overall"]
+        for group_by, groups in of_mean[of_mean["group_by"] != "overall"].groupby("group_by"):
+            if len(whole):
+                found = _rest(whole, groups, base)
+                if found is not None:
+                    yield Finding(f"{model} {exposure}, the one not shown by {group_by}", *found)
+
+
+def _rest(whole: pd.DataFrame, groups: pd.DataFrame, base: float) -> tuple[float, float] | None:
+    """The value of the one person that everybody has more than the groups, if it is told within an SD."""
+    sd = float((whole["se"] * np.sqrt(whole["n"])).iloc[0])
+    limits = [_sum_limits(part, base) for part in (whole, groups)]
+    fewest, most = limits[0][0] - limits[1][1], limits[0][1] - limits[1][0]
+    low, high = limits[0][2] - limits[1][3], limits[0][3] - limits[1][2]
+    return (low, high) if fewest <= 1 <= most and (high - low) / 2 < sd else None
+
+
+def _sum_limits(rows: pd.DataFrame, base: float) -> tuple[float, float, float, float]:
+    """Least and most people, least and most of the sum of their values; a mean is right to half its last digit."""
+    n = np.array([window(value, base) for value in rows["n"]])
+    mean = rows["estimate"].to_numpy(float)
+    half = np.array([_last_digit(value) / 2 for value in mean])
+    low, high = (n[:, 0] * (mean - half)).sum(), (n[:, 1] * (mean + half)).sum()
+    return float(n[:, 0].sum()), float(n[:, 1].sum()), float(low), float(high)
+
+
+def _last_digit(value: float) -> float:
+    """The place of the last digit of a number: 0.5 of 61.5, 1e-13 of 61.48372913."""
+    for step in (50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001):
+        if abs(value / step - round(value / step)) < 1e-9:
+            return float(step)
+    return 1e-9
+
+
+# curves
+
+
+def _from_curves(tables: Mapping[str, pd.DataFrame], minimum: int) -> Iterator[Finding]:
+    """Events of a pair after the last steps of its curves, and numbers of people that only one count explains."""
+    if not {"survival_curves", "hazards"} <= set(tables):
+        return
+    curves, hazards = tables["survival_curves"], tables["hazards"]
+    base = float(hazards["rounded_to"].max()) if "rounded_to" in hazards else 1.0
+    shown = curves[(curves["status"] == "ok") & (curves["n_events"] > 0)]
+    last = shown.groupby(["exposure", "outcome", "group"])["n_events"].max().groupby(["exposure", "outcome"])
+    totals = hazards[hazards["scale"] == "per_sd"].set_index(["exposure", "outcome"])["n_events"].dropna()
+    for pair, steps in last:
+        if pair in totals.index:
+            whole, parts = window(totals[pair], base), [window(step, base) for step in steps]
+            low, high = whole[0] - sum(p[1] for p in parts), whole[1] - sum(p[0] for p in parts)
+            if pinned(low, high, minimum):
+                yield Finding(f"{pair}: events after the last steps", low, high)
+
+
+# the page
+
+
+def _number(text: str) -> float | None:
+    return float(text.replace(",", "")) if re.fullmatch(r"[\d,]+", text) else None
+
+
+def _from_flow(page: str, minimum: int) -> Iterator[Finding]:
+    """Boxes of the flow: those who entered, went on, left; and the reasons."""
+    base = float(minimum) if _ROUNDED in page else 1.0
+    puzzle, targets, before = Puzzle(), {}, ""
+    blocks = re.split(r'<div class="step">', page.split('<div class="flow"')[1].split("</p>")[0])[1:]
+    left: list[str] = []
+    for k, block in enumerate(blocks):
+        for box in re.finditer(r'<div class="box"><b>([^<]*)</b>n = ([^<\n]*)', block):
+            name = f"{k} {box[1]}"
+            _state(puzzle, name, box[2].strip(), base, minimum)
+            if before:
+                puzzle.add({before: 1.0, name: -1.0} | dict.fromkeys(left, -1.0), 0, 0)
+            before, left = name, []
+        side = re.findall(
+            r'<div class="kind"><span>([^<]*)</span><span>n = ([^<]*)</span></div>\s*<ul>(.*?)</ul>', block, re.S
+        )
+        for title, text, reasons in side:
+            kind = f"{k} {title}"
+            _state(puzzle, kind, text, base, minimum)
+            left.append(kind)
+            targets[kind] = {kind: 1.0}
+            names = []
+            for sentence, count in re.findall(r"<li><span>([^<]*)</span><span[^>]*>([^<]*)</span></li>", reasons):
+                name = f"{kind}: {sentence}"
+                _state(puzzle, name, count, base, minimum)
+                names.append(name)
+                targets[name] = {name: 1.0}
+            puzzle.add({kind: -1.0} | dict.fromkeys(names, 1.0), 0, 0)
+    for what, weights in targets.items():
+        found = puzzle.range(weights)
+        if found and pinned(*found, minimum):
+            yield Finding(f"flow: {what}", *found)
+
+
+def _state(puzzle: Puzzle, name: str, text: str, base: float, minimum: int) -> None:
+    text = text.replace("&lt;", "<").strip()
+    shown = _number(text)
+    if shown is not None:
+        puzzle.know(name, *window(shown, base))
+    elif text.startswith("<"):
+        puzzle.know(name, 1, minimum - 1)
+    else:
+        puzzle.know(name, 0, 1e6)
+
+
+# Table 1
+
+
+def _from_distributions(path: Path, tables: Mapping[str, pd.DataFrame], page: str, minimum: int) -> Iterator[Finding]:
+    """Means by sex beside the mean of everybody in the table of fairness."""
+    if not path.exists() or "fairness" not in tables:
+        return
+    base = float(minimum) if _ROUNDED in page else 1.0
+    fairness = tables["fairness"]
+    whole = fairness[(fairness["model"] == "mean") & (fairness["group_by"] == "overall") & (fairness["status"] == "ok")]
+    titles = {"LV ejection fraction": "lvef_pct", "LV end-diastolic volume": "lvedv_ml"}
+    for title, rows in pd.read_csv(path, dtype=str).groupby("phenotype", sort=False):
+        overall = whole[whole["exposure"] == titles.get(str(title), "")]
+        shown = [row for row in rows.to_dict("records") if row["group"] != "All" and "±" in row["mean"]]
+        if len(overall) != 1 or not shown:
+            continue
+        yield from _value_beside(str(title), overall.iloc[0], shown, base, minimum)
+
+
+def _value_beside(
+    title: str, overall: pd.Series[Any], shown: list[dict[str, Any]], base: float, minimum: int
+) -> Iterator[Finding]:
+    means = [float(row["mean"].split("±")[0]) for row in shown]
+    digits = [max(_last_digit(value), 0.1) for value in means]
+    n = [window(_number(row["n"]) or 0.0, base) for row in shown]
+    everybody = window(overall["n"], float(overall.get("rounded_to", 1.0)))
+    few = everybody[0] - sum(high for _, high in n), everybody[1] - sum(low for low, _ in n)
+    if pinned(*few, minimum):
+        yield Finding(f"Table 1, {title}: people not shown", *few)
+    half = _last_digit(overall["estimate"]) / 2
+    ends = [everybody[k] * (overall["estimate"] + s * half) for k in (0, 1) for s in (-1, 1)]
+    parts = [
+        [count * (mean + s * d / 2) for count in ns for s in (-1, 1)]
+        for ns, mean, d in zip(n, means, digits, strict=True)
+    ]
+    low, high = min(ends) - sum(max(part) for part in parts), max(ends) - sum(min(part) for part in parts)
+    sd = overall["se"] * math.sqrt(overall["n"])
+    if few[0] <= 1 <= few[1] and (high - low) / 2 < sd:
+        yield Finding(f"Table 1, {title}: the value of the one not shown", low, high)
+
+
+def between_releases(before: pd.DataFrame, after: pd.DataFrame, minimum: int) -> list[Finding]:
+    """What two releases of a table tell of those who are in one of them: how many, and the value of one."""
+    keys = ["exposure", "outcome", "model", "scale", "group_by", "group", "measure"]
+    both = before.merge(after, on=keys, suffixes=("_before", "_after"))
+    both = both[both["measure"] != "gap"]
+    found = []
+    for row in both.to_dict("records"):
+        for what in ("n", "n_events"):
+            counts = [(row[f"{what}_{when}"], row.get(f"rounded_to_{when}", 1.0)) for when in ("before", "after")]
+            if any(math.isnan(count) for count, _ in counts):
+                continue
+            first, second = (window(*count) for count in counts)
+            few = sorted((abs(first[0] - second[1]), abs(first[1] - second[0])))
+            if first[0] > second[1] and pinned(*few, minimum):
+                found.append(Finding(f"{what} of {[row[key] for key in keys]}", *few))
+    return found
