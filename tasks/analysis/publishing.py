@@ -132,7 +132,7 @@ def _release_beside(gate: Gate, name: str, passed: pd.DataFrame, results: Result
     """A table in which no cell is determined by all tables of the folder together; with the report for a checker."""
     threshold = gate.rules.threshold
     paths = {path.stem: path for path in sorted(results.folder.glob("*.parquet")) if path.stem != name}
-    beside = {stem: pd.read_parquet(path) for stem, path in paths.items() if table_key(path) == results.key}
+    beside = {stem: read_table(path) for stem, path in paths.items() if table_key(path) == results.key}
     estimates = {stem: table for stem, table in beside.items() if _counts_groups(stem, table)}
     released, found = passed, audit(estimates, threshold)
     if threshold > 1 and _counts_groups(name, passed):

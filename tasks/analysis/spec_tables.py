@@ -28,6 +28,7 @@ from tasks.analysis.spec_file import SpecFile
 from tasks.derive.perfusion_tables import perfusion_columns, perfusion_path, with_perfusion
 from tasks.sources.visit_times import visit_times, with_visit_times
 from tasks.sources.withdrawn import without_withdrawn
+from tasks.state.parquet_tables import read_table
 from tasks.state.store import Cohort
 from tasks.state.user_tables import Reading, read_user_table
 
@@ -180,7 +181,7 @@ def told_times(cohort_dir: Path) -> dict[str, str]:
     path = Cohort(cohort_dir).tables / "phenotypes.parquet"
     if not path.is_file():
         return {}
-    return visit_times(Cohort(cohort_dir), pd.read_parquet(path, columns=["study", "participant", "visit"]))
+    return visit_times(Cohort(cohort_dir), read_table(path, columns=["study", "participant", "visit"]))
 
 
 def _all_from_fields(spec: StudySpec) -> bool:

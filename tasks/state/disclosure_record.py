@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from cmr_models.analysis.disclosure.gate import COUNTS, IDENTITY, Gate
-from tasks.state.parquet_tables import publish_table
+from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import digest_bytes, publish_bytes
 
 RECORD = "disclosure_record.json"
@@ -37,7 +37,7 @@ def released_counts(folder: Path, name: str) -> list[pd.DataFrame]:
     path = _released_path(folder, name)
     if not path.exists():
         return []
-    return [rows.drop(columns="release") for _, rows in pd.read_parquet(path).groupby("release", sort=False)]
+    return [rows.drop(columns="release") for _, rows in read_table(path).groupby("release", sort=False)]
 
 
 def keep_released(released: pd.DataFrame, folder: Path, name: str) -> None:
@@ -46,7 +46,7 @@ def keep_released(released: pd.DataFrame, folder: Path, name: str) -> None:
     counts = released[columns].reset_index(drop=True)
     release = digest_bytes(pd.util.hash_pandas_object(counts, index=False).to_numpy().tobytes())[:12]
     path = _released_path(folder, name)
-    before = pd.read_parquet(path) if path.exists() else pd.DataFrame({"release": []})
+    before = read_table(path) if path.exists() else pd.DataFrame({"release": []})
     if release in set(before["release"]):
         return
     parts = [part for part in (before, counts.assign(release=release)) if len(part)]

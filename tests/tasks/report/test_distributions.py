@@ -229,5 +229,5 @@ def test_the_published_range_is_a_band_behind_its_sex(panels):
 
 def test_a_table_without_a_column_of_sexes_is_one_group():
     table = people(male=np.arange(50, 70.0)).drop(columns="sex")
-    (row,) = distribution_rows(table, 5)
+    (row,) = distribution_rows(table, Counts(5))
     assert (row["group"], row["n"]) == ("All", "20")
