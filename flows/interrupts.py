@@ -25,7 +25,6 @@ _STDERR = 2
 _terminal = _STDERR
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the end of the terminal (SIGHUP)"}
 _log = logging.getLogger("cmr_cohort")
-_received: list[int] = []
 
 
 class Interrupted(KeyboardInterrupt):
@@ -52,26 +51,23 @@ def interrupts_end_the_command() -> Iterator[None]:
     theirs.setblocking(False)
     _terminal = os.dup(_STDERR)  # before anything can happen: two signals may follow each other closely
     wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(ours,), name="interrupts", daemon=True).start()
+    watcher = threading.Thread(target=_watch, args=(ours,), name="interrupts", daemon=True)
+    watcher.start()
     try:
         yield
     except KeyboardInterrupt as interrupt:
         end(getattr(interrupt, "number", signal.SIGINT))
-    except BaseException:
-        if _received:  # whatever fell over since then
-            end(_received[0])
-        raise
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
         theirs.close()
+        watcher.join()  # after a signal it ends the process: what fell over since then, in Prefect too, is no news
         os.close(_terminal)
         _terminal = _STDERR
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    _received.append(number)
     _log.error("stopped by %s", _SIGNALS[signal.Signals(number)])
     _be_silent()
     raise Interrupted(number)
@@ -86,7 +82,7 @@ def _be_silent() -> None:
 
 
 def _watch(wakeups: socket.socket) -> None:
-    """Wait for the first signal, then for a second one or for :data:`PATIENCE_S` seconds; end the process."""
+    """Wait for the first signal, then for a second one, for the command or for :data:`PATIENCE_S` seconds; end it."""
     with wakeups:
         while first := wakeups.recv(1):
             if first[0] in _SIGNALS:

@@ -65,3 +65,19 @@ def test_the_numbers_are_those_of_the_page(status: ExitStatus, number: int) -> N
 
 def test_no_status_is_without_a_row() -> None:
     assert len(ExitStatus) == len(_PROGRAMS) == 7
+
+
+def test_a_signal_that_a_library_took_over_ends_it_too() -> None:
+    """Prefect takes SIGTERM while a flow runs; an error that its own ending causes is no news."""
+    program = """
+import os, signal
+from flows.interrupts import interrupts_end_the_command
+with interrupts_end_the_command():
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise ValueError("Task run is not set")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitStatus.TERMINATED
+    assert "Task run" not in done.stderr
+    assert "stopped by SIGTERM; everything that was finished is kept" in done.stderr
