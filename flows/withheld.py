@@ -45,4 +45,5 @@ def original_errors() -> Iterator[None]:
             raise
         for note in getattr(withheld, "__notes__", ()):
             error.add_note(note)
+        withheld.__cause__ = None  # the context of ``error`` from here on: no circle
         raise error from error.__cause__

@@ -14,7 +14,6 @@ import itertools
 import logging
 import os
 import shutil
-import signal
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,11 @@ from urllib.parse import urlsplit
 
 from cmr_models.contracts.names import nearest
 from tasks.execution.credentials import credentials_in_files, temporary_credentials
-from tasks.execution.process import prepare_process, start_resource_tracker
+from tasks.execution.process import (
+    prepare_process,
+    start_resource_tracker,
+    workers_leave_ctrl_c_to_the_command,
+)
 from tasks.execution.standing_workers import Say, StandingWorkers
 from tasks.state.mistakes import UserMistake
 
@@ -237,7 +240,7 @@ def _local_cluster(workers: int | None, options: dict[str, Any], _shared: Path |
     from distributed import LocalCluster
 
     start_resource_tracker()
-    with _deaf_to_ctrl_c():
+    with workers_leave_ctrl_c_to_the_command():
         return LocalCluster(
             **{
                 "n_workers": workers or os.cpu_count() or 1,
@@ -252,7 +255,7 @@ def _local_cluster(workers: int | None, options: dict[str, Any], _shared: Path |
 def _cuda_cluster(workers: int | None, options: dict[str, Any], _shared: Path | None) -> Any:
     from dask_cuda import LocalCUDACluster
 
-    with _deaf_to_ctrl_c():
+    with workers_leave_ctrl_c_to_the_command():
         return LocalCUDACluster(**{"n_workers": workers, "threads_per_worker": 1, **_on_this_machine(options)})
 
 
@@ -260,19 +263,6 @@ def _on_this_machine(options: dict[str, Any]) -> dict[str, Any]:
     """Options of a cluster of processes of this machine, to which nobody else can talk, and with no dashboard."""
     dashboard = {} if "dashboard_address" in options else _NO_DASHBOARD
     return {**dashboard, **options, "security": temporary_credentials()}
-
-
-@contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Meanwhile, threads and their processes start deaf to Ctrl-C: it is for the command, which then ends them.
-
-    A terminal sends it to all, and a worker that has just begun would write a traceback.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _kubernetes_cluster(workers: int | None, options: dict[str, Any], _shared: Path | None) -> Any:

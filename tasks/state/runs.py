@@ -125,8 +125,10 @@ def _open_lock(path: Path) -> IO[bytes]:
 def _frames(error: BaseException) -> str:
     """Where ``error`` and its causes come from, without their text: it may name a study."""
     lines: list[str] = []
+    seen: set[int] = set()
     cause: BaseException | None = error
-    while cause is not None:
+    while cause is not None and id(cause) not in seen:  # a cause may be a context of its own
+        seen.add(id(cause))
         lines.append(f"{type(cause).__name__}:")
         lines += [f"  {f.filename}:{f.lineno} in {f.name}" for f in traceback.extract_tb(cause.__traceback__)]
         cause = cause.__cause__ or cause.__context__

@@ -14,6 +14,7 @@ from flows import cohort as flows
 from flows.settings import CohortSettings
 from tasks.maintenance import status
 from tasks.report import flow as report_flow
+from tasks.report.counts import Counts
 from tasks.state.ledger import open_ledger
 
 ROOT = Path(__file__).parents[2]
@@ -49,4 +50,4 @@ def test_the_stage_of_the_page_is_run_counted_and_shown(tmp_path: Path, stage: A
         lines = [line.split()[:3] for line in status.overview(ledger)]
     assert lines[1:] == [["convert", "ok", "1"], ["brightness", "ok", "1"]]
     rows = pd.DataFrame({"study": "1", "stage": ["convert", "brightness"], "status": "ok", "reason": ""})
-    assert [step["title"] for step in report_flow.cohort_flow(rows, 5)["steps"]][-1] == "Brightness measured"
+    assert [step["title"] for step in report_flow.cohort_flow(rows, Counts(5))["steps"]][-1] == "Brightness measured"

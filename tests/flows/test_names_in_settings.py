@@ -16,6 +16,7 @@ SCHEMA = Path(__file__).parents[2] / "docs/settings.schema.json"
 
 # Setting -> what is written (TOML, in its section), and the name that is offered.
 MISSPELT = {
+    "access": ('access = "grup"', "group"),
     "sources": ('sources = ["archiv"]', "archive"),
     "participants": ('participants = "participant.csv"', "participants.csv"),
     "outcomes": ('outcomes = "outcome.csv"', "outcomes.csv"),

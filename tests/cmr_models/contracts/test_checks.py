@@ -240,12 +240,12 @@ def test_a_column_lies_within_its_bounds_and_among_its_words() -> None:
     spec = ColumnSpec("x", "real", "1", "", (0.0, 1.0))
     check_column(pd.Series([0.0, 1.0, np.nan]), spec, "here")
     for cells in ([-0.001, 0.5], [0.5, 1.001]):
-        with pytest.raises(ContractError, match="the column x of here must lie within 0 and 1, got"):
+        with pytest.raises(ContractError, match="the column x of here must lie within 0 and 1, 1 values do not"):
             check_column(pd.Series(cells), spec, "here")
     check_column(pd.Series([], dtype=float), spec, "here")
     words = ColumnSpec("w", "text", "", "", values=("ok", "failed"))
     check_column(pd.Series(["ok", None, "failed"]), words, "here")
-    with pytest.raises(ContractError, match=r"the column w of here holds \['a', 'b'\]; it may hold \('ok', 'failed'\)"):
+    with pytest.raises(ContractError, match=r"the column w of here holds 2 other values than \('ok', 'failed'\)"):
         check_column(pd.Series(["b", "ok", "a"]), words, "here")
 
 

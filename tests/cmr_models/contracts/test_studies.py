@@ -225,7 +225,7 @@ def test_every_bound_of_a_table_is_as_it_was() -> None:
     assert {row.name: row.valid for row in rows if row.valid} == {
         "n": (0.0, infinite), "n_events": (0.0, infinite), "se": (0.0, infinite), "n_doubted": (0.0, infinite),
         "minus_log10_p": (-1e-9, infinite), "q": (0.0, 1.0), "years": (0.0, 200.0), "n_at_risk": (0.0, infinite),
-        "equivalence_p": (0.0, 1.0),
+        "equivalence_p": (0.0, 1.0), "rounded_to": (0.0, infinite),
     }  # fmt: skip
     assert not PEOPLE_FLOW.more
     assert PREDICTION_TABLE.more

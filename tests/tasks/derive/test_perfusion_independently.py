@@ -197,7 +197,7 @@ def test_the_page_of_a_study_has_its_segments_and_numbers(
 
 
 def test_the_page_to_publish_has_the_means_and_spreads_of_people(cohort: Cohort, people: pd.DataFrame) -> None:
-    found = perfusion_summary(cohort, 5)
+    found = perfusion_summary(cohort, 1)
     assert found is not None
     assert (found["n"], found["measured"]) == ("7", "7")
     by_title = {row["title"]: row for row in found["rows"]}

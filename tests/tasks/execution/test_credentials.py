@@ -229,7 +229,7 @@ def _pod(spec: dict[str, Any], role: str, place: Path, *more: str) -> "subproces
     module, *arguments = container["args"]
     return subprocess.Popen(
         [sys.executable, "-m", f"distributed.cli.{module.replace('-', '_')}", *arguments, *more],
-        env={**os.environ, **given}, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **given, "DASK_LOGGING__DISTRIBUTED": "info"}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
