@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cmr_models import zoo
-from cmr_models.contracts import LV, RV
 from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
 from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
 from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
@@ -33,10 +32,6 @@ _BATCH = 16  # larger ones leave a processor's cache: 154 images/s by 16 and 125
 _FEW_IMAGES = 3
 _SMOOTHED_FROM_FRAMES = 20  # with fewer, neighbours are too far apart: the smallest volume would grow
 _FRAME_WEIGHTS = (0.1, 0.8)
-_CLASS_WEIGHTS = {RV: 1.5, LV: 0.7}
-"""Factors on the probabilities of classes. The network draws the small pools of end-systole too large; with
-0.7 the error of EF on unseen Sunnybrook patients (two folds of five) is 0.7 points smaller than with 1.5 at the same
-overlap, and overlap with the references of two other hospitals no smaller (`docs/adr/012-class-weights.md`)."""
 
 
 class Segmenter(NetworkRunner):
@@ -54,11 +49,16 @@ class Segmenter(NetworkRunner):
         fused = _fuse(self.network)
         self.network = fused.to(self.device, self.precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def channels(self) -> int:
+        """Slices that the network looks at: 1, or 3 with the one before and the one after."""
+        return int(self.card.config.get("in_channels", 1))
+
     def probabilities(self, crops: Tensor, batch_images: int = _BATCH) -> Tensor:
         """Class probabilities of standardised crops.
 
         Args:
-            crops: ``(n, 1, size, size)`` of :func:`prepare`.
+            crops: ``(n, channel, size, size)`` of :func:`prepare`.
             batch_images: images a forward pass; the last one is filled up with zeros.
 
         Returns:
@@ -94,7 +94,7 @@ class Segmenter(NetworkRunner):
         steps_mm = (2.0, 1.5) if len(whole) <= _FEW_IMAGES else (2.0,)
         for size_mm, step_mm in itertools.product(sizes, steps_mm):
             view = coarse_view(images.shape[2:], size_mm, step_mm)
-            seen = self._forward(standardise(crop(whole, view)[:, None]))
+            seen = self._forward(standardise(crop(whole, view)[:, None]).expand(-1, self.channels, -1, -1))
             found.append(locate_heart(seen.numpy(), view, size_mm, self.card, known_mm=pixel_mm is not None))
         return max(found, key=lambda item: item[1])
 
@@ -103,9 +103,9 @@ class Segmenter(NetworkRunner):
         return requested
 
     def crops(self, view_images: ViewImages) -> tuple[npt.NDArray[np.float32], CropWindow]:
-        """The network's input ``(frame * slice, 1, size, size)``, one crop an image, and where the crops lie."""
+        """The network's input ``(frame * slice, channel, size, size)``, one crop an image, and where the crops lie."""
         window = self.locate(view_images.images, view_images.pixel_mm)
-        return prepare(view_images.images, window).numpy(), window
+        return prepare(view_images.images, window, self.channels).numpy(), window
 
     def predict(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Class probabilities of crops, in batches that suit the device."""
@@ -174,10 +174,18 @@ def segment_lax_4c(
     return _segment(images, pixel_mm, shared_segmenter(os.fspath(model), "segment_lax_4c"))
 
 
-def prepare(images: npt.NDArray[np.generic], window: CropWindow) -> Tensor:
-    """Standardised crops ``(frame * slice, 1, size, size)`` of ``images (frame, slice, row, col)``."""
+def prepare(images: npt.NDArray[np.generic], window: CropWindow, channels: int = 1) -> Tensor:
+    """Standardised crops ``(frame * slice, channel, size, size)`` of ``images (frame, slice, row, col)``.
+
+    With three channels, the first and last are the slices before and after; at an end of the stack it is itself.
+    """
     flat = torch.from_numpy(np.ascontiguousarray(images.reshape(-1, *images.shape[2:]), np.float32))
-    return standardise(crop(flat, window)[:, None])
+    crops = standardise(crop(flat, window)[:, None])
+    if channels == 1:
+        return crops
+    stack = crops.view(*images.shape[:2], *crops.shape[2:])
+    beside = torch.cat([stack[:, :1], stack, stack[:, -1:]], dim=1)
+    return torch.stack([beside[:, :-2], stack, beside[:, 2:]], dim=2).flatten(0, 1)
 
 
 def restore(
@@ -195,7 +203,7 @@ def restore(
         ``labels`` uint8 of ``shape``, cleaned: see :mod:`cmr_models.segmentation.cleaning`.
     """
     n_frames, n_slices, n_rows, n_cols = shape
-    part, window = _crop_to_heart(probabilities * _class_weights(probabilities.shape[1]), window)
+    part, window = _crop_to_heart(probabilities * _class_weights(card), window)
     smooth = _smooth(part.reshape(n_frames, n_slices, *part.shape[1:]))
     coarse = _most_probable(smooth).numpy()
     clean = clean_sax(coarse, card.pixel_mm) if card.task == "segment_sax" else keep_largest_pieces(coarse)
@@ -210,7 +218,7 @@ def restore(
 
 def _segment(images: npt.NDArray[np.generic], pixel_mm: PixelSize, segmenter: Segmenter) -> npt.NDArray[np.uint8]:
     window = segmenter.locate(images, pixel_mm)
-    probabilities = segmenter.probabilities(prepare(images, window))
+    probabilities = segmenter.probabilities(prepare(images, window, segmenter.channels))
     shape = (images.shape[0], images.shape[1], images.shape[2], images.shape[3])
     labels = restore(probabilities, window, shape, segmenter.card)
     labels[images.max(axis=(2, 3)) == images.min(axis=(2, 3))] = 0
@@ -236,10 +244,10 @@ def _smooth(probabilities: Tensor) -> Tensor:
     return smooth
 
 
-def _class_weights(n_classes: int) -> Tensor:
-    weights = torch.ones(n_classes, 1, 1)
-    for label, weight in _CLASS_WEIGHTS.items():
-        weights[label] = weight
+def _class_weights(card: zoo.ModelCard) -> Tensor:
+    weights = torch.ones(int(card.config["n_classes"]), 1, 1)
+    for label, weight in card.class_weights.items():
+        weights[int(label)] = weight
     return weights
 
 

@@ -121,7 +121,7 @@ def vary_scanner(
     Args:
         rng: source of chance.
         settings: how strongly to vary.
-        crops: ``(n, 1, size, size)``.
+        crops: ``(n, channel, size, size)``; the channels of one are slices of one scanner.
         strength: ``(n,)`` how strongly each is varied, relative to ``settings``; 1 if None.
 
     Returns:
@@ -214,7 +214,9 @@ def _blur(rng: np.random.Generator, settings: Augmentation, x: Tensor, strength:
     weight = float(rng.uniform(0.3, 1.0))
     kernel = torch.tensor([weight / 2, 1.0, weight / 2]) / (1 + weight)
     result = x.clone()
-    result[chosen] = F.conv2d(x[chosen], (kernel[:, None] * kernel[None])[None, None], padding=1)
+    planes = x[chosen].flatten(0, 1)[:, None]
+    blurred = F.conv2d(planes, (kernel[:, None] * kernel[None])[None, None], padding=1)
+    result[chosen] = blurred.view_as(x[chosen])
     return result
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmr_models.zoo.library import CARD_FILE, WEIGHTS_FILE, add, available, card, load, save
+    from cmr_models.zoo.library import CARD_FILE, WEIGHTS_FILE, add, available, card, load, save, shipped_names
     from cmr_models.zoo.model_card import ModelCard, card_text
     from cmr_models.zoo.published import HUB_PREFIX
     from cmr_models.zoo.weight_transfer import Transferred, transfer
@@ -32,6 +32,7 @@ __all__ = [
     "card_text",
     "load",
     "save",
+    "shipped_names",
     "transfer",
 ]
 
@@ -47,6 +48,7 @@ _HOMES = {
     "card_text": "model_card",
     "load": "library",
     "save": "library",
+    "shipped_names": "library",
     "transfer": "weight_transfer",
 }  # loaded when first asked for: some bring torch
 

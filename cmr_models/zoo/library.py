@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # cards are read without torch
     from torch import nn
 
 _SHIPPED = Path(__file__).parents[1] / "weights"
+"""``<task>.safetensors`` and ``.toml`` of "default"; in folders, those of models that are chosen by their name alone,
+beside the licence that their training data demand."""
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.toml"
 
@@ -34,9 +36,9 @@ def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tup
     """A trained network, in evaluation mode, in float32 on the CPU, and its card.
 
     Args:
-        name_or_folder: "default" for the network of ``task`` that ships with the package; a folder made by
-            training; a folder laid out like the published repository, a folder or weights file in it; or
-            ``hub:<task>/<data>_<view>`` and ``hub:pretrained`` for the hub's local cache.
+        name_or_folder: "default" for the network of ``task`` that ships with the package, or the name of another that
+            does ("acdc"); a folder made by training; a folder laid out like the published repository, a folder or
+            weights file in it; or ``hub:<task>/<data>_<view>`` and ``hub:pretrained`` for the hub's local cache.
         task: what the network must be for, such as "segment_sax" or "aif_detect"; None takes what is there
             ("segment_sax" of "default").
 
@@ -120,14 +122,24 @@ def available(*folders: Path) -> Iterator[tuple[str, ModelCard | ValueError]]:
     Yields:
         What to give :func:`load`, and the card; or what is wrong with it.
     """
-    for file in sorted(_SHIPPED.glob("*.toml")):
-        yield "default", parse_card(read_text(file), str(file))
+    for name in shipped_names():
+        for file in sorted(_shipped_folder(name).glob("*.toml")):
+            yield name, parse_card(read_text(file), str(file))
     cache = hub_cache()
     for folder in [*([cache] if cache else []), *folders]:
         for file in sorted(folder.rglob(CARD_FILE)):
             yield str(file.parent), _or_error(partial(_card_in, file))
         for model in published_models(folder):
             yield str(model.weights), _or_error(partial(published_card, model))
+
+
+def shipped_names() -> tuple[str, ...]:
+    """The models that ship with the package, "default" first."""
+    return ("default", *sorted(folder.name for folder in _SHIPPED.iterdir() if folder.is_dir()))
+
+
+def _shipped_folder(name: str) -> Path:
+    return _SHIPPED if name == "default" else _SHIPPED / name
 
 
 def _or_error(read: Callable[[], ModelCard]) -> ModelCard | ValueError:
@@ -167,9 +179,9 @@ def add(source: str | os.PathLike[str], folder: Path) -> Path:
 def _find(name_or_folder: str | os.PathLike[str], task: str | None) -> PublishedModel | tuple[Path, Path]:
     """The published model, or the weights and card files, that a name stands for."""
     name = os.fspath(name_or_folder)
-    if name == "default":
+    if name in shipped_names():
         task = task or "segment_sax"
-        files = _SHIPPED / f"{task}.safetensors", _SHIPPED / f"{task}.toml"
+        files = _shipped_folder(name) / f"{task}.safetensors", _shipped_folder(name) / f"{task}.toml"
     elif name.startswith(HUB_PREFIX):
         return _published(_in_hub_cache(name.removeprefix(HUB_PREFIX)), task)
     elif not (Path(name) / CARD_FILE).is_file() and (Path(name).is_file() or published_models(Path(name))):
@@ -179,7 +191,8 @@ def _find(name_or_folder: str | os.PathLike[str], task: str | None) -> Published
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"model {name!r} for {task or 'any task'!r}: no {missing}; give 'default' or a folder made by training or "
+            f"model {name!r} for {task or 'any task'!r}: no {missing}; give "
+            f"{' or '.join(map(repr, shipped_names()))}, or a folder made by training or "
             "laid out like the published repository (pretrained/, finetuned/<task>/<data>_<view>/, with config.yaml)"
         )
     return files

@@ -35,6 +35,7 @@ class ModelCard:
         views: that it takes.
         classes: names of the output channels, in order: labels, classes or landmarks.
         target: "mean" and "sd" that turn a standardised regression output into the quantity.
+        class_weights: factors on the probabilities of labels, by code ("1" RV, "3" LV); 1 where none is given.
         cohorts: whose people were in its training or pretraining data.
     """
 
@@ -53,6 +54,7 @@ class ModelCard:
     views: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     target: Mapping[str, float] = field(default_factory=dict)
+    class_weights: Mapping[str, float] = field(default_factory=dict)
     cohorts: tuple[str, ...] = ()
 
     @property
@@ -123,7 +125,7 @@ def parse_card(text: str, where: str) -> ModelCard:
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "task", "kind", "licence", "digest", "preprocessing"), str),
-    **dict.fromkeys(("config", "training_settings", "evaluation", "target"), dict),
+    **dict.fromkeys(("config", "training_settings", "evaluation", "target", "class_weights"), dict),
     **dict.fromkeys(_TUPLES, list),
     "pixel_mm": (int, float),
     "size": int,
@@ -147,7 +149,7 @@ def _is_plain(key: str, value: Any) -> bool:
 
 
 def _table(name: str, values: Mapping[str, Any]) -> list[str]:
-    if name == "target" and not values:
+    if name in ("target", "class_weights") and not values:
         return []
     plain = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
     nested = [

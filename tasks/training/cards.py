@@ -37,5 +37,5 @@ def make_card(
     """
     return ModelCard(
         name=settings.name, task=settings.task, kind=settings.kind, config=config, pixel_mm=pixel_mm, size=size,
-        training_data=training_data, training_settings=identity(settings), licence=LICENCE, **more,
+        training_data=training_data, training_settings=identity(settings), **{"licence": LICENCE, **more},
     )  # fmt: skip

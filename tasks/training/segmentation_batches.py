@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from cmr_models.contracts import LV
 from cmr_models.segmentation.crops import standardise
 from cmr_models.training.augmentation import Augmentation, crop_images, draw_geometry, vary_scanner
+from tasks.training.drawn_volumes import drawn_pool
 from tasks.training.segmentation_data import (
     ImagePool,
     fold_patients,
@@ -34,6 +36,7 @@ class TrainingImages(NamedTuple):
 
     simulated: ImagePool
     real: ImagePool | None = None
+    drawn: ImagePool | None = None
     held_out: ImagePool | None = None
 
 
@@ -41,8 +44,8 @@ class Batch(NamedTuple):
     """The images of a step, of which the last ``n_real`` are real.
 
     Attributes:
-        crops: (n, 1, size, size), varied and standardised.
-        clean: (n, 1, size, size), the same without variation of the intensity: what a teacher sees.
+        crops: (n, channel, size, size), varied and standardised; three channels are a slice between its neighbours.
+        clean: (n, channel, size, size), the same without variation of the intensity: what a teacher sees.
         possible: (n, size, size), bit sets of possible classes.
     """
 
@@ -60,47 +63,73 @@ def read_images(settings: TrainingSettings, simulated_cache: Path) -> TrainingIm
     )
     if settings.loose_endocardium:
         simulated = loosen_endocardium(simulated)
-    return TrainingImages(simulated, *split_real_images(settings))
+    return TrainingImages(simulated, *read_real_images(settings))
 
 
-def split_real_images(settings: TrainingSettings) -> tuple[ImagePool | None, ImagePool | None]:
-    """The real images to train on, and those of the patients of the fold that is held out."""
-    if not settings.real:
-        return None, None
-    pool = real_pool(Path(settings.real), settings.real_pixel_mm)
-    out = fold_patients(pool.patient, settings.fold, settings.n_folds) if settings.fold >= 0 else set()
-    held_out = np.array([name in out for name in pool.patient])
-    excluded = np.array([name in settings.real_excluded for name in pool.patient])
-    return pool.select(~held_out & ~excluded), pool.select(held_out) if out else None
+def read_real_images(settings: TrainingSettings) -> tuple[ImagePool | None, ImagePool | None, ImagePool | None]:
+    """The images of ``real`` and ``drawn`` to train on, and those of the patients of the fold that is held out."""
+    real = real_pool(Path(settings.real), settings.real_pixel_mm) if settings.real else None
+    drawn = drawn_pool(Path(settings.drawn)) if settings.drawn else None
+    judged = drawn or real
+    out = fold_patients(judged.patient, settings.fold, settings.n_folds) if judged and settings.fold >= 0 else set()
+    held_out = _of(judged, out) if judged and out else None
+    return _without(real, {*settings.real_excluded, *out}), _without(drawn, out), held_out
+
+
+def _of(pool: ImagePool, patients: set[str]) -> ImagePool:
+    return pool.select(np.array([name in patients for name in pool.patient]))
+
+
+def _without(pool: ImagePool | None, patients: set[str]) -> ImagePool | None:
+    return _of(pool, set(pool.patient) - patients) if pool else None
 
 
 def draw_batch(rng: np.random.Generator, settings: TrainingSettings, images: TrainingImages, step: int) -> Batch:
-    """The batch of ``step``: simulated images alone at first, then a part of real ones."""
-    mixed = images.real is not None and step >= settings.simulated_steps
-    n_real = round(settings.batch * settings.real_share) if mixed else 0
-    parts = [(images.simulated, settings.batch - n_real)]
-    if images.real is not None and n_real:
-        parts.append((images.real, n_real))
-    drawn = [draw_crops(rng, settings, pool, n) for pool, n in parts]
-    clean, possible = (torch.cat(tensors) for tensors in zip(*drawn, strict=True))
-    strength = np.repeat([1.0, settings.real_strength], [settings.batch - n_real, n_real])
+    """The batch of ``step``: simulated images alone at first, then a part of real ones, partly drawn ones last."""
+    is_mixed = step >= settings.simulated_steps
+    n_real = round(settings.batch * settings.real_share) if is_mixed and images.real is not None else 0
+    n_drawn = round(settings.batch * settings.drawn_share) if is_mixed and images.drawn is not None else 0
+    counts = [settings.batch - n_real - n_drawn, n_drawn, n_real]
+    pools = zip((images.simulated, images.drawn, images.real), counts, strict=True)
+    parts = [draw_crops(rng, settings, pool, n) for pool, n in pools if pool is not None and n]
+    clean, possible = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    strength = np.repeat([1.0, settings.drawn_strength, settings.real_strength], counts)
     crops = vary_scanner(rng, settings.augmentation, clean, strength)
     return Batch(crops, standardise(clean), possible, n_real)
 
 
 def draw_crops(rng: np.random.Generator, settings: TrainingSettings, pool: ImagePool, n: int) -> tuple[Tensor, Tensor]:
-    """Crops (n, 1, size, size) with random geometry, and their possible classes (n, size, size)."""
+    """Crops (n, channel, size, size) with random geometry, and their possible classes (n, size, size)."""
     emphasis = settings.small_pool_emphasis if pool.is_real else 0.0
     chosen = rng.choice(len(pool), n, p=sampling_probability(pool, emphasis) if emphasis else None)
-    variation = settings.augmentation.scale(settings.real_strength) if pool.is_real else settings.augmentation
+    variation = settings.augmentation.scale(_strength(settings, pool))
     geometry = draw_geometry(rng, variation, pool.heart_px[chosen], pool.pixel_mm[chosen], pool.images.shape[1:])
-    crops = crop_images(torch.from_numpy(pool.images[chosen, None]), geometry, settings.size)
+    stacks = _stacks(rng, settings, pool, chosen)
+    crops = crop_images(torch.from_numpy(stacks), geometry, settings.size)
     bits = torch.from_numpy(pool.possible[chosen, None].astype(np.float32))
     return crops, crop_images(bits, geometry, settings.size, "nearest")[:, 0].long().clamp(min=1)
 
 
-def held_out_crops(held_out: ImagePool, size: int) -> tuple[Tensor, Tensor]:
-    """At most 48 images, upright around the heart: standardised crops (n, 1, size, size), and where the left
+def _strength(settings: TrainingSettings, pool: ImagePool) -> float:
+    if not pool.is_real:
+        return 1.0
+    return settings.real_strength if pool.neighbours is None else settings.drawn_strength
+
+
+def _stacks(
+    rng: np.random.Generator, settings: TrainingSettings, pool: ImagePool, chosen: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """(n, channel, row, col); neighbours in either order, as a stack may begin at the base or at the apex."""
+    if settings.channels == 1:
+        return pool.images[chosen, None]
+    stacks = pool.stacks(chosen, rng.random(len(chosen)) < settings.alone_chance)
+    turned = rng.random(len(chosen)) < 0.5
+    stacks[turned] = stacks[turned, ::-1]
+    return stacks
+
+
+def held_out_crops(held_out: ImagePool, size: int, channels: int = 1) -> tuple[Tensor, Tensor]:
+    """At most 48 images, upright around the heart: standardised crops (n, channel, size, size), and where the left
     ventricle is drawn (n, size, size).
     """
     chosen = np.linspace(0, len(held_out) - 1, min(_MOST_HELD_OUT, len(held_out))).astype(int)
@@ -108,7 +137,8 @@ def held_out_crops(held_out: ImagePool, size: int) -> tuple[Tensor, Tensor]:
         np.random.default_rng(0), _UPRIGHT, held_out.heart_px[chosen], held_out.pixel_mm[chosen],
         held_out.images.shape[1:],
     )  # fmt: skip
-    crops = crop_images(torch.from_numpy(held_out.images[chosen, None]), geometry, size)
+    stacks = held_out.stacks(chosen, np.zeros(len(chosen), bool))
+    crops = crop_images(torch.from_numpy(stacks if channels == 3 else stacks[:, 1:2]), geometry, size)
     lv = torch.from_numpy((held_out.possible[chosen, None] == 1 << LV).astype(np.float32))
     return standardise(crops), crop_images(lv, geometry, size)[:, 0] > 0.5
 

@@ -31,6 +31,8 @@ class ImagePool:
         heart_px: (n, 2), row and column; NaN without a heart.
         pixel_mm: (n,).
         patient: (n,) names, empty for simulated images.
+        neighbours: (n, 2), the images of the slices before and after each, itself at an end of its stack; none if no
+            image has any.
     """
 
     images: npt.NDArray[np.float32]
@@ -38,6 +40,7 @@ class ImagePool:
     heart_px: npt.NDArray[np.float64]
     pixel_mm: npt.NDArray[np.float64]
     patient: tuple[str, ...] = ()
+    neighbours: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,8 +50,15 @@ class ImagePool:
         """Whether these are images of patients."""
         return any(self.patient)
 
+    def stacks(self, chosen: npt.NDArray[np.int64], alone: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        """``(n, 3, row, col)``: the ``chosen`` images between their neighbours, or thrice where they are ``alone``."""
+        if self.neighbours is None:
+            return np.repeat(self.images[chosen, None], 3, axis=1)
+        beside = np.where(alone[:, None], chosen[:, None], self.neighbours[chosen])
+        return self.images[np.stack([beside[:, 0], chosen, beside[:, 1]], axis=1)]
+
     def select(self, chosen: npt.NDArray[np.bool_]) -> ImagePool:
-        """The images where ``chosen`` is True."""
+        """The images where ``chosen`` is True; of a stack all or none."""
         patient = tuple(name for name, keep in zip(self.patient, chosen, strict=True) if keep)
         return replace(
             self,
@@ -57,6 +67,7 @@ class ImagePool:
             heart_px=self.heart_px[chosen],
             pixel_mm=self.pixel_mm[chosen],
             patient=patient,
+            neighbours=None if self.neighbours is None else (np.cumsum(chosen) - 1)[self.neighbours[chosen]],
         )
 
 

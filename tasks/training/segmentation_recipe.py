@@ -25,7 +25,7 @@ from cmr_models.training.running_mean import update_mean
 from cmr_models.training.schedules import cosine_with_warmup
 from cmr_models.zoo import WEIGHTS_FILE, ModelCard, card
 from tasks.training import loop
-from tasks.training.cards import make_card
+from tasks.training.cards import LICENCE, make_card
 from tasks.training.published_encoder import efficientnet_lite0
 from tasks.training.recipes import identity
 from tasks.training.segmentation_batches import TrainingImages, draw_batch, held_out_crops, lv_dice, read_images
@@ -61,7 +61,8 @@ class SegmentationRecipe:
         if settings.encoder:
             load_encoder(self.network, efficientnet_lite0())
         if settings.start_from:
-            self.network.load_state_dict(_read_weights(Path(settings.start_from)))
+            begun_with = _read_weights(Path(settings.start_from))
+            self.network.load_state_dict(looking_at_neighbours(begun_with, self.network.state_dict()))
         self.mean.load_state_dict(self.network.state_dict())
         begun = copy.deepcopy(self.mean)
         self.teachers = {"mean": [self.mean], "begun": [begun], "both": [self.mean, begun]}[settings.teacher]
@@ -105,7 +106,7 @@ class SegmentationRecipe:
         """The losses of the last step, and the Dice overlap of the left ventricle in held-out images."""
         if self.images.held_out is None:
             return losses[-1]
-        crops, truth = held_out_crops(self.images.held_out, self.settings.size)
+        crops, truth = held_out_crops(self.images.held_out, self.settings.size, self.settings.channels)
         return {**losses[-1], "held_out_lv_dice": lv_dice(self.predict(crops), truth)}
 
     def predict(self, crops: Tensor) -> Tensor:
@@ -134,7 +135,8 @@ class SegmentationRecipe:
         settings = self.settings
         return make_card(
             settings, config=self._config(), pixel_mm=settings.augmentation.pixel_mm, size=settings.size,
-            training_data=tuple(_describe_data(settings, self.images)),
+            training_data=tuple(_describe_data(settings, self.images)), licence=settings.drawn_licence or LICENCE,
+            class_weights=settings.class_weights,
         )  # fmt: skip
 
     def _build(self) -> nn.Module:
@@ -173,6 +175,10 @@ def _describe_data(settings: TrainingSettings, images: TrainingImages) -> list[s
         patients = len(set(images.real.patient))
         source = settings.real_name or "left-ventricular pool drawn"
         data.append(f"{len(images.real)} real images of {patients} patients, {source}")
+    if images.drawn is not None:
+        data.append(
+            f"{len(images.drawn)} real images of {len(set(images.drawn.patient))} patients, {settings.drawn_name}"
+        )
     if settings.encoder:
         data.append("encoder begun with EfficientNet-Lite0, trained on ImageNet (Apache-2.0)")
     if settings.start_from:
@@ -181,6 +187,15 @@ def _describe_data(settings: TrainingSettings, images: TrainingImages) -> list[s
     if images.held_out is not None:
         data.append(f"held out: {', '.join(sorted(set(images.held_out.patient)))}")
     return data
+
+
+def looking_at_neighbours(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` of a network of single slices for one of three: it does not look at the neighbours yet."""
+    result = dict(state)
+    for name, value in state.items():
+        if value.ndim == 4 and value.shape[1] == 1 and wanted[name].shape[1] == 3:
+            result[name] = nn.functional.pad(value, (0, 0, 0, 0, 1, 1))
+    return result
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

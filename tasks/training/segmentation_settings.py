@@ -33,7 +33,14 @@ class TrainingSettings:
         real_name: how the card calls it.
         real_pixel_mm: pixel size of its images.
         real_excluded: patients to leave out, as their drawings are wrong.
-        fold: in 0 .. ``n_folds`` - 1, the patients to hold out; -1 trains on all.
+        drawn: folder of volumes with every structure drawn (:mod:`tasks.training.drawn_volumes`); none if empty.
+        drawn_name: how the card calls them.
+        drawn_licence: of the weights that have seen them.
+        drawn_share: part of a batch that is of them.
+        drawn_strength: how strongly they are varied, relative to ``augmentation``.
+        alone_chance: of an image of a network that looks at three slices to come without those before and after it.
+        fold: in 0 .. ``n_folds`` - 1, the patients to hold out, of ``drawn`` where it is given, else of ``real``; -1
+            trains on all.
         n_folds: of the cross-validation.
         start_from: folder of an earlier run, whose weights begin; none if empty.
         start_share: the result is ``start_share * begun + (1 - start_share) * trained``, which keeps what the new
@@ -59,6 +66,7 @@ class TrainingSettings:
         threads: of torch; 0 leaves them.
         log_every: steps between rows of metrics.
         checkpoint_every_s: seconds between checkpoints.
+        class_weights: of the card, see :class:`cmr_models.zoo.ModelCard`.
         augmentation: how strongly to vary the images.
     """
 
@@ -77,6 +85,12 @@ class TrainingSettings:
     real_name: str = ""
     real_pixel_mm: float = 1.32
     real_excluded: tuple[str, ...] = ()
+    drawn: str = field(default="", metadata=MACHINE)
+    drawn_name: str = ""
+    drawn_licence: str = ""
+    drawn_share: float = 0.5
+    drawn_strength: float = 1.0
+    alone_chance: float = 0.3
     fold: int = -1
     n_folds: int = 5
     start_from: str = field(default="", metadata=MACHINE)
@@ -100,12 +114,20 @@ class TrainingSettings:
     threads: int = field(default=0, metadata=MACHINE)
     log_every: int = field(default=25, metadata=MACHINE)
     checkpoint_every_s: float = field(default=60.0, metadata=MACHINE)
+    class_weights: Mapping[str, float] = field(default_factory=dict)
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def channels(self) -> int:
+        """Slices that the network looks at: 1, or 3 with the one before and the one after."""
+        return int(self.config.get("in_channels", 1))
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"unknown task {self.task!r}; tasks are {TASKS}")
-        for name in ("start_share", "real_share"):
+        if self.drawn and not (self.drawn_name and self.drawn_licence):
+            raise ValueError("give drawn_name and drawn_licence: who uses the weights must know what they have seen")
+        for name in ("start_share", "real_share", "drawn_share", "alone_chance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if not self.start_from:

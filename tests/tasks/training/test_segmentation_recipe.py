@@ -14,7 +14,7 @@ from cmr_models.training.partial_labels import lv_only_possible
 from tasks.training.loop import take_step
 from tasks.training.published_encoder import efficientnet_lite0
 from tasks.training.recipes import read_recipe
-from tasks.training.segmentation_batches import TrainingImages, draw_crops, split_real_images
+from tasks.training.segmentation_batches import TrainingImages, draw_crops, read_real_images
 from tasks.training.segmentation_data import (
     ImagePool,
     fold_patients,
@@ -198,7 +198,7 @@ def test_every_patient_is_held_out_in_exactly_one_fold() -> None:
 def test_leaving_out_a_patient_moves_no_other_into_another_fold(real: Path) -> None:
     def held_out(excluded: tuple[str, ...]) -> set[str]:
         settings = TrainingSettings(real=str(real), fold=1, n_folds=2, real_excluded=excluded)
-        used, out = split_real_images(settings)
+        used, _, out = read_real_images(settings)
         assert used is not None
         assert out is not None
         assert not set(used.patient) & (set(out.patient) | set(excluded))
