@@ -1,4 +1,4 @@
-"""Volumes with every structure drawn: cut, stacked with their neighbours, held out by patient; and what the card says."""
+"""Volumes with every structure drawn: cut, stacked with neighbours, held out by patient; and what the card says."""
 
 from dataclasses import replace
 from pathlib import Path
