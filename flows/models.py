@@ -22,6 +22,7 @@ def models() -> None:
 def list_models(folders: tuple[Path, ...]) -> None:
     """The package's own networks, those in the hub's local cache, and those in FOLDERS."""
     from cmr_models import zoo
+    from cmr_models.zoo.licences import licence_words
 
     broken = 0
     for where, card in zoo.available(*folders):
@@ -29,7 +30,7 @@ def list_models(folders: tuple[Path, ...]) -> None:
             broken += 1
             click.echo(f"cannot be read: {card}", err=True)
             continue
-        click.echo(f"{card.name:40s} {card.task:22s} {card.kind:10s} {where}")
+        click.echo(f"{card.name:40s} {card.task:22s} {card.kind:10s} licence: {licence_words(card.licence):44s} {where}")
     if broken:
         raise click.exceptions.Exit(ExitStatus.FAILED)
 
@@ -38,11 +39,14 @@ def list_models(folders: tuple[Path, ...]) -> None:
 @click.argument("model")
 @click.option("--task", help="Task of the network, if several have this name.")
 def show(model: str, task: str | None) -> None:
-    """The card of MODEL."""
+    """The licence and the card of MODEL, as TOML."""
     from cmr_models import zoo
+    from cmr_models.zoo.licences import licence_words
 
     try:
-        click.echo(zoo.card_text(zoo.card(model, task)), nl=False)
+        card = zoo.card(model, task)
+        click.echo(f"# licence of the weights: {licence_words(card.licence)}")
+        click.echo(zoo.card_text(card), nl=False)
     except (FileNotFoundError, ValueError) as error:
         raise of_models(error) from error
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from flows import planning
 from flows.settings import CohortSettings
 from tasks.execution import credentials
+from tasks.inference.model_record import RECORD, model_record
+from tasks.inference.segment_stage import measured_model
 from tasks.report import methods_of
 from tasks.state.access import closed_to_others
 from tasks.state.ledger import open_ledger
@@ -30,6 +32,9 @@ def recorded(settings: CohortSettings, command: str) -> Iterator[None]:
         with open_ledger(settings.cohort.ledger) as ledger:
             names = ("stage", "status", "reason", "studies")
             run.write("counts.json", [dict(zip(names, row, strict=True)) for row in ledger.counts()])
+            model = measured_model(ledger, planning.named_model(settings))
+            if about := model_record(settings.cohort, ledger, model):
+                run.write(RECORD, about)
         run.write_text(
             "methods.txt", "\n\n".join(methods_of(settings.directory, planning.report_settings(settings))) + "\n"
         )

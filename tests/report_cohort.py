@@ -93,7 +93,15 @@ def write_cohort(root: Path, *, people: int = 40, images: int = 2, texts: Texts 
     for study in studies[:images]:
         publish(encode_tree(tree), cohort.study(study))
         publish(
-            encode_tree(prediction(labels, key="prediction key", model=texts.model, weights={"sax": "ef" * 32})),
+            encode_tree(
+                prediction(
+                    labels,
+                    key="prediction key",
+                    model=texts.model,
+                    weights={"sax": "ef" * 32},
+                    licences={"sax": "CC-BY-NC-SA-4.0"},
+                )
+            ),
             cohort.prediction("default", study),
         )
     participants = root / "participants.csv"

@@ -40,6 +40,9 @@ SEGMENTATION = FileSpec(
     attributes=(
         *_KEYS,
         AttributeSpec("weights", "table", "", "view -> digest of the network's weights"),
+        AttributeSpec(
+            "licences", "table", "", "view -> licence of the network's weights; empty if not stated", required=False
+        ),
         _PRECISION,
         AttributeSpec("classes", "table", "", "code -> name of the structure"),
         AttributeSpec("segmenter_version", "integer", "1", "version of the segment stage"),

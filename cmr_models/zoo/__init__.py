@@ -2,6 +2,7 @@
 
 - ``library``: :func:`load`, :func:`card`, :func:`save`, :func:`add` and :func:`available`.
 - ``model_card``: :class:`ModelCard`, and its text.
+- ``licences``: what a licence permits, in words.
 - ``runner``: a network with its card, device and precision; all runners derive from ``NetworkRunner``.
 - ``weights_file``: safetensors files, read with checks.
 - ``published``: weights in a folder laid out like CineMA's hub.

@@ -159,6 +159,7 @@ def _write(networks: Networks, job: StudyJob, model: str) -> Outcome:
         study_key=reading.unit["study_key"],
         model=model_name(model),
         weights={view: networks[view].card.digest for view in labels},
+        licences={view: networks[view].card.licence for view in labels},
         precision=str(networks[job.stacks[0].view].precision).removeprefix("torch."),
         classes={str(code): name for code, name in LABEL_NAMES.items()},
         segmenter_version=SEGMENT.version,

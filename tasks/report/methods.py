@@ -9,8 +9,10 @@ import pandas as pd
 
 from cmr_models.phenotypes import MYOCARDIAL_DENSITY_G_ML
 from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, PETERSEN_2017
+from cmr_models.zoo.licences import licences_words
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive.derive_stage import DERIVE
+from tasks.inference.model_record import licences_of
 from tasks.report.tables import ReportInputs, records
 
 _MODEL_WORDS = {
@@ -75,9 +77,11 @@ def _segmentation(settings: ReportInputs, prediction: Mapping[str, Any]) -> str:
     weights = f" (weights digest: {named})" if digests else ""
     precision = prediction.get("precision") or segment.get("precision")
     computed = f" It was computed in {precision}." if precision else ""
+    licences = licences_of(prediction)
+    licensed = f" Licence of its weights: {licences_words(licences)}." if licences else ""
     return (
         "The ventricles and the left-ventricular myocardium were segmented in every short-axis frame, and the "
-        f"4-chamber view where it was acquired, with the model “{name}”{weights}.{computed}"
+        f"4-chamber view where it was acquired, with the model “{name}”{weights}.{licensed}{computed}"
     )
 
 

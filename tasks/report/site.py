@@ -15,15 +15,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from cmr_models.phenotypes.states import STATES, states_of
+from cmr_models.zoo.licences import licences_words
 from tasks.derive.phenotype_tables import CURVES, with_state
 from tasks.execution import shards
+from tasks.inference.model_record import licences_of
 from tasks.report import study_list
 from tasks.report.counts import Counts, are_rounded
 from tasks.report.flow import measured_states
 from tasks.report.hidden_cells import hidden_on_page
 from tasks.report.index_page import counts_of, index_values, sentence_on_states
 from tasks.report.methods import methods_text
-from tasks.report.pages import appearance_digest, asset, package_version, page_key, page_name, render
+from tasks.report.pages import appearance_digest, asset, clean_text, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
 from tasks.report.study_page import render_study_pages
 from tasks.report.tables import (
@@ -287,10 +289,13 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         cohort, settings.minimum_cell, withdrawn_people(cohort.root, settings.withdrawn), rounded=values["rounded"]
     )
     values["files"] = _write_tables(cohort, tables, values, draft / "assets" / "tables")
+    prediction = _prediction_attributes(cohort, settings, tables.measured.get("study", pd.Series(dtype=str)))
+    if licences := licences_of(prediction):
+        values["facts"].append(("Licence of the model", clean_text(licences_words(licences)), True))
     values["methods"] = methods_text(
         settings,
         tables.estimates,
-        _prediction_attributes(cohort, settings, tables.measured.get("study", pd.Series(dtype=str))),
+        prediction,
         version=package_version(),
         n_in=values["flow"]["text"],
         n_measured=counts_of(tables, settings.minimum_cell).text(len(tables.measured)),

@@ -20,7 +20,9 @@ from cmr_models.phenotypes.quality import RULES
 from cmr_models.phenotypes.reference_ranges import PETERSEN_2017, ReferenceRange, reference_range
 from cmr_models.phenotypes.states import TITLES, state_of
 from cmr_models.reasons import TABLE, StudyRejected
+from cmr_models.zoo.licences import licences_words
 from tasks.execution import shards
+from tasks.inference.model_record import licences_of
 from tasks.report.axis_ticks import nice_ticks
 from tasks.report.frames import encode_plane, planes_to_show
 from tasks.report.naming import full_name
@@ -322,6 +324,8 @@ def _facts(study: xr.DataTree, prediction: xr.DataTree | None) -> list[tuple[str
             (title, clean_text(prediction.attrs[name])) for name, title in known.items() if name in prediction.attrs
         ]
         weights = prediction.attrs.get("weights", {})
+        if weights:
+            facts.append(("Licence of the model", clean_text(licences_words(licences_of(prediction.attrs)))))
         facts += [
             (f"Weights, {_view_name(view).lower()}", clean_text(digest)) for view, digest in sorted(weights.items())
         ]

@@ -235,6 +235,15 @@ def test_a_quarantined_study_has_a_page_that_says_why(report):
     assert "the study was not converted" in text
 
 
+def test_the_report_and_the_pages_of_studies_say_the_licence_of_the_model(report):
+    _, _, index = report
+    assert '<dt>Licence of the model</dt><dd class="value text">CC-BY-NC-SA-4.0, not for commercial use</dd>' in (
+        index.read_text()
+    )
+    page = (index.parent / "studies" / "1000012-2.html").read_text()
+    assert "<dt>Licence of the model</dt><dd>CC-BY-NC-SA-4.0, not for commercial use</dd>" in page
+
+
 def test_the_methods_name_settings_versions_and_digests(report):
     _, _, index = report
     text = index.read_text()
@@ -427,6 +436,20 @@ def test_sex_is_found_for_ids_with_leading_zeros_and_visits_written_as_decimals(
     settings = report_inputs({"participants": str(path), "analysis": {"participant_columns": {"participant": "eid"}}})
     people = read_tables(Cohort(tmp_path), settings).participants
     assert people.set_index("study").loc["0000012-2", "sex"] == "female"
+
+
+@pytest.mark.parametrize(
+    ("licence", "sentence"),
+    [
+        ("CC-BY-NC-SA-4.0", "Licence of its weights: CC-BY-NC-SA-4.0, not for commercial use."),
+        ("Apache-2.0", "Licence of its weights: Apache-2.0."),
+        ("", "Licence of its weights: not stated."),
+    ],
+)
+def test_the_methods_say_the_licence_of_the_model(licence, sentence):
+    labelled = {"model": "gone", "weights": {"sax": "ab" * 32}, "licences": {"sax": licence}}
+    told = " ".join(methods_text(report_inputs({}), {}, labelled, version="1", n_in="2", n_measured="1"))
+    assert sentence in told
 
 
 def test_the_methods_name_what_was_adjusted_for_and_age_with_it():
