@@ -184,6 +184,32 @@ def evaluate(config: Path | None, directory: Path | None, group_by: tuple[str, .
 
 
 @main.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option(
+    "--by", "group_by", multiple=True, help="Column to repeat all results by [default: analysis.group_by, vendor ...]."
+)
+@click.option(
+    "--resamples", type=click.IntRange(min=100), default=1000, show_default=True, help="Number of bootstrap resamples."
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed of the bootstrap.")
+@_COHORT
+@_CONFIG
+def compare(config: Path | None, directory: Path | None, **choice: Any) -> None:
+    """Compare the models A and B, which have both segmented the cohort: may B take the place of A?
+
+    Phenotypes, labels and speed, overall and by group, with the worst studies. The limits stand in [compare] of the
+    settings; where one does not hold, the command ends with status 4.
+    """
+    from flows.compare import check_promotion, run_command
+
+    with _recorded(has_flow=False, config=config, directory=directory) as settings:
+        result = run_command(settings, **choice)
+    click.echo(f"comparison: {result.folder / 'index.html'}")
+    check_promotion(result)
+
+
+@main.command()
 @_MEASURED
 @_COHORT
 @_CONFIG

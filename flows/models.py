@@ -30,7 +30,9 @@ def list_models(folders: tuple[Path, ...]) -> None:
             broken += 1
             click.echo(f"cannot be read: {card}", err=True)
             continue
-        click.echo(f"{card.name:40s} {card.task:22s} {card.kind:10s} licence: {licence_words(card.licence):44s} {where}")
+        click.echo(
+            f"{card.name:40s} {card.task:22s} {card.kind:10s} licence: {licence_words(card.licence):44s} {where}"
+        )
     if broken:
         raise click.exceptions.Exit(ExitStatus.FAILED)
 

@@ -22,6 +22,7 @@ from cmr_models.contracts.foreign import faults_as, read_text
 from cmr_models.contracts.names import nearest
 from tasks.analysis.settings import AnalysisSettings
 from tasks.convert.settings import ConvertSettings
+from tasks.evaluation.comparison_settings import CompareSettings
 from tasks.execution.settings import ComputeSettings
 from tasks.inference.settings import SegmentSettings
 from tasks.report.settings import ReportSettings
@@ -68,6 +69,7 @@ class CohortSettings(BaseSettings):
     compute: ComputeSettings = ComputeSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     report: ReportSettings = ReportSettings()
+    compare: CompareSettings = CompareSettings()
 
     @field_validator("directory", mode="before")
     @classmethod

@@ -2,14 +2,17 @@
 
 ``overlap`` compares labels (Dice, Hausdorff distance), ``agreement`` numbers (errors with bootstrap intervals),
 ``classes`` predicted classes. ``cases`` measures one study, ``summary`` many studies, overall and by group.
+``two_models`` compares the labels of two models for one study.
 ``reference_codes`` translates the label codes of public data sets.
 """
 
 from cmr_models.evaluation.agreement import (
+    BlandAltman,
     Estimate,
     bootstrapped,
     coefficient_of_variation_pct,
     landmark_distance_mm,
+    limits_of_agreement,
     mean_absolute_error,
     mean_error,
     resampled,
@@ -18,6 +21,7 @@ from cmr_models.evaluation.agreement import (
 from cmr_models.evaluation.overlap import dice, hausdorff_95_mm, intersection_over_union
 
 __all__ = [
+    "BlandAltman",
     "Estimate",
     "bootstrapped",
     "coefficient_of_variation_pct",
@@ -25,6 +29,7 @@ __all__ = [
     "hausdorff_95_mm",
     "intersection_over_union",
     "landmark_distance_mm",
+    "limits_of_agreement",
     "mean_absolute_error",
     "mean_error",
     "resampled",

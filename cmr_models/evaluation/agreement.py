@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
+
+from cmr_models.estimates import Z95
 
 Floats = npt.NDArray[np.float64]
 
@@ -18,6 +21,54 @@ class Estimate(NamedTuple):
     ci_low: float
     ci_high: float
     n: int
+
+
+class BlandAltman(NamedTuple):
+    """Bias and 95 % limits of agreement of paired values, each with its 95 % interval.
+
+    ``sd`` is that of the differences, ``limit_se`` the standard error of a limit.
+    """
+
+    bias: Estimate
+    low: Estimate
+    high: Estimate
+    sd: float
+    limit_se: float
+
+
+def limits_of_agreement(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> BlandAltman:
+    """Mean difference and limits of agreement, over pairs in which both values are known; NaN for fewer than two.
+
+    Of n differences with mean d and standard deviation s, the limits are d - 1.96 s and d + 1.96 s. Their standard
+    error is s sqrt(1 / n + 1.96^2 / (2 (n - 1))), that of the bias s / sqrt(n); intervals take Student's t on n - 1
+    degrees of freedom. The differences are taken as normal.
+
+    Args:
+        predicted: ``(study,)``.
+        reference: ``(study,)``; the differences are predicted minus reference.
+
+    Reference: Bland & Altman, Lancet 1986, 10.1016/S0140-6736(86)90837-8; Measuring agreement in method comparison
+        studies, Stat Methods Med Res 1999, 10.1177/096228029900800204, section 2.
+    """
+    error = _errors(predicted, reference)
+    n = error.size
+    if n < 2:
+        unknown = Estimate(float("nan"), float("nan"), float("nan"), n)
+        return BlandAltman(unknown._replace(value=mean_error(predicted, reference)), unknown, unknown, *unknown[1:3])
+    mean, sd = float(error.mean()), float(error.std(ddof=1))
+    limit_se = sd * float(np.sqrt(1 / n + Z95**2 / (2 * (n - 1))))
+    t = float(stats.t.ppf(0.975, n - 1))
+
+    def estimate(value: float, se: float) -> Estimate:
+        return Estimate(value, value - t * se, value + t * se, n)
+
+    return BlandAltman(
+        estimate(mean, sd / float(np.sqrt(n))),
+        estimate(mean - Z95 * sd, limit_se),
+        estimate(mean + Z95 * sd, limit_se),
+        sd,
+        limit_se,
+    )
 
 
 def mean_absolute_error(predicted: npt.ArrayLike, reference: npt.ArrayLike) -> float:

@@ -48,7 +48,12 @@ def measure_row(measure: str, of: str, unit: str, *, view: str = "", phase: str 
 
 
 def overlap_rows(
-    predicted: Labels, judged: npt.NDArray[np.bool_], view: xr.Dataset, name: str, phases: Mapping[int, str]
+    predicted: Labels,
+    judged: npt.NDArray[np.bool_],
+    view: xr.Dataset,
+    name: str,
+    phases: Mapping[int, str],
+    structures: Mapping[str, tuple[int, ...]] | None = None,
 ) -> list[Row]:
     """Dice, intersection over union and Hausdorff distance of each structure: by phase, and the mean of all frames.
 
@@ -58,13 +63,14 @@ def overlap_rows(
         view: with ``labels`` and ``labelled``.
         name: name of the view.
         phases: frame -> ``ed`` or ``es``.
+        structures: name -> codes; None for those of every heart, and those that the reference has.
     """
     reference = np.asarray(view["labels"].values, np.uint8)
     if predicted.shape != reference.shape:
         return [measure_row(m, s, u, view=name, reason="grid_differs") for m, u in _OVERLAPS.items() for s in _HEART]
     spacing_mm = _spacing_mm(view)
     rows: list[Row] = []
-    for structure, codes in _select_structures(reference).items():
+    for structure, codes in (structures or _select_structures(reference)).items():
         frames = np.flatnonzero(view["labelled"].values)
         by_frame = {
             int(frame): _overlap(*_masks(predicted[frame], reference[frame], codes, judged[frame]), spacing_mm)

@@ -21,6 +21,7 @@ from cmr_models.evaluation.agreement import (
     Floats,
     bootstrapped,
     coefficient_of_variation_pct,
+    limits_of_agreement,
     mean_absolute_error,
     mean_error,
     resampled,
@@ -65,13 +66,22 @@ class Summariser:
         Args:
             rows: from :mod:`cmr_models.evaluation.cases`, with ``study``.
         """
+        return self._measures(rows, self._agreement)
+
+    def differences(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Mean of measures with a value in each study; of quantities told twice, bias and 95 % limits of agreement.
+
+        Args:
+            rows: as in :meth:`cases`; the differences are predicted minus reference.
+        """
+        return self._measures(rows, self._limits)
+
+    def _measures(self, rows: pd.DataFrame, pairs: Callable[..., list[dict[str, Any]]]) -> pd.DataFrame:
         found = []
         for key, part in rows.groupby(_KEYS, sort=False):
             about = dict(zip(_KEYS, key, strict=True))
             for group in self._groups(part):
-                found += (
-                    self._agreement(about, *group) if about["measure"] == "agreement" else [self._mean(about, *group)]
-                )
+                found += pairs(about, *group) if about["measure"] == "agreement" else [self._mean(about, *group)]
         return _table(found)
 
     def classes(self, table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -138,6 +148,17 @@ class Summariser:
             )
             for name, measure in measures.items()
         ]  # fmt: skip
+
+    @staticmethod
+    def _limits(about: dict[str, Any], group_by: str, group: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
+        pair = rows[["predicted", "reference"]].to_numpy(float)
+        counts = _count_missing(rows, np.isfinite(pair).all(axis=1))
+        found = limits_of_agreement(pair[:, 0], pair[:, 1])
+        named = {"bias": found.bias, "loa_low": found.low, "loa_high": found.high}
+        return [
+            _row(about | {"measure": name}, group_by, group, estimate, counts, sd=found.sd)
+            for name, estimate in named.items()
+        ]
 
     def _bootstrapped(self, measure: Callable[[Floats, Floats], float], a: Floats, b: Floats) -> Estimate:
         return bootstrapped(measure, a, b, self._rng(), self._n_resamples)

@@ -17,6 +17,7 @@ from scipy import stats
 from cmr_models.association import delong, fit_logistic
 from cmr_models.estimates import NotEstimableError, bootstrap_interval, wald, wald_concordance
 from cmr_models.estimates.proportions import wilson_interval
+from cmr_models.evaluation import limits_of_agreement
 from cmr_models.survival import concordance, fit_cox
 
 Metric = Callable[[pd.DataFrame], Mapping[str, Any]]
@@ -53,11 +54,10 @@ def bias(measured: str, reference: str) -> Metric:
     def metric(rows: pd.DataFrame) -> dict[str, float]:
         error = (rows[measured] - rows[reference]).to_numpy(float)
         _at_least(3, error)
-        n, mean, sd = len(error), float(error.mean()), float(error.std(ddof=1))
-        about = _t_interval(mean, sd / np.sqrt(n), n - 1)
-        limits = {"loa_low": mean - _Z95 * sd, "loa_high": mean + _Z95 * sd}
-        loa_se = sd * float(np.sqrt(1 / n + _Z95**2 / (2 * (n - 1))))
-        return {**about, **limits, "loa_se": loa_se, "mean_absolute_error": float(np.abs(error).mean())}
+        found = limits_of_agreement(rows[measured], rows[reference])
+        about = _t_interval(found.bias.value, found.sd / np.sqrt(len(error)), len(error) - 1)
+        limits = {"loa_low": found.low.value, "loa_high": found.high.value, "loa_se": found.limit_se}
+        return {**about, **limits, "mean_absolute_error": float(np.abs(error).mean())}
 
     return metric
 

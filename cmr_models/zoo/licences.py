@@ -10,9 +10,9 @@ _RESTRICTED = re.compile(r"(^|[^a-z])(nc|non[- ]?commercial|not for commercial|r
 
 
 def is_non_commercial(licence: str) -> bool:
-    """Whether a licence forbids commercial use, by its name: ``CC-BY-NC-SA-4.0``, ``non-commercial``, ``research only``.
+    """Whether a licence forbids commercial use, by its name: ``CC-BY-NC-SA-4.0``, ``research only``.
 
-    Reference: Creative Commons, NonCommercial element of licence names, https://creativecommons.org/share-your-work/cclicenses/
+    Reference: Creative Commons, element NonCommercial, https://creativecommons.org/share-your-work/cclicenses/
     """
     return _RESTRICTED.search(licence.casefold()) is not None
 

@@ -19,12 +19,13 @@ from tasks.convert.reference_table import REFERENCES
 from tasks.convert.study_table import STUDIES
 from tasks.derive.perfusion_tables import PERFUSION_TABLE, SEGMENTS
 from tasks.derive.phenotype_tables import CURVES
+from tasks.evaluation.comparison_tables import COMPARED, COMPARISON, VERDICTS
 from tasks.report.markdown import code, page, table
 from tasks.state.ledger import NOT_TAKEN, OUTCOMES, SOURCES
 
 TABLES = (
     STUDIES, REFERENCES, CURVES, PERFUSION_TABLE, SEGMENTS, PREDICTION_TABLE, PEOPLE_FLOW, ESTIMATE_TABLE,
-    OUTCOMES, SOURCES, NOT_TAKEN,
+    COMPARISON, VERDICTS, COMPARED, OUTCOMES, SOURCES, NOT_TAKEN,
 )  # fmt: skip
 """Tables whose columns stand on this page; those of the phenotypes stand in the data dictionary."""
 

@@ -23,7 +23,7 @@ REPEATED: Final = ("lvedv_ml", "lvesv_ml", "lvef_pct", "lvm_g", "rvedv_ml", "rve
 """Quantities for which the variation between repeated acquisitions is given."""
 
 
-class _PredictionMissing(ValueError):
+class PredictionMissing(ValueError):
     """There is no prediction for the present version of the study; ``reason`` says why."""
 
     def __init__(self, reason: str) -> None:
@@ -43,12 +43,12 @@ def segmentation_rows(cohort: Cohort, name: str, study: str, reference: Mapping[
         study: id of the study.
         reference: row of the study from :func:`tasks.evaluation.references.read_references`.
     """
-    views = _read_views(cohort, study)
+    views = read_views(cohort, study)
     labelled = {view: views[view] for view in reference["labelled"] if view in views}
     frames = _frames(reference)
     try:
-        predicted = _read_prediction(cohort, name, study, "label")
-    except _PredictionMissing as missing:
+        predicted = read_prediction(cohort, name, study, "label")
+    except PredictionMissing as missing:
         reason = missing.reason
         rows = _missing_rows(labelled, frames, reason)
         return rows + _table_rows(reference, lambda: reason, _measured_quantities(rows))
@@ -64,18 +64,18 @@ def segmentation_rows(cohort: Cohort, name: str, study: str, reference: Mapping[
 def repeat_values(cohort: Cohort, name: str, study: str) -> dict[str, float] | str:
     """Volumes, EF and mass from the predicted labels of the whole cine; a reason where there are none."""
     try:
-        found = derive_prediction(_read_prediction(cohort, name, study, "label"), _read_views(cohort, study))
-    except _PredictionMissing as missing:
+        found = derive_prediction(read_prediction(cohort, name, study, "label"), read_views(cohort, study))
+    except PredictionMissing as missing:
         return missing.reason
     return found if isinstance(found, str) else {q: v for q in REPEATED if not isinstance(v := found[q], Missing)}
 
 
 def landmark_study_rows(cohort: Cohort, name: str, study: str, reference: Mapping[str, Any]) -> list[Row]:
     """Distances of landmarks and long-axis function in one study; arguments as in :func:`segmentation_rows`."""
-    views = _read_views(cohort, study)
+    views = read_views(cohort, study)
     try:
-        predicted, reason = _read_prediction(cohort, name, study, "landmark_px"), "view_missing"
-    except _PredictionMissing as missing:
+        predicted, reason = read_prediction(cohort, name, study, "landmark_px"), "view_missing"
+    except PredictionMissing as missing:
         predicted, reason = {}, missing.reason
     rows: list[Row] = []
     for view in reference["marked"]:
@@ -93,7 +93,7 @@ def label_value(cohort: Cohort, study: str, reference: Mapping[str, Any], quanti
     """A quantity from the reference labels in the store; NaN if it does not follow from them."""
     if "sax" not in reference["labelled"]:
         return math.nan
-    found = cases.label_quantities(_read_views(cohort, study)["sax"], _frames(reference)).get(quantity, math.nan)
+    found = cases.label_quantities(read_views(cohort, study)["sax"], _frames(reference)).get(quantity, math.nan)
     return math.nan if isinstance(found, Missing) else found
 
 
@@ -161,25 +161,25 @@ def _frames(reference: Mapping[str, Any]) -> dict[str, int]:
     return {key: int(value) for key, value in frames.items() if math.isfinite(value)}
 
 
-def _read_views(cohort: Cohort, study: str) -> dict[str, xr.Dataset]:
+def read_views(cohort: Cohort, study: str) -> dict[str, xr.Dataset]:
     """The views of a study without pixels, with reference labels and landmarks."""
     with reading_tree(cohort.study(study)) as tree:
         return {str(n): node.to_dataset().drop_vars("intensity").load() for n, node in tree.children.items()}
 
 
-def _read_prediction(cohort: Cohort, name: str, study: str, variable: str) -> dict[str, xr.Dataset]:
+def read_prediction(cohort: Cohort, name: str, study: str, variable: str) -> dict[str, xr.Dataset]:
     """The views of the prediction for the present version of the study."""
     path = cohort.prediction(name, study)
     receipt = rejection(path)
     if not path.exists():
-        raise _PredictionMissing(receipt["reason"] if receipt else "no_prediction")
+        raise PredictionMissing(receipt["reason"] if receipt else "no_prediction")
     try:
         with reading_tree(path) as tree:
             study_key = tree.attrs.get("study_key")
             nodes = {str(n): node.to_dataset() for n, node in tree.children.items()}
             found = {n: node.load() for n, node in nodes.items() if variable in node}
     except zipfile.BadZipFile:
-        raise _PredictionMissing("file_unreadable") from None
+        raise PredictionMissing("file_unreadable") from None
     if study_key != published_key(cohort.study(study)):
-        raise _PredictionMissing("no_prediction")
+        raise PredictionMissing("no_prediction")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterable
 
 import pyarrow.parquet as pq
@@ -45,6 +46,8 @@ def _delete_files(cohort: Cohort, studies: Iterable[str]) -> None:
             damaged_path(path).unlink(missing_ok=True)
         for report in (cohort.reports, cohort.reports.with_name("reports.new")):
             (report / "studies" / page_name(study)).unlink(missing_ok=True)
+    for pages in cohort.tables.glob("comparisons/*/studies"):  # a page shows several studies: all of them go
+        shutil.rmtree(pages)
 
 
 def _delete_rows(cohort: Cohort, studies: Collection[str]) -> None:

@@ -325,7 +325,12 @@ def _facts(study: xr.DataTree, prediction: xr.DataTree | None) -> list[tuple[str
         ]
         weights = prediction.attrs.get("weights", {})
         if weights:
-            facts.append(("Licence of the model", clean_text(licences_words(licences_of(prediction.attrs)))))
+            facts.append(
+                (
+                    "Licence of the model",
+                    clean_text(licences_words(licences_of({str(k): v for k, v in prediction.attrs.items()}))),
+                )
+            )
         facts += [
             (f"Weights, {_view_name(view).lower()}", clean_text(digest)) for view, digest in sorted(weights.items())
         ]

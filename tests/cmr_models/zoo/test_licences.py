@@ -17,7 +17,9 @@ def test_it_forbids_commercial_use(licence: str) -> None:
     assert licence_words(licence) == f"{licence}, not for commercial use"
 
 
-@pytest.mark.parametrize("licence", ["Apache-2.0", "MIT (weights and code of the authors)", "CC0-1.0", "CC-BY-SA-4.0", "NCSA"])
+@pytest.mark.parametrize(
+    "licence", ["Apache-2.0", "MIT (weights and code of the authors)", "CC0-1.0", "CC-BY-SA-4.0", "NCSA"]
+)
 def test_it_does_not(licence: str) -> None:
     assert not is_non_commercial(licence)
     assert licence_words(licence) == licence

@@ -11,7 +11,7 @@ import xarray as xr
 from cmr_models.reasons import Missing
 from tasks.evaluation import studies
 from tasks.evaluation.studies import (
-    _PredictionMissing,
+    PredictionMissing,
     _table_rows,
     derive_prediction,
     label_value,
@@ -35,11 +35,11 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def prediction(*_: object) -> dict[str, xr.Dataset]:
         if isinstance(held["predicted"], str):
-            raise _PredictionMissing(held["predicted"])
+            raise PredictionMissing(held["predicted"])
         return dict(held["predicted"])
 
-    monkeypatch.setattr(studies, "_read_views", lambda *_: held["views"])
-    monkeypatch.setattr(studies, "_read_prediction", prediction)
+    monkeypatch.setattr(studies, "read_views", lambda *_: held["views"])
+    monkeypatch.setattr(studies, "read_prediction", prediction)
     return held
 
 

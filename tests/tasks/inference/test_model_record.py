@@ -16,7 +16,9 @@ from tasks.state.zarr_encoding import encode_tree
 
 
 def _labelled(study: str, model: str, images: int, wall_s: float) -> Outcome:
-    return Outcome(study, "segment", "ok", key="k", summary={"model": model, "line": {"images": images, "wall": wall_s}})
+    return Outcome(
+        study, "segment", "ok", key="k", summary={"model": model, "line": {"images": images, "wall": wall_s}}
+    )
 
 
 def test_images_of_all_studies_by_the_seconds_of_all(tmp_path: Path) -> None:

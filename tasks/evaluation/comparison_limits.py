@@ -1,0 +1,90 @@
+"""Whether a second model stays within the limits of the settings, overall and in every group that may be shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tasks.evaluation.comparison_settings import CompareSettings
+from tasks.evaluation.comparison_tables import VERDICTS
+
+HOLDS, BROKEN, NOT_JUDGED = "holds", "broken", "not_judged"
+
+
+class Counts(NamedTuple):
+    """Studies that the first model measured, and those among them that the second did not."""
+
+    measured: int
+    lost: int
+
+
+def judge(
+    summary: pd.DataFrame,
+    counts: Counts,
+    speeds: tuple[float | None, float | None],
+    limits: CompareSettings,
+    minimum_cell: int,
+) -> pd.DataFrame:
+    """Every limit with what was found: a table by the contract ``VERDICTS``.
+
+    A limit without a number overall, or with a masked one, is not judged. Groups are judged where they are shown.
+
+    Args:
+        summary: after masking.
+        counts: of studies.
+        speeds: images/s of the first and of the second model; None where not recorded.
+        limits: of the settings.
+        minimum_cell: the smallest number of studies that may be told.
+    """
+    rows: list[dict[str, Any]] = []
+    for structure, allowed in limits.dice_min.items():
+        chosen = summary[(summary["measure"] == "dice") & (summary["of"] == structure) & (summary["phase"] != "all")]
+        rows += _rows("dice_min", structure, chosen, allowed, at_least=True)
+    for phenotype, allowed in limits.bias_max.items():
+        chosen = summary[(summary["measure"] == "bias") & (summary["of"] == phenotype)]
+        rows += _rows("bias_max", phenotype, chosen, allowed, at_least=False)
+    for phenotype, allowed in limits.agreement_max.items():
+        ends = summary["measure"].isin(("loa_low", "loa_high")) & (summary["of"] == phenotype)
+        rows += _rows("agreement_max", phenotype, summary[ends & (summary["group_by"] == "")], allowed, at_least=False)
+    rows.append(_lost(counts, limits.lost_max, minimum_cell))
+    if limits.speed_min > 0:
+        first, second = speeds
+        ratio = second / first if first and second else math.nan
+        rows.append(_row("speed_min", "", ratio, limits.speed_min, ratio >= limits.speed_min))
+    return pd.DataFrame(rows, columns=list(VERDICTS.names)).astype(VERDICTS.pandas_types)
+
+
+def stops(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts for which a promotion stops."""
+    return verdicts[verdicts["verdict"] != HOLDS]
+
+
+def _rows(limit: str, of: str, chosen: pd.DataFrame, allowed: float, *, at_least: bool) -> Iterator[dict[str, Any]]:
+    overall = chosen[chosen["group_by"] == ""]
+    known = np.isfinite(overall["value"].to_numpy(float))
+    if not known.any():
+        yield _row(limit, of, math.nan, allowed, holds=False)
+    for row in [*overall[known].to_dict("records"), *chosen[chosen["group_by"] != ""].to_dict("records")]:
+        if math.isfinite(row["value"]):
+            holds = row["value"] >= allowed if at_least else abs(row["value"]) <= allowed
+            about = {name: row[name] for name in ("view", "phase", "group_by", "group")}
+            yield _row(limit, of, row["value"], allowed, holds) | about
+
+
+def _lost(counts: Counts, allowed: float, minimum_cell: int) -> dict[str, Any]:
+    """The share of studies lost; a small number of them is not told."""
+    share = counts.lost / counts.measured if counts.measured else math.nan
+    row = _row("lost_max", "", share, allowed, share <= allowed)
+    return row | {"found": math.nan} if 0 < counts.lost < minimum_cell else row
+
+
+def _row(limit: str, of: str, found: float, allowed: float, holds: bool) -> dict[str, Any]:
+    verdict = NOT_JUDGED if math.isnan(found) else HOLDS if holds else BROKEN
+    return {
+        "limit": limit, "of": of, "view": "", "phase": "all", "group_by": "", "group": "all", "found": found,
+        "allowed": allowed, "verdict": verdict,
+    }  # fmt: skip
