@@ -71,7 +71,7 @@ def check_promotion(result: ComparisonResult) -> None:
 def _print(result: ComparisonResult) -> None:
     from tasks.evaluation.comparison_page import verdict_rows
 
-    table = Table(title="Limits of [compare]: all studies, and groups that stop a promotion", box=box.SIMPLE)
+    table = Table(title="Limits of the section compare: all studies, and groups that stop a promotion", box=box.SIMPLE)
     for name in ("limit", "of", "group", "allowed", "found", ""):
         table.add_column(name, no_wrap=True)
     for row in verdict_rows(result.verdicts):

@@ -89,7 +89,9 @@ def label_rows(
     present = {
         structure: codes for structure, codes in STRUCTURES.items() if any(np.isin(x, codes).any() for x in labelled)
     }
-    phases = {frame: phase for phase, frame in sorted(frames.items(), reverse=True)}
+    phases: dict[int, str] = {}
+    for phase in sorted(frames):
+        phases.setdefault(frames[phase], phase)
     if not present or not phases:
         return []
     drawn = view.assign(

@@ -16,7 +16,7 @@ from cmr_models.reasons import TABLE
 from cmr_models.zoo.licences import licences_words
 from tasks.evaluation.comparison_limits import BROKEN, HOLDS, NOT_JUDGED
 from tasks.evaluation.release import missing_text
-from tasks.report.naming import full_name, words
+from tasks.report.naming import band_words, full_name, group_words
 from tasks.report.pages import MISSING, clean_text, render
 from tasks.report.pages import number as shown
 from tasks.report.tables import records
@@ -33,6 +33,7 @@ _STRUCTURES: Final = {
     "ra": "Right atrium", "aorta_ascending": "Ascending aorta", "aorta_descending": "Descending aorta",
 }  # fmt: skip
 _VIEWS: Final = {"sax": "short axis", "lax_2c": "2-chamber", "lax_3c": "3-chamber", "lax_4c": "4-chamber"}
+_HIDDEN: Final = "hidden"
 _VERDICTS: Final = {HOLDS: "holds", BROKEN: "broken", NOT_JUDGED: "not judged"}
 _BY_GROUP: Final = (("dice", "lv"), ("dice", "myocardium"), ("dice", "rv"), ("bias", "lvef_pct"), ("bias", "rvef_pct"))
 """What the tables by group show; everything else by group stands in the published tables."""
@@ -81,6 +82,7 @@ def render_page(
         verdicts=list(verdict_rows(verdicts)),
         phenotypes=list(_phenotype_rows(overall)),
         labels=list(_label_rows(overall)),
+        unpaired=", ".join(full_name(str(of)) for of in _unpaired(overall)),
         groups=list(_group_blocks(summary)),
         group_titles=[_title(measure, of) for measure, of in _BY_GROUP],
         minimum=minimum_cell,
@@ -117,25 +119,30 @@ def verdict_rows(verdicts: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """All limits overall, and those of groups that stop a promotion."""
     told = verdicts[(verdicts["group_by"] == "") | (verdicts["verdict"] != HOLDS)]
     for row in records(told):
+        is_hidden = np.isnan(row["found"]) and row["verdict"] != NOT_JUDGED
         digits = 1 if row["limit"] in ("bias_max", "agreement_max") else 3
         yield {
             "limit": LIMIT_TITLES[row["limit"]],
             "of": name_of_limit(row),
-            "group": f"{words(row['group_by'])}: {clean_text(row['group'])}" if row["group_by"] else "all",
-            "found": shown(row["found"], digits),
+            "group": f"{group_words(row['group_by'])}: {band_words(row['group'])}" if row["group_by"] else "all",
+            "found": _HIDDEN if is_hidden else shown(row["found"], digits),
             "allowed": f"{row['allowed']:g}",
             "verdict": _VERDICTS[row["verdict"]],
             "stops": row["verdict"] != HOLDS,
         }
 
 
+def _unpaired(overall: pd.DataFrame) -> list[str]:
+    """Phenotypes that no study has by both models: a view was not acquired, or one of them does not label it."""
+    bias = overall[overall["measure"] == "bias"]
+    return [str(of) for of in bias.loc[(bias["status"] != SUPPRESSED) & ~bias["value"].notna(), "of"]]
+
+
 def _phenotype_rows(overall: pd.DataFrame) -> Iterator[dict[str, Any]]:
     pairs = overall[overall["measure"].isin(("bias", "loa_low", "loa_high"))]
-    for of, rows in pairs.groupby("of", sort=False):
+    for of, rows in pairs[~pairs["of"].isin(_unpaired(overall))].groupby("of", sort=False):
         by_measure = {row["measure"]: row for row in records(rows)}
         bias = by_measure["bias"]
-        if bias["status"] != SUPPRESSED and not bias["n"] > 0:
-            continue  # nobody has it: its view was not acquired, or not labelled
         yield {
             "name": full_name(str(of)),
             "unit": bias["unit"],
@@ -174,8 +181,9 @@ def _group_blocks(summary: pd.DataFrame) -> Iterator[dict[str, Any]]:
             known = {(row["measure"], row["of"]): row for row in records(rows[rows["group"] == group])}
             cells = [_group_cell(known, measure, of) for measure, of in _BY_GROUP]
             of_dice = known.get(("dice", "lv"))
-            lines.append({"group": clean_text(group), "n": _n(of_dice) if of_dice else MISSING, "cells": cells})
-        yield {"title": words(by), "rows": lines}
+            lines.append({"group": band_words(group), "n": _n(of_dice) if of_dice else MISSING, "cells": cells})
+        is_hidden = all(cell in (_HIDDEN, MISSING) for line in lines for cell in line["cells"])
+        yield {"title": group_words(by), "rows": lines, "is_hidden": is_hidden}
 
 
 def _group_cell(known: Mapping[tuple[str, str], dict[str, Any]], measure: str, of: str) -> str:
@@ -195,7 +203,7 @@ def _title(measure: str, of: str) -> str:
 
 def _interval(row: Mapping[str, Any], digits: int) -> str:
     if row["status"] == SUPPRESSED:
-        return "hidden"
+        return _HIDDEN
     if not math.isfinite(row["value"]):
         return MISSING
     if not math.isfinite(row["ci_low"]):
@@ -204,7 +212,7 @@ def _interval(row: Mapping[str, Any], digits: int) -> str:
 
 
 def _n(row: Mapping[str, Any]) -> str:
-    return f"{row['n']:,.0f}" if np.isfinite(row["n"]) else "hidden"
+    return f"{row['n']:,.0f}" if np.isfinite(row["n"]) else _HIDDEN
 
 
 def missing_words(row: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from tasks.report.pages import number as shown
 from tasks.state.store import Cohort, reading_tree
 
 _COLOURS: Final = (BLUE, VERMILION)
+_WIDTHS: Final = (4, 2)  # of outlines in pixels: where both are the same, the first is seen beside the second
 _TILE_PX: Final = 220
 _MARGIN_PX: Final = 12  # of the image, around both models' labels
 _SLICES: Final = 4
@@ -87,10 +88,10 @@ def outlined(
     tile = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     pen = ImageDraw.Draw(tile)
     by_px = np.array([size[0] / grey.shape[1], size[1] / grey.shape[0]])
-    for label, colour in zip(labels, _COLOURS, strict=True):
+    for label, colour, width in zip(labels, _COLOURS, _WIDTHS, strict=True):
         for codes in _OUTLINES:
             for line in _border(np.isin(label, codes)):
-                pen.line([tuple(point) for point in (line + 0.5) * by_px], fill=colour, width=2)
+                pen.line([tuple(point) for point in (line + 0.5) * by_px], fill=colour, width=width)
     return tile
 
 

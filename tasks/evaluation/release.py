@@ -34,8 +34,8 @@ def release_summary(gate: Gate, name: str, summary: pd.DataFrame) -> pd.DataFram
     table = table if gate.rules.threshold < 2 else _coarsen(table, summary["n"].to_numpy(float))
     hidden = table["n"].isna()
     table["n_missing"] = table["n_missing"].astype(float).mask(hidden)
-    shown = [_mask_reasons(text, gate.rules) for text in table["reasons"]]
-    table["reasons"] = np.where(hidden, "{}", np.array(shown, object))
+    masked = {text: _mask_reasons(text, gate.rules) for text in table["reasons"].unique()}
+    table["reasons"] = np.where(hidden, "{}", table["reasons"].map(masked))
     few = table["n_missing"].between(1, gate.rules.threshold - 1)
     table["n_missing"] = table["n_missing"].mask(few)
     if gate.rules.base is not None:

@@ -125,6 +125,7 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
     with open_ledger(cohort.ledger) as ledger:
         n_in = sum(entry.status != "retired" for entry in ledger.entries("convert").values())
         measured = [study for study, entry in ledger.entries("derive").items() if entry.status == "ok"]
+        labelled = [study for study, entry in ledger.entries("segment").items() if entry.status == "ok"]
     states = _states(cohort)
     given = n_in == 0 and states is not None
     estimates = {name: table for name, table in read_estimates(cohort).items() if table is not None and len(table)}
@@ -134,7 +135,7 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
     return methods_text(
         resolved,
         estimates,
-        _prediction_attributes(cohort, resolved, measured),
+        _prediction_attributes(cohort, resolved, labelled),
         version=package_version(),
         n_in=counts.text(n_in),
         n_measured=counts.text(len(measured)),
@@ -335,10 +336,10 @@ def _write_tables(
     return [{"name": name, "holds": _HOLDS[name], "rows": len(frame)} for name, frame in frames.items()]
 
 
-def _prediction_attributes(cohort: Cohort, settings: ReportInputs, measured: Iterable[str]) -> dict[str, Any]:
-    """Attributes of the first measured study's prediction file: model and digest; empty if nothing was measured."""
-    first = next(iter(measured), None)
-    return {} if first is None else published_attributes(cohort.prediction(settings.model, str(first))) or {}
+def _prediction_attributes(cohort: Cohort, settings: ReportInputs, studies: Iterable[str]) -> dict[str, Any]:
+    """Attributes of the first prediction file of these studies: model, digests, licences; empty if there is none."""
+    found = (published_attributes(cohort.prediction(settings.model, str(study))) for study in studies)
+    return next((attributes for attributes in found if attributes), {})
 
 
 def _read_manifest(cohort: Cohort) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from compared_cohort import write_compared_cohort
 
 from flows.exit_status import ExitStatus
 
@@ -24,6 +25,7 @@ _PROGRAMS: dict[ExitStatus, list[str]] = {
     ExitStatus.FAILED: [_COMMAND, "convert", "archive", "--cohort", "in_use"],
     ExitStatus.USED_WRONGLY: [_COMMAND, "status", "--cohort", "nowhere"],
     ExitStatus.SET_ASIDE: [_COMMAND, "convert", "archive", "--cohort", "cohort", "--profile", "in-process"],
+    ExitStatus.NOT_PROMOTED: [_COMMAND, "compare", "old", "new", "--cohort", "compared/cohort", "--resamples", "100"],
     ExitStatus.TERMINAL_ENDED: [_ENDED.format(signal="SIGHUP")],
     ExitStatus.CTRL_C: [_ENDED.format(signal="SIGINT")],
     ExitStatus.TERMINATED: [_ENDED.format(signal="SIGTERM")],
@@ -35,6 +37,8 @@ def test_a_process_ends_with_it(tmp_path: Path, status: ExitStatus) -> None:
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive/1000011_20209_2_0.zip").write_bytes(b"PK\3\4 and nothing more of the study")
     (tmp_path / "in_use").mkdir()
+    if status == ExitStatus.NOT_PROMOTED:
+        write_compared_cohort(tmp_path / "compared")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     program = [sys.executable, "-c", *_PROGRAMS[status]]
     with (tmp_path / "in_use/.lock").open("w") as lock:
@@ -52,6 +56,7 @@ def test_a_process_ends_with_it(tmp_path: Path, status: ExitStatus) -> None:
         (ExitStatus.FAILED, 1),
         (ExitStatus.USED_WRONGLY, 2),
         (ExitStatus.SET_ASIDE, 3),
+        (ExitStatus.NOT_PROMOTED, 4),
         (ExitStatus.TERMINAL_ENDED, 129),
         (ExitStatus.CTRL_C, 130),
         (ExitStatus.TERMINATED, 143),
@@ -64,7 +69,7 @@ def test_the_numbers_are_those_of_the_page(status: ExitStatus, number: int) -> N
 
 
 def test_no_status_is_without_a_row() -> None:
-    assert len(ExitStatus) == len(_PROGRAMS) == 7
+    assert len(ExitStatus) == len(_PROGRAMS) == 8
 
 
 def test_a_signal_that_a_library_took_over_ends_it_too() -> None:
