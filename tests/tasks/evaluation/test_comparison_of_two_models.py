@@ -1,6 +1,7 @@
 """Two models on a cohort: agreement, overlap, groups, limits, pages; the hearts are those of ``compared_cohort``."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,31 +70,31 @@ def test_small_groups_are_hidden_by_the_rule_of_all_tables(cohort: Cohort) -> No
     """Six and six of twelve may be shown at a minimum of 6; at 7 neither may, and neither is judged."""
     shown = _compare(cohort, minimum_cell=6)
     assert _one(shown.summary, "male", measure="bias", of="lvef_pct")["status"] == "ok"
+    assert '<th scope="row">male</th><td class="number">6</td>' in (shown.folder / "index.html").read_text()
     hidden = _compare(cohort, minimum_cell=7)
     rows = hidden.summary[hidden.summary["group_by"] == "sex"]
     assert rows[["value", "ci_low", "ci_high", "sd", "n"]].isna().all(axis=None)
     assert set(rows.loc[rows["of"].isin(("lvef_pct", "lv", "rv")), "status"]) == {"suppressed"}
     assert "sex" not in set(hidden.verdicts["group_by"])
     page = (hidden.folder / "index.html").read_text()
-    assert page.count("hidden") >= 2 * 5
-    assert "9" + "0." not in page.split('id="groups"')[1].split("<h3>Sex</h3>")[1].split("</table>")[0]
+    assert '<h3>Sex</h3>\n<p class="absent">Every group is too small to be shown.</p>' in page
 
 
 def test_each_limit_is_judged_overall_and_in_every_group(cohort: Cohort) -> None:
     limits = CompareSettings(
         dice_min={"lv": 0.93, "rv": 1.0}, bias_max={"lvef_pct": 6.0}, agreement_max={"lvef_pct": 15.0, "rvef_pct": 0.0}
     )
-    verdicts = _compare(cohort, limits).verdicts.set_index(["limit", "of", "phase", "group"])["verdict"]
-    assert verdicts["dice_min", "lv", "es", "all"] == "holds"  # .955
-    assert verdicts["dice_min", "lv", "es", "male"] == "broken"  # .909
-    assert verdicts["dice_min", "lv", "es", "female"] == "holds"
-    assert verdicts["dice_min", "rv", "es", "all"] == "holds"
-    assert verdicts["bias_max", "lvef_pct", "all", "all"] == "holds"  # -5
-    assert verdicts["bias_max", "lvef_pct", "all", "male"] == "broken"  # -10
-    of_limits = verdicts["agreement_max"].droplevel(["phase", "group"])
-    assert sorted(of_limits["lvef_pct"]) == ["broken", "holds"]  # -15.2 and 5.2
-    assert set(of_limits["rvef_pct"]) == {"holds"}
-    assert verdicts["lost_max", "", "all", "all"] == "holds"
+    table = _compare(cohort, limits).verdicts
+    told = {key: sorted(rows["verdict"]) for key, rows in table.groupby(["limit", "of", "phase", "group"])}
+    assert told["dice_min", "lv", "es", "all"] == ["holds"]  # .955
+    assert told["dice_min", "lv", "es", "female"] == ["holds"]
+    assert told["dice_min", "lv", "es", "male"] == ["broken"]  # .909
+    assert told["dice_min", "rv", "es", "all"] == ["holds"]
+    assert told["bias_max", "lvef_pct", "all", "all"] == ["holds"]  # -5
+    assert told["bias_max", "lvef_pct", "all", "male"] == ["broken"]  # -10
+    assert told["agreement_max", "lvef_pct", "all", "all"] == ["broken", "holds"]  # -15.2 and 5.2
+    assert told["agreement_max", "rvef_pct", "all", "all"] == ["holds", "holds"]
+    assert told["lost_max", "", "all", "all"] == ["holds"]
 
 
 def test_a_limit_without_a_number_is_not_judged_and_stops_too(cohort: Cohort) -> None:
@@ -181,7 +182,7 @@ def test_the_pages_say_licences_limits_and_show_the_worst_first(cohort: Cohort) 
     single = (found.folder / "studies/index.html").read_text()
     assert "must not leave this site" in single
     assert single.count("<h3>") == 2
-    assert "<h3>6-2</h3>" in single  # the first of the men, who differ most
+    assert re.findall("<h3>(.*?)</h3>", single) == ["10-2", "11-2"]  # of men, who differ most and alike: by name
     assert single.count('<figure><img src="data:image/webp') == 2 * 2 * 3  # studies, phases, slices
 
 
