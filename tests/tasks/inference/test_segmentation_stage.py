@@ -28,7 +28,7 @@ TINY = {"widths": [4, 6, 8, 8], "blocks": [1, 1, 1, 1], "head_width": 4}
 def save_model(folder, seed=1, task="segment_sax", n_classes=4):
     torch.manual_seed(seed)
     config = {**TINY, "n_classes": n_classes}
-    card = zoo.ModelCard(Path(folder).name, task, "unet2d", config, pixel_mm=4.0, size=32)
+    card = zoo.ModelCard(Path(folder).name, task, "unet2d", config, pixel_mm=4.0, size=32, licence="CC-BY-NC-4.0")
     zoo.save(folder, build("unet2d", **config), card)
     return str(folder)
 
@@ -114,6 +114,7 @@ def test_every_frame_of_every_study_gets_labels_on_its_own_grid(cohort, studies,
         assert (label.dims, label.shape, label.dtype) == (images.dims, images.shape, np.uint8)
         assert tree["sax"]["judged"].values.all()
         assert tree.attrs["weights"] == {"sax": zoo.card(model).digest}
+        assert tree.attrs["licences"] == {"sax": "CC-BY-NC-4.0"}
     assert any(store.load_tree(cohort.prediction("tiny", s))["sax"]["label"].values.any() for s in studies[1])
 
 
