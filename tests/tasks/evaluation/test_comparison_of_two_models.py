@@ -19,7 +19,7 @@ from tasks.evaluation.comparison_settings import CompareSettings
 from tasks.evaluation.comparison_worst import most_different, outlined, worst_studies
 from tasks.maintenance.withdrawal import withdraw
 from tasks.state import store
-from tasks.state.ledger import open_ledger
+from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.mistakes import UserMistake
 from tasks.state.store import Cohort
 from tasks.state.zarr_encoding import encode_tree
@@ -288,3 +288,19 @@ def test_the_command_says_what_to_type_for_studies_without_predictions(cohort: C
     cohort.prediction("new", "0-2").unlink()
     _, output = _run(cohort, "old", "new")
     assert "1 studies have no prediction of new: type `cmr-cohort segment --cohort" in output
+
+
+def test_a_run_keeps_the_licence_and_the_speed_of_its_model_for_later_comparisons(cohort: Cohort) -> None:
+    """The model ``new`` labelled 12 images in 0.1 s of each study; then ``old`` took its place in the ledger."""
+    for model, wall_s in (("new", 0.1), ("old", 0.2)):
+        with open_ledger(cohort.ledger) as ledger:
+            line = {"images": 12, "wall": wall_s}
+            ledger.record(Outcome(s, "segment", "ok", key="k", summary={"model": model, "line": line}) for s in STUDIES)
+        _run(cohort, "old", "new", "--by", "sex")
+    kept = [json.loads(path.read_text()) for path in sorted(cohort.runs.glob("*/model.json"))]
+    assert {"model": "new", "weights": {"sax": "ab"}, "licences": {"sax": "CC-BY-NC-4.0"}, "images_per_s": 120.0} in [
+        {**about, "images_per_s": round(about["images_per_s"], 6)} for about in kept
+    ]
+    page = (cohort.tables / "comparisons/old_vs_new/index.html").read_text()
+    assert "60 images/s" in page
+    assert "120 images/s" in page
