@@ -201,11 +201,17 @@ def _without_withdrawn(people: pd.DataFrame, withdrawn: frozenset[str]) -> pd.Da
 
 
 def _counts(cases: pd.DataFrame) -> Counts:
-    """By whether any phenotype of a study is there."""
+    """Of the phenotype that loses the largest share of its studies, the first of several."""
     pairs = cases[cases["measure"] == "agreement"]
-    known = pairs.assign(first=np.isfinite(pairs["reference"]), second=np.isfinite(pairs["predicted"]))
-    by_study = known.groupby("study")[["first", "second"]].any()
-    return Counts(int(by_study["first"].sum()), int((by_study["first"] & ~by_study["second"]).sum()))
+    first, second = np.isfinite(pairs["reference"]), np.isfinite(pairs["predicted"])
+    known = pairs.assign(measured=first, lost=first & ~second)
+    by_phenotype = known.groupby("of", sort=False)[["measured", "lost"]].sum()
+    share = by_phenotype["lost"] / by_phenotype["measured"].where(by_phenotype["measured"] > 0)
+    if not share.max() > 0:
+        return Counts(int(by_phenotype["measured"].max()), 0)
+    worst = int(share.argmax())
+    measured, lost = (int(by_phenotype[name].iloc[worst]) for name in ("measured", "lost"))
+    return Counts(measured, lost, str(by_phenotype.index[worst]))
 
 
 def _publish(

@@ -16,10 +16,14 @@ HOLDS, BROKEN, NOT_JUDGED = "holds", "broken", "not_judged"
 
 
 class Counts(NamedTuple):
-    """Studies that the first model measured, and those among them that the second did not."""
+    """Studies of which the first model gives a phenotype, and those among them of which the second does not.
+
+    ``of`` is the phenotype that loses the largest share; empty where none loses any.
+    """
 
     measured: int
     lost: int
+    of: str = ""
 
 
 def judge(
@@ -35,7 +39,7 @@ def judge(
 
     Args:
         summary: after masking.
-        counts: of studies.
+        counts: of studies that the second model loses.
         speeds: images/s of the first and of the second model; None where not recorded.
         limits: of the settings.
         minimum_cell: the smallest number of studies that may be told.
@@ -78,7 +82,7 @@ def _rows(limit: str, of: str, chosen: pd.DataFrame, allowed: float, *, at_least
 def _lost(counts: Counts, allowed: float, minimum_cell: int) -> dict[str, Any]:
     """The share of studies lost; a small number of them is not told."""
     share = counts.lost / counts.measured if counts.measured else math.nan
-    row = _row("lost_max", "", share, allowed, share <= allowed)
+    row = _row("lost_max", counts.of, share, allowed, share <= allowed)
     return row | {"found": math.nan} if 0 < counts.lost < minimum_cell else row
 
 

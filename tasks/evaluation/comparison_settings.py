@@ -28,7 +28,11 @@ class CompareSettings(Section):
         description="phenotype -> furthest that a 95 % limit of agreement may lie from 0, overall",
     )
     lost_max: float = Field(
-        default=0.02, ge=0, le=1, description="share of the studies measured by the first model that the second loses"
+        default=0.02,
+        ge=0,
+        le=1,
+        description="share of the studies of which the first model gives a phenotype and the second does not, for the"
+        " phenotype that loses most",
     )
     speed_min: float = Field(
         default=0.0, ge=0, description="least speed of the second model, as a multiple of the first's; 0: not judged"

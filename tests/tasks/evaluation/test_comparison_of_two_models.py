@@ -139,6 +139,21 @@ def test_what_one_model_lacks_is_missing_with_its_reason_and_counted(cohort: Coh
     assert (lost["found"], lost["verdict"]) == (pytest.approx(2 / 12), "broken")
 
 
+def test_a_model_that_no_longer_sees_a_structure_loses_its_phenotypes(cohort: Cohort) -> None:
+    """The second model draws no right ventricle in 3 of 12 studies, where everything else stays."""
+    for study in STUDIES[:3]:
+        tree = store.load_tree(cohort.prediction("new", study))
+        label = tree["sax"]["label"].values
+        tree["sax"]["label"].values = np.where(label == 1, np.uint8(0), label)
+        store.publish(encode_tree(tree), cohort.prediction("new", study))
+    found = _compare(cohort)
+    lost = found.verdicts.set_index("limit").loc["lost_max"]
+    assert (lost["of"], lost["found"], lost["verdict"]) == ("rvedv_ml", pytest.approx(3 / 12), "broken")
+    assert _one(found.summary, measure="bias", of="lvef_pct")["n"] == 12
+    dice = _one(found.summary, measure="dice", of="rv", phase="ed")
+    assert (dice["value"], dice["n"]) == (pytest.approx(9 / 12), 12)  # three of 0
+
+
 def test_labels_of_an_earlier_version_of_a_study_take_no_part(cohort: Cohort) -> None:
     view = store.load_tree(cohort.study("0-2"))
     view.attrs["key"] = "another"
