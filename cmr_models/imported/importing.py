@@ -15,7 +15,6 @@ from cmr_models.imported.segmenter import PREPROCESSING
 from cmr_models.nets import build
 from cmr_models.zoo.weights_file import check_fit, load_strictly
 
-
 _NAMED_VIEWS = {"sax": ("sax", "shortaxis"), "lax_2c": ("2ch",), "lax_3c": ("3ch",), "lax_4c": ("4ch",)}
 _BY_NUMBER = {"lax_2c": ("2c", "2chamber"), "lax_3c": ("3c", "3chamber"), "lax_4c": ("4c", "4chamber")}
 _RIGHT_ATRIUM = "right atrium"

@@ -35,7 +35,7 @@ _NAMES: Mapping[str, int] = {
     **dict.fromkeys(("myo", "myocardium", "leftmyocardium"), MYOCARDIUM),
     **dict.fromkeys(("ascendingaorta", "aortaascending", "aao"), AORTA_ASCENDING),
     **dict.fromkeys(("descendingaorta", "aortadescending", "dao"), AORTA_DESCENDING),
-    **{_plain: BACKGROUND for _plain in ("background", "bg")},
+    **dict.fromkeys(("background", "bg"), BACKGROUND),
 }
 
 

@@ -85,9 +85,15 @@ def read_nnunet(source: Path, stated_labels: Mapping[str, int]) -> Found:
     state = {f"members.{i}.{key}": value for i, member in enumerate(members) for key, value in member.items()}
     by_number = sorted(label_names, key=lambda name: label_names[name])
     return Found(
-        config, plan, state, tuple(by_number), _licence(about, folder), str(plans.get("dataset_name", folder.parent.name)),
-        _training_data(plans, about), _source(folder, files, configuration, checkpoints),
-    )  # fmt: skip
+        config=config,
+        plan=plan,
+        state=state,
+        label_names=tuple(by_number),
+        licence=_licence(about, folder),
+        data_set=str(plans.get("dataset_name", folder.parent.name)),
+        training_data=_training_data(plans, about),
+        source=_source(folder, files, configuration, checkpoints),
+    )
 
 
 def _model_folders(source: Path) -> list[Path]:

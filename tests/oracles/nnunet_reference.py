@@ -36,17 +36,18 @@ def heart(rng, shape):
 
 
 def write_data_set(raw, rng):
-    import SimpleITK as sitk
+    import SimpleITK
 
     folder = raw / "Dataset001_SAX"
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True)
     for i in range(N_TRAINING):
         shape = (8 + i % 3, 48 + 2 * i, 56)
-        for part, name, values in zip(("imagesTr", "labelsTr"), (f"case_{i}_0000", f"case_{i}"), heart(rng, shape)):
-            image = sitk.GetImageFromArray(values)
+        volume, labels = heart(rng, shape)
+        for part, name, values in (("imagesTr", f"case_{i}_0000", volume), ("labelsTr", f"case_{i}", labels)):
+            image = SimpleITK.GetImageFromArray(values)
             image.SetSpacing(SPACING_MM[::-1])
-            sitk.WriteImage(image, str(folder / part / f"{name}.nii.gz"))
+            SimpleITK.WriteImage(image, str(folder / part / f"{name}.nii.gz"))
     about = {
         "channel_names": {"0": "cine MRI"},
         "labels": {"background": 0, "RV": 1, "MYO": 2, "LV": 3},
@@ -58,7 +59,7 @@ def write_data_set(raw, rng):
     (folder / "dataset.json").write_text(json.dumps(about))
 
 
-def train():
+def train(preprocessed):
     import torch
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
         extract_fingerprints,
@@ -70,7 +71,7 @@ def train():
     extract_fingerprints([1], num_processes=1)
     plan_experiments([1])
     preprocess([1], configurations=CONFIGURATIONS, num_processes=(1, 1))
-    folder = Path(os.environ["nnUNet_preprocessed"]) / "Dataset001_SAX"
+    folder = preprocessed / "Dataset001_SAX"
     plans = json.loads((folder / "nnUNetPlans.json").read_text())
     for configuration in CONFIGURATIONS:  # networks and patches for a processor
         settings = plans["configurations"][configuration]
@@ -78,14 +79,14 @@ def train():
         kwargs["features_per_stage"] = [min(4 * 2**i, 16) for i in range(kwargs["n_stages"])]
         settings["batch_size"] = 2
     about = json.loads((folder / "dataset.json").read_text())
-    os.environ["nnUNet_n_proc_DA"] = "0"  # batches are made in this process; planning needs at least one
+    os.environ.update(nnUNet_n_proc_DA="0")  # batches are made in this process; planning needs at least one
     for configuration in CONFIGURATIONS:
         for fold in FOLDS:
             torch.manual_seed(fold)
             trainer = nnUNetTrainer(
                 {**plans, "continue_training": False}, configuration, fold, about, device=torch.device("cpu")
             )
-            trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 2, 8, 1
+            trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 2, 20, 1
             trainer.run_training()
 
 
@@ -121,7 +122,7 @@ def main():
     os.environ.update(nnUNet_n_proc_DA="1", nnUNet_compile="f", nnUNet_def_n_proc="2")
     rng = np.random.default_rng(3)
     write_data_set(folder / "raw", rng)
-    train()
+    train(folder / "preprocessed")
     predict(folder, rng)
 
 
