@@ -99,7 +99,7 @@ def plan_of(table: Mapping[str, Any], where: str) -> Plan:
     known = {item.name for item in fields(Plan)}
     if not set(table) <= known:
         raise ValueError(f"{where} has unknown entries in its plan: {sorted(set(table) - known)}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     try:
         for name in ("image", "output"):
             values[name] = Resampling(**values[name])

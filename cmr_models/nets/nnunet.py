@@ -236,7 +236,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = Convolution(config, n_out, n_out, kernel, last=True)
         beside: list[nn.Module] = []
         if any(n != 1 for n in stride):
-            beside.append(_POOL[config.n_dims](tuple(stride), tuple(stride)))
+            beside.append(_POOL[config.n_dims](tuple(stride), tuple(stride)))  # type: ignore[arg-type]
         if n_in != n_out:
             beside.append(Convolution(config, n_in, n_out, (1,) * config.n_dims, bias=False, last=True))
         self.skip = nn.Sequential(*beside)
