@@ -1,7 +1,9 @@
 """Imported nnU-Nets against nnU-Net's own predictor, trained and asked in an environment of its own.
 
-``NNUNET_PYTHON`` names a Python with nnunetv2; else this one is taken, if it has it. On 28 November 2026, nnunetv2
-2.8.1, two folds each, the largest difference of a probability and the share of equal labels were:
+``NNUNET_PYTHON`` names a Python with nnunetv2; else this one is taken, if it has it.
+
+Measured with nnunetv2 2.8.1, two folds of each configuration, three volumes: largest difference of a probability 1.2e-4
+(in 2-D and in 3-D; 1.2e-7 in four of the six), all labels equal.
 """
 
 import importlib.util
