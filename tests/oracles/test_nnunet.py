@@ -3,7 +3,7 @@
 ``NNUNET_PYTHON`` names a Python with nnunetv2; else this one is taken, if it has it.
 
 Measured with nnunetv2 2.8.1, two folds of each configuration, three volumes: largest difference of a probability 1.2e-4
-(in 2-D and in 3-D; 1.2e-7 in four of the six), all labels equal.
+(in 2-D and in 3-D; 1.2e-7 in four of the six), all labels equal. Not yet run whole with the present guards.
 """
 
 import importlib.util
@@ -54,6 +54,8 @@ def test_probabilities_and_labels_are_those_of_its_own_predictor(
         difference = np.abs(ours - case["probabilities"]).max()
         equal = (labels == codes[case["labels"]]).mean()
         print(f"{configuration} {name}: {difference:.2g}, {100 * equal:.3f} %")
-        assert len(np.unique(labels)) > 1
+        theirs = case["probabilities"]
+        assert np.ptp(ours[1:]) > 0.05  # a network that sees something, though a few steps may leave all background
+        assert (ours[1:].argmax(0) == theirs[1:].argmax(0)).mean() > 0.999
         assert difference < 1e-3
         assert equal > 0.999
