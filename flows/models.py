@@ -9,12 +9,14 @@ import click
 from flows.complaints import of_models
 from flows.exit_status import ExitStatus
 
+_VIEWS = ("sax", "lax_2c", "lax_3c", "lax_4c")
+_ACCEPTED = "not stated; accepted by the user who imported it"
 _FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
 
 
 @click.group()
 def models() -> None:
-    """List, show, add and check trained networks."""
+    """List, show, add, import and check trained networks."""
 
 
 @models.command("list")
@@ -79,3 +81,41 @@ def check(model: str, task: str | None) -> None:
         raise of_models(error) from error
     n_weights = sum(value.numel() for value in network.state_dict().values())
     click.echo(f"{card.name}: {card.task}, {card.kind}, {n_weights} values, SHA-256 {card.digest}")
+
+
+@models.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="Name of the model, and of its folder.")
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("models"), show_default=True,
+    help="Models folder.",
+)  # fmt: skip
+@click.option(
+    "--accept-licence", "licence", is_flag=False, flag_value=_ACCEPTED, default="", metavar="[LICENCE]",
+    help="Licence of the weights, where SOURCE states none; without a value: used without knowing it.",
+)  # fmt: skip
+@click.option(
+    "--view", type=click.Choice(_VIEWS), help="View that the network segments; default: as its data set says."
+)
+@click.option("--label", "labels", multiple=True, metavar="NAME=STRUCTURE", help="What a label means: RV, MYO, LV ...")
+def import_(source: Path, name: str, folder: Path, licence: str, view: str | None, labels: tuple[str, ...]) -> None:
+    """Turn SOURCE, a network of nnU-Net v2, into a model folder. Nothing in it is run."""
+    from cmr_models.imported.importing import import_model
+
+    try:
+        stated = dict(map(_stated_label, labels))
+        target, card = import_model(source, name, folder, licence=licence, view=view, labels=stated)
+    except (OSError, ValueError) as error:
+        raise of_models(error) from error
+    pairs = zip(card.source["labels"], card.classes, strict=True)
+    click.echo(f"model: {target}")
+    click.echo(f"{card.task}, licence {card.licence}, {', '.join(f'{theirs} = {ours}' for theirs, ours in pairs)}")
+
+
+def _stated_label(text: str) -> tuple[str, int]:
+    from cmr_models.imported.names import SHORT_NAMES
+
+    name, _, structure = text.rpartition("=")
+    if not name or structure not in SHORT_NAMES:
+        raise ValueError(f"--label must be NAME=STRUCTURE with a structure of {', '.join(SHORT_NAMES)}, got {text!r}")
+    return name, SHORT_NAMES[structure]

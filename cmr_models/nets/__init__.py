@@ -83,6 +83,12 @@ def _unet(config: Mapping[str, Any]) -> nn.Module:
     return UNet(UNetConfig(**config))
 
 
+def _nnunet(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.nnunet import NnUNet, NnUNetConfig
+
+    return NnUNet(NnUNetConfig(**config))
+
+
 def _resnet2d(config: Mapping[str, Any]) -> nn.Module:
     from cmr_models.nets.resnet import ResNet, ResNetConfig
 
@@ -102,6 +108,7 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "ConvViT": _convvit,
     "ConvUNetR": _convunetr,
     "UNet": _unet,
+    "nnUNet": _nnunet,
     "ResNet2d": _resnet2d,
     "ResNet3d": _resnet3d,
 }

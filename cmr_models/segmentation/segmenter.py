@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cmr_models import zoo
+from cmr_models.imported.segmenter import PREPROCESSING, ImportedSegmenter
 from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
 from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
 from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
@@ -139,18 +140,19 @@ def segment_sax(
         pixel_mm: pixel size in mm, or (row, col) sizes; None if unknown.
         slice_mm: distance between slices in mm; None or NaN if unknown. The default network works slice by
             slice.
-        model: "default" or a model folder (:func:`cmr_models.zoo.load`).
+        model: "default" or a model folder (:func:`cmr_models.zoo.load`), also of an imported network; that one needs
+            ``pixel_mm``, and ``slice_mm`` if it sees volumes.
 
     Returns:
         ``labels`` uint8 of the same shape: 0 background, 1 RV, 2 myocardium, 3 LV (papillary muscles
         included). A constant image has only background.
 
     Raises:
-        ValueError: if the array is not 4-D, empty, not real or not finite, or a size in mm is not positive.
+        ValueError: if the array is not 4-D, empty, not real or not finite, or a size in mm is not positive or lacking.
     """
     _check_images(images)
     _check_sizes(pixel_mm, slice_mm)
-    return _segment(images, pixel_mm, shared_segmenter(os.fspath(model), "segment_sax"))
+    return _segment(images, pixel_mm, slice_mm, os.fspath(model), "sax")
 
 
 def segment_lax_4c(
@@ -171,7 +173,7 @@ def segment_lax_4c(
     """
     _check_images(images)
     _check_sizes(pixel_mm, None)
-    return _segment(images, pixel_mm, shared_segmenter(os.fspath(model), "segment_lax_4c"))
+    return _segment(images, pixel_mm, None, os.fspath(model), "lax_4c")
 
 
 def prepare(images: npt.NDArray[np.generic], window: CropWindow, channels: int = 1) -> Tensor:
@@ -216,11 +218,20 @@ def restore(
     return labels
 
 
-def _segment(images: npt.NDArray[np.generic], pixel_mm: PixelSize, segmenter: Segmenter) -> npt.NDArray[np.uint8]:
-    window = segmenter.locate(images, pixel_mm)
-    probabilities = segmenter.probabilities(prepare(images, window, segmenter.channels))
+def _segment(
+    images: npt.NDArray[np.generic], pixel_mm: PixelSize, slice_mm: float | None, model: str, view: str
+) -> npt.NDArray[np.uint8]:
+    task = f"segment_{view}"
     shape = (images.shape[0], images.shape[1], images.shape[2], images.shape[3])
-    labels = restore(probabilities, window, shape, segmenter.card)
+    if zoo.card(model, task).preprocessing == PREPROCESSING:
+        imported = _shared_imported(model, task)
+        volumes, places = imported.crops(_in_space(images, pixel_mm, slice_mm, view, imported))
+        labels = imported.labels(imported.predict(volumes), places, shape)
+    else:
+        segmenter = shared_segmenter(model, task)
+        window = segmenter.locate(images, pixel_mm)
+        probabilities = segmenter.probabilities(prepare(images, window, segmenter.channels))
+        labels = restore(probabilities, window, shape, segmenter.card)
     labels[images.max(axis=(2, 3)) == images.min(axis=(2, 3))] = 0
     return labels
 
@@ -229,6 +240,29 @@ def _segment(images: npt.NDArray[np.generic], pixel_mm: PixelSize, segmenter: Se
 def shared_segmenter(model: str, task: str) -> Segmenter:
     """The segmenter of a model, loaded once a process."""
     return Segmenter.load(model, task)
+
+
+@functools.lru_cache(maxsize=4)
+def _shared_imported(model: str, task: str) -> ImportedSegmenter:
+    return ImportedSegmenter.load(model, task)
+
+
+def _in_space(
+    images: npt.NDArray[np.generic],
+    pixel_mm: PixelSize,
+    slice_mm: float | None,
+    view: str,
+    imported: ImportedSegmenter,
+) -> ViewImages:
+    """The images with the sizes that an imported network needs."""
+    if pixel_mm is None:
+        raise ValueError(f"{imported.card.name} works at a fixed pixel size; give pixel_mm")
+    n_slices = images.shape[1]
+    if n_slices == 1:
+        return ViewImages(view, images, _pair(pixel_mm))
+    if slice_mm is None or np.isnan(slice_mm):
+        raise ValueError(f"{imported.card.name} sees {n_slices} slices as one volume; give slice_mm")
+    return ViewImages(view, images, _pair(pixel_mm), tuple(i * slice_mm for i in range(n_slices)))
 
 
 def _smooth(probabilities: Tensor) -> Tensor:

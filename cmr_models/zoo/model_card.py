@@ -31,12 +31,15 @@ class ModelCard:
         evaluation: what was measured of it.
         licence: of the weights.
         digest: SHA-256 of the weights file.
-        preprocessing: "crop" (:mod:`cmr_models.segmentation.crops`) or "cinema" (:mod:`cmr_models.cinema.grid`).
+        preprocessing: "crop" (:mod:`cmr_models.segmentation.crops`), "cinema" (:mod:`cmr_models.cinema.grid`) or
+            "nnunet" (:mod:`cmr_models.imported.volumes`).
         views: that it takes.
         classes: names of the output channels, in order: labels, classes or landmarks.
         target: "mean" and "sd" that turn a standardised regression output into the quantity.
         class_weights: factors on the probabilities of labels, by code ("1" RV, "3" LV); 1 where none is given.
         cohorts: whose people were in its training or pretraining data.
+        source: of an imported network: format, digests of the files that were read, their names of the labels.
+        plan: of an imported network: its spacing, window, normalisation and labels (:mod:`cmr_models.imported.plan`).
     """
 
     name: str
@@ -56,6 +59,8 @@ class ModelCard:
     target: Mapping[str, float] = field(default_factory=dict)
     class_weights: Mapping[str, float] = field(default_factory=dict)
     cohorts: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def family(self) -> Family:
@@ -125,7 +130,7 @@ def parse_card(text: str, where: str) -> ModelCard:
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "task", "kind", "licence", "digest", "preprocessing"), str),
-    **dict.fromkeys(("config", "training_settings", "evaluation", "target", "class_weights"), dict),
+    **dict.fromkeys(("config", "training_settings", "evaluation", "target", "class_weights", "source", "plan"), dict),
     **dict.fromkeys(_TUPLES, list),
     "pixel_mm": (int, float),
     "size": int,
@@ -149,7 +154,7 @@ def _is_plain(key: str, value: Any) -> bool:
 
 
 def _table(name: str, values: Mapping[str, Any]) -> list[str]:
-    if name in ("target", "class_weights") and not values:
+    if name in ("target", "class_weights", "source", "plan") and not values:
         return []
     plain = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
     nested = [

@@ -1,4 +1,4 @@
-"""The segment stage: labels of every frame of every short-axis stack and four-chamber view."""
+"""The segment stage: labels of every frame of every short-axis stack and of the long-axis views that a model knows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 VERSION = 5
 """Raise when the same study and weights would give other labels: every study is then segmented again."""
 
-TASKS = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
+TASKS = {view: f"segment_{view}" for view in ("sax", "lax_4c", "lax_2c", "lax_3c")}
 """View -> the task of the network that segments it."""
 
 

@@ -123,7 +123,9 @@ def test_every_command_exists_with_its_options(path: Path) -> None:
         if words[0].startswith("-") or not words[0].isalpha():
             continue
         assert words[0] in main.commands, f"cmr-cohort {' '.join(words)}"
-        known = {option for parameter in main.commands[words[0]].params for option in parameter.opts}
+        command = main.commands[words[0]]
+        command = getattr(command, "commands", {}).get((*words, "")[1], command)
+        known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} - known <= {"--help"}, words
 
 

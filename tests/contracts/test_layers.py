@@ -23,8 +23,8 @@ NO_NAMES = {"__init__.py", "__pycache__", "py.typed", "weights"}
 # A folder (or a module of the root) imports only from those before it. New ones find their place here.
 ORDER = {
     "cmr_models": [
-        "contracts", "reasons", "aha", "nets", "zoo", "views", "segmentation", "cinema", "landmarks", "strain",
-        "phenotypes", "aif", "perfusion", "estimates", "evaluation", "training", "survival", "association",
+        "contracts", "reasons", "aha", "nets", "zoo", "views", "imported", "segmentation", "cinema", "landmarks",
+        "strain", "phenotypes", "aif", "perfusion", "estimates", "evaluation", "training", "survival", "association",
         "prediction", "fairness", "analysis", "simulate",
     ],
     "tasks": [

@@ -1,10 +1,11 @@
-"""``cmr-cohort models``: list, show, add, check."""
+"""``cmr-cohort models``: list, show, add, check, import."""
 
 import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from nnunet_folders import write_folder
 from published_weights import write_repository
 
 from cmr_models import zoo
@@ -83,3 +84,53 @@ def test_a_model_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> 
     assert code == 2
     assert "give 'default'" in output
     assert "or a folder made by training" in output
+
+
+def test_import_turns_a_folder_of_nnunet_into_a_model(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "theirs", licence="", n_folds=1)
+    code, output = _run("import", folder, "--name", "mine", "--to", tmp_path)
+    assert code == 1
+    assert "states no licence; find out which it has, and state it with --accept-licence" in output
+    code, output = _run("import", folder, "--name", "mine", "--to", tmp_path, "--accept-licence", "Apache-2.0")
+    assert (code, output.splitlines()) == (
+        0,
+        [
+            f"model: {tmp_path / 'mine'}",
+            "segment_sax, licence Apache-2.0, background = background, LV cavity = left ventricle, "
+            "LV_myo = left-ventricular myocardium, RV = right ventricle",
+        ],
+    )
+    code, output = _run("check", tmp_path / "mine", "--task", "segment_sax")
+    assert (code, output.startswith("mine: segment_sax, nnUNet, ")) == (0, True)
+    code, output = _run("show", tmp_path / "mine")
+    assert 'licence = "Apache-2.0"' in output
+    assert "spacing_mm = [2.0, 2.0]" in output
+    code, output = _run("import", folder, "--name", "any", "--to", tmp_path, "--accept-licence")
+    assert "licence not stated; accepted by the user who imported it" in output
+
+
+def test_what_a_label_means_can_be_stated(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "theirs", labels={"background": 0, "pool": 1, "wall": 2, "x": 3}, n_folds=1)
+    code, output = _run("import", folder, "--name", "mine", "--to", tmp_path, "--label", "pool=LV")
+    assert (code, "the label 'wall' has an unknown name; say what it is with --label 'wall=...'" in output) == (1, True)
+    stated = ("--label", "pool=LV", "--label", "wall=MYO", "--label", "x=background")
+    code, output = _run("import", folder, "--name", "mine", "--to", tmp_path, *stated)
+    assert (code, "pool = left ventricle, wall = left-ventricular myocardium, x = background" in output) == (0, True)
+    code, output = _run("import", folder, "--name", "other", "--to", tmp_path, "--label", "pool=heart")
+    assert (code, "--label must be NAME=STRUCTURE" in output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        (["net.onnx"], "is an ONNX network, which cannot be imported yet"),
+        (["configs/metadata.json", "models/model.pt"], "is a MONAI bundle, which cannot be imported yet"),
+        (["model.zip"], "holds no plans.json"),
+    ],
+)
+def test_other_sources_are_refused_in_one_line(tmp_path: Path, files: list[str], fault: str) -> None:
+    for name in files:
+        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / name).touch()
+    code, output = _run("import", tmp_path / "source", "--name", "mine", "--to", tmp_path)
+    assert (code, fault in output, len(output.strip().splitlines())) == (1, True, 1)
