@@ -184,7 +184,7 @@ def mismatched() -> Rows:
     return rows
 
 
-_MISMATCHED_HEARTS = 4
+_MISMATCHED_HEARTS = 2
 _MISMATCHES = {
     "little_blood": Mismatch(blood_ml_g=(0.06, 0.07)),
     "usual_blood": Mismatch(blood_ml_g=(0.06, 0.14)),
