@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 
 from cmr_models.perfusion.kinetics import btex
 from cmr_models.simulate.perfusion.curves import blood_curves, draw_bolus
@@ -27,7 +27,8 @@ Mask = npt.NDArray[np.bool_]
 DT_S = 0.5
 SECONDS = 30.0
 _FINE_S = 0.05
-_SIDE, _INNER, _OUTER = 40, 8.0, 14.0
+_SIDE, _INNER = 40, 8.0
+_THREE_OF_ALL = (-1.2247, 0.0, 1.2247)  # standard deviations: three equal shares with mean 0 and variance 1
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,37 @@ class Heart:
     sector: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Mismatch:
+    """What a real acquisition has and the model does not know of.
+
+    Attributes:
+        wall_px: thickness of the wall.
+        blood_ml_g: range of the muscle's blood volume.
+        dispersion_s: most time constant of the exponential between the input's site and the tissue.
+        blur_px: standard deviation of the point spread, which mixes blood of the pools into the wall.
+        motion_px: standard deviation of what motion correction leaves, in each frame.
+        flows: spread (in the logarithm) of the flows that one pixel holds.
+        clipped_mmol_l: the input is cut at this concentration.
+        aif_factor: by which the input is read too low throughout.
+        aif_early_s: the input is timed this much too early.
+        baseline: of the wall's peak, the step between frames before the bolus and those after.
+        seconds: length of the acquisition.
+    """
+
+    wall_px: float = 6.0
+    blood_ml_g: tuple[float, float] = (0.06, 0.12)
+    dispersion_s: float = 0.3
+    blur_px: float = 0.0
+    motion_px: float = 0.0
+    flows: float = 0.0
+    clipped_mmol_l: float = float("inf")
+    aif_factor: float = 1.0
+    aif_early_s: float = 0.0
+    baseline: float = 0.0
+    seconds: float = SECONDS
+
+
 def heart(
     rng: np.random.Generator,
     *,
@@ -49,6 +81,7 @@ def heart(
     smooth: bool = True,
     ideal: bool = False,
     aif: tuple[Floats, Floats] | None = None,
+    mismatch: Mismatch | None = None,
 ) -> Heart:
     """Draw one.
 
@@ -58,17 +91,20 @@ def heart(
         smooth: noise alike in neighbouring pixels and frames; else white.
         ideal: a frame every 0.5 s, and no dispersion between the input's site and the tissue.
         aif: times and blood concentrations of a real input; simulated if None.
+        mismatch: what else the model does not know of.
     """
+    wrong = mismatch or Mismatch()
     radius, angle = _polar()
-    ring = (radius >= _INNER) & (radius <= _OUTER)
-    truth = _drawn(rng, radius, angle)
+    outer = _INNER + wrong.wall_px
+    ring = (radius >= _INNER) & (radius <= outer)
+    truth = _drawn(rng, radius, angle, wrong)
     fine_s = np.arange(0, SECONDS + 2, _FINE_S)
     blood, right = _blood(rng, fine_s, aif)
-    dispersion_s = 0.0 if ideal else rng.uniform(0.0, 0.3)
-    clean = _images(dispersion_s, truth, radius, blood, right)
+    dispersion_s = 0.0 if ideal else rng.uniform(0.0, wrong.dispersion_s)
+    clean = _images(dispersion_s, truth, radius, blood, right, wrong)
     beats = np.arange(0, SECONDS, DT_S) if ideal else _beats(rng)
-    image, sampled = _acquired(rng, clean, blood, beats, snr, smooth, ring)
-    interior = (radius >= _INNER + 1) & (radius <= _OUTER - 1)
+    image, sampled = _acquired(rng, clean, blood, beats, snr, smooth, ring, wrong)
+    interior = (radius >= _INNER + 1) & (radius <= outer - 1)
     truth["delay_s"] += dispersion_s  # what a pure delay comes to on average
     return Heart(image, sampled, truth, ring, interior, (np.degrees(angle) % 360 // 60).astype(np.int64))
 
@@ -84,8 +120,8 @@ def _field(rng: np.random.Generator, width: float) -> Floats:
     return np.asarray(drawn / drawn.std())
 
 
-def _drawn(rng: np.random.Generator, radius: Floats, angle: Floats) -> dict[str, Floats]:
-    depth = np.clip((radius - _INNER) / (_OUTER - _INNER), 0, 1)
+def _drawn(rng: np.random.Generator, radius: Floats, angle: Floats, wrong: Mismatch) -> dict[str, Floats]:
+    depth = np.clip((radius - _INNER) / wrong.wall_px, 0, 1)
     centre = rng.uniform(-np.pi, np.pi)
     width = rng.uniform(0.5, 1.0) * (rng.random() < 0.5)
     apart = np.abs(np.angle(np.exp(1j * (angle - centre))))
@@ -93,7 +129,7 @@ def _drawn(rng: np.random.Generator, radius: Floats, angle: Floats) -> dict[str,
     flow = rng.uniform(1.6, 4.2) * np.exp(0.12 * _field(rng, 2.5))
     flow *= 1 + rng.uniform(-0.08, 0.12) * (2 * depth - 1)
     flow *= 1 - lack * rng.uniform(0.4, 0.75)
-    blood = rng.uniform(0.06, 0.12)
+    blood = rng.uniform(*wrong.blood_ml_g)
     delay = rng.uniform(0.0, 1.0) + 0.2 * _field(rng, 3.0) + lack * rng.uniform(0, 0.6)
     return {
         "mbf_ml_min_g": flow,
@@ -116,11 +152,14 @@ def _blood(rng: np.random.Generator, fine_s: Floats, aif: tuple[Floats, Floats] 
     return left, np.concatenate([left[lead:], np.full(lead, left[-1])]) * 1.2
 
 
-def _images(dispersion_s: float, truth: dict[str, Floats], radius: Floats, blood: Floats, right: Floats) -> Floats:
+def _images(
+    dispersion_s: float, truth: dict[str, Floats], radius: Floats, blood: Floats, right: Floats, wrong: Mismatch
+) -> Floats:
     """(row, col, fine time) without noise; borders of the ring hold some blood, or some of what lies outside."""
     kernel = np.exp(-np.arange(0, 4, _FINE_S) / max(dispersion_s, 1e-3))
     spread = np.convolve(blood, kernel / kernel.sum())[: blood.size]
-    near = (radius >= _INNER - 1) & (radius <= _OUTER + 1)
+    outer, flows = _INNER + wrong.wall_px, wrong.flows
+    near = (radius >= _INNER - 1) & (radius <= outer + 1)
     muscle = np.zeros((*radius.shape, blood.size), np.float32)
     parts = {
         name: truth[key][near]
@@ -132,9 +171,12 @@ def _images(dispersion_s: float, truth: dict[str, Floats], radius: Floats, blood
             ("delay_s", "delay_s"),
         )
     }
-    muscle[near] = _coarse_tissue(spread, parts)
+    for step in _THREE_OF_ALL if flows else (0.0,):
+        share = 1 / 3 if flows else 1.0
+        mbf = parts["mbf"] * np.exp(flows * step - flows**2 / 2)
+        muscle[near] += share * _coarse_tissue(spread, parts | {"mbf": mbf})
     pool = np.clip(_INNER + 0.5 - radius, 0, 1)[..., None]
-    outside = np.clip(radius - _OUTER + 0.5, 0, 1)[..., None]
+    outside = np.clip(radius - outer + 0.5, 0, 1)[..., None]
     row, col = np.indices(radius.shape)
     lung = 0.08 * np.convolve(right, np.ones(60) / 60)[: right.size]
     other = np.where(((col < 9) & (np.abs(row - 20) < 9))[..., None], right, lung)
@@ -157,17 +199,48 @@ def _beats(rng: np.random.Generator) -> Floats:
 
 
 def _acquired(
-    rng: np.random.Generator, clean: Floats, blood: Floats, beats: Floats, snr: float, smooth: bool, ring: Mask
+    rng: np.random.Generator,
+    clean: Floats,
+    blood: Floats,
+    beats: Floats,
+    snr: float,
+    smooth: bool,
+    ring: Mask,
+    wrong: Mismatch,
 ) -> tuple[Floats, Floats]:
     """Images and input at the beats, with noise, brought to the grid."""
     grid = np.arange(np.ceil(beats[0] / DT_S) * DT_S, beats[-1] + 1e-6, DT_S)
     at = np.round(beats / _FINE_S).astype(int)
     level = np.median(clean[ring].max(-1)) / snr
-    image = CubicSpline(beats, clean[..., at], axis=-1)(grid)
+    frames = _blurred(clean[..., at], wrong)
+    image = CubicSpline(beats, frames, axis=-1)(grid)
     noise = rng.normal(size=image.shape)
     if smooth:
         drawn = gaussian_filter(rng.normal(size=(*ring.shape, beats.size)), (1.1, 0.9, 0))
         noise = CubicSpline(beats, drawn, axis=-1)(grid)
     image = image + level * noise / noise.std()
     aif = CubicSpline(beats, blood[at] + rng.normal(0, blood.max() / 150, beats.size))(grid)
-    return image, np.asarray(aif)
+    return _read(image, aif, grid, level * snr, wrong)
+
+
+def _blurred(frames: Floats, wrong: Mismatch) -> Floats:
+    """Point spread, and what motion correction leaves; by chances of their own, so that all else stays alike."""
+    if wrong.blur_px:
+        frames = gaussian_filter(frames, (wrong.blur_px, wrong.blur_px, 0), mode="nearest")
+    if wrong.motion_px:
+        moved = np.random.default_rng(frames.shape[-1]).normal(0, wrong.motion_px, (frames.shape[-1], 2))
+        each = [shift(frames[..., n], by, order=1, mode="nearest") for n, by in enumerate(moved)]
+        frames = np.stack(each, axis=-1)
+    return frames
+
+
+def _read(image: Floats, aif: Floats, grid: Floats, peak: float, wrong: Mismatch) -> tuple[Floats, Floats]:
+    """Images and input as they are read: the input clipped, scaled and mistimed, the baseline wrong, the end cut."""
+    aif = np.minimum(aif, wrong.clipped_mmol_l) * wrong.aif_factor
+    aif = np.interp(grid + wrong.aif_early_s, grid, aif)
+    if wrong.baseline:
+        before = int(np.argmax(aif > aif.max() / 10)) - 2
+        image = image.copy()
+        image[..., :before] += wrong.baseline * peak
+    kept = grid < wrong.seconds
+    return image[..., kept], np.asarray(aif[kept])

@@ -17,7 +17,7 @@ from tasks.state.store import Cohort
 if TYPE_CHECKING:
     import xarray as xr
 
-VERSION = 3
+VERSION = 4
 """Raise when the same series would give other numbers: every perfusion study is then measured again."""
 
 MODEL = "perfusion"

@@ -21,7 +21,7 @@ _STEPS = 5
 _TRIALS = 6
 _LARGEST_STEP = 0.3
 _HUBER = 3.0  # standard deviations of the pixels about the centre
-_PIXELS_AS_ONE = 40.0  # curves of neighbours share noise and motion: so many count as one against the population
+_PIXELS_AS_ONE = 160.0  # curves of a slice share the errors of input, motion and model: so many count as one (ADR 27)
 
 
 def learn_prior(model: Model, curves: Tensor, first: Fit, problem: Problem, population_sd: Tensor) -> Problem:

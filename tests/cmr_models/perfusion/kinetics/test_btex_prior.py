@@ -57,8 +57,8 @@ def test_the_centre_is_the_mean_of_pixels_and_population_weighted_by_what_each_t
     spread = torch.tensor([[-0.2, 0.1], [0.2, -0.1]], dtype=torch.float64).repeat(40, 1)
     truth = torch.tensor([0.6, 1.5], dtype=torch.float64) + spread
     found = _learn(truth)
-    # 80 pixels count as 2, each telling 1 / 0.5² and 1 / 0.2²; the population tells 1 / 1² and 1 / 0.4²
-    pixels, population = np.array([2 / 0.25, 2 / 0.04]), np.array([1.0, 1 / 0.16])
+    # 80 pixels count as a half; one tells 1 / 0.5² and 1 / 0.2², the population 1 / 1² and 1 / 0.4²
+    pixels, population = np.array([0.5 / 0.25, 0.5 / 0.04]), np.array([1.0, 1 / 0.16])
     expected = (pixels * [0.6, 1.5] + population * [0.0, 1.0]) / (pixels + population)
     np.testing.assert_allclose(found.prior, expected, atol=1e-4)
     np.testing.assert_allclose(found.prior_sd, np.sqrt(np.array([0.25, 0.04]) + 1 / (pixels + population)), rtol=1e-3)
@@ -68,18 +68,24 @@ def test_without_pixels_it_is_the_populations_and_a_bound_holds() -> None:
     none = _learn(torch.zeros(0, 2, dtype=torch.float64))
     assert none.prior.tolist() == [0, 1]
     np.testing.assert_allclose(none.prior_sd, np.sqrt([0.25 + 1, 0.04 + 0.16]))
-    far = torch.tensor([[3.0, 1.0]], dtype=torch.float64).repeat(400, 1)
+    far = torch.tensor([[3.0, 1.0]], dtype=torch.float64).repeat(1600, 1)
     assert float(_learn(far, high=0.9).prior[0]) == pytest.approx(0.9)
+
+
+def test_a_sample_that_errs_as_one_is_held_by_the_population() -> None:
+    """512 alike pixels count as 3.2: with 1 / 0.2² each against 1 / 0.4² they move the centre by 80 / 86.25."""
+    alike = torch.tensor([[0.0, 1.6]], dtype=torch.float64).repeat(512, 1)
+    assert float(_learn(alike).prior[1]) == pytest.approx(1.0 + 0.6 * 80 / 86.25, abs=1e-4)
 
 
 def test_pixels_far_from_the_centre_pull_less() -> None:
     near = torch.tensor([[0.1, 1.0]], dtype=torch.float64).repeat(80, 1)
     outlier = torch.tensor([[8.0, 1.0]], dtype=torch.float64).repeat(8, 1)
     pulled = float(_learn(torch.cat([near, outlier])).prior[0])
-    # each outlier is 16 SD off and counts 3/16 of its pull: 8 x 1.5 SD x 2 / 40 against (80 x 4 + 8 x ...) / 40 + 1
-    without = (80 / 40 * 4 * 0.1) / (80 / 40 * 4 + 1)
+    # each outlier is 16 SD off and counts 3/16 of its pull: 8 x 1.5 SD x 2 / 160 against (80 x 4 + 8 x ...) / 160 + 1
+    without = (80 / 160 * 4 * 0.1) / (80 / 160 * 4 + 1)
     assert without < pulled < without + 0.5
-    everyone = (80 / 40 * 4 * 0.1 + 8 / 40 * 4 * 8) / (88 / 40 * 4 + 1)
+    everyone = (80 / 160 * 4 * 0.1 + 8 / 160 * 4 * 8) / (88 / 160 * 4 + 1)
     assert pulled < 0.7 * everyone
 
 
