@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.analysis.disclosure.audit import audit, hide_determined
+from cmr_models.analysis.disclosure.audit import Known, audit, hide_determined
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
 from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
@@ -109,13 +109,13 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         inputs: what they are made from.
         spec_digest: that every row carries.
     """
-    spec = inputs.spec
+    spec, known = inputs.spec, Known()
     for name in names:
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
         base = _count_base(name, made, results, inputs)
         gate = Gate(GateRules(spec.disclosure.threshold, base), spec_digest)
         passed = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
-        released = _release_beside(gate, name, passed.assign(**_about(name, inputs, spec_digest, base)), results)
+        released = _release_beside(gate, name, passed.assign(**_about(name, inputs, spec_digest, base)), results, known)
         keep_record(gate, results.folder)
         keep_released(released, results.folder, name)
         contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
@@ -128,15 +128,15 @@ def _about(name: str, inputs: Inputs, spec_digest: str, base: int | None) -> dic
     return {"spec_digest": spec_digest, **doubted, "rounded_to": float(base or 1)}
 
 
-def _release_beside(gate: Gate, name: str, passed: pd.DataFrame, results: Results) -> pd.DataFrame:
+def _release_beside(gate: Gate, name: str, passed: pd.DataFrame, results: Results, known: Known) -> pd.DataFrame:
     """A table in which no cell is determined by all tables of the folder together; with the report for a checker."""
     threshold = gate.rules.threshold
     paths = {path.stem: path for path in sorted(results.folder.glob("*.parquet")) if path.stem != name}
     beside = {stem: read_table(path) for stem, path in paths.items() if table_key(path) == results.key}
     estimates = {stem: table for stem, table in beside.items() if _counts_groups(stem, table)}
-    released, found = passed, audit(estimates, threshold)
+    released, found = passed, audit(estimates, threshold, known)
     if threshold > 1 and _counts_groups(name, passed):
-        tables, found = hide_determined({name: passed}, estimates, threshold)
+        tables, found = hide_determined({name: passed}, estimates, threshold, known)
         released = tables[name]
         if not released["status"].equals(passed["status"]):
             gate.amend(name, released)

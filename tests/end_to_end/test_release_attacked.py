@@ -115,7 +115,7 @@ def test_masking_table_by_table_is_undone_by_the_attacker(tmp_path: Path, monkey
     """With exact counts and no look at all tables together, as it once was, the masked cells come back."""
     monkeypatch.setattr(Inputs, "count_base", None)
     monkeypatch.setattr(masking, "leaves_whole_range", lambda *_: True)
-    monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, ___: passed)
+    monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, *___: passed)
     monkeypatch.setattr(Counts, "of", lambda _, minimum, **__: Counts(minimum))
     monkeypatch.setattr(Counts, "texts", lambda self, counts, **_: {name: self.text(n) for name, n in counts.items()})
     write_planted(tmp_path, 3)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cmr_models.analysis.disclosure import bounds
 from cmr_models.analysis.disclosure.audit import audit, hide_determined, is_determined
 from cmr_models.analysis.disclosure.bounds import Programme, Statements
 from cmr_models.analysis.disclosure.small_cells import counts_of_few
@@ -43,6 +44,23 @@ def test_a_programme_gives_the_least_and_the_most() -> None:
     statements.at_least({"a": 1.0}, 5)
     with pytest.raises(ValueError, match="no counts fulfil all statements"):
         Programme(statements).ranges([{"a": 1.0}], 2)
+
+
+def test_halves_of_people_are_no_solution() -> None:
+    """Of three counts every two are at most 1 together: without halves (three of them are 1.5) all are at most 1."""
+    statements = Statements()
+    for name in ("a", "b", "c"):
+        statements.within(name, 0, np.inf)
+    for two in ("ab", "bc", "ac"):
+        statements.at_least(dict.fromkeys(two, -1.0), -1)
+    assert Programme(statements).ranges([dict.fromkeys("abc", 1.0)], np.inf) == [(0, 1)]
+
+
+def test_what_was_solved_before_is_not_solved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, known = {"hazards": _rows("cox_age", "hazard_ratio", EXACT)}, dict[bytes, list[tuple[float, float]]]()
+    found = audit(tables, 5, known)
+    monkeypatch.setattr(bounds, "milp", None)
+    pd.testing.assert_frame_equal(audit(tables, 5, known), found)
 
 
 @pytest.mark.parametrize(
