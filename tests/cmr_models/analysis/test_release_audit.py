@@ -150,3 +150,19 @@ def _people(n: int, women: int, unmeasured: int) -> tuple[pd.DataFrame, pd.DataF
 )
 def test_few_are_counted_in_a_group_or_between_two_populations(women: int, unmeasured: int, few: bool) -> None:
     assert counts_of_few(*_people(60, women, unmeasured), SPEC) == few
+
+
+@pytest.mark.parametrize(("events", "few"), [(3, True), (5, False)])
+def test_events_of_those_without_a_covariate_are_those_of_the_curves_less_those_of_the_models(
+    events: int, few: bool
+) -> None:
+    """Ten of a hundred have no systolic pressure: curves count their events, models do not, and both are shown."""
+    people, outcomes = _people(100, 50, 0)
+    people["systolic_mmhg"] = np.where(np.arange(100) >= 90, NAN, 120.0)
+    # 20 women and 15 men of those complete, and of the other ten, who are men, some have the event.
+    event = np.r_[np.arange(50) < 20, np.arange(40) < 15, np.arange(10) < events]
+    outcomes["event"] = event.astype(int)
+    spec = SPEC.model_copy(update={"covariates": ("systolic_mmhg",)})
+    assert counts_of_few(people, outcomes, spec) == few
+    # The models may as well be without it, and a second set of covariates have it.
+    assert counts_of_few(people, outcomes, SPEC, [("age_years", "systolic_mmhg")]) == few
