@@ -8,7 +8,7 @@ import math
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -31,6 +31,8 @@ from tasks.sources.limits import Budget
 from tasks.sources.nifti_names import parse_name
 
 _BLOCK_BYTES: Final = 8 * 2**20
+_BLOCK_VALUES: Final = 2**20
+_PACKED_BYTES: Final = 16 * 2**10
 _FRAMES: Final = 3
 """The axis of frames."""
 _INTENTS: Final = (0, 2001)  # none, and a series in time
@@ -119,7 +121,7 @@ def read_volume(content: bytes, budget: Budget) -> Volume:
     inflated = _inflate(content, budget)
     header, proxy = _parse(inflated)
     _check_size(proxy, len(inflated))
-    budget.decode(len(inflated))
+    budget.decode(_decoded_size(proxy))
     stored = np.asanyarray(proxy)
     axis = _axis_of_frames(header, stored)
     four = stored.reshape(*stored.shape[:3], stored.shape[axis] if axis < stored.ndim else 1)
@@ -163,6 +165,12 @@ def _check_size(proxy: ArrayProxy, n_bytes: int) -> None:
         raise StudyRejected("nifti_size_differs", f"{left} bytes are left over.")
 
 
+def _decoded_size(proxy: ArrayProxy) -> int:
+    """Bytes of the values in memory: numbers that are scaled become 64-bit ones."""
+    is_scaled = (proxy.slope, proxy.inter) != (1.0, 0.0)
+    return math.prod(proxy.shape) * (np.dtype(np.float64) if is_scaled else proxy.dtype).itemsize
+
+
 def _check_scaling(header: Any) -> None:
     """A slope of zero or that is not a number means none (nifti1.h); other ones must be finite, and so their intercept.
 
@@ -187,18 +195,22 @@ def _axis_of_frames(header: Any, stored: npt.NDArray[Any]) -> int:
 def _inflate(content: bytes, budget: Budget) -> bytes:
     if content[:2] != b"\x1f\x8b":
         return content
-    inflated, left = bytearray(), content
+    inflated, reader, is_between = bytearray(), zlib.decompressobj(31), True
     max_bytes = min(budget.left_to_inflate, budget.limits.max_image_bytes)
-    while left[:2] == b"\x1f\x8b":  # bgzip and pigz write several members one after the other
-        reader = zlib.decompressobj(31)
-        while left and not reader.eof:
+    for start in range(0, len(content), _PACKED_BYTES):  # each call copies what it leaves
+        left = content[start : start + _PACKED_BYTES]
+        while left:
+            if is_between and left[:1] != b"\x1f":
+                budget.inflate(len(inflated))
+                return bytes(inflated)
             inflated += reader.decompress(left, _BLOCK_BYTES)
-            left = reader.unconsumed_tail
+            left, is_between = reader.unconsumed_tail, reader.eof
             if len(inflated) > max_bytes:
                 raise StudyRejected("nifti_too_large", f"More than {max_bytes // 2**20} MB.")
-        if not reader.eof:
-            raise EOFError("cut off")
-        left = reader.unused_data
+            if is_between:  # bgzip and pigz write several members one after the other
+                left, reader = reader.unused_data, zlib.decompressobj(31)
+    if not is_between:
+        raise EOFError("cut off")
     budget.inflate(len(inflated))
     return bytes(inflated)
 
@@ -223,7 +235,7 @@ def _view(group: Sequence[tuple[str, Volume]], view: str) -> xr.Dataset:
     first = volumes[0]
     if any(not _same_grid(volume, first) for volume in volumes):
         raise StudyRejected("frame_grids_differ", f"{len(volumes)} files of the view {view}.")
-    given = np.concatenate([volume.values for volume in volumes])
+    given = first.values if len(volumes) == 1 else np.concatenate([volume.values for volume in volumes])
     _check_axes(given, view)
     stored, attributes, is_clipped = _as_uint16(given)
     times = _times(len(stored), first.interval)
@@ -310,27 +322,58 @@ def _as_uint16(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint16], dict[s
 
     The last is whether single values were too far out and were clipped.
     """
-    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values
-    low, high = float(finite.min()), float(finite.max())
-    whole = values.dtype.kind in "iub" or bool(np.all(finite == np.round(finite)))
+    shape = values.shape
+    values = values.reshape((1,) * (4 - len(shape)) + shape)
+    low, high, whole = _range(values)
+    is_ranged = not whole or high - min(low, 0.0) > np.iinfo(np.uint16).max
     is_clipped = False
-    if not whole or high - min(low, 0.0) > np.iinfo(np.uint16).max:
-        bounds = _usual_range(finite, low, high)
+    if is_ranged:
+        bounds = _usual_range(values, low, high)
         is_clipped = bounds != (low, high)
         low, high = bounds
-        finite = np.clip(finite.astype(np.float64), low, high)
-    if whole and high - min(low, 0.0) <= np.iinfo(np.uint16).max:
-        offset = min(math.floor(low), 0)
-        stored = (finite.astype(np.int64) - offset).astype(np.uint16)
-        return stored, {"intensity_offset": offset, "intensity_scale": 1}, is_clipped
-    scale = (high - low) / _LEVELS or 1.0
-    levels = np.round((finite.astype(np.float64) - low) / scale).astype(np.uint16)
-    return levels, {"intensity_offset": low, "intensity_scale": scale}, is_clipped
+    is_exact = whole and high - min(low, 0.0) <= np.iinfo(np.uint16).max
+    offset = min(math.floor(low), 0) if is_exact else low
+    scale = 1 if is_exact else (high - low) / _LEVELS or 1.0
+    stored = np.empty(values.shape, np.uint16)
+    for block in _blocks(values.shape):
+        given = _finite(values[block])
+        if is_ranged:
+            given = np.clip(given.astype(np.float64), low, high)
+        levels = given.astype(np.int64) - offset if is_exact else np.round((given.astype(np.float64) - low) / scale)
+        stored[block] = levels.astype(np.uint16)
+    return stored.reshape(shape), {"intensity_offset": offset, "intensity_scale": scale}, is_clipped
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, int, slice]]:
+    """Parts of ``(frame, slice, row, col)`` that are small, so that copies of one are."""
+    n_rows = max(1, _BLOCK_VALUES // max(shape[3], 1))
+    return (
+        (frame, plane, slice(start, start + n_rows))
+        for frame, plane, start in itertools.product(range(shape[0]), range(shape[1]), range(0, shape[2], n_rows))
+    )
+
+
+def _finite(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values
+
+
+def _range(values: npt.NDArray[Any]) -> tuple[float, float, bool]:
+    """Lowest and highest value, and whether all are whole numbers."""
+    low, high, whole = math.inf, -math.inf, True
+    for block in _blocks(values.shape):
+        finite = _finite(values[block])
+        low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+        whole = whole and (values.dtype.kind in "iub" or bool(np.all(finite == np.round(finite))))
+    return low, high, whole
 
 
 def _usual_range(values: npt.NDArray[Any], low: float, high: float) -> tuple[float, float]:
     """Lowest and highest value; where one voxel in a thousand lies too far out for a signal, those of the rest."""
-    few, middle, most = (float(value) for value in np.quantile(values, (_RARE, 0.5, 1.0 - _RARE)))
+    copied = values.copy(order="K")
+    if copied.dtype.kind == "f":
+        np.nan_to_num(copied, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    found = np.quantile(copied.ravel(order="K"), (_RARE, 0.5, 1.0 - _RARE), overwrite_input=True)
+    few, middle, most = (float(value) for value in found)
     spread = most - few
     if spread <= 0.0:
         return low, high

@@ -35,6 +35,9 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs (name it .tsv)", "|": "bars"}
 _TABS = (".tsv", ".tab")
 _MOST_BYTES = 4 * 2**30
 _MOST_CELLS = 2**29
+_MOST_COLUMNS = 100_000
+_MOST_UNPACKED = 256 * 2**20, 200
+"""Bytes of a Parquet file's columns that it may have whatever its size, and how many times its size beyond."""
 _BEGINNING_BYTES = 4 * 2**20
 _BOOLEANS = {"True": True, "False": False, "TRUE": True, "FALSE": False, "true": True, "false": False}
 
@@ -148,6 +151,7 @@ def _read_parquet(path: Path, names: Sequence[str] | None, n_rows: int | None) -
         with pq.ParquetFile(path) as file:
             columns = list(file.schema_arrow.names) if names is None else list(names)
             n_cells = file.metadata.num_rows * len(columns)
+            _check_unpacked(path, file)
         if n_rows == 0:
             return pd.DataFrame(columns=columns)
         if n_cells > _MOST_CELLS:
@@ -155,6 +159,14 @@ def _read_parquet(path: Path, names: Sequence[str] | None, n_rows: int | None) -
         return pd.read_parquet(path, columns=columns)
     except pa.ArrowInvalid:
         raise UserMistake(f"{path}: the file is no Parquet; save it anew, or give a CSV") from None
+
+
+def _check_unpacked(path: Path, file: pq.ParquetFile) -> None:
+    """Refuse columns that stand for far more bytes than the file has."""
+    groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
+    free, ratio = _MOST_UNPACKED
+    if sum(group.total_byte_size for group in groups) > free + ratio * path.stat().st_size:
+        raise UserMistake(f"{path}: the table unpacks to far more than tables do; save it as CSV")
 
 
 def _read_csv(path: Path, n_rows: int | None) -> pd.DataFrame:
@@ -192,6 +204,10 @@ def _check_is_text(path: Path) -> None:
         beginning = file.read(_BEGINNING_BYTES)
     if b"\0" in beginning:
         raise UserMistake(f"{path}: the table holds bytes that no text has; save it as CSV in UTF-8")
+    if beginning.partition(b"\n")[0].count(b",") > _MOST_COLUMNS:
+        raise UserMistake(
+            f"{path}: the first line names more than {_MOST_COLUMNS:,} columns; give those that are needed"
+        )
     if len(beginning) == _BEGINNING_BYTES and b"\n" not in beginning and b"\r" not in beginning:
         raise UserMistake(f"{path}: the table has a first line without an end; save it as CSV in UTF-8")
 

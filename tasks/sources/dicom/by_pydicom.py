@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources.dicom.codestreams import is_of_shape
+from tasks.sources.dicom.codestreams import bare, is_of_shape
 from tasks.sources.dicom.direct import begins_with_group_0, claims_to_be_an_image
 from tasks.sources.dicom.frames import real_world_values, split, value_bytes
 from tasks.sources.dicom.image import MODALITY_LUT, REAL_WORLD_VALUES, TAGS, Image, check_without_pixels, corrupt
@@ -38,6 +38,8 @@ from tasks.state.held_setting import HeldSetting
 
 _BEGINNINGS: Final = (b"\xff\xd8", b"\xff\x4f\xff\x51")
 """Of a frame in JPEG or JPEG-LS, and in JPEG 2000."""
+_LEAST_BYTES: Final = 2048
+"""What an image takes beside its pixels: a million frames of one pixel are no small file."""
 _NATIVE: Final[Mapping[Any, UID]] = {
     (True, True): ImplicitVRLittleEndian,
     (False, True): ExplicitVRLittleEndian,
@@ -93,11 +95,11 @@ def _images(dataset: Dataset, data: bytes, budget: Budget) -> list[Image]:
         raise corrupt("An image has no rows, columns or frames.")
     image.fault = fault_of_header(image)
     n_bytes = math.prod(shape) * layout_of(image).allocated // 8
-    if not image.fault and not budget.holds(n_bytes):
+    if not image.fault and not budget.holds(max(n_bytes, n_frames * _LEAST_BYTES)):
         image.fault = "image_too_large"
     if image.fault:
         return [image]
-    budget.decode(n_bytes)
+    budget.decode(max(n_bytes, n_frames * _LEAST_BYTES))
     _put_pixels(image, dataset, shape)
     return [image] if image.pixels is None else split(image, dataset, n_frames)
 
@@ -120,6 +122,8 @@ def _decoded_cells(image: Image, dataset: Dataset, shape: tuple[int, int, int]) 
         return None
     frames = _encoded_frames(dataset, shape[0])
     is_rle = dataset.file_meta.TransferSyntaxUID == RLELossless
+    if not is_rle:
+        frames = [bare(frame) for frame in frames]
     if not all(is_of_shape(frame, shape[1:], layout.allocated // 8, is_rle=is_rle) for frame in frames):
         return None
     dataset.PixelData = encapsulate(frames)  # so that no other bytes are decoded than those that were looked at

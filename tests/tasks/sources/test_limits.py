@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import struct
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
@@ -14,10 +17,11 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 from benchmarks.fuzz import seeds
 from cmr_models.reasons import StudyRejected
 from tasks.convert.conversion import convert_study
+from tasks.convert.nifti import read_volume
 from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
 from tasks.sources.dicom import read_images
-from tasks.sources.dicom.codestreams import codestream_shape, unpacked_size
+from tasks.sources.dicom.codestreams import bare, codestream_shape, unpacked_size
 from tasks.sources.limits import Budget, Limits, read_file
 
 _MB = 2**20
@@ -214,3 +218,34 @@ def test_three_series_of_a_hundred_perfusion_frames_fit_with_room(tmp_path: Path
     limits = ConvertSettings().limits
     Budget(limits, n_packed=pixels.nbytes).decode(pixels.nbytes)
     assert pixels.nbytes * 10 < limits.max_decoded_bytes
+
+
+def test_a_codestream_in_a_box_before_the_image_is_what_is_decoded() -> None:
+    """Boxes before the codestream could show one size and hold another."""
+    shown, hidden = b"\xff\x4f\xff\x51" + bytes(8) + b"shown", b"\xff\x4f\xff\x51" + bytes(8) + b"hidden"
+    assert bare(b"\0\0\0\x0cjP  " + shown + hidden) == shown + hidden
+    assert bare(shown) == shown
+
+
+def test_frames_of_one_pixel_count_two_kilobytes_each() -> None:
+    content = seeds.dicom_bytes(seeds.image(side=1, n_frames=50_000))
+    with pytest.raises(StudyRejected, match="decodes to 98 MB"):
+        read_images(content, Budget(n_packed=1000))
+
+
+def test_scaled_numbers_count_as_the_eight_bytes_that_they_become() -> None:
+    volume = nib.Nifti1Image(np.zeros((1000, 1000, 9), np.uint8), np.eye(4))
+    content = bytearray(volume.to_bytes())
+    content[112:120] = struct.pack("<ff", 1.5, 0.25)
+    packed = gzip.compress(bytes(content), 9)  # some 9 kB; as doubles 72,000,000 bytes
+    with pytest.raises(StudyRejected, match="decodes to 69 MB"):
+        read_volume(packed, Budget(n_packed=len(packed)))
+
+
+def test_empty_members_of_a_gzip_take_time_by_their_number_not_its_square() -> None:
+    content = gzip.compress(b"", mtime=0) * 200_000
+    start = time.process_time()
+    with pytest.raises(StudyRejected) as caught:
+        read_volume(content, Budget(n_packed=len(content)))
+    assert caught.value.reason == "nifti_corrupt"
+    assert time.process_time() - start < 5.0

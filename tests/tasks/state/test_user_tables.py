@@ -329,3 +329,16 @@ def test_a_parquet_that_claims_more_cells_than_is_read_is_not_read(
     assert table_header(path) == ["a", "b"]
     with pytest.raises(UserMistake, match="claims 4 cells"):
         read_user_table(path)
+
+
+def test_a_table_of_two_hundred_thousand_columns_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("participant" + ",a" * 200_000 + "\n1\n")
+    with pytest.raises(UserMistake, match="100,000 columns"):
+        read_user_table(tmp_path / "a.csv")
+
+
+def test_parquet_of_kilobytes_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"participant": ["x" * 10**6] * 400}).to_parquet(path, compression="zstd", use_dictionary=False)
+    with pytest.raises(UserMistake, match="unpacks"):
+        read_user_table(path)
