@@ -178,12 +178,16 @@ def _doubted(inputs: Inputs) -> dict[str, Any]:
 
 
 def _release(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:
+    tested = made if name in _WITHOUT_TESTS else _tested(gate, name, made, results, inputs)
+    return gate.table(name, tested, earlier=results.earlier(name), sensitive=_is_sensitive(inputs.spec, made))
+
+
+def _tested(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:
     masked = gate.mask(made)
     is_coarse = gate.rules.threshold > 1 and {"measure", "scale", "z"} <= set(made)
     if is_coarse and _follows_release(masked, name, results, gate):
         masked = coarsen_ratios(masked)
-    tested = made if name in _WITHOUT_TESTS else _with_multiplicity(masked, name, inputs.models)
-    return gate.table(name, tested, earlier=results.earlier(name), sensitive=_is_sensitive(inputs.spec, made))
+    return _with_multiplicity(masked, name, inputs.models)
 
 
 def _follows_release(table: pd.DataFrame, name: str, results: Results, gate: Gate) -> bool:
