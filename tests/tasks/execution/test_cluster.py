@@ -16,6 +16,7 @@ from distributed.utils import get_ip
 from tasks.execution import cluster
 from tasks.execution.cluster import check_cluster_options, check_profile, open_client
 from tasks.execution.credentials import credentials_in_files
+from tasks.execution.process import workers_leave_ctrl_c_to_the_command
 from tasks.state.mistakes import UserMistake
 
 
@@ -172,7 +173,7 @@ def test_ctrl_c_reaches_what_starts_while_it_is_for_the_command_no_more_than_bef
         meanwhile.extend(signal.pthread_sigmask(signal.SIG_BLOCK, []))
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), cluster._deaf_to_ctrl_c():
+    with pytest.raises(ZeroDivisionError), workers_leave_ctrl_c_to_the_command():
         fail()
     assert set(meanwhile) == {*before, signal.SIGINT}
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
