@@ -49,6 +49,12 @@ def test_a_mapping_to_real_values_goes_to_the_reader_that_understands_it() -> No
     assert (image.number("rescale_slope"), image.number("rescale_intercept")) == (2.5, -4.0)
 
 
+@pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"])
+def test_an_enhanced_image_without_headers_of_frames_goes_to_the_reader_that_understands_it(sop_class: str) -> None:
+    with pytest.raises(direct.UnusualEncodingError):  # PS3.4, table B.5-1: Enhanced and Legacy Converted Enhanced MR
+        direct.read_image(encode(_dataset(SOPClassUID=sop_class)), Budget())
+
+
 def test_a_header_that_ends_with_a_value_has_that_value_and_one_byte_less_has_not() -> None:
     ds = _dataset(PixelData=None, PixelRepresentation=1)
     data = encode(ds)
