@@ -81,7 +81,8 @@ def dicom() -> list[bytes]:
         RLELossless, JPEG2000Lossless, JPEGLSLossless,
     )  # fmt: skip
     whole = [dicom_bytes(image(), syntax) for syntax in syntaxes] + [dicom_bytes(image(n_frames=6))]
-    return [*whole, long_deflated()[:65_536], odd_group_2(), *(bomb for _, bomb in codestream_bombs())]
+    items = [empty_items(4000, is_open=is_open, syntax=RLELossless) for is_open in (True, False)]
+    return [*whole, *items, long_deflated()[:65_536], odd_group_2(), *(bomb for _, bomb in codestream_bombs())]
 
 
 def long_deflated() -> bytes:
@@ -111,6 +112,22 @@ def codestream_bombs(side: int = 30_000) -> list[tuple[str, bytes]]:
             content[at : at + 2] = struct.pack("<H", side)
         bombs.append((f"{syntax.name}, header too", bytes(content)))
     return bombs
+
+
+def empty_items(n_items: int, *, is_open: bool, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """An image whose header holds a sequence of so many empty items, of undefined length or of a stated one."""
+    whole = dicom_bytes(image(), syntax)
+    end = whole.index(struct.pack("<HH", 0x7FE0, 0x0010) + b"O")
+    item, close = struct.pack("<HHL", 0xFFFE, 0xE000, 0), struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    length = 0xFFFFFFFF if is_open else 8 * n_items
+    sequence = struct.pack("<HH2sHL", 0x0028, 0x3000, b"SQ", 0, length) + item * n_items + (close if is_open else b"")
+    return whole[:end] + sequence + whole[end:]
+
+
+def empty_elements(n: int, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """A header of so many empty elements, and no image."""
+    start = dicom_bytes_of_meta(dicom_bytes(image(), syntax))
+    return start + struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 0) * n
 
 
 def deflated_bomb(n_bytes: int, group_2_bytes: int = 0) -> bytes:

@@ -26,6 +26,8 @@ class Limits:
         max_image_bytes: pixels of one file.
         max_ratio: inflated or decoded over packed size, over all files (empty background can reach 50).
         free_bytes: size up to which decoded pixels may have any ratio.
+        free_elements: elements and items of headers that a study may have whatever its size; beyond, one for each byte
+            of its files. A header's smallest element has eight bytes, and an image some hundred elements.
     """
 
     max_members: int = 20_000
@@ -35,6 +37,7 @@ class Limits:
     max_image_bytes: int = 512 * _MB
     max_ratio: float = 200.0
     free_bytes: int = 64 * _MB
+    free_elements: int = 4_000_000
 
 
 class Budget:
@@ -50,7 +53,7 @@ class Budget:
 
     def __init__(self, limits: Limits = Limits(), n_packed: int = 0) -> None:
         self.limits, self.n_packed = limits, n_packed
-        self._inflated = self._decoded = 0
+        self._inflated = self._decoded = self._parsed = 0
         if n_packed > limits.max_total_bytes:
             raise _too_large(f"Its files have {_in_mb(n_packed)}", limits.max_total_bytes, "max_inflated_mb")
 
@@ -75,6 +78,12 @@ class Budget:
                 f"Its pixels decode to {_in_mb(self._decoded)}", self.limits.max_decoded_bytes, "max_decoded_mb"
             )
         self._check_ratio(self._decoded, "decodes")
+
+    def parse(self, n_elements: int = 1) -> None:
+        """Take elements and items of headers that are about to be read: empty ones cost time and no bytes."""
+        self._parsed += n_elements
+        if self._parsed > self.limits.free_elements + self.n_packed:
+            raise StudyRejected("study_too_large", "Its headers hold far more elements than those of images do.")
 
     @property
     def left_to_inflate(self) -> int:

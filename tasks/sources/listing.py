@@ -21,7 +21,7 @@ from cmr_models.contracts.identifiers import safe_id, short_digest
 from cmr_models.reasons import StudyRejected
 from tasks.sources.archive import OTHER_ARCHIVES, read_beginnings
 from tasks.sources.dicom import Image, canonical_uid, claims_to_be_an_image, read_header
-from tasks.sources.limits import Limits
+from tasks.sources.limits import Budget, Limits
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
 from tasks.sources.visit_times import earliest
@@ -256,7 +256,9 @@ def _facts(found: Found, known: Mapping[str, SourceFile], limits: Limits) -> dic
         return before.facts
     try:
         with faults_as(partial(StudyRejected, "file_unreadable"), StudyRejected, OSError):
-            headers = [ids for content in _beginnings(found, limits) if (ids := _study_ids(content))]
+            budget = Budget(limits, min(found.size, limits.max_total_bytes))
+            beginnings = _beginnings(found, budget)
+            headers = [ids for content in beginnings if (ids := _study_ids(content, budget))]
     except StudyRejected:
         return {"studies": [_UNIDENTIFIED]}
     except OSError:
@@ -269,19 +271,19 @@ def _facts(found: Found, known: Mapping[str, SourceFile], limits: Limits) -> dic
     return {"studies": studies, "begun": {uid: earliest(times[uid]) for uid in times}}
 
 
-def _beginnings(found: Found, limits: Limits) -> Iterator[bytes]:
+def _beginnings(found: Found, budget: Budget) -> Iterator[bytes]:
     if _kind(found.path) == "zip":
-        yield from read_beginnings(Path(found.path), _HEADER_BYTES, limits)
+        yield from read_beginnings(Path(found.path), _HEADER_BYTES, budget.limits)
         return
     with open(found.path, "rb") as file:
         beginning = file.read(_HEADER_BYTES)
-        ids = _study_ids(beginning)
+        ids = _study_ids(beginning, budget)
         yield beginning if ids is None or ids[0] else beginning + file.read(_LONGEST_HEADER)
 
 
-def _study_ids(beginning: bytes) -> tuple[str, str, str] | None:
+def _study_ids(beginning: bytes, budget: Budget) -> tuple[str, str, str] | None:
     """Study, patient and time of an image; all empty if damage hides them; None if it is not an image."""
-    header = read_header(beginning)
+    header = read_header(beginning, budget)
     if header is None or not (header.raw("study_uid") or header.raw("sop_class") or header.raw("rows")):
         return ("", "", "") if claims_to_be_an_image(beginning) else None
     return canonical_uid(header.text("study_uid")), _identifier(header.raw("patient_id")), _begun(header)
