@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmr_models.reasons import StudyRejected
+from tasks.sources.opening import open_source
 
 _MB = 2**20
 
@@ -105,7 +106,7 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         StudyRejected: ``study_too_large`` if it has more bytes; no more are read.
         OSError: if it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_source(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise _too_large(f"A file has more than {_in_mb(most_bytes)}", most_bytes, "max_inflated_mb")
