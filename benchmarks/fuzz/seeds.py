@@ -16,6 +16,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -154,8 +156,14 @@ def dicom_bytes_of_meta(content: bytes) -> bytes:
 def archives() -> list[bytes]:
     """Zips of one study."""
     files = {f"{k}.dcm": dicom_bytes(image(k)) for k in range(24)}
+    hostile = zipped({f"{k}.dcm": empty_items(8100, is_open=True, syntax=RLELossless) for k in range(100)})
     few = dict(list(files.items())[:2])
-    return [zipped(files), zipped({**few, "manifest.csv": b"filename,patientid\n0.dcm,1\n"}), zipped({"a/b": b"x" * 9})]
+    return [
+        zipped(files),
+        zipped({**few, "manifest.csv": b"filename,patientid\n0.dcm,1\n"}),
+        zipped({"a/b": b"x" * 9}),
+        hostile,
+    ]
 
 
 @cache
@@ -261,6 +269,7 @@ primary: basic
 YAML_BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
     f"{chr(98 + k)}: &{chr(98 + k)} [{','.join(['*' + chr(97 + k)] * 9)}]\n".encode() for k in range(9)
 )
+DEEP_TOML = b"a." * 20_000 + b"a = 1"
 RECIPE = b"steps = 3\nlearning_rate = 1e-3\n"
 WITHDRAWN = b'1\n2,3\n"4"\n'
 FACTS = (b"ED: 1\nES: 12\nGroup: DCM\nHeight: 184.0\n", b"External code,Age\nA0S9V9,12\n")
@@ -280,6 +289,12 @@ def parquet() -> list[bytes]:
     for table in (frame, frame.astype(str), frame[["age_years"]]):
         buffer = io.BytesIO()
         table.to_parquet(buffer)
+        found.append(buffer.getvalue())
+    one_list, long_text = pa.table({"participant": ["1"], "x": [[1, 2]]}), ["x" * 10**6] * 400
+    rows = pa.table({"participant": pa.array(np.zeros(20_000_000, np.int8))})
+    for table in (one_list, rows, pa.table({"participant": long_text})):
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, store_schema=False)
         found.append(buffer.getvalue())
     return found
 

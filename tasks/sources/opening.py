@@ -48,7 +48,7 @@ def open_source(path: Path, *, may_be_above: bool = False) -> BinaryIO:
     """
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
     try:
-        if not stat.S_ISREG(os.fstat(number).st_mode) or not _is_within(number, may_be_above=may_be_above):
+        if not stat.S_ISREG(os.fstat(number).st_mode) or not _is_within(number, path.parent if may_be_above else None):
             raise LinkOutError(path)
         return os.fdopen(number, "rb")
     except BaseException:
@@ -56,12 +56,13 @@ def open_source(path: Path, *, may_be_above: bool = False) -> BinaryIO:
         raise
 
 
-def _is_within(number: int, *, may_be_above: bool) -> bool:
+def _is_within(number: int, folder: Path | None) -> bool:
     roots = [os.path.realpath(root) for root in _roots.get()]
     real = os.readlink(f"/proc/self/fd/{number}") if roots else ""
     if not roots or is_in(real, roots):
         return True
-    return may_be_above and any(is_in(root, [os.path.dirname(real)]) for root in roots)
+    is_beside = folder is not None and os.path.dirname(real) == os.path.realpath(folder)  # itself, and no link
+    return is_beside and any(is_in(root, [os.path.dirname(real)]) for root in roots)
 
 
 def is_in(real: str, folders: Sequence[str]) -> bool:
