@@ -22,7 +22,7 @@ from cmr_models.reasons import StudyRejected
 from tasks.sources.archive import OTHER_ARCHIVES, read_beginnings
 from tasks.sources.dicom import Image, canonical_uid, claims_to_be_an_image, read_header
 from tasks.sources.limits import Budget, Limits
-from tasks.sources.opening import open_source, within
+from tasks.sources.opening import open_source, outermost, within
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
 from tasks.sources.visit_times import earliest
@@ -129,7 +129,7 @@ def inventory(
     Raises:
         FileNotFoundError: if a path does not exist.
     """
-    roots = [] if follow_links else [os.path.abspath(path) for path in paths]
+    roots = [] if follow_links else outermost(paths)
     with within(roots):
         found = _inventory(paths, known or {}, limits or Limits(), follow_links=follow_links)
     for unit in found.units:

@@ -65,6 +65,12 @@ def _is_within(number: int, folder: Path | None) -> bool:
     return is_beside and any(is_in(root, [os.path.dirname(real)]) for root in roots)
 
 
+def outermost(sources: Sequence[Path]) -> list[str]:
+    """Absolute paths of the sources that lie in no other one, sorted."""
+    by_place = {os.path.realpath(source): os.path.abspath(source) for source in sources}
+    return sorted(by_place[one] for one in by_place if not is_in(one, [other for other in by_place if other != one]))
+
+
 def is_in(real: str, folders: Sequence[str]) -> bool:
     """Whether a real path is one of ``folders`` or lies in one."""
     return any(real == folder or real.startswith(folder.rstrip("/") + "/") for folder in folders)

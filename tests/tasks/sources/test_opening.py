@@ -13,7 +13,7 @@ from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
 from tasks.sources.archive import n_nested, read_beginnings, read_members
 from tasks.sources.limits import Limits, read_file
-from tasks.sources.opening import LinkOutError, open_source, within
+from tasks.sources.opening import LinkOutError, open_source, outermost, within
 from tasks.sources.public_facts import facts_of
 
 
@@ -96,3 +96,11 @@ def test_facts_are_read_beside_the_sources_and_not_through_links(tmp_path: Path)
     with within([str(tmp_path / "mnms/Training")]):
         facts, _ = facts_of("mnms", [str(tmp_path / "mnms/Training/A0/a.nii")], "A0")
     assert facts["diagnosis"] == "HCM"
+
+
+def test_sources_within_others_are_part_of_these_but_links_that_the_user_names(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "a/link").symlink_to(tmp_path / "c")
+    named = [tmp_path / name for name in ("a/link", "a/b", "a", "a")]
+    assert outermost(named) == [str(tmp_path / "a"), str(tmp_path / "a/link")]
