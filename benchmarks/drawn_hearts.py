@@ -41,7 +41,7 @@ def main() -> None:
     prepare_process()
     folds = dict(item.split("=", 1) for item in arguments.folds)
     rows = pd.DataFrame(measured(arguments.data, models_of(arguments.data, arguments.model, folds)))
-    results = {"summary": summary(rows), "volumes": rows.round(4).to_dict("records")}
+    results = {"summary": summary(rows), "worst": worst(rows, 20), "volumes": rows.round(4).to_dict("records")}
     print(json.dumps(results["summary"], indent=1))
     if arguments.out:
         arguments.out.write_text(json.dumps(results, indent=1) + "\n")

@@ -104,7 +104,7 @@ _TABLE: tuple[Reason, ...] = (
         "study_too_large",
         "convert",
         "quarantined",
-        "The files of the study are larger, or decode to more pixels, than the settings permit.",
+        "The files of the study are larger, decode to more pixels or hold more elements of headers than is permitted.",
     ),
     Reason(
         "image_too_large",

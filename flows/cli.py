@@ -563,7 +563,8 @@ def _complaints(config: Path | None) -> Iterator[None]:
     try:
         yield
     except tomllib.TOMLDecodeError as error:
-        line = f", line {line_of_toml(error, config)}" if config else ""
+        found = line_of_toml(error, config) if config else 0
+        line = f", line {found}" if found else ""
         raise click.UsageError(f"{where} is not valid TOML{line}: {error}") from error
     except ValidationError as error:
         raise click.UsageError("; ".join(of_settings(error, config))) from error

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from cmr_models.contracts.bounded_toml import load_toml
 from cmr_models.contracts.names import nearest
 from flows.exit_status import ExitStatus
 from tasks.state.mistakes import UserMistake
@@ -147,14 +148,21 @@ def _place(path: Path | None, keys: Sequence[str]) -> str:
     return f"{path}: "
 
 
+_MOST_WORK = 10**8
+"""Lines times characters of settings that are read once a line."""
+
+
 def line_of_toml(error: tomllib.TOMLDecodeError, path: Path) -> int:
-    """The line of a fault; of a bracket or quote that is never closed, the line where it opens."""
+    """The line of a fault; of a bracket or quote that is never closed, the line where it opens; 0 if it has none."""
     if told := re.search(r"at line (\d+)", str(error)):
         return int(told[1])
-    rows = path.read_text(encoding="utf-8").splitlines()
+    text = path.read_text(encoding="utf-8")
+    rows = text.splitlines()
+    if len(rows) * len(text) > _MOST_WORK:
+        return 0
     for n in range(len(rows), 0, -1):
         with contextlib.suppress(tomllib.TOMLDecodeError):
-            tomllib.loads("\n".join(rows[: n - 1]))
+            load_toml("\n".join(rows[: n - 1]))
             return n
     return 1
 

@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from cmr_models.contracts.bounded_toml import load_toml
 from cmr_models.contracts.foreign import faults_as, read_text
 from cmr_models.contracts.names import nearest
 from tasks.analysis.settings import AnalysisSettings
@@ -126,7 +127,7 @@ def _unreadable(path: Path, kind: str) -> UserMistake:
 def _content(path: Path, profile: str | None) -> dict[str, Any]:
     """What the file says, its relative paths made absolute."""
     try:
-        content = tomllib.loads(read_text(path))
+        content = load_toml(read_text(path))
     except UnicodeDecodeError:
         raise UserMistake(f"{path}: the settings are not UTF-8; save the file as UTF-8 text") from None
     here = path.resolve().parent

@@ -324,3 +324,22 @@ def between_releases(before: pd.DataFrame, after: pd.DataFrame, minimum: int) ->
             if first[0] > second[1] and pinned(*few, minimum):
                 found.append(Finding(f"{what} of {[row[key] for key in keys]}", *few))
     return found
+
+
+def values_between(before: pd.DataFrame, after: pd.DataFrame) -> list[Finding]:
+    """Of the one person by whom two releases differ, how many SDs he lies from the mean, where a ratio tells it.
+
+    One who has the event moves a log ratio by its variance times that; told if the digits leave less than two SDs.
+    """
+    keys = ["exposure", "outcome", "model", "scale", "group_by", "group", "measure"]
+    both = before.merge(after, on=keys, suffixes=("_before", "_after"))
+    ratios = both[both["measure"].isin(("odds_ratio", "hazard_ratio"))]
+    found = []
+    for row in ratios.dropna(subset=["estimate_before", "estimate_after"]).to_dict("records"):
+        logs = [math.log(row[f"estimate_{when}"]) for when in ("before", "after")]
+        variance = row["se_before"] ** 2
+        half = sum(_last_digit(abs(log)) for log in logs) / 2 / variance
+        value = (logs[0] - logs[1]) / variance
+        if value and half < 1:
+            found.append(Finding(f"SDs of the one in {[row[key] for key in keys]}", value - half, value + half))
+    return found

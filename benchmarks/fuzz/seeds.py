@@ -16,6 +16,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -81,7 +83,8 @@ def dicom() -> list[bytes]:
         RLELossless, JPEG2000Lossless, JPEGLSLossless,
     )  # fmt: skip
     whole = [dicom_bytes(image(), syntax) for syntax in syntaxes] + [dicom_bytes(image(n_frames=6))]
-    return [*whole, long_deflated()[:65_536], odd_group_2(), *(bomb for _, bomb in codestream_bombs())]
+    items = [empty_items(4000, is_open=is_open, syntax=RLELossless) for is_open in (True, False)]
+    return [*whole, *items, long_deflated()[:65_536], odd_group_2(), *(bomb for _, bomb in codestream_bombs())]
 
 
 def long_deflated() -> bytes:
@@ -113,6 +116,22 @@ def codestream_bombs(side: int = 30_000) -> list[tuple[str, bytes]]:
     return bombs
 
 
+def empty_items(n_items: int, *, is_open: bool, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """An image whose header holds a sequence of so many empty items, of undefined length or of a stated one."""
+    whole = dicom_bytes(image(), syntax)
+    end = whole.index(struct.pack("<HH", 0x7FE0, 0x0010) + b"O")
+    item, close = struct.pack("<HHL", 0xFFFE, 0xE000, 0), struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    length = 0xFFFFFFFF if is_open else 8 * n_items
+    sequence = struct.pack("<HH2sHL", 0x0028, 0x3000, b"SQ", 0, length) + item * n_items + (close if is_open else b"")
+    return whole[:end] + sequence + whole[end:]
+
+
+def empty_elements(n: int, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """A header of so many empty elements, and no image."""
+    start = dicom_bytes_of_meta(dicom_bytes(image(), syntax))
+    return start + struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 0) * n
+
+
 def deflated_bomb(n_bytes: int, group_2_bytes: int = 0) -> bytes:
     """A deflated DICOM file that inflates to ``n_bytes``, behind so many bytes of other elements of group 2."""
     ds = image()
@@ -137,8 +156,14 @@ def dicom_bytes_of_meta(content: bytes) -> bytes:
 def archives() -> list[bytes]:
     """Zips of one study."""
     files = {f"{k}.dcm": dicom_bytes(image(k)) for k in range(24)}
+    hostile = zipped({f"{k}.dcm": empty_items(8100, is_open=True, syntax=RLELossless) for k in range(100)})
     few = dict(list(files.items())[:2])
-    return [zipped(files), zipped({**few, "manifest.csv": b"filename,patientid\n0.dcm,1\n"}), zipped({"a/b": b"x" * 9})]
+    return [
+        zipped(files),
+        zipped({**few, "manifest.csv": b"filename,patientid\n0.dcm,1\n"}),
+        zipped({"a/b": b"x" * 9}),
+        hostile,
+    ]
 
 
 @cache
@@ -244,6 +269,7 @@ primary: basic
 YAML_BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
     f"{chr(98 + k)}: &{chr(98 + k)} [{','.join(['*' + chr(97 + k)] * 9)}]\n".encode() for k in range(9)
 )
+DEEP_TOML = b"a." * 20_000 + b"a = 1"
 RECIPE = b"steps = 3\nlearning_rate = 1e-3\n"
 WITHDRAWN = b'1\n2,3\n"4"\n'
 FACTS = (b"ED: 1\nES: 12\nGroup: DCM\nHeight: 184.0\n", b"External code,Age\nA0S9V9,12\n")
@@ -263,6 +289,12 @@ def parquet() -> list[bytes]:
     for table in (frame, frame.astype(str), frame[["age_years"]]):
         buffer = io.BytesIO()
         table.to_parquet(buffer)
+        found.append(buffer.getvalue())
+    one_list, long_text = pa.table({"participant": ["1"], "x": [[1, 2]]}), ["x" * 10**6] * 400
+    rows = pa.table({"participant": pa.array(np.zeros(20_000_000, np.int8))})
+    for table in (one_list, rows, pa.table({"participant": long_text})):
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, store_schema=False)
         found.append(buffer.getvalue())
     return found
 

@@ -71,7 +71,7 @@ def _curve(rows: pd.DataFrame, spec: AnalysisSpec) -> list[dict[str, Any]]:
     if len(rows) < spec.minimum_cell:
         return [{"n": np.nan, **_NO_NUMBERS, "status": SUPPRESSED, "reason": "small_cell"}]
     curve = kaplan_meier(rows["follow_up_years"], rows["event"])
-    years = _grid(rows["follow_up_years"].to_numpy(float), spec.curve_step_years)
+    years = _grid(rows["follow_up_years"].to_numpy(float), spec)
     survival, low, high = curve.at(years)
     at_risk, events = curve.at_risk(years), curve.events_until(years)
     allowed = mask_curve(years, at_risk, events, spec.minimum_cell)
@@ -108,6 +108,9 @@ def _hide_last_steps(curves: list[list[dict[str, Any]]], total: int, minimum: in
     ]
 
 
-def _grid(follow_up_years: npt.NDArray[np.float64], step_years: float) -> npt.NDArray[np.float64]:
-    """Multiples of the step from 0 to the last one somebody reached."""
-    return np.asarray(np.arange(int(follow_up_years.max() / step_years) + 1) * step_years, np.float64)
+def _grid(follow_up_years: npt.NDArray[np.float64], spec: AnalysisSpec) -> npt.NDArray[np.float64]:
+    """Multiples of the step from 0 to the last one that ``minimum_cell`` people reached: where the last of all was seen
+    is about one person.
+    """
+    end = np.sort(follow_up_years)[-spec.minimum_cell]
+    return np.asarray(np.arange(int(end / spec.curve_step_years) + 1) * spec.curve_step_years, np.float64)

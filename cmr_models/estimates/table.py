@@ -53,7 +53,7 @@ class NotEstimableError(ValueError):
 def minus_log10_p(z: npt.ArrayLike) -> Floats:
     """Two-sided -log10 p of a standard normal ``z``, finite for any finite ``z``."""
     tail = special.log_ndtr(-np.abs(np.asarray(z, np.float64)))
-    return np.asarray(-(np.log(2) + tail) / np.log(10), np.float64)
+    return np.asarray(np.abs(np.log(2) + tail) / np.log(10), np.float64)
 
 
 def minus_log10_p_t(t: npt.ArrayLike, df: npt.ArrayLike) -> Floats:

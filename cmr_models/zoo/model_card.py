@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
+
+from cmr_models.contracts.bounded_toml import load_toml
 
 Family = Literal["segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate", "pretrain"]
 
@@ -112,7 +113,7 @@ def parse_card(text: str, where: str) -> ModelCard:
         ValueError: if it is not TOML, or has missing or unknown entries or of the wrong type; ``where`` names it.
     """
     try:
-        values = tomllib.loads(text)
+        values = load_toml(text)
     except Exception as error:
         raise ValueError(f"{where} is not valid TOML: {error}") from error
     known = [item.name for item in fields(ModelCard)]

@@ -24,6 +24,7 @@ CONFIG_FILE = "config.yaml"
 _COHORT = "UK Biobank"  # what the autoencoder was pretrained on, and so every fine-tuned network begun with
 _DATA_NAMES = {"acdc": "ACDC", "mnms": "M&Ms", "mnms2": "M&Ms-2", "lax": "Landmark"}
 _SEGMENTED = tuple(LABEL_NAMES[code] for code in range(4))
+_MOST_CLASSES = 256
 _POINTS = ("mitral hinge 1", "mitral hinge 2", "apex")
 
 HUB_PREFIX = "hub:"
@@ -182,6 +183,8 @@ def _classes(model: PublishedModel, config: Mapping[str, Any], settings: Mapping
         return (str(data["regression_column"]),)
     if model.task.startswith("segment_"):
         n_classes = int(settings["out_chans"])
+        if not 1 <= n_classes <= _MOST_CLASSES:
+            raise ValueError(f"out_chans is {n_classes}, and at most {_MOST_CLASSES} structures are told apart")
         return _SEGMENTED if n_classes == len(_SEGMENTED) else tuple(map(str, range(n_classes)))
     return _POINTS if model.task.startswith("landmark") else ()
 

@@ -92,7 +92,8 @@ class Inputs:
         if disclosure.base or disclosure.threshold < 2 or self.people.empty:
             return disclosure.base
         few_left = bool(self.flow["n"].between(1, disclosure.threshold - 1).any())
-        few = few_left or counts_of_few(self.people, self.tables.outcomes, self.models)
+        further = list(_complete_columns(self.spec, self.models))
+        few = few_left or counts_of_few(self.people, self.tables.outcomes, self.models, further)
         return disclosure.threshold if few else None
 
     @property
@@ -113,6 +114,16 @@ class Inputs:
         """The nested models, which three tables show."""
         conditions = self.spec.prediction.outcomes or self.models.conditions
         return predict_outcomes(self.people, self.tables.outcomes, conditions, self.plan)
+
+
+def _complete_columns(spec: StudySpec, models: AnalysisSpec) -> Iterator[tuple[str, ...]]:
+    """Columns in which the people of a table are complete, where they are not those of the primary models."""
+    of_all = ("age_years", *models.phenotypes)
+    yield from (("age_years", *models.strata, *names) for n, names in spec.covariate_sets.items() if n != spec.primary)
+    if spec.missing.imputations:
+        yield of_all
+    if spec.participation.margins:
+        yield (*of_all, *models.strata, *models.covariates, *spec.participation.margins)
 
 
 def _people(tables: SpecTables, spec: StudySpec) -> pd.DataFrame:

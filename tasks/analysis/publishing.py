@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_models.analysis.disclosure.audit import audit, hide_determined
-from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
+from cmr_models.analysis.disclosure.audit import Known, audit, hide_determined
+from cmr_models.analysis.disclosure.coarsening import coarsen_ratios
+from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, follows_closely
 from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
 from cmr_models.analysis.model_spec import AnalysisSpec
@@ -36,8 +37,8 @@ _CURVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 # Models of the same name, of imputed or weighted people.
 _OF_OTHER_PEOPLE = ("hazards_imputed", "hazards_weighted")
-# Nothing is tested in these, or they come with q.
-_WITHOUT_TESTS = ("flow", "fairness", "decomposition", "prediction_calibration")
+# Nothing is tested in these.
+_WITHOUT_TESTS = ("flow", "decomposition", "prediction_calibration")
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,13 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         inputs: what they are made from.
         spec_digest: that every row carries.
     """
-    spec = inputs.spec
+    spec, known = inputs.spec, Known()
     for name in names:
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
         base = _count_base(name, made, results, inputs)
         gate = Gate(GateRules(spec.disclosure.threshold, base), spec_digest)
         passed = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
-        released = _release_beside(gate, name, passed.assign(**_about(name, inputs, spec_digest, base)), results)
+        released = _release_beside(gate, name, passed.assign(**_about(name, inputs, spec_digest, base)), results, known)
         keep_record(gate, results.folder)
         keep_released(released, results.folder, name)
         contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
@@ -128,15 +129,15 @@ def _about(name: str, inputs: Inputs, spec_digest: str, base: int | None) -> dic
     return {"spec_digest": spec_digest, **doubted, "rounded_to": float(base or 1)}
 
 
-def _release_beside(gate: Gate, name: str, passed: pd.DataFrame, results: Results) -> pd.DataFrame:
+def _release_beside(gate: Gate, name: str, passed: pd.DataFrame, results: Results, known: Known) -> pd.DataFrame:
     """A table in which no cell is determined by all tables of the folder together; with the report for a checker."""
     threshold = gate.rules.threshold
     paths = {path.stem: path for path in sorted(results.folder.glob("*.parquet")) if path.stem != name}
     beside = {stem: read_table(path) for stem, path in paths.items() if table_key(path) == results.key}
     estimates = {stem: table for stem, table in beside.items() if _counts_groups(stem, table)}
-    released, found = passed, audit(estimates, threshold)
+    released, found = passed, audit(estimates, threshold, known)
     if threshold > 1 and _counts_groups(name, passed):
-        tables, found = hide_determined({name: passed}, estimates, threshold)
+        tables, found = hide_determined({name: passed}, estimates, threshold, known)
         released = tables[name]
         if not released["status"].equals(passed["status"]):
             gate.amend(name, released)
@@ -177,8 +178,30 @@ def _doubted(inputs: Inputs) -> dict[str, Any]:
 
 
 def _release(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:
-    tested = made if name in _WITHOUT_TESTS else _with_multiplicity(gate.mask(made), name, inputs.models)
+    tested = made if name in _WITHOUT_TESTS else _tested(gate, name, made, results, inputs)
     return gate.table(name, tested, earlier=results.earlier(name), sensitive=_is_sensitive(inputs.spec, made))
+
+
+def _tested(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:
+    masked = gate.mask(made)
+    is_coarse = gate.rules.threshold > 1 and {"measure", "scale", "z"} <= set(made)
+    if is_coarse and _follows_release(masked, name, results, gate):
+        masked = coarsen_ratios(masked)
+    return _with_multiplicity(masked, name, inputs.models)
+
+
+def _follows_release(table: pd.DataFrame, name: str, results: Results, gate: Gate) -> bool:
+    """Whether a row was released before, by the same analysis or beside, with another estimate of nearly the same
+    people.
+    """
+    own = gate.spec_digest
+    same = [
+        before
+        for before in released_counts(results.folder, name)
+        if "spec_digest" not in before or before["spec_digest"].fillna(own).eq(own).all()
+    ]
+    earlier = (*results.earlier(name).values(), *same)
+    return any(follows_closely(table, before, gate.rules.threshold).any() for before in earlier)
 
 
 def _release_curve(gate: Gate, name: str, made: pd.DataFrame) -> pd.DataFrame:
@@ -189,7 +212,7 @@ def _release_curve(gate: Gate, name: str, made: pd.DataFrame) -> pd.DataFrame:
 def _with_multiplicity(table: pd.DataFrame, name: str, models: AnalysisSpec) -> pd.DataFrame:
     """``q`` within the declared families and within a set of covariates; of tables by group, the gaps alone."""
     if name.startswith("fairness"):
-        return with_q_of_gaps(table)
+        return with_q_of_gaps(table, "fairness/" if name == "fairness" else "")
     family = overall_family(table, models)
     return with_q(table, table["covariate_set"] + "/" + family if "covariate_set" in table else family)
 

@@ -26,6 +26,7 @@ from tasks.sources.archive import n_nested, read_members
 from tasks.sources.dicom import Image, canonical_uid, read_images
 from tasks.sources.limits import Budget, read_file
 from tasks.sources.manifest import disagrees, is_manifest
+from tasks.sources.opening import open_source, within
 from tasks.sources.public_layouts import tail
 from tasks.state import store
 from tasks.state.ledger import Outcome
@@ -50,7 +51,11 @@ def convert_study(unit: Mapping[str, Any], cohort: str, settings: Mapping[str, A
         ``ok``, or ``absent`` or ``quarantined`` with a reason. The summary holds ``source_digest``, and for
         each view its shape, spacing and flags.
     """
-    resolved = ConvertSettings(**settings)
+    with within(unit.get("roots", ())):
+        return _outcome(unit, cohort, ConvertSettings(**settings))
+
+
+def _outcome(unit: Mapping[str, Any], cohort: str, resolved: ConvertSettings) -> Outcome:
     path = store.Cohort(Path(cohort)).study(unit["study"])
     try:
         sources = SourceFiles(unit, resolved)
@@ -133,7 +138,7 @@ class SourceFiles:
 
 def _digest_of_blocks(path: Path) -> str:
     state = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
+    with open_source(path) as file:
         while block := file.read(_HASH_BLOCK):
             state.update(block)
     return state.hexdigest()

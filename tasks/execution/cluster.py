@@ -15,6 +15,7 @@ import logging
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,11 +107,31 @@ def open_client(
     workers, lifetime_s = options.pop("workers", None), _lifetime_s(options)
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": _FAILURES_OF_A_TASK.get(profile, 0)}),
+        _own_scratch(),
         _CLUSTERS[profile](workers, options, shared) as cluster,
         Client(cluster, set_as_default=False) as client,
         _standing_workers(cluster, profile, lifetime_s, client, say),
     ):
         yield client
+
+
+@contextlib.contextmanager
+def _own_scratch() -> Iterator[None]:
+    """A new folder, for this user alone, where Dask puts what does not fit into memory, if its settings name none.
+
+    Its own one has the same name for everybody in the folder for temporary files: another user could make it first,
+    or a link in its place, and exchange what is read back, which is unpickled.
+    """
+    import dask
+
+    if dask.config.get("temporary-directory", None):
+        yield
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="cmr-cohort-", ignore_cleanup_errors=True) as folder,
+        dask.config.set({"temporary-directory": folder}),
+    ):
+        yield
 
 
 @contextlib.contextmanager

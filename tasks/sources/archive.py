@@ -17,6 +17,7 @@ from isal import isal_zlib
 from cmr_models.contracts.foreign import faults_as
 from cmr_models.reasons import StudyRejected
 from tasks.sources.limits import Budget, Limits
+from tasks.sources.opening import open_source
 from tasks.sources.zip_directory import list_members
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
@@ -60,7 +61,7 @@ def read_members(path: Path, budget: Budget | None = None) -> Iterator[tuple[str
         OSError: if the file itself cannot be read.
     """
     budget = budget or Budget(n_packed=path.stat().st_size)
-    with path.open("rb") as file:
+    with open_source(path) as file:
         for member in _list_members(file, budget.limits):
             budget.inflate(member.file_size)
             yield member.filename, _inflate(_read_packed(file, member), member)
@@ -73,7 +74,7 @@ def read_beginnings(path: Path, n_bytes: int, limits: Limits) -> Iterator[bytes]
         StudyRejected: as :func:`read_members`, but for checksums.
         OSError: if the file itself cannot be read.
     """
-    with path.open("rb") as file:
+    with open_source(path) as file:
         for member in _list_members(file, limits):
             yield _beginning(_read_packed(file, member, 2 * n_bytes), member, n_bytes)
 
@@ -84,7 +85,7 @@ def n_nested(path: Path) -> int:
     Raises:
         StudyRejected: ``zip_corrupt``.
     """
-    with path.open("rb") as file:
+    with open_source(path) as file:
         return sum(member.filename.lower().endswith(_NESTED) for member in _members(file))
 
 

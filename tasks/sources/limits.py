@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmr_models.reasons import StudyRejected
+from tasks.sources.opening import open_source
 
 _MB = 2**20
 
@@ -26,6 +27,8 @@ class Limits:
         max_image_bytes: pixels of one file.
         max_ratio: inflated or decoded over packed size, over all files (empty background can reach 50).
         free_bytes: size up to which decoded pixels may have any ratio.
+        free_elements: elements and items of headers that a study may have whatever its size; beyond, one for each byte
+            of its files. A header's smallest element has eight bytes, and an image some hundred elements.
     """
 
     max_members: int = 20_000
@@ -35,6 +38,7 @@ class Limits:
     max_image_bytes: int = 512 * _MB
     max_ratio: float = 200.0
     free_bytes: int = 64 * _MB
+    free_elements: int = 4_000_000
 
 
 class Budget:
@@ -50,7 +54,7 @@ class Budget:
 
     def __init__(self, limits: Limits = Limits(), n_packed: int = 0) -> None:
         self.limits, self.n_packed = limits, n_packed
-        self._inflated = self._decoded = 0
+        self._inflated = self._decoded = self._parsed = 0
         if n_packed > limits.max_total_bytes:
             raise _too_large(f"Its files have {_in_mb(n_packed)}", limits.max_total_bytes, "max_inflated_mb")
 
@@ -76,6 +80,12 @@ class Budget:
             )
         self._check_ratio(self._decoded, "decodes")
 
+    def parse(self, n_elements: int = 1) -> None:
+        """Take elements and items of headers that are about to be read: empty ones cost time and no bytes."""
+        self._parsed += n_elements
+        if self._parsed > self.limits.free_elements + self.n_packed:
+            raise StudyRejected("study_too_large", "Its headers hold far more elements than those of images do.")
+
     @property
     def left_to_inflate(self) -> int:
         """How many bytes the next file may inflate to."""
@@ -96,7 +106,7 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         StudyRejected: ``study_too_large`` if it has more bytes; no more are read.
         OSError: if it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_source(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise _too_large(f"A file has more than {_in_mb(most_bytes)}", most_bytes, "max_inflated_mb")

@@ -21,7 +21,8 @@ from cmr_models.contracts.identifiers import safe_id, short_digest
 from cmr_models.reasons import StudyRejected
 from tasks.sources.archive import OTHER_ARCHIVES, read_beginnings
 from tasks.sources.dicom import Image, canonical_uid, claims_to_be_an_image, read_header
-from tasks.sources.limits import Limits
+from tasks.sources.limits import Budget, Limits
+from tasks.sources.opening import open_source, outermost, within
 from tasks.sources.public_facts import facts_of
 from tasks.sources.public_layouts import case_of, is_pickle, kaggle_case, landmark_image
 from tasks.sources.visit_times import earliest
@@ -70,6 +71,7 @@ class SourceUnit(TypedDict):
 
     ``files`` holds ``(path, size, mtime_ns)``; ``study_uid`` picks one study out of a zip that holds several;
     ``fingerprint`` changes when a file appears, goes, or changes its size or time, or when the facts change.
+    ``roots`` are the sources, out of which no file is read; none if links are followed.
 
     Of a public data set's case: ``labels`` are those of ``files`` that hold labels, ``facts`` what the set says of it,
     ``faults`` why it says nothing.
@@ -82,6 +84,7 @@ class SourceUnit(TypedDict):
     files: list[tuple[str, int, int]]
     study_uid: str
     fingerprint: str
+    roots: NotRequired[list[str]]
     data_set: NotRequired[str]
     labels: NotRequired[list[str]]
     facts: NotRequired[dict[str, Any]]
@@ -126,12 +129,22 @@ def inventory(
     Raises:
         FileNotFoundError: if a path does not exist.
     """
-    remembered = known or {}
+    roots = [] if follow_links else outermost(paths)
+    with within(roots):
+        found = _inventory(paths, known or {}, limits or Limits(), follow_links=follow_links)
+    for unit in found.units:
+        unit["roots"] = roots
+    return found
+
+
+def _inventory(
+    paths: Sequence[Path], remembered: Mapping[str, SourceFile], limits: Limits, *, follow_links: bool
+) -> Inventory:
     kinds: dict[str, list[Found]] = defaultdict(list)
     walk = Walk(paths, _may_be_a_scan, _is_hidden, follow_links=follow_links)
     for found in walk.files():
         kinds[_kind(found.path)].append(found)
-    facts = {f.path: _facts(f, remembered, limits or Limits()) for f in kinds["zip"] + kinds["dicom"]}
+    facts = {f.path: _facts(f, remembered, limits) for f in kinds["zip"] + kinds["dicom"]}
     units = [
         *_biobank_units(kinds["ukb"]),
         *_dicom_units(kinds["dicom"], facts),
@@ -256,7 +269,9 @@ def _facts(found: Found, known: Mapping[str, SourceFile], limits: Limits) -> dic
         return before.facts
     try:
         with faults_as(partial(StudyRejected, "file_unreadable"), StudyRejected, OSError):
-            headers = [ids for content in _beginnings(found, limits) if (ids := _study_ids(content))]
+            budget = Budget(limits, min(found.size, limits.max_total_bytes))
+            beginnings = _beginnings(found, budget)
+            headers = [ids for content in beginnings if (ids := _study_ids(content, budget))]
     except StudyRejected:
         return {"studies": [_UNIDENTIFIED]}
     except OSError:
@@ -269,19 +284,19 @@ def _facts(found: Found, known: Mapping[str, SourceFile], limits: Limits) -> dic
     return {"studies": studies, "begun": {uid: earliest(times[uid]) for uid in times}}
 
 
-def _beginnings(found: Found, limits: Limits) -> Iterator[bytes]:
+def _beginnings(found: Found, budget: Budget) -> Iterator[bytes]:
     if _kind(found.path) == "zip":
-        yield from read_beginnings(Path(found.path), _HEADER_BYTES, limits)
+        yield from read_beginnings(Path(found.path), _HEADER_BYTES, budget.limits)
         return
-    with open(found.path, "rb") as file:
+    with open_source(Path(found.path)) as file:
         beginning = file.read(_HEADER_BYTES)
-        ids = _study_ids(beginning)
+        ids = _study_ids(beginning, budget)
         yield beginning if ids is None or ids[0] else beginning + file.read(_LONGEST_HEADER)
 
 
-def _study_ids(beginning: bytes) -> tuple[str, str, str] | None:
+def _study_ids(beginning: bytes, budget: Budget) -> tuple[str, str, str] | None:
     """Study, patient and time of an image; all empty if damage hides them; None if it is not an image."""
-    header = read_header(beginning)
+    header = read_header(beginning, budget)
     if header is None or not (header.raw("study_uid") or header.raw("sop_class") or header.raw("rows")):
         return ("", "", "") if claims_to_be_an_image(beginning) else None
     return canonical_uid(header.text("study_uid")), _identifier(header.raw("patient_id")), _begun(header)

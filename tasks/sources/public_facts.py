@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from cmr_models.contracts import ColumnSpec
 from cmr_models.contracts.foreign import faults_as
+from tasks.sources.opening import open_source
 
 Facts = dict[str, Any]
 
@@ -284,8 +285,8 @@ def _lines(file: Path) -> dict[str, str]:
 
 def _text(file: Path) -> str:
     try:
-        if file.stat().st_size > _MAX_BYTES:
-            return ""
-        return file.read_bytes().decode("utf-8-sig", "replace")
+        with open_source(file, may_be_above=True) as opened:
+            content = opened.read(_MAX_BYTES + 1)
     except OSError:
         return ""
+    return content.decode("utf-8-sig", "replace") if len(content) <= _MAX_BYTES else ""

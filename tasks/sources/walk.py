@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks.sources.opening import is_in
+
 LINK_OUT = "link out of the sources (see convert.follow_links)"
 SYSTEM = "file of the system"
 NO_FILE = "pipe, socket or device"
@@ -107,11 +109,11 @@ class Walk:
 
     def _leads_out(self, path: str) -> bool:
         """Whether a path is a link out of the sources, which is not followed."""
-        is_out = bool(self._roots) and os.path.islink(path) and not _is_in(os.path.realpath(path), self._roots)
+        is_out = bool(self._roots) and os.path.islink(path) and not is_in(os.path.realpath(path), self._roots)
         return is_out and self._pass_over(path, LINK_OUT)
 
     def _is_system(self, path: str) -> bool:
-        return _is_in(os.path.realpath(path), _SYSTEM_FOLDERS) and self._pass_over(path, SYSTEM)
+        return is_in(os.path.realpath(path), _SYSTEM_FOLDERS) and self._pass_over(path, SYSTEM)
 
     def _pass_over(self, path: str, why: str) -> bool:
         self.passed_over[path] = why
@@ -136,10 +138,6 @@ class Walk:
             yield Found(path, status.st_size, status.st_mtime_ns)
         else:
             self.passed_over[path] = NO_FILE
-
-
-def _is_in(real: str, folders: Iterable[str]) -> bool:
-    return any(real == folder or real.startswith(folder.rstrip("/") + "/") for folder in folders)
 
 
 def _files_in(top: str) -> Iterator[str]:

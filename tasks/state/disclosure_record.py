@@ -33,7 +33,7 @@ def keep_record(gate: Gate, folder: Path) -> None:
 
 
 def released_counts(folder: Path, name: str) -> list[pd.DataFrame]:
-    """The counts of every earlier release of a table of ``folder``, each with the columns that name a row."""
+    """Counts and estimates of every earlier release of a table of ``folder``, with the columns that name a row."""
     path = _released_path(folder, name)
     if not path.exists():
         return []
@@ -41,8 +41,8 @@ def released_counts(folder: Path, name: str) -> list[pd.DataFrame]:
 
 
 def keep_released(released: pd.DataFrame, folder: Path, name: str) -> None:
-    """Add the counts of a table that is about to be published to those of its earlier releases."""
-    columns = [column for column in (*IDENTITY, *COUNTS) if column in released]
+    """Add counts and estimates of a table that is about to be published to those of its earlier releases."""
+    columns = [column for column in (*IDENTITY, *COUNTS, "estimate", "spec_digest") if column in released]
     counts = released[columns].reset_index(drop=True)
     release = digest_bytes(pd.util.hash_pandas_object(counts, index=False).to_numpy().tobytes())[:12]
     path = _released_path(folder, name)

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cmr_models.contracts.cells import ColumnType, is_decimal, is_number
@@ -34,7 +35,11 @@ _EXCEL = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _SEPARATORS = {";": "semicolons", "\t": "tabs (name it .tsv)", "|": "bars"}
 _TABS = (".tsv", ".tab")
 _MOST_BYTES = 4 * 2**30
-_MOST_CELLS = 2**29
+_MOST_CELLS = 2**22, 32
+"""Cells that are read of a Parquet file whatever its size, and how many for each of its bytes beyond."""
+_MOST_COLUMNS = 100_000
+_MOST_UNPACKED = 256 * 2**20, 200
+"""Bytes of a Parquet file's columns, and of its texts, whatever its size, and how many times its size beyond."""
 _BEGINNING_BYTES = 4 * 2**20
 _BOOLEANS = {"True": True, "False": False, "TRUE": True, "FALSE": False, "true": True, "false": False}
 
@@ -72,7 +77,13 @@ def read_user_table(
     Raises:
         UserMistake: the file cannot be read as a table, two columns have one name, or a column is not as declared.
     """
-    how = reading or Reading()
+    with faults_as(partial(_unreadable, path), UserMistake, OSError):
+        return _understood(path, columns, reading or Reading(), usecols)
+
+
+def _understood(
+    path: Path, columns: Mapping[str, str] | None, how: Reading, usecols: Callable[[str], bool] | None
+) -> pd.DataFrame:
     table = _rename(_read(path, usecols), columns or how.columns, path)
     is_parquet = path.suffix == ".parquet"
     read = {
@@ -147,14 +158,49 @@ def _read_parquet(path: Path, names: Sequence[str] | None, n_rows: int | None) -
     try:
         with pq.ParquetFile(path) as file:
             columns = list(file.schema_arrow.names) if names is None else list(names)
-            n_cells = file.metadata.num_rows * len(columns)
-        if n_rows == 0:
-            return pd.DataFrame(columns=columns)
-        if n_cells > _MOST_CELLS:
-            raise UserMistake(f"{path}: the table claims {n_cells:,} cells; give one with the columns that are needed")
+            if n_rows == 0:
+                return pd.DataFrame(columns=columns)
+            _check_cells(path, file, columns)
+            _check_unpacked(path, file)
+            _check_texts(path, file, columns)
         return pd.read_parquet(path, columns=columns)
     except pa.ArrowInvalid:
         raise UserMistake(f"{path}: the file is no Parquet; save it anew, or give a CSV") from None
+
+
+def _check_cells(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> None:
+    """Refuse more cells than such a file holds of people, and those that are no single values."""
+    n_cells, (free, per_byte) = file.metadata.num_rows * len(columns), _MOST_CELLS
+    if n_cells > free + per_byte * path.stat().st_size:
+        raise UserMistake(f"{path}: the table claims {n_cells:,} cells, far more than its size; save it as CSV")
+    nested = [name for name in columns if pa.types.is_nested(file.schema_arrow.field(name).type)]
+    if nested:
+        raise UserMistake(f"{path}: columns {nested} hold lists or records; give one value a cell")
+
+
+def _check_texts(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> None:
+    """Refuse texts that are written once and stand in many rows, which a reader repeats."""
+    texts = [name for name in columns if _is_text(file.schema_arrow.field(name).type)]
+    n_bytes, (free, ratio) = 0, _MOST_UNPACKED
+    with pq.ParquetFile(path, read_dictionary=texts) as packed:
+        for batch in packed.iter_batches(columns=texts) if texts else ():
+            for column in batch.columns:
+                lengths = pc.binary_length(column.dictionary).take(column.indices)
+                n_bytes += pc.sum(lengths).as_py() or 0
+            if n_bytes > free + ratio * path.stat().st_size:
+                raise UserMistake(f"{path}: the texts of the table unpack to far more than tables do; save it as CSV")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind))
+
+
+def _check_unpacked(path: Path, file: pq.ParquetFile) -> None:
+    """Refuse columns that stand for far more bytes than the file has."""
+    groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
+    free, ratio = _MOST_UNPACKED
+    if sum(group.total_byte_size for group in groups) > free + ratio * path.stat().st_size:
+        raise UserMistake(f"{path}: the table unpacks to far more than tables do; save it as CSV")
 
 
 def _read_csv(path: Path, n_rows: int | None) -> pd.DataFrame:
@@ -192,6 +238,10 @@ def _check_is_text(path: Path) -> None:
         beginning = file.read(_BEGINNING_BYTES)
     if b"\0" in beginning:
         raise UserMistake(f"{path}: the table holds bytes that no text has; save it as CSV in UTF-8")
+    if beginning.partition(b"\n")[0].count(b",") > _MOST_COLUMNS:
+        raise UserMistake(
+            f"{path}: the first line names more than {_MOST_COLUMNS:,} columns; give those that are needed"
+        )
     if len(beginning) == _BEGINNING_BYTES and b"\n" not in beginning and b"\r" not in beginning:
         raise UserMistake(f"{path}: the table has a first line without an end; save it as CSV in UTF-8")
 

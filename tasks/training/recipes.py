@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from cmr_models.contracts.bounded_toml import load_toml
 from cmr_models.contracts.foreign import read_text
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def read_recipe(file: Path, settings: type[Settings], **changes: Any) -> Setting
         ValueError: if the file is not valid TOML, a key is not a setting, or a value is outside its range.
     """
     try:
-        values: dict[str, Any] = tomllib.loads(read_text(file))
+        values: dict[str, Any] = load_toml(read_text(file))
     except OSError:
         raise
     except Exception as error:

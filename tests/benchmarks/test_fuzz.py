@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import mmap
 import zipfile
 from pathlib import Path
 
@@ -48,7 +49,11 @@ def _slow(content: bytes, _folder: Path) -> None:
 
 
 def _greedy(content: bytes, _folder: Path) -> bytes:
-    return b"x" * (600 * 2**20)
+    """New memory, whatever this process has freed and kept."""
+    with mmap.mmap(-1, 600 * 2**20) as area:
+        for at in range(0, len(area), mmap.PAGESIZE):
+            area[at] = 1
+    return b""
 
 
 @pytest.mark.parametrize(("read", "kind"), [(_broken, "KeyError at test_fuzz.py"), (_slow, "hang"), (_greedy, " MB")])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import release_attacker
-from release_attacker import Finding, between_releases, recover
+from release_attacker import Finding, between_releases, recover, values_between
 
 from cmr_models.analysis.disclosure import masking
 from cmr_models.simulate.measured import example_tables
@@ -115,7 +115,7 @@ def test_masking_table_by_table_is_undone_by_the_attacker(tmp_path: Path, monkey
     """With exact counts and no look at all tables together, as it once was, the masked cells come back."""
     monkeypatch.setattr(Inputs, "count_base", None)
     monkeypatch.setattr(masking, "leaves_whole_range", lambda *_: True)
-    monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, ___: passed)
+    monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, *___: passed)
     monkeypatch.setattr(Counts, "of", lambda _, minimum, **__: Counts(minimum))
     monkeypatch.setattr(Counts, "texts", lambda self, counts, **_: {name: self.text(n) for name, n in counts.items()})
     write_planted(tmp_path, 3)
@@ -140,6 +140,13 @@ def test_two_releases_do_not_tell_who_left_in_between(tmp_path: Path) -> None:
         risk(tmp_path / "cohort", settings, UserFiles(tmp_path / "participants.csv", tmp_path / "outcomes.csv"))
         releases.append(pd.read_parquet(tmp_path / "cohort/tables/estimates/fairness.parquet"))
     assert between_releases(*releases, 5) == []
+    assert values_between(*releases) == []
+    # Had both been in full: a log odds ratio that moved by 0.0123 with a variance of 0.01 tells of 1.23 SDs.
+    one = {"exposure": "x", "outcome": "y", "model": "logistic", "scale": "per_sd", "group_by": "sex", "group": "male"}
+    full = [pd.DataFrame([{**one, "measure": "odds_ratio", "estimate": np.exp(log), "se": 0.1}])
+            for log in (0.3123456, 0.3000456)]  # fmt: skip
+    (told,) = values_between(*full)
+    assert (told.low, told.high) == pytest.approx((1.23, 1.23), abs=1e-4)
     # The first release alone, had it been exact, and an exact second one: one person is told.
     row = {"exposure": "x", "outcome": "", "model": "mean", "scale": "absolute", "group_by": "sex", "group": "male"}
     exact = [pd.DataFrame([{**row, "measure": "mean", "n": n, "n_events": np.nan}]) for n in (130.0, 129.0)]

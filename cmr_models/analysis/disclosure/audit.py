@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.analysis.disclosure.bounds import Programme, Statements
@@ -27,6 +28,8 @@ _POPULATIONS = {"logistic": "asked", **dict.fromkeys(("cox_age", "harrell_phenot
                 "uno_adjusted"), "at risk")}  # fmt: skip
 _EVERYBODY = ("overall", "all")
 _SURELY_RARE = 4
+Known = dict[bytes, list[tuple[float, float]]]
+"""Digest of a programme and its targets -> the bounds of these."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,13 @@ class _Cell:
         return "|".join((self.population, self.group_by, self.group, self.what))
 
 
-def audit(tables: Mapping[str, pd.DataFrame], threshold: int) -> pd.DataFrame:
+def audit(tables: Mapping[str, pd.DataFrame], threshold: int, known: Known | None = None) -> pd.DataFrame:
     """What the tables of a release say of every hidden cell.
 
     Args:
         tables: of estimates, as published, with ``rounded_to``.
         threshold: the smallest number that may be published.
+        known: bounds of programmes that were solved before, to which those of this audit are added.
 
     Returns:
         A row a hidden cell (``n``, ``n_events``, ``without event``, ``left out``, ``mean``): the least and the most
@@ -55,7 +59,7 @@ def audit(tables: Mapping[str, pd.DataFrame], threshold: int) -> pd.DataFrame:
     """
     rows = pd.concat([_rows_of(table) for table in tables.values()], ignore_index=True) if tables else pd.DataFrame()
     found: list[dict[str, Any]] = []
-    known: dict[bytes, list[tuple[float, float]]] = {}
+    known = {} if known is None else known
     for (exposure, outcome), pair in rows.groupby(["exposure", "outcome"], sort=False) if len(rows) else ():
         for one in _groupings(pair):
             about = {"exposure": exposure, "outcome": outcome}
@@ -73,7 +77,10 @@ def _rows_of(table: pd.DataFrame) -> pd.DataFrame:
     if "rounded_to" not in table:
         table = table.assign(rounded_to=1.0)
     names = ["exposure", "outcome", "model", "measure", "population", "group_by", "group", "n", "n_events", "estimate"]
-    return table[[*names, "se", "status", "reason", "rounded_to"]]
+    table = table[[*names, "se", "status", "reason", "rounded_to"]]
+    told = ["exposure", "outcome", "measure", "population", "group_by", "group", "n", "n_events", "status", "reason"]
+    is_statement = ~table["measure"].isin(("mean", "gap"))  # several models state the same counts
+    return table[~(is_statement & table.duplicated([*told, "rounded_to"]))]
 
 
 def _groupings(pair: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -85,7 +92,7 @@ def _groupings(pair: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield pair[pair["group_by"].isin(named)]
 
 
-def _bounded(rows: pd.DataFrame, threshold: int, known: dict[bytes, list[tuple[float, float]]]) -> list[dict[str, Any]]:
+def _bounded(rows: pd.DataFrame, threshold: int, known: Known) -> list[dict[str, Any]]:
     """The hidden cells of one grouping; of the same programme as one before, the same bounds."""
     targets: dict[str, dict[str, float]] = {}
     for told in (True, False):  # whether a row that is masked as small is one: of its counts any may be the small one
@@ -240,7 +247,10 @@ def _sums(rows: pd.DataFrame, threshold: int) -> tuple[tuple[float, float], tupl
 
 
 def hide_determined(
-    released: Mapping[str, pd.DataFrame], beside: Mapping[str, pd.DataFrame], threshold: int
+    released: Mapping[str, pd.DataFrame],
+    beside: Mapping[str, pd.DataFrame],
+    threshold: int,
+    known: Known | None = None,
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """Tables in which nothing is determined any more, not even beside tables that were published before.
 
@@ -251,18 +261,32 @@ def hide_determined(
         released: tables as they have passed the gate one by one.
         beside: those that are published already and stay as they are.
         threshold: the smallest number that may be published.
+        known: as for :func:`audit`.
 
     Returns:
         The tables, and what :func:`audit` says of them.
     """
-    tables = dict(released)
+    tables, known = dict(released), {} if known is None else known
+    found = audit({**beside, **tables}, threshold, known)
     for widest in (False, True):
-        found = audit({**beside, **tables}, threshold)
         wrong = found[found["determined"].astype(bool)]
         if wrong.empty:
-            return tables, found
+            break
         tables = {name: _without(table, wrong, everybody=widest) for name, table in tables.items()}
-    return tables, audit({**beside, **tables}, threshold)
+        again = {name: _of_pairs(table, wrong) for name, table in {**beside, **tables}.items()}
+        rest = found[~_is_of_pairs(found, wrong)]
+        found = pd.concat([part for part in (rest, audit(again, threshold, known)) if len(part)], ignore_index=True)
+    return tables, found
+
+
+def _of_pairs(table: pd.DataFrame, wrong: pd.DataFrame) -> pd.DataFrame:
+    return table[_is_of_pairs(table, wrong)]
+
+
+def _is_of_pairs(table: pd.DataFrame, wrong: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """``(n,)`` whether a row is about an exposure and outcome of ``wrong``."""
+    pairs = ["exposure", "outcome"]
+    return pd.MultiIndex.from_frame(table[pairs]).isin(pd.MultiIndex.from_frame(wrong[pairs].drop_duplicates()))
 
 
 def _without(table: pd.DataFrame, wrong: pd.DataFrame, *, everybody: bool) -> pd.DataFrame:

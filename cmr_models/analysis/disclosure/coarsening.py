@@ -13,11 +13,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.analysis.disclosure.masking import round_counts
+from cmr_models.estimates import Z95, wald, wald_concordance
 
 Floats = npt.NDArray[np.float64]
 
 _MEANS = ("mean", "bias")
 _SHARES = ("proportion", "proportion_by_tenth", "net_benefit")
+RATIOS, CONCORDANCE = ("odds_ratio", "hazard_ratio"), "concordance"
+_STEP_OF_LOG_P, _STEP_OF_P = 0.2, 0.05
 _PEOPLE_A_STEP = 2.0
 """A step is what two people move a mean by, if each lies an SD from it; or a survival curve, if each has an event."""
 
@@ -75,6 +78,60 @@ def coarsen(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
     if "component" in table:
         table = _coarsen_components(table)
     return _coarsen_gaps(_coarsen_units(table), pd.Series(step, table.index).dropna())
+
+
+def coarsen_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """Ratios and concordances in steps that two people make, with the intervals and tests of the steps.
+
+    A person who lies an SD from the mean and has the event moves the log of a ratio by its variance, and a concordance
+    by its standard error over the root of the events. So two releases in full tell how many SDs the one whom they
+    differ by lies off. All rows are coarse: those that stay as they were would tell of whom he is not.
+
+    Args:
+        table: estimates with exact standard errors.
+
+    Reference:
+        Cook & Weisberg 1982, Residuals and Influence in Regression, chapter 5 (one-step influence).
+    """
+    table = table.reset_index(drop=True)
+    unit, told, steps = _sd_of_units(table), dict[int, dict[str, float]](), dict[int, float]()
+    tested = table["measure"].isin((*RATIOS, CONCORDANCE)) & (table["status"] == "ok") & table["z"].notna()
+    chosen = np.flatnonzero(tested & (table["scale"] != "per_unit")).tolist()
+    for row, values in zip(chosen, table.loc[chosen].to_dict("records"), strict=True):
+        ratio, se = values["measure"] in RATIOS, float(values["se"])
+        moved = min(se**2, se) if ratio else se / np.sqrt(values["n_events"])
+        steps[row] = float(nice_step(_PEOPLE_A_STEP * moved))
+        value = float(to_step(np.log(values["estimate"]) if ratio else values["estimate"], steps[row]))
+        se = float(to_step(se, nice_step(se / 2 * (moved / se) ** 2)))
+        if not ratio:
+            told[row] = wald_concordance(value, se)
+            continue
+        wider = float(np.log(values["ci_high"] / values["estimate"]) / values["se"] / Z95)  # than normal: pooled ones
+        for own, sd in {row: 1.0, **unit.get(row, {})}.items():
+            told[own] = wald(value, se * wider, ratio=True, scale=1 / sd) | {"se": se / sd, "z": value / se}
+    coarse = pd.DataFrame.from_dict(told, orient="index")
+    table.loc[coarse.index, list(coarse)] = coarse
+    return _coarsen_tests_of_gaps(_coarsen_gaps(table, pd.Series(steps, dtype=float)), list(steps))
+
+
+def _sd_of_units(table: pd.DataFrame) -> dict[int, dict[int, float]]:
+    """Row of a ratio per SD -> its row per unit, and the SD that the two standard errors tell."""
+    keys = _columns(table, ("exposure", "outcome", "model", "measure", "group_by", "group", "covariate_set"))
+    names = {"per_sd": "row", "per_unit": "own"}
+    parts = [table[table["scale"] == scale].reset_index(names=name) for scale, name in names.items()]
+    both = parts[0].merge(parts[1], on=keys, suffixes=("", "_unit"))
+    found = zip(both["row"], both["own"], both["se"] / both["se_unit"], strict=True)
+    return {int(row): {int(own): float(sd)} for row, own, sd in found}
+
+
+def _coarsen_tests_of_gaps(table: pd.DataFrame, rows: list[int]) -> pd.DataFrame:
+    """p of the gaps between ``rows``: what is left of it, a person does not show in."""
+    models = table.loc[rows, "model"].unique()
+    gaps = ((table["measure"] == "gap") & table["model"].isin(models)).to_numpy(bool)
+    for name, step in (("minus_log10_p", _STEP_OF_LOG_P), ("equivalence_p", _STEP_OF_P)):
+        if name in table:
+            table.loc[gaps, name] = to_step(table.loc[gaps, name], step)
+    return table
 
 
 def is_share_of_counts(table: pd.DataFrame) -> npt.NDArray[np.bool_]:

@@ -220,6 +220,21 @@ def differs_by_few(table: pd.DataFrame, before: pd.DataFrame, threshold: int) ->
     return close
 
 
+def follows_closely(table: pd.DataFrame, before: pd.DataFrame, threshold: int) -> Bools:
+    """``(n,)`` whether a row has another estimate than in an earlier publication, of about as many people.
+
+    Both publications may be rounded, so that a difference of few shows as one of up to twice ``threshold``.
+    """
+    keys = [name for name in IDENTITY if name in table and name in before]
+    earlier = before.drop_duplicates(keys).set_index(keys)
+    at = earlier.index.get_indexer(pd.MultiIndex.from_frame(table[keys]) if len(keys) > 1 else pd.Index(table[keys[0]]))
+    known = at >= 0
+    then = {name: np.where(known, _count(earlier, name)[at], np.nan) for name in ("n", "estimate")}
+    near = ~(np.abs(_count(table, "n") - then["n"]) >= 2 * threshold)
+    same = np.isclose(_count(table, "estimate"), then["estimate"], rtol=1e-9, atol=0)
+    return np.asarray(known & near & ~same, bool)
+
+
 def _count(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     if name == "rest":
         return _count(table, "n") - _count(table, "n_events")

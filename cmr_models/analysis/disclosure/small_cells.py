@@ -20,25 +20,38 @@ from cmr_models.analysis.people import OUTCOME_COLUMNS, analysis_outcome
 Floats = npt.NDArray[np.float64]
 
 
-def counts_of_few(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec) -> bool:
+def counts_of_few(
+    people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec, further: Sequence[Sequence[str]] = ()
+) -> bool:
     """Whether a population of an analysis, or what two of them differ by, counts 1 to ``minimum_cell - 1`` in a group.
 
-    Populations are: everybody, those measured, those with a phenotype, and of these those with an outcome and all
-    covariates, those at risk, and the cases and events among them.
+    Populations are: everybody, those measured, those with a phenotype, and of these, with all covariates or without
+    regard to them (as in survival curves), those with an outcome, those at risk, and the cases and events among them.
 
     Args:
         people: of :func:`cmr_models.analysis.people.analysis_people`.
         outcomes: the outcome table.
         spec: phenotypes, conditions, covariates and groups.
+        further: other lists of columns in which the people of a table of the analysis are complete.
     """
+    models = ("age_years", *spec.covariates, *spec.strata)
+    complete = [people[list(names)].notna().all(axis=1).to_numpy(bool) for names in ((), models, *further)]
     groups = _membership(people, [f"group {name}" for name in spec.group_by])
     nobody = np.zeros((1, len(groups)))
     known = np.vstack([nobody, *_people_counts(people, groups, spec)])
     return any(
         lie_close(column, spec.minimum_cell)
-        for counts in _outcome_counts(people, outcomes, groups, spec)
+        for counts in _outcome_counts(people, outcomes, groups, spec, complete)
         for column in np.vstack([known, counts]).T
+    ) or any(
+        ((counts > 0) & (counts < spec.minimum_cell)).any()
+        for counts in _outcome_counts(people, outcomes, groups, spec, _differences(complete))
     )
+
+
+def _differences(sets: Sequence[npt.NDArray[np.bool_]]) -> list[npt.NDArray[np.bool_]]:
+    """People of one set who are not in another, where there are any: two tables tell their counts by subtraction."""
+    return [one & ~other for one in sets for other in sets if (one & ~other).any()]
 
 
 def _membership(people: pd.DataFrame, columns: Sequence[str]) -> Floats:
@@ -59,11 +72,14 @@ def _people_counts(people: pd.DataFrame, groups: Floats, spec: AnalysisSpec) -> 
 
 
 def _outcome_counts(
-    people: pd.DataFrame, outcomes: pd.DataFrame, groups: Floats, spec: AnalysisSpec
+    people: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    groups: Floats,
+    spec: AnalysisSpec,
+    complete: Sequence[npt.NDArray[np.bool_]],
 ) -> Iterator[Floats]:
-    """For each condition, ``(populations, groups)``; those with and without the event are counted apart."""
+    """For each condition and set of people, ``(populations, groups)``; with and without the event are counted apart."""
     has = people[list(spec.phenotypes)].notna().to_numpy(bool)
-    covered = people[["age_years", *spec.covariates, *spec.strata]].notna().all(axis=1).to_numpy(bool)
     place = people.assign(row=np.arange(len(people)))
     for condition in spec.conditions:
         table = analysis_outcome(place, outcomes, condition)[["row", *OUTCOME_COLUMNS]]
@@ -72,5 +88,6 @@ def _outcome_counts(
         ill, event, entry, _, follow_up = own.T
         at_risk = (ill == 0) & np.isfinite(entry) & (follow_up > 0)
         parts = (ill == 1, ill == 0, at_risk, at_risk & (event == 1), at_risk & (event == 0))
-        sets = [has & (covered & part)[:, None] for part in (np.isfinite(ill), *parts)]
-        yield np.hstack(sets).T.astype(float) @ groups.T
+        for covered in complete:
+            sets = [has & (covered & part)[:, None] for part in (np.isfinite(ill), *parts)]
+            yield np.hstack(sets).T.astype(float) @ groups.T

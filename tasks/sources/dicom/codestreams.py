@@ -25,6 +25,12 @@ _MOST_RUN: Final = 128 / 2
 _UNCOUNTED: Final = 64 * 2**20
 
 
+def bare(frame: bytes) -> bytes:
+    """A frame without boxes before its codestream: one of them could hold another, which says something else."""
+    start = 0 if frame.startswith(_JPEG) else max(0, frame.find(_J2K, 0, _J2K_WITHIN))
+    return frame[start:]
+
+
 def is_of_shape(frame: bytes, shape: tuple[int, int], n_bytes_a_pixel: int, *, is_rle: bool) -> bool:
     """Whether a compressed frame says that it holds one sample for each of ``shape (row, col)``; of RLE, not far more.
 
@@ -45,11 +51,10 @@ def codestream_shape(frame: bytes) -> tuple[int, int, int]:
     """
     if frame.startswith(_JPEG):
         return _of_jpeg(frame)
-    start = frame.find(_J2K, 0, _J2K_WITHIN)
-    if start < 0 or len(frame) < start + 42:
+    if not frame.startswith(_J2K) or len(frame) < 42:
         raise ValueError("no codestream of JPEG or JPEG 2000")
-    right, bottom, left, top = struct.unpack_from(">4L", frame, start + 8)
-    (samples,) = struct.unpack_from(">H", frame, start + 40)
+    right, bottom, left, top = struct.unpack_from(">4L", frame, 8)
+    (samples,) = struct.unpack_from(">H", frame, 40)
     return bottom - top, right - left, samples
 
 

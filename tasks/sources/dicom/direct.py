@@ -63,7 +63,7 @@ def read_image(data: bytes, budget: Budget) -> Image | None:
         StudyRejected: ``dicom_corrupt`` if it is cut off.
     """
     explicit, start = _encoding(data)
-    values, begin, length = _walk(data, start, explicit)
+    values, begin, length = _walk(data, start, explicit, budget)
     image = Image(with_numbers_as_text(values), None)
     if any(tag in values for tag in _REAL_PIXELS):
         image.fault = "pixel_format_unsupported"
@@ -81,14 +81,14 @@ def read_image(data: bytes, budget: Budget) -> Image | None:
     return image
 
 
-def read_values(data: bytes) -> dict[int, bytes]:
+def read_values(data: bytes, budget: Budget) -> dict[int, bytes]:
     """Header values of :data:`TAGS` in the first bytes of a file.
 
     Raises:
         UnusualEncodingError: if the file is for pydicom.
     """
     explicit, start = _encoding(data)
-    values, _, _ = _walk(data, start, explicit, truncated_is_end=True)
+    values, _, _ = _walk(data, start, explicit, budget, truncated_is_end=True)
     return values
 
 
@@ -166,13 +166,14 @@ def preface(data: bytes) -> tuple[bytes, int]:
 
 
 def _walk(
-    data: bytes, position: int, explicit: bool, *, truncated_is_end: bool = False
+    data: bytes, position: int, explicit: bool, budget: Budget, *, truncated_is_end: bool = False
 ) -> tuple[dict[int, bytes], int, int]:
     """Wanted values, and where the pixels lie and how many bytes they have (-1 and 0 without pixels)."""
     values: dict[int, bytes] = {}
     end = len(data)
     element = _explicit_at if explicit else _implicit_at
     while position + 8 <= end:
+        budget.parse()
         tag, value, length = element(data, position)
         if tag < _FIRST:
             raise corrupt("An element is of group 0, which no file holds.")
@@ -183,7 +184,7 @@ def _walk(
         if tag in _SEEN and not _is_empty(data, value, length):
             values[tag] = b""
         if length == _UNDEFINED:
-            position = _skip_sequence(data, value, explicit, 0)
+            position = _skip_sequence(data, value, explicit, budget, 0)
             continue
         position = value + length
         if position > end:
@@ -218,28 +219,32 @@ def _implicit_at(data: bytes, position: int) -> tuple[int, int, int]:
     return group << 16 | number, position + 8, length
 
 
-def _skip_sequence(data: bytes, position: int, explicit: bool, depth: int) -> int:
+def _skip_sequence(data: bytes, position: int, explicit: bool, budget: Budget, depth: int) -> int:
     """Place after a sequence of undefined length that starts at ``position``."""
     if depth > _MAX_DEPTH:
         raise UnusualEncodingError
     while position + 8 <= len(data):
+        budget.parse()
         tag, value, length = _implicit_at(data, position)
         if tag == _SEQUENCE_END:
             return value
         if tag != _ITEM:
             raise UnusualEncodingError
-        position = _skip_item(data, value, explicit, depth) if length == _UNDEFINED else value + length
+        is_open = length == _UNDEFINED
+        position = _skip_item(data, value, explicit, budget, depth) if is_open else value + length
     raise UnusualEncodingError
 
 
-def _skip_item(data: bytes, position: int, explicit: bool, depth: int) -> int:
+def _skip_item(data: bytes, position: int, explicit: bool, budget: Budget, depth: int) -> int:
     element = _explicit_at if explicit else _implicit_at
     while position + 8 <= len(data):
+        budget.parse()
         tag, value, length = _implicit_at(data, position)
         if tag == _ITEM_END:
             return value
         _, value, length = element(data, position)
-        position = _skip_sequence(data, value, explicit, depth + 1) if length == _UNDEFINED else value + length
+        is_open = length == _UNDEFINED
+        position = _skip_sequence(data, value, explicit, budget, depth + 1) if is_open else value + length
     raise UnusualEncodingError
 
 

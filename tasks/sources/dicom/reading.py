@@ -14,6 +14,7 @@ from tasks.sources.dicom.image import Image, corrupt
 from tasks.sources.limits import Budget
 
 _LONGEST_HEADER: Final = 4 * 2**20
+_SPENT: Final = "study_too_large"
 
 
 @faults_as(lambda kind: corrupt(f"It cannot be decoded ({kind})."), StudyRejected)
@@ -45,22 +46,34 @@ def read_images(data: bytes, budget: Budget | None = None) -> list[Image]:
     return [] if image is None else [image]
 
 
-def read_header(data: bytes) -> Image | None:
-    """Header values alone, from the first bytes of a file; None if they are not those of a DICOM file, or damaged."""
+def read_header(data: bytes, budget: Budget | None = None) -> Image | None:
+    """Header values alone, from the first bytes of a file; None if they are not those of a DICOM file, or damaged.
+
+    Args:
+        data: the first bytes.
+        budget: of the file or archive that they are part of; one of their own if None.
+
+    Raises:
+        StudyRejected: ``study_too_large`` if the budget is spent.
+    """
     try:
-        return _header(data)
-    except StudyRejected:
+        return _header(data, budget or Budget(n_packed=len(data)))
+    except StudyRejected as rejected:
+        if rejected.reason == _SPENT:
+            raise
         return None
 
 
 @faults_as(corrupt, StudyRejected)
-def _header(data: bytes) -> Image | None:
+def _header(data: bytes, budget: Budget) -> Image | None:
     if not direct.looks_like_dicom(data):
         return None
-    plain = direct.inflated(data, _LONGEST_HEADER, is_beginning=True)
+    plain = direct.inflated(data, min(_LONGEST_HEADER, budget.left_to_inflate), is_beginning=True)
+    if plain is not data:
+        budget.inflate(len(plain))
     try:
-        return Image(direct.read_values(plain), None)
+        return Image(direct.read_values(plain, budget), None)
     except direct.UnusualEncodingError:
         from tasks.sources.dicom.by_pydicom import header_with_pydicom
 
-        return header_with_pydicom(plain)
+        return header_with_pydicom(plain, budget)

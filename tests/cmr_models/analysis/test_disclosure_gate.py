@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from cmr_models.analysis.disclosure.coarsening import lie_close, nice_step, to_step
-from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few
+from cmr_models.analysis.disclosure.coarsening import coarsen_ratios, lie_close, nice_step, to_step
+from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, follows_closely
+from cmr_models.estimates import wald, wald_concordance
 
 pytestmark = pytest.mark.timeout(100)  # masking that never settles would hang
 
@@ -456,6 +458,49 @@ def test_ratios_per_sd_and_per_unit_tell_a_coarse_sd() -> None:
     assert np.log(1.2) / np.log(out.loc["per_unit", "estimate"]) == pytest.approx(30)
     assert 0.149 / out.loc["per_unit", "se"] == pytest.approx(30)
     assert np.log(1.4) / np.log(out.loc["per_unit", "ci_high"]) == pytest.approx(30)
+
+
+def _ratios() -> pd.DataFrame:
+    """Rows with a hazard ratio per SD and per unit (SD 20), and a concordance; 100 events."""
+    rows = [
+        {"measure": "hazard_ratio", "scale": "per_sd", **wald(0.2763, 0.1034, ratio=True)},
+        {"measure": "hazard_ratio", "scale": "per_unit", **wald(0.2763, 0.1034, ratio=True, scale=1 / 20)},
+        {"measure": "concordance", "scale": "absolute", **wald_concordance(0.6149, 0.0312)},
+    ]
+    return pd.DataFrame(rows).assign(
+        exposure="lvm_g", outcome="death", model="m", group_by="overall", group="all", n=1000.0, n_events=100.0,
+        status="ok", reason="",
+    )  # fmt: skip
+
+
+def test_ratios_and_concordances_are_in_steps_that_two_people_make() -> None:
+    out = coarsen_ratios(_ratios())
+    # 2 x 0.1034^2 is 0.0214, so steps of 0.05: 0.2763 is 0.3. The error: 0.1034^3 / 2 is 0.00055, steps of 0.001.
+    assert np.log(out["estimate"][0]) == pytest.approx(0.3)
+    assert out["se"][0] == pytest.approx(0.103)
+    assert np.log(out["ci_low"][0]) == pytest.approx(0.3 - 1.959964 * 0.103)
+    assert out["z"][0] == pytest.approx(0.3 / 0.103)
+    assert 10 ** -out["minus_log10_p"][0] == pytest.approx(2 * stats.norm.sf(0.3 / 0.103))
+    assert (np.log(out["estimate"][1]), out["se"][1]) == pytest.approx((0.3 / 20, 0.103 / 20))
+    assert out["minus_log10_p"][1] == pytest.approx(out["minus_log10_p"][0])
+    # 2 x 0.0312 / 10 is 0.00624, so steps of 0.01; the error in steps of 0.0312 / 200, which is 0.0002.
+    assert (out["estimate"][2], out["se"][2]) == pytest.approx((0.61, 0.0312))
+    assert out["z"][2] == pytest.approx(0.11 / 0.0312)
+
+
+def test_the_interval_of_a_pooled_ratio_stays_wider_than_a_normal_one() -> None:
+    """With t of 12 degrees of freedom the interval is 2.1788 standard errors to either side."""
+    pooled = _ratios().iloc[:1].assign(ci_high=np.exp(0.2763 + 2.1788 * 0.1034))
+    assert np.log(coarsen_ratios(pooled)["ci_high"][0]) == pytest.approx(0.3 + 2.1788 * 0.103)
+
+
+def test_an_estimate_follows_another_closely_if_it_differs_and_its_people_hardly() -> None:
+    before = _ratios()
+    moved = before.assign(n=[1009.0, 1010.0, 991.0], estimate=[1.4, 1.02, before["estimate"][2]])
+    # Twice five is as much as two rounded counts can hide; the concordance is the same.
+    assert follows_closely(moved, before, 5).tolist() == [True, False, False]
+    assert not follows_closely(before, before, 5).any()
+    assert follows_closely(moved, before.drop(columns="estimate"), 5).tolist() == [True, False, True]
 
 
 def test_a_gap_to_a_hidden_group_is_hidden_and_one_between_shown_groups_stays() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cmr_models.analysis.disclosure import bounds
 from cmr_models.analysis.disclosure.audit import audit, hide_determined, is_determined
 from cmr_models.analysis.disclosure.bounds import Programme, Statements
 from cmr_models.analysis.disclosure.small_cells import counts_of_few
@@ -43,6 +44,23 @@ def test_a_programme_gives_the_least_and_the_most() -> None:
     statements.at_least({"a": 1.0}, 5)
     with pytest.raises(ValueError, match="no counts fulfil all statements"):
         Programme(statements).ranges([{"a": 1.0}], 2)
+
+
+def test_halves_of_people_are_no_solution() -> None:
+    """Of three counts every two are at most 1 together: without halves (three of them are 1.5) all are at most 1."""
+    statements = Statements()
+    for name in ("a", "b", "c"):
+        statements.within(name, 0, np.inf)
+    for two in ("ab", "bc", "ac"):
+        statements.at_least(dict.fromkeys(two, -1.0), -1)
+    assert Programme(statements).ranges([dict.fromkeys("abc", 1.0)], np.inf) == [(0, 1)]
+
+
+def test_what_was_solved_before_is_not_solved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, known = {"hazards": _rows("cox_age", "hazard_ratio", EXACT)}, dict[bytes, list[tuple[float, float]]]()
+    found = audit(tables, 5, known)
+    monkeypatch.setattr(bounds, "milp", None)
+    pd.testing.assert_frame_equal(audit(tables, 5, known), found)
 
 
 @pytest.mark.parametrize(
@@ -132,3 +150,19 @@ def _people(n: int, women: int, unmeasured: int) -> tuple[pd.DataFrame, pd.DataF
 )
 def test_few_are_counted_in_a_group_or_between_two_populations(women: int, unmeasured: int, few: bool) -> None:
     assert counts_of_few(*_people(60, women, unmeasured), SPEC) == few
+
+
+@pytest.mark.parametrize(("events", "few"), [(3, True), (5, False)])
+def test_events_of_those_without_a_covariate_are_those_of_the_curves_less_those_of_the_models(
+    events: int, few: bool
+) -> None:
+    """Ten of a hundred have no systolic pressure: curves count their events, models do not, and both are shown."""
+    people, outcomes = _people(100, 50, 0)
+    people["systolic_mmhg"] = np.where(np.arange(100) >= 90, NAN, 120.0)
+    # 20 women and 15 men of those complete, and of the other ten, who are men, some have the event.
+    event = np.r_[np.arange(50) < 20, np.arange(40) < 15, np.arange(10) < events]
+    outcomes["event"] = event.astype(int)
+    spec = SPEC.model_copy(update={"covariates": ("systolic_mmhg",)})
+    assert counts_of_few(people, outcomes, spec) == few
+    # The models may as well be without it, and a second set of covariates have it.
+    assert counts_of_few(people, outcomes, SPEC, [("age_years", "systolic_mmhg")]) == few

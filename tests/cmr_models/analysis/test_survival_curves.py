@@ -30,7 +30,7 @@ def test_points_are_shown_where_no_few_events_or_people_can_be_read_off() -> Non
     people, outcomes = _tables(EXITS, EVENTS)
     found = curve_rows(people, outcomes, SPEC)
     first, second = found[found["group"] == "Q1"], found[found["group"] == "Q2"]
-    # Steps of 1.5 to the last one that somebody reached: 5.9 / 1.5 = 3.9.
+    # Steps of 1.5 to the last one that three reached, of 5.9, 5 and 4.5: 4.5 / 1.5 = 3.
     assert first["years"].tolist() == [0, 1.5, 3, 4.5]
     assert second["years"].tolist() == [0, 1.5]
     # By 1.5 three have died (five of eight alive); the two of 4 and 4.4 would be the total of five, in other tables,
@@ -80,7 +80,7 @@ def test_people_without_the_phenotype_or_not_at_risk_are_in_no_group() -> None:
     # Thirteen are left, 0 to 12: those of 6 and more are Q2.
     n = {group: rows["n_at_risk"].iloc[0] for group, rows in found.groupby("group")}
     assert n == {"Q1": 6, "Q2": 6}  # six, and seven rounded
-    assert found.loc[found["group"] == "Q2", "years"].tolist() == [0, 1.5, 3, 4.5]  # 4.5, 5.0, 5.9: numbers 6 and 7
+    assert found.loc[found["group"] == "Q2", "years"].tolist() == [0, 1.5]  # 5.9, 5.0 and 2.9 are the longest three
 
 
 def test_a_group_of_nobody_and_a_small_one_show_nothing() -> None:
@@ -95,10 +95,12 @@ def test_a_group_of_nobody_and_a_small_one_show_nothing() -> None:
     assert enough[enough["years"] == 0]["status"].tolist() == ["ok", "ok"]
 
 
-def test_a_number_at_risk_is_shown_when_nobody_or_enough_are_and_hidden_in_between() -> None:
-    people, outcomes = _tables([0.5, 0.5, 0.5, 0.5, 2.0, 2.0] * 2, [0] * 12)
+def test_a_curve_ends_where_too_few_are_at_risk_and_not_where_the_last_one_left() -> None:
+    people, outcomes = _tables([0.5, 0.5, 0.5, 0.5, 2.0, 25.3] * 2, [0] * 12)
     found = curve_rows(people, outcomes, SPEC)
     first = found[found["group"] == "Q1"]
-    # At 0 six; at 1.5 two: hidden, and the point with it.
-    np.testing.assert_array_equal(first["n_at_risk"], [6, np.nan])
-    assert first["status"].tolist() == ["ok", "suppressed"]
+    # At 0 six; at 1.5 two, and one of them until 25.3, of whom no row tells.
+    assert first[["years", "n_at_risk"]].to_numpy().tolist() == [[0, 6]]
+    assert first["status"].tolist() == ["ok"]
+    alone = curve_rows(people, outcomes, SPEC.model_copy(update={"minimum_cell": 1})).query("group == 'Q1'")
+    assert alone["years"].max() == 24  # 25.3 in steps of 1.5

@@ -34,3 +34,9 @@ def test_four_levels_of_nine_aliases_are_seven_thousand_values() -> None:
 def test_other_faults_are_the_parsers_own() -> None:
     with pytest.raises(yaml.YAMLError):
         load_yaml("a: [")
+
+
+@pytest.mark.parametrize("text", ["a: " + "1:" * 40_000 + "1\n", "#" + "x" * 2**20 + "\na: 1\n"])
+def test_a_number_of_base_60_with_forty_thousand_digits_and_a_megabyte_are_refused(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        load_yaml(text)

@@ -140,6 +140,17 @@ def test_two_equations_are_solved_with_their_ridge() -> None:
     assert (float(x[0]), float(y[0])) == pytest.approx((85 / 109, 46 / 109))
 
 
+def test_equations_of_motion_have_the_slope_down_first_and_the_slope_along_second() -> None:
+    rows, cols = np.indices((12, 12))
+    image = (3.0 * rows + 0.5 * cols).astype(np.float32)
+    frames = np.stack([image * course for course in (1.0, 1.2, 0.9, 1.1, 1.0, 1.3)]).astype(np.float32)
+    frames += np.random.default_rng(0).normal(0, 1e-3, frames.shape).astype(np.float32)  # what the model leaves
+    terms = _motion_equations(frames, np.zeros((6, 2), np.float32), np.ones((12, 12), np.float32), 1, 0.0)
+    # slopes of 3 and 0.5 a pixel: their squares are as 36 to 1, their product as 6 to 1
+    np.testing.assert_allclose(terms[0] / terms[2], 36, rtol=1e-2)
+    np.testing.assert_allclose(terms[1] / terms[2], 6, rtol=1e-2)
+
+
 def test_steps_are_two_pixels_at_most_and_their_median_is_none() -> None:
     shift = np.zeros((3, 2), np.float32)
     ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)

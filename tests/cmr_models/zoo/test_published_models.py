@@ -9,8 +9,10 @@ import torch
 from published_weights import write_repository, write_segmenter
 from safetensors.torch import load_file, save_file
 
+from benchmarks.fuzz import seeds
 from cmr_models import zoo
 from cmr_models.zoo import library
+from cmr_models.zoo.published import PublishedModel, published_card
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +158,17 @@ def test_a_configuration_that_says_too_little_is_refused_by_name(segmenter: Path
     (segmenter.parent / "config.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"config\.yaml"):
         zoo.load(segmenter)
+
+
+@pytest.mark.parametrize("out_chans", [0, -1, 257, 10**9])
+def test_a_configuration_of_more_structures_than_labels_can_tell_apart_is_refused(
+    out_chans: int, tmp_path: Path
+) -> None:
+    config = tmp_path / "finetuned/segmentation/acdc_sax/config.yaml"
+    config.parent.mkdir(parents=True)
+    model = PublishedModel(config.with_name("acdc_sax_0.safetensors"), config)
+    config.write_bytes(seeds.HUB.replace(b"out_chans: 4", b"out_chans: 256"))
+    assert len(published_card(model).classes) == 256
+    config.write_bytes(seeds.HUB.replace(b"out_chans: 4", f"out_chans: {out_chans}".encode()))
+    with pytest.raises(ValueError, match=f"out_chans is {out_chans}, and at most 256"):
+        published_card(model)

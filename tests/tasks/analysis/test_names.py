@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -27,6 +28,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _check(folder: Path, participants: str = "participants.csv", **changes: Any) -> None:
     settings = AnalysisSettings(**changes)
     check_settings_names("cohort.toml", settings, folder / participants, folder / "outcomes.csv", folder)
+
+
+def test_a_cohort_may_lack_some_of_the_conditions_that_nobody_named(folder: Path, tmp_path: Path) -> None:
+    outcomes = pd.read_csv(folder / "outcomes.csv")
+    outcomes[outcomes["condition"] == "heart_failure"].to_csv(tmp_path / "outcomes.csv", index=False)
+    settings = AnalysisSettings()
+    assert len(settings.conditions) > 1
+    check_settings_names("cohort.toml", settings, folder / "participants.csv", tmp_path / "outcomes.csv", folder)
 
 
 def test_right_names_pass(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tasks.analysis import spec_tables
+from tasks.analysis.features import features_path
 from tasks.analysis.spec_file import read_spec
 from tasks.analysis.spec_tables import SpecTables, read_tables
 
@@ -135,3 +136,13 @@ def test_rows_of_fields_of_people_who_withdrew_are_left_out_and_counted_where_th
     assert outcomes is OUTCOMES
     assert steps["n"].tolist() == [*n, 3.0]
     assert steps["step"].tolist() == [*["rows of people who withdrew, left out"] * len(n), "after"]
+
+
+def test_features_of_a_cohort_need_the_cohort(tmp_path: Path) -> None:
+    spec = SimpleNamespace(spec=SimpleNamespace(features=SimpleNamespace(table="age-cinema")))
+    with pytest.raises(ValueError, match="give --cohort"):
+        features_path(cast("Any", spec), None)
+    with pytest.raises(FileNotFoundError, match=r"age-cinema\.parquet does not exist"):
+        features_path(cast("Any", spec), tmp_path)
+    spec.spec.features.table = ""
+    assert features_path(cast("Any", spec), None) is None

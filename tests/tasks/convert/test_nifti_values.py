@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmr_models.reasons import StudyRejected
-from tasks.convert import nifti
+from tasks.convert import nifti, nifti_levels
 from tasks.convert.nifti import Volume
 
 NAN = np.nan
@@ -39,7 +39,7 @@ def _volume(values: Any = None, **changes: Any) -> Volume:
 def test_whole_numbers_stay_and_others_become_levels(
     values: list[Any], stored: list[int], offset: float, scale: float
 ) -> None:
-    found, attributes, is_clipped = nifti._as_uint16(np.array(values))
+    found, attributes, is_clipped = nifti_levels.as_uint16(np.array(values))
     assert found.tolist() == stored
     assert found.dtype == np.uint16
     assert attributes == pytest.approx({"intensity_offset": offset, "intensity_scale": scale})
@@ -52,11 +52,11 @@ def test_whole_numbers_stay_and_others_become_levels(
 def test_a_voxel_sixteen_times_as_far_out_as_the_rest_is_clipped(far: float, is_clipped: bool) -> None:
     # 4001 values from 0.1 to 1.1, their middle 0.6, all but the rarest within 0.998: 16 times that is 15.97
     values = np.append(np.linspace(0.1, 1.1, 4000), far)
-    low, high = nifti._usual_range(values, float(values.min()), float(values.max()))
+    low, high = nifti_levels._usual_range(values, float(values.min()), float(values.max()))
     assert (low, high) == pytest.approx(
         (0.101 if far < -15.4 else min(0.1, far), 1.099 if far > 16.6 else max(1.1, far)), abs=3e-4
     )
-    stored, attributes, clipped = nifti._as_uint16(values)
+    stored, attributes, clipped = nifti_levels.as_uint16(values)
     assert clipped is is_clipped
     found = stored * attributes["intensity_scale"] + attributes["intensity_offset"]
     np.testing.assert_allclose(found[:-1], values[:-1], atol=0.6 * (high - low) / 4095 + 0.0011)
@@ -64,12 +64,12 @@ def test_a_voxel_sixteen_times_as_far_out_as_the_rest_is_clipped(far: float, is_
 
 
 def test_a_range_without_spread_is_kept() -> None:
-    assert nifti._usual_range(np.array([3.0] * 5000 + [9.0]), 3.0, 9.0) == (3, 9)
+    assert nifti_levels._usual_range(np.array([3.0] * 5000 + [9.0]), 3.0, 9.0) == (3, 9)
 
 
 def test_whole_numbers_of_too_wide_a_range_stay_whole_once_an_outlier_is_clipped() -> None:
     values = np.array([*range(-100, 900), *range(-100, 900), 10**9])
-    stored, attributes, is_clipped = nifti._as_uint16(values)
+    stored, attributes, is_clipped = nifti_levels.as_uint16(values)
     assert is_clipped
     assert attributes == {"intensity_offset": -100, "intensity_scale": 1}
     assert stored[:3].tolist() == [0, 1, 2]
@@ -186,7 +186,7 @@ def test_the_interval_is_that_of_the_axis_of_frames_unless_only_the_fourth_is_se
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.float32])
 def test_signed_numbers_of_any_width_are_shifted_without_overflow(kind: type) -> None:
     low, high = (-128, 127) if kind is np.int8 else (-30_000, 30_000)
-    stored, attributes, _ = nifti._as_uint16(np.array([low, 0, high], kind))
+    stored, attributes, _ = nifti_levels.as_uint16(np.array([low, 0, high], kind))
     assert stored.tolist() == [0, -low, high - low]
     assert attributes == {"intensity_offset": low, "intensity_scale": 1}
 

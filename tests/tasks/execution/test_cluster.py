@@ -16,6 +16,7 @@ from distributed.utils import get_ip
 from tasks.execution import cluster
 from tasks.execution.cluster import check_cluster_options, check_profile, open_client
 from tasks.execution.credentials import credentials_in_files
+from tasks.execution.process import workers_leave_ctrl_c_to_the_command
 from tasks.state.mistakes import UserMistake
 
 
@@ -172,7 +173,7 @@ def test_ctrl_c_reaches_what_starts_while_it_is_for_the_command_no_more_than_bef
         meanwhile.extend(signal.pthread_sigmask(signal.SIG_BLOCK, []))
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), cluster._deaf_to_ctrl_c():
+    with pytest.raises(ZeroDivisionError), workers_leave_ctrl_c_to_the_command():
         fail()
     assert set(meanwhile) == {*before, signal.SIGINT}
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
@@ -296,3 +297,22 @@ def test_options_of_the_user_go_before_those_of_the_profile_and_both_to_the_clus
 def test_a_package_is_installed_or_not() -> None:
     assert cluster._is_installed("distributed")
     assert not cluster._is_installed("no_such_package_anywhere")
+
+
+def _scratch_of_worker(dask_worker: Any) -> str:
+    return str(dask_worker.local_directory)
+
+
+def test_a_planted_scratch_folder_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "shared"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/dask-scratch-space").symlink_to(tmp_path / "other")
+    with open_client("local", {"workers": 1}) as client:
+        assert client is not None
+        (scratch,) = client.run(_scratch_of_worker).values()
+        top = tmp_path / "shared" / Path(scratch).relative_to(tmp_path / "shared").parts[0]
+        assert top.name.startswith("cmr-cohort-")
+        assert top.stat().st_mode & 0o777 == 0o700
+    assert not list((tmp_path / "other").iterdir())
+    assert not top.exists()

@@ -34,7 +34,7 @@ def test_of_sequences_three_are_seen_if_they_hold_an_item_and_nothing_else_is(na
     item.RescaleType = "US"
     told = {name: Sequence([item]), "ReferencedImageSequence": Sequence([item])}
     empty = {name: Sequence([]), "ReferencedImageSequence": Sequence([])}
-    full, none = (direct.read_values(encode(_dataset(**header))) for header in (told, empty))
+    full, none = (direct.read_values(encode(_dataset(**header)), Budget()) for header in (told, empty))
     assert set(full) - set(none) == {tag}
     assert set(none) <= set(TAGS.values())
 
@@ -49,11 +49,17 @@ def test_a_mapping_to_real_values_goes_to_the_reader_that_understands_it() -> No
     assert (image.number("rescale_slope"), image.number("rescale_intercept")) == (2.5, -4.0)
 
 
+@pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"])
+def test_an_enhanced_image_without_headers_of_frames_goes_to_the_reader_that_understands_it(sop_class: str) -> None:
+    with pytest.raises(direct.UnusualEncodingError):  # PS3.4, table B.5-1: Enhanced and Legacy Converted Enhanced MR
+        direct.read_image(encode(_dataset(SOPClassUID=sop_class)), Budget())
+
+
 def test_a_header_that_ends_with_a_value_has_that_value_and_one_byte_less_has_not() -> None:
     ds = _dataset(PixelData=None, PixelRepresentation=1)
     data = encode(ds)
-    assert direct.read_values(data)[TAGS["pixel_representation"]] == b"\1\0"
-    cut = direct.read_values(data[:-1])
+    assert direct.read_values(data, Budget())[TAGS["pixel_representation"]] == b"\1\0"
+    cut = direct.read_values(data[:-1], Budget())
     assert TAGS["pixel_representation"] not in cut
     assert cut[TAGS["high_bit"]] == b"\x0b\0"
 
@@ -87,6 +93,6 @@ def test_a_file_that_lacks_pixels_or_their_size_is_no_image_unless_it_says_so(mi
 
 
 def test_a_header_alone_has_no_pixels_and_damage_is_none() -> None:
-    found = header_with_pydicom(encode(_dataset(PatientSize="1.75")))
+    found = header_with_pydicom(encode(_dataset(PatientSize="1.75")), Budget())
     assert found is not None
     assert (found.pixels, found.number("patient_size_m"), found.integer("rows")) == (None, 1.75, 3)

@@ -2,22 +2,26 @@
 
 import gzip
 import json
+import struct
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from benchmarks.fuzz import seeds
 from cmr_models.reasons import StudyRejected
 from tasks.convert.conversion import convert_study
+from tasks.convert.nifti import read_volume
 from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
-from tasks.sources.dicom import read_images
-from tasks.sources.dicom.codestreams import codestream_shape, unpacked_size
+from tasks.sources.dicom import read_header, read_images
+from tasks.sources.dicom.codestreams import bare, codestream_shape, unpacked_size
 from tasks.sources.limits import Budget, Limits, read_file
 
 _MB = 2**20
@@ -214,3 +218,101 @@ def test_three_series_of_a_hundred_perfusion_frames_fit_with_room(tmp_path: Path
     limits = ConvertSettings().limits
     Budget(limits, n_packed=pixels.nbytes).decode(pixels.nbytes)
     assert pixels.nbytes * 10 < limits.max_decoded_bytes
+
+
+def test_a_codestream_in_a_box_before_the_image_is_what_is_decoded() -> None:
+    """Boxes before the codestream could show one size and hold another."""
+    shown, hidden = b"\xff\x4f\xff\x51" + bytes(8) + b"shown", b"\xff\x4f\xff\x51" + bytes(8) + b"hidden"
+    assert bare(b"\0\0\0\x0cjP  " + shown + hidden) == shown + hidden
+    assert bare(shown) == shown
+
+
+def test_frames_of_one_pixel_count_two_kilobytes_each() -> None:
+    content = seeds.dicom_bytes(seeds.image(side=1, n_frames=50_000))
+    with pytest.raises(StudyRejected, match="decodes to 98 MB"):
+        read_images(content, Budget(n_packed=1000))
+
+
+def test_scaled_numbers_count_as_the_eight_bytes_that_they_become() -> None:
+    volume = nib.Nifti1Image(np.zeros((1000, 1000, 9), np.uint8), np.eye(4))
+    content = bytearray(volume.to_bytes())
+    content[112:120] = struct.pack("<ff", 1.5, 0.25)
+    packed = gzip.compress(bytes(content), 9)  # some 9 kB; as doubles 72,000,000 bytes
+    with pytest.raises(StudyRejected, match="decodes to 69 MB"):
+        read_volume(packed, Budget(n_packed=len(packed)))
+
+
+def test_empty_members_of_a_gzip_take_time_by_their_number_not_its_square() -> None:
+    content = gzip.compress(b"", mtime=0) * 200_000
+    start = time.process_time()
+    with pytest.raises(StudyRejected) as caught:
+        read_volume(content, Budget(n_packed=len(content)))
+    assert caught.value.reason == "nifti_corrupt"
+    assert time.process_time() - start < 5.0
+
+
+# elements of headers
+
+
+def test_elements_are_taken_from_the_budget_until_it_is_spent() -> None:
+    budget = Budget(Limits(free_elements=5), n_packed=7)
+    budget.parse(12)
+    with pytest.raises(StudyRejected, match="far more elements"):
+        budget.parse()
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize("is_open", [True, False])
+def test_empty_items_are_counted_before_they_are_made(syntax: str, is_open: bool) -> None:
+    content = seeds.empty_items(3000, is_open=is_open, syntax=syntax)
+    is_passed_over = syntax == ExplicitVRLittleEndian and not is_open  # its length tells where it ends
+    for read in (read_images, read_header):
+        assert read(content, Budget(n_packed=len(content)))
+        if not is_passed_over:
+            with pytest.raises(StudyRejected, match="far more elements"):
+                read(content, Budget(Limits(free_elements=2900)))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_empty_elements_are_counted(syntax: str) -> None:
+    with pytest.raises(StudyRejected, match="far more elements"):
+        read_header(seeds.empty_elements(3000, syntax), Budget(Limits(free_elements=2900)))
+
+
+def _zip_of(content: bytes, n: int, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for k in range(n):
+            archive.writestr(f"{k}.dcm", content)
+    return path
+
+
+_HOSTILE_HEADERS = {
+    "items in a header that is cut off": (lambda: seeds.empty_items(8100, is_open=True, syntax=RLELossless), 2000),
+    "elements": (lambda: seeds.empty_elements(8100), 4000),
+    "deflated": (lambda: seeds.deflated_bomb(4 * _MB), 5000),
+}
+
+
+@pytest.mark.parametrize("name", _HOSTILE_HEADERS)
+def test_headers_of_a_hostile_archive_do_not_hold_up_the_others(name: str, tmp_path: Path) -> None:
+    make, n = _HOSTILE_HEADERS[name]
+    _zip_of(make(), n, tmp_path / "bad.zip")
+    _zip_of(seeds.dicom()[0], 1, tmp_path / "good.zip")
+    start = time.process_time()
+    units = {unit["participant"]: unit for unit in inventory([tmp_path]).units}
+    assert time.process_time() - start < 15.0
+    assert len(units) == 2
+    bad = next(unit for name, unit in units.items() if name != "P1")
+    outcome = convert_study({**bad, "key": "k"}, str(tmp_path / "out"), ConvertSettings().model_dump())
+    assert outcome.reason in ("study_too_large", "dicom_corrupt", "zip_bomb")
+    assert time.process_time() - start < 30.0
+
+
+def test_a_million_empty_items_take_little_time_and_memory(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.dcm").write_bytes(seeds.empty_items(1_000_000, is_open=True, syntax=RLELossless))
+    start = time.monotonic()
+    reasons, grown_mb = _measured(folder)
+    assert (reasons, grown_mb < 300) == (["study_too_large"], True)
+    assert time.monotonic() - start < 40.0

@@ -184,7 +184,6 @@ def test_numbers_and_truth_of_parquet_are_plain_ones_with_missing_cells_too(tmp_
         plain=[True, False, True],
         words=["1", ".", " x "],
         day=pd.to_datetime(["2016-01-01"] * 3),
-        lists=[[1], [2], [3]],
         small=np.array([1, 2, 3], np.int8),
     )
     for name, right in (("whole", [1.0, np.nan, np.nan]), ("real", [1.5, np.nan, np.nan]), ("every", [4.0, 5.0, 6.0])):
@@ -196,7 +195,6 @@ def test_numbers_and_truth_of_parquet_are_plain_ones_with_missing_cells_too(tmp_
     assert found["sure"].dtype == found["plain"].dtype == bool
     assert found["words"].tolist() == ["1", None, "x"]
     assert found["day"].tolist() == [pd.Timestamp("2016-01-01")] * 3
-    assert [list(cell) for cell in found["lists"]] == [[1], [2], [3]]
     assert found["small"].dtype == np.int8
 
 
@@ -325,7 +323,58 @@ def test_a_parquet_that_claims_more_cells_than_is_read_is_not_read(
 ) -> None:
     path = tmp_path / "people.parquet"
     pd.DataFrame({"a": [1, 2], "b": [3, 4]}).to_parquet(path)
-    monkeypatch.setattr("tasks.state.user_tables._MOST_CELLS", 3)
+    monkeypatch.setattr("tasks.state.user_tables._MOST_CELLS", (3, 0))
     assert table_header(path) == ["a", "b"]
     with pytest.raises(UserMistake, match="claims 4 cells"):
+        read_user_table(path)
+
+
+def test_a_table_of_two_hundred_thousand_columns_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("participant" + ",a" * 200_000 + "\n1\n")
+    with pytest.raises(UserMistake, match="100,000 columns"):
+        read_user_table(tmp_path / "a.csv")
+
+
+def test_parquet_of_kilobytes_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"participant": ["x" * 10**6] * 400}).to_parquet(path, compression="zstd", use_dictionary=False)
+    with pytest.raises(UserMistake, match="unpacks"):
+        read_user_table(path)
+
+
+# Parquet of others
+
+
+def _foreign_parquet(folder: Path, **columns: Any) -> Path:
+    path = folder / "people.parquet"
+    pq.write_table(pa.table(columns), path, store_schema=False)
+    return path
+
+
+@pytest.mark.parametrize("rows", [[[1, 2]], [[1], [2, 3]], [{"a": 1}], [[]]])
+def test_columns_of_lists_and_records_are_refused_by_their_names(rows: list[Any], tmp_path: Path) -> None:
+    path = _foreign_parquet(tmp_path, participant=[str(k) for k in range(len(rows))], x=rows)
+    with pytest.raises(UserMistake, match=r"columns \['x'\] hold lists or records"):
+        read_user_table(path)
+    assert read_user_table(path, usecols=lambda name: name == "participant").columns.tolist() == ["participant"]
+
+
+def test_rows_that_take_no_bytes_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = _foreign_parquet(tmp_path, x=pa.array(np.zeros(20_000_000, np.int8)))
+    assert 2**22 + 32 * path.stat().st_size < 20_000_000
+    with pytest.raises(UserMistake, match="claims 20,000,000 cells"):
+        read_user_table(path)
+
+
+def test_half_a_million_people_in_thirty_columns_of_few_levels_are_read(tmp_path: Path) -> None:
+    ids = np.random.default_rng(0).permutation(500_000)
+    path = _foreign_parquet(tmp_path, participant=ids, **{f"x{k}": ids % 2 for k in range(30)})
+    assert read_user_table(path, usecols=lambda name: name in ("participant", "x1")).shape == (500_000, 2)
+    assert 2**22 + 32 * path.stat().st_size > 500_000 * 31
+
+
+def test_a_long_text_that_is_written_once_is_not_repeated(tmp_path: Path) -> None:
+    path = _foreign_parquet(tmp_path, participant=pa.array(["1"] * 400), x=pa.array(["x" * 10**6] * 400))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(UserMistake, match="texts of the table unpack"):
         read_user_table(path)

@@ -66,6 +66,11 @@ def test_rows_and_columns_are_those_of_the_scanner(drawn: Path) -> None:
     assert volumes[0].group == "NOR"
 
 
+def test_a_folder_without_patients_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="patient001"):
+        next(drawn_volumes(tmp_path))
+
+
 def test_a_slice_lies_between_those_of_its_own_volume(drawn: Path) -> None:
     pool = drawn_pool(drawn)
     assert pool.images.shape == (24, 256, 256)

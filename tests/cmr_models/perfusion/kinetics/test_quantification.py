@@ -186,6 +186,13 @@ def test_heights_that_are_not_in_millimoles_are_refused_beyond_their_bounds(
             _check_units(image, aif)
 
 
+def test_the_baseline_of_an_input_is_the_median_of_its_first_tenth() -> None:
+    aif, image = np.zeros(60), np.full((3, 3, 60), 1.0)
+    aif[:2], aif[30] = 6.0, 32.0  # two odd frames of six: the baseline is 0, and the peak more than 30
+    with pytest.raises(ValueError, match="peaks at 32"):
+        _check_units(image, aif)
+
+
 def test_the_peak_of_an_input_is_over_its_baseline() -> None:
     aif = np.full(20, 25.0)
     aif[10] = 54.0
