@@ -89,6 +89,48 @@ def _nnunet(config: Mapping[str, Any]) -> nn.Module:
     return NnUNet(NnUNetConfig(**config))
 
 
+def _monai_unet(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.monai_unet import MonaiUNet, MonaiUNetConfig
+
+    return MonaiUNet(MonaiUNetConfig(**config))
+
+
+def _monai_attention_unet(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.monai_unet import MonaiAttentionUNet, MonaiAttentionUNetConfig
+
+    return MonaiAttentionUNet(MonaiAttentionUNetConfig(**config))
+
+
+def _monai_basic_unet(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.monai_basic_unet import MonaiBasicUNet, MonaiBasicUNetConfig
+
+    return MonaiBasicUNet(MonaiBasicUNetConfig(**config))
+
+
+def _monai_basic_unet_plus_plus(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.monai_basic_unet import MonaiBasicUNetConfig, MonaiBasicUNetPlusPlus
+
+    return MonaiBasicUNetPlusPlus(MonaiBasicUNetConfig(**config))
+
+
+def _monai_dynunet(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.monai_dynunet import MonaiDynUNet, MonaiDynUNetConfig
+
+    return MonaiDynUNet(MonaiDynUNetConfig(**config))
+
+
+def _monai_segresnet(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.monai_segresnet import MonaiSegResNet, MonaiSegResNetConfig
+
+    return MonaiSegResNet(MonaiSegResNetConfig(**config))
+
+
+def _onnx_graph(config: Mapping[str, Any]) -> nn.Module:
+    from cmr_models.nets.onnx_graph import OnnxGraph, OnnxGraphConfig
+
+    return OnnxGraph(OnnxGraphConfig(**config))
+
+
 def _resnet2d(config: Mapping[str, Any]) -> nn.Module:
     from cmr_models.nets.resnet import ResNet, ResNetConfig
 
@@ -109,6 +151,13 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "ConvUNetR": _convunetr,
     "UNet": _unet,
     "nnUNet": _nnunet,
+    "MonaiUNet": _monai_unet,
+    "MonaiAttentionUNet": _monai_attention_unet,
+    "MonaiBasicUNet": _monai_basic_unet,
+    "MonaiBasicUNetPlusPlus": _monai_basic_unet_plus_plus,
+    "MonaiDynUNet": _monai_dynunet,
+    "MonaiSegResNet": _monai_segresnet,
+    "OnnxGraph": _onnx_graph,
     "ResNet2d": _resnet2d,
     "ResNet3d": _resnet3d,
 }

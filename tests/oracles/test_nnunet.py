@@ -20,7 +20,7 @@ from cmr_models.imported.importing import import_model
 from cmr_models.imported.segmenter import ImportedSegmenter
 from cmr_models.segmentation import segment_sax
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 CASES = ("same", "finer", "thin")
 
