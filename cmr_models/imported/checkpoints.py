@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from cmr_models.contracts.foreign import faults_as
 
 _MOST_BYTES = 8 * 2**30
 _NUMBERS = "biuf"
@@ -60,23 +63,41 @@ _ALLOWED = [
 """All that is allowed beside what ``torch.load(weights_only=True)`` allows: each is a function of ours."""
 
 
-def read_checkpoint(file: Path) -> Mapping[str, Any]:
-    """The content of a checkpoint: a mapping with tensors and plain values.
+def read_checkpoint(file: Path, where: str = "") -> Mapping[str, Any]:
+    """The content of a checkpoint: a mapping with tensors and plain values; ``where`` names it, if not its path.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, holds no mapping, or holds an object that only running code could restore.
     """
+    where = where or str(file)
     if file.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{file} has more than {_MOST_BYTES // 2**30} GB; no network of nnU-Net is as large")
+        raise ValueError(f"{where} has more than {_MOST_BYTES // 2**30} GB; no network is as large")
+    _check_archive(file, where)
     try:
         with torch.serialization.safe_globals(_ALLOWED):  # type: ignore[arg-type]
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{file} is damaged, or code would have to run to open it: {_first_line(error)}") from error
+        raise ValueError(f"{where} is damaged, or code would have to run to open it: {_first_line(error)}") from error
     if not isinstance(content, Mapping):
-        raise ValueError(f"{file} holds a {type(content).__name__}, not a mapping of weights")
+        raise ValueError(f"{where} holds a {type(content).__name__}, not a mapping of weights")
     return content
+
+
+def _check_archive(file: Path, where: str) -> None:
+    """Refuse what torch does not write: packed records, which may be bombs, and the code of TorchScript.
+
+    Checkpoints are zip archives since torch 1.6, with records as they are; older ones are no archives.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    with faults_as(lambda kind: ValueError(f"{where} is damaged ({kind})"), OSError):
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    if any("/code/" in f"/{entry.filename}" for entry in entries):
+        raise ValueError(f"{where} is TorchScript, whose code would have to run; give a file of the weights alone")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError(f"{where} has packed records, which torch does not write")
 
 
 def _first_line(error: Exception) -> str:

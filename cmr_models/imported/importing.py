@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 
 from cmr_models import zoo
+from cmr_models.imported.found import Found
+from cmr_models.imported.monai_bundle import is_bundle, read_bundle
 from cmr_models.imported.names import names_of
-from cmr_models.imported.nnunet_folder import Found, is_nnunet, read_nnunet
-from cmr_models.imported.segmenter import PREPROCESSING
+from cmr_models.imported.nnunet_folder import is_nnunet, read_nnunet
+from cmr_models.imported.onnx_file import is_onnx, read_onnx
 from cmr_models.nets import build
 from cmr_models.zoo.weights_file import check_fit, load_strictly
 
@@ -29,17 +31,20 @@ def import_model(
     licence: str = "",
     view: str | None = None,
     labels: Mapping[str, int] | None = None,
+    options: Path | None = None,
 ) -> tuple[Path, zoo.ModelCard]:
     """Read a network that another tool trained and write it to ``folder/name``.
 
     Args:
-        source: a folder of nnU-Net v2.
+        source: a folder of nnU-Net v2, a MONAI bundle (folder or zip archive), or an ONNX file, or a folder with one.
         name: of the model.
         folder: of models.
         licence: of the weights, where the source states none.
         view: that it segments; None takes what the name of its data set says, else the 4-chamber view for a network
             that knows the right atrium, else the short axis.
         labels: the network's name of a label -> our code, where the user says what it means.
+        options: how an ONNX network's images are prepared (:mod:`cmr_models.imported.onnx_options`); None for the TOML
+            file beside it.
 
     Returns:
         The model folder and its card.
@@ -55,7 +60,7 @@ def import_model(
     target = folder / name
     if target.exists():
         raise FileExistsError(f"{target} exists; give another --name, or remove it")
-    found = _read(source, labels or {})
+    found = _read(source, labels or {}, options)
     if not (licence or found.licence):
         raise ValueError(
             f"{source} states no licence; find out which it has, and state it with --accept-licence LICENCE"
@@ -69,39 +74,40 @@ def import_model(
     return target, zoo.save(target, network, card, half=False)
 
 
-def _read(source: Path, labels: Mapping[str, int]) -> Found:
-    if source.is_dir() and is_nnunet(source):
-        return read_nnunet(source, labels)
+def _read(source: Path, labels: Mapping[str, int], options: Path | None) -> Found:
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist; give the folder of a network")
-    if source.suffix == ".onnx" or (source.is_dir() and any(source.glob("*.onnx"))):
-        raise ValueError(f"{source} is an ONNX network, which cannot be imported yet; give a folder of nnU-Net v2")
-    if source.is_dir() and (source / "configs" / "metadata.json").is_file():
-        raise ValueError(f"{source} is a MONAI bundle, which cannot be imported yet; give a folder of nnU-Net v2")
-    if source.is_file():
-        raise ValueError(f"{source} is a file; unpack it if it is an archive, and give the folder of an nnU-Net v2")
+    if is_onnx(source):
+        return read_onnx(source, labels, options)
+    if options is not None:
+        raise ValueError(f"{source} is no ONNX network; only those take options from a file")
+    if source.is_dir() and is_nnunet(source):
+        return read_nnunet(source, labels)
+    if is_bundle(source):
+        return read_bundle(source, labels)
     raise ValueError(
-        f"{source} holds no plans.json; give a folder that nnU-Net v2 trained, with fold_*/checkpoint_*.pth"
+        f"{source} is none of a folder of nnU-Net v2 (plans.json), a MONAI bundle (configs/metadata.json) and an "
+        "ONNX network (.onnx)"
     )
 
 
 def _card(found: Found, name: str, licence: str, view: str | None) -> zoo.ModelCard:
-    classes = names_of(found.plan.codes)
+    classes = names_of(found.codes)
     view = view or _view(found, classes)
     return zoo.ModelCard(
         name=name,
         task=f"segment_{view}",
-        kind="nnUNet",
+        kind=found.kind,
         config=found.config,
-        pixel_mm=found.plan.spacing_mm[-1],
-        size=found.plan.patch_size[-1],
+        pixel_mm=found.pixel_mm,
+        size=found.size,
         training_data=found.training_data,
         licence=licence,
-        preprocessing=PREPROCESSING,
+        preprocessing=found.preprocessing,
         views=(view,),
         classes=classes,
         source={**found.source, "labels": list(found.label_names)},
-        plan=found.plan.table(),
+        plan=found.plan,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,15 @@ from torch import Tensor
 from cmr_models.contracts.foreign import faults_as, read_text
 from cmr_models.imported.architecture import network_config
 from cmr_models.imported.checkpoints import read_checkpoint
+from cmr_models.imported.found import Found, digests, first_words, is_licence_file, joined, stated_licence
 from cmr_models.imported.names import codes_of
 from cmr_models.imported.plan import SCHEMES, Plan, Resampling
+from cmr_models.imported.segmenter import PREPROCESSING
 
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 _READERS_THAT_TURN = ("WithReorient",)
 _RESAMPLING = "resample_data_or_seg_to_shape"
 _MOST_PARENTS = 4
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an nnU-Net folder holds.
-
-    Attributes:
-        config: of the network "nnUNet" of :func:`cmr_models.nets.build`.
-        plan: how volumes become its input.
-        state: its weights.
-        label_names: the folder's name of each output channel.
-        licence: as the folder states it; "" if it does not.
-        data_set: name of the data set.
-        training_data: what the folder tells of the training data.
-        source: format, version and digests, for the card.
-    """
-
-    config: Mapping[str, Any]
-    plan: Plan
-    state: Mapping[str, Tensor]
-    label_names: tuple[str, ...]
-    licence: str
-    data_set: str
-    training_data: tuple[str, ...]
-    source: Mapping[str, Any]
 
 
 def is_nnunet(folder: Path) -> bool:
@@ -85,10 +61,15 @@ def read_nnunet(source: Path, stated_labels: Mapping[str, int]) -> Found:
     state = {f"members.{i}.{key}": value for i, member in enumerate(members) for key, value in member.items()}
     by_number = sorted(label_names, key=lambda name: label_names[name])
     return Found(
+        kind="nnUNet",
         config=config,
-        plan=plan,
         state=state,
+        preprocessing=PREPROCESSING,
+        plan=plan.table(),
+        codes=plan.codes,
         label_names=tuple(by_number),
+        pixel_mm=plan.spacing_mm[-1],
+        size=plan.patch_size[-1],
         licence=_licence(about, folder),
         data_set=str(plans.get("dataset_name", folder.parent.name)),
         training_data=_training_data(plans, about),
@@ -233,18 +214,13 @@ def _member(weights: Mapping[str, Tensor], config: Mapping[str, Any], file: Path
 
 
 def _licence(about: Mapping[str, Any], folder: Path) -> str:
-    """What the folder says of its licence: in ``dataset.json``, or the first line of a file of that name."""
-    for name in ("licence", "license"):
-        if str(about.get(name) or "").strip():
-            return " ".join(str(about[name]).split())[:200]
-    files = [file for pattern in ("LICEN[CS]E*", "licen[cs]e*") for file in sorted(folder.glob(pattern))]
-    lines = [line.strip() for file in files if file.is_file() for line in read_text(file).splitlines() if line.strip()]
-    return lines[0][:200] if lines else ""
+    """What the folder says of its licence: in ``dataset.json``, or the first words of a file of that name."""
+    files = [file for file in sorted(folder.iterdir()) if is_licence_file(file.name) and file.is_file()]
+    return stated_licence(about) or next((text for file in files if (text := first_words(read_text(file)))), "")
 
 
 def _training_data(plans: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, ...]:
-    told = [plans.get("dataset_name"), about.get("name"), about.get("description"), about.get("reference")]
-    text = ", ".join(" ".join(str(item).split())[:200] for item in told if item)
+    text = joined((plans.get("dataset_name"), *(about.get(name) for name in ("name", "description", "reference"))))
     number = about.get("numTraining")
     return (f"{text} ({number} training cases)" if number else text or "not stated",)
 
@@ -252,16 +228,13 @@ def _training_data(plans: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[
 def _source(
     folder: Path, files: Sequence[Path], configuration: str, checkpoints: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Format and digests of the files that were read; no path, for folders are named after people."""
+    """Format and digests of the files that were read."""
     read = [folder / "plans.json", folder / "dataset.json", *files]
-    digests = {file.relative_to(folder).as_posix(): _sha256(file) for file in read}
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     return {
         "format": "nnU-Net v2",
         "configuration": configuration,
         "trainer": str(checkpoints[0].get("trainer_name", "")),
-        "digest": hashlib.sha256(lines.encode()).hexdigest(),
-        "files": [f"{name} {digest}" for name, digest in sorted(digests.items())],
+        **digests({file.relative_to(folder).as_posix(): _sha256(file) for file in read}),
     }
 
 

@@ -5,7 +5,6 @@ A 2-D network sees slice after slice of the same volume, as nnU-Net does; intens
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from cmr_models import zoo
 from cmr_models.imported import volumes
+from cmr_models.imported.frames import filled_up, forward_of, inside, slice_distance_mm
 from cmr_models.imported.plan import plan_of
 from cmr_models.imported.sliding_window import slide
 from cmr_models.imported.volumes import Place
@@ -24,8 +24,6 @@ from cmr_models.zoo.runner import NetworkRunner
 
 PREPROCESSING = "nnunet"
 """Of the card of a network that :class:`ImportedSegmenter` runs."""
-
-_CENTRE_MM = 1e-3
 
 
 class FramePlaces(NamedTuple):
@@ -66,19 +64,15 @@ class ImportedSegmenter(NetworkRunner):
         """
         spacing_mm = (self._slice_mm(view_images), *view_images.pixel_mm)
         found = [volumes.to_network(frame, spacing_mm, self.plan) for frame in view_images.images]
-        largest = np.max([seen.shape for seen, _ in found], axis=0)
-        crops = np.full((len(found), 1, *largest), np.nan, np.float32)
-        for crop, (seen, _) in zip(crops, found, strict=True):
-            crop[(0, *map(slice, seen.shape))] = seen
-        return crops, FramePlaces(tuple(place for _, place in found))
+        return filled_up([seen for seen, _ in found]), FramePlaces(tuple(place for _, place in found))
 
     def predict(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
         """Logits ``(n, class, a, b, c)``, the mean over the folds; zero where a crop is NaN."""
         n_classes = len(self.plan.codes)
         outputs = np.zeros((len(crops), n_classes, *crops.shape[2:]), np.float16)
         for crop, output in zip(crops, outputs, strict=True):
-            inside = tuple(map(slice, _size(crop[0])))
-            output[(slice(None), *inside)] = self._logits(torch.from_numpy(crop[(slice(None), *inside)])).numpy()
+            part = inside(crop)
+            output[part] = self._logits(torch.from_numpy(crop[part])).numpy()
         return outputs
 
     def labels(
@@ -87,8 +81,8 @@ class ImportedSegmenter(NetworkRunner):
         """Labels ``(frame, slice, row, col)`` of ``shape`` on the study's own grid."""
         labels = np.zeros(shape, np.uint8)
         for frame, (output, place) in enumerate(zip(outputs, position.places, strict=True)):
-            inside = tuple(map(slice, place.seen_shape))
-            labels[frame] = volumes.labels(output[(slice(None), *inside)], place, self.plan)
+            part = (slice(None), *map(slice, place.seen_shape))
+            labels[frame] = volumes.labels(output[part], place, self.plan)
         return labels
 
     def probabilities(
@@ -102,33 +96,15 @@ class ImportedSegmenter(NetworkRunner):
         """Logits of ``(1, a, b, c)``: each fold slides over it by itself, as in nnU-Net."""
         total: Tensor | None = None
         for member in self._members:
-            logits = slide(
-                volume, self._forward_of(member), self.plan.patch_size, self.plan.mirror_axes, len(self.plan.codes)
-            )
+            forward = forward_of(member, self.device, self.precision)
+            logits = slide(volume, forward, self.plan.patch_size, self.plan.mirror_axes, len(self.plan.codes))
             total = logits if total is None else total + logits
         if total is None:
             raise ValueError(f"{self.card.name} has no networks")
         return total / len(self._members) if len(self._members) > 1 else total
 
-    def _forward_of(self, member: nn.Module) -> Any:
-        def forward(patch: Tensor) -> Tensor:
-            lower = self.precision != torch.float32
-            autocast = torch.autocast(self.device.type, self.precision) if lower else contextlib.nullcontext()
-            with torch.inference_mode(), autocast:
-                return member(patch.to(self.device)).float().cpu()  # type: ignore[no-any-return]
-
-        return forward
-
     def _slice_mm(self, view_images: ViewImages) -> float:
-        """Distance of neighbouring slices; of a single one that of the plan, or what leaves it as it is."""
-        gaps = np.abs(np.diff(np.sort(view_images.offset_mm)))
-        gaps = gaps[gaps > _CENTRE_MM]
-        if gaps.size:
-            return float(np.median(gaps))
-        across = self.plan.transpose.index(0)
-        return self.plan.spacing_mm[across] if len(self.plan.spacing_mm) == 3 else max(view_images.pixel_mm)
+        """Of a single slice that of the plan, or what leaves it as it is."""
+        in_plan = self.plan.spacing_mm[self.plan.transpose.index(0)] if len(self.plan.spacing_mm) == 3 else None
+        return slice_distance_mm(view_images, in_plan or max(view_images.pixel_mm))
 
-
-def _size(crop: npt.NDArray[np.float32]) -> tuple[int, ...]:
-    """Voxels along each axis before the first NaN."""
-    return tuple(int(np.isfinite(np.moveaxis(crop, axis, 0)).any(axis=(1, 2)).sum()) for axis in range(3))

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cmr_models import zoo
-from cmr_models.imported.segmenter import PREPROCESSING, ImportedSegmenter
+from cmr_models.imported.runners import RUNNERS
+from cmr_models.imported.segmenter import ImportedSegmenter
+from cmr_models.imported.step_segmenter import StepSegmenter
 from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
 from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
 from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
@@ -223,8 +225,9 @@ def _segment(
 ) -> npt.NDArray[np.uint8]:
     task = f"segment_{view}"
     shape = (images.shape[0], images.shape[1], images.shape[2], images.shape[3])
-    if zoo.card(model, task).preprocessing == PREPROCESSING:
-        imported = _shared_imported(model, task)
+    preprocessing = zoo.card(model, task).preprocessing
+    if preprocessing in RUNNERS:
+        imported: Any = _shared_imported(model, task, preprocessing)
         volumes, places = imported.crops(_in_space(images, pixel_mm, slice_mm, view, imported))
         labels = imported.labels(imported.predict(volumes), places, shape)
     else:
@@ -243,8 +246,8 @@ def shared_segmenter(model: str, task: str) -> Segmenter:
 
 
 @functools.lru_cache(maxsize=4)
-def _shared_imported(model: str, task: str) -> ImportedSegmenter:
-    return ImportedSegmenter.load(model, task)
+def _shared_imported(model: str, task: str, preprocessing: str) -> ImportedSegmenter | StepSegmenter:
+    return RUNNERS[preprocessing].load(model, task)
 
 
 def _in_space(
@@ -252,7 +255,7 @@ def _in_space(
     pixel_mm: PixelSize,
     slice_mm: float | None,
     view: str,
-    imported: ImportedSegmenter,
+    imported: ImportedSegmenter | StepSegmenter,
 ) -> ViewImages:
     """The images with the sizes that an imported network needs."""
     if pixel_mm is None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from cmr_models.views.geometry import plane_offset_mm
+from cmr_models.views.geometry import normal, plane_offset_mm
 from cmr_models.views.heart_location import crossing_px
 
 
@@ -23,6 +24,7 @@ class ViewImages:
         pixel_mm: row and column spacing.
         offset_mm: ``(slice,)`` place of each slice along the stack.
         crossing_px: (row, col) where the long-axis planes meet; None if unknown.
+        directions: ``(xyz, 3)`` unit vectors towards the next slice, row and column (LPS); None if unknown.
     """
 
     view: str
@@ -30,6 +32,7 @@ class ViewImages:
     pixel_mm: tuple[float, float]
     offset_mm: tuple[float, ...] = (0.0,)
     crossing_px: tuple[float, float] | None = None
+    directions: npt.NDArray[np.float64] | None = None
 
 
 def gather_view_images(
@@ -46,4 +49,13 @@ def gather_view_images(
     pixels = dataset["intensity"].values if images is None else images
     row_mm, col_mm = (float(mm) for mm in dataset["pixel_mm"].values)
     offset_mm = tuple(map(float, plane_offset_mm(dataset, (pixels.shape[2], pixels.shape[3]))))
-    return ViewImages(view, pixels, (row_mm, col_mm), offset_mm, crossing_px(views, view))
+    return ViewImages(
+        view, pixels, (row_mm, col_mm), offset_mm, crossing_px(views, view), _directions(dataset, offset_mm)
+    )
+
+
+def _directions(dataset: xr.Dataset, offset_mm: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    """Of the first plane; slices follow each other along its normal or against it."""
+    along_row, down_column = (np.asarray(dataset[name].values, np.float64)[0] for name in ("row_dir", "col_dir"))
+    across = normal(along_row, down_column) * (1 if offset_mm[-1] >= offset_mm[0] else -1)
+    return np.stack([across, down_column, along_row], axis=1)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cmr_models import zoo
 from cmr_models.cinema.segmentation import CinemaSegmenter, Padding
 from cmr_models.contracts import LABEL_NAMES, prediction
-from cmr_models.imported.segmenter import PREPROCESSING, ImportedSegmenter
+from cmr_models.imported.runners import RUNNERS
 from cmr_models.reasons import StudyRejected
 from cmr_models.segmentation import Segmenter
 from cmr_models.segmentation.protocol import SegmentationRunner
@@ -139,8 +139,8 @@ def _segmenter(
 ) -> SegmentationRunner[Any]:
     """Loaded once a process; ``digest`` makes it a new one when the weights have changed."""
     preprocessing = zoo.card(model, task).preprocessing
-    if preprocessing == PREPROCESSING:
-        return ImportedSegmenter.load(model, task, precision=precision)
+    if preprocessing in RUNNERS:
+        return RUNNERS[preprocessing].load(model, task, precision=precision)
     if preprocessing != "cinema":
         return Segmenter.load(model, task, precision=precision)
     segmenter = CinemaSegmenter.load(model, task, precision=precision)

@@ -232,7 +232,7 @@ def test_folders_around_are_searched_and_what_is_no_nnunet_is_refused(tmp_path: 
     with pytest.raises(FileNotFoundError, match="does not exist"):
         import_model(tmp_path / "nowhere", "n", tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"holds no plans\.json"):
+    with pytest.raises(ValueError, match="is none of a folder of nnU-Net v2"):
         import_model(tmp_path / "empty", "n", tmp_path)
     for name in ("../up", "default", "", ".hidden", "a/b"):
         with pytest.raises(ValueError, match="is not one for a new model"):
