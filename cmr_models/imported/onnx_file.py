@@ -65,7 +65,7 @@ def read_onnx(source: Path, stated_labels: Mapping[str, int], options: Path | No
         text = graph_text(reader.nodes, reader.constants, "x", reader.output, reader.opset)
     with faults_as(lambda kind: ValueError(f"{file} cannot be computed ({kind})"), ValueError):
         try:
-            n_channels = _tried(OnnxGraph(OnnxGraphConfig(graph=text)), reader, settings)
+            n_channels = _tried(text, reader, settings)
             plan = settings.plan_for(reader.n_axes, codes, _activation(reader, n_channels))
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
@@ -273,12 +273,14 @@ def _activation(reader: _Reader, n_channels: int) -> str:
     return "softmax" if n_channels > 1 else "sigmoid"
 
 
-def _tried(network: OnnxGraph, reader: _Reader, settings: OnnxOptions) -> int:
+def _tried(text: str, reader: _Reader, settings: OnnxOptions) -> int:
     """Output channels of an image of zeros, whose number of voxels must not change."""
     size = settings.try_size(reader.n_axes)
     wrong = [(n, fixed) for n, fixed in zip(size, reader.fixed, strict=True) if fixed and n != fixed]
     if wrong:
         raise ValueError(f"it takes images of {list(reader.fixed)} voxels alone; say so with size or window")
+    network = OnnxGraph(OnnxGraphConfig(graph=text))
+    network.load_state_dict(reader.constants)
     with torch.inference_mode():
         output = network(torch.zeros(1, 1, *size))
     if output.ndim != len(size) + 2 or tuple(output.shape[2:]) != size or len(output) != 1:

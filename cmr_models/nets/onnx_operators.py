@@ -268,7 +268,7 @@ def _gather(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
     check_values(places.numel(), *rest)
     flat = torch.where(places < 0, places + x.shape[axis], places).flatten()
     taken = x.index_select(axis, flat.to(x.device))
-    return taken.reshape(*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])
+    return taken.reshape((*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))
 
 
 def _concat(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
