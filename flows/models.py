@@ -98,14 +98,26 @@ def check(model: str, task: str | None) -> None:
     "--view", type=click.Choice(_VIEWS), help="View that the network segments; default: as its data set says."
 )
 @click.option("--label", "labels", multiple=True, metavar="NAME=STRUCTURE", help="What a label means: RV, MYO, LV ...")
-def import_(source: Path, name: str, folder: Path, licence: str, view: str | None, labels: tuple[str, ...]) -> None:
-    """Turn SOURCE, a network of nnU-Net v2, into a model folder. Nothing in it is run."""
+@click.option(
+    "--options", type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML that tells how images of an ONNX network are prepared; default: the one beside it.",
+)  # fmt: skip
+def import_(
+    source: Path,
+    name: str,
+    folder: Path,
+    licence: str,
+    view: str | None,
+    labels: tuple[str, ...],
+    options: Path | None,
+) -> None:
+    """Turn SOURCE into a model folder: nnU-Net v2, a MONAI bundle or an ONNX network. Nothing in it is run."""
     from cmr_models.imported.importing import import_model
 
     try:
         stated = dict(map(_stated_label, labels))
-        target, card = import_model(source, name, folder, licence=licence, view=view, labels=stated)
-    except (OSError, ValueError) as error:
+        target, card = import_model(source, name, folder, licence=licence, view=view, labels=stated, options=options)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         raise of_models(error) from error
     pairs = zip(card.source["labels"], card.classes, strict=True)
     click.echo(f"model: {target}")

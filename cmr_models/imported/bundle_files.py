@@ -10,8 +10,9 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from cmr_models.contracts.foreign import faults_as
+from cmr_models.contracts.foreign import faults_as, read_text
 
 _MOST_FILES = 10_000
 _MOST_BYTES = 8 * 2**30
@@ -55,11 +56,12 @@ class BundleFiles:
         Raises:
             ValueError: if it is larger than 1 MB, not UTF-8, damaged, or a link that leads out.
         """
-        with faults_as(lambda kind: ValueError(f"{self.source}: {name} cannot be read ({kind})"), OSError, ValueError):
-            with self.file(name) as file:
-                if file.stat().st_size > _MOST_TEXT:
-                    raise ValueError(f"{self.source}: {name} has more than {_MOST_TEXT // 2**20} MB")
-                return file.read_bytes().decode("utf-8-sig")
+        what = f"{self.source}: {name}"
+        with (
+            faults_as(lambda kind: ValueError(f"{what} cannot be read ({kind})"), OSError, ValueError),
+            self.file(name) as file,
+        ):
+            return read_text(file, _MOST_TEXT)
 
     def sha256(self, name: str) -> str:
         """The digest of a file."""
@@ -102,12 +104,12 @@ class BundleFiles:
 class _Bounded:
     """A packed file that gives no more than it announced."""
 
-    def __init__(self, packed: zipfile.ZipExtFile, most: int, source: Path, name: str) -> None:  # type: ignore[name-defined]
+    def __init__(self, packed: IO[bytes], most: int, source: Path, name: str) -> None:
         self._packed, self._left, self._what = packed, most, f"{source}: {name}"
 
     def read(self, n: int = -1) -> bytes:
         """The next bytes."""
-        content: bytes = self._packed.read(n)
+        content = self._packed.read(n)
         self._left -= len(content)
         if self._left < 0:
             raise ValueError(f"{self._what} inflates to more than the archive announces")
@@ -121,9 +123,9 @@ def is_archive(source: Path) -> bool:
 
 def _checked_archive(source: Path) -> dict[str, zipfile.ZipInfo]:
     """Name -> entry of all files."""
-    with faults_as(lambda kind: ValueError(f"{source} is no zip archive, or damaged ({kind})"), OSError):
-        with zipfile.ZipFile(source) as archive:
-            entries = archive.infolist()
+    damaged = faults_as(lambda kind: ValueError(f"{source} is no zip archive, or damaged ({kind})"), OSError)
+    with damaged, zipfile.ZipFile(source) as archive:
+        entries = archive.infolist()
     if len(entries) > _MOST_FILES or sum(entry.file_size for entry in entries) > _MOST_BYTES:
         raise ValueError(f"{source} has more than {_MOST_FILES} files or {_MOST_BYTES // 2**30} GB")
     for entry in entries:

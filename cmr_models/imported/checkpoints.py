@@ -91,9 +91,9 @@ def _check_archive(file: Path, where: str) -> None:
     """
     if not zipfile.is_zipfile(file):
         return
-    with faults_as(lambda kind: ValueError(f"{where} is damaged ({kind})"), OSError):
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
+    damaged = faults_as(lambda kind: ValueError(f"{where} is damaged ({kind})"), OSError)
+    with damaged, zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
     if any("/code/" in f"/{entry.filename}" for entry in entries):
         raise ValueError(f"{where} is TorchScript, whose code would have to run; give a file of the weights alone")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

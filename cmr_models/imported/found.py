@@ -77,7 +77,7 @@ def one_line(value: Any) -> str:
 
 
 def digests(files: Mapping[str, str]) -> dict[str, Any]:
-    """One digest of all files, and theirs; ``files`` is name -> SHA-256. No path, for folders are named after people."""
+    """One digest of all files, and theirs; ``files`` is name -> SHA-256, no paths: those are named after people."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
     return {
         "digest": hashlib.sha256(lines.encode()).hexdigest(),

@@ -19,8 +19,8 @@ _ON_DICTIONARIES = ("Dict", "D", "d")
 _ABOVE = re.compile(r"\$\s*lambda (\w+)\s*:\s*\1\s*>\s*(-?\d+(?:\.\d+)?)")
 _FLOATS = ("float32", "float", "$np.float32", "$numpy.float32", "$torch.float32", "float64")
 _NEVER_MATTERS = {
-    "keys", "allow_missing_keys", "meta_keys", "meta_key_postfix", "lazy", "device", "track_meta", "data_type", "_desc_",
-    "_disabled_", "_requires_", "_target_", "overwriting", "allow_missing",
+    "keys", "allow_missing_keys", "meta_keys", "meta_key_postfix", "lazy", "device", "track_meta", "data_type",
+    "_desc_", "_disabled_", "_requires_", "_target_", "overwriting", "allow_missing",
 }  # fmt: skip
 _LAST_WITHOUT_BORDER = (1, 4)
 """The last version of MONAI in which the box of the foreground stays inside the image by default."""
@@ -250,9 +250,7 @@ def _scale_percentiles(values: Arguments, _: int) -> list[Step]:
 
 
 def _normalise(values: Arguments, _: int) -> list[Step]:
-    mean, sd = (
-        None if values[key] is None else float(_same(values[key])) for key in ("subtrahend", "divisor")
-    )
+    mean, sd = (None if values[key] is None else float(_same(values[key])) for key in ("subtrahend", "divisor"))
     return [steps.Normalise(mean, sd, bool(values["nonzero"]))]
 
 
@@ -343,13 +341,14 @@ _ENDING: Mapping[str, Arguments] = {
     "Activations": {"softmax": False, "sigmoid": False},
     "AsDiscrete": {"argmax": False, "threshold": None, "-to_onehot": 0, "-dim": 0, "-keepdim": 0, "-dtype": 0},
     "Invert": {
-        "nearest_interp": True, "-transform": 0, "-orig_keys": 0, "-orig_meta_keys": 0, "-to_tensor": 0, "-post_func": 0,
+        "nearest_interp": True, "-transform": 0, "-orig_keys": 0, "-orig_meta_keys": 0, "-to_tensor": 0,
+        "-post_func": 0,
     },
 }  # fmt: skip
 _FINISHING = ("SaveImage", "EnsureType", "ToTensor")
 _OTHERS = ("Compose", "SimpleInferer", "SlidingWindowInferer", "SliceInferer", *_FINISHING)
 _SLIDING: Arguments = {
-    "roi_size": None, "overlap": 0.25, "mode": "constant", "sigma_scale": 0.125, "padding_mode": "constant", "cval": 0.0,
-    "-sw_batch_size": 0, "-sw_device": 0, "-progress": 0, "-cache_roi_weight_map": 0, "-cpu_thresh": 0,
+    "roi_size": None, "overlap": 0.25, "mode": "constant", "sigma_scale": 0.125, "padding_mode": "constant",
+    "cval": 0.0, "-sw_batch_size": 0, "-sw_device": 0, "-progress": 0, "-cache_roi_weight_map": 0, "-cpu_thresh": 0,
     "-buffer_steps": 0, "-buffer_dim": 0,
 }  # fmt: skip

@@ -29,6 +29,7 @@ _SUFFIX = ".onnx"
 _DOMAINS = ("", "ai.onnx")
 _FLOAT = 1
 _PROBABILITIES = ("Softmax", "Sigmoid")
+_SAME_VALUES = ("Identity", "Transpose", "Cast", "Dropout", "Reshape", "Squeeze", "Unsqueeze")
 _KINDS: Mapping[str, Callable[[Any], Tensor]] = {
     "f": lambda array: torch.from_numpy(array.astype(np.float32)),
     "i": lambda array: torch.from_numpy(array.astype(np.int64)),
@@ -238,8 +239,11 @@ class _Reader:
         about = {entry.key: entry.value for entry in tensor.external_data}
         name = about.get("location", "")
         path = self._file.parent / name
-        if not name or PurePosixPath(name).is_absolute() or "\\" in name or not path.resolve().is_relative_to(
-            self._file.parent.resolve()
+        if (
+            not name
+            or PurePosixPath(name).is_absolute()
+            or "\\" in name
+            or not path.resolve().is_relative_to(self._file.parent.resolve())
         ):
             raise ValueError(f"{self._file} has weights in {name[:80]!r}, which is not in its own folder")
         if not path.is_file():
@@ -252,7 +256,8 @@ class _Reader:
         self.beside += [] if path in self.beside else [path]
         with path.open("rb") as content:
             content.seek(start)
-            return content.read(length)
+            packed: bytes = content.read(length)
+        return packed
 
 
 def _one(source: Path) -> Path:
@@ -266,7 +271,7 @@ def _activation(reader: _Reader, n_channels: int) -> str:
     """What makes probabilities of the output: "none" where the graph ends with that."""
     name = reader.output
     makers = {output: node for node in reader.nodes for output in node.outputs}
-    while name in makers and makers[name].op == "Identity":
+    while name in makers and makers[name].op in _SAME_VALUES:
         name = makers[name].inputs[0]
     if name in makers and makers[name].op in _PROBABILITIES:
         return "none"

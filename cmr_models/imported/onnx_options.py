@@ -5,11 +5,12 @@
     normalisation = "z_score"                    # or one of NORMALISATIONS, or a table: see below
     size_multiple = 16                           # or size = [256, 256], or window = [128, 128]
 
-``normalisation`` may be a table with one entry: ``percentiles = [1, 99]`` or ``range = [0, 1000]``, which become 0 and 1
-with what lies beyond cut off, or ``mean_sd = [100, 50]``. With ``size`` images are padded with zeros and cropped around
-their middle; a ``window`` slides over them (``overlap``, 0.25; ``gaussian``, false). Not needed: ``axes`` of the network
-(["slice", "row", "col"]), ``volume`` (true: slices of a network with two axes are normalised together), ``activation``
-("softmax", "sigmoid", "none"), ``output`` (its name, of several), ``licence``, ``data_set``, ``training_data``.
+``normalisation`` may be a table with one entry: ``percentiles = [1, 99]`` or ``range = [0, 1000]``, which become 0 and
+1 with what lies beyond cut off, or ``mean_sd = [100, 50]``. With ``size`` images are padded with zeros and cropped
+around their middle; a ``window`` slides over them (``overlap``, 0.25; ``gaussian``, false). Not needed: ``axes`` of the
+network (["slice", "row", "col"]), ``volume`` (true: slices of a network with two axes are normalised together),
+``activation`` ("softmax", "sigmoid", "none"), ``output`` (its name, of several), ``licence``, ``data_set``,
+``training_data``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ from typing import Any
 from cmr_models.contracts.bounded_toml import load_toml
 from cmr_models.contracts.foreign import faults_as, read_text
 from cmr_models.imported.step_plan import ACTIVATIONS, StepPlan
-from cmr_models.imported.steps import CentreCrop, DivideByMaximum, Normalise, Pad, ScaleIntensity, ScaleRange, Space, Step
+from cmr_models.imported.steps import (
+    CentreCrop,
+    DivideByMaximum,
+    Normalise,
+    Pad,
+    ScaleIntensity,
+    ScaleRange,
+    Space,
+    Step,
+)
 from cmr_models.imported.windows import Windows
 
 NORMALISATIONS: Mapping[str, tuple[Step, ...]] = {
@@ -171,8 +181,10 @@ def _multiple(values: Mapping[str, Any], where: str) -> int:
 
 
 def _whole(sizes: Any, n_axes: int, where: str) -> tuple[int, ...]:
-    if not isinstance(sizes, list) or len(sizes) != n_axes or not all(
-        isinstance(n, int) and 1 <= n <= 4096 for n in sizes
+    if (
+        not isinstance(sizes, list)
+        or len(sizes) != n_axes
+        or not all(isinstance(n, int) and 1 <= n <= 4096 for n in sizes)
     ):
         raise ValueError(f"{where}: size and window must be {n_axes} whole numbers, got {sizes!r}")
     return tuple(sizes)

@@ -107,4 +107,3 @@ class ImportedSegmenter(NetworkRunner):
         """Of a single slice that of the plan, or what leaves it as it is."""
         in_plan = self.plan.spacing_mm[self.plan.transpose.index(0)] if len(self.plan.spacing_mm) == 3 else None
         return slice_distance_mm(view_images, in_plan or max(view_images.pixel_mm))
-

@@ -59,10 +59,8 @@ class StepPlan:
     def table(self) -> dict[str, Any]:
         """Plain values, for a model card."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("steps", "windows")}
-        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-        windows = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self.windows).items()}
         steps = {str(i): step_table(step) for i, step in enumerate(self.steps, start=1)}
-        return {**plain, "windows": windows, **({"steps": steps} if steps else {})}
+        return {**_lists(values), "windows": _lists(asdict(self.windows)), **({"steps": steps} if steps else {})}
 
 
 def step_plan_of(table: Mapping[str, Any], where: str) -> StepPlan:
@@ -74,11 +72,18 @@ def step_plan_of(table: Mapping[str, Any], where: str) -> StepPlan:
     known = {item.name for item in fields(StepPlan)}
     if not set(table) <= known:
         raise ValueError(f"{where} has unknown entries in its plan: {sorted(set(table) - known)}")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    values = _tuples(table)
     try:
         steps = values.pop("steps", {})
-        windows = values.pop("windows", {})
-        values["windows"] = Windows(**{k: tuple(v) if isinstance(v, list) else v for k, v in windows.items()})
+        values["windows"] = Windows(**_tuples(values.pop("windows", {})))
         return StepPlan(steps=tuple(step_of(steps[str(i)]) for i in range(1, len(steps) + 1)), **values)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{where} has no complete plan of its network: {error}") from error
+
+
+def _lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -145,10 +145,10 @@ class StepSegmenter(NetworkRunner):
         return active.permute(0, *(int(axis) + 1 for axis in order)).numpy()
 
     def _labels(self, probabilities: Array) -> npt.NDArray[np.uint8]:
-        codes = np.array(self.plan.codes, np.uint8)
-        if len(probabilities) == 1:
-            return codes[(probabilities[0] >= self.plan.threshold).astype(int)]
-        return codes[probabilities.argmax(axis=0)]
+        is_one = len(probabilities) == 1
+        chosen = probabilities[0] >= self.plan.threshold if is_one else probabilities.argmax(axis=0)
+        labels: npt.NDArray[np.uint8] = np.array(self.plan.codes, np.uint8)[chosen.astype(int)]
+        return labels
 
     def _slice_mm(self, view_images: ViewImages) -> float:
         """Of a single slice that of the plan, or what leaves it as it is."""

@@ -61,8 +61,9 @@ class Orient:
         """See :class:`Step`."""
         if geometry.directions is None:
             return image, geometry, None
-        start = nib.orientations.io_orientation(np.pad(geometry.directions, ((0, 1), (0, 1))) + np.diag([0, 0, 0, 1]))
-        turn = nib.orientations.ornt_transform(start, nib.orientations.axcodes2ornt(tuple(self.axcodes)))
+        nibabel: Any = nib.orientations
+        start = nibabel.io_orientation(np.pad(geometry.directions, ((0, 1), (0, 1))) + np.diag([0, 0, 0, 1]))
+        turn = nibabel.ornt_transform(start, nibabel.axcodes2ornt(tuple(self.axcodes)))
         order = [int(axis) for axis in np.argsort(turn[:, 0])]
         flips = [axis + 1 for axis in range(3) if turn[axis, 1] < 0]
         turned = image.flip(flips).permute(0, *(axis + 1 for axis in order))

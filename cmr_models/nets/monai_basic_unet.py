@@ -96,9 +96,7 @@ class MonaiBasicUNetPlusPlus(nn.Module):
 class UpAndAppend(nn.Module):
     """The coarser map doubled, appended to the finer one, and two convolutions."""
 
-    def __init__(
-        self, config: MonaiBasicUNetConfig, n_coarse: int, n_fine: int, n_out: int, *, halves: bool
-    ) -> None:
+    def __init__(self, config: MonaiBasicUNetConfig, n_coarse: int, n_fine: int, n_out: int, *, halves: bool) -> None:
         super().__init__()
         n_up = n_coarse // 2 if halves else n_coarse
         self.upsample = doubling(config, n_coarse, n_up, config.upsample, align_corners=True)
@@ -122,6 +120,4 @@ def two_convolutions(config: MonaiBasicUNetConfig, n_in: int, n_out: int) -> nn.
 
 def down(config: MonaiBasicUNetConfig, n_in: int, n_out: int) -> nn.Sequential:
     """Half as many voxels along each axis, and two convolutions."""
-    return nn.Sequential(
-        OrderedDict(max_pooling=POOL[config.n_dims](2), convs=two_convolutions(config, n_in, n_out))
-    )
+    return nn.Sequential(OrderedDict(max_pooling=POOL[config.n_dims](2), convs=two_convolutions(config, n_in, n_out)))

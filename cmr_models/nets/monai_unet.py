@@ -112,7 +112,7 @@ class ResidualUnit(nn.Module):
         strides = any(n != 1 for n in stride or ())
         kernel = config.kernel if strides else (1,) * config.n_dims
         beside = convolution(config, n_in, n_out, kernel, stride)
-        self.residual = beside.conv if strides or n_in != n_out else nn.Identity()
+        self.residual: nn.Module = beside[0] if strides or n_in != n_out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) to (B, C', ...)."""
@@ -191,9 +191,7 @@ class AttentionGate(nn.Module):
 class TwoConvolutions(nn.Module):
     """Two convolutions with batch normalisation and ReLU, the first with the stride."""
 
-    def __init__(
-        self, config: MonaiAttentionUNetConfig, n_in: int, n_out: int, stride: Sequence[int] | None
-    ) -> None:
+    def __init__(self, config: MonaiAttentionUNetConfig, n_in: int, n_out: int, stride: Sequence[int] | None) -> None:
         super().__init__()
         layers = replace(config, norm="batch", norm_affine=True, act="relu")
         self.conv = nn.Sequential(

@@ -1,7 +1,7 @@
 """Operators of ONNX, as torch computes them: those that networks of images are made of.
 
-After the operator schemas of ONNX (github.com/onnx/onnx, ``docs/Operators.md``), opset 7 to 24. Each takes the inputs of
-a node (None where one is left out), its attributes and the opset, and gives the output.
+After the operator schemas of ONNX (github.com/onnx/onnx, ``docs/Operators.md``), opset 7 to 24. Each takes the inputs
+of a node (None where one is left out), its attributes and the opset, and gives the output.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ def _needed(inputs: Inputs, i: int) -> Tensor:
     if value is None:
         raise ValueError(f"the input {i} of a node is missing")
     return value
+
+
+def _together(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape of values of these shapes, brought together."""
+    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
 
 def _ints(value: Tensor | Sequence[int] | None) -> list[int] | None:
@@ -108,7 +113,9 @@ def _conv_transpose(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
     check_values(len(x), weight.shape[1] * group, *wide)
     full = _CONV_UP[n](x, weight, _given(inputs, 2), strides, 0, more, group, dilations)
     around = _around(attributes, x.shape[2:], weight.shape[2:])
-    return full[(..., *(slice(a, m - b) for m, (a, b) in zip(full.shape[2:], around, strict=True)))]
+    for axis, (before, after) in enumerate(around, start=2):
+        full = full.narrow(axis, before, full.shape[axis] - before - after)
+    return full
 
 
 def _max_pool(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
@@ -208,7 +215,7 @@ def _broadcast(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
         result = _needed(inputs, 0)
         for i in range(1, len(inputs)):
             other = _needed(inputs, i)
-            check_values(*torch.broadcast_shapes(result.shape, other.shape))
+            check_values(*_together(result.shape, other.shape))
             result = function(result, other)
         return result
 
@@ -221,14 +228,14 @@ def _divide(a: Tensor, b: Tensor) -> Tensor:
 
 def _where(inputs: Inputs, _: Attributes, __: int) -> Tensor:
     condition, a, b = (_needed(inputs, i) for i in range(3))
-    check_values(*torch.broadcast_shapes(condition.shape, a.shape, b.shape))
+    check_values(*_together(condition.shape, a.shape, b.shape))
     return torch.where(condition, a, b)
 
 
 def _matmul(inputs: Inputs, _: Attributes, __: int) -> Tensor:
     a, b = _needed(inputs, 0), _needed(inputs, 1)
     if min(a.ndim, b.ndim) > 1:
-        check_values(*torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+        check_values(*_together(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     return a @ b
 
 
@@ -236,8 +243,8 @@ def _gemm(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
     a = _needed(inputs, 0).T if attributes.get("transA", 0) else _needed(inputs, 0)
     b = _needed(inputs, 1).T if attributes.get("transB", 0) else _needed(inputs, 1)
     check_values(len(a), b.shape[1])
-    product, added = attributes.get("alpha", 1.0) * (a @ b), _given(inputs, 2)
-    return product if added is None else product + attributes.get("beta", 1.0) * added
+    product, added = float(attributes.get("alpha", 1.0)) * (a @ b), _given(inputs, 2)
+    return product if added is None else product + float(attributes.get("beta", 1.0)) * added
 
 
 def _reduce(function: Callable[..., Tensor]) -> Operator:
@@ -291,11 +298,11 @@ def _slice(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
 
 def _split(inputs: Inputs, attributes: Attributes, _: int) -> tuple[Tensor, ...]:
     x, axis = _needed(inputs, 0), attributes.get("axis", 0)
-    sizes = _attribute_or_input(inputs, 1, attributes, "split")
+    sizes: int | list[int] | None = _attribute_or_input(inputs, 1, attributes, "split")
     if sizes is None:
         n = attributes.get("num_outputs") or attributes["n_outputs"]
-        return x.split(math.ceil(x.shape[axis] / n), axis)
-    return x.split(sizes, axis)
+        sizes = math.ceil(x.shape[axis] / n)
+    return torch.split(x, sizes, axis)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _reshape(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
@@ -331,7 +338,7 @@ def _unsqueeze(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
 
 def _expand(inputs: Inputs, _: Attributes, __: int) -> Tensor:
     x, wanted = _needed(inputs, 0), _ints(_given(inputs, 1)) or []
-    shape = torch.broadcast_shapes(x.shape, tuple(wanted))
+    shape = _together(x.shape, tuple(wanted))
     check_values(*shape)
     return x.expand(shape)
 
@@ -433,12 +440,7 @@ def _places(n_in: int, n_out: int, scale: float, how: Attributes) -> Tensor:
 def _along(x: Tensor, axis: int, places: Tensor, how: Attributes) -> Tensor:
     last = x.shape[axis] - 1
     if how.get("mode", "nearest") == "nearest":
-        rounding = {
-            "round_prefer_floor": lambda p: torch.ceil(p - 0.5),
-            "round_prefer_ceil": lambda p: torch.floor(p + 0.5),
-            "floor": torch.floor,
-            "ceil": torch.ceil,
-        }[how.get("nearest_mode", "round_prefer_floor")]
+        rounding = _ROUNDINGS[how.get("nearest_mode", "round_prefer_floor")]
         return x.index_select(axis, rounding(places).clamp(0, last).long().to(x.device))
     places = places.clamp(0, last)
     lower = places.floor()
@@ -447,6 +449,12 @@ def _along(x: Tensor, axis: int, places: Tensor, how: Attributes) -> Tensor:
     return x.index_select(axis, below) * (1 - weights) + x.index_select(axis, above) * weights
 
 
+_ROUNDINGS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "round_prefer_floor": lambda places: torch.ceil(places - 0.5),
+    "round_prefer_ceil": lambda places: torch.floor(places + 0.5),
+    "floor": lambda places: torch.floor(places),
+    "ceil": lambda places: torch.ceil(places),
+}
 _WINDOW = ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
 OPERATORS: Mapping[str, tuple[Operator, tuple[str, ...]]] = {
     "Conv": (_conv, (*_WINDOW, "group")),
@@ -464,8 +472,8 @@ OPERATORS: Mapping[str, tuple[Operator, tuple[str, ...]]] = {
     "PRelu": (_prelu, ()),
     "Elu": (_with_alpha(F.elu, 1.0), ("alpha",)),
     "Gelu": (_gelu, ("approximate",)),
-    "Mish": (_of_one(F.mish), ()),
-    "HardSwish": (_of_one(F.hardswish), ()),
+    "Mish": (_of_one(lambda x: F.mish(x)), ()),
+    "HardSwish": (_of_one(lambda x: F.hardswish(x)), ()),
     "Softplus": (_of_one(F.softplus), ()),
     "Sigmoid": (_of_one(torch.sigmoid), ()),
     "Tanh": (_of_one(torch.tanh), ()),

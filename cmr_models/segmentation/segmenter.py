@@ -229,7 +229,7 @@ def _segment(
     if preprocessing in RUNNERS:
         imported: Any = _shared_imported(model, task, preprocessing)
         volumes, places = imported.crops(_in_space(images, pixel_mm, slice_mm, view, imported))
-        labels = imported.labels(imported.predict(volumes), places, shape)
+        labels: npt.NDArray[np.uint8] = imported.labels(imported.predict(volumes), places, shape)
     else:
         segmenter = shared_segmenter(model, task)
         window = segmenter.locate(images, pixel_mm)

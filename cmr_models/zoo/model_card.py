@@ -25,22 +25,23 @@ class ModelCard:
             "landmark_heatmap", "landmark_coordinate", "pretrain" ...
         kind: of :func:`cmr_models.nets.build`.
         config: its settings.
-        pixel_mm: pixel size that it works at.
-        size: rows and columns of the square crop that it works on.
+        pixel_mm: pixel size that it works at; 0 for that of the images.
+        size: rows and columns of the square crop that it works on; 0 for whole images.
         training_data: what it was trained on, and what the weights that it began with were trained on.
         training_settings: the resolved recipe.
         evaluation: what was measured of it.
         licence: of the weights.
         digest: SHA-256 of the weights file.
-        preprocessing: "crop" (:mod:`cmr_models.segmentation.crops`), "cinema" (:mod:`cmr_models.cinema.grid`) or
-            "nnunet" (:mod:`cmr_models.imported.volumes`).
+        preprocessing: "crop" (:mod:`cmr_models.segmentation.crops`), "cinema" (:mod:`cmr_models.cinema.grid`),
+            "nnunet" (:mod:`cmr_models.imported.volumes`) or "steps" (:mod:`cmr_models.imported.steps`).
         views: that it takes.
         classes: names of the output channels, in order: labels, classes or landmarks.
         target: "mean" and "sd" that turn a standardised regression output into the quantity.
         class_weights: factors on the probabilities of labels, by code ("1" RV, "3" LV); 1 where none is given.
         cohorts: whose people were in its training or pretraining data.
         source: of an imported network: format, digests of the files that were read, their names of the labels.
-        plan: of an imported network: its spacing, window, normalisation and labels (:mod:`cmr_models.imported.plan`).
+        plan: of an imported network: its spacing, window, normalisation and labels (:mod:`cmr_models.imported.plan`,
+            :mod:`cmr_models.imported.step_plan`).
     """
 
     name: str

@@ -224,7 +224,8 @@ MISTAKES = (
     Mistake("nothing to evaluate is named", "evaluate --cohort cohort", ledger=_ledger()),
     Mistake("the model of a card is not there", "models show nosuch"),
     Mistake("the network to import is not there", "models import nosuch --name mine"),
-    Mistake("the network to import is of another kind", "models import net.onnx --name mine", {"net.onnx": ""}),
+    Mistake("the network to import is of another kind", "models import net.h5 --name mine", {"net.h5": ""}),
+    Mistake("an ONNX network lacks its options", "models import net.onnx --name mine", {"net.onnx": ""}),
     Mistake("the template is not there", "templates nosuch"),
     Mistake("the simulation is too small", "simulate --people 3 --output simulated"),
 )

@@ -1,7 +1,7 @@
 """Imported ONNX networks against onnxruntime.
 
-Measured with onnxruntime 1.32.0 on six networks in three opsets, by both exporters of torch 2.13: the largest difference
-of a probability is 8e-7, all labels are equal; single operators agree within 1e-5.
+Measured with onnxruntime 1.32.0 on six networks in three opsets, by both exporters of torch 2.13: the largest
+difference of a probability is 8e-7, all labels are equal; single operators agree within 1e-5.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _exported(network: nn.Module, file: Path, n_dims: int, opset: int, *, dynamo
     image = torch.randn(1, 1, *(32, 32, 16)[:n_dims])
     if dynamo:
         pytest.importorskip("onnxscript", reason="onnxscript is not installed")
-        shapes = ({axis: torch.export.Dim.AUTO for axis in names},)
+        shapes = (dict.fromkeys(names, torch.export.Dim.AUTO),)
         torch.onnx.export(network, (image,), file, dynamo=True, opset_version=opset, dynamic_shapes=shapes)
     else:
         torch.onnx.export(
