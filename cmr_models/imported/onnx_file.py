@@ -231,7 +231,10 @@ class _Reader:
         if tensor.data_location == self._onnx.TensorProto.EXTERNAL:
             tensor.raw_data = self._beside(tensor)
             tensor.data_location = self._onnx.TensorProto.DEFAULT
-        array: npt.NDArray[Any] = self._onnx.numpy_helper.to_array(tensor)
+        try:
+            array: npt.NDArray[Any] = self._onnx.numpy_helper.to_array(tensor)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self._file} has weights {tensor.name!r} that are damaged: {error}") from error
         return array
 
     def _beside(self, tensor: Any) -> bytes:

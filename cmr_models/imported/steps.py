@@ -156,7 +156,7 @@ class CropForeground:
         for axis, margin, multiple in zip(
             range(n_axes), _each(self.margin, n_axes), _each(self.multiple, n_axes), strict=True
         ):
-            found = torch.nonzero(inside.movedim(axis, 0).flatten(1).any(1)).flatten()
+            found = torch.nonzero(inside.movedim(axis, 0).reshape(inside.shape[axis], -1).any(1)).flatten()
             start, stop = int(found[0]) - margin, int(found[-1]) + 1 + margin
             if self.allow_smaller:
                 start, stop = max(start, 0), min(stop, inside.shape[axis])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from foreign_networks import write_bundle
 from nnunet_folders import write_folder
 from published_weights import write_repository
 
@@ -121,16 +122,31 @@ def test_what_a_label_means_can_be_stated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "fault"),
+    ("files", "status", "fault"),
     [
-        (["net.onnx"], "is an ONNX network, which cannot be imported yet"),
-        (["configs/metadata.json", "models/model.pt"], "is a MONAI bundle, which cannot be imported yet"),
-        (["model.zip"], "holds no plans.json"),
+        (["net.h5"], 1, "is none of a folder of nnU-Net v2"),
+        (["net.onnx"], 2, "an ONNX network does not tell its labels"),
+        (["configs/metadata.json", "models/model.pt"], 1, "configs/metadata.json is damaged"),
+        (["model.zip"], 1, "is none of a folder of nnU-Net v2"),
     ],
 )
-def test_other_sources_are_refused_in_one_line(tmp_path: Path, files: list[str], fault: str) -> None:
+def test_other_sources_are_refused_in_one_line(tmp_path: Path, files: list[str], status: int, fault: str) -> None:
     for name in files:
         (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "source" / name).touch()
     code, output = _run("import", tmp_path / "source", "--name", "mine", "--to", tmp_path)
-    assert (code, fault in output, len(output.strip().splitlines())) == (1, True, 1)
+    assert (code, fault in output, len(output.strip().splitlines())) == (status, True, 1)
+
+
+def test_import_turns_a_bundle_into_a_model(tmp_path: Path) -> None:
+    source = write_bundle(tmp_path / "ventricular_short_axis")
+    code, output = _run("import", source, "--name", "mine", "--to", tmp_path)
+    assert (code, output.splitlines()[1]) == (
+        0,
+        "segment_sax, licence MIT License, background = background, lv_pool = left ventricle, "
+        "myocardium = left-ventricular myocardium, rv_pool = right ventricle",
+    )
+    code, output = _run("check", tmp_path / "mine", "--task", "segment_sax")
+    assert (code, output.startswith("mine: segment_sax, MonaiUNet, ")) == (0, True)
+    code, output = _run("import", source, "--name", "other", "--to", tmp_path, "--options", tmp_path / "a.toml")
+    assert (code, "is no ONNX network; only those take options from a file" in output) == (1, True)

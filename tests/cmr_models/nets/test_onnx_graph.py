@@ -95,7 +95,8 @@ def test_other_versions_are_refused(opset: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"opset": 17}', json.dumps({"opset": 17, "input": "x", "output": "y", "nodes": [["Relu"]]})]
+    "text",
+    ["", "[]", "{", '{"opset": 17}', json.dumps({"opset": 17, "input": "x", "output": "y", "nodes": [["Relu"]]})],
 )
 def test_damaged_descriptions_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="the description of the graph is damaged"):
@@ -131,7 +132,5 @@ def test_a_fault_names_its_node() -> None:
 
 
 def test_every_operator_of_the_documentation_is_there() -> None:
-    names = ("Conv ConvTranspose InstanceNormalization BatchNormalization Relu LeakyRelu PRelu Sigmoid Softmax MaxPool "
-             "AveragePool GlobalAveragePool Concat Add Mul Sub Resize Upsample Pad Slice Reshape Transpose Identity Clip "
-             "Gemm MatMul Squeeze Unsqueeze").split()  # fmt: skip
+    names = ["Conv", "ConvTranspose", "InstanceNormalization", "BatchNormalization", "Relu", "LeakyRelu", "PRelu", "Sigmoid", "Softmax", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Add", "Mul", "Sub", "Resize", "Upsample", "Pad", "Slice", "Reshape", "Transpose", "Identity", "Clip", "Gemm", "MatMul", "Squeeze", "Unsqueeze"]  # fmt: skip
     assert set(names) <= set(OPERATORS)
