@@ -100,11 +100,15 @@ def inferer(raw: Any, literals: Literals, n_network_axes: int, where: str) -> tu
     is_sliced = name == "SliceInferer"
     known = {**_SLIDING, **({"spatial_dim": 0} if is_sliced else {})}
     values = _values(arguments, known, literals, name, where)
-    _only(values, name, where, padding_mode=("constant",), cval=(0, 0.0), mode=("constant", "gaussian"))
+    _only(values, name, where, padding_mode=("constant", "replicate"), cval=(0, 0.0), mode=("constant", "gaussian"))
     size = values["roi_size"]
     size = [int(n or -1) for n in (size if isinstance(size, list) else [size] * n_network_axes)]
     windows = Windows(
-        tuple(size), float(_same(values["overlap"])), values["mode"] == "gaussian", float(_same(values["sigma_scale"]))
+        size=tuple(size),
+        overlap=float(_same(values["overlap"])),
+        gaussian=values["mode"] == "gaussian",
+        sigma=float(_same(values["sigma_scale"])),
+        replicate=values["padding_mode"] == "replicate",
     )
     return windows, int(values["spatial_dim"]) if is_sliced else -1
 

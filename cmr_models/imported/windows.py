@@ -30,12 +30,14 @@ class Windows:
         overlap: of neighbouring windows, as a part of their size.
         gaussian: weights fall off from the middle.
         sigma: their standard deviation, as a part of the size.
+        replicate: around images that are smaller than the window lie their last voxels, not zeros.
     """
 
     size: tuple[int, ...] = ()
     overlap: float = 0.25
     gaussian: bool = False
     sigma: float = 0.125
+    replicate: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < 1 or self.sigma <= 0 or not all(-1 <= n <= 4096 for n in self.size):
@@ -48,7 +50,7 @@ def run_windows(image: Tensor, forward: Forward, windows: Windows) -> Tensor:
     if not windows.size:
         return _checked(forward(image[None]), before)[0]
     size = tuple(n if n > 0 else whole for n, whole in zip(windows.size, before, strict=True))
-    padded, inner = _padded(image, size)
+    padded, inner = _padded(image, size, "replicate" if windows.replicate else "constant")
     shape = tuple(padded.shape[1:])
     weights = _weights(size, windows.gaussian, windows.sigma)
     total, sums = torch.zeros(shape), torch.zeros(())
@@ -78,13 +80,13 @@ def _weights(size: tuple[int, ...], gaussian: bool, sigma: float) -> Tensor:
     return weights.clamp_min(max(float(weights.min()), _LEAST_WEIGHT))
 
 
-def _padded(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
-    """The image with zeros around it where it is smaller than the window, and where it lies in it."""
+def _padded(image: Tensor, size: Sequence[int], mode: str) -> tuple[Tensor, tuple[slice, ...]]:
+    """The image with voxels around it where it is smaller than the window, and where it lies in it."""
     lacking = [max(w - n, 0) for n, w in zip(image.shape[1:], size, strict=True)]
     before = [n // 2 for n in lacking]
     inner = tuple(slice(b, b + n) for b, n in zip(before, image.shape[1:], strict=True))
     around = [(b, n - b) for b, n in zip(before, lacking, strict=True)]
-    return F.pad(image, [n for pair in reversed(around) for n in pair]), inner
+    return F.pad(image[None], [n for pair in reversed(around) for n in pair], mode)[0], inner
 
 
 def _checked(output: Tensor, shape: tuple[int, ...]) -> Tensor:

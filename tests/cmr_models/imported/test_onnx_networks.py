@@ -1,4 +1,4 @@
-"""ONNX networks become model folders, which segment like our own; ``oracles/test_onnx_networks.py`` asks onnxruntime."""
+"""ONNX networks become model folders, which segment like our own; the oracles ask onnxruntime."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def onnx() -> Any:
 
 
 def _model(
-    onnx: Any, *, weight: Any = None, bias: Any = None, nodes: Sequence[Any] = (), shape: Sequence[Any] = (1, 1, "h", "w"),
-    outputs: Sequence[str] = ("y",), opset: int = 17,
+    onnx: Any, *, weight: Any = None, bias: Any = None, nodes: Sequence[Any] = (),
+    shape: Sequence[Any] = (1, 1, "h", "w"), outputs: Sequence[str] = ("y",), opset: int = 17,
 ) -> Any:  # fmt: skip
-    """Four channels of one pixel: minus (x - 0, 4, 6, 9) squared without its x², so that the nearest of the four wins."""
+    """Four channels of one pixel: minus (x - 0, 4, 6, 9) squared without its x², so that the nearest one wins."""
     at = np.array([0, 4, 6, 9], np.float32)
     weight = (2 * at).reshape(4, 1, 1, 1) if weight is None else weight
     bias = -(at**2) if bias is None else bias

@@ -87,7 +87,7 @@ def test_resizing_changes_the_size_of_voxels() -> None:
 
 
 def test_axes_are_turned_as_asked_and_back() -> None:
-    """Axes to the left, head and front: to the right, front and head they are the first, flipped, the third, the second."""
+    """Of axes to the left, head and front, the first is flipped and the others exchanged: right, front and head."""
     image = torch.arange(8.0).reshape(1, 2, 2, 2)
     directions = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
     seen, place, undos = run_steps(image, Geometry((1.0, 2.0, 3.0), directions), (Orient("RAS"),))
@@ -140,7 +140,7 @@ def test_windows_begin_at_the_first_voxel_and_end_at_the_last() -> None:
 
 
 def test_overlapping_windows_are_averaged_by_their_weights() -> None:
-    """Windows 0-1 and 1-2 give their first voxel's value: 1 and 2. In the middle the mean, or by equal Gaussian ends."""
+    """Windows 0-1 and 1-2 give the value of their first voxel, 1 and 2; in the middle the mean, Gaussian or not."""
 
     def first_value(window: torch.Tensor) -> torch.Tensor:
         return window[..., :1].expand_as(window)
@@ -150,6 +150,7 @@ def test_overlapping_windows_are_averaged_by_their_weights() -> None:
         assert run_windows(image, first_value, Windows((2,), 0.5, gaussian))[0].tolist() == [1, 1.5, 2]
     assert run_windows(image, first_value, Windows())[0].tolist() == [1, 1, 1]
     assert run_windows(image, first_value, Windows((5,)))[0].tolist() == [0, 0, 0]  # a zero before and after
+    assert run_windows(image, first_value, Windows((5,), replicate=True))[0].tolist() == [1, 1, 1]
 
 
 def test_a_network_that_gives_other_voxels_is_no_segmentation() -> None:

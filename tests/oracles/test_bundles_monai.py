@@ -130,7 +130,7 @@ BUNDLES: Mapping[str, tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], Mapp
         (*BEFORE, _transform("CropForeground", source_key="image", margin=2, k_divisible=4),
          _transform("Spacing", pixdim=[2.5, 2.5, -1], mode=["bilinear"]),
          _transform("NormalizeIntensity", nonzero=True, channel_wise=True)),
-        _sliding((24, 20, 8), overlap=0.25),
+        _sliding((24, 20, 12), overlap=0.25, padding_mode="replicate"),
         BACK_NEAREST,
     ),
     "percentiles": (
