@@ -235,7 +235,7 @@ def test_a_single_output_is_one_structure(tmp_path: Path) -> None:
 
 class _Runs:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
-        return os.system, ("touch /tmp/run_by_a_bundle",)
+        return os.system, ("exit 3",)
 
 
 def test_weights_with_code_are_refused(tmp_path: Path) -> None:
