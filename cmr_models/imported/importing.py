@@ -77,13 +77,15 @@ def import_model(
 def _read(source: Path, labels: Mapping[str, int], options: Path | None) -> Found:
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist; give the folder of a network")
-    if is_onnx(source):
+    is_plan = source.is_dir() and is_nnunet(source)
+    is_described = not is_plan and is_bundle(source)
+    if is_onnx(source) and not (is_plan or is_described):
         return read_onnx(source, labels, options)
     if options is not None:
         raise ValueError(f"{source} is no ONNX network; only those take options from a file")
-    if source.is_dir() and is_nnunet(source):
+    if is_plan:
         return read_nnunet(source, labels)
-    if is_bundle(source):
+    if is_described:
         return read_bundle(source, labels)
     raise ValueError(
         f"{source} is none of a folder of nnU-Net v2 (plans.json), a MONAI bundle (configs/metadata.json) and an "

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 LINEAR, NEAREST = "linear", "nearest"
 RESIZE_MODES = ("area", "nearest", "nearest-exact", "bilinear", "trilinear", "bicubic")
-_MOST_VOXELS = 2**30
+_MOST_VOXELS = 2**28
 
 Box = tuple[tuple[int, int], ...]
 Undo = Callable[[Tensor, str], Tensor]

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _LEAST_WEIGHT = 1e-3
+_MOST_WINDOWS = 100_000
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -53,8 +54,11 @@ def run_windows(image: Tensor, forward: Forward, windows: Windows) -> Tensor:
     padded, inner = _padded(image, size, "replicate" if windows.replicate else "constant")
     shape = tuple(padded.shape[1:])
     weights = _weights(size, windows.gaussian, windows.sigma)
+    starts = [_starts(n, w, windows.overlap) for n, w in zip(shape, size, strict=True)]
+    if math.prod(map(len, starts)) > _MOST_WINDOWS:
+        raise ValueError(f"an image of {list(before)} voxels has more than {_MOST_WINDOWS} windows of {list(size)}")
     total, sums = torch.zeros(shape), torch.zeros(())
-    for start in itertools.product(*(_starts(n, w, windows.overlap) for n, w in zip(shape, size, strict=True))):
+    for start in itertools.product(*starts):
         place = (slice(None), *(slice(s, s + w) for s, w in zip(start, size, strict=True)))
         seen = _checked(forward(padded[place][None].contiguous()), size)[0] * weights
         sums = torch.zeros((len(seen), *shape)) if sums.ndim == 0 else sums

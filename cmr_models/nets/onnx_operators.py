@@ -27,7 +27,7 @@ _CONV_UP: Mapping[int, Callable[..., Tensor]] = {
 }
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _MEAN: Mapping[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-_TYPES = {
+_TYPES: Mapping[int, torch.dtype] = {
     1: torch.float32, 6: torch.int64, 7: torch.int64, 9: torch.bool, 10: torch.float32, 11: torch.float32,
 }  # fmt: skip
 """Number of a type in ONNX -> ours, which has at least its precision."""
@@ -265,7 +265,8 @@ def _reduce(function: Callable[..., Tensor]) -> Operator:
 
 def _shape(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
     x = _needed(inputs, 0)
-    return torch.tensor(x.shape[attributes.get("start", 0) : attributes.get("end")], dtype=torch.int64)
+    sizes = x.shape[attributes.get("start", 0) : attributes.get("end")]
+    return torch.tensor(sizes, dtype=torch.int64, device=x.device)
 
 
 def _gather(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
@@ -347,7 +348,8 @@ def _constant_of_shape(inputs: Inputs, attributes: Attributes, _: int) -> Tensor
     shape = _ints(_given(inputs, 0)) or []
     check_values(*shape)
     value = attributes.get("value", 0.0)
-    return torch.full(shape, value, dtype=torch.float32 if isinstance(value, float) else torch.int64)
+    dtype = torch.float32 if isinstance(value, float) else torch.int64
+    return torch.full(shape, value, dtype=dtype, device=_needed(inputs, 0).device)
 
 
 def _cast(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,16 @@ def test_a_folder_with_one_network_is_that_network(onnx: Any, tmp_path: Path) ->
     (tmp_path / "theirs/other.onnx").write_bytes(file.read_bytes())
     with pytest.raises(ValueError, match=r"holds 2 networks; give one: net.onnx, other.onnx"):
         import_model(tmp_path / "theirs", "other", tmp_path)
+
+
+def test_the_package_that_reads_it_is_named_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    (tmp_path / "net.onnx").write_bytes(b"")
+    _write_options(tmp_path / "net.toml")
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'cmr-cohort\[onnx\]'"):
+        import_model(tmp_path / "net.onnx", "ours", tmp_path)
 
 
 def test_options_may_lie_elsewhere_and_are_demanded(onnx: Any, tmp_path: Path) -> None:

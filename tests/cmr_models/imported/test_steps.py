@@ -153,6 +153,11 @@ def test_overlapping_windows_are_averaged_by_their_weights() -> None:
     assert run_windows(image, first_value, Windows((5,), replicate=True))[0].tolist() == [1, 1, 1]
 
 
+def test_windows_beyond_count_are_refused() -> None:
+    with pytest.raises(ValueError, match="has more than 100000 windows"):
+        run_windows(torch.zeros(1, 400, 400), lambda x: x, Windows((4, 4), 0.9))
+
+
 def test_a_network_that_gives_other_voxels_is_no_segmentation() -> None:
     with pytest.raises(ValueError, match="it is no segmentation"):
         run_windows(torch.zeros(1, 4), lambda x: x[..., :2], Windows())
