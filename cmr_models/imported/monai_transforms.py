@@ -308,6 +308,7 @@ _PREPARING: Mapping[str, tuple[Callable[[Arguments, int], list[Step]], Arguments
     "EnsureType": (_nothing, {"dtype": None, "-wrap_sequence": 0}),
     "CastToType": (_nothing, {"dtype": "float32"}),
     "ToTensor": (_nothing, {"dtype": None, "-wrap_sequence": 0}),
+    "ToDevice": (_nothing, {"-non_blocking": 0}),
     "Orientation": (_orientation, {"axcodes": None, "as_closest_canonical": False, "-labels": 0}),
     "Spacing": (_spacing, {
         "pixdim": None, "diagonal": False, "mode": "bilinear", "padding_mode": "border", "scale_extent": False,

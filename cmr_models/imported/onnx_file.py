@@ -29,6 +29,8 @@ _SUFFIX = ".onnx"
 _DOMAINS = ("", "ai.onnx")
 _FLOAT = 1
 _PROBABILITIES = ("Softmax", "Sigmoid")
+_ARGMAX = "ArgMax"
+_SAME_LABELS = ("Identity", "Cast", "Squeeze", "Unsqueeze")
 _SAME_VALUES = ("Identity", "Transpose", "Cast", "Dropout", "Reshape", "Squeeze", "Unsqueeze")
 _KINDS: Mapping[str, Callable[[Any], Tensor]] = {
     "f": lambda array: torch.from_numpy(array.astype(np.float32)),
@@ -62,7 +64,7 @@ def read_onnx(source: Path, stated_labels: Mapping[str, int], options: Path | No
     codes = codes_of({name: i for i, name in enumerate(settings.labels)}, stated_labels)
     with faults_as(lambda kind: ValueError(f"{file} is no ONNX network, or damaged ({kind})"), ValueError, OSError,
                    ModuleNotFoundError):  # fmt: skip
-        reader = _Reader(file, settings.output)
+        reader = _Reader(file, settings.output, settings.channels_last)
         text = graph_text(reader.nodes, reader.constants, "x", reader.output, reader.opset)
     with faults_as(lambda kind: ValueError(f"{file} cannot be computed ({kind})"), ValueError):
         try:
@@ -114,7 +116,7 @@ class _Reader:
         beside: files of weights beside the file.
     """
 
-    def __init__(self, file: Path, output: str) -> None:
+    def __init__(self, file: Path, output: str, channels_last: bool = False) -> None:
         if file.stat().st_size > _MOST_BYTES:
             raise ValueError(f"{file} has more than {_MOST_BYTES // 2**30} GB")
         try:
@@ -125,6 +127,7 @@ class _Reader:
             ) from error
         self._onnx: Any = onnx
         self._file = file
+        self._channels_last = channels_last
         self.beside: list[Path] = []
         self._left = _MOST_BYTES
         model = onnx.ModelProto.FromString(file.read_bytes())
@@ -135,11 +138,14 @@ class _Reader:
         tensors = {tensor.name: tensor for tensor in graph.initializer}
         images = [value for value in graph.input if value.name not in tensors]
         self.n_axes, self.fixed = self._image(images)
-        wanted = self._output_name([value.name for value in graph.output], output)
-        self._names = {images[0].name: "x"}
+        named = self._output_name([value.name for value in graph.output], output)
+        wanted = self._before_argmax({name: node for node in graph.node for name in node.output}, named)
+        self._names = {images[0].name: "image" if channels_last else "x"}
         self.constants: dict[str, Tensor] = {}
         self.nodes = self._needed_nodes(graph.node, wanted, tensors)
         self.output = self._names[wanted]
+        if channels_last:
+            self._turn_channels()
 
     def _opset(self, model: Any) -> int:
         versions = {entry.domain: entry.version for entry in model.opset_import}
@@ -156,12 +162,31 @@ class _Reader:
         sizes = [int(dim.dim_value) for dim in kind.shape.dim]
         if kind.elem_type != _FLOAT or len(sizes) not in (4, 5):
             raise ValueError(f"{self._file} takes no image in float32 with two or three axes")
-        if sizes[0] > 1 or sizes[1] > 1 or (sizes[1] == 0 and sizes[-1] == 1):
+        spatial, channels = (sizes[1:-1], sizes[-1]) if self._channels_last else (sizes[2:], sizes[1])
+        if sizes[0] > 1 or channels > 1 or (not self._channels_last and channels == 0 and sizes[-1] == 1):
             raise ValueError(
-                f"{self._file} takes an input of {sizes} (0: any); only (1, 1, ...), one image with its channel first, "
-                "is supported"
+                f"{self._file} takes an input of {sizes} (0: any); only one image with one channel is supported, "
+                "(1, 1, ...), or (1, ..., 1) with channels = 'last' in the options"
             )
-        return len(sizes) - 2, tuple(sizes[2:])
+        return len(spatial), tuple(spatial)
+
+    def _before_argmax(self, makers: Mapping[str, Any], name: str) -> str:
+        """The value of which a graph that ends in labels takes the largest channel; else the output itself."""
+        channel = (-1, self.n_axes + 1) if self._channels_last else (1, -self.n_axes - 1)
+        last = name
+        while last in makers and makers[last].op_type in _SAME_LABELS:
+            last = makers[last].input[0]
+        if last not in makers or makers[last].op_type != _ARGMAX:
+            return name
+        axes = [attribute.i for attribute in makers[last].attribute if attribute.name == "axis"]
+        return str(makers[last].input[0]) if (axes or [0])[0] in channel else name
+
+    def _turn_channels(self) -> None:
+        """The channel first on the outside, last within."""
+        first = list(range(2, self.n_axes + 2))
+        into = Node("Transpose", ("x",), ("image",), {"perm": [0, *first, 1]})
+        out = Node("Transpose", (self.output,), ("turned",), {"perm": [0, self.n_axes + 1, *range(1, self.n_axes + 1)]})
+        self.nodes, self.output = [into, *self.nodes, out], "turned"
 
     def _output_name(self, names: Sequence[str], stated: str) -> str:
         if stated and stated not in names:

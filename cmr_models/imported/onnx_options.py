@@ -9,8 +9,8 @@
 1 with what lies beyond cut off, or ``mean_sd = [100, 50]``. With ``size`` images are padded with zeros and cropped
 around their middle; a ``window`` slides over them (``overlap``, 0.25; ``gaussian``, false). Not needed: ``axes`` of the
 network (["slice", "row", "col"]), ``volume`` (true: slices of a network with two axes are normalised together),
-``activation`` ("softmax", "sigmoid", "none"), ``output`` (its name, of several), ``licence``, ``data_set``,
-``training_data``.
+``activation`` ("softmax", "sigmoid", "none"), ``channels`` ("last", as TensorFlow has them), ``output`` (its name, of
+several), ``licence``, ``data_set``, ``training_data``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SIZES = ("size_multiple", "size", "window")
 _NEEDED = ("labels", "spacing_mm", "normalisation")
 _KNOWN = (
     *_NEEDED, *_SIZES, "overlap", "gaussian", "axes", "volume", "activation", "output", "licence", "data_set",
-    "training_data",
+    "training_data", "channels",
 )  # fmt: skip
 _AXES = ("slice", "row", "col")
 _MOST_MULTIPLE = 1024
@@ -68,6 +68,7 @@ class OnnxOptions:
             for probabilities, else what makes them).
         try_size: voxels of an image on which the network can be tried, from the number of its axes.
         output: name of the output; "" for the only one.
+        channels_last: whether channels are the last axis.
         about: the other entries.
     """
 
@@ -75,6 +76,7 @@ class OnnxOptions:
     plan_for: Callable[[int, tuple[int, ...], str], StepPlan]
     try_size: Callable[[int], tuple[int, ...]]
     output: str
+    channels_last: bool
     about: Mapping[str, Any]
 
 
@@ -101,6 +103,8 @@ def read_options(file: Path) -> OnnxOptions:
     labels = values["labels"]
     if not isinstance(labels, list) or len(labels) < 2 or not all(isinstance(name, str) for name in labels):
         raise ValueError(f"{file}: labels must be the names of the output channels, the background first")
+    if values.get("channels", "first") not in ("first", "last"):
+        raise ValueError(f"{file}: channels must be 'first' or 'last', got {values['channels']!r}")
     if len(set(labels)) < len(labels):
         raise ValueError(f"{file}: labels has one name twice")
 
@@ -114,7 +118,8 @@ def read_options(file: Path) -> OnnxOptions:
                 return (max(_multiple(values, str(file)), 16),) * n_axes
             return _whole(values["size" if "size" in values else "window"], n_axes, str(file))
 
-    return OnnxOptions(tuple(labels), plan_for, try_size, str(values.get("output", "")), values)
+    is_last = values.get("channels") == "last"
+    return OnnxOptions(tuple(labels), plan_for, try_size, str(values.get("output", "")), is_last, values)
 
 
 def _plan(values: Mapping[str, Any], n_axes: int, codes: tuple[int, ...], output: str, where: str) -> StepPlan:

@@ -193,6 +193,10 @@ def _clip(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
     return x if low is None and high is None else torch.clamp(x, low, high)
 
 
+def _hard_sigmoid(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
+    return (_needed(inputs, 0) * attributes.get("alpha", 0.2) + attributes.get("beta", 0.5)).clamp(0, 1)
+
+
 def _gelu(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
     return F.gelu(_needed(inputs, 0), approximate=attributes.get("approximate", "none"))
 
@@ -344,6 +348,12 @@ def _expand(inputs: Inputs, _: Attributes, __: int) -> Tensor:
     return x.expand(shape)
 
 
+def _tile(inputs: Inputs, _: Attributes, __: int) -> Tensor:
+    x, times = _needed(inputs, 0), _ints(_given(inputs, 1)) or []
+    check_values(x.numel(), *times)
+    return x.repeat(times)
+
+
 def _constant_of_shape(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
     shape = _ints(_given(inputs, 0)) or []
     check_values(*shape)
@@ -475,6 +485,8 @@ OPERATORS: Mapping[str, tuple[Operator, tuple[str, ...]]] = {
     "Elu": (_with_alpha(F.elu, 1.0), ("alpha",)),
     "Gelu": (_gelu, ("approximate",)),
     "Mish": (_of_one(lambda x: F.mish(x)), ()),
+    "HardSigmoid": (_hard_sigmoid, ("alpha", "beta")),
+    "Selu": (_of_one(lambda x: F.selu(x)), ()),
     "HardSwish": (_of_one(lambda x: F.hardswish(x)), ()),
     "Softplus": (_of_one(F.softplus), ()),
     "Sigmoid": (_of_one(torch.sigmoid), ()),
@@ -522,6 +534,7 @@ OPERATORS: Mapping[str, tuple[Operator, tuple[str, ...]]] = {
     "Squeeze": (_squeeze, ("axes",)),
     "Unsqueeze": (_unsqueeze, ("axes",)),
     "Expand": (_expand, ()),
+    "Tile": (_tile, ()),
     "ConstantOfShape": (_constant_of_shape, ("value",)),
     "Cast": (_cast, ("to", "saturate")),
     "Pad": (_pad, ("mode", "pads", "value")),

@@ -30,10 +30,15 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], str]:
         raise ValueError(
             f"{file} ({len(content)} bytes) is truncated or no safetensors file: {error}; copy it again"
         ) from error
+    check_finite(state, str(file))
+    return {key: _full_precision(value) for key, value in state.items()}, hashlib.sha256(content).hexdigest()
+
+
+def check_finite(state: Mapping[str, Tensor], where: str) -> None:
+    """Raise ValueError if a weight is not a number; ``where`` names the file."""
     not_finite = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if not_finite:
-        raise ValueError(f"{file} holds values that are not finite in {_some(not_finite)}; they cannot be used")
-    return {key: _full_precision(value) for key, value in state.items()}, hashlib.sha256(content).hexdigest()
+        raise ValueError(f"{where} holds values that are not finite in {_some(not_finite)}; they cannot be used")
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

@@ -255,6 +255,14 @@ def test_weights_with_code_are_refused(tmp_path: Path) -> None:
     assert import_model(source, "ours", tmp_path)[1].kind == "MonaiUNet"
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    state = random_state(UNET)
+    state["model.0.conv.unit0.conv.weight"][0] = torch.nan
+    with pytest.raises(ValueError, match=r"values that are not finite in model\.0\.conv\.unit0\.conv\.weight"):
+        import_model(write_bundle(tmp_path / "theirs", state=state), "ours", tmp_path)
+    assert not (tmp_path / "ours").exists()
+
+
 def test_torchscript_and_packed_records_are_refused(tmp_path: Path) -> None:
     source = write_bundle(tmp_path / "theirs")
     weights = source / "models/model.pt"

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from cmr_models import zoo
+from cmr_models.contracts import bounded_toml
 from cmr_models.imported import onnx_file
 from cmr_models.imported.importing import import_model
 from cmr_models.imported.onnx_options import read_options
@@ -208,6 +209,47 @@ def test_a_node_that_ends_in_probabilities_is_not_activated_again(onnx: Any, tmp
     ]
     card = import_model(_written(onnx, tmp_path / "theirs", nodes=nodes), "ours", tmp_path)[1]
     assert card.plan["activation"] == "none"
+
+
+def test_what_lies_before_the_largest_channel_is_taken(onnx: Any, tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w", "b"], ["a"]),
+        onnx.helper.make_node("ArgMax", ["a"], ["l"], axis=1, keepdims=0),
+        onnx.helper.make_node("Cast", ["l"], ["y"], to=1),
+    ]
+    model, card = import_model(_written(onnx, tmp_path / "theirs", nodes=nodes), "ours", tmp_path)
+    assert segment_sax(IMAGES, 1.5, None, model=model).tolist() == [[[[0, 3], [2, 1]]]]
+    assert card.plan["activation"] == "softmax"
+    nodes[1] = onnx.helper.make_node("ArgMax", ["a"], ["l"], axis=2, keepdims=0)
+    with pytest.raises(ValueError, match="the operator ArgMax is not supported"):
+        import_model(_written(onnx, tmp_path / "theirs", nodes=nodes), "other", tmp_path)
+
+
+def test_channels_may_come_last(onnx: Any, tmp_path: Path) -> None:
+    """As TensorFlow exports it: turned to the front before the convolution, and back behind it."""
+    nodes = [
+        onnx.helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        onnx.helper.make_node("Conv", ["t", "w", "b"], ["a"]),
+        onnx.helper.make_node("Transpose", ["a"], ["s"], perm=[0, 2, 3, 1]),
+        onnx.helper.make_node("Softmax", ["s"], ["y"], axis=3),
+    ]
+    file = _written(onnx, tmp_path / "theirs", nodes=nodes, shape=(1, "h", "w", 1))
+    _write_options(file.with_suffix(".toml"), channels='"last"')
+    model, card = import_model(file, "ours", tmp_path)
+    assert segment_sax(IMAGES, 1.5, None, model=model).tolist() == [[[[0, 3], [2, 1]]]]
+    assert card.plan["activation"] == "none"
+    _write_options(file.with_suffix(".toml"), channels='"middle"')
+    with pytest.raises(ValueError, match="channels must be 'first' or 'last'"):
+        import_model(file, "other", tmp_path)
+
+
+def test_a_graph_that_a_card_cannot_hold_is_refused(onnx: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or else the next command could not read it."""
+    file = _written(onnx, tmp_path / "theirs")
+    monkeypatch.setattr(bounded_toml, "_MOST_TEXT", 800)
+    with pytest.raises(ValueError, match=r"the card of .*net\.onnx is not valid TOML: it has more than 800 characters"):
+        import_model(file, "ours", tmp_path)
+    assert not (tmp_path / "ours").exists()
 
 
 def _external(onnx: Any, folder: Path, entries: Mapping[str, Any]) -> Path:
