@@ -80,9 +80,14 @@ class BundleFiles:
         entry = self._archive[self._root + name]
         with tempfile.TemporaryDirectory(prefix="cmr_import_") as folder:
             path = Path(folder) / PurePosixPath(name).name
-            with zipfile.ZipFile(self.source) as archive, archive.open(entry) as packed, path.open("wb") as target:
-                shutil.copyfileobj(_Bounded(packed, entry.file_size, self.source, name), target)
+            self._unpack(entry, path)
             yield path
+
+    def _unpack(self, entry: zipfile.ZipInfo, path: Path) -> None:
+        what = f"{self.source}: {entry.filename}"
+        damaged = faults_as(lambda kind: ValueError(f"{what} is damaged ({kind})"), OSError, ValueError)
+        with damaged, zipfile.ZipFile(self.source) as archive, archive.open(entry) as packed, path.open("wb") as target:
+            shutil.copyfileobj(_Bounded(packed, entry.file_size, what), target)
 
     def _find(self, marker: str) -> str:
         """The folder that holds the marker, with a slash at its end; "" for the source itself."""
@@ -104,8 +109,8 @@ class BundleFiles:
 class _Bounded:
     """A packed file that gives no more than it announced."""
 
-    def __init__(self, packed: IO[bytes], most: int, source: Path, name: str) -> None:
-        self._packed, self._left, self._what = packed, most, f"{source}: {name}"
+    def __init__(self, packed: IO[bytes], most: int, what: str) -> None:
+        self._packed, self._left, self._what = packed, most, what
 
     def read(self, n: int = -1) -> bytes:
         """The next bytes."""
@@ -118,7 +123,10 @@ class _Bounded:
 
 def is_archive(source: Path) -> bool:
     """Whether a file is a zip archive."""
-    return source.is_file() and zipfile.is_zipfile(source)
+    if not source.is_file():
+        return False
+    with faults_as(lambda kind: ValueError(f"{source} is a damaged zip archive ({kind})"), OSError):
+        return zipfile.is_zipfile(source)
 
 
 def _checked_archive(source: Path) -> dict[str, zipfile.ZipInfo]:

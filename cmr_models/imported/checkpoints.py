@@ -89,11 +89,11 @@ def _check_archive(file: Path, where: str) -> None:
 
     Checkpoints are zip archives since torch 1.6, with records as they are; older ones are no archives.
     """
-    if not zipfile.is_zipfile(file):
-        return
-    damaged = faults_as(lambda kind: ValueError(f"{where} is damaged ({kind})"), OSError)
-    with damaged, zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
+    entries: list[zipfile.ZipInfo] = []
+    with faults_as(lambda kind: ValueError(f"{where} is damaged ({kind})"), OSError):
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                entries = archive.infolist()
     if any("/code/" in f"/{entry.filename}" for entry in entries):
         raise ValueError(f"{where} is TorchScript, whose code would have to run; give a file of the weights alone")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

@@ -6,17 +6,15 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from cmr_models import zoo
 from cmr_models.imported.found import Found
 from cmr_models.imported.monai_bundle import is_bundle, read_bundle
 from cmr_models.imported.names import names_of
 from cmr_models.imported.nnunet_folder import is_nnunet, read_nnunet
 from cmr_models.imported.onnx_file import is_onnx, read_onnx
-from cmr_models.nets import build
+from cmr_models.zoo.library import built
 from cmr_models.zoo.model_card import card_text, parse_card
-from cmr_models.zoo.weights_file import check_finite, check_fit, load_strictly
+from cmr_models.zoo.weights_file import check_finite
 
 _NAMED_VIEWS = {"sax": ("sax", "shortaxis"), "lax_2c": ("2ch",), "lax_3c": ("3ch",), "lax_4c": ("4ch",)}
 _BY_NUMBER = {"lax_2c": ("2c", "2chamber"), "lax_3c": ("3c", "3chamber"), "lax_4c": ("4c", "4chamber")}
@@ -67,11 +65,7 @@ def import_model(
             f"{source} states no licence; find out which it has, and state it with --accept-licence LICENCE"
         )
     card = _card(found, name, found.licence or licence, view)
-    with torch.device("meta"):
-        outline = build(card.kind, **card.config)
-    check_fit(outline, found.state, str(source))
-    network = build(card.kind, **card.config)
-    load_strictly(network, found.state, str(source))
+    network = built(card, found.state, str(source))
     check_finite(found.state, str(source))
     parse_card(card_text(card), f"the card of {source}")
     return target, zoo.save(target, network, card, half=False)

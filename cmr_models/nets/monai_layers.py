@@ -110,6 +110,7 @@ def convolution(
 ) -> nn.Sequential:
     """``conv``, and ``adn`` with what ``ordering`` names: N normalisation, A nonlinearity (D dropout)."""
     conv: Any = CONV[layers.n_dims]
+    _check_channels(n_in, n_out)
     kernel = layers.each_axis(kernel, "a kernel")
     around = [(n - 1) // 2 for n in kernel] if padding is None else padding
     made = conv(
@@ -124,9 +125,15 @@ def transposed_convolution(
 ) -> nn.Sequential:
     """As :func:`convolution`, to ``stride`` times as many voxels."""
     up: Any = _UP[layers.n_dims]
+    _check_channels(n_in, n_out)
     kernel, stride = layers.each_axis(kernel, "a kernel"), layers.each_axis(stride, "a stride")
     around, more = tuple((n - 1) // 2 for n in kernel), tuple(n - 1 for n in stride)
     return _with_adn(layers, up(n_in, n_out, kernel, stride, around, more, bias=layers.bias), n_out, ordering)
+
+
+def _check_channels(n_in: int, n_out: int) -> None:
+    if min(n_in, n_out) < 1:
+        raise ValueError(f"a convolution from {n_in} to {n_out} channels is none")
 
 
 def _with_adn(layers: LayerSettings, conv: nn.Module, n_out: int, ordering: str) -> nn.Sequential:

@@ -71,6 +71,14 @@ class NnUNetConfig:
             )
         if any(len(sizes) != self.n_dims for sizes in (*self.kernels, *self.strides)):
             raise ValueError(f"kernels and strides need {self.n_dims} numbers a stage")
+        numbers = [
+            self.n_classes,
+            self.n_members,
+            *self.features,
+            *(n for row in (*self.kernels, *self.strides) for n in row),
+        ]
+        if min(numbers) < 1:
+            raise ValueError("classes, members, features, kernels and strides must be positive")
         if (self.norm, self.n_dims) not in _NORM or self.nonlinear not in _NONLINEAR:
             raise ValueError(f"unknown normalisation {self.norm!r} or nonlinearity {self.nonlinear!r}")
 

@@ -194,7 +194,8 @@ def _clip(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
 
 
 def _hard_sigmoid(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
-    return (_needed(inputs, 0) * attributes.get("alpha", 0.2) + attributes.get("beta", 0.5)).clamp(0, 1)
+    slope, middle = float(attributes.get("alpha", 0.2)), float(attributes.get("beta", 0.5))
+    return (_needed(inputs, 0) * slope + middle).clamp(0, 1)
 
 
 def _gelu(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:

@@ -48,7 +48,7 @@ def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tup
             (missing and unexpected keys are listed), the card is for another task, or the folder holds several
             models.
     """
-    from cmr_models.zoo.weights_file import load_strictly, read_weights
+    from cmr_models.zoo.weights_file import read_weights
 
     found = _find(name_or_folder, task)
     model_card = card(name_or_folder, task)
@@ -61,13 +61,12 @@ def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tup
             f"{weights} has the digest {digest[:12]}, its card says {model_card.digest[:12]}; "
             "copy both files again from where they came"
         )
-    network = _build(model_card, state, str(weights))
-    load_strictly(network, state, str(weights))
+    network = built(model_card, state, str(weights))
     return network.eval().requires_grad_(False), model_card
 
 
-def _build(model_card: ModelCard, state: Mapping[str, torch.Tensor], where: str) -> nn.Module:
-    """The network of a card, built only if the weights fit: a hostile card cannot ask for more memory than they have.
+def built(model_card: ModelCard, state: Mapping[str, torch.Tensor], where: str) -> nn.Module:
+    """The network of a card with its weights, built only if they fit: a hostile card cannot ask for more memory.
 
     Raises:
         ValueError: if it cannot be built, or the weights do not fit.
@@ -75,13 +74,15 @@ def _build(model_card: ModelCard, state: Mapping[str, torch.Tensor], where: str)
     import torch
 
     from cmr_models.nets import build
-    from cmr_models.zoo.weights_file import check_fit
+    from cmr_models.zoo.weights_file import check_fit, load_strictly
 
     try:
         with torch.device("meta"):
             outline = build(model_card.kind, **model_card.config)
         check_fit(outline, state, where)
-        return build(model_card.kind, **model_card.config)
+        network = build(model_card.kind, **model_card.config)
+        load_strictly(network, state, where)
+        return network
     except ValueError:
         raise
     except Exception as error:
