@@ -69,10 +69,10 @@ def read_bundle(source: Path, stated_labels: Mapping[str, int]) -> Found:
     where = f"{source}: {config_name}"
     literals = Literals(_mapping(files, config_name), where)
     with faults_as(lambda kind: ValueError(f"{where} lacks what MONAI writes ({kind})"), ValueError):
-        kind, config, multiple = monai_network(_definition(literals, where), where)
+        kind, config, multiples = monai_network(_definition(literals, where), where)
         names = _label_names(about, config["n_classes"], where)
         codes = codes_of(names, stated_labels)
-        plan = _plan(literals, config, codes, multiple, str(about.get("monai_version", "")), where)
+        plan = _plan(literals, config, codes, multiples, str(about.get("monai_version", "")), where)
     state = _weights(files, kind)
     return Found(
         kind=kind,
@@ -134,7 +134,12 @@ def _label_names(about: Mapping[str, Any], n_channels: int, where: str) -> dict[
 
 
 def _plan(
-    literals: Literals, config: Mapping[str, Any], codes: tuple[int, ...], multiple: int, version: str, where: str
+    literals: Literals,
+    config: Mapping[str, Any],
+    codes: tuple[int, ...],
+    multiples: tuple[int, ...],
+    version: str,
+    where: str,
 ) -> StepPlan:
     if not literals.has("preprocessing"):
         raise ValueError(f"{where} has no preprocessing; how its images were prepared is not told")
@@ -143,21 +148,30 @@ def _plan(
         raise ValueError(f"{where} goes slice by slice with a network of {config['n_dims']} axes")
     axes = _VOLUME if slice_axis >= 0 or config["n_dims"] == 3 else _IMAGE
     steps = preparation(literals.entry("preprocessing"), literals, len(axes), version, where)
-    if not windows.size:
-        steps = (*steps, *_fit(multiple))
     return StepPlan(
         axes=axes,
         codes=codes,
-        steps=steps,
+        steps=(*steps, *_fit(multiples, windows.size, slice_axis, where)),
         windows=windows,
         slice_axis=slice_axis,
         **ending(literals.entry("postprocessing"), literals, config["n_classes"], where)._asdict(),
     )
 
 
-def _fit(multiple: int) -> tuple[Step, ...]:
-    """Zeros around whole images whose sizes the network cannot halve often enough; others stay as they are."""
-    return (Pad(multiple=(multiple,)),) if multiple > 1 else ()
+def _fit(multiples: tuple[int, ...], window: tuple[int, ...], slice_axis: int, where: str) -> tuple[Step, ...]:
+    """Zeros along axes that are seen whole, to what the network can halve often enough; others stay as they are.
+
+    Raises:
+        ValueError: if the network cannot halve its window often enough.
+    """
+    wrong = [n for n, multiple in zip(window, multiples, strict=False) if n > 0 and n % multiple]
+    if wrong:
+        raise ValueError(f"{where} has a window of {list(window)} voxels, which must be multiples of {list(multiples)}")
+    fixed = [size > 0 for size in window] or [False] * len(multiples)
+    needed = [1 if is_fixed else multiple for is_fixed, multiple in zip(fixed, multiples, strict=False)]
+    if slice_axis >= 0:
+        needed.insert(slice_axis, 1)
+    return (Pad(multiple=tuple(needed)),) if max(needed) > 1 else ()
 
 
 def _pixel_mm(steps: tuple[Step, ...]) -> float:

@@ -20,8 +20,8 @@ _AFFINE_BY_DEFAULT = {"instance": False, "batch": True, "group": True, "": False
 Arguments = Mapping[str, Any]
 
 
-def monai_network(definition: Arguments, where: str) -> tuple[str, dict[str, Any], int]:
-    """Kind and settings of our network (:func:`cmr_models.nets.build`), and what its axes must be multiples of.
+def monai_network(definition: Arguments, where: str) -> tuple[str, dict[str, Any], tuple[int, ...]]:
+    """Kind and settings of our network (:func:`cmr_models.nets.build`), and what each axis must be a multiple of.
 
     Args:
         definition: ``network_def`` with plain values.
@@ -45,8 +45,8 @@ def monai_network(definition: Arguments, where: str) -> tuple[str, dict[str, Any
     n_dims = int(arguments["spatial_dims"])
     settings = read(arguments, n_dims, where)
     common = {"n_dims": n_dims, "n_classes": int(arguments["out_channels"]), "in_channels": _images(arguments, where)}
-    multiple = settings.pop("multiple")
-    return kind, {**common, **settings}, multiple
+    multiples = tuple(settings.pop("multiples"))
+    return kind, {**common, **settings}, multiples
 
 
 def _unet(arguments: Arguments, n_dims: int, where: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _unet(arguments: Arguments, n_dims: int, where: str) -> dict[str, Any]:
         "n_residual": int(arguments["num_res_units"]),
         "ordering": str(arguments["adn_ordering"]).upper(),
         "bias": bool(arguments["bias"]),
-        "multiple": _product(strides),
+        "multiples": _products(strides, n_dims),
         **_layers(arguments["norm"], arguments["act"], where),
     }
 
@@ -72,7 +72,7 @@ def _attention_unet(arguments: Arguments, n_dims: int, where: str) -> dict[str, 
         "strides": strides,
         "kernel": _axes(arguments["kernel_size"], n_dims),
         "up_kernel": _axes(arguments["up_kernel_size"], n_dims),
-        "multiple": _product(strides),
+        "multiples": _products(strides, n_dims),
     }
 
 
@@ -83,7 +83,7 @@ def _basic_unet(arguments: Arguments, n_dims: int, where: str) -> dict[str, Any]
         "features": [int(n) for n in arguments["features"]],
         "bias": bool(arguments["bias"]),
         "upsample": _upsampling(arguments["upsample"], where),
-        "multiple": 16,
+        "multiples": [1] * n_dims,  # odd numbers of voxels are made good within the network
         **_layers(arguments["norm"], arguments["act"], where),
     }
 
@@ -99,7 +99,7 @@ def _dynunet(arguments: Arguments, n_dims: int, where: str) -> dict[str, Any]:
         "up_kernels": [_axes(kernel, n_dims) for kernel in arguments["upsample_kernel_size"]],
         "residual": bool(arguments["res_block"]),
         "up_bias": bool(arguments["trans_bias"]),
-        "multiple": _product(strides),
+        "multiples": _products(strides, n_dims),
         **_layers(arguments["norm_name"], arguments["act_name"], where),
     }
 
@@ -115,7 +115,7 @@ def _segresnet(arguments: Arguments, n_dims: int, where: str) -> dict[str, Any]:
         "blocks_down": [int(n) for n in arguments["blocks_down"]],
         "blocks_up": [int(n) for n in arguments["blocks_up"]],
         "upsample": _upsampling(arguments["upsample_mode"], where),
-        "multiple": 2 ** (len(arguments["blocks_down"]) - 1),
+        "multiples": [2 ** (len(arguments["blocks_down"]) - 1)] * n_dims,
         **_layers(norm, arguments["act"], where),
     }
 
@@ -167,12 +167,12 @@ def _axes(value: Any, n_dims: int) -> list[int]:
     return [int(n) for n in (value if isinstance(value, list | tuple) else [value] * n_dims)]
 
 
-def _product(strides: list[list[int]]) -> int:
-    """What every axis must be a multiple of: the largest product of the strides along an axis."""
-    products = [1] * max(map(len, strides), default=1)
+def _products(strides: list[list[int]], n_dims: int) -> list[int]:
+    """The product of the strides along each axis, of which its length must be a multiple."""
+    products = [1] * n_dims
     for stride in strides:
         products = [a * b for a, b in zip(products, stride, strict=True)]
-    return max(products)
+    return products
 
 
 _BASIC: Arguments = {

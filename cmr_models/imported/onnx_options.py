@@ -15,6 +15,7 @@ several), ``licence``, ``data_set``, ``training_data``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ _KNOWN = (
 )  # fmt: skip
 _AXES = ("slice", "row", "col")
 _MOST_MULTIPLE = 1024
+_TRIED = 32
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def read_options(file: Path) -> OnnxOptions:
     def try_size(n_axes: int) -> tuple[int, ...]:
         with faults_as(lambda kind: ValueError(f"{file} has an entry of the wrong type ({kind})"), ValueError):
             if "size_multiple" in values:
-                return (max(_multiple(values, str(file)), 16),) * n_axes
+                multiple = _multiple(values, str(file))
+                return (multiple * max(2, math.ceil(_TRIED / multiple)),) * n_axes
             return _whole(values["size" if "size" in values else "window"], n_axes, str(file))
 
     is_last = values.get("channels") == "last"

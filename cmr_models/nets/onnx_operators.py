@@ -154,6 +154,8 @@ def _batch_norm(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
 
 def _instance_norm(inputs: Inputs, attributes: Attributes, _: int) -> Tensor:
     x, weight, bias = (_needed(inputs, i) for i in range(3))
+    if math.prod(x.shape[2:]) == 1:  # a single value less its mean; torch refuses it
+        return bias.reshape(1, -1, *[1] * (x.ndim - 2)).expand_as(x)
     return F.instance_norm(x, weight=weight, bias=bias, eps=attributes.get("epsilon", 1e-5))
 
 

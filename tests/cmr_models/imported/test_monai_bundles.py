@@ -94,7 +94,28 @@ def test_cropped_frames_of_several_sizes_share_an_array(tmp_path: Path) -> None:
 def test_whole_images_are_padded_to_what_the_network_can_halve(tmp_path: Path) -> None:
     source = write_bundle(tmp_path / "theirs", inference(inferer={"_target_": "SimpleInferer"}))
     model, card = import_model(source, "ours", tmp_path)
-    assert card.plan["steps"]["2"] == {"step": "pad", "shape": [0], "multiple": [4], "before": True}
+    assert card.plan["steps"]["2"] == {"step": "pad", "shape": [0], "multiple": [4, 4], "before": True}
+    assert segment_sax(IMAGES[..., :30, :27], 1.5, 8.0, model=model).shape == (2, 3, 30, 27)
+
+
+def test_an_axis_that_the_network_does_not_halve_is_not_padded(tmp_path: Path) -> None:
+    network = {**UNET, "spatial_dims": 3, "strides": [[2, 2, 1], [2, 2, 1]]}
+    source = write_bundle(tmp_path / "theirs", inference(network, inferer={"_target_": "SimpleInferer"}))
+    model, card = import_model(source, "ours", tmp_path)
+    assert card.plan["steps"]["2"]["multiple"] == [4, 4, 1]  # columns, rows, slices
+    assert segment_sax(IMAGES, 1.5, 8.0, model=model).shape == IMAGES.shape
+    basic = {"_target_": "BasicUNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 4, "features": [4] * 6}
+    source = write_bundle(tmp_path / "basic", inference(basic, inferer={"_target_": "SimpleInferer"}))
+    assert len(import_model(source, "any_size", tmp_path)[1].plan["steps"]) == 1
+
+
+def test_windows_must_be_those_that_the_network_can_halve(tmp_path: Path) -> None:
+    odd = write_bundle(tmp_path / "odd", inference(inferer={**SLICES, "roi_size": [32, 30]}))
+    with pytest.raises(ValueError, match=r"a window of \[32, 30\] voxels, which must be multiples of \[4, 4\]"):
+        import_model(odd, "odd", tmp_path)
+    rows = write_bundle(tmp_path / "rows", inference(inferer={**SLICES, "roi_size": [-1, 16]}))
+    model, card = import_model(rows, "whole_rows", tmp_path)
+    assert card.plan["steps"]["2"]["multiple"] == [4, 1, 1]  # columns are seen whole, rows and slices are not
     assert segment_sax(IMAGES[..., :30, :27], 1.5, 8.0, model=model).shape == (2, 3, 30, 27)
 
 

@@ -64,6 +64,14 @@ def test_shapes_are_computed_in_the_graph() -> None:
     assert _graph(nodes, constants)(torch.arange(6.0).reshape(1, 1, 2, 3)).tolist() == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_single_voxel_less_its_mean_is_nothing() -> None:
+    """Networks that are deep for a small image have one at their bottom; what is added stays."""
+    x, scale, added = torch.full((1, 2, 1, 1), 7.0), torch.ones(2), torch.tensor([0.5, -1.0])
+    assert _one("InstanceNormalization", x, scale, added).flatten().tolist() == [0.5, -1.0]
+    wide = torch.tensor([[[[1.0, 3.0]]]])
+    assert _one("InstanceNormalization", wide, scale[:1], added[:1], epsilon=0.0).flatten().tolist() == [-0.5, 1.5]
+
+
 def test_backward_slices_and_gates_by_hand() -> None:
     x = torch.tensor([[1.0, 2, 3, 4, 5]])
     backward = _one("Slice", x, torch.tensor([4]), torch.tensor([-100]), torch.tensor([1]), torch.tensor([-2]))
