@@ -112,7 +112,7 @@ def test_an_axis_that_the_network_does_not_halve_is_not_padded(tmp_path: Path) -
 def test_windows_must_be_those_that_the_network_can_halve(tmp_path: Path) -> None:
     odd = write_bundle(tmp_path / "odd", inference(inferer={**SLICES, "roi_size": [32, 30]}))
     with pytest.raises(ValueError, match=r"a window of \[32, 30\] voxels, which must be multiples of \[4, 4\]"):
-        import_model(odd, "odd", tmp_path)
+        import_model(odd, "ours", tmp_path)
     rows = write_bundle(tmp_path / "rows", inference(inferer={**SLICES, "roi_size": [-1, 16]}))
     model, card = import_model(rows, "whole_rows", tmp_path)
     assert card.plan["steps"]["2"]["multiple"] == [4, 1, 1]  # columns are seen whole, rows and slices are not
