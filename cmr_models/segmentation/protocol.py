@@ -69,3 +69,7 @@ class SegmentationRunner(Protocol[PositionT]):
     ) -> npt.NDArray[np.uint8]:
         """Labels ``(frame, slice, row, col)`` of ``shape`` on the study's own grid, from the outputs of all crops."""
         ...
+
+    def predicted_dice(self, outputs: npt.NDArray[Any], n_slices: int) -> npt.NDArray[np.float64] | None:
+        """``(frame, structure)``: the overlap with an expert that is to be expected; None if the card does not say."""
+        ...

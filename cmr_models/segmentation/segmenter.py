@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cmr_models import zoo
 from cmr_models.imported.segmenter import PREPROCESSING, ImportedSegmenter
+from cmr_models.segmentation.certainty import checked_lines, expected_dice, predicted_dice
 from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
 from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
 from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
@@ -118,6 +119,16 @@ class Segmenter(NetworkRunner):
     ) -> npt.NDArray[np.uint8]:
         """Labels on the study's own grid, from the outputs of the crops of :meth:`crops`."""
         return restore(torch.from_numpy(outputs), position, shape, self.card)
+
+    def predicted_dice(self, outputs: npt.NDArray[Any], n_slices: int) -> npt.NDArray[np.float64] | None:
+        """``(frame, structure)`` of :data:`.certainty.STRUCTURES`; None if the card is silent."""
+        if not self.card.certainty:
+            return None
+        return predicted_dice(self.expected_dice(outputs, n_slices), checked_lines(self.card.certainty, self.card.name))
+
+    def expected_dice(self, outputs: npt.NDArray[Any], n_slices: int) -> npt.NDArray[np.float64]:
+        """``(frame, class - 1)``: :func:`cmr_models.segmentation.certainty.expected_dice` of the outputs."""
+        return expected_dice(outputs, n_slices, _class_weights(self.card).numpy()[:, 0, 0])
 
     def _forward(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():

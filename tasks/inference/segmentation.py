@@ -156,14 +156,18 @@ def _write(networks: Networks, job: StudyJob, model: str) -> Outcome:
         return job.context
     reading: _Reading = job.context
     labels = {stack.view: _labels(stack, reading.views[stack.view], networks[stack.view]) for stack in job.stacks}
+    dice = {stack.view: _predicted_dice(stack, reading.views[stack.view], networks[stack.view]) for stack in job.stacks}
+    said = {view: values for view, values in dice.items() if values is not None}
     tree = prediction(
         labels,
         {view: seen.judged for view, seen in reading.views.items()},
+        said,
         key=reading.unit["key"],
         study_key=reading.unit["study_key"],
         model=model_name(model),
         weights={view: networks[view].card.digest for view in labels},
         licences={view: networks[view].card.licence for view in labels},
+        certainty={view: dict(networks[view].card.certainty) for view in said},
         precision=str(networks[job.stacks[0].view].precision).removeprefix("torch."),
         classes={str(code): name for code, name in LABEL_NAMES.items()},
         segmenter_version=SEGMENT.version,
@@ -173,11 +177,21 @@ def _write(networks: Networks, job: StudyJob, model: str) -> Outcome:
 
 
 def _labels(stack: Stack, view: _View, network: SegmentationRunner[Any]) -> npt.NDArray[np.uint8]:
-    if stack.outputs is None or np.isnan(stack.outputs.min()):
-        raise StudyRejected("output_not_finite", f"In {stack.view} by {network.card.name}.")
-    labels = network.labels(stack.outputs, view.placement, view.shape)
+    labels = network.labels(_finite(stack, network), view.placement, view.shape)
     labels[~view.judged] = 0
     return labels
+
+
+def _predicted_dice(stack: Stack, view: _View, network: SegmentationRunner[Any]) -> npt.NDArray[np.float64] | None:
+    """Of the frames in which an image was judged; NaN elsewhere."""
+    dice = network.predicted_dice(_finite(stack, network), view.shape[1])
+    return None if dice is None else np.where(np.any(view.judged, axis=1)[:, None], dice, np.nan)
+
+
+def _finite(stack: Stack, network: SegmentationRunner[Any]) -> npt.NDArray[Any]:
+    if stack.outputs is None or np.isnan(stack.outputs.min()):
+        raise StudyRejected("output_not_finite", f"In {stack.view} by {network.card.name}.")
+    return stack.outputs
 
 
 # outcomes
