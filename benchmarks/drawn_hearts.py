@@ -162,7 +162,8 @@ def _figures(rows: pd.DataFrame) -> dict[str, float]:
     for name in STRUCTURES:
         by_phase = rows.groupby("phase")[f"{name}_dice"].mean()
         found |= {f"{name}_dice_{phase}": value for phase, value in by_phase.items()}
-        found[f"{name}_beyond_share"] = rows[f"{name}_beyond_ml"].sum() / rows[f"{name}_found_ml"].sum()
+        if (in_all := rows[f"{name}_found_ml"].sum()) > 0:
+            found[f"{name}_beyond_share"] = rows[f"{name}_beyond_ml"].sum() / in_all
     for name in ("lv", "rv"):
         ml = rows.pivot_table(index="patient", columns="phase", values=[f"{name}_found_ml", f"{name}_drawn_ml"])
         if rows["view"].iat[0] != "sax" or not {"ed", "es"} <= set(rows["phase"]) or ml.empty:
