@@ -48,6 +48,7 @@ class HeartDetails:
         left_atrial_blood: of that in the left atrium.
         vessel_blood: of that in aorta and pulmonary trunk.
         appendage_mm: radii of the left and the right atrial appendage; 0 for none in the picture.
+        fat_strands: how dark the strands in the fat of the heart are.
         fat_pads: pericardial fat.
     """
 
@@ -71,6 +72,7 @@ class HeartDetails:
     left_atrial_blood: float = 0.98
     vessel_blood: float = 1.0
     appendage_mm: tuple[float, float] = (0.0, 0.0)
+    fat_strands: float = 0.22
     fat_pads: tuple[FatPad, ...] = ()
 
 
@@ -93,7 +95,7 @@ def sample_details(rng: np.random.Generator, traits: HeartTraits) -> HeartDetail
         lining_blood=float(rng.uniform(0.1, 0.6)),
         squeeze=float(rng.uniform(0, 0.2 + 0.65 * vigour)),
         papillary_volume=float(rng.uniform(0, 1)),
-        septum_flattening=float(rng.uniform(0.1, 0.3)),
+        septum_flattening=float(rng.uniform(0.1, 0.4)),
         rv_apex=float(np.clip(rng.normal(0.86, 0.11), 0.5, 1.0)),
         rv_shortening=float(rng.uniform(0, 0.25)),
         rv_wall_mm=float(rng.uniform(3.0, 6.5) if loaded else rng.uniform(1.5, 3.5)),
@@ -108,6 +110,7 @@ def sample_details(rng: np.random.Generator, traits: HeartTraits) -> HeartDetail
         left_atrial_blood=float(rng.uniform(0.75, 1.08)),
         vessel_blood=float(rng.uniform(0.75, 1.25)),
         appendage_mm=(float(rng.uniform(0, 15)), float(rng.uniform(0, 17))),
+        fat_strands=float(rng.uniform(0, 0.18)),
         fat_pads=_sample_fat_pads(rng, traits.lv_length_mm),
     )
 

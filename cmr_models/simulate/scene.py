@@ -73,7 +73,7 @@ class Scene:
         grain = (14.0 / pixel_mm, 5.0 / pixel_mm + 0.5)
         self._swirls = [smooth_noise(rng, size, g) for g in (*grain, *grain)]
         strands = np.abs(smooth_noise(rng, size, 4.5 / pixel_mm + 0.6))
-        self._fat_signal = np.asarray(contrast.fat * np.clip(1 - 0.22 * strands, 0.2, 1), np.float32)
+        self._fat_signal = np.asarray(contrast.fat * np.clip(1 - heart.details.fat_strands * strands, 0.2, 1), np.float32)
         self._spots = np.clip(1.6 * smooth_noise(rng, size, 4.0 / pixel_mm + 0.5) - 1.5, 0, 0.9)
         self._muscle = 1 + contrast.texture * 0.8 * smooth_noise(rng, size, 3.5 / pixel_mm + 0.6)
 

@@ -97,7 +97,7 @@ def patient_traits(rng: np.random.Generator) -> HeartTraits:
     """Draw the traits of a hospital patient: as :func:`random_traits`, with more fat, small ventricles that empty almost
     completely, right ventricles that do so too, and right ventricles several times as large as the left.
     """
-    traits = replace(random_traits(rng), fatness=float(rng.uniform(0.1, 1.5)))
+    traits = replace(random_traits(rng), fatness=float(1.6 * rng.random() ** 1.5))
     if traits.lvef_pct > _VIGOROUS_PCT and rng.random() < 0.5:
         return replace(
             traits, lvm_g=min(traits.lvm_g * float(rng.uniform(1.0, 1.9)), 380.0), lvef_pct=float(rng.uniform(60, 90)),
