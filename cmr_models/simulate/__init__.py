@@ -1,6 +1,7 @@
 """Simulated hearts with known volumes, realistic cine images of them, and archives packaged like those of UK Biobank.
 
-One person: ``traits`` (size and function), ``details`` (what else varies), ``anatomy`` (the beating heart), ``body`` (the organs around it).
+One person: ``traits`` (size and function), ``details`` (what else varies), ``anatomy`` (the beating
+heart), ``body`` (the organs around it).
 Images: ``planes`` (position), ``scene`` (content), ``imaging`` (the scanner), ``training`` (random labelled images).
 Files: ``dicom``, ``archive`` (zips like those of UK Biobank), ``faults`` (damaged archives), ``perfusion``.
 People: ``cohort`` (tables with planted effects), ``measured`` (phenotypes without images), ``biobank`` (an export).

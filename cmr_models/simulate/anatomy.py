@@ -86,7 +86,11 @@ class Heart:
         amplitudes, phases = self._wobble
         orders = np.arange(2, 5)
         overload = float(np.clip(self.traits.rvedv_ml / self.traits.lvedv_ml - 1.4, 0, 1.0))
-        flattened = -self.details.septum_flattening * overload * np.exp(-0.5 * (np.angle(np.exp(1j * ANGLES)) / 0.7) ** 2)[None, :]
+        flattened = (
+            -self.details.septum_flattening
+            * overload
+            * np.exp(-0.5 * (np.angle(np.exp(1j * ANGLES)) / 0.7) ** 2)[None, :]
+        )
         wave = sum(
             a * np.cos(k * ANGLES[None, :] + p[0] + p[1] * HEIGHTS[:, None])
             for a, k, p in zip(amplitudes, orders, phases, strict=True)
@@ -230,7 +234,9 @@ class Heart:
             rv=np.where(excess > 0, rv, 0.0).astype(np.float32),
             envelope=self._envelope(inner, excess).astype(np.float32),
             core=self._core(endo, length, moved).astype(np.float32),
-            rv_core=(rv - excess * np.clip(self.details.rv_trabeculation * self._rv_trabeculae, 0, 0.45)).astype(np.float32),
+            rv_core=(rv - excess * np.clip(self.details.rv_trabeculation * self._rv_trabeculae, 0, 0.45)).astype(
+                np.float32
+            ),
             la_radius_mm=_atrial_radius(volumes["la"], la_length),
             la_length_mm=la_length,
             ra_radius_mm=_atrial_radius(volumes["ra"], ra_length),

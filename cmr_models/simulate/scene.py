@@ -73,7 +73,9 @@ class Scene:
         grain = (14.0 / pixel_mm, 5.0 / pixel_mm + 0.5)
         self._swirls = [smooth_noise(rng, size, g) for g in (*grain, *grain)]
         strands = np.abs(smooth_noise(rng, size, 4.5 / pixel_mm + 0.6))
-        self._fat_signal = np.asarray(contrast.fat * np.clip(1 - heart.details.fat_strands * strands, 0.2, 1), np.float32)
+        self._fat_signal = np.asarray(
+            contrast.fat * np.clip(1 - heart.details.fat_strands * strands, 0.2, 1), np.float32
+        )
         self._spots = np.clip(1.6 * smooth_noise(rng, size, 4.0 / pixel_mm + 0.5) - 1.5, 0, 0.9)
         self._muscle = 1 + contrast.texture * 0.8 * smooth_noise(rng, size, 3.5 / pixel_mm + 0.6)
 
@@ -309,9 +311,9 @@ def label_points(geometry: _Polar, state: HeartState, heart: Heart, atria: bool)
 def reader_labels(geometry: _Polar, state: HeartState, heart: Heart) -> Labels:
     """Labels of a short-axis plane as readers draw them where it cuts the valves.
 
-    The left ventricle is drawn, as a whole pool, where half of the pool or more is surrounded by muscle, else it is not;
-    the right one where most of it lies below the tricuspid valve, and not where the plane shows the outflow tract beside
-    the atrium.
+    The left ventricle is drawn, as a whole pool, where half of the pool or more is surrounded by muscle, else it is
+    not; the right one where most of it lies below the tricuspid valve, and not where the plane shows the outflow tract
+    beside the atrium.
 
     Reference: Petersen et al. 2017, 10.1186/s12968-017-0327-9 (basal slice: at least 50 % of the blood surrounded).
     """

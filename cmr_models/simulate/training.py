@@ -28,6 +28,7 @@ _DISEASES: Sequence[tuple[str, ...]] = (
     ("heart_failure", "myocardial_infarction"),
 )
 _DISEASE_SHARES = (0.30, 0.08, 0.12, 0.20, 0.08, 0.08, 0.08, 0.06)
+_CLOSING_SHARE, _OVERLOADED_SHARE = 0.25, 0.13  # of the patients of a hospital
 _VIGOROUS_PCT, _HYPERDYNAMIC_SHARE = 58.0, 0.4  # ventricles that almost close are rare, and hardest to segment
 
 
@@ -65,10 +66,10 @@ def training_slices(
 def training_stacks(
     rng: np.random.Generator, n: int, n_slices: int, size: tuple[int, int] = (256, 256)
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Draw parts of short-axis stacks of hospital patients: one phase each, neighbouring slices of one breath-hold each.
+    """Draw parts of short-axis stacks of hospital patients: neighbouring slices at one phase, a breath-hold each.
 
-    The heart varies more than in :func:`training_slices` (:mod:`cmr_models.simulate.details`), and the labels are what a
-    reader draws (:meth:`cmr_models.simulate.scene.Scene.drawn_labels`).
+    The heart varies more than in :func:`training_slices` (:mod:`cmr_models.simulate.details`), and the labels are what
+    a reader draws (:meth:`cmr_models.simulate.scene.Scene.drawn_labels`).
 
     Args:
         rng: source of all randomness.
@@ -94,16 +95,17 @@ def training_stacks(
 
 
 def patient_traits(rng: np.random.Generator) -> HeartTraits:
-    """Draw the traits of a hospital patient: as :func:`random_traits`, with more fat, small ventricles that empty almost
-    completely, right ventricles that do so too, and right ventricles several times as large as the left.
+    """Draw the traits of a hospital patient: as :func:`random_traits`, with more fat, thick small ventricles that empty
+    almost completely, and right ventricles several times as large as the left.
     """
     traits = replace(random_traits(rng), fatness=float(1.6 * rng.random() ** 1.5))
-    if traits.lvef_pct > _VIGOROUS_PCT and rng.random() < 0.5:
+    kind = rng.random()
+    if kind < _CLOSING_SHARE:
         return replace(
-            traits, lvm_g=min(traits.lvm_g * float(rng.uniform(1.0, 1.9)), 380.0), lvef_pct=float(rng.uniform(60, 90)),
-            rvef_pct=float(rng.uniform(50, 85)),
+            traits, lvedv_ml=traits.lvedv_ml * float(rng.uniform(0.6, 1.0)), lvef_pct=float(rng.uniform(62, 91)),
+            lvm_g=min(traits.lvm_g * float(rng.uniform(1.0, 1.9)), 380.0), rvef_pct=float(rng.uniform(50, 85)),
         )  # fmt: skip
-    if rng.random() < 0.15:
+    if kind > 1 - _OVERLOADED_SHARE:
         return replace(
             traits, lvedv_ml=max(45.0, traits.lvedv_ml * float(rng.uniform(0.5, 1.0))),
             rvedv_ml=float(rng.uniform(1.3, 2.6)) * traits.lvedv_ml, rvef_pct=float(rng.uniform(8, 50)),

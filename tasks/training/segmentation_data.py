@@ -135,8 +135,8 @@ def real_pool(folder: Path, pixel_mm: float, n_phases: int = 0) -> ImagePool:
     Args:
         folder: holds the folders.
         pixel_mm: the pixel size assumed for all, as PNG files carry none.
-        n_phases: of each slice; the number at the end of a name is 1 + ``n_phases * slice + phase``. 0 if it is not, and
-            no image has neighbours.
+        n_phases: of each slice; the number at the end of a name is 1 + ``n_phases * slice + phase``. 0 if it is not,
+            and no image has neighbours.
 
     Raises:
         FileNotFoundError: if there is no image, or one without a label.
@@ -149,10 +149,12 @@ def real_pool(folder: Path, pixel_mm: float, n_phases: int = 0) -> ImagePool:
     outer = [folder / "epicardium" / name for name in names]
     return ImagePool(
         images=images,
-        possible=np.stack([
-            ring_possible(mask, _grey(file) > 0.5, pixel_mm) if file.exists() else lv_only_possible(mask, pixel_mm)
-            for mask, file in zip(lv, outer, strict=True)
-        ]),
+        possible=np.stack(
+            [
+                ring_possible(mask, _grey(file) > 0.5, pixel_mm) if file.exists() else lv_only_possible(mask, pixel_mm)
+                for mask, file in zip(lv, outer, strict=True)
+            ]
+        ),
         heart_px=np.stack([_centre(mask) for mask in lv]),
         pixel_mm=np.full(len(names), pixel_mm),
         patient=tuple(name.split("-IM-")[0] for name in names),
@@ -206,7 +208,7 @@ def _read_simulated(files: Sequence[Path], n: int, n_slices: int) -> ImagePool:
     place = np.arange(len(labels))
     first = place - place % n_slices
     last = np.minimum(first + n_slices, len(labels)) - 1
-    heart = [_centre((labels[k : k + n_slices] > BACKGROUND).any(0)) for k in range(0, len(labels), n_slices)]
+    heart = [_centre(np.any(labels[k : k + n_slices] > BACKGROUND, axis=0)) for k in range(0, len(labels), n_slices)]
     return ImagePool(
         images=images.astype(np.float32),
         possible=np.left_shift(np.uint8(1), labels),

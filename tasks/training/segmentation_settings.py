@@ -26,8 +26,8 @@ class TrainingSettings:
             none if empty.
         size: rows and columns of a crop.
         n_simulated: simulated images.
-        simulated_slices: neighbouring slices of each simulated heart; with more than one they are patients of a hospital,
-            see :func:`tasks.training.segmentation_data.simulated_pool`.
+        simulated_slices: neighbouring slices of each simulated heart; with more than one they are patients of a
+            hospital, see :func:`tasks.training.segmentation_data.simulated_pool`.
         simulation_seed: of them.
         simulated_cache: folder that keeps them; in the output if empty.
         simulation_workers: processes that make them.
