@@ -93,7 +93,7 @@ def sample_details(rng: np.random.Generator, traits: HeartTraits) -> HeartDetail
         lining_mm=float(rng.uniform(0.2, 1.9)),
         clear_share=float(rng.uniform(0.35, 0.75)),
         lining_blood=float(rng.uniform(0.1, 0.6)),
-        squeeze=float(rng.uniform(0, 0.2 + 0.65 * vigour)),
+        squeeze=float((0.2 + 0.65 * vigour) * rng.random() ** 0.6),
         papillary_volume=float(rng.uniform(0, 1)),
         septum_flattening=float(rng.uniform(0.1, 0.4)),
         rv_apex=float(np.clip(rng.normal(0.86, 0.11), 0.5, 1.0)),

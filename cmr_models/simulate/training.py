@@ -14,7 +14,7 @@ from cmr_models.simulate.details import sample_details
 from cmr_models.simulate.imaging import acquire, breath_shift_mm, quantise
 from cmr_models.simulate.planes import Planes, heart_pose, lax_plane, plan_planes, tilt
 from cmr_models.simulate.scene import Scene
-from cmr_models.simulate.settings import ImagingSettings
+from cmr_models.simulate.settings import Contrast, ImagingSettings
 from cmr_models.simulate.traits import HeartTraits, Sex, sample_traits
 
 _DISEASES: Sequence[tuple[str, ...]] = (
@@ -86,12 +86,18 @@ def training_stacks(
         drawn = replace(ImagingSettings().randomise(rng), matrix=size, n_frames=1, sub_planes=int(rng.integers(2, 4)))
         drawn = replace(
             drawn, pixel_mm=max(drawn.pixel_mm, 150.0 / min(size)), slice_mm=float(rng.uniform(5.5, 12)),
-            contrast=replace(drawn.contrast, fat=float(rng.uniform(0.7, 1.9))),
+            contrast=_patient_contrast(rng, drawn.contrast),
         )  # fmt: skip
         traits = patient_traits(rng)
         images[i], labels[i] = _stack(Heart(traits, rng, sample_details(rng, traits)), n_slices, drawn, rng)
         pixel_mm[i] = drawn.pixel_mm
     return images, labels, pixel_mm
+
+
+def _patient_contrast(rng: np.random.Generator, contrast: Contrast) -> Contrast:
+    """Fat brighter than blood near the coil, and in some studies muscle that is little darker than blood."""
+    myocardium = float(rng.uniform(0.4, 0.65)) if rng.random() < 0.25 else contrast.myocardium
+    return replace(contrast, fat=float(rng.uniform(0.7, 1.9)), myocardium=myocardium)
 
 
 def patient_traits(rng: np.random.Generator) -> HeartTraits:
