@@ -20,7 +20,7 @@ def _overlap(dice: Dice, ed_frame: int, es_frame: int, structure: int) -> Value:
 
 
 def _end(ef_pct: float, lacking: float, line: npt.NDArray[np.float64]) -> Value:
-    return float(ef_pct + line[0] + line[1] * lacking)
+    return float(np.clip(ef_pct + line[0] + line[1] * lacking, 0, 100))
 
 
 def _rv_overlap(dice: Dice, ed_frame: int, es_frame: int) -> Value:
@@ -63,18 +63,18 @@ CERTAINTY: tuple[Phenotype, ...] = (
     Phenotype("lv_dice_predicted", "1", _WHAT % "LV blood pool", _DICE_INPUTS, _lv_overlap, (0, 1)),
     Phenotype(
         "lvef_low_pct", "%", _INTERVAL % ("Lower", "LV"),
-        ("lvef_pct", "lv_dice_predicted", "ef_error_lines"), _lvef_low, (-50, 100),
+        ("lvef_pct", "lv_dice_predicted", "ef_error_lines"), _lvef_low, (0, 100),
     ),
     Phenotype(
         "lvef_high_pct", "%", _INTERVAL % ("Upper", "LV"),
-        ("lvef_pct", "lv_dice_predicted", "ef_error_lines"), _lvef_high, (0, 150),
+        ("lvef_pct", "lv_dice_predicted", "ef_error_lines"), _lvef_high, (0, 100),
     ),
     Phenotype(
         "rvef_low_pct", "%", _INTERVAL % ("Lower", "RV"),
-        ("rvef_pct", "rv_dice_predicted", "ef_error_lines"), _rvef_low, (-50, 100),
+        ("rvef_pct", "rv_dice_predicted", "ef_error_lines"), _rvef_low, (0, 100),
     ),
     Phenotype(
         "rvef_high_pct", "%", _INTERVAL % ("Upper", "RV"),
-        ("rvef_pct", "rv_dice_predicted", "ef_error_lines"), _rvef_high, (0, 150),
+        ("rvef_pct", "rv_dice_predicted", "ef_error_lines"), _rvef_high, (0, 100),
     ),
 )  # fmt: skip

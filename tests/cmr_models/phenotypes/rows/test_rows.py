@@ -39,7 +39,7 @@ LIMITS = {
     "lax_2c_mapse_mm": (0, 40), "lax_2c_axis_shortening_pct": (0, 50),
     "lax_4c_mapse_mm": (0, 40), "lax_4c_axis_shortening_pct": (0, 50),
     "rv_dice_predicted": (0, 1), "myocardium_dice_predicted": (0, 1), "lv_dice_predicted": (0, 1),
-    "lvef_low_pct": (-50, 100), "lvef_high_pct": (0, 150), "rvef_low_pct": (-50, 100), "rvef_high_pct": (0, 150),
+    "lvef_low_pct": (0, 100), "lvef_high_pct": (0, 100), "rvef_low_pct": (0, 100), "rvef_high_pct": (0, 100),
 }  # fmt: skip
 INDEXED = {
     "lvedv_ml", "lvesv_ml", "lvsv_ml", "lvm_g", "lvco_l_min", "rvedv_ml", "rvesv_ml", "rvsv_ml",
@@ -189,3 +189,10 @@ def test_excursion_and_shortening_of_landmarks_in_millimetres(view):
     points[2] = np.nan
     points[1, 2] = [40, 0]  # the apex has gone 60 mm towards the middle: from 72.1 to 36.5 mm
     assert value(f"{view}_axis_shortening_pct", points) == pytest.approx(100 * (1 - np.hypot(36, 6) / np.hypot(40, 60)))
+
+
+def test_an_interval_of_ejection_fraction_ends_at_nothing_and_at_all():
+    lines = np.array([[-70.0, 0.0], [50.0, 0.0], [-1.0, -10.0], [1.0, 10.0]])
+    assert (value("lvef_low_pct", 60.0, 0.9, lines), value("lvef_high_pct", 60.0, 0.9, lines)) == (0, 100)
+    assert value("rvef_low_pct", 50.0, 0.8, lines) == pytest.approx(50 - 1 - 2)
+    assert value("rvef_high_pct", 50.0, 0.8, lines) == pytest.approx(50 + 1 + 2)
