@@ -21,11 +21,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
 from benchmarks.drawn_data import STRUCTURES, Reference, references
 from cmr_models import zoo
 from cmr_models.segmentation import segment_lax_4c, segment_sax
-from cmr_models.segmentation.segmenter import shared_segmenter
+from cmr_models.segmentation.certainty import expected_dice
+from cmr_models.segmentation.segmenter import restore_with_sums, shared_segmenter
 from cmr_models.views.view_images import ViewImages
 from tasks.execution.process import prepare_process
 from tasks.training.segmentation_data import fold_patients
@@ -116,9 +118,10 @@ def _segment(reference: Reference, model: str) -> tuple[npt.NDArray[np.uint8], d
     segmenter = shared_segmenter(model, task)
     crops, window = segmenter.crops(ViewImages(reference.view, images, volume.spacing_mm[:2]))
     outputs = segmenter.predict(crops)
-    dice_of_codes = segmenter.expected_dice(outputs, len(volume.images))[0]
+    found, sums = restore_with_sums(torch.from_numpy(outputs), window, images.shape, segmenter.card)
+    dice_of_codes = expected_dice(sums, len(volume.images))[0]
     expected = {f"{name}_expected_dice": float(dice_of_codes[code - 1]) for name, code in STRUCTURES.items()}
-    return segmenter.labels(outputs, window, images.shape)[0], expected
+    return found[0], expected
 
 
 def _compare(reference: Reference, found: npt.NDArray[np.uint8]) -> dict[str, Any]:

@@ -30,33 +30,70 @@ ERROR_LINES = ("lvef_low", "lvef_high", "rvef_low", "rvef_high")
 from the measured one; nine of ten unseen patients lay within."""
 
 
-def expected_dice(
-    outputs: npt.NDArray[np.floating], n_slices: int, weights: npt.NDArray[np.floating] | None = None
+_FEWEST_OF_A_CINE, _REACH = 20, 2
+
+
+def overlap_sums(
+    outputs: npt.NDArray[np.floating], weights: npt.NDArray[np.floating] | None = None
 ) -> npt.NDArray[np.float64]:
-    """The overlap that a network's own probabilities let expect, of each structure in the volume of each frame.
+    """What the expected overlaps are made of, of each image and structure.
 
     Args:
-        outputs: ``(frame * slice, class, row, col)`` class probabilities; class 0 is the background.
-        n_slices: of one frame.
+        outputs: ``(image, class, row, col)`` class probabilities; class 0 is the background.
         weights: factor on the probability of each class, before the largest one is taken.
+
+    Returns:
+        ``(image, class - 1, 3)``: pixels that are labelled, the sum of their probabilities, and that of all pixels.
+    """
+    labels = (outputs if weights is None else outputs * weights[:, None, None]).argmax(1)
+    parts = []
+    for code in range(1, outputs.shape[1]):
+        probability, labelled = outputs[:, code], labels == code
+        found = (labelled, probability * labelled, probability)
+        parts.append(np.stack([values.sum((1, 2), dtype=np.float64) for values in found], axis=-1))
+    return np.stack(parts, axis=1)
+
+
+def expected_dice(sums: npt.NDArray[np.float64], n_slices: int) -> npt.NDArray[np.float64]:
+    """The overlap to be expected of each structure in the volume of a frame.
+
+    Args:
+        sums: ``(frame * slice, class - 1, 3)`` of :func:`overlap_sums`.
+        n_slices: of one frame.
 
     Returns:
         ``(frame, class - 1)``; NaN where the structure was not found.
     """
-    weighted = outputs if weights is None else outputs * weights[:, None, None]
-    labels = weighted.argmax(1)
-    per_frame = (-1, n_slices)
-    found = []
-    for code in range(1, outputs.shape[1]):
-        probability, chosen = outputs[:, code], labels == code
-        sums = (
-            part.sum((1, 2), dtype=np.float64).reshape(per_frame).sum(1)
-            for part in (probability * chosen, chosen, probability)
-        )
-        agreed, labelled, expected = sums
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found.append(np.where(labelled > 0, 2 * agreed / (labelled + expected), np.nan))
-    return np.stack(found, axis=1)
+    return _ratio(sums.reshape(-1, n_slices, *sums.shape[1:]).sum(1))
+
+
+def expected_slice_dice(sums: npt.NDArray[np.float64], n_slices: int) -> npt.NDArray[np.float64]:
+    """As :func:`expected_dice`, of each slice by itself: ``(frame, slice, class - 1)``.
+
+    Where a ventricle ends, the network is torn between all of what looks like one and nothing: this is its answer.
+    """
+    return _ratio(sums).reshape(-1, n_slices, sums.shape[1])
+
+
+def smooth_over_cycle(expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """``(frame, ...)``: the mean of two frames before to two after, of a cine; a valve does not flicker.
+
+    Frames in which the structure was not found (NaN) do not count. Without 20 frames nothing is averaged: they are too
+    far apart.
+    """
+    if len(expected) < _FEWEST_OF_A_CINE:
+        return expected
+    around = np.stack([np.roll(expected, shift, axis=0) for shift in range(-_REACH, _REACH + 1)])
+    known = np.isfinite(around)
+    with np.errstate(invalid="ignore"):
+        mean: npt.NDArray[np.float64] = np.where(known, around, 0).sum(0) / known.sum(0)
+    return mean
+
+
+def _ratio(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    labelled, agreed, expected = np.moveaxis(sums, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(labelled > 0, 2 * agreed / (labelled + expected), np.nan)
 
 
 def predicted_dice(expected: npt.NDArray[np.float64], lines: Lines) -> npt.NDArray[np.float64]:

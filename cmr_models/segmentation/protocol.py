@@ -70,6 +70,8 @@ class SegmentationRunner(Protocol[PositionT]):
         """Labels ``(frame, slice, row, col)`` of ``shape`` on the study's own grid, from the outputs of all crops."""
         ...
 
-    def predicted_dice(self, outputs: npt.NDArray[Any], n_slices: int) -> npt.NDArray[np.float64] | None:
-        """``(frame, structure)``: the overlap with an expert that is to be expected; None if the card does not say."""
+    def labels_and_certainty(
+        self, outputs: npt.NDArray[Any], position: PositionT, shape: tuple[int, int, int, int]
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+        """As :meth:`labels`, with what the network does not know: arrays of a prediction file, as far as known."""
         ...

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -49,10 +47,6 @@ class NetworkRunner:
         """The runner of a model of :func:`cmr_models.zoo.load`; errors as there."""
         network, card = library.load(model, task or cls.TASK)
         return cls(network, card, device, precision)
-
-    def predicted_dice(self, outputs: npt.NDArray[Any], n_slices: int) -> npt.NDArray[np.float64] | None:
-        """None: the card of this kind of network does not say how certain it is."""
-        return None
 
 
 def chosen_device(device: str) -> str:

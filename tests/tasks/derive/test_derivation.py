@@ -166,7 +166,7 @@ def _put_certain(cohort, study, dice):
     lines = {"dice_rv": [0, 1], "dice_myocardium": [0, 1], "dice_lv": [0, 1]}
     lines |= {"lvef_low": [-1, -20], "lvef_high": [2, 30], "rvef_low": [-3, 0], "rvef_high": [3, 0]}
     publish(encode_tree(cine_study({"sax": view_of(label)}, key="s")), cohort.study(study))
-    said = {"sax": np.tile(np.array(dice, float), (len(label), 1))}
+    said = {"sax": {"predicted_dice": np.tile(np.array(dice, float), (len(label), 1))}}
     tree = prediction({"sax": label}, None, said, key=study, certainty={"sax": lines})
     publish(encode_tree(tree), cohort.prediction(MODEL, study))
     return {study: Entry("ok", "", study, study)}
