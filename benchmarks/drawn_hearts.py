@@ -25,8 +25,11 @@ import torch
 
 from benchmarks.drawn_data import STRUCTURES, Reference, references
 from cmr_models import zoo
+from cmr_models.contracts import cine_view
+from cmr_models.phenotypes.study import Certainty, derive
+from cmr_models.reasons import StudyRejected
 from cmr_models.segmentation import segment_lax_4c, segment_sax
-from cmr_models.segmentation.certainty import expected_dice
+from cmr_models.segmentation.certainty import expected_dice, predicted_dice
 from cmr_models.segmentation.segmenter import restore_with_sums, shared_segmenter
 from cmr_models.views.view_images import ViewImages
 from tasks.execution.process import prepare_process
@@ -35,6 +38,7 @@ from tasks.training.segmentation_data import fold_patients
 DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 _RESULTS = Path(__file__).parent / "results" / "drawn_hearts.json"
 _N_WORST = 10
+_LARGE_ERROR = 5.0  # points of LV EF
 
 
 def main() -> None:
@@ -89,14 +93,50 @@ def measured(
         chosen: patient -> model, of ACDC; if any, ACDC's other patients are left out.
         pictures: folder for a picture a volume; none if None.
     """
+    earlier: Found | None = None
     for reference in references(data):
         name = chosen.get(reference.volume.patient, "") if chosen and reference.dataset == "ACDC" else model
         if not name or not _has(name, f"segment_{reference.view}"):
             continue
         found, expected = _segment(reference, name)
+        row = _compare(reference, found) | expected
+        if earlier is not None and _are_pair(earlier[0], reference):
+            row["qc_ok"] = float(_passes(earlier, (reference, found, expected), name))
+        earlier = (reference, found, expected)
         if pictures:
             _picture(reference, found, pictures)
-        yield _compare(reference, found) | expected
+        yield row
+
+
+Found = tuple[Reference, npt.NDArray[np.uint8], dict[str, float]]
+"""A volume, its labels, and the expected overlaps."""
+
+
+def _are_pair(first: Reference, second: Reference) -> bool:
+    same = (first.dataset, first.view, first.volume.patient) == (second.dataset, second.view, second.volume.patient)
+    return same and first.view == "sax" and first.volume.images.shape == second.volume.images.shape
+
+
+def _passes(ed: Found, es: Found, model: str) -> bool:
+    """Whether no quality rule is broken, of the two phases as a study."""
+    row_mm, col_mm, slice_mm = ed[0].volume.spacing_mm
+    labels = np.stack([ed[1], es[1]])
+    view = cine_view(
+        np.zeros(labels.shape, np.uint16), time_ms=[0.0, 300.0], pixel_mm=(row_mm, col_mm),
+        position_mm=np.arange(labels.shape[1])[:, None] * [0.0, 0.0, slice_mm],
+        row_dir=(1, 0, 0), col_dir=(0, 1, 0), slice_mm=slice_mm, thickness_mm=slice_mm,
+    )  # fmt: skip
+    lines = zoo.card(model, "segment_sax").certainty
+    certainty = None
+    if lines and ed[2] and es[2]:
+        names = [f"{name}_expected_dice" for name in ("rv", "myocardium", "lv")]
+        expected = np.array([[found[2][name] for name in names] for found in (ed, es)])
+        certainty = Certainty(predicted_dice(expected, lines), lines)
+    try:
+        derived = derive({"sax": labels}, {"sax": view}, certainty=certainty)
+    except StudyRejected:
+        return False
+    return derived.status == "ok" and not derived.quality_reasons
 
 
 def _has(model: str, task: str) -> bool:
@@ -168,13 +208,26 @@ def _figures(rows: pd.DataFrame) -> dict[str, float]:
         if (in_all := rows[f"{name}_found_ml"].sum()) > 0:
             found[f"{name}_beyond_share"] = rows[f"{name}_beyond_ml"].sum() / in_all
     for name in ("lv", "rv"):
-        ml = rows.pivot_table(index="patient", columns="phase", values=[f"{name}_found_ml", f"{name}_drawn_ml"])
+        ml = _ml(rows, name)
         if rows["view"].iat[0] != "sax" or not {"ed", "es"} <= set(rows["phase"]) or ml.empty:
             continue
         error = ml[f"{name}_found_ml"] - ml[f"{name}_drawn_ml"]
         found |= _spread(f"{name}edv_ml", error["ed"]) | _spread(f"{name}esv_ml", error["es"])
         found |= _spread(f"{name}ef_pct", _ejection_fraction_error(ml, name))
+    if "qc_ok" in rows and "lvef_pct_absolute" in found:
+        found |= _doubted(rows, _ejection_fraction_error(_ml(rows, "lv"), "lv"))
     return {name: round(float(value), 4) for name, value in found.items() if np.isfinite(value)}
+
+
+def _ml(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    return rows.pivot_table(index="patient", columns="phase", values=[f"{name}_found_ml", f"{name}_drawn_ml"])
+
+
+def _doubted(rows: pd.DataFrame, lvef_error: pd.Series) -> dict[str, float]:
+    """How often a patient whose LV EF is off by more than five points is doubted, and another is not."""
+    passed = rows.dropna(subset=["qc_ok"]).set_index("patient")["qc_ok"].astype(bool)
+    large = (lvef_error.reindex(passed.index).abs() > _LARGE_ERROR).to_numpy()
+    return {"doubted_of_large_errors": (~passed[large]).mean(), "passed_of_others": passed[~large].mean()}
 
 
 def _spread(name: str, error: pd.Series) -> dict[str, float]:

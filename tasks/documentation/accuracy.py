@@ -73,6 +73,7 @@ def accuracy_page(measured: Mapping[str, Mapping[str, Any]]) -> str:
         _overlaps(sax),
         "## Ejection fractions\n\nPoints: mean absolute error (bias; standard deviation of the error).\n",
         _ejection_fractions(sax),
+        *_doubts(sax),
         "## By disease\n",
         _by_group([(name, row) for name, row in rows if row["group"] != "all"]),
         "## Volumes\n\nMillilitres: bias (standard deviation of the error).\n",
@@ -115,6 +116,16 @@ def _ejection_fractions(rows: Sequence[tuple[str, Figures]]) -> str:
         if "lvef_pct_bias" in row and row["patients"] > 1
     ]
     return table(("Network", "Data set", "Patients", "LV EF", "RV EF"), cells)
+
+
+def _doubts(rows: Sequence[tuple[str, Figures]]) -> Iterator[str]:
+    for name, row in rows:
+        if "doubted_of_large_errors" in row and row["patients"] > 1:
+            yield (
+                f"{code(name)}, {row['dataset']}: of the patients whose LV EF is off by more than five points,"
+                f" {row['doubted_of_large_errors']:.0%} are doubted (`qc_ok` is false); of the others,"
+                f" {row['passed_of_others']:.0%} pass.\n"
+            )
 
 
 def _by_group(rows: Sequence[tuple[str, Figures]]) -> str:
