@@ -1,9 +1,11 @@
-"""Short-axis networks against experts: every patient of a folder like ACDC's, at end-diastole and end-systole.
+"""Networks against what others have drawn: every volume at hand, at end-diastole and end-systole.
 
-    python -m benchmarks.drawn_hearts [--model default] [--folds 0=RUN 1=RUN ...] [--data FOLDER] [--out FILE]
+    python -m benchmarks.drawn_hearts [--model default] [--folds 0=RUN 1=RUN ...] [--pictures FOLDER] [--out FILE]
 
-``--folds`` are models that were trained with ``fold = 0, 1, ...`` of this folder: each is measured on the patients that
-it has not seen, in place of ``--model`` on all.
+``--folds`` are models that were trained with ``fold = 0, 1, ...`` of ACDC's patients (``train --drawn``): each is
+measured on those that it has not seen, in place of ``--model``, which the other data sets keep. The figures are put
+beside those of other models in ``--out``; ``docs/accuracy.md`` is made of it. ``--pictures`` are the ten patients with
+the lowest Dice; they show the data sets' images and stay out of the repository.
 """
 
 from __future__ import annotations
@@ -15,47 +17,61 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import torch
 
-from benchmarks.segmentation import dice
+from benchmarks.drawn_data import STRUCTURES, Reference, references
 from cmr_models import zoo
-from cmr_models.contracts import LV, MYOCARDIUM, RV
-from cmr_models.segmentation import segment_sax
+from cmr_models.contracts import cine_view
+from cmr_models.phenotypes.study import Certainty, derive
+from cmr_models.reasons import StudyRejected
+from cmr_models.segmentation import segment_lax_4c, segment_sax
+from cmr_models.segmentation.certainty import expected_dice, predicted_dice
+from cmr_models.segmentation.segmenter import restore_with_sums, shared_segmenter
+from cmr_models.views.view_images import ViewImages
 from tasks.execution.process import prepare_process
-from tasks.training.drawn_volumes import DrawnVolume, drawn_volumes
 from tasks.training.segmentation_data import fold_patients
 
-DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "acdc_training"
-_LABELS = {"lv": LV, "myocardium": MYOCARDIUM, "rv": RV}
+DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+_RESULTS = Path(__file__).parent / "results" / "drawn_hearts.json"
+_N_WORST = 10
+_LARGE_ERROR = 5.0  # points of LV EF
 
 
 def main() -> None:
-    """Measure, print the summary, write all."""
+    """Measure, print the summary, put it beside those of other models."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
     parser.add_argument("--folds", nargs="*", default=[])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--rows", type=Path, help="also every volume's figures, as CSV")
+    parser.add_argument("--out", type=Path, default=_RESULTS)
     arguments = parser.parse_args()
     prepare_process()
     folds = dict(item.split("=", 1) for item in arguments.folds)
-    rows = pd.DataFrame(measured(arguments.data, models_of(arguments.data, arguments.model, folds)))
-    results = {"summary": summary(rows), "worst": worst(rows, 20), "volumes": rows.round(4).to_dict("records")}
-    print(json.dumps(results["summary"], indent=1))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+    chosen = models_of_folds(arguments.data, folds)
+    rows = pd.DataFrame(measured(arguments.data, arguments.model, chosen, arguments.pictures))
+    results = {"summary": summary(rows), "worst": worst(rows, _N_WORST), "folds": len(folds)}
+    print(json.dumps(results, indent=1))
+    if arguments.rows:
+        rows.to_csv(arguments.rows, index=False, float_format="%.4f")
+    others = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    arguments.out.write_text(json.dumps(dict(sorted((others | {arguments.model: results}).items())), indent=1) + "\n")
+    if arguments.pictures:
+        keep(arguments.pictures, results["worst"])
 
 
-def models_of(data: Path, model: str, folds: Mapping[str, str]) -> dict[str, str]:
-    """The model for each patient; with ``folds``, for those alone that one of them has not seen.
+def models_of_folds(data: Path, folds: Mapping[str, str]) -> dict[str, str]:
+    """ACDC's patients -> the model that has not seen them, of ``folds``.
 
     Raises:
         ValueError: if a model's own card does not say that its patients were held out.
     """
-    patients = sorted(path.name for path in data.glob("patient*") if path.is_dir())
-    if not folds:
-        return dict.fromkeys(patients, model)
+    patients = sorted(path.name for path in (data / "acdc_training").glob("patient*") if path.is_dir())
     chosen: dict[str, str] = {}
     for fold, run in folds.items():
         out = fold_patients(patients, int(fold), int(zoo.card(run).training_settings["n_folds"]))
@@ -66,20 +82,97 @@ def models_of(data: Path, model: str, folds: Mapping[str, str]) -> dict[str, str
     return chosen
 
 
-def measured(data: Path, models: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """A row a volume: Dice of each structure, drawn and found millilitres, and pixels found where no heart is drawn."""
-    for volume in drawn_volumes(data):
-        if volume.patient not in models:
+def measured(
+    data: Path, model: str, chosen: Mapping[str, str], pictures: Path | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row a volume: Dice of each structure, drawn and found millilitres, and pixels found where no heart is drawn.
+
+    Args:
+        data: folder of the data sets.
+        model: measured on all, except
+        chosen: patient -> model, of ACDC; if any, ACDC's other patients are left out.
+        pictures: folder for a picture a volume; none if None.
+    """
+    earlier: Found | None = None
+    for reference in references(data):
+        name = chosen.get(reference.volume.patient, "") if chosen and reference.dataset == "ACDC" else model
+        if not name or not _has(name, f"segment_{reference.view}"):
             continue
-        found = segment_sax(volume.images[None], volume.spacing_mm[:2], volume.spacing_mm[2], models[volume.patient])[0]
-        yield {"patient": volume.patient, "group": volume.group, "phase": volume.phase} | _compare(volume, found)
+        found, expected = _segment(reference, name)
+        row = _compare(reference, found) | expected
+        if earlier is not None and _are_pair(earlier[0], reference):
+            row["qc_ok"] = float(_passes(earlier, (reference, found, expected), name))
+        earlier = (reference, found, expected)
+        if pictures:
+            _picture(reference, found, pictures)
+        yield row
 
 
-def _compare(volume: DrawnVolume, found: np.ndarray[Any, Any]) -> dict[str, float]:
+Found = tuple[Reference, npt.NDArray[np.uint8], dict[str, float]]
+"""A volume, its labels, and the expected overlaps."""
+
+
+def _are_pair(first: Reference, second: Reference) -> bool:
+    same = (first.dataset, first.view, first.volume.patient) == (second.dataset, second.view, second.volume.patient)
+    return same and first.view == "sax" and first.volume.images.shape == second.volume.images.shape
+
+
+def _passes(ed: Found, es: Found, model: str) -> bool:
+    """Whether no quality rule is broken, of the two phases as a study."""
+    row_mm, col_mm, slice_mm = ed[0].volume.spacing_mm
+    labels = np.stack([ed[1], es[1]])
+    view = cine_view(
+        np.zeros(labels.shape, np.uint16), time_ms=[0.0, 300.0], pixel_mm=(row_mm, col_mm),
+        position_mm=np.arange(labels.shape[1])[:, None] * [0.0, 0.0, slice_mm],
+        row_dir=(1, 0, 0), col_dir=(0, 1, 0), slice_mm=slice_mm, thickness_mm=slice_mm,
+    )  # fmt: skip
+    lines = zoo.card(model, "segment_sax").certainty
+    certainty = None
+    if lines and ed[2] and es[2]:
+        names = [f"{name}_expected_dice" for name in ("rv", "myocardium", "lv")]
+        expected = np.array([[found[2][name] for name in names] for found in (ed, es)])
+        certainty = Certainty(predicted_dice(expected, lines), lines)
+    try:
+        derived = derive({"sax": labels}, {"sax": view}, certainty=certainty)
+    except StudyRejected:
+        return False
+    return derived.status == "ok" and not derived.quality_reasons
+
+
+def _has(model: str, task: str) -> bool:
+    try:
+        return zoo.card(model, task).task == task
+    except (ValueError, FileNotFoundError):
+        return False
+
+
+def _segment(reference: Reference, model: str) -> tuple[npt.NDArray[np.uint8], dict[str, float]]:
+    """Labels, and the overlap of each structure that the network's own probabilities let expect."""
+    volume, task = reference.volume, f"segment_{reference.view}"
+    images = volume.images[None]
+    if zoo.card(model, task).preprocessing != "crop":
+        pixel_mm, slice_mm = volume.spacing_mm[:2], volume.spacing_mm[2]
+        sax = reference.view == "sax"
+        found = segment_sax(images, pixel_mm, slice_mm, model) if sax else segment_lax_4c(images, pixel_mm, model)
+        return found[0], {}
+    segmenter = shared_segmenter(model, task)
+    crops, window = segmenter.crops(ViewImages(reference.view, images, volume.spacing_mm[:2]))
+    outputs = segmenter.predict(crops)
+    found, sums = restore_with_sums(torch.from_numpy(outputs), window, images.shape, segmenter.card)
+    dice_of_codes = expected_dice(sums, len(volume.images))[0]
+    expected = {f"{name}_expected_dice": float(dice_of_codes[code - 1]) for name, code in STRUCTURES.items()}
+    return found[0], expected
+
+
+def _compare(reference: Reference, found: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    volume = reference.volume
     ml = float(np.prod(volume.spacing_mm)) / 1000
-    row: dict[str, float] = {}
-    for name, label in _LABELS.items():
-        is_drawn, is_found = volume.labels == label, found == label
+    row: dict[str, Any] = {
+        "dataset": reference.dataset, "vendor": reference.vendor, "view": reference.view,
+        "patient": volume.patient, "group": volume.group, "phase": volume.phase,
+    }  # fmt: skip
+    for name in reference.structures:
+        is_drawn, is_found = volume.labels == STRUCTURES[name], (found == STRUCTURES[name]) & reference.known
         beyond = ~is_drawn.any((1, 2))
         row |= {
             f"{name}_dice": dice(is_drawn, is_found),
@@ -90,33 +183,107 @@ def _compare(volume: DrawnVolume, found: np.ndarray[Any, Any]) -> dict[str, floa
     return row
 
 
-def summary(rows: pd.DataFrame) -> dict[str, Any]:
-    """Dice by structure and phase, and errors of ejection fractions in points, of all and by group."""
-    groups: dict[str, pd.DataFrame] = {"all": rows, **dict(iter(rows.groupby("group")))}
-    return {name: _figures(part) for name, part in groups.items()}
+def dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
+    """Overlap of two masks; 1 if both are empty."""
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def summary(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a data set and view, and one a group of its patients: :func:`_figures`."""
+    found = []
+    for (dataset, view), part in rows.groupby(["dataset", "view"], sort=False):
+        head = {"dataset": dataset, "view": view, "vendor": part["vendor"].iat[0]}
+        groups = [("all", part), *((name, group) for name, group in part.groupby("group") if name)]
+        found += [head | {"group": name, **_figures(group)} for name, group in groups]
+    return found
 
 
 def _figures(rows: pd.DataFrame) -> dict[str, float]:
-    found: dict[str, float] = {"patients": rows["patient"].nunique()}
-    for name in _LABELS:
+    """Dice by structure and phase; errors of volumes in ml and of ejection fractions in points, found less drawn."""
+    found: dict[str, float] = {"patients": rows["patient"].nunique(), "volumes": len(rows)}
+    for name in STRUCTURES:
         by_phase = rows.groupby("phase")[f"{name}_dice"].mean()
-        found |= {f"{name}_dice": by_phase.mean(), f"{name}_dice_ed": by_phase["ed"], f"{name}_dice_es": by_phase["es"]}
+        found |= {f"{name}_dice_{phase}": value for phase, value in by_phase.items()}
+        if (in_all := rows[f"{name}_found_ml"].sum()) > 0:
+            found[f"{name}_beyond_share"] = rows[f"{name}_beyond_ml"].sum() / in_all
     for name in ("lv", "rv"):
-        error = _ejection_fraction(rows, f"{name}_found_ml") - _ejection_fraction(rows, f"{name}_drawn_ml")
-        found |= {f"{name}ef_mean_absolute_error": error.abs().mean(), f"{name}ef_mean_error": error.mean()}
-        found[f"{name}_beyond_share"] = rows[f"{name}_beyond_ml"].sum() / rows[f"{name}_found_ml"].sum()
-    return {name: round(float(value), 4) for name, value in found.items()}
+        ml = _ml(rows, name)
+        if rows["view"].iat[0] != "sax" or not {"ed", "es"} <= set(rows["phase"]) or ml.empty:
+            continue
+        error = ml[f"{name}_found_ml"] - ml[f"{name}_drawn_ml"]
+        found |= _spread(f"{name}edv_ml", error["ed"]) | _spread(f"{name}esv_ml", error["es"])
+        found |= _spread(f"{name}ef_pct", _ejection_fraction_error(ml, name))
+    if "qc_ok" in rows and "lvef_pct_absolute" in found:
+        found |= _doubted(rows, _ejection_fraction_error(_ml(rows, "lv"), "lv"))
+    return {name: round(float(value), 4) for name, value in found.items() if np.isfinite(value)}
 
 
-def _ejection_fraction(rows: pd.DataFrame, column: str) -> pd.Series:
-    ml = rows.pivot_table(index="patient", columns="phase", values=column)
-    return 100 * (1 - ml["es"] / ml["ed"])
+def _ml(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    return rows.pivot_table(index="patient", columns="phase", values=[f"{name}_found_ml", f"{name}_drawn_ml"])
 
 
-def worst(rows: pd.DataFrame, n: int) -> Sequence[str]:
-    """The patients with the largest error of the left ejection fraction, the worst first."""
-    error = (_ejection_fraction(rows, "lv_found_ml") - _ejection_fraction(rows, "lv_drawn_ml")).abs()
-    return [str(name) for name in error.sort_values(ascending=False).index[:n]]
+def _doubted(rows: pd.DataFrame, lvef_error: pd.Series) -> dict[str, float]:
+    """How often a patient whose LV EF is off by more than five points is doubted, and another is not."""
+    passed = rows.dropna(subset=["qc_ok"]).set_index("patient")["qc_ok"].astype(bool)
+    large = (lvef_error.reindex(passed.index).abs() > _LARGE_ERROR).to_numpy()
+    return {"doubted_of_large_errors": (~passed[large]).mean(), "passed_of_others": passed[~large].mean()}
+
+
+def _spread(name: str, error: pd.Series) -> dict[str, float]:
+    return {f"{name}_absolute": error.abs().mean(), f"{name}_bias": error.mean(), f"{name}_sd": error.std()}
+
+
+def _ejection_fraction_error(ml: pd.DataFrame, name: str) -> pd.Series:
+    found, drawn = (100 * (1 - ml[f"{name}_{of}_ml"]["es"] / ml[f"{name}_{of}_ml"]["ed"]) for of in ("found", "drawn"))
+    return found - drawn
+
+
+def worst(rows: pd.DataFrame, n: int) -> list[dict[str, Any]]:
+    """The patients with the lowest mean Dice over structures and phases, the worst first."""
+    columns = [f"{name}_dice" for name in STRUCTURES]
+    scores = rows.set_index(["dataset", "view", "patient", "group"])[columns].mean(axis=1)
+    mean = scores.groupby(level=[0, 1, 2, 3]).mean().sort_values()[:n]
+    return [dict(zip(mean.index.names, key, strict=True)) | {"dice": round(float(v), 3)} for key, v in mean.items()]
+
+
+def keep(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Of the pictures in ``folder`` those of ``rows`` alone."""
+    wanted = {_stem(row["dataset"], row["view"], row["patient"]) for row in rows}
+    for file in folder.glob("*.png"):
+        if file.stem.rsplit("-", 1)[0] not in wanted:
+            file.unlink()
+
+
+def _picture(reference: Reference, found: npt.NDArray[np.uint8], folder: Path) -> None:
+    """Every slice, what was drawn (filled) and what was found (lines)."""
+    volume = reference.volume
+    folder.mkdir(parents=True, exist_ok=True)
+    figure, axes = plt.subplots(1, len(found), figsize=(2.2 * len(found), 2.4), squeeze=False)
+    rows, cols = _heart(volume.labels, found)
+    for axis, image, drawn, label in zip(axes[0], volume.images, volume.labels, found, strict=True):
+        axis.imshow(image[rows, cols], cmap="gray")
+        axis.imshow(np.ma.masked_equal(drawn[rows, cols], 0), cmap="brg", alpha=0.3, vmin=1, vmax=3)
+        for code, colour in zip(STRUCTURES.values(), ("lime", "red", "cyan"), strict=True):
+            if (label == code).any():
+                axis.contour(label[rows, cols] == code, [0.5], colors=colour, linewidths=0.8)
+        axis.set_axis_off()
+    figure.suptitle(f"{reference.dataset} {volume.patient} {volume.group} {volume.phase}", fontsize=8)
+    stem = _stem(reference.dataset, reference.view, volume.patient)
+    figure.savefig(folder / f"{stem}-{volume.phase}.png", dpi=90, bbox_inches="tight")
+    plt.close(figure)
+
+
+def _heart(*labels: npt.NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Rows and columns of all that is labelled, with a margin."""
+    there = np.any([volume > 0 for volume in labels], axis=(0, 1))
+    spans = (np.flatnonzero(there.any(1 - axis)) for axis in (0, 1))
+    rows, cols = (slice(max(0, int(s[0]) - 15), int(s[-1]) + 15) if len(s) else slice(None) for s in spans)
+    return rows, cols
+
+
+def _stem(dataset: str, view: str, patient: str) -> str:
+    return f"{dataset.split()[0]}-{view}-{patient}"
 
 
 if __name__ == "__main__":

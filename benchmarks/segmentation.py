@@ -20,17 +20,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import numpy.typing as npt
 import pydicom
 from matplotlib.image import imread
-from matplotlib.path import Path as Polygon
-from scipy.spatial import ConvexHull
 
+from benchmarks.drawn_hearts import dice
+from benchmarks.guide_points import filled, guide_contours, guide_masks, sax_planes
 from cmr_models import zoo
 from cmr_models.contracts import LV, MYOCARDIUM, RV
 from cmr_models.segmentation import segment_sax
+from tasks.documentation.accuracy import accuracy_of
 from tasks.execution.process import prepare_process
 from tasks.training.segmentation_data import fold_patients
 
@@ -39,10 +39,8 @@ Row = dict[str, float | int | str]
 
 DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 _PHASES = 20
-_FEWEST_POINTS = 12
 _FEWEST_SLICES = 3  # of a phase's volume; a stray drawing of a third phase is none
 _LABELS = {"lv": LV, "myocardium": MYOCARDIUM, "rv": RV}
-_AUTOFD_LABELS = {LV: 1, MYOCARDIUM: 2, RV: 4}
 
 
 def main() -> None:
@@ -57,11 +55,11 @@ def main() -> None:
     results: dict[str, Any] = {"speed": speed(arguments.model, arguments.frames)}
     if DATA.is_dir():
         results["cross_validation"] = cross_validation(dict(item.split("=", 1) for item in arguments.folds))
-        results["autofd"] = list(autofd(arguments.model))
         results["guide_points"] = guide_points(arguments.model)
         results["sunnybrook_dicom"] = list(sunnybrook_dicom(arguments.model))
         results["stroke_volumes"] = stroke_volumes(arguments.model)
     print(json.dumps(results, indent=1))
+    print(accuracy_of(arguments.out.parent))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 
@@ -89,37 +87,21 @@ def cross_validation(folds: Mapping[str, str], pixel_mm: float | None = 1.32) ->
     return {"summary": _summary(rows), "patients": rows} if rows else {}
 
 
-def autofd(model: str) -> Iterator[Row]:
-    """Dice at end-diastole against automatic atlas labels, matched in world coordinates."""
-    for folder in sorted((DATA / "autofd_nifti").iterdir()):
-        if not folder.is_dir():
-            continue
-        image = nibabel.load(folder / "sa_ED.nii.gz")
-        reference = _on_grid(nibabel.load(folder / "seg_sa_ED.nii.gz"), image)
-        pixel_mm = tuple(float(size) for size in image.header.get_zooms()[:2])
-        stack = np.asarray(image.dataobj).squeeze().transpose(2, 0, 1)[None]
-        labels = segment_sax(stack, (pixel_mm[0], pixel_mm[1]), 10.0, model)[0].transpose(1, 2, 0)
-        known = reference >= 0
-        yield {"case": folder.name} | {
-            name: dice((labels == label) & known, reference == _AUTOFD_LABELS[label]) for name, label in _LABELS.items()
-        }
-
-
 def guide_points(model: str) -> dict[str, float]:
     """Dice against the contours of automatic guide points, mean over frames and planes of one study, and EF of both.
 
     Of the right ventricle the points give its free wall and septum: it is their convex hull outside the left
     epicardium. EF is that of the pixels in all planes, with as good as no contours above the valves.
     """
-    planes = _sax_planes(DATA / "dicom_study/patient1")
+    planes = sax_planes(DATA / "dicom_study/patient1")
     images = np.stack([[header.pixel_array for header in plane] for plane in planes], axis=1)
     labels = segment_sax(images, 1.40625, None, model)
     scores = defaultdict(list)
     drawn_px = {name: np.zeros(len(images)) for name in ("lv", "rv")}
     for frame in range(len(images)):
-        points = _guide_contours(DATA / "dicom_study/guidepoints" / f"GPFile_{frame:03d}.txt")
+        points = guide_contours(DATA / "dicom_study/guidepoints" / f"GPFile_{frame:03d}.txt")
         for k, plane in enumerate(planes):
-            drawn = _guide_masks(points, plane[frame])
+            drawn = guide_masks(points, plane[frame])
             for name, mask in drawn.items():
                 scores[name].append(dice(labels[frame, k] == _LABELS[name], mask))
             for name in drawn_px.keys() & drawn.keys():
@@ -178,12 +160,6 @@ def stroke_volumes(model: str, pixel_mm: float = 1.32) -> Row:
         ratios.append(float((rv[full] - rv[empty]) / (lv[full] - lv[empty])) if full != empty else np.nan)
     low, median, high = map(float, np.nanquantile(ratios, [0.25, 0.5, 0.75]))
     return {"patients": int(np.isfinite(ratios).sum()), "median": median, "quartile_low": low, "quartile_high": high}
-
-
-def dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
-    """Overlap of two masks; 1 if both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 def _unseen(model: str, out: set[str]) -> list[str]:
@@ -248,72 +224,9 @@ def _ef(area: Mapping[int, float]) -> float:
     return float(100 * (1 - min(area.values()) / max(max(area.values()), 1)))
 
 
-def _on_grid(labels: Any, image: Any) -> Array:
-    """Labels at the voxel centres of ``image`` by nearest neighbour in the world; -1 outside."""
-    voxels = np.stack(np.meshgrid(*map(np.arange, image.shape[:3]), indexing="ij"), -1).reshape(-1, 3)
-    world = nibabel.affines.apply_affine(image.affine, voxels)
-    there = np.rint(nibabel.affines.apply_affine(np.linalg.inv(labels.affine), world)).astype(int)
-    inside = ((there >= 0) & (there < labels.shape[:3])).all(1)
-    values = np.full(len(voxels), -1)
-    values[inside] = np.asarray(labels.dataobj).squeeze()[tuple(there[inside].T)]
-    return values.reshape(image.shape[:3])
-
-
-def _guide_contours(file: Path) -> dict[str, Array]:
-    rows = [line.split() for line in file.read_text().splitlines()[1:]]
-    points: dict[str, list[list[float]]] = defaultdict(list)
-    for row in rows:
-        points[row[3]].append([float(value) for value in row[:3]])
-    return {name: np.array(values) for name, values in points.items()}
-
-
-def _sax_planes(folder: Path) -> list[list[Any]]:
-    """Headers of the short-axis planes of the study with guide points, planes and frames in order."""
-    planes = defaultdict(list)
-    for header in (pydicom.dcmread(file) for file in sorted(folder.glob("Se*/*"))):
-        planes[tuple(np.round(header.ImagePositionPatient, 1))].append(header)
-    sax = [sorted(plane, key=lambda h: float(h.get("TriggerTime", 0))) for plane in planes.values()]
-    sax = [plane for plane in sax if not re.search("RVOT|CH", plane[0].SeriesDescription)]
-    row, col = np.reshape(sax[0][0].ImageOrientationPatient, (2, 3)).astype(float)
-    return sorted(sax, key=lambda plane: float(np.cross(row, col) @ np.asarray(plane[0].ImagePositionPatient, float)))
-
-
-def _guide_masks(points: Mapping[str, Array], header: Any) -> dict[str, npt.NDArray[np.bool_]]:
-    """What the guide points of a frame draw in one plane: "lv", "myocardium", "rv"; nothing where they do not."""
-    shape = int(header.Rows), int(header.Columns)
-    endo, epi = (_in_plane(points[f"SAX_LV_{name}"], header) for name in ("ENDOCARDIAL", "EPICARDIAL"))
-    if len(endo) < _FEWEST_POINTS or len(epi) < _FEWEST_POINTS:
-        return {}
-    lv, heart = (_filled(_around(xy), shape) for xy in (endo, epi))
-    masks = {"lv": lv, "myocardium": heart & ~lv}
-    rv = _in_plane(np.concatenate([points["SAX_RV_FREEWALL"], points["SAX_RV_SEPTUM"]]), header)
-    if len(rv) >= _FEWEST_POINTS:
-        masks["rv"] = _filled(rv[ConvexHull(rv).vertices], shape) & ~heart
-    return masks
-
-
-def _in_plane(points: Array, header: Any) -> Array:
-    """``(n, 2)`` column and row in pixels of the points that lie within 1 mm of the plane."""
-    along_row, down_col = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
-    offset = points - np.array(header.ImagePositionPatient, float)
-    near = np.abs(offset @ np.cross(along_row, down_col)) < 1.0
-    return np.stack([offset[near] @ along_row, offset[near] @ down_col], 1) / float(header.PixelSpacing[0])
-
-
-def _around(xy: Array) -> Array:
-    """The points in their order around the middle."""
-    return xy[np.argsort(np.arctan2(*(xy - xy.mean(0)).T))]
-
-
 def _contours(folder: Path, shape: tuple[int, ...]) -> dict[int, npt.NDArray[np.bool_]]:
     files = sorted(folder.glob("*.txt"))
-    return {int(file.name.split("-")[2]): _filled(np.loadtxt(file), shape) for file in files}
-
-
-def _filled(xy: Array, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    rows, cols = np.indices(shape[:2])
-    inside = Polygon(xy).contains_points(np.stack([cols.ravel(), rows.ravel()], 1))
-    return inside.reshape(shape[:2])
+    return {int(file.name.split("-")[2]): filled(np.loadtxt(file), shape) for file in files}
 
 
 if __name__ == "__main__":

@@ -404,6 +404,12 @@ _TABLE: tuple[Reason, ...] = (
     Reason("ef_implausible", "derive", "quarantined", "LV ejection fraction outside 5 to 90 %."),
     Reason("mass_implausible", "derive", "quarantined", "LV mass outside 20 to 400 g."),
     # derive: flags
+    Reason(
+        "lv_overlap_low",
+        "derive",
+        "flag",
+        "The network's own certainty lets expect a Dice overlap of its LV with an expert's under 0.85.",
+    ),
     Reason("stroke_volumes_differ", "derive", "flag", "LV and RV stroke volume differ by 35 % of their mean or more."),
     Reason("ed_not_maximum", "derive", "flag", "The LV is more than 5 % larger in another frame than at end-diastole."),
     Reason("ed_off_cycle_start", "derive", "flag", "End-diastole is neither at the start nor at the end of the cine."),
@@ -460,6 +466,15 @@ _TABLE: tuple[Reason, ...] = (
         "derive",
         "missing",
         "Height is not within 100 to 250 cm, or weight is not within 25 to 350 kg.",
+    ),
+    Reason(
+        "structure_not_in_frame", "derive", "missing", "The structure was not found at end-diastole or at end-systole."
+    ),
+    Reason(
+        "certainty_unpredicted",
+        "derive",
+        "missing",
+        "The card of the network does not say how its certainty is to be read.",
     ),
     Reason("landmarks_unpredicted", "derive", "missing", "No landmarks were predicted in the view."),
     Reason("undefined", "derive", "missing", "The divisor is zero."),

@@ -117,6 +117,12 @@ class CinemaSegmenter(CinemaNetwork):
             labels[frame] = grid.restore(volume, position.grid, (image[0], image[1]))
         return labels
 
+    def labels_and_certainty(
+        self, outputs: npt.NDArray[Any], position: VolumePlacement, shape: tuple[int, int, int, int]
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+        """The labels alone: of this kind of network it is not known how its outputs tell what it does not know."""
+        return self.labels(outputs, position, shape), {}
+
 
 def _n_imaged(volumes: npt.NDArray[np.float32]) -> torch.Tensor:
     """``(n,)`` slices up to the last one that is not black, at least one, of ``(n, 1, x, y, z)``."""

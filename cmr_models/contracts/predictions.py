@@ -34,6 +34,17 @@ SEGMENTATION = FileSpec(
                     "judged", ("frame", "slice"), "bool", "1",
                     "false where there was no image to judge; background there means nothing",
                 ),
+                ArraySpec(
+                    "slice_confidence", ("frame", "slice", "structure"), "float64", "1",
+                    "overlap that the probabilities of the network let expect, of RV, myocardium, LV in the slice; NaN"
+                    " where none was found",
+                    (0.0, 1.0), required=False,
+                ),
+                ArraySpec(
+                    "predicted_dice", ("frame", "structure"), "float64", "1",
+                    "overlap with an expert to be expected: of RV, myocardium, LV; NaN where none was found",
+                    (0.0, 1.0), required=False,
+                ),
             ),
         ),
     ),
@@ -44,6 +55,10 @@ SEGMENTATION = FileSpec(
             "licences", "table", "", "view -> licence of the network's weights; empty if not stated", required=False
         ),
         _PRECISION,
+        AttributeSpec(
+            "certainty", "table", "", "view -> the lines of the network's card from its certainty to its errors",
+            required=False,
+        ),
         AttributeSpec("classes", "table", "", "code -> name of the structure"),
         AttributeSpec("segmenter_version", "integer", "1", "version of the segment stage"),
         AttributeSpec("grids", "table", "", "view -> where the pixels of the network lay on the study's"),
@@ -167,9 +182,13 @@ PERFUSION = FileSpec(
 """The contract of what the perfusion stage publishes."""
 
 
+_CERTAINTY_DIMS = {"slice_confidence": ("frame", "slice", "structure"), "predicted_dice": ("frame", "structure")}
+
+
 def prediction(
     labels: Mapping[str, npt.NDArray[np.uint8]],
     judged: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    certainties: Mapping[str, Mapping[str, npt.NDArray[np.float64]]] | None = None,
     **attributes: Any,
 ) -> xr.DataTree:
     """The output of one model for one study, on the study's own grid.
@@ -178,6 +197,7 @@ def prediction(
         labels: view -> ``(frame, slice, row, col)``.
         judged: view -> ``(frame, slice)``; False where there was no image to judge, so that background there means
             nothing (all True by default).
+        certainties: view -> name -> ``slice_confidence``, ``predicted_dice``, of the networks that say it.
         **attributes: plain values kept with the prediction.
     """
     seen = judged or {}
@@ -190,6 +210,9 @@ def prediction(
         )
         for view, label in labels.items()
     }
+    for view, found in (certainties or {}).items():
+        for name, values in found.items():
+            nodes[f"/{view}"][name] = (_CERTAINTY_DIMS[name], values)
     tree = xr.DataTree.from_dict(nodes)
     tree.attrs.update(attributes)
     return tree

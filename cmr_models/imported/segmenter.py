@@ -85,6 +85,12 @@ class ImportedSegmenter(NetworkRunner):
             labels[frame] = volumes.labels(output[part], place, self.plan)
         return labels
 
+    def labels_and_certainty(
+        self, outputs: npt.NDArray[Any], position: FramePlaces, shape: tuple[int, int, int, int]
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+        """The labels alone: of this kind of network it is not known how its outputs tell what it does not know."""
+        return self.labels(outputs, position, shape), {}
+
     def probabilities(
         self, volume: npt.NDArray[Any], spacing_mm: tuple[float, float, float]
     ) -> npt.NDArray[np.float32]:

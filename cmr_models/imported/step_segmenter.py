@@ -105,6 +105,12 @@ class StepSegmenter(NetworkRunner):
         ]
         return np.stack(labels).reshape(shape)
 
+    def labels_and_certainty(
+        self, outputs: npt.NDArray[Any], position: PreparedPlaces, shape: tuple[int, int, int, int]
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+        """The labels alone: of this kind of network it is not known how its outputs tell what it does not know."""
+        return self.labels(outputs, position, shape), {}
+
     def probabilities(self, volume: npt.NDArray[Any], spacing_mm: tuple[float, float, float]) -> Array:
         """Class probabilities ``(class, slice, row, col)`` of one volume ``(slice, row, col)``.
 

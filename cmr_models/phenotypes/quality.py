@@ -25,6 +25,8 @@ MIN_SLICES = 6
 _ED_TOLERANCE = 0.05
 _ES_PHASE = (0.2, 0.6)
 _STROKE_DIFFERENCE = 0.35
+_LV_OVERLAP = 0.85
+"""Of 100 patients of ACDC, a quarter of the errors of LV EF over 5 points lie below, and 4 % of the other patients."""
 # Near the apex a tilted plane may gain a few pixels of cavity in systole; at the base the cavity is near its widest.
 _BASE_SHARE = 0.25
 
@@ -123,6 +125,7 @@ RULES: tuple[Rule, ...] = (
     Rule("qc_mass", "mass_implausible", ("lvm_g",), _within(20, 400)),
     Rule("qc_heart_rate", "heart_rate_implausible", ("heart_rate_bpm",), _within(30, 150)),
     Rule("qc_stroke_volumes", "stroke_volumes_differ", ("lvsv_ml", "rvsv_ml"), _stroke_volumes_agree),
+    Rule("qc_lv_overlap", "lv_overlap_low", ("lv_dice_predicted",), lambda dice: bool(dice >= _LV_OVERLAP)),
     Rule("qc_ed_maximum", "ed_not_maximum", ("lv_ml", "ed_frame"), _ed_is_maximum),
     Rule("qc_ed_cycle_start", "ed_off_cycle_start", ("cycle_ed_at_start",), bool),
     Rule("qc_es_timing", "es_timing", ("lv_ml", "ed_frame", "es_frame"), _es_in_time),

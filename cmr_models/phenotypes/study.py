@@ -17,10 +17,24 @@ from cmr_models.phenotypes.phenotype import Value
 from cmr_models.phenotypes.table import evaluate
 from cmr_models.phenotypes.volumes import area_curves, volume_curves
 from cmr_models.reasons import Missing, StudyRejected
+from cmr_models.segmentation.certainty import ERROR_LINES, Lines
 from cmr_models.views.base_apex import judge_stack_order
 from cmr_models.views.geometry import plane_offset_mm
 
 Labels = npt.NDArray[np.uint8]
+
+
+class Certainty(NamedTuple):
+    """What the short-axis network says of its own errors (:mod:`cmr_models.segmentation.certainty`).
+
+    Attributes:
+        dice: ``(frame, structure)`` overlap with an expert to be expected: of RV, myocardium, LV.
+        lines: name -> offset and slope.
+    """
+
+    dice: npt.NDArray[np.float64]
+    lines: Lines
+
 
 LANDMARK_VIEWS = ("lax_2c", "lax_4c")
 _FRAME_ORDER_DOUBTFUL = "order_doubtful"  # the flag of a view whose images contradict its times
@@ -55,6 +69,7 @@ def derive(
     height_cm: float = math.nan,
     weight_kg: float = math.nan,
     landmark_mm: Mapping[str, npt.NDArray[np.float64]] | None = None,
+    certainty: Certainty | None = None,
 ) -> Derived:
     """Phenotypes of one study.
 
@@ -67,6 +82,7 @@ def derive(
         height_cm: NaN if unknown.
         weight_kg: NaN if unknown.
         landmark_mm: view -> ``(frame, 3, 2)`` mitral hinges and apex in the plane, where they were predicted.
+        certainty: of the short-axis network, where it says it.
 
     Returns:
         The :class:`Derived` study.
@@ -74,7 +90,9 @@ def derive(
     Raises:
         StudyRejected: ``lv_empty``, ``frames_masked`` or ``single_plane``.
     """
-    measured = measure(labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm)
+    measured = measure(
+        labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm, certainty=certainty
+    )
     phenotypes = evaluate(measured)
     verdicts = quality.check(measured | phenotypes)
     broken = quality.failures(verdicts)
@@ -96,6 +114,7 @@ def measure(
     height_cm: float,
     weight_kg: float,
     landmark_mm: Mapping[str, npt.NDArray[np.float64]] | None = None,
+    certainty: Certainty | None = None,
 ) -> dict[str, Any]:
     """The measurements of one study: every name of :data:`MEASUREMENTS`; :class:`Missing` where there is no value."""
     measured: dict[str, Any] = {row.name: Missing(row.missing) for row in MEASUREMENTS}
@@ -103,6 +122,9 @@ def measure(
     measured["body_weight_kg"] = _value_or_missing(weight_kg, "body_size_unknown")
     known_landmarks = landmark_mm or {}
     measured |= {f"{view}_landmark_mm": known_landmarks[view] for view in LANDMARK_VIEWS if view in known_landmarks}
+    if certainty is not None:
+        measured["dice_predicted"] = certainty.dice
+        measured["ef_error_lines"] = np.array([certainty.lines[name] for name in ERROR_LINES], float)
     if "sax" in labels:
         measured |= _measure_sax(labels["sax"], views["sax"])
     if "lax_4c" in labels:

@@ -15,6 +15,7 @@ from cmr_models.phenotypes.measurements import MEASUREMENTS
 from cmr_models.phenotypes.phenotype import Phenotype, Value
 from cmr_models.phenotypes.rows.arithmetic import divide
 from cmr_models.phenotypes.rows.atria import ATRIA
+from cmr_models.phenotypes.rows.certainty import CERTAINTY
 from cmr_models.phenotypes.rows.cycle_and_body import CYCLE_AND_BODY
 from cmr_models.phenotypes.rows.long_axis import LONG_AXIS
 from cmr_models.phenotypes.rows.ventricles import VENTRICLES
@@ -49,7 +50,7 @@ def check_inputs(rows: Iterable[Phenotype]) -> None:
         known.add(row.name)
 
 
-_MEASURED = (*CYCLE_AND_BODY, *VENTRICLES, *ATRIA, *LONG_AXIS)
+_MEASURED = (*CYCLE_AND_BODY, *VENTRICLES, *ATRIA, *LONG_AXIS, *CERTAINTY)
 
 PHENOTYPES: tuple[Phenotype, ...] = (*_MEASURED, *(_index(row) for row in _MEASURED if row.indexed))
 """Every phenotype, in the order of the columns of the published table."""

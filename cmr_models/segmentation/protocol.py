@@ -69,3 +69,9 @@ class SegmentationRunner(Protocol[PositionT]):
     ) -> npt.NDArray[np.uint8]:
         """Labels ``(frame, slice, row, col)`` of ``shape`` on the study's own grid, from the outputs of all crops."""
         ...
+
+    def labels_and_certainty(
+        self, outputs: npt.NDArray[Any], position: PositionT, shape: tuple[int, int, int, int]
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+        """As :meth:`labels`, with what the network does not know: arrays of a prediction file, as far as known."""
+        ...

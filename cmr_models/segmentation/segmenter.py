@@ -23,6 +23,15 @@ from cmr_models import zoo
 from cmr_models.imported.runners import RUNNERS
 from cmr_models.imported.segmenter import ImportedSegmenter
 from cmr_models.imported.step_segmenter import StepSegmenter
+from cmr_models.segmentation.certainty import (
+    STRUCTURES,
+    checked_lines,
+    expected_dice,
+    expected_slice_dice,
+    overlap_sums,
+    predicted_dice,
+    smooth_over_cycle,
+)
 from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
 from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
 from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
@@ -121,6 +130,21 @@ class Segmenter(NetworkRunner):
         """Labels on the study's own grid, from the outputs of the crops of :meth:`crops`."""
         return restore(torch.from_numpy(outputs), position, shape, self.card)
 
+    def labels_and_certainty(
+        self, outputs: npt.NDArray[Any], position: CropWindow, shape: tuple[int, int, int, int]
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+        """As :meth:`labels`, with ``slice_confidence`` and, if the card has its lines, ``predicted_dice``.
+
+        Structures are those of :data:`cmr_models.segmentation.certainty.STRUCTURES`.
+        """
+        labels, sums = restore_with_sums(torch.from_numpy(outputs), position, shape, self.card)
+        sums = sums[:, : len(STRUCTURES)]
+        found = {"slice_confidence": expected_slice_dice(sums, shape[1])}
+        if self.card.certainty:
+            lines = checked_lines(self.card.certainty, self.card.name)
+            found["predicted_dice"] = predicted_dice(expected_dice(sums, shape[1]), lines)
+        return labels, found
+
     def _forward(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
             placed = batch.to(self.device, self.precision).contiguous(memory_format=torch.channels_last)
@@ -206,18 +230,28 @@ def restore(
     Returns:
         ``labels`` uint8 of ``shape``, cleaned: see :mod:`cmr_models.segmentation.cleaning`.
     """
+    return restore_with_sums(probabilities, window, shape, card)[0]
+
+
+def restore_with_sums(
+    probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """As :func:`restore`, with :func:`cmr_models.segmentation.certainty.overlap_sums` around the heart."""
     n_frames, n_slices, n_rows, n_cols = shape
-    part, window = _crop_to_heart(probabilities * _class_weights(card), window)
+    weights = _class_weights(card)
+    part, window = _crop_to_heart(probabilities * weights, window)
+    sums = overlap_sums((part / weights).numpy(), weights.numpy()[:, 0, 0])
     smooth = _smooth(part.reshape(n_frames, n_slices, *part.shape[1:]))
     coarse = _most_probable(smooth).numpy()
-    clean = clean_sax(coarse, card.pixel_mm) if card.task == "segment_sax" else keep_largest_pieces(coarse)
+    certain = _without_uncertain_slices(coarse, sums, card)
+    clean = clean_sax(certain, card.pixel_mm) if card.task == "segment_sax" else keep_largest_pieces(certain)
     corrected = _make_certain(smooth, torch.from_numpy(coarse), torch.from_numpy(clean))
     rows, cols = image_region(window, (n_rows, n_cols))
     labels = np.zeros(shape, np.uint8)
     for frame in range(n_frames):
         fine = resample_to_image(corrected[frame], window, (rows, cols))
         labels[frame, :, rows, cols] = _most_probable(fine).numpy()
-    return labels
+    return labels, sums
 
 
 def _segment(
@@ -279,6 +313,20 @@ def _smooth(probabilities: Tensor) -> Tensor:
     smooth[0].add_(probabilities[0], alpha=outer)
     smooth[-1].add_(probabilities[-1], alpha=outer)
     return smooth
+
+
+def _without_uncertain_slices(
+    coarse: npt.NDArray[np.uint8], sums: npt.NDArray[np.float64], card: zoo.ModelCard
+) -> npt.NDArray[np.uint8]:
+    """Labels ``(frame, slice, row, col)`` without structures in slices of which the network expects too little."""
+    if not card.slice_limits:
+        return coarse
+    expected = smooth_over_cycle(expected_slice_dice(sums, coarse.shape[1]))
+    kept = coarse.copy()
+    for code, least in card.slice_limits.items():
+        uncertain = expected[..., int(code) - 1] < least
+        kept[uncertain[..., None, None] & (coarse == int(code))] = 0
+    return kept
 
 
 def _class_weights(card: zoo.ModelCard) -> Tensor:

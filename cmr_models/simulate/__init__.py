@@ -1,6 +1,7 @@
 """Simulated hearts with known volumes, realistic cine images of them, and archives packaged like those of UK Biobank.
 
-One person: ``traits`` (size and function), ``anatomy`` (the beating heart), ``body`` (the organs around it).
+One person: ``traits`` (size and function), ``details`` (what else varies), ``anatomy`` (the beating
+heart), ``body`` (the organs around it).
 Images: ``planes`` (position), ``scene`` (content), ``imaging`` (the scanner), ``training`` (random labelled images).
 Files: ``dicom``, ``archive`` (zips like those of UK Biobank), ``faults`` (damaged archives), ``perfusion``.
 People: ``cohort`` (tables with planted effects), ``measured`` (phenotypes without images), ``biobank`` (an export).
@@ -11,7 +12,7 @@ from cmr_models.simulate.archive import Packaging, simulate_study, ukb_archives
 from cmr_models.simulate.faults import FAULTS
 from cmr_models.simulate.imaging import simulate_view
 from cmr_models.simulate.settings import ImagingSettings
-from cmr_models.simulate.training import training_slices
+from cmr_models.simulate.training import training_slices, training_stacks
 from cmr_models.simulate.traits import DISEASES, HeartTraits, sample_traits
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "simulate_study",
     "simulate_view",
     "training_slices",
+    "training_stacks",
     "ukb_archives",
 ]

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d
 
+from cmr_models.simulate.details import HeartDetails
 from cmr_models.simulate.motion import atrium_fill, systole_fraction, ventricle_fill
 from cmr_models.simulate.traits import HeartTraits
 
@@ -25,12 +26,8 @@ Table = npt.NDArray[np.float32]
 MYOCARDIAL_DENSITY_G_ML = 1.05
 N_HEIGHTS, N_ANGLES = 192, 256
 HEIGHT_MIN, HEIGHT_MAX = -0.34, 1.16
-RV_WALL_MM = 2.4
 _CAP = 0.075  # thickness of the apex as a fraction of the cavity length
 _WIDEST = 0.30  # height at which the LV cavity is widest
-_RV_APEX = 0.93
-_LINING_MM = 1.9  # trabeculae that line the whole cavity, at end-diastole
-_CLEAR = 0.68  # share of the cavity's radius that is free of trabeculae, however small the cavity becomes
 _OUTFLOW = 0.15  # how far the RV reaches above the mitral plane, as a fraction of the cavity length
 
 HEIGHTS = np.linspace(HEIGHT_MIN, HEIGHT_MAX, N_HEIGHTS)
@@ -67,10 +64,11 @@ class Heart:
     Args:
         traits: size, function and shape.
         rng: random numbers for the texture and the small irregularities of the walls.
+        details: what varies between patients beyond the traits; that of the simulated biobank by default.
     """
 
-    def __init__(self, traits: HeartTraits, rng: np.random.Generator) -> None:
-        self.traits = traits
+    def __init__(self, traits: HeartTraits, rng: np.random.Generator, details: HeartDetails | None = None) -> None:
+        self.traits, self.details = traits, details or HeartDetails()
         self.seed = int(rng.integers(2**63))
         draw = np.random.default_rng(self.seed)
         self._wobble = draw.normal(0, [0.035, 0.022, 0.012]), draw.uniform(0, 2 * np.pi, (3, 2))
@@ -88,7 +86,11 @@ class Heart:
         amplitudes, phases = self._wobble
         orders = np.arange(2, 5)
         overload = float(np.clip(self.traits.rvedv_ml / self.traits.lvedv_ml - 1.4, 0, 1.0))
-        flattened = -0.12 * overload * np.exp(-0.5 * (np.angle(np.exp(1j * ANGLES)) / 0.7) ** 2)[None, :]
+        flattened = (
+            -self.details.septum_flattening
+            * overload
+            * np.exp(-0.5 * (np.angle(np.exp(1j * ANGLES)) / 0.7) ** 2)[None, :]
+        )
         wave = sum(
             a * np.cos(k * ANGLES[None, :] + p[0] + p[1] * HEIGHTS[:, None])
             for a, k, p in zip(amplitudes, orders, phases, strict=True)
@@ -128,15 +130,19 @@ class Heart:
         sector = np.exp(-0.5 * (away / 0.65) ** 4)
         return np.asarray(sector[None, :] * np.interp(HEIGHTS, [0.1, 0.4, 1.0], [0.2, 1.0, 1.0])[:, None])
 
-    def _endo(self, volume_ml: float, length_mm: float) -> FloatArray:
-        """LV cavity radius with this volume."""
-        unit = _volume_mm3(self._lv_shape**2, length_mm)
-        return self._lv_shape * float(np.sqrt(volume_ml * 1000 / unit))
+    def _endo(self, volume_ml: float, length_mm: float, moved: float = 0.0) -> FloatArray:
+        """LV cavity radius with this volume, ``moved`` from end-diastole (0) to end-systole (1)."""
+        closing = np.interp(HEIGHTS, [0.05, 0.45, 1.0], [0.0, 0.85, 1.0])[:, None]
+        shape = self._lv_shape * (1 - self.details.squeeze * moved * closing)
+        unit = _volume_mm3(shape**2, length_mm)
+        return np.asarray(shape * float(np.sqrt(volume_ml * 1000 / unit)))
 
     @cached_property
     def _rv_crescent(self) -> tuple[FloatArray, FloatArray]:
-        """Excess of the outer RV radius over the LV epicardium, relative to it; weight of the outflow by angle."""
-        a, b, c, d, e, f, g = self._rv_shape
+        """Excess of the outer RV radius over the LV epicardium, relative to it, of an RV without an apex; weight of the
+        outflow by angle.
+        """
+        a, b, c, d, e, _, g = self._rv_shape
         turn = np.deg2rad(self.traits.rv_swing_deg) + np.interp(HEIGHTS, [-0.3, 0.0, 0.3], [-0.75, -0.2, 0.0])
         angle = np.angle(np.exp(1j * (ANGLES[None, :] - turn[:, None])))
         centre, axes = (0.74 + 0.05 * a, 0.1 + 0.06 * b), (1.18 + 0.06 * c, 0.98 + 0.05 * d)
@@ -144,16 +150,22 @@ class Heart:
         floor = _line_radius(angle, 1.2, 1.06 + 0.06 * e)
         front = _line_radius(angle, -0.55 + 0.1 * g, 1.5 + 0.12 * g)
         outer = (round_wall**-7 + floor**-7 + front**-7) ** (-1 / 7)
-        apex = _RV_APEX + 0.03 * f
-        taper = np.sqrt(np.clip(1 - (np.clip(HEIGHTS - 0.05, 0, None) / (apex - 0.05)) ** 2.2, 0, 1))
-        narrow = np.interp(HEIGHTS, [-0.3, 0.0, 0.15], [0.78, 0.95, 1.0])
-        excess = np.clip(outer - 1.0, 0, None) * (taper * narrow)[:, None]
+        excess = np.clip(outer - 1.0, 0, None)
         outflow = np.exp(-0.5 * ((np.angle(np.exp(1j * (ANGLES + 0.85)))) / 0.5) ** 2)
         return excess, outflow
 
-    def _rv_excess(self, epi: FloatArray, volume_ml: float, length_mm: float, inflow_u: float) -> FloatArray:
+    def _rv_taper(self, moved: float) -> FloatArray:
+        """Relative thickness of the RV by height: it narrows above the valve and ends at its apex."""
+        apex = self.details.rv_apex + 0.03 * self._rv_shape[5] - self.details.rv_shortening * moved
+        taper = np.sqrt(np.clip(1 - (np.clip(HEIGHTS - 0.05, 0, None) / (apex - 0.05)) ** 2.2, 0, 1))
+        return np.asarray(taper * np.interp(HEIGHTS, [-0.3, 0.0, 0.15], [0.78, 0.95, 1.0]))
+
+    def _rv_excess(
+        self, epi: FloatArray, volume_ml: float, length_mm: float, inflow_u: float, moved: float
+    ) -> FloatArray:
         """RV thickness over the LV epicardium (mm), scaled to the volume."""
         excess, outflow = self._rv_crescent
+        excess = excess * self._rv_taper(moved)[:, None]
         floor_u = inflow_u - (_OUTFLOW + inflow_u) * np.clip(1.6 * outflow - 0.25, 0, 1)
         inside = np.clip((HEIGHTS[:, None] - floor_u[None, :]) / _DU + 0.5, 0, 1)
         shape = excess * float(epi.max()) * np.sqrt(inside)
@@ -181,6 +193,11 @@ class Heart:
         """Phase of the smallest LV."""
         return systole_fraction(self.traits.heart_rate_bpm)
 
+    @cached_property
+    def full_radius_mm(self) -> float:
+        """The largest radius of the LV cavity at end-diastole."""
+        return float(self._endo(self.traits.lvedv_ml, self.traits.lv_length_mm).max())
+
     @property
     def apex_z_mm(self) -> float:
         """Position of the epicardial apex, which does not move along the axis."""
@@ -199,11 +216,11 @@ class Heart:
         moved = 1 - float(ventricle_fill(phase, traits.heart_rate_bpm, traits.diastolic_fraction))
         base_z = traits.mapse_mm * moved
         length = (self.apex_z_mm - base_z) / (1 + _CAP)
-        endo = self._endo(volumes["lv"], length)
+        endo = self._endo(volumes["lv"], length, moved)
         epi = np.sqrt(endo**2 + self._wall_area * (traits.lv_length_mm / length))
         inner = _extend_radius(epi)
         tricuspid = 2.0 + traits.tapse_mm * moved
-        excess = self._rv_excess(inner, volumes["rv"], length, (tricuspid - base_z) / length)
+        excess = self._rv_excess(inner, volumes["rv"], length, (tricuspid - base_z) / length, moved)
         rv = inner + excess
         la_length = 1.15 * traits.lv_length_mm**0.5 * traits.la_max_ml**0.25 + base_z
         ra_length = 1.1 * traits.lv_length_mm**0.5 * traits.ra_max_ml**0.25 + 0.7 * tricuspid
@@ -217,7 +234,9 @@ class Heart:
             rv=np.where(excess > 0, rv, 0.0).astype(np.float32),
             envelope=self._envelope(inner, excess).astype(np.float32),
             core=self._core(endo, length, moved).astype(np.float32),
-            rv_core=(rv - excess * np.clip(0.2 * self._rv_trabeculae, 0, 0.45)).astype(np.float32),
+            rv_core=(rv - excess * np.clip(self.details.rv_trabeculation * self._rv_trabeculae, 0, 0.45)).astype(
+                np.float32
+            ),
             la_radius_mm=_atrial_radius(volumes["la"], la_length),
             la_length_mm=la_length,
             ra_radius_mm=_atrial_radius(volumes["ra"], ra_length),
@@ -232,7 +251,7 @@ class Heart:
         It never becomes 0: where a hypertrophic ventricle almost closes, experts still draw the remaining blood.
         """
         rough = np.minimum(endo * (1 - self._trabecular_depth(moved)), self._compact_radius(endo, length_mm))
-        return np.asarray(np.maximum(rough, _CLEAR * endo))
+        return np.asarray(np.maximum(rough, self.details.clear_share * endo))
 
     def _compact_radius(self, endo: FloatArray, length_mm: float) -> FloatArray:
         """Radius of the cavity inside the layer of trabeculae that lines the whole wall.
@@ -242,7 +261,7 @@ class Heart:
         expert contours of the Sunnybrook Cardiac Data draws the border at about the same distance from the blood.
         """
         full = self._endo(self.traits.lvedv_ml, self.traits.lv_length_mm)
-        layer = full**2 - np.clip(full - _LINING_MM, 0, None) ** 2
+        layer = full**2 - np.clip(full - self.details.lining_mm, 0, None) ** 2
         return np.asarray(np.sqrt(np.clip(endo**2 - layer * self.traits.lv_length_mm / length_mm, 0, None)))
 
     def _trabecular_depth(self, moved: float) -> FloatArray:
@@ -251,7 +270,7 @@ class Heart:
 
     def _envelope(self, epi: FloatArray, excess: FloatArray) -> FloatArray:
         """Outer radius of the epicardial fat, which fills the grooves and covers the RV."""
-        wall = np.where(excess > 0, RV_WALL_MM, 0.6)
+        wall = np.where(excess > 0, self.details.rv_wall_mm, 0.6)
         outer = epi + excess + wall * np.clip(excess / 2, 0.2, 1)
         bridged = gaussian_filter1d(maximum_filter1d(outer, 41, axis=1, mode="wrap"), 12, axis=1, mode="wrap")
         groove = np.clip(bridged - outer, 0, None) * np.clip(0.35 + 0.5 * self.traits.fatness, 0, 0.9)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy.ndimage import zoom
 
 from cmr_models.simulate.anatomy import ANGLES, HEIGHTS, Heart
+from cmr_models.simulate.details import HeartDetails, vessel_ends
 from cmr_models.simulate.planes import Pose, heart_pose
 from cmr_models.simulate.settings import Contrast
 
@@ -50,25 +51,27 @@ class Body:
         self.shelf = self._heart_shelf(heart)
         self.gas = draw.uniform(0, 1)
         self.vessels = self._vessels(heart, draw)
+        self.fat_pads = heart.details.fat_pads
 
     def _vessels(self, heart: Heart, rng: np.random.Generator) -> list[tuple[FloatArray, FloatArray, float]]:
         """The great vessels beyond the heart, which do not move, as capsules (start, end, radius)."""
         pose = self.pose
-        root = pose.to_patient(np.array([14.0, -20.0, -26.0]))
+        aortic_end, pulmonary_end = vessel_ends(heart.details)
+        root = pose.to_patient(aortic_end)
         arch = root + np.array([-10.0, -4.0, 46.0])
         top = arch + np.array([22.0, 32.0, 22.0])
         desc = np.array([24.0, 58.0, arch[2] + 5]) + rng.normal(0, 3, 3)
-        pulmonary = pose.to_patient(np.array([26.0, -42.0, -30.0]))
+        pulmonary = pose.to_patient(pulmonary_end)
         fork = pulmonary + np.array([2.0, 32.0, 26.0])
         atrium = pose.to_patient(np.array([46.0, 10.0, -36.0]))
         left = pose.to_patient(np.array([-10.0, 8.0, -40.0]))
-        aorta = rng.normal(15, 1.5)
+        aorta = rng.normal(15, 1.5) + heart.details.aorta_mm - HeartDetails().aorta_mm
         return [
             (root, arch, aorta),
             (arch, top, aorta * 0.95),
             (top, desc, aorta * 0.85),
             (desc, np.array([8.0, 62.0, -260.0]), aorta * 0.8),
-            (pulmonary, fork, 13.5),
+            (pulmonary, fork, heart.details.pulmonary_mm),
             (fork, fork + np.array([52.0, 22.0, -4.0]), 9.5),
             (fork, fork + np.array([-62.0, 20.0, -6.0]), 9.5),
             (atrium + np.array([-4.0, 4.0, 10.0]), atrium + np.array([-14.0, 4.0, 120.0]), 9.5),
@@ -98,6 +101,7 @@ class Body:
         strands = 0.5 - np.abs(smooth_noise(rng, x.shape, 9 / pixel_mm)) * 5
         canvas.layer(np.minimum(strands, cavity - 3), contrast.muscle, 1.0)
         self._lungs(canvas, cavity, x, y, s)
+        self._pericardial_fat(canvas, cavity, x, y, s)
         self._abdomen(canvas, cavity, x, y, s)
         self._spine(canvas, x, y, s)
         self._great_vessels(canvas, x, y, s)
@@ -178,6 +182,17 @@ class Body:
         hilum = np.exp(-0.5 * (np.abs(np.abs(x - middle) - half_width) / 40) ** 2)
         specks = np.clip(grain * (0.75 + 0.35 * hilum) - 1.75, 0, 0.8) * np.clip(lung / 4, 0, 1)
         canvas.water += np.asarray(specks * canvas.contrast.vessel, np.float32)
+
+    def _pericardial_fat(self, canvas: _Canvas, cavity: Image, x: Image, y: Image, s: Image) -> None:
+        if not self.fat_pads:
+            return
+        local = self.pose.to_heart(np.stack([x, y, s], axis=-1).astype(np.float64)).astype(np.float32)
+        lobes = 3.5 * smooth_noise(canvas.rng, x.shape, 16 / canvas.pixel_mm)
+        inside = np.full(x.shape, -99.0, np.float32)
+        for pad in self.fat_pads:
+            ends = np.array(pad.centre_mm), np.array(pad.axes_mm)
+            inside = np.maximum(inside, _ellipsoid(local[..., 0], local[..., 1], local[..., 2], *ends))
+        canvas.fat_layer(np.minimum(inside + lobes, cavity), 0.6)
 
     def _abdomen(self, canvas: _Canvas, cavity: Image, x: Image, y: Image, s: Image) -> None:
         contrast = canvas.contrast

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from cmr_models import contracts
 from cmr_models.simulate.anatomy import (
     N_ANGLES,
-    RV_WALL_MM,
     Heart,
     HeartState,
     atrial_profile,
@@ -18,15 +17,16 @@ from cmr_models.simulate.anatomy import (
     tilt_mm,
 )
 from cmr_models.simulate.body import Body, Image, smooth_noise
+from cmr_models.simulate.details import HeartDetails, vessel_ends
 from cmr_models.simulate.settings import Contrast
 
 FloatArray = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.uint8]
 
-_ATRIAL_WALL_MM = 2.2
 _LA_CENTRE, _LA_ASPECT = (-9.0, 8.0), (1.12, 0.9)
 _RA_CENTRE, _RA_ASPECT = (47.0, 14.0), (0.92, 1.1)
 _MARGIN_MM = 12.0
+_VESTIBULE = 0.76  # radius of the blood at the mitral valve, relative to the heart's there
 
 
 class Scene:
@@ -73,7 +73,9 @@ class Scene:
         grain = (14.0 / pixel_mm, 5.0 / pixel_mm + 0.5)
         self._swirls = [smooth_noise(rng, size, g) for g in (*grain, *grain)]
         strands = np.abs(smooth_noise(rng, size, 4.5 / pixel_mm + 0.6))
-        self._fat_signal = np.asarray(contrast.fat * np.clip(1 - 0.22 * strands, 0.2, 1), np.float32)
+        self._fat_signal = np.asarray(
+            contrast.fat * np.clip(1 - heart.details.fat_strands * strands, 0.2, 1), np.float32
+        )
         self._spots = np.clip(1.6 * smooth_noise(rng, size, 4.0 / pixel_mm + 0.5) - 1.5, 0, 0.9)
         self._muscle = 1 + contrast.texture * 0.8 * smooth_noise(rng, size, 3.5 / pixel_mm + 0.6)
 
@@ -100,8 +102,15 @@ class Scene:
             out[self.box] = label_points(self.centre, state, self.heart, atria)
         return out
 
+    def drawn_labels(self, state: HeartState) -> Labels:
+        """Labels ``(row, col)`` as a reader draws them (:func:`reader_labels`)."""
+        out = np.zeros(self.water.shape, np.uint8)
+        if not self.empty:
+            out[self.box] = reader_labels(self.centre, state, self.heart)
+        return out
+
     def _paint_heart(self, painter: _Painter, state: HeartState) -> None:
-        contrast, geometry = self.contrast, painter.geometry
+        contrast, geometry, details = self.contrast, painter.geometry, self.heart.details
         blood = np.float32(contrast.blood) * self._flow(state.phase)
         muscle = np.float32(contrast.myocardium) * self._muscle
         at = geometry.at(state)
@@ -116,17 +125,19 @@ class Scene:
         rv_outer, inner = np.take(state.rv, at.index), np.take(state.inner, at.index)
         aside = r - inner + np.where(u > 0, np.float32(20), np.float32(0))
         rv = np.minimum(rv_outer - r, aside)
-        painter.water_layer(np.where(rv_outer > 0, rv + np.float32(RV_WALL_MM), -9), muscle)
-        painter.water_layer(rv, np.float32(0.55) * blood + np.float32(0.45) * muscle)
+        painter.water_layer(np.where(rv_outer > 0, rv + np.float32(details.rv_wall_mm), -9), muscle)
+        right = blood * np.float32(details.right_blood)
+        painter.water_layer(rv, np.float32(0.55) * right + np.float32(0.45) * muscle)
         rough = self._spots * np.clip(np.float32(1.1) - rv * np.float32(1 / 16), 0, 1)
-        painter.water_layer(np.minimum(np.take(state.rv_core, at.index) - r, rv), blood + rough * (muscle - blood))
+        painter.water_layer(np.minimum(np.take(state.rv_core, at.index) - r, rv), right + rough * (muscle - right))
         self._paint_moderator_band(painter, state, rv, muscle)
-        vestibule = np.minimum(np.float32(0.76) * inner - r, geometry.z - np.float32(state.base_z_mm - 9))
+        vestibule = np.minimum(np.float32(_VESTIBULE) * inner - r, geometry.z - np.float32(state.base_z_mm - 9))
         painter.water_layer(np.where(u < 0.05, vestibule, -9), blood)
         epi, endo = np.take(state.epi, at.index), np.take(state.endo, at.index)
         painter.water_layer(np.where(epi > 0, epi - r, -9), muscle)
         inside = np.where(endo > 0, endo - r, -9)
-        painter.water_layer(inside, np.float32(0.2) * blood + np.float32(0.8) * muscle)
+        share = np.float32(details.lining_blood)
+        painter.water_layer(inside, share * blood + (1 - share) * muscle)
         rough = self._spots * np.clip(np.float32(1.3) * u - np.float32(0.1) - inside * np.float32(1 / 20), 0, 1)
         core = np.minimum(np.take(state.core, at.index) - r, inside)
         painter.water_layer(core, blood + rough * (muscle - blood))
@@ -134,19 +145,24 @@ class Scene:
         self._paint_mitral_valve(painter, state, blood, muscle)
 
     def _paint_atria(self, painter: _Painter, state: HeartState, blood: Image, muscle: Image) -> None:
+        details = self.heart.details
         ra, la = atria_inside(painter.geometry, state)
-        painter.water_layer(ra + _ATRIAL_WALL_MM, muscle)
-        painter.water_layer(ra, blood)
-        painter.water_layer(la + _ATRIAL_WALL_MM, muscle)
-        painter.water_layer(la, blood * np.float32(0.98))
+        left, right = _appendages(painter.geometry, state, details)
+        wall = np.float32(details.atrial_wall_mm)
+        for inside, brightness in (
+            (np.maximum(ra, right), details.right_blood),
+            (np.maximum(la, left), details.left_atrial_blood),
+        ):
+            painter.water_layer(inside + wall, muscle)
+            painter.water_layer(inside, blood * np.float32(brightness))
 
     def _paint_outflow(self, painter: _Painter, state: HeartState, blood: Image, muscle: Image) -> None:
         """Paint aortic root and pulmonary trunk, which move with the base."""
-        geometry = painter.geometry
-        for start, end, radius in _outflow_tubes(state):
+        geometry, details = painter.geometry, self.heart.details
+        for start, end, radius in _outflow_tubes(state, details):
             inside = radius - _segment_distance(geometry, start, end)
-            painter.water_layer(inside + 1.6, muscle)
-            painter.water_layer(inside, blood)
+            painter.water_layer(inside + np.float32(details.vessel_wall_mm), muscle)
+            painter.water_layer(inside, blood * np.float32(details.vessel_blood))
 
     def _paint_papillaries(
         self, painter: _Painter, state: HeartState, at: _Heights, inside: Image, muscle: Image
@@ -156,7 +172,8 @@ class Scene:
         near = np.flatnonzero(inside > -1)
         u, endo = at.u.flat[near], np.take(state.endo, at.index.flat[near])
         x, y = geometry.x.flat[near], geometry.y.flat[near]
-        reach = np.float32(float(state.endo.max()))
+        kept = self.heart.details.papillary_volume
+        reach = np.float32(float(state.endo.max()) ** (1 - kept) * float(self.heart.full_radius_mm) ** kept)
         body = np.full(near.shape, -9, np.float32)
         for angle, head, depth, radius in self.heart.papillaries.astype(np.float32):
             turned = angle + np.float32(state.twist_rad) * (np.float32(0.6) + np.float32(0.4) * u)
@@ -291,6 +308,29 @@ def label_points(geometry: _Polar, state: HeartState, heart: Heart, atria: bool)
     return labels
 
 
+def reader_labels(geometry: _Polar, state: HeartState, heart: Heart) -> Labels:
+    """Labels of a short-axis plane as readers draw them where it cuts the valves.
+
+    The left ventricle is drawn, as a whole pool, where half of the pool or more is surrounded by muscle, else it is
+    not; the right one where most of it lies below the tricuspid valve, and not where the plane shows the outflow tract
+    beside the atrium.
+
+    Reference: Petersen et al. 2017, 10.1186/s12968-017-0327-9 (basal slice: at least 50 % of the blood surrounded).
+    """
+    labels = label_points(geometry, state, heart, False)
+    at = geometry.at(state)
+    pool = labels == contracts.LV
+    above = (at.u < 0) & (geometry.r < np.float32(_VESTIBULE) * np.take(state.inner, at.index))
+    if above.sum() > pool.sum():
+        labels[pool | (labels == contracts.MYOCARDIUM)] = contracts.BACKGROUND
+    elif pool.any():
+        labels[above] = contracts.LV
+    right = labels == contracts.RV
+    if 2 * (right & (geometry.z > state.tricuspid_z_mm)).sum() < right.sum():
+        labels[right] = contracts.BACKGROUND
+    return labels
+
+
 def atria_inside(geometry: _Polar, state: HeartState) -> tuple[Image, Image]:
     """Signed distance (mm, positive inside) to the right and the left atrium."""
     ra = _atrium(geometry, _RA_CENTRE, _RA_ASPECT, state.tricuspid_z_mm - 1, state.ra_length_mm, state.ra_radius_mm)
@@ -317,14 +357,29 @@ def _atrium(
     return np.asarray(np.minimum(inside, v * np.float32(length_mm)), np.float32)
 
 
-def _outflow_tubes(state: HeartState) -> list[tuple[FloatArray, FloatArray, float]]:
+def _outflow_tubes(state: HeartState, details: HeartDetails) -> list[tuple[FloatArray, FloatArray, float]]:
     """Aortic root and pulmonary trunk in the heart frame: start, end, radius (mm)."""
     z, size = state.base_z_mm, float(state.inner.max()) / 35
     rv_top = z - 0.12 * state.length_mm
+    aorta, trunk = vessel_ends(details)
     return [
-        (np.array([9.0, -11.0, z + 4]) * [size, size, 1], np.array([14.0, -20.0, -26.0]), 13.0),
-        (np.array([30.0, -38.0, rv_top]) * [size, size, 1], np.array([26.0, -42.0, -30.0]), 13.5),
+        (np.array([9.0, -11.0, z + 4]) * [size, size, 1], aorta, details.aorta_mm),
+        (np.array([30.0, -38.0, rv_top]) * [size, size, 1], trunk, details.pulmonary_mm),
     ]
+
+
+def _appendages(geometry: _Polar, state: HeartState, details: HeartDetails) -> tuple[Image, Image]:
+    """Signed distance (mm, positive inside) to the left and the right atrial appendage.
+
+    The left one lies beside the pulmonary trunk, the right one before the aortic root.
+    """
+    z, (left_mm, right_mm) = state.base_z_mm, details.appendage_mm
+    left = left_mm - _segment_distance(geometry, np.array([-18.0, -12.0, z - 16]), np.array([-8.0, -44.0, z - 10]))
+    right = right_mm - _segment_distance(geometry, np.array([46.0, 0.0, z - 22]), np.array([40.0, -26.0, z - 18]))
+    return (
+        left if left_mm else np.full_like(geometry.r, -9),
+        right if right_mm else np.full_like(geometry.r, -9),
+    )
 
 
 def _segment_distance(geometry: _Polar | _Points, start: FloatArray, end: FloatArray) -> Image:

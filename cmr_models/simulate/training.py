@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from cmr_models.simulate.anatomy import Heart
 from cmr_models.simulate.body import Body
-from cmr_models.simulate.imaging import acquire, quantise
+from cmr_models.simulate.details import sample_details
+from cmr_models.simulate.imaging import acquire, breath_shift_mm, quantise
 from cmr_models.simulate.planes import Planes, heart_pose, lax_plane, plan_planes, tilt
 from cmr_models.simulate.scene import Scene
-from cmr_models.simulate.settings import ImagingSettings
+from cmr_models.simulate.settings import Contrast, ImagingSettings
 from cmr_models.simulate.traits import HeartTraits, Sex, sample_traits
 
 _DISEASES: Sequence[tuple[str, ...]] = (
@@ -27,6 +28,7 @@ _DISEASES: Sequence[tuple[str, ...]] = (
     ("heart_failure", "myocardial_infarction"),
 )
 _DISEASE_SHARES = (0.30, 0.08, 0.12, 0.20, 0.08, 0.08, 0.08, 0.06)
+_CLOSING_SHARE, _OVERLOADED_SHARE = 0.25, 0.13  # of the patients of a hospital
 _VIGOROUS_PCT, _HYPERDYNAMIC_SHARE = 58.0, 0.4  # ventricles that almost close are rare, and hardest to segment
 
 
@@ -59,6 +61,62 @@ def training_slices(
         images[i], labels[i] = _one(Heart(random_traits(rng), rng), view, drawn, rng)
         pixel_mm[i] = drawn.pixel_mm
     return images, labels, pixel_mm
+
+
+def training_stacks(
+    rng: np.random.Generator, n: int, n_slices: int, size: tuple[int, int] = (256, 256)
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Draw parts of short-axis stacks of hospital patients: neighbouring slices at one phase, a breath-hold each.
+
+    The heart varies more than in :func:`training_slices` (:mod:`cmr_models.simulate.details`), and the labels are what
+    a reader draws (:meth:`cmr_models.simulate.scene.Scene.drawn_labels`).
+
+    Args:
+        rng: source of all randomness.
+        n: number of stacks.
+        n_slices: of each; they begin anywhere from above the base to the apex.
+        size: rows and columns.
+
+    Returns:
+        ``images (n, slice, row, col)`` uint16, ``labels (n, slice, row, col)`` uint8 and ``pixel_mm (n,)``.
+    """
+    images, labels = np.empty((n, n_slices, *size), np.uint16), np.empty((n, n_slices, *size), np.uint8)
+    pixel_mm = np.empty(n, np.float32)
+    for i in range(n):
+        drawn = replace(ImagingSettings().randomise(rng), matrix=size, n_frames=1, sub_planes=int(rng.integers(2, 4)))
+        drawn = replace(
+            drawn, pixel_mm=max(drawn.pixel_mm, 150.0 / min(size)), slice_mm=float(rng.uniform(5.5, 12)),
+            contrast=_patient_contrast(rng, drawn.contrast),
+        )  # fmt: skip
+        traits = patient_traits(rng)
+        images[i], labels[i] = _stack(Heart(traits, rng, sample_details(rng, traits)), n_slices, drawn, rng)
+        pixel_mm[i] = drawn.pixel_mm
+    return images, labels, pixel_mm
+
+
+def _patient_contrast(rng: np.random.Generator, contrast: Contrast) -> Contrast:
+    """Fat brighter than blood near the coil, and in some studies muscle that is little darker than blood."""
+    myocardium = float(rng.uniform(0.4, 0.65)) if rng.random() < 0.25 else contrast.myocardium
+    return replace(contrast, fat=float(rng.uniform(0.7, 1.9)), myocardium=myocardium)
+
+
+def patient_traits(rng: np.random.Generator) -> HeartTraits:
+    """Draw the traits of a hospital patient: as :func:`random_traits`, with more fat, thick small ventricles that empty
+    almost completely, and right ventricles several times as large as the left.
+    """
+    traits = replace(random_traits(rng), fatness=float(1.6 * rng.random() ** 1.5))
+    kind = rng.random()
+    if kind < _CLOSING_SHARE:
+        return replace(
+            traits, lvedv_ml=traits.lvedv_ml * float(rng.uniform(0.6, 1.0)), lvef_pct=float(rng.uniform(62, 91)),
+            lvm_g=min(traits.lvm_g * float(rng.uniform(1.0, 1.9)), 380.0), rvef_pct=float(rng.uniform(50, 85)),
+        )  # fmt: skip
+    if kind > 1 - _OVERLOADED_SHARE:
+        return replace(
+            traits, lvedv_ml=max(45.0, traits.lvedv_ml * float(rng.uniform(0.5, 1.0))),
+            rvedv_ml=float(rng.uniform(1.3, 2.6)) * traits.lvedv_ml, rvef_pct=float(rng.uniform(8, 50)),
+        )  # fmt: skip
+    return traits
 
 
 def random_traits(rng: np.random.Generator) -> HeartTraits:
@@ -103,6 +161,36 @@ def _one(
     signal = acquire([scene.draw(state)], points, settings, rng)
     scale = float(np.exp(rng.uniform(np.log(80), np.log(1200))))
     return quantise(signal, scale)[0], scene.labels(state, view == "lax_4c")
+
+
+def _stack(
+    heart: Heart, n_slices: int, settings: ImagingSettings, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
+    """Images and labels (slice, row, col)."""
+    phase = float(rng.choice([0.0, heart.end_systole, rng.random()], p=[0.35, 0.45, 0.2]))
+    planes, state, body = _random_stack(heart, n_slices, settings, rng), heart.state(phase), Body(heart, rng)
+    signal, labels = [], []
+    for k in range(n_slices):
+        points = planes.points(k)
+        scene = Scene(
+            heart, body, points + breath_shift_mm(settings, rng), planes.normal[k], planes.thickness_mm,
+            planes.pixel_mm, settings.contrast, settings.sub_planes, rng,
+        )  # fmt: skip
+        signal.append(acquire([scene.draw(state)], points, settings, rng)[0])
+        labels.append(scene.drawn_labels(state))
+    scale = float(np.exp(rng.uniform(np.log(80), np.log(1200))))
+    return quantise(np.stack(signal), scale), np.stack(labels)
+
+
+def _random_stack(heart: Heart, n_slices: int, settings: ImagingSettings, rng: np.random.Generator) -> Planes:
+    """Neighbouring short-axis planes; the first lies up to 4 cm above the mitral plane, or at the apex at the most."""
+    pose = heart_pose(heart.traits)
+    normal = tilt(pose.axes[:, 2], settings.tilt_deg, rng)
+    last_mm = heart.apex_z_mm + 20 - settings.slice_mm * (n_slices - 1)
+    heights = rng.uniform(-40, max(last_mm, -20)) + settings.slice_mm * np.arange(n_slices)
+    middle = pose.to_patient(np.array([12.0, 0.0, heart.apex_z_mm / 2]))
+    centres = middle + (heights - heart.apex_z_mm / 2)[:, None] * normal
+    return plan_planes(centres, normal, settings, settings.thickness_mm, rng)
 
 
 def _random_sax(heart: Heart, settings: ImagingSettings, rng: np.random.Generator) -> Planes:

@@ -1,4 +1,4 @@
-"""What a contour of the left-ventricular pool alone says about every pixel of a short-axis image."""
+"""What contours of the left ventricle alone say about every pixel of a short-axis image."""
 
 from __future__ import annotations
 
@@ -33,5 +33,32 @@ def lv_only_possible(lv: npt.NDArray[np.bool_], pixel_mm: float) -> npt.NDArray[
     possible = np.full(lv.shape, background, np.uint8)
     possible[distance_mm < _THICK_WALL_MM] |= myocardium
     possible[(distance_mm > _THIN_WALL_MM) & (distance_mm < _FAR_RV_MM)] |= rv
+    possible[lv] = pool
+    return possible
+
+
+def ring_possible(
+    lv: npt.NDArray[np.bool_], epicardium: npt.NDArray[np.bool_], pixel_mm: float
+) -> npt.NDArray[np.uint8]:
+    """Bit sets of possible classes from the left-ventricular pool and the outer border of its muscle.
+
+    Inside both: LV; between them: myocardium; outside: background, or RV where that can be. The right ventricle is not
+    drawn, so that nothing outside is known to be background but what lies farther than the widest right ventricle.
+
+    Args:
+        lv: ``(row, col)``, the drawn pool.
+        epicardium: ``(row, col)``, all that lies inside the outer border.
+        pixel_mm: pixel size; a rough one will do.
+
+    Returns:
+        ``(row, col)`` uint8 bit sets.
+    """
+    background, rv, myocardium, pool = (np.uint8(1 << label) for label in (BACKGROUND, RV, MYOCARDIUM, LV))
+    inside = lv | epicardium
+    if not inside.any():
+        return lv_only_possible(lv, pixel_mm)
+    possible = np.full(lv.shape, background, np.uint8)
+    possible[ndimage.distance_transform_edt(~inside) * pixel_mm < _FAR_RV_MM] |= rv
+    possible[epicardium] = myocardium
     possible[lv] = pool
     return possible

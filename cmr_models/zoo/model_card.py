@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -38,6 +38,10 @@ class ModelCard:
         classes: names of the output channels, in order: labels, classes or landmarks.
         target: "mean" and "sd" that turn a standardised regression output into the quantity.
         class_weights: factors on the probabilities of labels, by code ("1" RV, "3" LV); 1 where none is given.
+        certainty: lines (offset, slope) from the network's own certainty to predicted overlap and error
+            (:mod:`cmr_models.segmentation.certainty`); none where it was not measured.
+        slice_limits: by code, the overlap with an expert that the network must expect of a structure in a slice
+            (:func:`cmr_models.segmentation.certainty.expected_slice_dice`); it is left out of other slices.
         cohorts: whose people were in its training or pretraining data.
         source: of an imported network: format, digests of the files that were read, their names of the labels.
         plan: of an imported network: its spacing, window, normalisation and labels (:mod:`cmr_models.imported.plan`,
@@ -60,6 +64,8 @@ class ModelCard:
     classes: tuple[str, ...] = ()
     target: Mapping[str, float] = field(default_factory=dict)
     class_weights: Mapping[str, float] = field(default_factory=dict)
+    certainty: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    slice_limits: Mapping[str, float] = field(default_factory=dict)
     cohorts: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
@@ -132,7 +138,8 @@ def parse_card(text: str, where: str) -> ModelCard:
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "task", "kind", "licence", "digest", "preprocessing"), str),
-    **dict.fromkeys(("config", "training_settings", "evaluation", "target", "class_weights", "source", "plan"), dict),
+    **dict.fromkeys(("config", "training_settings", "evaluation", "target", "class_weights"), dict),
+    **dict.fromkeys(("certainty", "slice_limits", "source", "plan"), dict),
     **dict.fromkeys(_TUPLES, list),
     "pixel_mm": (int, float),
     "size": int,
@@ -156,7 +163,7 @@ def _is_plain(key: str, value: Any) -> bool:
 
 
 def _table(name: str, values: Mapping[str, Any]) -> list[str]:
-    if name in ("target", "class_weights", "source", "plan") and not values:
+    if name not in ("config", "training_settings", "evaluation") and not values:
         return []
     plain = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
     nested = [

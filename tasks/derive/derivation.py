@@ -13,7 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from cmr_models.contracts import REFERENCE_VARIABLES
-from cmr_models.phenotypes.study import Derived, derive
+from cmr_models.phenotypes.study import Certainty, Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks.derive.derive_stage import DERIVE, BodySize
 from tasks.execution.shards import Unit
@@ -32,11 +32,13 @@ def derive_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -
 
 def derive_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
     """One study: its phenotypes, verdicts and curves in the summary of its outcome."""
-    labels, views, recorded = _read(Cohort(Path(cohort)), unit)
+    labels, views, recorded, certainty = _read(Cohort(Path(cohort)), unit)
     height_cm = _first_known(unit["height_cm"], recorded.height_cm)
     weight_kg = _first_known(unit["weight_kg"], recorded.weight_kg)
     landmark_mm = _read_landmarks(Cohort(Path(cohort)), unit)
-    derived = derive(labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm)
+    derived = derive(
+        labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm, certainty=certainty
+    )
     return Outcome(
         unit["study"],
         DERIVE.name,
@@ -48,8 +50,8 @@ def derive_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
     )
 
 
-def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Dataset], BodySize]:
-    """Labels, geometry without pixels, and the scanner's record of body size."""
+def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Dataset], BodySize, Certainty | None]:
+    """Labels, geometry without pixels, the scanner's record of body size, and what the network says of its errors."""
     prediction_path = cohort.prediction(unit["model"], unit["study"])
     study_path = cohort.study(unit["study"])
     if _published_key(prediction_path) != unit["prediction_key"]:
@@ -58,12 +60,16 @@ def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Data
     try:
         with reading_tree(prediction_path) as prediction:
             predicted = {view: prediction[view].to_dataset().load() for view in VIEWS if view in prediction.children}
+            lines = dict(prediction.attrs.get("certainty", {}))
         with reading_tree(study_path) as study:
             views = {view: _geometry(study, view, seen["judged"].values) for view, seen in predicted.items()}
             recorded = BodySize(*(float(study.attrs.get(name, math.nan)) for name in BodySize._fields))
     except zipfile.BadZipFile as error:
         raise StudyRejected("file_unreadable", "A member of the study or its prediction is damaged.") from error
-    return {view: seen["label"].values for view, seen in predicted.items()}, views, recorded
+    labels = {view: seen["label"].values for view, seen in predicted.items()}
+    known = "sax" in lines and "predicted_dice" in predicted["sax"]
+    certainty = Certainty(predicted["sax"]["predicted_dice"].values, lines["sax"]) if known else None
+    return labels, views, recorded, certainty
 
 
 def _read_landmarks(cohort: Cohort, unit: Unit) -> dict[str, npt.NDArray[np.float64]]:

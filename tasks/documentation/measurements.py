@@ -61,8 +61,8 @@ def _segmentation(results: Mapping[str, Any]) -> str:
     rows = [(what, name, number(value, 3)) for what, values in _accuracies(results) for name, value in values]
     note = (
         "Cross-validation: Sunnybrook patients that the fold's network has not seen. The two `sunnybrook_dicom`"
-        " patients are among the training patients of the default network. `autofd` and `guide_points` have automatic"
-        " references.\n"
+        " patients are among the training patients of the default network. `guide_points` has automatic references."
+        " [accuracy.md](accuracy.md) has the figures on other data sets.\n"
     )
     return _section("Segmentation", "segmentation", note, table(("What", "Figure", "Value"), rows))
 
@@ -75,8 +75,7 @@ def _accuracies(results: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[st
         "guide_points": results.get("guide_points", {}),
         "stroke_volumes": results.get("stroke_volumes", {}),
     }
-    for part in ("autofd", "sunnybrook_dicom"):
-        named |= {f"{part} {row['case']}": row for row in results.get(part, ())}
+    named |= {f"sunnybrook_dicom {row['case']}": row for row in results.get("sunnybrook_dicom", ())}
     for what, values in named.items():
         yield what, [(name, float(value)) for name, value in values.items() if not isinstance(value, str)]
 

@@ -17,6 +17,7 @@ from cmr_models.estimates import NOT_ESTIMABLE
 from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES
 from cmr_models.reasons import TABLE, TRANSIENT, Reason
 from tasks.derive.phenotype_tables import dictionary_csv
+from tasks.documentation.accuracy import accuracy_of
 from tasks.documentation.data_model import data_model
 from tasks.documentation.measurements import measurements
 from tasks.documentation.validation_page import validation_page
@@ -63,6 +64,7 @@ def pages(settings: type[BaseModel], results: Path) -> dict[str, str]:
         "settings.md": settings_page(settings),
         "settings.schema.json": json.dumps(settings.model_json_schema(), indent=2) + "\n",
         "measured.md": measurements(results),
+        "accuracy.md": accuracy_of(results),
         "validation_statistics.md": validation_page(results),
     }
 

@@ -155,15 +155,19 @@ def _write(networks: Networks, job: StudyJob, model: str) -> Outcome:
     if isinstance(job.context, Outcome):
         return job.context
     reading: _Reading = job.context
-    labels = {stack.view: _labels(stack, reading.views[stack.view], networks[stack.view]) for stack in job.stacks}
+    found = {stack.view: _labels(stack, reading.views[stack.view], networks[stack.view]) for stack in job.stacks}
+    labels = {view: label for view, (label, _) in found.items()}
+    said = {view: certainty for view, (_, certainty) in found.items()}
     tree = prediction(
         labels,
         {view: seen.judged for view, seen in reading.views.items()},
+        said,
         key=reading.unit["key"],
         study_key=reading.unit["study_key"],
         model=model_name(model),
         weights={view: networks[view].card.digest for view in labels},
         licences={view: networks[view].card.licence for view in labels},
+        certainty={view: dict(networks[view].card.certainty) for view in said if "predicted_dice" in said[view]},
         precision=str(networks[job.stacks[0].view].precision).removeprefix("torch."),
         classes={str(code): name for code, name in LABEL_NAMES.items()},
         segmenter_version=SEGMENT.version,
@@ -172,12 +176,16 @@ def _write(networks: Networks, job: StudyJob, model: str) -> Outcome:
     return publish(SEGMENT, job.study, reading.path, tree)
 
 
-def _labels(stack: Stack, view: _View, network: SegmentationRunner[Any]) -> npt.NDArray[np.uint8]:
+def _labels(
+    stack: Stack, view: _View, network: SegmentationRunner[Any]
+) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+    """Labels and certainty of the images that were judged; background and NaN elsewhere."""
     if stack.outputs is None or np.isnan(stack.outputs.min()):
         raise StudyRejected("output_not_finite", f"In {stack.view} by {network.card.name}.")
-    labels = network.labels(stack.outputs, view.placement, view.shape)
+    labels, certainty = network.labels_and_certainty(stack.outputs, view.placement, view.shape)
     labels[~view.judged] = 0
-    return labels
+    judged = {"slice_confidence": view.judged, "predicted_dice": np.any(view.judged, axis=1)}
+    return labels, {name: np.where(judged[name][..., None], values, np.nan) for name, values in certainty.items()}
 
 
 # outcomes

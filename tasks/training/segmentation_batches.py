@@ -59,8 +59,9 @@ def read_images(settings: TrainingSettings, simulated_cache: Path) -> TrainingIm
     """The images that the settings name; simulated ones are made in ``simulated_cache`` if they are not there yet."""
     view = settings.task.removeprefix("segment_")
     simulated = simulated_pool(
-        simulated_cache, view, settings.n_simulated, settings.simulation_seed, settings.simulation_workers
-    )
+        simulated_cache, view, settings.n_simulated, settings.simulation_seed, settings.simulation_workers,
+        settings.simulated_slices,
+    )  # fmt: skip
     if settings.loose_endocardium:
         simulated = loosen_endocardium(simulated)
     return TrainingImages(simulated, *read_real_images(settings))
@@ -68,7 +69,7 @@ def read_images(settings: TrainingSettings, simulated_cache: Path) -> TrainingIm
 
 def read_real_images(settings: TrainingSettings) -> tuple[ImagePool | None, ImagePool | None, ImagePool | None]:
     """The images of ``real`` and ``drawn`` to train on, and those of the patients of the fold that is held out."""
-    real = real_pool(Path(settings.real), settings.real_pixel_mm) if settings.real else None
+    real = real_pool(Path(settings.real), settings.real_pixel_mm, settings.real_phases) if settings.real else None
     drawn = drawn_pool(Path(settings.drawn)) if settings.drawn else None
     judged = drawn or real
     out = fold_patients(judged.patient, settings.fold, settings.n_folds) if judged and settings.fold >= 0 else set()
@@ -91,29 +92,32 @@ def draw_batch(rng: np.random.Generator, settings: TrainingSettings, images: Tra
     n_drawn = round(settings.batch * settings.drawn_share) if is_mixed and images.drawn is not None else 0
     counts = [settings.batch - n_real - n_drawn, n_drawn, n_real]
     pools = zip((images.simulated, images.drawn, images.real), counts, strict=True)
-    parts = [draw_crops(rng, settings, pool, n) for pool, n in pools if pool is not None and n]
+    strengths = (1.0, settings.drawn_strength, settings.real_strength)
+    parts = [
+        draw_crops(rng, settings, pool, n, strength)
+        for (pool, n), strength in zip(pools, strengths, strict=True)
+        if pool is not None and n
+    ]
     clean, possible = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    strength = np.repeat([1.0, settings.drawn_strength, settings.real_strength], counts)
+    strength = np.repeat(strengths, counts)
     crops = vary_scanner(rng, settings.augmentation, clean, strength)
     return Batch(crops, standardise(clean), possible, n_real)
 
 
-def draw_crops(rng: np.random.Generator, settings: TrainingSettings, pool: ImagePool, n: int) -> tuple[Tensor, Tensor]:
-    """Crops (n, channel, size, size) with random geometry, and their possible classes (n, size, size)."""
+def draw_crops(
+    rng: np.random.Generator, settings: TrainingSettings, pool: ImagePool, n: int, strength: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Crops (n, channel, size, size) with random geometry, varied with ``strength`` relative to the settings, and their
+    possible classes (n, size, size).
+    """
     emphasis = settings.small_pool_emphasis if pool.is_real else 0.0
     chosen = rng.choice(len(pool), n, p=sampling_probability(pool, emphasis) if emphasis else None)
-    variation = settings.augmentation.scale(_strength(settings, pool))
+    variation = settings.augmentation.scale(strength)
     geometry = draw_geometry(rng, variation, pool.heart_px[chosen], pool.pixel_mm[chosen], pool.images.shape[1:])
     stacks = _stacks(rng, settings, pool, chosen)
     crops = crop_images(torch.from_numpy(stacks), geometry, settings.size)
     bits = torch.from_numpy(pool.possible[chosen, None].astype(np.float32))
     return crops, crop_images(bits, geometry, settings.size, "nearest")[:, 0].long().clamp(min=1)
-
-
-def _strength(settings: TrainingSettings, pool: ImagePool) -> float:
-    if not pool.is_real:
-        return 1.0
-    return settings.real_strength if pool.neighbours is None else settings.drawn_strength
 
 
 def _stacks(

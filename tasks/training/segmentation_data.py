@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from matplotlib.image import imread
 from scipy import ndimage
 
 from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM
-from cmr_models.training.partial_labels import lv_only_possible
+from cmr_models.training.partial_labels import lv_only_possible, ring_possible
 from tasks.execution.process import worker_pool, workers_leave_ctrl_c_to_the_command
 
 _PER_FILE = 50
@@ -97,14 +98,24 @@ def sampling_probability(pool: ImagePool, emphasis: float) -> npt.NDArray[np.flo
     return np.asarray(weight / weight.sum())
 
 
-def simulated_pool(folder: Path, view: str, n: int, seed: int, workers: int = 1) -> ImagePool:
+def simulated_pool(folder: Path, view: str, n: int, seed: int, workers: int = 1, n_slices: int = 1) -> ImagePool:
     """``n`` simulated images of ``view``, made in ``folder`` in files of 50 unless they are there already.
 
-    The file names carry view and seed; the same ones give the same images, in whatever order they were made.
+    The file names carry view, slices and seed; the same ones give the same images, in whatever order they were made.
+
+    Args:
+        folder: keeps the files.
+        view: "sax", or a long-axis view.
+        n: images.
+        seed: of them.
+        workers: processes that make them.
+        n_slices: of each stack of short-axis images, a divisor of 50, see
+            :func:`cmr_models.simulate.training_stacks`; 1 for single images of the simulated biobank's hearts.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{view}_{seed}_{k:04d}.npz" for k in range(-(-n // _PER_FILE))]
-    missing = [(file, view, seed, k) for k, file in enumerate(files) if not file.exists()]
+    kind = view if n_slices == 1 else f"{view}{n_slices}"
+    files = [folder / f"{kind}_{seed}_{k:04d}.npz" for k in range(-(-n // _PER_FILE))]
+    missing = [(file, view, n_slices, seed, k) for k, file in enumerate(files) if not file.exists()]
     if workers > 1 and len(missing) > 1:
         with worker_pool(workers) as pool:
             with workers_leave_ctrl_c_to_the_command():
@@ -112,17 +123,20 @@ def simulated_pool(folder: Path, view: str, n: int, seed: int, workers: int = 1)
             list(written)
     else:
         list(map(_simulate_file, missing))
-    return _read_simulated(files, n)
+    return _read_simulated(files, n, n_slices)
 
 
-def real_pool(folder: Path, pixel_mm: float) -> ImagePool:
+def real_pool(folder: Path, pixel_mm: float, n_phases: int = 0) -> ImagePool:
     """Short-axis images with the left-ventricular pool drawn: ``images/*.png``, ``labels/*.png`` with the same names.
 
-    The name up to ``-IM-`` is the patient. All images must have one size.
+    The name up to ``-IM-`` is the patient. All images must have one size. For images that have an outer border of the
+    muscle too, ``epicardium/*.png`` holds what lies inside it.
 
     Args:
-        folder: holds the two folders.
+        folder: holds the folders.
         pixel_mm: the pixel size assumed for all, as PNG files carry none.
+        n_phases: of each slice; the number at the end of a name is 1 + ``n_phases * slice + phase``. 0 if it is not,
+            and no image has neighbours.
 
     Raises:
         FileNotFoundError: if there is no image, or one without a label.
@@ -132,13 +146,31 @@ def real_pool(folder: Path, pixel_mm: float) -> ImagePool:
         raise FileNotFoundError(f"no images/*.png in {folder}; leave `real` empty to train on simulation alone")
     images = np.stack([_grey(folder / "images" / name) for name in names])
     lv = np.stack([_grey(folder / "labels" / name) > 0.5 for name in names])
+    outer = [folder / "epicardium" / name for name in names]
     return ImagePool(
         images=images,
-        possible=np.stack([lv_only_possible(mask, pixel_mm) for mask in lv]),
+        possible=np.stack(
+            [
+                ring_possible(mask, _grey(file) > 0.5, pixel_mm) if file.exists() else lv_only_possible(mask, pixel_mm)
+                for mask, file in zip(lv, outer, strict=True)
+            ]
+        ),
         heart_px=np.stack([_centre(mask) for mask in lv]),
         pixel_mm=np.full(len(names), pixel_mm),
         patient=tuple(name.split("-IM-")[0] for name in names),
+        neighbours=_beside(names, n_phases) if n_phases else None,
     )
+
+
+def _beside(names: Sequence[str], n_phases: int) -> npt.NDArray[np.int64]:
+    """(n, 2), the images of the same phase in the slices before and after each; itself where that is not drawn."""
+    place = {name: k for k, name in enumerate(names)}
+    number = re.compile(r"\d+(?=\.png$)")
+
+    def moved(name: str, step: int) -> str:
+        return number.sub(lambda found: f"{int(found[0]) + step:0{len(found[0])}d}", name)
+
+    return np.array([[place.get(moved(name, step), k) for step in (-n_phases, n_phases)] for name, k in place.items()])
 
 
 def fold_patients(patients: Sequence[str], fold: int, n_folds: int) -> set[str]:
@@ -152,28 +184,38 @@ def _grey(file: Path) -> npt.NDArray[np.float32]:
     return pixels[..., :3].mean(axis=-1) if pixels.ndim == 3 else pixels
 
 
-def _simulate_file(job: tuple[Path, str, int, int]) -> None:
-    from cmr_models.simulate import training_slices
+def _simulate_file(job: tuple[Path, str, int, int, int]) -> None:
+    from cmr_models.simulate import training_slices, training_stacks
 
-    file, view, seed, k = job
-    images, labels, pixel_mm = training_slices(np.random.default_rng([seed, k]), _PER_FILE, view, _SIMULATED_SHAPE)
+    file, view, n_slices, seed, k = job
+    rng = np.random.default_rng([seed, k])
+    if n_slices == 1:
+        images, labels, pixel_mm = training_slices(rng, _PER_FILE, view, _SIMULATED_SHAPE)
+    else:
+        stacks, drawn, of_stack = training_stacks(rng, _PER_FILE // n_slices, n_slices, _SIMULATED_SHAPE)
+        images, labels = stacks.reshape(-1, *_SIMULATED_SHAPE), drawn.reshape(-1, *_SIMULATED_SHAPE)
+        pixel_mm = np.repeat(of_stack, n_slices)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.npz")
     np.savez(temporary, images=images, labels=labels, pixel_mm=pixel_mm)
     os.replace(temporary, file)
 
 
-def _read_simulated(files: Sequence[Path], n: int) -> ImagePool:
+def _read_simulated(files: Sequence[Path], n: int, n_slices: int) -> ImagePool:
     parts = [dict(np.load(file)) for file in files]
     images, labels, pixel_mm = (
         np.concatenate([part[key] for part in parts])[:n] for key in ("images", "labels", "pixel_mm")
     )
-    heart = np.stack([_centre(label > BACKGROUND) for label in labels])
+    place = np.arange(len(labels))
+    first = place - place % n_slices
+    last = np.minimum(first + n_slices, len(labels)) - 1
+    heart = [_centre(np.any(labels[k : k + n_slices] > BACKGROUND, axis=0)) for k in range(0, len(labels), n_slices)]
     return ImagePool(
         images=images.astype(np.float32),
         possible=np.left_shift(np.uint8(1), labels),
-        heart_px=heart,
+        heart_px=np.repeat(heart, n_slices, axis=0)[: len(labels)],
         pixel_mm=pixel_mm.astype(np.float64),
         patient=("",) * len(images),
+        neighbours=np.clip(place[:, None] + [-1, 1], first[:, None], last[:, None]) if n_slices > 1 else None,
     )
 
 

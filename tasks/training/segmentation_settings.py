@@ -26,12 +26,16 @@ class TrainingSettings:
             none if empty.
         size: rows and columns of a crop.
         n_simulated: simulated images.
+        simulated_slices: neighbouring slices of each simulated heart; with more than one they are patients of a
+            hospital, see :func:`tasks.training.segmentation_data.simulated_pool`.
         simulation_seed: of them.
         simulated_cache: folder that keeps them; in the output if empty.
         simulation_workers: processes that make them.
         real: folder as :func:`tasks.training.segmentation_data.real_pool` reads it; none if empty.
         real_name: how the card calls it.
         real_pixel_mm: pixel size of its images.
+        real_phases: of each slice, as its file names count them, see
+            :func:`tasks.training.segmentation_data.real_pool`; 0 if they do not.
         real_excluded: patients to leave out, as their drawings are wrong.
         drawn: folder of volumes with every structure drawn (:mod:`tasks.training.drawn_volumes`); none if empty.
         drawn_name: how the card calls them.
@@ -78,12 +82,14 @@ class TrainingSettings:
     encoder: Literal["", "efficientnet-lite0"] = ""
     size: int = 128
     n_simulated: int = 3000
+    simulated_slices: int = 1
     simulation_seed: int = 1
     simulated_cache: str = field(default="", metadata=MACHINE)
     simulation_workers: int = field(default=2, metadata=MACHINE)
     real: str = field(default="", metadata=MACHINE)
     real_name: str = ""
     real_pixel_mm: float = 1.32
+    real_phases: int = 0
     real_excluded: tuple[str, ...] = ()
     drawn: str = field(default="", metadata=MACHINE)
     drawn_name: str = ""
@@ -132,6 +138,10 @@ class TrainingSettings:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if not self.start_from:
             self._check_start()
+        if self.simulated_slices < 1 or 50 % self.simulated_slices:
+            raise ValueError(f"simulated_slices must divide 50, got {self.simulated_slices}")
+        if self.simulated_slices > 1 and self.task != "segment_sax":
+            raise ValueError("simulated_slices are of short-axis stacks; a long-axis view is a single image")
         if self.encoder and (self.kind != "efficient_unet2d" or self.start_from):
             raise ValueError(
                 "published encoder weights are for a new 'efficient_unet2d', without start_from (`--init`)"

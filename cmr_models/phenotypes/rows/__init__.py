@@ -4,5 +4,6 @@
 :mod:`~cmr_models.phenotypes.rows.ventricles`: volumes, ejection fraction, mass, output, rates.
 :mod:`~cmr_models.phenotypes.rows.atria`: areas.
 :mod:`~cmr_models.phenotypes.rows.long_axis`: annular excursion, shortening.
+:mod:`~cmr_models.phenotypes.rows.certainty`: predicted overlap with an expert, intervals of ejection fractions.
 :mod:`~cmr_models.phenotypes.rows.arithmetic`: functions that rows of several organs share.
 """

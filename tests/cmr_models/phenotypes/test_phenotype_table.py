@@ -12,10 +12,11 @@ from cmr_models.phenotypes.cardiac_cycle import find_cycle
 from cmr_models.phenotypes.measurements import MEASUREMENTS
 from cmr_models.phenotypes.quality import RULES
 from cmr_models.phenotypes.reference_ranges import REFERENCE_RANGES, reference_range
-from cmr_models.phenotypes.study import derive
+from cmr_models.phenotypes.study import Certainty, derive
 from cmr_models.phenotypes.table import check_inputs
 from cmr_models.phenotypes.volumes import plane_weight_mm
 from cmr_models.reasons import TABLE, Missing, StudyRejected
+from cmr_models.segmentation.certainty import DICE_LINES, ERROR_LINES
 
 PIXEL_MM, SLICE_MM = 2.0, 10.0
 
@@ -282,7 +283,9 @@ def test_a_study_is_measured_under_the_declared_names_and_no_other():
     atria[:, :, :20, :20], atria[:, :, 40:60, :20] = LA, RA
     labels, views = {"sax": label, "lax_4c": atria}, {"sax": view_of(label), "lax_4c": view_of(atria)}
     landmark_mm = {"lax_2c": np.zeros((20, 3, 2))}
-    measured = measure(labels, views, height_cm=180.0, weight_kg=80.0, landmark_mm=landmark_mm)
+    lines = dict.fromkeys((*DICE_LINES, *ERROR_LINES), (0.0, 1.0))
+    certainty = Certainty(np.ones((20, 3)), lines)
+    measured = measure(labels, views, height_cm=180.0, weight_kg=80.0, landmark_mm=landmark_mm, certainty=certainty)
     assert list(measured) == [row.name for row in MEASUREMENTS]
     dims = {name: np.ndim(value) for name, value in measured.items() if not isinstance(value, Missing)}
     assert dims == {row.name: len(row.dims) for row in MEASUREMENTS if row.name in dims}

@@ -47,6 +47,11 @@ def test_stroke_volumes_may_differ_by_less_than_35_per_cent_of_their_mean():
     assert verdict("qc_stroke_volumes", lvsv_ml=100.0, rvsv_ml=65.0) is False
 
 
+def test_an_expert_is_expected_to_agree_with_85_per_cent_of_the_left_ventricle():
+    assert verdict("qc_lv_overlap", lv_dice_predicted=0.85) is True
+    assert verdict("qc_lv_overlap", lv_dice_predicted=0.849) is False
+
+
 def test_end_diastole_must_be_the_largest_volume_within_5_per_cent():
     assert verdict("qc_ed_maximum", lv_ml=np.array([100.0, 104.0]), ed_frame=0) is True
     assert verdict("qc_ed_maximum", lv_ml=np.array([100.0, 106.0]), ed_frame=0) is False

@@ -160,6 +160,38 @@ def test_predicted_landmarks_become_phenotypes_of_their_view(cohort, entries):
     assert derived(cohort, entries, landmarks=stale)[study].reason == "no_prediction"
 
 
+def _put_certain(cohort, study, dice):
+    """A study whose network says the same overlaps of RV, myocardium, LV in each frame, and how to read them."""
+    label = heart()
+    lines = {"dice_rv": [0, 1], "dice_myocardium": [0, 1], "dice_lv": [0, 1]}
+    lines |= {"lvef_low": [-1, -20], "lvef_high": [2, 30], "rvef_low": [-3, 0], "rvef_high": [3, 0]}
+    publish(encode_tree(cine_study({"sax": view_of(label)}, key="s")), cohort.study(study))
+    said = {"sax": {"predicted_dice": np.tile(np.array(dice, float), (len(label), 1))}}
+    tree = prediction({"sax": label}, None, said, key=study, certainty={"sax": lines})
+    publish(encode_tree(tree), cohort.prediction(MODEL, study))
+    return {study: Entry("ok", "", study, study)}
+
+
+def test_what_the_network_does_not_know_stands_beside_what_it_found(cohort):
+    """LV EF is 60 %, and an overlap of 0.9 lacks 0.1: from 60 - 1 - 2 to 60 + 2 + 3."""
+    outcome = derived(cohort, _put_certain(cohort, "1000010-2", [0.7, 0.8, 0.9]))["1000010-2"]
+    numbers = outcome.summary["phenotypes"]
+    assert numbers["lvef_pct"] == pytest.approx(60.0)
+    assert [numbers[f"{name}_dice_predicted"] for name in ("rv", "myocardium", "lv")] == pytest.approx([0.7, 0.8, 0.9])
+    assert (numbers["lvef_low_pct"], numbers["lvef_high_pct"]) == pytest.approx((57.0, 65.0))
+    assert (numbers["rvef_low_pct"], numbers["rvef_high_pct"]) == pytest.approx(
+        (numbers["rvef_pct"] - 3, numbers["rvef_pct"] + 3)
+    )
+
+
+def test_a_structure_that_was_not_found_has_no_predicted_overlap(cohort, entries):
+    outcome = derived(cohort, _put_certain(cohort, "1000011-2", [np.nan, 0.8, 0.9]))["1000011-2"]
+    assert outcome.summary["missing"]["rv_dice_predicted"] == "structure_not_in_frame"
+    assert outcome.summary["missing"]["rvef_low_pct"] == "structure_not_in_frame"
+    silent = derived(cohort, entries)["1000001-2"]
+    assert silent.summary["missing"]["lvef_low_pct"] == "certainty_unpredicted"
+
+
 def test_of_several_landmark_predictions_the_heatmaps_are_taken(tmp_path):
     with open_ledger(tmp_path / "ledger.sqlite") as ledger:
         for name, summary in (

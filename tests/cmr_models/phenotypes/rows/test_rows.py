@@ -9,6 +9,7 @@ from cmr_models.phenotypes import PHENOTYPES, dictionary
 from cmr_models.phenotypes.body_size import body_surface_m2
 from cmr_models.phenotypes.rows.arithmetic import divide, keep, percent_of, subtract, take_frame
 from cmr_models.phenotypes.rows.atria import ATRIA
+from cmr_models.phenotypes.rows.certainty import CERTAINTY
 from cmr_models.phenotypes.rows.cycle_and_body import CYCLE_AND_BODY
 from cmr_models.phenotypes.rows.long_axis import LONG_AXIS
 from cmr_models.phenotypes.rows.ventricles import VENTRICLES
@@ -37,6 +38,8 @@ LIMITS = {
     "la_area_max_cm2": (3, 80), "la_area_min_cm2": (1, 80), "ra_area_max_cm2": (3, 80), "ra_area_min_cm2": (1, 80),
     "lax_2c_mapse_mm": (0, 40), "lax_2c_axis_shortening_pct": (0, 50),
     "lax_4c_mapse_mm": (0, 40), "lax_4c_axis_shortening_pct": (0, 50),
+    "rv_dice_predicted": (0, 1), "myocardium_dice_predicted": (0, 1), "lv_dice_predicted": (0, 1),
+    "lvef_low_pct": (0, 100), "lvef_high_pct": (0, 100), "rvef_low_pct": (0, 100), "rvef_high_pct": (0, 100),
 }  # fmt: skip
 INDEXED = {
     "lvedv_ml", "lvesv_ml", "lvsv_ml", "lvm_g", "lvco_l_min", "rvedv_ml", "rvesv_ml", "rvsv_ml",
@@ -45,7 +48,7 @@ INDEXED = {
 
 
 def test_the_table_holds_every_organ_and_then_the_indices_in_the_same_order():
-    measured = [row.name for row in (*CYCLE_AND_BODY, *VENTRICLES, *ATRIA, *LONG_AXIS)]
+    measured = [row.name for row in (*CYCLE_AND_BODY, *VENTRICLES, *ATRIA, *LONG_AXIS, *CERTAINTY)]
     assert list(ROWS) == [*measured, *(f"{name}_m2" for name in measured if name in INDEXED)]
 
 
@@ -186,3 +189,10 @@ def test_excursion_and_shortening_of_landmarks_in_millimetres(view):
     points[2] = np.nan
     points[1, 2] = [40, 0]  # the apex has gone 60 mm towards the middle: from 72.1 to 36.5 mm
     assert value(f"{view}_axis_shortening_pct", points) == pytest.approx(100 * (1 - np.hypot(36, 6) / np.hypot(40, 60)))
+
+
+def test_an_interval_of_ejection_fraction_ends_at_nothing_and_at_all():
+    lines = np.array([[-70.0, 0.0], [50.0, 0.0], [-1.0, -10.0], [1.0, 10.0]])
+    assert (value("lvef_low_pct", 60.0, 0.9, lines), value("lvef_high_pct", 60.0, 0.9, lines)) == (0, 100)
+    assert value("rvef_low_pct", 50.0, 0.8, lines) == pytest.approx(50 - 1 - 2)
+    assert value("rvef_high_pct", 50.0, 0.8, lines) == pytest.approx(50 + 1 + 2)

@@ -1,0 +1,170 @@
+"""How well each network finds what others have drawn: the page of what ``benchmarks/drawn_hearts.py`` measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.report.markdown import code, number, page, table
+
+Figures = Mapping[str, Any]
+
+_INTRO = """\
+Every network on every data set at hand: `python -m benchmarks.drawn_hearts --model NAME`, and the same figures from
+`python -m benchmarks.segmentation`. Found less drawn throughout; Dice is that of whole volumes, the mean over patients.
+Each volume is segmented alone, as a pair of end-diastole and end-systole comes: neighbouring frames, which help in a
+cine, do not help here.
+"""
+_SEEN = """\
+`default` has seen none of these data sets in training. `acdc` was trained on ACDC's training patients: its rows of ACDC
+are five-fold cross-validation by patient (five networks, each on the patients that it has not seen); the others are of
+the network that ships.
+"""
+_NOT_WHOLE = "Of ACDC's five folds, {folds} measured so far for {name}: its rows of ACDC hold those patients alone.\n"
+_PUBLISHED = (
+    (
+        "CineMA, segmentation fine-tuned on the training patients of each data set",
+        "0.887 (mean of three structures)", "3.33", "5.49",
+        "Fu et al. 2025, arXiv 2506.00679. Tested on patients of the same hospitals as its training, which"
+        " `acdc` under cross-validation is too and `default` is not",
+    ),
+    (
+        "nnU-Net, the same", "0.892 (mean of three structures)", "", "",
+        "the same source",
+    ),
+    (
+        "U-Net with a distance map, five folds of ACDC's 100 training patients",
+        "0.922 at end-diastole, 0.888 at end-systole (mean of three structures)",
+        "bias 0.4, limits of agreement 10.4", "bias 0.3, limits of agreement 18.3",
+        "Dangi et al. 2019, 10.1002/mp.13853, table II: the same patients as ours; limits, not mean errors",
+    ),
+    (
+        "two trained readers of the same scan", "", "coefficient of repeatability 2.8 to 10", "",
+        "Gandy et al. 2008, 10.1002/jmri.21401: 15 healthy volunteers; the widest is another day on another scanner",
+    ),
+)  # fmt: skip
+_STRUCTURES = {"lv": "LV", "myocardium": "Myocardium", "rv": "RV"}
+
+
+def accuracy_of(results: Path) -> str:
+    """The page of what ``drawn_hearts.json`` in the folder of results holds; nothing where it is absent."""
+    path = results / "drawn_hearts.json"
+    return accuracy_page(json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+
+
+def accuracy_page(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page of ``benchmarks/results/drawn_hearts.json``: model -> its figures."""
+    rows = [(name, row) for name, result in measured.items() for row in result["summary"]]
+    whole = [(name, row) for name, row in rows if row["group"] == "all"]
+    notes = [
+        _NOT_WHOLE.format(folds=result["folds"], name=code(name))
+        for name, result in measured.items()
+        if 0 < result["folds"] < 5
+    ]
+    sax = [(name, row) for name, row in whole if row["view"] == "sax"]
+    return page(
+        "Accuracy of the networks",
+        _INTRO,
+        _SEEN,
+        *notes,
+        "## Short axis: Dice\n",
+        _overlaps(sax),
+        "## Ejection fractions\n\nPoints: mean absolute error (bias; standard deviation of the error).\n",
+        _ejection_fractions(sax),
+        *_doubts(sax),
+        "## By disease\n",
+        _by_group([(name, row) for name, row in rows if row["group"] != "all"]),
+        "## Volumes\n\nMillilitres: bias (standard deviation of the error).\n",
+        _volumes(sax),
+        "## 4-chamber view: Dice\n\nOne subject. The atria are not drawn.\n",
+        _overlaps([(name, row) for name, row in whole if row["view"] == "lax_4c"]),
+        "## Published figures\n",
+        table(("Who", "Dice", "LV EF, points", "RV EF, points", "What differs"), _PUBLISHED),
+        "## The ten patients with the lowest Dice\n",
+        "`--pictures FOLDER` draws them: the images are not ours to show.\n",
+        table(("Network", "Data set", "View", "Patient", "Group", "Mean Dice"), _worst(measured)),
+    )
+
+
+def _overlaps(rows: Sequence[tuple[str, Figures]]) -> str:
+    heads = [f"{name} {phase.upper()}" for name in _STRUCTURES.values() for phase in ("ed", "es")]
+    cells = [
+        (code(name), row["dataset"], row["vendor"], number(row["patients"]), *_dice(row), _beyond(row))
+        for name, row in rows
+    ]
+    columns = ("Network", "Data set", "Scanner", "Patients", *heads, "of it beyond the drawn slices: LV, RV")
+    return table(columns, cells)
+
+
+def _dice(row: Figures) -> Iterator[str]:
+    for name in _STRUCTURES:
+        for phase in ("ed", "es"):
+            yield _figure(row, f"{name}_dice_{phase}", "{:.3f}")
+
+
+def _beyond(row: Figures) -> str:
+    shares = (_figure(row, f"{name}_beyond_share", "{:.1%}") for name in ("lv", "rv"))
+    return ", ".join(share or "-" for share in shares)
+
+
+def _ejection_fractions(rows: Sequence[tuple[str, Figures]]) -> str:
+    cells = [
+        (code(name), row["dataset"], number(row["patients"]), _error(row, "lvef_pct"), _error(row, "rvef_pct"))
+        for name, row in rows
+        if "lvef_pct_bias" in row and row["patients"] > 1
+    ]
+    return table(("Network", "Data set", "Patients", "LV EF", "RV EF"), cells)
+
+
+def _doubts(rows: Sequence[tuple[str, Figures]]) -> Iterator[str]:
+    for name, row in rows:
+        if "doubted_of_large_errors" in row and row["patients"] > 1:
+            yield (
+                f"{code(name)}, {row['dataset']}: of the patients whose LV EF is off by more than five points,"
+                f" {row['doubted_of_large_errors']:.0%} are doubted (`qc_ok` is false); of the others,"
+                f" {row['passed_of_others']:.0%} pass.\n"
+            )
+
+
+def _by_group(rows: Sequence[tuple[str, Figures]]) -> str:
+    cells = [
+        (
+            code(name), row["dataset"], row["group"], number(row["patients"]), *_dice(row),
+            _error(row, "lvef_pct"), _error(row, "rvef_pct"),
+        )
+        for name, row in rows
+    ]  # fmt: skip
+    heads = [f"{name} {phase.upper()}" for name in _STRUCTURES.values() for phase in ("ed", "es")]
+    return table(("Network", "Data set", "Group", "Patients", *heads, "LV EF", "RV EF"), cells)
+
+
+def _volumes(rows: Sequence[tuple[str, Figures]]) -> str:
+    columns = ("lvedv_ml", "lvesv_ml", "rvedv_ml", "rvesv_ml")
+    cells = [
+        (code(name), row["dataset"], *(_bias(row, column) for column in columns))
+        for name, row in rows
+        if "lvedv_ml_bias" in row and row["patients"] > 1
+    ]
+    return table(("Network", "Data set", "LV EDV", "LV ESV", "RV EDV", "RV ESV"), cells)
+
+
+def _error(row: Figures, name: str) -> str:
+    if f"{name}_absolute" not in row:
+        return ""
+    return f"{row[f'{name}_absolute']:.1f} ({row[f'{name}_bias']:+.1f}; {row[f'{name}_sd']:.1f})"
+
+
+def _bias(row: Figures, name: str) -> str:
+    return f"{row[f'{name}_bias']:+.1f} ({row[f'{name}_sd']:.1f})" if f"{name}_bias" in row else ""
+
+
+def _figure(row: Figures, name: str, form: str) -> str:
+    return form.format(row[name]) if name in row else ""
+
+
+def _worst(measured: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    for name, result in measured.items():
+        for row in result["worst"]:
+            yield code(name), row["dataset"], row["view"], row["patient"], row["group"], f"{row['dice']:.3f}"

@@ -1,0 +1,37 @@
+"""The page of accuracies: each figure once, in its row, and nothing said that was not measured."""
+
+from tasks.documentation.accuracy import accuracy_page
+
+
+def _row(**changes: object) -> dict[str, object]:
+    return {
+        "dataset": "ACDC", "view": "sax", "vendor": "Siemens", "group": "all", "patients": 20.0, "volumes": 40.0,
+        "lv_dice_ed": 0.9512, "lv_dice_es": 0.9, "lv_beyond_share": 0.013,
+        "lvef_pct_absolute": 3.14, "lvef_pct_bias": -1.26, "lvef_pct_sd": 4.04,
+        "lvedv_ml_bias": 2.04, "lvedv_ml_sd": 9.06,
+    } | changes  # fmt: skip
+
+
+def _page(**changes: object) -> str:
+    worst = [{"dataset": "ACDC", "view": "sax", "patient": "patient007", "group": "HCM", "dice": 0.5}]
+    rows = [_row(), _row(group="HCM", patients=4.0, lvef_pct_bias=5.0), _row(dataset="RVSC", patients=1.0, volumes=3.0)]
+    return accuracy_page({"acdc": {"summary": rows, "worst": worst, "folds": 1} | changes})
+
+
+def test_what_was_measured_stands_in_its_row() -> None:
+    lines = _page().splitlines()
+    assert "| `acdc` | ACDC | Siemens | 20 | 0.951 | 0.900 |  |  |  |  | 1.3%, - |" in lines
+    assert "| `acdc` | ACDC | 20 | 3.1 (-1.3; 4.0) |  |" in lines
+    assert "| `acdc` | ACDC | HCM | 4 | 0.951 | 0.900 |  |  |  |  | 3.1 (+5.0; 4.0) |  |" in lines
+    assert "| `acdc` | ACDC | +2.0 (9.1) |  |  |  |" in lines
+    assert "| `acdc` | ACDC | sax | patient007 | HCM | 0.500 |" in lines
+
+
+def test_one_patient_has_no_ejection_fraction_error() -> None:
+    assert not [line for line in _page().splitlines() if "RVSC" in line and "3.1" in line]
+
+
+def test_folds_that_were_not_measured_are_said() -> None:
+    assert "Of ACDC's five folds, 1 measured so far for `acdc`" in _page()
+    assert "measured so far" not in _page(folds=5)
+    assert "measured so far" not in _page(folds=0)
