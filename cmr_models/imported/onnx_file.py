@@ -22,14 +22,14 @@ from cmr_models.imported.onnx_options import OnnxOptions, read_options
 from cmr_models.imported.step_plan import StepPlan
 from cmr_models.imported.step_segmenter import PREPROCESSING
 from cmr_models.imported.steps import Space
-from cmr_models.nets.onnx_graph import Node, OnnxGraph, OnnxGraphConfig, graph_text
+from cmr_models.nets.onnx_graph import Node, OnnxGraph, OnnxGraphConfig, check_operator, graph_text
 
 _MOST_BYTES = 2 * 2**30
 _SUFFIX = ".onnx"
 _DOMAINS = ("", "ai.onnx")
 _FLOAT = 1
 _PROBABILITIES = ("Softmax", "Sigmoid")
-_ARGMAX = "ArgMax"
+_ARGMAX, _CONSTANT = "ArgMax", "Constant"
 _SAME_LABELS = ("Identity", "Cast", "Squeeze", "Unsqueeze")
 _SAME_VALUES = ("Identity", "Transpose", "Cast", "Dropout", "Reshape", "Squeeze", "Unsqueeze")
 _KINDS: Mapping[str, Callable[[Any], Tensor]] = {
@@ -210,8 +210,10 @@ class _Reader:
     def _node(self, node: Any) -> Node | None:
         if node.domain not in _DOMAINS:
             raise ValueError(f"{self._file} has the operator {node.domain}.{node.op_type}, which is not supported")
+        if node.op_type != _CONSTANT:
+            check_operator(node.op_type)
         attributes = {attribute.name: self._attribute(node, attribute) for attribute in node.attribute}
-        if node.op_type == "Constant":
+        if node.op_type == _CONSTANT:
             self._put(node.output[0], np.asarray(next(iter(attributes.values()))))
             return None
         if node.op_type == "ConstantOfShape" and "value" in attributes:

@@ -102,6 +102,12 @@ def kind_of(value: Tensor) -> str:
     return next(name for name, dtype in _DTYPES.items() if dtype == value.dtype)
 
 
+def check_operator(op: str) -> None:
+    """Raise ValueError for an operator that is not known."""
+    if op not in OPERATORS:
+        raise ValueError(f"the operator {op} is not supported; known are {', '.join(sorted(OPERATORS))}")
+
+
 def check_nodes(nodes: Sequence[Node], known: set[str], output: str, opset: int) -> None:
     """Raise ValueError unless every node is of a known kind and has inputs that are there before it."""
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET or len(nodes) > _MOST_NODES:
@@ -110,8 +116,7 @@ def check_nodes(nodes: Sequence[Node], known: set[str], output: str, opset: int)
         )
     there = set(known)
     for node in nodes:
-        if node.op not in OPERATORS:
-            raise ValueError(f"the operator {node.op} is not supported; known are {', '.join(sorted(OPERATORS))}")
+        check_operator(node.op)
         unknown = sorted(set(node.attributes) - set(OPERATORS[node.op][1]))
         wrong = [
             f"{name} {value!r}" for name, value in node.attributes.items()

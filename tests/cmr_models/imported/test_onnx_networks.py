@@ -191,6 +191,17 @@ def test_other_inputs_and_outputs_are_refused(onnx: Any, tmp_path: Path) -> None
             import_model(_written(onnx, tmp_path / "theirs", **changes), "ours", tmp_path)
 
 
+def test_control_flow_is_refused_by_its_name(onnx: Any, tmp_path: Path) -> None:
+    """Its branches are graphs of their own."""
+    branch = onnx.helper.make_graph(
+        [onnx.helper.make_node("Constant", [], ["o"], value_float=1.0)], "b", [],
+        [onnx.helper.make_tensor_value_info("o", onnx.TensorProto.FLOAT, [])],
+    )  # fmt: skip
+    nodes = [onnx.helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)]
+    with pytest.raises(ValueError, match="the operator If is not supported; known are"):
+        import_model(_written(onnx, tmp_path / "theirs", nodes=nodes), "ours", tmp_path)
+
+
 def test_what_is_no_network_is_refused(onnx: Any, tmp_path: Path) -> None:
     file = _written(onnx, tmp_path / "theirs")
     whole = file.read_bytes()
