@@ -211,7 +211,7 @@ class _Reader:
         if node.domain not in _DOMAINS:
             raise ValueError(f"{self._file} has the operator {node.domain}.{node.op_type}, which is not supported")
         if node.op_type != _CONSTANT:
-            check_operator(node.op_type)
+            check_operator(node.op_type, f"{self._file}: ")
         attributes = {attribute.name: self._attribute(node, attribute) for attribute in node.attribute}
         if node.op_type == _CONSTANT:
             self._put(node.output[0], np.asarray(next(iter(attributes.values()))))

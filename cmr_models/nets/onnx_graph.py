@@ -102,10 +102,10 @@ def kind_of(value: Tensor) -> str:
     return next(name for name, dtype in _DTYPES.items() if dtype == value.dtype)
 
 
-def check_operator(op: str) -> None:
-    """Raise ValueError for an operator that is not known."""
+def check_operator(op: str, where: str = "") -> None:
+    """Raise ValueError for an operator that is not known; ``where`` is put before the message."""
     if op not in OPERATORS:
-        raise ValueError(f"the operator {op} is not supported; known are {', '.join(sorted(OPERATORS))}")
+        raise ValueError(f"{where}the operator {op} is not supported; known are {', '.join(sorted(OPERATORS))}")
 
 
 def check_nodes(nodes: Sequence[Node], known: set[str], output: str, opset: int) -> None:
