@@ -18,6 +18,7 @@ from cmr_models.cinema.grid import Grid
 from cmr_models.cinema.network import CinemaNetwork
 from cmr_models.nets.windows import window_starts
 from cmr_models.views.view_images import ViewImages
+from cmr_models.zoo.runner import LabelsAlone
 
 Padding = Literal["black", "masked"]
 
@@ -51,7 +52,7 @@ class VolumePlacement(NamedTuple):
         return {**self.grid.parameters(), "starts": self.starts, "depth": self.depth}
 
 
-class CinemaSegmenter(CinemaNetwork):
+class CinemaSegmenter(LabelsAlone, CinemaNetwork):
     """A segmentation network in three steps: :meth:`crops`, :meth:`predict`, :meth:`labels`."""
 
     padding: Padding = "black"
@@ -116,12 +117,6 @@ class CinemaSegmenter(CinemaNetwork):
             volume = average_windows(windows[:, :, :x, :y], position.starts, n_planes)
             labels[frame] = grid.restore(volume, position.grid, (image[0], image[1]))
         return labels
-
-    def labels_and_certainty(
-        self, outputs: npt.NDArray[Any], position: VolumePlacement, shape: tuple[int, int, int, int]
-    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
-        """The labels alone: of this kind of network it is not known how its outputs tell what it does not know."""
-        return self.labels(outputs, position, shape), {}
 
 
 def _n_imaged(volumes: npt.NDArray[np.float32]) -> torch.Tensor:

@@ -20,7 +20,7 @@ from cmr_models.imported.plan import plan_of
 from cmr_models.imported.sliding_window import slide
 from cmr_models.imported.volumes import Place
 from cmr_models.views.view_images import ViewImages
-from cmr_models.zoo.runner import NetworkRunner
+from cmr_models.zoo.runner import LabelsAlone, NetworkRunner
 
 PREPROCESSING = "nnunet"
 """Of the card of a network that :class:`ImportedSegmenter` runs."""
@@ -41,7 +41,7 @@ class FramePlaces(NamedTuple):
         return {"spacing_mm": first.seen_mm, "shape": first.seen_shape, "box": first.box}
 
 
-class ImportedSegmenter(NetworkRunner):
+class ImportedSegmenter(LabelsAlone, NetworkRunner):
     """An nnU-Net in three steps: :meth:`crops`, :meth:`predict`, :meth:`labels`.
 
     In float32 unless another precision is named, since the network was judged by its authors in that.
@@ -84,12 +84,6 @@ class ImportedSegmenter(NetworkRunner):
             part = (slice(None), *map(slice, place.seen_shape))
             labels[frame] = volumes.labels(output[part], place, self.plan)
         return labels
-
-    def labels_and_certainty(
-        self, outputs: npt.NDArray[Any], position: FramePlaces, shape: tuple[int, int, int, int]
-    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
-        """The labels alone: of this kind of network it is not known how its outputs tell what it does not know."""
-        return self.labels(outputs, position, shape), {}
 
     def probabilities(
         self, volume: npt.NDArray[Any], spacing_mm: tuple[float, float, float]

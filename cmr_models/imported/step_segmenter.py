@@ -18,7 +18,7 @@ from cmr_models.imported.step_plan import StepPlan, step_plan_of
 from cmr_models.imported.steps import Geometry, Space, Undo, run_back, run_steps
 from cmr_models.imported.windows import run_windows
 from cmr_models.views.view_images import ViewImages
-from cmr_models.zoo.runner import NetworkRunner
+from cmr_models.zoo.runner import LabelsAlone, NetworkRunner
 
 PREPROCESSING = "steps"
 """Of the card of a network that :class:`StepSegmenter` runs."""
@@ -57,7 +57,7 @@ class PreparedPlaces(NamedTuple):
         return {"spacing_mm": first.spacing_mm, "shape": first.shape}
 
 
-class StepSegmenter(NetworkRunner):
+class StepSegmenter(LabelsAlone, NetworkRunner):
     """A network in three steps: :meth:`crops`, :meth:`predict`, :meth:`labels`.
 
     In float32 unless another precision is named, since the network was judged by its authors in that.

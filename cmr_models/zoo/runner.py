@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import ClassVar, Self
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -47,6 +50,22 @@ class NetworkRunner:
         """The runner of a model of :func:`cmr_models.zoo.load`; errors as there."""
         network, card = library.load(model, task or cls.TASK)
         return cls(network, card, device, precision)
+
+
+class LabelsAlone(ABC):
+    """For runners of segmentation networks of which it is not known how their outputs tell what they do not know."""
+
+    @abstractmethod
+    def labels(
+        self, outputs: npt.NDArray[Any], position: Any, shape: tuple[int, int, int, int]
+    ) -> npt.NDArray[np.uint8]:
+        """As :meth:`cmr_models.segmentation.protocol.SegmentationRunner.labels`."""
+
+    def labels_and_certainty(
+        self, outputs: npt.NDArray[Any], position: Any, shape: tuple[int, int, int, int]
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+        """The labels, and nothing else."""
+        return self.labels(outputs, position, shape), {}
 
 
 def chosen_device(device: str) -> str:
