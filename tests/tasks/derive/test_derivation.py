@@ -184,6 +184,13 @@ def test_what_the_network_does_not_know_stands_beside_what_it_found(cohort):
     )
 
 
+def test_a_study_whose_left_ventricle_the_network_doubts_is_doubted(cohort):
+    sure = derived(cohort, _put_certain(cohort, "1000012-2", [0.7, 0.8, 0.86]))["1000012-2"]
+    unsure = derived(cohort, _put_certain(cohort, "1000013-2", [0.9, 0.9, 0.84]))["1000013-2"]
+    assert set(unsure.summary["quality_reasons"]) - set(sure.summary["quality_reasons"]) == {"lv_overlap_low"}
+    assert unsure.status == "ok"
+
+
 def test_a_structure_that_was_not_found_has_no_predicted_overlap(cohort, entries):
     outcome = derived(cohort, _put_certain(cohort, "1000011-2", [np.nan, 0.8, 0.9]))["1000011-2"]
     assert outcome.summary["missing"]["rv_dice_predicted"] == "structure_not_in_frame"
