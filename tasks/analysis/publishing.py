@@ -16,6 +16,7 @@ import pandas as pd
 
 from cmr_models.analysis.disclosure.audit import Known, audit, hide_determined
 from cmr_models.analysis.disclosure.coarsening import coarsen_ratios
+from cmr_models.analysis.disclosure.dominance import hide_dominated
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, follows_closely
 from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
@@ -179,6 +180,8 @@ def _doubted(inputs: Inputs) -> dict[str, Any]:
 
 def _release(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:
     tested = made if name in _WITHOUT_TESTS else _tested(gate, name, made, results, inputs)
+    if gate.rules.threshold > 1:
+        tested = hide_dominated(tested, inputs.magnitudes)
     return gate.table(name, tested, earlier=results.earlier(name), sensitive=_is_sensitive(inputs.spec, made))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmr_models.analysis.disclosure.coarsening import step_of_mean, to_step
+from cmr_models.analysis.disclosure.dominance import Contributions, hidden_groups
 from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.phenotypes import PHENOTYPES
 from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, ReferenceRange, reference_range
@@ -134,18 +136,30 @@ def _spreads(measured: pd.DataFrame, name: str, counts: Counts) -> list[tuple[st
     """Group, what may be shown of a phenotype in it, and the number of people as text.
 
     The sexes, and the people of unknown sex, add up to all people, whose mean other tables give: where one of the parts
-    is small, so is another hidden, with its mean and SD, and all people are shown instead.
+    is small, or dominated by one value, so is another hidden, with its mean and SD, and all people are shown instead.
     """
     groups = _groups(measured)
     parts = {group: float(people[name].notna().sum()) for group, people in groups.items()}
     if _ALL not in groups:
         parts |= {"unknown": float(_of_unknown_sex(measured)[name].notna().sum())}
     texts = counts.texts(parts, alone=False)
-    seen = {group: people for group, people in groups.items() if texts[group][0].isdigit()}
+    shown = _groups_shown(measured, name, texts) if counts.minimum > 1 else set(groups)
+    seen = {group: people for group, people in groups.items() if group in shown}
     if len(seen) < len(groups) and sum(parts.values()) >= counts.minimum and _ALL not in groups:
-        groups, seen = groups | {_ALL: measured}, seen | {_ALL: measured}
-        texts[_ALL] = counts.text(sum(parts.values()))
+        groups, texts[_ALL] = groups | {_ALL: measured}, counts.text(sum(parts.values()))
+        seen |= {} if Contributions.of(measured[name]).is_dominated else {_ALL: measured}
     return [(group, _coarse_spread(seen.get(group), name, counts), texts[group]) for group in groups]
+
+
+def _groups_shown(measured: pd.DataFrame, name: str, texts: Mapping[str, str]) -> set[str]:
+    """Groups with a mean: those with a number of people, and that no value dominates, nor all hidden ones as one."""
+    groups = _groups(measured)
+    everybody = groups if _ALL in groups else groups | {"unknown": _of_unknown_sex(measured)}
+    values = [people[name].to_numpy(float) for people in everybody.values()]
+    seen = np.array([texts[group][0].isdigit() for group in everybody], bool)
+    sizes = np.array([np.isfinite(found).sum() for found in values], float)
+    hidden = hidden_groups(seen, sizes, [(Contributions.of(found),) for found in values])
+    return set(itertools.compress(everybody, ~hidden)) & set(groups)
 
 
 def _coarse_spread(people: pd.DataFrame | None, name: str, counts: Counts) -> Spread | None:
