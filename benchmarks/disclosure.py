@@ -127,7 +127,7 @@ def _row(
 ) -> dict[str, object]:
     about = {"exposure": exposure, "outcome": outcome, "model": model, "measure": measure}
     fitted = min(events, n - events) >= 10 or measure == "mean"
-    numbers = {"estimate": 1.5 if fitted else np.nan, "se": 0.1 if fitted else np.nan}
+    numbers = dict.fromkeys(("estimate", "se", "ci_low", "ci_high"), 1.0 if fitted else np.nan)
     ended = {"status": "ok" if fitted else "failed", "reason": "" if fitted else "too_few_cases"}
     scale = "absolute" if measure in ("mean", "concordance") else "per_sd"
     counts = {"group_by": key[0], "group": key[1], "n": n, "n_events": events}
