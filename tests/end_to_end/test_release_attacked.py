@@ -10,13 +10,14 @@ import release_attacker
 from release_attacker import Finding, between_releases, recover, values_between
 
 from cmr_models.analysis.disclosure import masking
+from cmr_models.analysis.disclosure.audit import audit
 from cmr_models.simulate.measured import example_tables
 from tasks.analysis import publishing
 from tasks.analysis.by_settings import UserFiles, associate, risk
 from tasks.analysis.makers import Inputs
 from tasks.analysis.settings import AnalysisSettings
 from tasks.derive.phenotype_tables import write_tables
-from tasks.report import render_report
+from tasks.report import render_report, site
 from tasks.report.counts import Counts
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
@@ -116,6 +117,7 @@ def test_masking_table_by_table_is_undone_by_the_attacker(tmp_path: Path, monkey
     monkeypatch.setattr(Inputs, "count_base", None)
     monkeypatch.setattr(masking, "leaves_whole_range", lambda *_: True)
     monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, *___: passed)
+    monkeypatch.setattr(site, "safe_counts", lambda _, counts, __: (counts, audit({}, 5)))
     monkeypatch.setattr(Counts, "of", lambda _, minimum, **__: Counts(minimum))
     monkeypatch.setattr(Counts, "texts", lambda self, counts, **_: {name: self.text(n) for name, n in counts.items()})
     write_planted(tmp_path, 3)

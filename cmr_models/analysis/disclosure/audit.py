@@ -36,6 +36,7 @@ _PAIR = ["exposure", "outcome"]
 _LEFT_OUT = {"asked": "at risk", "told": "followed"}
 """Those with the condition are among the first, and not among the second, who are among the first too."""
 _SIDE_BY_SIDE = 48
+_NOTHING = np.empty(0, np.intp)
 Known = dict[bytes, "Told | None"]
 """Digest of a system -> what it tells."""
 Cell = tuple[str, str, str, str]
@@ -112,9 +113,9 @@ def _blocks(cells: pd.DataFrame, contained: Sequence[Within]) -> Iterator[_Block
         levels = dict.fromkeys(((exposure, outcome), (exposure, ""), ("", outcome), ("", "")))
         for group_by in own or [EVERYBODY[0]]:
             named = dict.fromkeys((EVERYBODY[0], group_by, *group_by.split(INTERSECTION)))
-            chosen = [places[level][name] for level in levels if level in places for name in named
-                      if name in places[level]]  # fmt: skip
-            yield _Block(exposure, outcome, np.concatenate(chosen), columns, tuple(contained))
+            chosen = [np.concatenate([places[level][name] for name in named if name in places[level]] or [_NOTHING])
+                      for level in levels if level in places]  # fmt: skip
+            yield _Block(exposure, outcome, np.concatenate(chosen), len(chosen[0]), columns, tuple(contained))
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,12 @@ class _Columns:
 
 @dataclass
 class _Block:
-    """One system: cells of one grouping, and the claims about them."""
+    """One system: the claims about cells of one grouping, of which the first ``n_own`` are about the pair itself."""
 
     exposure: str
     outcome: str
     at: npt.NDArray[np.intp]
+    n_own: int
     columns: _Columns
     contained: tuple[Within, ...]
     targets: dict[Cell, Weights] = field(default_factory=dict)
@@ -162,12 +164,14 @@ class _Block:
         return statements.system(list(targets.values()))
 
     def rows(self, known: Known, threshold: int) -> Iterator[dict[str, Any]]:
-        """What is known of its hidden cells, and of differences that may be small."""
+        """What is known of the hidden cells of the pair, of differences that may be small, and of what is determined."""
         _, targets = self._statements(threshold, told=False)
         told = next((found for key in (True, False) if (found := known.get(self.key(told=key))) is not None), None)
+        own = {self.columns.cells[row][:3] for row in self.at[: self.n_own]}
         for k, (population, group_by, group, cell) in enumerate(targets):
             low, high, determined = (0.0, np.inf, False) if told is None else told.of(k)
-            if " less " not in cell or (low < threshold and high >= 1):
+            small = low < threshold and high >= 1
+            if determined or (small if " less " in cell else (population, group_by, group) in own):
                 yield dict(zip(COLUMNS, (self.exposure, self.outcome, population, group_by, group, cell, low, high,
                                          determined), strict=True))  # fmt: skip
 

@@ -105,6 +105,11 @@ def limits_of(shown: npt.ArrayLike, rounded_to: npt.ArrayLike, threshold: int) -
     return np.where(hidden, 0.0, low), np.where(hidden, np.inf, high)
 
 
+def _one(shown: float, rounded_to: float, threshold: int) -> tuple[float, float]:
+    low, high = limits_of(shown, rounded_to, threshold)
+    return float(low), float(high)
+
+
 def claims_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Claims from rows that need not say what is usual: about nobody's phenotype or outcome, of everybody, ``n``."""
     usual = {"exposure": "", "outcome": "", "group_by": EVERYBODY[0], "group": EVERYBODY[1], "what": "n",
@@ -170,7 +175,7 @@ def _gaps_say(table: pd.DataFrame, gaps: pd.Series, threshold: int) -> pd.DataFr
         compared = groups.get(tuple(row[key] for key in keys), ())
         about = {key: row[key] for key in ("exposure", "outcome", "population", "group_by")}
         for what in ("n", "n_events") if compared else ():
-            low, high = limits_of(row[what], row["rounded_to"], threshold)
+            low, high = _one(row[what], row["rounded_to"], threshold)
             name = f"gap of {row['model']}"
             rows.append({**about, "group": name, "what": what, "low": low, "high": high, "parts": compared})
     return claims_of(rows)
@@ -186,7 +191,7 @@ def _curves_say(table: pd.DataFrame, threshold: int) -> pd.DataFrame:
     rows = []
     for row in shown.to_dict("records"):
         about = {key: row[key] for key in keys}
-        n, last = limits_of(row["n"], threshold, threshold), limits_of(row["last"], row["rounded_to"], threshold)
+        n, last = _one(row["n"], threshold, threshold), _one(row["last"], row["rounded_to"], threshold)
         rows.append({**about, "population": "followed", "low": n[0], "high": n[1], "hidden": np.isnan(row["n"])})
         end = {"low": last[0], "high": last[1] if np.isfinite(row["last"]) else 0.0}
         rows.append({**about, "population": "curve", "what": "n_events", **end})
@@ -205,7 +210,7 @@ def flow_says(table: pd.DataFrame, threshold: int) -> pd.DataFrame:
     """
     rows = []
     for row in table[table["group_by"] != EVERYBODY[0]].to_dict("records"):
-        low, high = limits_of(row["n"], row.get("rounded_to", 1.0), threshold)
+        low, high = _one(row["n"], row.get("rounded_to", 1.0), threshold)
         of_people = row["group_by"] in ("first visits", "first visits, covariates")
         rows.append({
             "population": "qc_pass" if of_people else f"flow, {row['group_by']}",

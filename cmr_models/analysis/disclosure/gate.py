@@ -24,7 +24,7 @@ Bools = npt.NDArray[np.bool_]
 DIFFERENCED = "differencing"
 COUNTS = ("n", "n_events", "n_at_risk", "n_pairs")
 IDENTITY = ("exposure", "outcome", "scale", "model", "metric", "measure", "group_by", "group", "component", "step",
-            "covariate_set", "years", "threshold")  # fmt: skip
+            "covariate_set", "years", "threshold", "population", "what", "of", "view", "phase")  # fmt: skip
 """Columns that name a row of a published table, where it has them."""
 _FEWEST_DEGREES = 10  # of freedom left in a model: with fewer, its residuals give people away
 _ACRO_VERSION = "0.4"
