@@ -239,7 +239,10 @@ def _state_contained(statements: Statements, hidden: dict[Cell, Weights], contai
         population = name.removesuffix("|n")
         other = population.replace(population.split(", ")[0], _LEFT_OUT[population.split(", ")[0]], 1)
         for place, asked in counts[name].items():
-            at_risk, cases = counts.get(f"{other}|n", {}).get(place), counts.get(f"{population}|n_events", {}).get(place)
+            at_risk, cases = (
+                counts.get(f"{other}|n", {}).get(place),
+                counts.get(f"{population}|n_events", {}).get(place),
+            )
             if at_risk and cases:
                 statements.at_least({asked: 1.0, at_risk: -1.0, cases: -1.0}, 0.0)
                 hidden[population, *place, "left out"] = {asked: 1.0, at_risk: -1.0}

@@ -22,9 +22,7 @@ COLUMNS = (*CELL, "low", "high", "hidden", "small", "parts")
 """Claims: a cell, the least and the most that it may be, whether a table hides it, whether the reason tells that it is
 small, and, of a sum over some groups alone, these groups."""
 EVERYBODY = ("overall", "all")
-_AT_RISK = dict.fromkeys(
-    ("cox_age", "harrell_phenotype", "harrell_adjusted", "uno_adjusted", "calibration"), "at risk"
-)
+_AT_RISK = dict.fromkeys(("cox_age", "harrell_phenotype", "harrell_adjusted", "uno_adjusted", "calibration"), "at risk")
 _POPULATIONS = {
     **_AT_RISK, "logistic": "asked", "auc": "told", "sensitivity": "told",
     "kaplan_meier": "followed",

@@ -156,11 +156,12 @@ def _secondary(
     if "group_by" not in table:
         return extra, untold
     keys = [*(name for name in margins if name in table), "group_by"]
+    labels = table["group"].astype(str).to_numpy(object) if "group" in table else None
     grouped = table.groupby(keys, sort=False, dropna=False).indices if len(table) else {}
     for key, rows in grouped.items():
         group_by = str(key[-1] if isinstance(key, tuple) else key)
         if group_by != _OVERALL:
-            groups = table["group"].astype(str).to_numpy(object)[rows] if "group" in table else np.array([])
+            groups = np.array([]) if labels is None else labels[rows]
             totals = totals_of(group_by, groups, np.asarray(rows, np.intp))
             _hide_in_every_total(totals, counts, hidden, extra, minimum)
             for total in totals:

@@ -62,7 +62,9 @@ def _people() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _rows(model: str = "mean") -> pd.DataFrame:
     counts = {"all": 121.0, "a": 21.0, "b": 20.0, "c": 80.0}
-    rows = [{"group": group, "group_by": "overall" if group == "all" else "site", "n": n} for group, n in counts.items()]
+    rows = [
+        {"group": group, "group_by": "overall" if group == "all" else "site", "n": n} for group, n in counts.items()
+    ]
     return pd.DataFrame(rows).assign(
         exposure="lvm_g", outcome="", model=model, measure="mean", scale="absolute", n_events=NAN, estimate=90.0, se=1.0,
         ci_low=88.0, ci_high=92.0, status="ok", reason="",
