@@ -127,7 +127,7 @@ def distribution_rows(measured: pd.DataFrame, counts: Counts) -> list[dict[str, 
 
 
 def table_counts(measured: pd.DataFrame, counts: Counts) -> list[tuple[str, str, str]]:
-    """Phenotype, group and number of people as the table gives it; people of unknown sex, who are not shown, as such."""
+    """Phenotype, group and number of people as the table gives it; people of unknown sex are not shown."""
     found = []
     for name in (name for name in SHOWN if name in measured):
         found += [(name, group, n) for group, _, n in _spreads(measured, name, counts)]

@@ -55,7 +55,7 @@ def told_beside(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["table", "cell", "shown", "why"])
 
 
-def _range(row: Mapping[str, Any]) -> str:
+def _range(row: Mapping[Any, Any]) -> str:
     return f"{row['low']:.6g} to {row['high']:.6g}"
 
 

@@ -90,7 +90,7 @@ def _told(tables: ReportTables, counts: Counts) -> pd.DataFrame:
     return found.assign(determined=found["determined"].astype(bool))
 
 
-def _part_of(row: Mapping[str, Any]) -> str:
+def _part_of(row: Mapping[Any, Any]) -> str:
     """The part of the page that is not shown if a cell is determined: a phenotype of Table 1, or a list of the flow."""
     return str(row["exposure"] or row["population"])
 

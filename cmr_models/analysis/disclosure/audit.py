@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -106,8 +106,9 @@ def _blocks(cells: pd.DataFrame, contained: Sequence[Within]) -> Iterator[_Block
     """The systems of every pair: one a grouping that the pair has cells of; of an intersection, with its parts."""
     columns = _Columns.of(cells)
     places: dict[tuple[str, str], dict[str, npt.NDArray[np.intp]]] = {}
-    for (exposure, outcome, group_by), rows in cells.groupby(list(CELL[:2]) + ["group_by"], sort=False).indices.items():
-        places.setdefault((exposure, outcome), {})[group_by] = rows
+    for key, rows in cells.groupby([*_PAIR, "group_by"], sort=False).indices.items():
+        exposure, outcome, group_by = map(str, cast("tuple[str, str, str]", key))
+        places.setdefault((exposure, outcome), {})[group_by] = np.asarray(rows, np.intp)
     for exposure, outcome in places:
         own = [name for name in places[exposure, outcome] if name != EVERYBODY[0]]
         levels = dict.fromkeys(((exposure, outcome), (exposure, ""), ("", outcome), ("", "")))
@@ -133,8 +134,8 @@ class _Columns:
     @classmethod
     def of(cls, cells: pd.DataFrame) -> _Columns:
         named = list(cells[list(CELL[2:])].itertuples(index=False, name=None))
-        numbers = (cells[name].to_numpy() for name in ("low", "high", "hidden", "small"))
-        return cls(named, *numbers, cells["parts"].tolist(), cells["digest"].to_numpy())
+        low, high, hidden, small = (cells[name].to_numpy() for name in ("low", "high", "hidden", "small"))
+        return cls(named, low, high, hidden, small, cells["parts"].tolist(), cells["digest"].to_numpy())
 
 
 @dataclass
@@ -164,7 +165,7 @@ class _Block:
         return statements.system(list(targets.values()))
 
     def rows(self, known: Known, threshold: int) -> Iterator[dict[str, Any]]:
-        """What is known of the hidden cells of the pair, of differences that may be small, and of what is determined."""
+        """What is known of the hidden cells of the pair, of differences that may be small, and of all determined."""
         _, targets = self._statements(threshold, told=False)
         told = next((found for key in (True, False) if (found := known.get(self.key(told=key))) is not None), None)
         own = {self.columns.cells[row][:3] for row in self.at[: self.n_own]}

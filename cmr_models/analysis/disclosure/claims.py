@@ -159,15 +159,23 @@ def _counted(table: pd.DataFrame, threshold: int) -> pd.DataFrame:
     ):
         low, high = limits_of(table[what], table["rounded_to"], threshold)
         cells = table[["exposure", "outcome", "population", "group_by", "group"]]
-        found.append(cells.assign(what=what, low=low, high=high, hidden=hidden, small=small, parts=[()] * len(table)))
+        said = {"low": low, "high": high, "hidden": hidden, "small": small, "parts": _no_parts(len(table))}
+        found.append(cells.assign(what=what, **said))
     return pd.concat(found, ignore_index=True)
+
+
+def _no_parts(n: int) -> npt.NDArray[np.object_]:
+    """``(n,)`` claims that are not about a sum over some groups."""
+    found = np.empty(n, object)
+    found.fill(())
+    return found
 
 
 def _gaps_say(table: pd.DataFrame, gaps: pd.Series, threshold: int) -> pd.DataFrame:
     """A gap counts the people and events of all groups that it compares: those of its model with an estimate."""
     keys = ["exposure", "outcome", "model", "group_by"]
     ok = table[(table["status"] == "ok") & ~gaps]
-    groups = ok.groupby(keys, sort=False)["group"].agg(lambda labels: tuple(sorted(set(labels)))).to_dict()
+    groups = {key: tuple(sorted(set(labels))) for key, labels in ok.groupby(keys, sort=False)["group"]}
     rows = []
     for row in table[gaps & table["n"].notna()].to_dict("records"):
         compared = groups.get(tuple(row[key] for key in keys), ())
@@ -193,9 +201,12 @@ def _curves_say(table: pd.DataFrame, threshold: int) -> pd.DataFrame:
         rows.append({**about, "population": "followed", "low": n[0], "high": n[1], "hidden": np.isnan(row["n"])})
         end = {"low": last[0], "high": last[1] if np.isfinite(row["last"]) else 0.0}
         rows.append({**about, "population": "curve", "what": "n_events", **end})
-    pairs = shown[["exposure", "outcome"]].drop_duplicates().to_dict("records")
     both = (("followed", "n"), ("followed", "n_events"), ("curve", "n_events"))
-    rows += [{**pair, "population": p, "what": what, "low": 0, "high": np.inf} for pair in pairs for p, what in both]
+    rows += [
+        {"exposure": exposure, "outcome": outcome, "population": p, "what": what, "low": 0.0, "high": np.inf}
+        for exposure, outcome in sorted({(row["exposure"], row["outcome"]) for row in rows})
+        for p, what in both
+    ]
     return claims_of(rows)
 
 

@@ -110,7 +110,7 @@ def hide_dominated(table: pd.DataFrame, known: Magnitudes) -> pd.DataFrame:
     reason = np.full(len(table), "", object)
     means = table[table["measure"].isin(_MEANS)]
     for (exposure, model, group_by), rows in means.groupby(["exposure", "model", "group_by"], sort=False):
-        name = f"{exposure}{ERROR}" if model == "bias" else exposure
+        name = f"{exposure}{ERROR}" if model == "bias" else str(exposure)
         parts = [known[name, str(group_by), str(group)] for group in rows["group"]]
         reason[rows.index] = _reasons(rows, str(group_by), parts)
     for row, groups in _told_by_others(table):
@@ -131,10 +131,10 @@ def hidden_groups(
     """
     hidden = ~shown | np.array([any(found.is_dominated for found in sets) for sets in parts], bool)
     for row in np.argsort(np.nan_to_num(counts), kind="stable"):
-        if not hidden.any() or (hidden.sum() > 1 and not _is_told([parts[k] for k in np.flatnonzero(hidden)])):
+        if not hidden.any() or (hidden.sum() > 1 and not _is_told([parts[k] for k in np.flatnonzero(hidden).tolist()])):
             break
         hidden[row] = True
-    return hidden
+    return np.asarray(hidden, bool)
 
 
 def _is_told(parts: Iterable[Sequence[Contributions]]) -> bool:

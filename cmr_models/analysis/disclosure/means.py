@@ -22,7 +22,8 @@ def means_told(rows: pd.DataFrame, threshold: int) -> list[dict[str, Any]]:
         threshold: the smallest number that may be published.
 
     Returns:
-        Rows as :func:`.audit.audit` gives them. A mean is determined if its people may be few, and it lies within an SD.
+        Rows as :func:`.audit.audit` gives them: a mean is determined if its people may be few, and it lies within an
+        SD.
     """
     found = []
     means = rows[rows["measure"] == "mean"]

@@ -66,8 +66,8 @@ def _rows(model: str = "mean") -> pd.DataFrame:
         {"group": group, "group_by": "overall" if group == "all" else "site", "n": n} for group, n in counts.items()
     ]
     return pd.DataFrame(rows).assign(
-        exposure="lvm_g", outcome="", model=model, measure="mean", scale="absolute", n_events=NAN, estimate=90.0, se=1.0,
-        ci_low=88.0, ci_high=92.0, status="ok", reason="",
+        exposure="lvm_g", outcome="", model=model, measure="mean", scale="absolute", n_events=NAN, estimate=90.0,
+        se=1.0, ci_low=88.0, ci_high=92.0, status="ok", reason="",
     )  # fmt: skip
 
 
