@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cmr_models.analysis.disclosure.dominance import Contributions
+from cmr_models.estimates.contributions import Contributions
 from cmr_models.estimates.groups import labels as group_labels
 from cmr_models.evaluation import classes as by_class
 from cmr_models.evaluation.agreement import (

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.accuracy_by_group import decomposition_rows, measurement_audit, pair_rows, prediction_audit
-from cmr_models.analysis.disclosure.dominance import ERROR, Contributions, magnitudes
+from cmr_models.analysis.disclosure.dominance import ERROR, magnitudes
 from cmr_models.analysis.disclosure.small_cells import counts_of_few
 from cmr_models.analysis.estimates_by_group import ADJUSTED_FOR, fairness_rows
 from cmr_models.analysis.matching import check_outcomes, people_flow
@@ -30,6 +30,7 @@ from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.survival_curves import curve_rows
 from cmr_models.contracts.cells import check_covariates
 from cmr_models.contracts.identifiers import with_keys
+from cmr_models.estimates.contributions import Contributions
 from tasks.analysis.spec_tables import SpecTables
 
 _PLANNED = ("steps", "horizon_years", "learner", "folds", "fold_by", "thresholds", "resamples")

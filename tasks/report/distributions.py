@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmr_models.analysis.disclosure.coarsening import step_of_mean, to_step
-from cmr_models.analysis.disclosure.dominance import Contributions, hidden_groups
+from cmr_models.analysis.disclosure.dominance import hidden_groups
 from cmr_models.analysis.disclosure.masking import SUPPRESSED, round_counts
+from cmr_models.estimates.contributions import Contributions
 from cmr_models.phenotypes import PHENOTYPES
 from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, ReferenceRange, reference_range
 from tasks.report.counts import Counts

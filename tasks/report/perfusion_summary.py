@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.analysis.disclosure.coarsening import step_of_mean, to_step
-from cmr_models.analysis.disclosure.dominance import Contributions
+from cmr_models.estimates.contributions import Contributions
 from cmr_models.perfusion.phenotypes import PHENOTYPES
 from tasks.derive.perfusion_tables import PERFUSION_TABLE
 from tasks.report.counts import Counts

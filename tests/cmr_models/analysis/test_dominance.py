@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmr_models.analysis.disclosure.dominance import Contributions, hidden_groups, hide_dominated, magnitudes
+from cmr_models.analysis.disclosure.dominance import hidden_groups, hide_dominated, magnitudes
+from cmr_models.estimates.contributions import Contributions
 
 NAN = np.nan
 ORDINARY = [88.0, 92.0] * 10  # each 2 from the median: a sum of squares of 80

@@ -142,7 +142,8 @@ def test_results_do_not_depend_on_the_order_of_studies_and_are_published_whole(c
     first = _evaluate(cohort)
     folder = cohort.tables / "evaluations" / "net"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "cases.parquet", "disclosure_record.json", "released", "settings.json", "summary.csv", "summary.md", "summary.parquet",
+        "cases.parquet", "disclosure_record.json", "released", "settings.json", "summary.csv", "summary.md",
+        "summary.parquet",
     ]  # fmt: skip
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "summary.parquet"), first, check_dtype=False)
     assert "| male | dice | lv | sax | ed |" in (folder / "summary.md").read_text()
