@@ -371,6 +371,11 @@ def _drawn_counts(figure: Path) -> list[Callable[[int], bool]]:
     return found
 
 
+def fitting_numbers(figure: Path, low: int, high: int) -> list[list[int]]:
+    """Of every distribution that is drawn, the numbers of people that fit, from ``low`` to ``high - 1``."""
+    return [[n for n in range(low, high) if fits(n)] for fits in _drawn_counts(figure)]
+
+
 def _fits(shares: list[float], n: int) -> bool:
     return max(abs(share * n - round(share * n)) for share in shares) < 0.02
 

@@ -27,6 +27,7 @@ PHENOTYPES = ("lvef_pct", "lvedv_ml")
 REASONS = ("zip_corrupt", "no_dicom", "dicom_corrupt", "wrong_series")
 PEOPLE = 200
 EXTREME_ML = 700.0
+FIGURE = "reports/assets/figures/distributions.svg"
 
 
 def write_planted(folder: Path, seed: int) -> None:
@@ -182,6 +183,9 @@ def test_two_releases_with_their_pages_do_not_tell_who_left(tmp_path: Path) -> N
     first, second = _two_releases(tmp_path)
     assert recover_between(first, second) == []
     assert recover(second) == []
+    drawn = [release_attacker.fitting_numbers(release / FIGURE, 100, 140) for release in (first, second)]
+    assert drawn[0][:2] == [[130], [110]]  # bins of exact numbers of men and women tell them; nothing is small there
+    assert not {130, 129, 109} & {n for numbers in drawn[1] for n in numbers if n % 5}
 
 
 def test_a_page_that_forgets_the_one_before_tells_that_one_person_left(

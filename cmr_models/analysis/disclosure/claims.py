@@ -137,8 +137,12 @@ def estimates_say(name: str, table: pd.DataFrame, threshold: int) -> pd.DataFram
 
 
 def _population(table: pd.DataFrame) -> pd.Series:
-    """The population of each row; sets of covariates that are not the first have people of their own."""
-    population = table["model"].map(_POPULATIONS).fillna(table["model"])
+    """The population of each row; sets of covariates that are not the first have people of their own, and so has every
+    measure of a model that is not known here: events of one are all, of another those up to a horizon.
+    """
+    named = {within.inner.split("|")[0] for within in CONTAINED} | {within.outer.split("|")[0] for within in CONTAINED}
+    own = (table["model"] + " " + table["measure"]).where(~table["model"].isin(named), table["model"])
+    population = table["model"].map(_POPULATIONS).fillna(own)
     if "covariate_set" not in table or table.empty:
         return population
     own = table["covariate_set"].astype(str)

@@ -139,3 +139,10 @@ def test_a_count_that_only_whole_people_determine() -> None:
     (told,) = told_by([statements.system([{"a": 1.0}, {"b": 1.0}, {"c": 1.0}])], 5)
     assert told is not None
     assert [told.of(k) for k in range(3)] == [(2, 2, True), (1, 1, True), (1, 2, True)]
+
+
+def test_measures_of_one_model_may_count_other_events() -> None:
+    """Twelve events in all and seven up to the horizon do not contradict each other."""
+    rows = [_row("cox", 80.0, 12.0, measure="concordance"), _row("cox", 80.0, 7.0, measure="auc")]
+    claims = estimates_say("prediction", pd.DataFrame(rows), 5)
+    assert claims["population"].tolist() == ["cox concordance", "cox auc"] * 2
