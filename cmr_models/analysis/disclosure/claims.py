@@ -143,6 +143,8 @@ def _population(table: pd.DataFrame) -> pd.Series:
     named = {within.inner.split("|")[0] for within in CONTAINED} | {within.outer.split("|")[0] for within in CONTAINED}
     own = (table["model"] + " " + table["measure"]).where(~table["model"].isin(named), table["model"])
     population = table["model"].map(_POPULATIONS).fillna(own)
+    if "threshold" in table:  # of net benefit: those over it
+        population = population + " " + table["threshold"].astype(str)
     if "covariate_set" not in table or table.empty:
         return population
     own = table["covariate_set"].astype(str)

@@ -146,3 +146,7 @@ def test_measures_of_one_model_may_count_other_events() -> None:
     rows = [_row("cox", 80.0, 12.0, measure="concordance"), _row("cox", 80.0, 7.0, measure="auc")]
     claims = estimates_say("prediction", pd.DataFrame(rows), 5)
     assert claims["population"].tolist() == ["cox concordance", "cox auc"] * 2
+    treated = pd.DataFrame(
+        [_row("cox", 80.0, n, measure="net_benefit", threshold=t) for n, t in ((12.0, 0.1), (7.0, 0.3))]
+    )
+    assert estimates_say("prediction_decisions", treated, 5)["population"].nunique() == 2
