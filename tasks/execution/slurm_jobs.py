@@ -16,6 +16,8 @@ from distributed import Security
 from distributed.core import Status
 from distributed.utils import get_ip
 
+from tasks.execution import job_worker
+
 _ANSWER_S = 20.0
 _CANCELLED_IN_S = 1.5  # a command that is interrupted ends within seconds
 _submitted: set[str] = set()
@@ -57,6 +59,8 @@ def closed_to_others(options: Mapping[str, Any]) -> dict[str, Any]:
 class Job(SLURMJob):  # type: ignore[misc]  # the package has no types
     """A job that keeps what ``sbatch`` said when it refused it; Dask would throw it away.
 
+    Its worker spills into a folder of its own (:mod:`tasks.execution.job_worker`).
+
     Args:
         arguments: as for the job of the package, as ``options`` are.
         security: with paths of files; they stand in the script of a shell.
@@ -66,6 +70,8 @@ class Job(SLURMJob):  # type: ignore[misc]  # the package has no types
 
     def __init__(self, *arguments: Any, security: Security | None = None, **options: Any) -> None:
         super().__init__(*arguments, security=None if security is None else _quoted(security), **options)
+        python, run, rest = self._command_template.partition(" -m ")
+        self._command_template = f"{python}{run}{job_worker.__name__} {rest}"
 
     async def start(self) -> None:
         """Submit it."""
