@@ -69,7 +69,7 @@ requirements.lock: pyproject.toml constraints.txt ## what an installation at a s
 	.constraints/bin/pip install --quiet uv
 	.constraints/bin/uv pip compile pyproject.toml --extra slurm --extra kubernetes --constraint constraints.txt \
 	  --generate-hashes --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
-	  --no-annotate --no-header --no-strip-extras --quiet --output-file requirements.lock
+	  --no-annotate --no-header --quiet --output-file requirements.lock
 
 audit: ## known faults in what constraints.txt and requirements.lock pin; needs PyPI, and fails where it cannot tell
 	$(PYTHON) -m venv --clear .audit

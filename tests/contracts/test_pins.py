@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,6 @@ def _constraints() -> dict[str, str]:
 
 class _Locked(NamedTuple):
     version: str
-    extras: set[str]
     hashes: list[str]
 
 
@@ -30,30 +29,39 @@ def _locked() -> dict[str, _Locked]:
     found = {}
     for entry in entries:
         first, *hashes = entry.split(" \\\n")
-        requirement = Requirement(first.partition(" ;")[0])
-        version = str(requirement.specifier).removeprefix("==")
-        found[canonicalize_name(requirement.name)] = _Locked(
-            version, requirement.extras, [line.strip() for line in hashes]
-        )
+        name, _, version = first.partition(" ;")[0].partition("==")
+        found[canonicalize_name(name)] = _Locked(version, [line.strip() for line in hashes])
     return found
 
 
-def _asked_of_each_other(locked: dict[str, _Locked]) -> Iterator[tuple[str, Requirement]]:
-    """What each locked package that is installed here needs with its locked extras."""
-    for name, (_, extras, _) in locked.items():
-        try:
-            lines = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            continue
-        for needed in map(Requirement, lines):
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-                yield name, needed
+def _asked_by(name: str, extras: Iterable[str]) -> Iterator[Requirement]:
+    """What a package that is installed here needs with its extras."""
+    try:
+        lines = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return
+    for needed in map(Requirement, lines):
+        if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            yield needed
+
+
+def _asked_of_each_other(names: Iterable[str]) -> list[tuple[str, Requirement]]:
+    """What packages need of each other, with the extras that some ask of others."""
+    extras: dict[str, frozenset[str]] = dict.fromkeys(names, frozenset())
+    while True:
+        asked = [(name, needed) for name, some in extras.items() for needed in _asked_by(name, some)]
+        before = dict(extras)
+        for _, needed in asked:
+            name = canonicalize_name(needed.name)
+            extras[name] = extras.get(name, frozenset()) | needed.extras
+        if extras == before:
+            return asked
 
 
 def test_every_locked_file_has_its_hash() -> None:
     locked = _locked()
     assert len(locked) > 100
-    for name, (version, _, hashes) in locked.items():
+    for name, (version, hashes) in locked.items():
         assert re.fullmatch(r"[0-9][0-9a-z.+]*", version), name
         assert hashes, name
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", line) for line in hashes), name
@@ -75,19 +83,20 @@ def test_all_that_an_installation_needs_is_locked_within_its_bounds() -> None:
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)].version), text
 
 
-def test_what_locked_packages_ask_of_each_other_is_locked_with_its_extras() -> None:
-    """pip takes a package with an extra for another requirement, which must be pinned itself."""
+def test_what_locked_packages_ask_of_each_other_is_locked_too() -> None:
+    """So that pip may be told to resolve nothing; it takes a package with an extra for one that is not pinned."""
     locked = _locked()
-    asked = list(_asked_of_each_other(locked))
-    assert len(asked) > 200
+    asked = _asked_of_each_other(locked)
+    assert ("prefect", "sqlalchemy", {"asyncio"}) in [(name, needed.name, needed.extras) for name, needed in asked]
+    assert ("sqlalchemy", "greenlet") in [(name, needed.name) for name, needed in asked]  # by that extra
     for name, needed in asked:
         found = locked[canonicalize_name(needed.name)]
         assert needed.specifier.contains(found.version), (name, str(needed))
-        assert needed.extras <= found.extras, (name, str(needed))
-    assert any("asyncio" in needed.extras for _, needed in asked)
 
 
-def test_the_image_is_installed_by_hashes() -> None:
-    lines = (ROOT / "infra/Dockerfile").read_text()
-    assert "--require-hashes --requirement requirements.lock" in lines
-    assert "--no-deps --no-build-isolation ." in lines
+def test_the_image_is_installed_by_hashes_and_nothing_is_resolved_anew() -> None:
+    install = "pip install --require-hashes --no-deps --requirement requirements.lock"
+    for path in ("infra/Dockerfile", "SECURITY.md"):
+        lines = (ROOT / path).read_text().replace("--no-cache-dir ", "")
+        assert install in lines
+        assert "pip install --no-deps --no-build-isolation ." in lines
