@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import http.client
 import os
 import secrets
@@ -109,10 +110,11 @@ class EmbeddedServer:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log() as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "flows.server", str(self._socket.fileno())],
+                [sys.executable, "-P", "-m", "flows.server", str(self._socket.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
+                cwd=self._home,  # Prefect takes settings from files of the working directory
                 env=self._environment(),
                 pass_fds=[self._socket.fileno()],
                 start_new_session=True,
@@ -194,8 +196,10 @@ def bind_server(runs: Path) -> EmbeddedServer | None:
         return _HERE[0]
     if address := os.environ.get("PREFECT_API_URL"):
         check_server(address)
+        _load_prefect(_home_in(runs))
         return None
     server = EmbeddedServer(_home_in(runs))
+    _load_prefect(_home_in(runs))
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_API_URL
 
@@ -222,6 +226,15 @@ def bind_server(runs: Path) -> EmbeddedServer | None:
     _HERE.append(server)
     atexit.register(server.stop)
     return server
+
+
+def _load_prefect(home: Path) -> None:
+    """Import it in a folder of the cohort: it takes settings from files of the working directory, and code by them."""
+    home.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(home):
+        import prefect.context
+
+        prefect.context.get_settings_context()
 
 
 def _show_the_password(password: str) -> None:

@@ -22,6 +22,10 @@ _ANSWER_S = 20.0
 _CANCELLED_IN_S = 1.5  # a command that is interrupted ends within seconds
 _submitted: set[str] = set()
 _NO_PAGES = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+_EXPORTS = (
+    "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'",
+    "export PYTHONSAFEPATH=1",  # no module of the working directory is imported
+)
 _CHOOSE_AN_ADDRESS = ("--host", "--interface", "--listen-address")
 _OWN_ADDRESS = (
     "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect((sys.argv[1], 1));"
@@ -46,8 +50,7 @@ def closed_to_others(options: Mapping[str, Any]) -> dict[str, Any]:
         towards = scheduler.get("host") or get_ip()
         own = shlex.join([python, "-c", _OWN_ADDRESS, str(towards).rpartition("://")[2]])
         arguments += ["--host", f'"$({own})"']
-    no_pages = "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'"
-    prologue = [no_pages, *options.get("job_script_prologue", ())]
+    prologue = [*_EXPORTS, *options.get("job_script_prologue", ())]
     return {
         **options,
         "scheduler_options": scheduler,

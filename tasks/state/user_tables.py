@@ -217,6 +217,7 @@ def _read_csv(path: Path, n_rows: int | None) -> pd.DataFrame:
             keep_default_na=False,
             encoding="utf-8-sig",
             index_col=False,
+            compression=None,  # else the ending of the name decides, and a small file may unpack to any size
             float_precision="round_trip",  # the default one can end the process by a segmentation fault
             nrows=n_rows,
         )

@@ -38,7 +38,8 @@ _TRANSFER_SYNTAX: Final = 0x00020010
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1"
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
 _COMPRESSED: Final = re.compile(rb"1\.2\.840\.10008\.1\.2\.(4\.(?!95$)[0-9]+|5)")
-"""Encodings of compressed pixels, whose headers are all little-endian and explicit (PS3.5 A.4); JPIP's deflated one not."""
+"""Encodings of compressed pixels, whose headers are all little-endian and explicit (PS3.5 A.4); JPIP's deflated
+one is not."""
 
 _STUDY_UID: Final = TAGS["study_uid"]
 _DIRECTORY: Final = b"1.2.840.10008.1.3.10"
@@ -95,7 +96,6 @@ def read_values(data: bytes, budget: Budget) -> dict[int, bytes]:
 
     Raises:
         UnusualEncodingError: if the file is for pydicom.
-        StudyRejected: ``dicom_corrupt`` if they end inside a sequence before they tell the study.
     """
     explicit, start = _encoding(data, may_be_compressed=True)
     values, _, _ = _walk(data, start, explicit, budget, truncated_is_end=True)
@@ -196,14 +196,8 @@ def _walk(
         if tag in _SEEN and not _is_empty(data, value, length):
             values[tag] = b""
         if length == _UNDEFINED:
-            try:
-                position = _skip_sequence(data, value, explicit, budget, 0)
-            except _CutOffError as error:
-                if not truncated_is_end:
-                    raise
-                if _STUDY_UID not in values:
-                    raise corrupt("Its first bytes end inside a sequence.") from error
-                return values, -1, 0
+            may_end = truncated_is_end and _STUDY_UID in values
+            position = _behind_sequence(data, value, explicit, budget, may_end=may_end)
             continue
         position = value + length
         if position > end:
@@ -236,6 +230,16 @@ def _explicit_at(data: bytes, position: int) -> tuple[int, int, int]:
 def _implicit_at(data: bytes, position: int) -> tuple[int, int, int]:
     group, number, length = _implicit_element(data, position)
     return group << 16 | number, position + 8, length
+
+
+def _behind_sequence(data: bytes, position: int, explicit: bool, budget: Budget, *, may_end: bool) -> int:
+    """Place after a sequence of undefined length; the end of the data if they may end in it."""
+    try:
+        return _skip_sequence(data, position, explicit, budget, 0)
+    except _CutOffError:
+        if may_end:
+            return len(data)
+        raise
 
 
 def _skip_sequence(data: bytes, position: int, explicit: bool, budget: Budget, depth: int) -> int:

@@ -1,6 +1,7 @@
 """Users' tables: cells are text until a whole column is known to be numbers."""
 
 import decimal
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -377,4 +378,15 @@ def test_a_long_text_that_is_written_once_is_not_repeated(tmp_path: Path) -> Non
     path = _foreign_parquet(tmp_path, participant=pa.array(["1"] * 400), x=pa.array(["x" * 10**6] * 400))
     assert path.stat().st_size < 100_000
     with pytest.raises(UserMistake, match="texts of the table unpack"):
+        read_user_table(path)
+
+
+@pytest.mark.parametrize("name", ["people.csv.gz", "people.csv.bz2", "people.zip", "people.csv.xz", "people.tar"])
+def test_a_table_is_not_unpacked_whatever_its_name_says(name: str, tmp_path: Path) -> None:
+    """A small file could fill the memory."""
+    path = tmp_path / name
+    path.write_text("participant,x\n1,2\n")
+    assert read_user_table(path).to_dict("list") == {"participant": ["1"], "x": [2]}
+    path.write_bytes(gzip.compress(b"participant,x\n1,2\n"))
+    with pytest.raises(UserMistake, match="holds bytes that no text has"):
         read_user_table(path)
