@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import http
 import http.client
 import os
 import secrets
@@ -35,7 +36,7 @@ from typing import IO, TYPE_CHECKING
 from tasks.state.mistakes import UserMistake
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 _HOST = "127.0.0.1"
 _STARTUP_S = 180.0  # the first start makes the database, on a busy machine
@@ -276,7 +277,21 @@ def _app() -> ASGIApp:
     from fastapi.middleware.trustedhost import TrustedHostMiddleware
     from prefect.server.api.server import create_app
 
-    return TrustedHostMiddleware(create_app(), allowed_hosts=[_HOST], www_redirect=False)
+    return TrustedHostMiddleware(_api_alone(create_app()), allowed_hosts=[_HOST], www_redirect=False)
+
+
+def _api_alone(app: ASGIApp) -> ASGIApp:
+    """``app`` without its pages, which describe it to whoever asks."""
+    from starlette.responses import Response
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        is_request = scope["type"] in ("http", "websocket")
+        if is_request and not scope["path"].startswith("/api/"):
+            await Response(status_code=http.HTTPStatus.NOT_FOUND)(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    return answer
 
 
 async def _make_tables() -> None:

@@ -90,9 +90,11 @@ def test_one_element_of_a_dicom_file_is_another_and_all_lengths_are_right() -> N
     whole = seeds.dicom()[0]
     changed = _of(in_dicom, whole)
     assert len(set(changed)) > 50
+    n_meta = len(seeds.dicom_bytes_of_meta(whole))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        files = [pydicom.dcmread(io.BytesIO(one), force=True) for one in changed]
+        files = [pydicom.dcmread(io.BytesIO(one), force=True) for one in changed if one[:n_meta] == whole[:n_meta]]
+    assert len(files) > 40  # others have another encoding
     before = {element.tag: element.value for element in pydicom.dcmread(io.BytesIO(whole))}
     differ = [sum(before.get(e.tag) != e.value for e in ds) + len(before.keys() - set(ds.keys())) for ds in files]
     assert np.median(differ) <= 2
@@ -112,7 +114,9 @@ def test_the_list_of_a_zip_and_the_header_of_weights_are_changed_and_the_rest_is
     archive = seeds.archives()[1]
     changed = _of(in_list_of_zip, archive)
     assert len(set(changed)) > 30
-    assert all(len(one) == len(archive) and sum(a != b for a, b in zip(one, archive)) < 12 for one in changed)
+    assert all(
+        len(one) == len(archive) and sum(a != b for a, b in zip(one, archive, strict=True)) < 12 for one in changed
+    )
     weights = seeds.safetensors()[0]
     for one in _of(in_safetensors, weights):
         n = int.from_bytes(one[:8], "little")
@@ -121,9 +125,10 @@ def test_the_list_of_a_zip_and_the_header_of_weights_are_changed_and_the_rest_is
 
 def test_one_cell_or_key_is_another() -> None:
     table = b"a,b\n1,2\n3,4"
-    assert b"a\n1\n3" in _of(in_cells, table)  # without its second column
-    assert b"a;b\n1;2\n3;4" in _of(in_cells, table)
-    assert any(one.startswith(b"\xff\xfea\x00") for one in _of(in_cells, table))
+    changed = _of(in_cells, table, 300)
+    assert b"a\n1\n3" in changed  # without its second column
+    assert b"a;b\n1;2\n3;4" in changed
+    assert any(one.startswith(b"\xff\xfea\x00") for one in changed)
     assert b"a = true\nb: 2" in _of(in_keys, b"a = 1\nb: 2", 300)
     assert b"a = 1\nb: 2\nb: ~" in _of(in_keys, b"a = 1\nb: 2", 900)
     assert in_keys(b"none", np.random.default_rng(1)) == b"none"

@@ -12,7 +12,6 @@ import http.client
 import json
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ _PAGES = (
     "/info/main/workers.html", "/json/identity.json", "/api/flow_runs/filter", "/api/logs/out", "/api/events/in",
 )  # fmt: skip
 
-found: dict[str, set[Any]] = defaultdict(set)
+found: dict[str, set[Any]] = {kind: set() for kind in ("cmdline", "read", "listed", "written", "ports", "answers")}
 
 
 def _tried(kind: str, name: str, action: Callable[[], object]) -> None:

@@ -59,7 +59,7 @@ def test_lists_in_cells_are_taken_apart_row_by_row() -> None:
     assert of_none.isna().all(axis=None)
 
 
-@pytest.mark.parametrize("cell", ['["I48', "[" * 3000, "[" + "9" * 5000 + "]"])
+@pytest.mark.parametrize("cell", ['["Z999', "[" * 3000, "[" + "9" * 5000 + "]"])
 def test_a_cell_that_begins_like_a_list_and_is_none_is_told_and_not_quoted(cell: str) -> None:
     data = FieldTable.of(pd.DataFrame({"eid": [1, 2], "p41270": ['["I10"]', cell]}))
     with pytest.raises(ValueError, match="column 'p41270' has a cell that begins like a list and is none") as told:
