@@ -30,7 +30,11 @@ from benchmarks.fuzz.seeds import dicom_bytes, image
 from tasks.simulation import SimulationSettings, write_cohort
 from tasks.state.store import load_tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.filterwarnings("ignore:.*:UserWarning:pydicom"),  # texts that are too long or of another alphabet
+]
 TEXTS = {
     "PatientName": "ZQXNAME^Anna",
     "PatientBirthName": "ZQXBIRTH^Anna",
@@ -177,6 +181,7 @@ def _text_for_a_number(path: Path, name: str, person: str) -> None:
         for k in range(12):
             header = image(k)
             header.PatientID, header.StudyInstanceUID = person, f"1.2.3.{person[1:]}"
+            header.SeriesDescription = "cine_sax"
             header[name] = DataElement(tag_for_keyword(name) or 0, "LO", IN_A_NUMBER)
             archive.writestr(f"{k}.dcm", dicom_bytes(header))
 
