@@ -200,7 +200,15 @@ def bind_server(runs: Path) -> EmbeddedServer | None:
         _load_prefect(_home_in(runs))
         return None
     server = EmbeddedServer(_home_in(runs))
-    _load_prefect(_home_in(runs))
+    with contextlib.chdir(_home_in(runs)):
+        return _bound(server)
+
+
+def _bound(server: EmbeddedServer) -> EmbeddedServer | None:
+    """Have Prefect use ``server``, unless its settings name another one.
+
+    It takes settings from files of the working directory, and code by them; so does every copy of its settings.
+    """
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_API_URL
 
@@ -230,7 +238,7 @@ def bind_server(runs: Path) -> EmbeddedServer | None:
 
 
 def _load_prefect(home: Path) -> None:
-    """Import it in a folder of the cohort: it takes settings from files of the working directory, and code by them."""
+    """Import it in a folder of the cohort, as :func:`_bound` does."""
     home.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(home):
         import prefect.context

@@ -39,6 +39,13 @@ def _read(path: str) -> None:
         file.read(1)
 
 
+def _read_something(path: str) -> None:
+    """Of a process that has just ended there is nothing to read."""
+    with open(path, "rb") as file:
+        if not file.read(1):
+            raise ValueError(path)
+
+
 def _write(path: str) -> None:
     with open(path, "ab"):
         pass
@@ -48,7 +55,7 @@ def _look_at_process(pid: int) -> None:
     with contextlib.suppress(OSError):
         found["cmdline"].add(Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace"))
     for name in _OF_A_PROCESS:
-        _tried("read", f"/proc/{name}", partial(_read, f"/proc/{pid}/{name}"))
+        _tried("read", f"/proc/{name}", partial(_read_something, f"/proc/{pid}/{name}"))
     for name in ("fd", "map_files"):
         _tried("listed", f"/proc/{name}", partial(os.listdir, f"/proc/{pid}/{name}"))
     for name in ("cwd", "root", "exe"):

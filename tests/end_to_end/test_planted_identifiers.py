@@ -113,6 +113,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         table = pd.read_csv(folder / name)
         table["notes"] = table["ZQXCOLUMN"] = "ZQXNOTE"
         table.to_csv(folder / name, index=False)
+    config = folder / "cohort.toml"
+    config.write_text(config.read_text().replace("[analysis]\n", "[analysis]\nunmatched_max = 1.0\n"))
     home = folder / "home"
     home.mkdir()
     (folder / "temporary").mkdir()
@@ -261,7 +263,7 @@ def _texts(path: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"{path}/{name}", name.encode() + archive.read(name)
         yield str(path), _of_study(path).encode()
     elif path.suffix in (".sqlite", ".db"):
-        with sqlite3.connect(path) as connection:
+        with sqlite3.connect(f"file:{path}?immutable=1", uri=True) as connection:  # its log is left, and read as well
             yield str(path), "\n".join(connection.iterdump()).encode()
     yield str(path), path.read_bytes()  # of a database the log and pages that are free, too
 
