@@ -77,9 +77,11 @@ FREE = {
 HIDDEN = {
     "nested": "ZQXNESTED", "other_id": "ZQXOTHERID", "code": "ZQXCODE", "private": "ZQXDEEP", "overlay": "ZQXOVERLAY",
     "overlay_comment": "ZQXREMARK", "curve": "ZQXCURVE", "icon": "ZQXICON", "unicode": "ZQX\u00c4NNE",
-    "emoji": "ZQX\U0001f494", "rtl": "ZQX\u05d0\u05e0\u05d4", "long": "ZQXLONG" + "G" * 3000, "uid": "99001122334455",
+    "emoji": "ZQX\U0001f494", "rtl": "ZQX\u05d0\u05e0\u05d4", "long": "ZQXLONG" + "G" * 3000,
 }  # fmt: skip
-"""In sequences, private ones too, overlays and retired groups, in other alphabets, and as part of a UID."""
+"""In sequences, private ones too, overlays and retired groups, and in other alphabets."""
+
+IN_A_UID = "99001122334455"
 
 NUMERIC = (
     "SliceThickness", "TriggerTime", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "Rows",
@@ -172,9 +174,9 @@ def _hide(header: Dataset) -> None:
     header.ResponsiblePerson = HIDDEN["unicode"]
     header.PatientReligiousPreference, header.RequestingService = HIDDEN["emoji"], HIDDEN["rtl"]
     header.TextComments = HIDDEN["long"]
-    header.FrameOfReferenceUID = f"1.2.{HIDDEN['uid']}.1"
+    header.FrameOfReferenceUID = f"1.2.{IN_A_UID}.1"
     for name in ("StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(header, name, f"{header[name].value[:40]}.{HIDDEN['uid']}")
+        setattr(header, name, f"{header[name].value[:40]}.{IN_A_UID}")
 
 
 def _text_for_a_number(path: Path, name: str, person: str) -> None:
@@ -318,7 +320,16 @@ def _where(folder: Path, *words: str) -> list[str]:
 
 def test_the_archive_holds_them_and_was_read(folder: Path) -> None:
     content = b"".join(path.read_bytes() for path in (folder / "archive").rglob("*") if path.is_file())
-    plain = (*TEXTS.values(), *FREE.values(), *HIDDEN.values(), BIRTH, "ZQXPRIVATE", "ZQXONEMEMBER", IN_A_NUMBER)
+    plain = (
+        *TEXTS.values(),
+        *FREE.values(),
+        *HIDDEN.values(),
+        IN_A_UID,
+        BIRTH,
+        "ZQXPRIVATE",
+        "ZQXONEMEMBER",
+        IN_A_NUMBER,
+    )
     assert all(text.encode() in content for text in plain)
     assert IN_PNG[0].encode() in content
     studies = pd.read_parquet(folder / "cohort/tables/phenotypes.parquet")
@@ -329,6 +340,13 @@ def test_the_archive_holds_them_and_was_read(folder: Path) -> None:
 def test_no_planted_text_is_anywhere(folder: Path) -> None:
     found = _where(folder, *PLANTED)
     assert not found, json.dumps(found[:20], indent=1)
+
+
+def test_uids_are_in_the_ledger_alone(folder: Path) -> None:
+    """It groups files by that of their study; pages and tables have its digest."""
+    found = _where(folder, IN_A_UID)
+    assert found
+    assert all(f"{folder}/cohort/ledger.sqlite" in where for where in found), found
 
 
 def test_no_date_of_birth_is_anywhere(folder: Path) -> None:
