@@ -51,6 +51,7 @@ def test_a_slurm_job_asks_for_what_the_profile_says_and_is_closed_to_others(tmp_
     for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH -t 08:00:00", "--nthreads 1", "--lifetime 465m"):
         assert line in script
     assert f"--tls-key {key}\n" in script
+    assert "export PYTHONSAFEPATH=1\n" in script  # no module of the working directory is imported
     assert " -m tasks.execution.job_worker distributed.cli.dask_worker tls://" in script
     assert secret not in script
     assert '--no-dashboard --dashboard-address 127.0.0.1:0 --host "$(' in script
