@@ -12,13 +12,14 @@ import http.client
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 _NOBODY = 65534
-_SHARED = ("/tmp", "/dev/shm", "/var/tmp")
+_SHARED = (tempfile.gettempdir(), "/dev/shm", "/var/tmp")
 _OF_A_PROCESS = ("environ", "mem", "maps", "stack", "auxv", "syscall")
 _PAGES = (
     "/", "/api/health", "/api/version", "/api/admin/settings", "/docs", "/openapi.json", "/status", "/metrics",

@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 _ATTACKER = Path(__file__).with_name("another_user.py")
-_OURS = ("/tmp/cmr", "/tmp/dask", "/tmp/pymp", "/dev/shm")
+_OURS = ("/dev/shm", *(f"{tempfile.gettempdir()}/{name}" for name in ("cmr", "dask", "pymp")))
 
 
 @pytest.fixture(scope="module")
