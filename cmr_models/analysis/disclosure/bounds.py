@@ -53,7 +53,9 @@ class Statements:
         self.limits[count] = (max(before[0], low), min(before[1], high))
 
     def total(self, whole: Hashable, parts: Sequence[Hashable]) -> None:
-        """``parts`` add up to ``whole``."""
+        """``parts`` add up to ``whole``; of those of which nothing was stated, anything is possible."""
+        for part in parts:
+            self.limits.setdefault(part, (0.0, np.inf))
         self.sums.append(({whole: -1.0} | dict.fromkeys(parts, 1.0), 0.0, 0.0))
 
     def at_least(self, weights: Weights, low: float) -> None:
