@@ -150,3 +150,13 @@ def test_measures_of_one_model_may_count_other_events() -> None:
         [_row("cox", 80.0, n, measure="net_benefit", threshold=t) for n, t in ((12.0, 0.1), (7.0, 0.3))]
     )
     assert estimates_say("prediction_decisions", treated, 5)["population"].nunique() == 2
+
+
+def test_a_total_may_have_parts_of_which_nothing_else_is_said() -> None:
+    statements = Statements()
+    statements.within("all", 12, 12)
+    statements.within("men", 9, 9)
+    statements.total("all", ["men", "women"])
+    tightened = statements.system([{"women": 1.0}]).tightened()
+    assert tightened is not None
+    assert [float(limit[0]) for limit in tightened.outer] == [3.0, 3.0]
