@@ -71,10 +71,11 @@ requirements.lock: pyproject.toml constraints.txt ## what an installation at a s
 	  --generate-hashes --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
 	  --no-annotate --no-header --quiet --output-file requirements.lock
 
-audit: ## known faults in what constraints.txt pins; needs PyPI, and fails where it cannot tell
+audit: ## known faults in what constraints.txt and requirements.lock pin; needs PyPI, and fails where it cannot tell
 	$(PYTHON) -m venv --clear .audit
 	.audit/bin/pip install --quiet pip-audit
 	.audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+	.audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
 	rm -rf .audit
 
 clean:

@@ -10,6 +10,7 @@ import sys
 
 BENCHMARKS = (
     "convert",
+    "disclosure",
     "frame_order",
     "segment_stage",
     "segmentation",

@@ -108,6 +108,8 @@ def end(number: int) -> NoReturn:
             jobs.cancel_all()
         if credentials := sys.modules.get("tasks.execution.credentials"):
             credentials.remove_all()
+        if scratch := sys.modules.get("tasks.execution.scratch"):
+            scratch.remove_all()
         again = shlex.join(["cmr-cohort", *sys.argv[1:]])
         what = _SIGNALS[signal.Signals(number)]
         line = f"\nstopped by {what}; everything that was finished is kept. To go on, type: {again}\n"

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
+import http
 import http.client
 import os
 import secrets
@@ -34,7 +36,7 @@ from typing import IO, TYPE_CHECKING
 from tasks.state.mistakes import UserMistake
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 _HOST = "127.0.0.1"
 _STARTUP_S = 180.0  # the first start makes the database, on a busy machine
@@ -109,10 +111,11 @@ class EmbeddedServer:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log() as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "flows.server", str(self._socket.fileno())],
+                [sys.executable, "-P", "-m", "flows.server", str(self._socket.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
+                cwd=self._home,  # Prefect takes settings from files of the working directory
                 env=self._environment(),
                 pass_fds=[self._socket.fileno()],
                 start_new_session=True,
@@ -194,8 +197,18 @@ def bind_server(runs: Path) -> EmbeddedServer | None:
         return _HERE[0]
     if address := os.environ.get("PREFECT_API_URL"):
         check_server(address)
+        _load_prefect(_home_in(runs))
         return None
     server = EmbeddedServer(_home_in(runs))
+    with contextlib.chdir(_home_in(runs)):
+        return _bound(server)
+
+
+def _bound(server: EmbeddedServer) -> EmbeddedServer | None:
+    """Have Prefect use ``server``, unless its settings name another one.
+
+    It takes settings from files of the working directory, and code by them; so does every copy of its settings.
+    """
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_API_URL
 
@@ -222,6 +235,15 @@ def bind_server(runs: Path) -> EmbeddedServer | None:
     _HERE.append(server)
     atexit.register(server.stop)
     return server
+
+
+def _load_prefect(home: Path) -> None:
+    """Import it in a folder of the cohort, as :func:`_bound` does."""
+    home.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(home):
+        import prefect.context
+
+        prefect.context.get_settings_context()
 
 
 def _show_the_password(password: str) -> None:
@@ -263,7 +285,21 @@ def _app() -> ASGIApp:
     from fastapi.middleware.trustedhost import TrustedHostMiddleware
     from prefect.server.api.server import create_app
 
-    return TrustedHostMiddleware(create_app(), allowed_hosts=[_HOST], www_redirect=False)
+    return TrustedHostMiddleware(_api_alone(create_app()), allowed_hosts=[_HOST], www_redirect=False)
+
+
+def _api_alone(app: ASGIApp) -> ASGIApp:
+    """``app`` without its pages, which describe it to whoever asks."""
+    from starlette.responses import Response
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        is_request = scope["type"] in ("http", "websocket")
+        if is_request and not scope["path"].startswith("/api/"):
+            await Response(status_code=http.HTTPStatus.NOT_FOUND)(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    return answer
 
 
 async def _make_tables() -> None:

@@ -1,4 +1,8 @@
-"""Where the command begins: a signal while Python is still importing it ends it in one line too."""
+"""Where the command begins: a signal while Python is still importing it ends it in one line too.
+
+It may be started in a folder that others can write into, or in one that was delivered: no process of it imports a
+module that lies there.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # ignored after nohup
             signal.signal(number, _end)
+    os.environ["PYTHONSAFEPATH"] = "1"  # of processes that it starts; Python looks in the working directory first
     from flows.cli import main as command
 
     command()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import pandas as pd
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 _ROUNDED = "people on this page are rounded to multiples"
+_BINNED = 80  # with fewer people a mean is drawn instead of a distribution
 AT_RISK = ("cox_age", "harrell_phenotype", "harrell_adjusted", "uno_adjusted")
 
 
@@ -71,14 +74,42 @@ class Puzzle:
 def recover(cohort: Path, minimum: int = 5) -> list[Finding]:
     """Everything small that the published files of a cohort tell."""
     tables = {path.stem: pd.read_parquet(path) for path in sorted((cohort / "tables/estimates").glob("*.parquet"))}
-    found = [*_from_estimates(tables, minimum), *_from_curves(tables, minimum)]
+    found = [*_from_estimates(tables, minimum), *_from_curves(tables, minimum), *_from_spreads(tables)]
     page = cohort / "reports/index.html"
     if page.exists():
         found += _from_flow(page.read_text(), minimum)
-        found += _from_distributions(
-            cohort / "reports/assets/tables/distributions.csv", tables, page.read_text(), minimum
-        )
+        found += _from_distributions(cohort / "reports/assets", tables, page.read_text(), minimum)
     return found
+
+
+def recover_between(before: Path, after: Path, minimum: int = 5) -> list[Finding]:
+    """What two releases of a cohort tell of those who are in one of them alone: from tables and from pages."""
+    found = []
+    for path in sorted((before / "tables/estimates").glob("*.parquet")):
+        if path.stem != "survival_curves":
+            tables = [pd.read_parquet(folder / "tables/estimates" / path.name) for folder in (before, after)]
+            found += [*between_releases(*tables, minimum), *values_between(*tables)]
+    pages = [_page_numbers(folder / "reports", minimum) for folder in (before, after)]
+    for name in sorted(set(pages[0]) & set(pages[1])):
+        first, second = pages[0][name], pages[1][name]
+        few = sorted((first[0] - second[1], first[1] - second[0]), key=abs)
+        if (first[0] > second[1] or first[1] < second[0]) and pinned(abs(few[0]), abs(few[1]), minimum):
+            found.append(Finding(f"page, {name}", *few))
+    return found
+
+
+def _page_numbers(reports: Path, minimum: int) -> dict[str, tuple[float, float]]:
+    """Boxes of the flow, the facts at the top, and people of Table 1, between their limits."""
+    page = (reports / "index.html").read_text()
+    base = float(minimum) if _ROUNDED in page else 1.0
+    texts = dict(re.findall(r'<div class="box"><b>([^<]*)</b>n = ([^<\n]*)', page))
+    table = reports / "assets/tables/distributions.csv"
+    if table.exists():
+        texts |= {
+            f"{row['phenotype']} {row['group']}": row["n"] for row in pd.read_csv(table, dtype=str).to_dict("records")
+        }
+    numbers = {name: _number(text.strip()) for name, text in texts.items()}
+    return {name: window(n, base) for name, n in numbers.items() if n is not None}
 
 
 def pinned(low: float, high: float, minimum: int) -> bool:
@@ -195,6 +226,29 @@ def _last_digit(value: float) -> float:
     return 1e-9
 
 
+# means and spreads
+
+
+def _from_spreads(tables: Mapping[str, pd.DataFrame]) -> Iterator[Finding]:
+    """The distance of an extreme value from the mean, where the SD of its group is not that of the other groups.
+
+    The SD of the others is guessed within a tenth; told if the distance is so within 15 %, and over four SDs.
+    """
+    if "fairness" not in tables:
+        return
+    rows = tables["fairness"]
+    rows = rows[(rows["model"] == "mean") & rows["se"].notna() & (rows["group_by"] != "overall")]
+    for (exposure, group_by), groups in rows.groupby(["exposure", "group_by"]):
+        sd = (groups["se"] * np.sqrt(groups["n"])).to_numpy(float)
+        for k, row in enumerate(groups.to_dict("records")):
+            if len(sd) > 1:
+                usual, half = float(np.median(np.delete(sd, k))), max(_last_digit(sd[k]), 0.0) / 2
+                ends = [(sd[k] + s * half) ** 2 - ((1 - s * 0.1) * usual) ** 2 for s in (-1, 1)]
+                low, high = (math.sqrt(max(end, 0) * row["n"]) for end in ends)
+                if low > 4 * usual and (high - low) / 2 < 0.15 * (high + low) / 2:
+                    yield Finding(f"{exposure} {group_by} {row['group']}: how far one value lies off", low, high)
+
+
 # curves
 
 
@@ -204,12 +258,13 @@ def _from_curves(tables: Mapping[str, pd.DataFrame], minimum: int) -> Iterator[F
         return
     curves, hazards = tables["survival_curves"], tables["hazards"]
     base = float(hazards["rounded_to"].max()) if "rounded_to" in hazards else 1.0
+    of_curves = float(curves["rounded_to"].max()) if "rounded_to" in curves else 1.0
     shown = curves[(curves["status"] == "ok") & (curves["n_events"] > 0)]
     last = shown.groupby(["exposure", "outcome", "group"])["n_events"].max().groupby(["exposure", "outcome"])
     totals = hazards[hazards["scale"] == "per_sd"].set_index(["exposure", "outcome"])["n_events"].dropna()
     for pair, steps in last:
         if pair in totals.index:
-            whole, parts = window(totals[pair], base), [window(step, base) for step in steps]
+            whole, parts = window(totals[pair], base), [window(step, of_curves) for step in steps]
             low, high = whole[0] - sum(p[1] for p in parts), whole[1] - sum(p[0] for p in parts)
             if pinned(low, high, minimum):
                 yield Finding(f"{pair}: events after the last steps", low, high)
@@ -270,11 +325,13 @@ def _state(puzzle: Puzzle, name: str, text: str, base: float, minimum: int) -> N
 # Table 1
 
 
-def _from_distributions(path: Path, tables: Mapping[str, pd.DataFrame], page: str, minimum: int) -> Iterator[Finding]:
-    """Means by sex beside the mean of everybody in the table of fairness."""
+def _from_distributions(assets: Path, tables: Mapping[str, pd.DataFrame], page: str, minimum: int) -> Iterator[Finding]:
+    """Means by sex beside the mean of everybody in the table of fairness, and what the bins of the figure add."""
+    path = assets / "tables/distributions.csv"
     if not path.exists() or "fairness" not in tables:
         return
     base = float(minimum) if _ROUNDED in page else 1.0
+    drawn = _drawn_counts(assets / "figures/distributions.svg")
     fairness = tables["fairness"]
     whole = fairness[(fairness["model"] == "mean") & (fairness["group_by"] == "overall") & (fairness["status"] == "ok")]
     titles = {"LV ejection fraction": "lvef_pct", "LV end-diastolic volume": "lvedv_ml"}
@@ -283,7 +340,44 @@ def _from_distributions(path: Path, tables: Mapping[str, pd.DataFrame], page: st
         shown = [row for row in rows.to_dict("records") if row["group"] != "All" and "±" in row["mean"]]
         if len(overall) != 1 or not shown:
             continue
+        shapes = [drawn.pop(0) for row in reversed(shown) if (_number(row["n"]) or 0) >= _BINNED and drawn]
+        for row, counts in zip(
+            [row for row in reversed(shown) if (_number(row["n"]) or 0) >= _BINNED], shapes, strict=False
+        ):
+            told = [n for n in range(*_span(window(_number(row["n"]) or 0.0, base))) if counts(n)]
+            if base > 1 and len(told) == 1 and told[0] % base:
+                yield Finding(f"Figure, {title} of {row['group']}: the exact number", told[0], told[0])
         yield from _value_beside(str(title), overall.iloc[0], shown, base, minimum)
+
+
+def _span(limits: tuple[float, float]) -> tuple[int, int]:
+    return int(limits[0]), int(limits[1]) + 1
+
+
+def _drawn_counts(figure: Path) -> list[Callable[[int], bool]]:
+    """Of every distribution that is drawn, whether a number of people fits: its bins then hold whole people."""
+    if not figure.exists():
+        return []
+    found: list[Callable[[int], bool]] = []
+    for path in re.findall(r'<path d="([^"]*)"[^>]*style="fill: none[^>]*>', figure.read_text()):
+        points = [(float(x), float(y)) for x, y in re.findall(r"[ML] (-?[\d.]+) (-?[\d.]+)", path)]
+        flat = [(b[0] - a[0], a[1]) for a, b in pairwise(points) if abs(a[1] - b[1]) < 1e-6 and b[0] - a[0] > 0.5]
+        if len(flat) < 4 or len(points) < 2 * len(flat):
+            continue
+        ground = points[0][1]
+        areas = [width * (ground - y) for width, y in flat]
+        shares = [area / sum(areas) for area in areas]
+        found.append(partial(_fits, shares))
+    return found
+
+
+def fitting_numbers(figure: Path, low: int, high: int) -> list[list[int]]:
+    """Of every distribution that is drawn, the numbers of people that fit, from ``low`` to ``high - 1``."""
+    return [[n for n in range(low, high) if fits(n)] for fits in _drawn_counts(figure)]
+
+
+def _fits(shares: list[float], n: int) -> bool:
+    return max(abs(share * n - round(share * n)) for share in shares) < 0.02
 
 
 def _value_beside(
@@ -333,7 +427,7 @@ def values_between(before: pd.DataFrame, after: pd.DataFrame) -> list[Finding]:
     """
     keys = ["exposure", "outcome", "model", "scale", "group_by", "group", "measure"]
     both = before.merge(after, on=keys, suffixes=("_before", "_after"))
-    ratios = both[both["measure"].isin(("odds_ratio", "hazard_ratio"))]
+    ratios = both[both["measure"].isin(("odds_ratio", "hazard_ratio")) & (both["scale"] == "per_sd")]
     found = []
     for row in ratios.dropna(subset=["estimate_before", "estimate_after"]).to_dict("records"):
         logs = [math.log(row[f"estimate_{when}"]) for when in ("before", "after")]

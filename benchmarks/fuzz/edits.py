@@ -89,6 +89,11 @@ def _line(content: bytes, rng: np.random.Generator) -> bytes:
 _EVERYWHERE: tuple[Edit, ...] = (_flip, _number, _token, _cut, _repeat, _line)
 
 
+def changed(content: bytes, rng: np.random.Generator) -> bytes:
+    """``content`` after one change that knows nothing of its format."""
+    return _EVERYWHERE[int(rng.integers(len(_EVERYWHERE)))](content, rng)
+
+
 def _spliced(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     return content[: _place(content, rng)] + other[_place(other, rng) :]
 

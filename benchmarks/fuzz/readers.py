@@ -13,6 +13,10 @@ from pydantic import ValidationError
 
 from benchmarks.fuzz import seeds
 from benchmarks.fuzz.edits import Edit, in_gzip, in_png, in_zip
+from benchmarks.fuzz.formats import in_cells, in_dicom, in_keys, in_list_of_zip, in_nifti, in_safetensors
+from cmr_models.analysis.biobank.columns import FieldTable
+from cmr_models.analysis.biobank.fields import decode, field_of
+from cmr_models.analysis.biobank.placeholders import read_dates
 from cmr_models.contracts.identifiers import clean_identifier, identifier_key, safe_id
 from cmr_models.reasons import StudyRejected
 from cmr_models.zoo.model_card import parse_card
@@ -102,6 +106,13 @@ def _convert(name: str) -> Callable[[bytes, Path], object]:
     return read
 
 
+def _convert_pair(content: bytes, folder: Path) -> None:
+    """A header and an image of NIfTI in two files; the header is behind its length."""
+    n = int.from_bytes(content[:2], "little")
+    _file(folder / "in", "p_sax_ed.img", content[2 + n :])
+    _convert("p_sax_ed.hdr")(content[2 : 2 + n], folder)
+
+
 def _nifti(content: bytes, _folder: Path) -> None:
     nifti_views({"p_sax_ed.nii": content}, Budget(n_packed=len(content)))
 
@@ -158,6 +169,16 @@ def _table(name: str) -> Callable[[bytes, Path], object]:
     return read
 
 
+def _biobank(content: bytes, folder: Path) -> None:
+    """A table of UK Biobank with tabs, its columns by fields, their cells as codes and as dates."""
+    data = FieldTable.of(read_user_table(_file(folder, "ukb.tab", content)))
+    for field, instance in data.columns:
+        for name, column in data.values(field, instance).items():
+            read_dates(column)
+            if known := field_of(field):
+                decode(column.rename(str(name)), known)
+
+
 def _identifier(content: bytes, _folder: Path) -> None:
     text = content.decode("utf-8", "surrogateescape")
     clean_identifier(text)
@@ -197,33 +218,39 @@ def _ledger(content: bytes, folder: Path) -> None:
         ledger.sources()
 
 
+_OF_SETTINGS = (ValueError, UserMistake)
+_OF_SPEC = (ValidationError, UserMistake, FileNotFoundError)
+
 READERS = (
-    Reader("DICOM header", 16, seeds.dicom, lambda content, _: read_header(content[:65_536])),
-    Reader("DICOM images", 20, seeds.dicom, lambda content, _: read_images(content), (StudyRejected,)),
-    Reader("zip archive", 8, seeds.archives, _archive, (StudyRejected,), (in_zip,)),
-    Reader("inventory, DICOM", 6, seeds.dicom, _inventory("a.dcm")),
-    Reader("inventory, zip", 4, seeds.archives, _inventory("a.zip"), (), (in_zip,)),
-    Reader("conversion, zip", 2, seeds.archives, _convert("a.zip"), (), (in_zip,)),
-    Reader("conversion, DICOM", 3, seeds.dicom, _convert("a.dcm")),
-    Reader("conversion, NIfTI", 2, seeds.nifti, _convert("p_sax_ed.nii"), (), (in_gzip,)),
-    Reader("NIfTI images", 8, seeds.nifti, _nifti, (StudyRejected,), (in_gzip,)),
-    Reader("NIfTI labels", 3, seeds.nifti, _labels, (StudyRejected,), (in_gzip,)),
+    Reader("DICOM header", 16, seeds.dicom, lambda content, _: read_header(content[:65_536]), (), (in_dicom,)),
+    Reader("DICOM images", 20, seeds.dicom, lambda content, _: read_images(content), (StudyRejected,), (in_dicom,)),
+    Reader("zip archive", 8, seeds.archives, _archive, (StudyRejected,), (in_zip, in_list_of_zip)),
+    Reader("inventory, DICOM", 6, seeds.dicom, _inventory("a.dcm"), (), (in_dicom,)),
+    Reader("inventory, zip", 4, seeds.archives, _inventory("a.zip"), (), (in_zip, in_list_of_zip)),
+    Reader("conversion, zip", 2, seeds.archives, _convert("a.zip"), (), (in_zip, in_list_of_zip)),
+    Reader("conversion, DICOM", 3, seeds.dicom, _convert("a.dcm"), (), (in_dicom,)),
+    Reader("conversion, NIfTI", 2, seeds.nifti, _convert("p_sax_ed.nii"), (), (in_gzip, in_nifti)),
+    Reader("conversion, pair", 2, seeds.pairs, _convert_pair, (), (in_nifti,)),
+    Reader("NIfTI images", 8, seeds.nifti, _nifti, (StudyRejected,), (in_gzip, in_nifti)),
+    Reader("NIfTI labels", 3, seeds.nifti, _labels, (StudyRejected,), (in_gzip, in_nifti)),
     Reader("PNG landmarks", 6, seeds.png, _png, (StudyRejected,), (in_png, in_png)),
-    Reader("safetensors", 3, seeds.safetensors, _weights, (ValueError,)),
-    Reader("model card", 3, lambda: [seeds.CARD, seeds.DEEP_TOML], _card, (ValueError,)),
-    Reader("hub config", 2, lambda: [seeds.HUB, seeds.YAML_BOMB], _hub, (ValueError,)),
-    Reader("cohort.toml", 3, lambda: [seeds.SETTINGS, seeds.DEEP_TOML], _settings, (ValueError, UserMistake)),
-    Reader("spec", 3, lambda: [seeds.SPEC, seeds.YAML_BOMB], _spec, (ValidationError, UserMistake, FileNotFoundError)),
-    Reader("recipe", 1, lambda: [seeds.RECIPE, seeds.DEEP_TOML], _recipe, (ValueError,)),
-    Reader("CSV", 8, lambda: [seeds.TABLE, seeds.OVERFLOW], _table("people.csv"), (UserMistake,)),
+    Reader("safetensors", 3, seeds.safetensors, _weights, (ValueError,), (in_safetensors,)),
+    Reader("model card", 3, lambda: [seeds.CARD, seeds.DEEP_TOML], _card, (ValueError,), (in_keys,)),
+    Reader("hub config", 2, lambda: [seeds.HUB, seeds.YAML_BOMB], _hub, (ValueError,), (in_keys,)),
+    Reader("cohort.toml", 3, lambda: [seeds.SETTINGS, seeds.DEEP_TOML], _settings, _OF_SETTINGS, (in_keys,)),
+    Reader("spec", 3, lambda: [seeds.SPEC, seeds.YAML_BOMB], _spec, _OF_SPEC, (in_keys,)),
+    Reader("recipe", 1, lambda: [seeds.RECIPE, seeds.DEEP_TOML], _recipe, (ValueError,), (in_keys,)),
+    Reader("CSV", 8, lambda: [seeds.TABLE, seeds.OVERFLOW], _table("people.csv"), (UserMistake,), (in_cells,)),
+    Reader("tabs", 1, lambda: [seeds.BIOBANK], _biobank, (UserMistake, ValueError), (in_cells,)),
+    Reader("packed CSV", 1, seeds.packed_tables, _table("people.csv.gz"), (UserMistake,), (in_gzip,)),
     Reader("Parquet", 4, seeds.parquet, _table("people.parquet"), (UserMistake,)),
-    Reader("manifest", 2, lambda: [seeds.TABLE], lambda c, _: disagrees(c, ["a.dcm"])),
+    Reader("manifest", 2, lambda: [seeds.TABLE], lambda c, _: disagrees(c, ["a.dcm"]), (), (in_cells,)),
     Reader("identifiers", 3, lambda: seeds.TOKENS, _identifier),
-    Reader("list of the withdrawn", 2, lambda: [seeds.WITHDRAWN], _withdrawn, (UserMistake,)),
-    Reader("facts of public sets", 2, lambda: seeds.FACTS, _facts),
-    Reader("published study", 4, seeds.studies, _study, (StudyRejected, zipfile.BadZipFile), (in_zip,)),
-    Reader("verify", 2, seeds.studies, _verify, (), (in_zip,)),
-    Reader("receipt", 1, seeds.receipts, _receipt, (StudyRejected,)),
+    Reader("list of the withdrawn", 2, lambda: [seeds.WITHDRAWN], _withdrawn, (UserMistake,), (in_cells,)),
+    Reader("facts of public sets", 2, lambda: seeds.FACTS, _facts, (), (in_cells, in_keys)),
+    Reader("published study", 4, seeds.studies, _study, (StudyRejected, zipfile.BadZipFile), (in_zip, in_list_of_zip)),
+    Reader("verify", 2, seeds.studies, _verify, (), (in_zip, in_list_of_zip)),
+    Reader("receipt", 1, seeds.receipts, _receipt, (StudyRejected,), (in_keys,)),
     Reader("ledger", 2, seeds.ledgers, _ledger, (UserMistake, sqlite3.Error, ValueError)),
 )  # fmt: skip
 """All readers. ISMRMRD is only written."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import copy
 import gzip
 import io
 import json
+import lzma
 import sqlite3
 import struct
 import tempfile
+import warnings
+import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -20,9 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -84,7 +91,36 @@ def dicom() -> list[bytes]:
     )  # fmt: skip
     whole = [dicom_bytes(image(), syntax) for syntax in syntaxes] + [dicom_bytes(image(n_frames=6))]
     items = [empty_items(4000, is_open=is_open, syntax=RLELossless) for is_open in (True, False)]
-    return [*whole, *items, long_deflated()[:65_536], odd_group_2(), *(bomb for _, bomb in codestream_bombs())]
+    return [
+        *whole,
+        *enhanced(),
+        *items,
+        long_deflated()[:65_536],
+        odd_group_2(),
+        *(bomb for _, bomb in codestream_bombs()),
+    ]
+
+
+def enhanced() -> list[bytes]:
+    """Enhanced images of four frames, whose headers are in sequences; plain and compressed."""
+    ds = image(n_frames=4)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    ds.SharedFunctionalGroupsSequence = Sequence([_group(0)])
+    ds.PerFrameFunctionalGroupsSequence = Sequence([_group(k) for k in range(4)])
+    return [dicom_bytes(copy.deepcopy(ds), syntax) for syntax in (ExplicitVRLittleEndian, RLELossless)]
+
+
+def _group(k: int) -> Dataset:
+    """Where and when a frame lies, and what its numbers mean."""
+    place, plane, measures, beat, scale, group = (Dataset() for _ in range(6))
+    place.ImagePositionPatient, plane.ImageOrientationPatient = [0, 0, 10 * (k // 2)], [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing, measures.SliceThickness = [2.0, 2.0], "8"
+    beat.NominalCardiacTriggerDelayTime = 75.0 * (k % 2)
+    scale.RescaleSlope, scale.RescaleIntercept = "1.5", "0"
+    group.PlanePositionSequence, group.PlaneOrientationSequence = Sequence([place]), Sequence([plane])
+    group.PixelMeasuresSequence, group.CardiacSynchronizationSequence = Sequence([measures]), Sequence([beat])
+    group.PixelValueTransformationSequence = Sequence([scale])
+    return group
 
 
 def long_deflated() -> bytes:
@@ -160,10 +196,52 @@ def archives() -> list[bytes]:
     few = dict(list(files.items())[:2])
     return [
         zipped(files),
+        *odd_archives(few),
         zipped({**few, "manifest.csv": b"filename,patientid\n0.dcm,1\n"}),
         zipped({"a/b": b"x" * 9}),
         hostile,
     ]
+
+
+def odd_archives(files: dict[str, bytes]) -> list[bytes]:
+    """The same files in a zip of 64 bits, in one that was streamed, with repeats and a comment, and nested."""
+    wide, streamed, repeated = io.BytesIO(), _Unseekable(), io.BytesIO()
+    with zipfile.ZipFile(wide, "w") as archive:
+        for name, content in files.items():
+            with archive.open(name, "w", force_zip64=True) as member:
+                member.write(content)
+    with zipfile.ZipFile(streamed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    with zipfile.ZipFile(repeated, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.comment = b"comment"
+        for name, content in [*files.items(), *files.items()]:
+            archive.writestr(f"folder/{name}", content)
+    return [wide.getvalue(), streamed.getvalue(), repeated.getvalue(), zipped({"a.zip": wide.getvalue(), **files})]
+
+
+class _Unseekable(io.BytesIO):
+    """Makes ``zipfile`` write sizes behind each member."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: int) -> int:
+        raise io.UnsupportedOperation
+
+
+@cache
+def pairs() -> list[bytes]:
+    """Headers and images of NIfTI in two files, each behind the length of the header, of both versions."""
+    found = []
+    for kind in (nib.Nifti1Pair, nib.Nifti2Pair):
+        volume = kind(np.arange(8 * 8 * 4, dtype=np.int16).reshape(8, 8, 4), np.eye(4))
+        holders = {name: nib.FileHolder(fileobj=io.BytesIO()) for name in ("header", "image")}
+        volume.to_file_map(holders)
+        header, pixels = (holders[name].fileobj.getvalue() for name in ("header", "image"))
+        found.append(struct.pack("<H", len(header)) + header + pixels)
+    return found
 
 
 @cache
@@ -179,6 +257,12 @@ def nifti() -> list[bytes]:
     steep[112:120] = struct.pack("<ff", 3e38, 3e38)
     steep[352:360] = struct.pack("<d", 1e300)
     plain = [volume.to_bytes() for volume in volumes] + [bytes(steep)]
+    described = nib.Nifti1Image(np.ones((8, 8, 4), np.int16), np.eye(4))
+    described.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"text " * 20))
+    swapped = nib.Nifti1Image(np.ones((8, 8, 4), ">i2"), np.eye(4), nib.Nifti1Header(endianness=">"))
+    kinds_of_few = (np.complex64, np.int64, np.uint32)
+    odd = [nib.Nifti1Image(np.ones((8, 8, 4), kind), np.eye(4), dtype=kind) for kind in kinds_of_few]
+    plain += [volume.to_bytes() for volume in (described, swapped, *odd)]
     second = nib.Nifti2Image(rng.integers(0, 99, (8, 8, 4)).astype(np.int16), np.eye(4)).to_bytes()
     return [
         *plain,
@@ -212,7 +296,8 @@ def png_bomb(side: int) -> bytes:
 def safetensors() -> list[bytes]:
     from safetensors.torch import save
 
-    return [save({"a": torch.zeros(2, 3), "b": torch.ones(4, dtype=torch.float16)}), save({})]
+    tied = {"a": torch.zeros(2), "b": torch.ones(3, dtype=torch.bfloat16), "c": torch.ones(2, 2, dtype=torch.bool)}
+    return [save(tied), save({"a": torch.zeros(2, 3), "b": torch.ones(4, dtype=torch.float16)}), save({})]
 
 
 CARD = b"""name = "x"
@@ -278,8 +363,24 @@ TABLE = b'''participant,visit,sex,age_years,weight_kg,centre,smoking
 2,2,female,55.25,,11011,current
 007,3,,1e3,"a ""b""",11012,
 '''
+BIOBANK = (
+    b"\t".join(
+        (b"f.eid", b"f.31.0.0", b"f.34.0.0", b"f.53.2.0", b"f.54.2.0", b"f.21000.0.0", b"f.41270.0.0", b"f.40000.0.0")
+    )
+    + b"""
+1\t0\t1950\t2016-05-01\t11025\t1001\t["I48", "I500"]\t
+2\t1\t1961\t2017-03-02\t11026\t-1\tI21|I22\t2020-02-29
+3\t\t1944\t1900-01-01\t11027\t\t\t
+"""
+)
 OVERFLOW = b"a\n1e3081000010\n"
 TOKENS = (b"1234567", "Müller".encode(), "\u202eabc\ufeff".encode(), b"../../etc", b"CON", b"\xff\xfe")
+
+
+@cache
+def packed_tables() -> list[bytes]:
+    """Tables that are packed, though their names may say that they are not."""
+    return [gzip.compress(TABLE, mtime=0), bz2.compress(TABLE), lzma.compress(TABLE), zipped({"people.csv": TABLE})]
 
 
 @cache
@@ -292,11 +393,33 @@ def parquet() -> list[bytes]:
         found.append(buffer.getvalue())
     one_list, long_text = pa.table({"participant": ["1"], "x": [[1, 2]]}), ["x" * 10**6] * 400
     rows = pa.table({"participant": pa.array(np.zeros(20_000_000, np.int8))})
-    for table in (one_list, rows, pa.table({"participant": long_text})):
+    for table in (one_list, rows, pa.table({"participant": long_text}), *_odd_tables()):
         buffer = io.BytesIO()
         pq.write_table(table, buffer, store_schema=False)
         found.append(buffer.getvalue())
     return found
+
+
+def _odd_tables() -> list[pa.Table]:
+    """Columns of kinds that a table of people seldom has, and tables without rows or columns."""
+    kinds = {
+        "participant": pa.array([1, None, 3], pa.uint64()),
+        "amount": pa.array([1, None, 3]).cast(pa.decimal128(38, 10)),
+        "day": pa.array([0, 2**40, None], pa.timestamp("ns", tz="Europe/Berlin")),
+        "date": pa.array([0, -(2**30), None], pa.date32()),
+        "level": pa.array(["a", None, "a"]).dictionary_encode(),
+        "bytes": pa.array([b"\xff\xfe", b"", None], pa.binary()),
+        "real": pa.array([float("nan"), float("inf"), 1e308]),
+        "flag": pa.array([True, None, False]),
+        "time": pa.array([0, 1, None], pa.time64("us")),
+        "nothing": pa.nulls(3),
+    }
+    whole = pa.table(kinds)
+    named_alike = pa.Table.from_arrays([kinds["level"], kinds["real"]], names=["participant", "participant"])
+    record = pa.table(
+        {"participant": pa.array([{"a": 1}, None]), "m": pa.array([[("a", 1)], []], pa.map_("str", "i4"))}
+    )
+    return [whole, whole.slice(0, 0), pa.table({}), named_alike, record]
 
 
 @cache

@@ -23,7 +23,7 @@ _RATIOS = ("odds_ratio", "hazard_ratio")
 _WITHOUT_GAPS = ("harrell_adjusted", "uno_adjusted")
 """Adjusted scores order by age, sex and size, of which groups have unlike spreads: docs/adr/023."""
 _KEYS = ["exposure", "unit", "scale", "outcome", "model", "group_by"]
-_ADJUSTED_FOR = ("age_years", "sex", "height_cm", "weight_kg")
+ADJUSTED_FOR = ("age_years", "sex", "height_cm", "weight_kg")
 
 
 def fairness_rows(people: pd.DataFrame, outcomes: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def _add_adjusted(measured: pd.DataFrame, spec: AnalysisSpec) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for exposure in spec.phenotypes:
         for prefix, dropped in (("adjusted", ()), ("without sex", ("sex",))):
-            names = [name for name in _ADJUSTED_FOR if name in measured and name not in dropped]
+            names = [name for name in ADJUSTED_FOR if name in measured and name not in dropped]
             columns[f"{prefix} {exposure}"] = _residual(measured, exposure, names)
     return measured.assign(**columns)
 

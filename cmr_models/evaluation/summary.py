@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cmr_models.estimates.contributions import Contributions
 from cmr_models.estimates.groups import labels as group_labels
 from cmr_models.evaluation import classes as by_class
 from cmr_models.evaluation.agreement import (
@@ -30,8 +31,9 @@ from cmr_models.evaluation.agreement import (
 
 COLUMNS: Final = (
     "measure", "of", "view", "phase", "unit", "group_by", "group", "value", "ci_low", "ci_high", "sd", "n", "n_missing",
-    "reasons",
+    "reasons", "dominated",
 )  # fmt: skip
+"""``dominated``: whether one value makes most of the sum of squares, so that the SD would tell it."""
 _KEYS: Final = ["measure", "of", "view", "phase", "unit"]
 _AGREEMENT: Final[dict[str, Callable[[Floats, Floats], float]]] = {
     "mae": mean_absolute_error, "rmse": root_mean_square_error, "bias": mean_error,
@@ -131,7 +133,7 @@ class Summariser:
         values = rows["value"].to_numpy(float)
         known = np.isfinite(values)
         estimate = self._bootstrapped(mean_error, values[known], np.zeros(int(known.sum())))
-        return _row(about, group_by, group, estimate, _count_missing(rows, known), sd=_sd(values[known]))
+        return _row(about, group_by, group, estimate, _count_missing(rows, known), values[known], sd=_sd(values[known]))
 
     def _agreement(self, about: dict[str, Any], group_by: str, group: str, rows: pd.DataFrame) -> list[dict[str, Any]]:
         ours, theirs = (rows[name].to_numpy(float) for name in ("predicted", "reference"))
@@ -144,7 +146,7 @@ class Summariser:
             _row(
                 about | {"measure": name, "unit": "" if name.startswith("class_") else about["unit"]},
                 group_by, group, self._bootstrapped(measure, ours, theirs), counts,
-                sd=_sd(ours - theirs) if name == "bias" else float("nan"),
+                ours - theirs, sd=_sd(ours - theirs) if name == "bias" else float("nan"),
             )
             for name, measure in measures.items()
         ]  # fmt: skip
@@ -220,12 +222,18 @@ def _count_missing(rows: pd.DataFrame, known: npt.NDArray[np.bool_]) -> dict[str
 
 
 def _row(
-    about: dict[str, Any], group_by: str, group: str, found: Estimate, missing: dict[str, int], sd: float = float("nan")
+    about: dict[str, Any],
+    group_by: str,
+    group: str,
+    found: Estimate,
+    missing: dict[str, int],
+    values: npt.ArrayLike = (),
+    sd: float = float("nan"),
 ) -> dict[str, Any]:
     return {
         **about, "group_by": group_by, "group": group, "value": found.value, "ci_low": found.ci_low,
         "ci_high": found.ci_high, "sd": sd, "n": found.n, "n_missing": sum(missing.values()),
-        "reasons": json.dumps(missing, sort_keys=True),
+        "reasons": json.dumps(missing, sort_keys=True), "dominated": Contributions.of(values).is_dominated,
     }  # fmt: skip
 
 

@@ -10,6 +10,13 @@ import torch
 from torch import Tensor, nn
 
 _SHOWN = 12
+_KINDS = frozenset(
+    (
+        torch.float64, torch.float32, torch.float16, torch.bfloat16,
+        torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
+    )
+)  # fmt: skip
+"""Of numbers that weights are; for those of eight bits, for example, much of PyTorch is not written."""
 
 
 def read_weights(file: Path) -> tuple[dict[str, Tensor], str]:
@@ -17,7 +24,8 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], str]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is of another format, truncated or hostile, or holds a value that is not finite.
+        ValueError: if it is of another format, truncated or hostile, or holds a value that is not finite, or numbers of
+            a kind that weights are not.
     """
     from safetensors.torch import load as parse
 
@@ -30,6 +38,9 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], str]:
         raise ValueError(
             f"{file} ({len(content)} bytes) is truncated or no safetensors file: {error}; copy it again"
         ) from error
+    odd = [key for key, value in state.items() if value.dtype not in _KINDS]
+    if odd:
+        raise ValueError(f"{file} holds numbers of a kind that weights are not in {_some(odd)}; save it in float32")
     check_finite(state, str(file))
     return {key: _full_precision(value) for key, value in state.items()}, hashlib.sha256(content).hexdigest()
 

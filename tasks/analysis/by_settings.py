@@ -34,7 +34,7 @@ from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import Cohort, digest
 from tasks.state.user_tables import read_user_table
 
-VERSION = 3
+VERSION = 4
 
 Part = Literal["associate", "risk"]
 TABLES: Mapping[Part, tuple[str, ...]] = {

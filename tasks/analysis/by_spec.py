@@ -24,7 +24,7 @@ from tasks.sources.withdrawn import withdrawn_people
 from tasks.state.mistakes import faults_in_files
 from tasks.state.store import Cohort, publish_bytes
 
-VERSION = 4
+VERSION = 5
 
 Part = Literal["associate", "risk", "fairness"]
 TABLES: Mapping[Part, tuple[str, ...]] = {

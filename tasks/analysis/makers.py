@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.accuracy_by_group import decomposition_rows, measurement_audit, pair_rows, prediction_audit
+from cmr_models.analysis.disclosure.dominance import ERROR, magnitudes
 from cmr_models.analysis.disclosure.small_cells import counts_of_few
-from cmr_models.analysis.estimates_by_group import fairness_rows
+from cmr_models.analysis.estimates_by_group import ADJUSTED_FOR, fairness_rows
 from cmr_models.analysis.matching import check_outcomes, people_flow
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.nested_models import (
@@ -29,6 +30,7 @@ from cmr_models.analysis.spec import StudySpec
 from cmr_models.analysis.survival_curves import curve_rows
 from cmr_models.contracts.cells import check_covariates
 from cmr_models.contracts.identifiers import with_keys
+from cmr_models.estimates.contributions import Contributions
 from tasks.analysis.spec_tables import SpecTables
 
 _PLANNED = ("steps", "horizon_years", "learner", "folds", "fold_by", "thresholds", "resamples")
@@ -95,6 +97,20 @@ class Inputs:
         further = list(_complete_columns(self.spec, self.models))
         few = few_left or counts_of_few(self.people, self.tables.outcomes, self.models, further)
         return disclosure.threshold if few else None
+
+    @cached_property
+    def magnitudes(self) -> dict[tuple[str, str, str], tuple[Contributions, ...]]:
+        """What single people add to the SD of each group, of all measured and of those complete for each table."""
+        if self.people.empty:
+            return {}
+        people = self.people[self.people["measured"]]
+        values = people[list(dict.fromkeys((*self.models.phenotypes, *self.spec.fairness.quality)))]
+        values = values.assign(**_errors(people, self.spec))
+        groups = people[[f"group {name}" for name in self.models.group_by]].rename(columns=lambda c: c[6:])
+        body = [name for name in ADJUSTED_FOR if name in people]
+        further = ((), ("age_years", *self.models.strata, *self.models.covariates), body)
+        lists = dict.fromkeys((*map(tuple, further), *_complete_columns(self.spec, self.models)))
+        return magnitudes(values, groups, [people[list(names)].notna().all(axis=1).to_numpy(bool) for names in lists])
 
     @property
     def plan(self) -> PredictionPlan:
@@ -184,10 +200,14 @@ def _each_set(make: Callable[[pd.DataFrame, pd.DataFrame, AnalysisSpec], pd.Data
     return table if inputs.sets_named else table.drop(columns="covariate_set")
 
 
+def _errors(people: pd.DataFrame, spec: StudySpec) -> dict[str, pd.Series]:
+    """What was measured less its reference, by the name of the difference."""
+    return {row.measured + ERROR: people[row.measured] - people[row.reference] for row in spec.fairness.agreement}
+
+
 def _decomposition(inputs: Inputs) -> pd.DataFrame:
     fairness = inputs.spec.fairness
-    errors = {f"{row.measured} error": inputs.people[row.measured] - inputs.people[row.reference]
-              for row in fairness.agreement}  # fmt: skip
+    errors = _errors(inputs.people, inputs.spec)
     values = [*errors, *inputs.models.phenotypes]
     return decomposition_rows(inputs.people.assign(**errors), inputs.models, fairness.decompose, values)
 

@@ -15,7 +15,9 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.analysis.disclosure.audit import Known, audit, hide_determined
+from cmr_models.analysis.disclosure.claims import CONTAINED, Within, nested_sets
 from cmr_models.analysis.disclosure.coarsening import coarsen_ratios
+from cmr_models.analysis.disclosure.dominance import hide_dominated
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, follows_closely
 from cmr_models.analysis.disclosure.masking import round_counts
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
@@ -35,8 +37,6 @@ _CURVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "survival_curves": ("years", ("exposure", "outcome", "group")),
     "prediction_decisions": ("threshold", ("exposure", "outcome")),
 }
-# Models of the same name, of imputed or weighted people.
-_OF_OTHER_PEOPLE = ("hazards_imputed", "hazards_weighted")
 # Nothing is tested in these.
 _WITHOUT_TESTS = ("flow", "decomposition", "prediction_calibration")
 
@@ -111,12 +111,14 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         spec_digest: that every row carries.
     """
     spec, known = inputs.spec, Known()
+    contained = (*CONTAINED, *nested_sets(spec.covariate_sets, spec.primary))
     for name in names:
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
         base = _count_base(name, made, results, inputs)
         gate = Gate(GateRules(spec.disclosure.threshold, base), spec_digest)
         passed = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
-        released = _release_beside(gate, name, passed.assign(**_about(name, inputs, spec_digest, base)), results, known)
+        passed = passed.assign(**_about(name, inputs, spec_digest, base))
+        released = _release_beside(gate, name, passed, results, known, contained)
         keep_record(gate, results.folder)
         keep_released(released, results.folder, name)
         contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
@@ -129,33 +131,21 @@ def _about(name: str, inputs: Inputs, spec_digest: str, base: int | None) -> dic
     return {"spec_digest": spec_digest, **doubted, "rounded_to": float(base or 1)}
 
 
-def _release_beside(gate: Gate, name: str, passed: pd.DataFrame, results: Results, known: Known) -> pd.DataFrame:
+def _release_beside(
+    gate: Gate, name: str, passed: pd.DataFrame, results: Results, known: Known, contained: Sequence[Within]
+) -> pd.DataFrame:
     """A table in which no cell is determined by all tables of the folder together; with the report for a checker."""
     threshold = gate.rules.threshold
     paths = {path.stem: path for path in sorted(results.folder.glob("*.parquet")) if path.stem != name}
     beside = {stem: read_table(path) for stem, path in paths.items() if table_key(path) == results.key}
-    estimates = {stem: table for stem, table in beside.items() if _counts_groups(stem, table)}
-    released, found = passed, audit(estimates, threshold, known)
-    if threshold > 1 and _counts_groups(name, passed):
-        tables, found = hide_determined({name: passed}, estimates, threshold, known)
-        released = tables[name]
-        if not released["status"].equals(passed["status"]):
-            gate.amend(name, released)
-    write_disclosure({**beside, name: released}, found, results.disclosure)
-    return released
-
-
-def _counts_groups(name: str, table: pd.DataFrame) -> bool:
-    """Whether a table's rows count people and events of groups, each group once."""
-    return name not in (*_CURVES, *_OF_OTHER_PEOPLE) and {
-        "exposure",
-        "outcome",
-        "model",
-        "group",
-        "n",
-        "n_events",
-        "se",
-    } <= set(table)
+    if threshold < 2:
+        write_disclosure({**beside, name: passed}, audit({}, threshold), results.disclosure)
+        return passed
+    tables, found = hide_determined({name: passed}, beside, threshold, known, contained)
+    if not tables[name]["status"].equals(passed["status"]):
+        gate.amend(name, tables[name])
+    write_disclosure({**beside, **tables}, found, results.disclosure)
+    return tables[name]
 
 
 def _count_base(name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> int | None:
@@ -179,6 +169,8 @@ def _doubted(inputs: Inputs) -> dict[str, Any]:
 
 def _release(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:
     tested = made if name in _WITHOUT_TESTS else _tested(gate, name, made, results, inputs)
+    if gate.rules.threshold > 1:
+        tested = hide_dominated(tested, inputs.magnitudes)
     return gate.table(name, tested, earlier=results.earlier(name), sensitive=_is_sensitive(inputs.spec, made))
 
 

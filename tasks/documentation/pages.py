@@ -33,6 +33,7 @@ _KINDS = {
 _SUPPRESSED = {
     "small_cell": "The row would show a count of people, events or people without the event under the minimum.",
     "secondary": "Masked, because a small cell could be computed from it and the overall row.",
+    "dominated": "One person's value makes most of the SD of the group, so that mean and SD would tell it.",
     "differencing": "The count differs by a few from that of an earlier release of the same analysis.",
 }
 

@@ -25,7 +25,7 @@ from tasks.report.markdown import number
 from tasks.report.markdown import table as markdown
 from tasks.sources.withdrawn import withdrawn_people, without_withdrawn
 from tasks.state.csv_text import csv_text
-from tasks.state.disclosure_record import keep_record
+from tasks.state.disclosure_record import keep_record, keep_released, released_counts
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.store import Cohort, digest, open_tree, publish_bytes
@@ -304,9 +304,11 @@ def _publish(
 ) -> EvaluationResult:
     folder = results_folder(cohort, settings.predictions)
     plain = json.dumps({"task": task, **asdict(settings)}, indent=1, sort_keys=True, default=str)
-    gate = Gate(count_rules(summary, settings.minimum_cell), digest(plain))
+    rules = count_rules(summary, settings.minimum_cell, released_counts(folder, "summary"))
+    gate = Gate(rules, digest(plain))
     summary = release_summary(gate, "summary", summary)
     keep_record(gate, folder)
+    keep_released(summary, folder, "summary")
     publish_table(case_table, folder / "cases.parquet")
     publish_table(summary, folder / "summary.parquet")
     publish_bytes(csv_text(summary).encode(), folder / "summary.csv")
@@ -335,7 +337,7 @@ def _doubted_note(summary: pd.DataFrame) -> str:
 _NOTE: Final = (
     "Value with its 95 % bootstrap interval over studies. n: studies with a value; missing: studies with a reference\n"
     "but without a value, and why. A missing value never counts as 0. small_cell: too few studies to be published;\n"
-    "secondary: masked so that such a value cannot be computed by subtraction.\n"
+    "secondary: masked so that such a value cannot be computed by subtraction; dominated: one study would be told.\n"
 )
 HEAD: Final = ("group", "measure", "of", "view", "phase", "value (95 %)", "unit", "sd", "n", "missing")
 

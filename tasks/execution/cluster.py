@@ -15,7 +15,6 @@ import logging
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from tasks.execution.process import (
     start_resource_tracker,
     workers_leave_ctrl_c_to_the_command,
 )
+from tasks.execution.scratch import own_scratch
 from tasks.execution.standing_workers import Say, StandingWorkers
 from tasks.state.mistakes import UserMistake
 
@@ -64,6 +64,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     }
 }
 _NO_DASHBOARD: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
+_ON_THIS_MACHINE = ("local", "cuda")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
@@ -105,9 +106,10 @@ def open_client(
         raise UserMistake(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address")
     options = _DEFAULTS.get(profile, {}) | options
     workers, lifetime_s = options.pop("workers", None), _lifetime_s(options)
+    place = options.pop("local_directory", None) if profile in _ON_THIS_MACHINE else None
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": _FAILURES_OF_A_TASK.get(profile, 0)}),
-        _own_scratch(),
+        _spills_into_a_folder_of_its_own(place),
         _CLUSTERS[profile](workers, options, shared) as cluster,
         Client(cluster, set_as_default=False) as client,
         _standing_workers(cluster, profile, lifetime_s, client, say),
@@ -116,21 +118,11 @@ def open_client(
 
 
 @contextlib.contextmanager
-def _own_scratch() -> Iterator[None]:
-    """A new folder, for this user alone, where Dask puts what does not fit into memory, if its settings name none.
-
-    Its own one has the same name for everybody in the folder for temporary files: another user could make it first,
-    or a link in its place, and exchange what is read back, which is unpickled.
-    """
+def _spills_into_a_folder_of_its_own(place: str | None) -> Iterator[None]:
+    """Dask puts what does not fit into memory into a new folder in ``place``, or where its settings name one."""
     import dask
 
-    if dask.config.get("temporary-directory", None):
-        yield
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="cmr-cohort-", ignore_cleanup_errors=True) as folder,
-        dask.config.set({"temporary-directory": folder}),
-    ):
+    with own_scratch(Path(place) if place else None) as folder, dask.config.set({"temporary-directory": str(folder)}):
         yield
 
 

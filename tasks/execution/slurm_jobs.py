@@ -16,10 +16,16 @@ from distributed import Security
 from distributed.core import Status
 from distributed.utils import get_ip
 
+from tasks.execution import job_worker
+
 _ANSWER_S = 20.0
 _CANCELLED_IN_S = 1.5  # a command that is interrupted ends within seconds
 _submitted: set[str] = set()
 _NO_PAGES = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+_EXPORTS = (
+    "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'",
+    "export PYTHONSAFEPATH=1",  # no module of the working directory is imported
+)
 _CHOOSE_AN_ADDRESS = ("--host", "--interface", "--listen-address")
 _OWN_ADDRESS = (
     "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect((sys.argv[1], 1));"
@@ -44,8 +50,7 @@ def closed_to_others(options: Mapping[str, Any]) -> dict[str, Any]:
         towards = scheduler.get("host") or get_ip()
         own = shlex.join([python, "-c", _OWN_ADDRESS, str(towards).rpartition("://")[2]])
         arguments += ["--host", f'"$({own})"']
-    no_pages = "export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'"
-    prologue = [no_pages, *options.get("job_script_prologue", ())]
+    prologue = [*_EXPORTS, *options.get("job_script_prologue", ())]
     return {
         **options,
         "scheduler_options": scheduler,
@@ -57,6 +62,8 @@ def closed_to_others(options: Mapping[str, Any]) -> dict[str, Any]:
 class Job(SLURMJob):  # type: ignore[misc]  # the package has no types
     """A job that keeps what ``sbatch`` said when it refused it; Dask would throw it away.
 
+    Its worker spills into a folder of its own (:mod:`tasks.execution.job_worker`).
+
     Args:
         arguments: as for the job of the package, as ``options`` are.
         security: with paths of files; they stand in the script of a shell.
@@ -66,6 +73,8 @@ class Job(SLURMJob):  # type: ignore[misc]  # the package has no types
 
     def __init__(self, *arguments: Any, security: Security | None = None, **options: Any) -> None:
         super().__init__(*arguments, security=None if security is None else _quoted(security), **options)
+        python, run, rest = self._command_template.partition(" -m ")
+        self._command_template = f"{python}{run}{job_worker.__name__} {rest}"
 
     async def start(self) -> None:
         """Submit it."""

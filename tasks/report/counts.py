@@ -19,10 +19,12 @@ class Counts:
     Attributes:
         minimum: the smallest count that may be shown; 1 or less shows all.
         rounded: whether counts are shown as multiples of it.
+        withheld: parts of the page of which no count is shown, as all that is published would tell one.
     """
 
     minimum: int
     rounded: bool = False
+    withheld: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, counts: Iterable[float], minimum: int, *, rounded: bool = False) -> Counts:

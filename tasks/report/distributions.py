@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmr_models.analysis.disclosure.coarsening import step_of_mean, to_step
-from cmr_models.analysis.disclosure.masking import round_counts
+from cmr_models.analysis.disclosure.dominance import hidden_groups
+from cmr_models.analysis.disclosure.masking import SUPPRESSED, round_counts
+from cmr_models.estimates.contributions import Contributions
 from cmr_models.phenotypes import PHENOTYPES
 from cmr_models.phenotypes.reference_ranges import KAWEL_BOEHM_2020, ReferenceRange, reference_range
 from tasks.report.counts import Counts
@@ -33,6 +36,7 @@ _UNITS = {row.name: row.unit for row in PHENOTYPES}
 # With fewer people the bins are too wide to show a shape, and mean and SD are shown instead.
 FEWEST_BINNED = 80
 _ALL = "all"
+NOT_SHOWN = "not shown"
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -123,6 +127,33 @@ def distribution_rows(measured: pd.DataFrame, counts: Counts) -> list[dict[str, 
     ]
 
 
+def table_counts(measured: pd.DataFrame, counts: Counts) -> list[tuple[str, str, str]]:
+    """Phenotype, group and number of people as the table gives it; people of unknown sex are not shown."""
+    found = []
+    for name in (name for name in SHOWN if name in measured):
+        found += [(name, group, n) for group, _, n in _spreads(measured, name, counts)]
+        if _ALL not in _groups(measured):
+            unknown = int(_of_unknown_sex(measured)[name].notna().sum())
+            found.append((name, "unknown", str(unknown) if counts.minimum < 2 else NOT_SHOWN))
+    return found
+
+
+def shown_means(measured: pd.DataFrame, counts: Counts) -> list[dict[str, Any]]:
+    """The means of the table as rows of :data:`.means.MEAN_COLUMNS`; a group that is hidden has no number."""
+    if not len(measured):
+        return []
+    rows = []
+    for name in (name for name in SHOWN if name in measured):
+        for group, found, _ in _spreads(measured, name, counts):
+            n = counts.round(found.n) if found else np.nan
+            se = found.sd / np.sqrt(n) if found and n else np.nan
+            about = {"exposure": name, "model": "mean", "measure": "mean", "status": "ok" if found else SUPPRESSED}
+            place = {"group_by": "sex, Table 1", "group": group, "rounded_to": counts.minimum if counts.rounded else 1}
+            if group != _ALL:
+                rows.append({**about, **place, "n": n, "estimate": found.mean if found else np.nan, "se": se})
+    return rows
+
+
 def distribution_counts(measured: pd.DataFrame) -> list[float]:
     """Every number of people in the table, exact: what :class:`Counts` are decided by."""
     names = [name for name in SHOWN if name in measured]
@@ -134,18 +165,32 @@ def _spreads(measured: pd.DataFrame, name: str, counts: Counts) -> list[tuple[st
     """Group, what may be shown of a phenotype in it, and the number of people as text.
 
     The sexes, and the people of unknown sex, add up to all people, whose mean other tables give: where one of the parts
-    is small, so is another hidden, with its mean and SD, and all people are shown instead.
+    is small, or dominated by one value, so is another hidden, with its mean and SD, and all people are shown instead.
     """
     groups = _groups(measured)
     parts = {group: float(people[name].notna().sum()) for group, people in groups.items()}
     if _ALL not in groups:
         parts |= {"unknown": float(_of_unknown_sex(measured)[name].notna().sum())}
     texts = counts.texts(parts, alone=False)
-    seen = {group: people for group, people in groups.items() if texts[group][0].isdigit()}
+    if name in counts.withheld:
+        return [(group, None, NOT_SHOWN) for group in groups]
+    shown = _groups_shown(measured, name, texts) if counts.minimum > 1 else set(groups)
+    seen = {group: people for group, people in groups.items() if group in shown}
     if len(seen) < len(groups) and sum(parts.values()) >= counts.minimum and _ALL not in groups:
-        groups, seen = groups | {_ALL: measured}, seen | {_ALL: measured}
-        texts[_ALL] = counts.text(sum(parts.values()))
+        groups, texts[_ALL] = groups | {_ALL: measured}, counts.text(sum(parts.values()))
+        seen |= {} if Contributions.of(measured[name]).is_dominated else {_ALL: measured}
     return [(group, _coarse_spread(seen.get(group), name, counts), texts[group]) for group in groups]
+
+
+def _groups_shown(measured: pd.DataFrame, name: str, texts: Mapping[str, str]) -> set[str]:
+    """Groups with a mean: those with a number of people, and that no value dominates, nor all hidden ones as one."""
+    groups = _groups(measured)
+    everybody = groups if _ALL in groups else groups | {"unknown": _of_unknown_sex(measured)}
+    values = [people[name].to_numpy(float) for people in everybody.values()]
+    seen = np.array([texts[group][0].isdigit() for group in everybody], bool)
+    sizes = np.array([np.isfinite(found).sum() for found in values], float)
+    hidden = hidden_groups(seen, sizes, [(Contributions.of(found),) for found in values])
+    return set(itertools.compress(everybody, ~hidden)) & set(groups)
 
 
 def _coarse_spread(people: pd.DataFrame | None, name: str, counts: Counts) -> Spread | None:

@@ -68,8 +68,10 @@ def draw(painter: Callable[[Figure], None], width: float, height: float) -> byte
         height: inches.
     """
     style: Any = _STYLE
-    with matplotlib.rc_context(style), warnings.catch_warnings():
+    with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        matplotlib.rcdefaults()  # whatever a file of the user's or of the working directory says
+        matplotlib.rcParams.update(style)
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         painter(figure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,6 +21,7 @@ from tasks.stages import FIRST, STAGES
 
 _KINDS = {"absent": "Not acquired", "quarantined": "Set aside"}
 _OTHER = "Other reasons, each of few studies"
+_NOT_SHOWN = "not shown"
 
 
 def cohort_flow(outcomes: pd.DataFrame, counts: Counts, phenotypes: pd.DataFrame | None = None) -> dict[str, Any]:
@@ -49,6 +50,17 @@ def cohort_flow(outcomes: pd.DataFrame, counts: Counts, phenotypes: pd.DataFrame
         "text": counts.text(n_in),
         "steps": [step for step in steps if step is not None],
     }
+
+
+def totals_left(steps: Mapping[str, Any], counts: Counts) -> dict[str, str]:
+    """How many left over all stages, by kind, as text."""
+    left = [kind for step in steps["steps"] for kind in step["left"]]
+    totals = {}
+    for title in ("Set aside", "Not acquired"):
+        found = [kind for kind in left if kind["title"] == title]
+        hidden = any(kind["text"] == _NOT_SHOWN for kind in found) or title in counts.withheld
+        totals[title] = _NOT_SHOWN if hidden else counts.text(sum(kind["n"] for kind in found))
+    return totals
 
 
 def flow_counts(outcomes: pd.DataFrame, phenotypes: pd.DataFrame | None) -> list[float]:
@@ -82,6 +94,8 @@ def measured_states(phenotypes: pd.DataFrame | None, counts: Counts) -> list[dic
     if phenotypes is None or not (phenotypes["status"] == "ok").any():
         return []
     states = states_of(phenotypes)
+    if "studies measured" in counts.withheld:
+        return []
     texts = counts.texts({state.code: float((states == state.code).sum()) for state in STATES[:2]})
     return [
         {"code": state.code, "title": state.title, "meaning": state.meaning, "text": texts[state.code]}
@@ -109,8 +123,15 @@ def left_before_analysis(flow: pd.DataFrame | None, shown: Counts) -> list[dict[
         texts = shown.texts(counts)
         counted = "" if group_by == "overall" else str(group_by)
         title = f"{counted}, {str(outcome).replace('_', ' ')}" if outcome else counted
+        if joined_name(title) in shown.withheld:
+            continue
         rows += [{"counted": title, "step": step, "n": texts[step]} for step in counts]
     return rows
+
+
+def joined_name(counted: str) -> str:
+    """The name of a list of what the joins kept and left out, as :attr:`.counts.Counts.withheld` has it."""
+    return f"joined: {counted}"
 
 
 def sentence_of(code: str) -> str:
@@ -122,19 +143,26 @@ def _step(rows: pd.DataFrame, stage: Stage, counts: Counts) -> dict[str, Any] | 
     rows = rows[rows["reason"] != "upstream"]
     if rows.empty or (stage.optional and not (rows["status"] == "ok").any()):
         return None
-    left = [_left(rows[rows["status"] == kind], title, counts) for kind, title in _KINDS.items()]
+    left = [_left(rows[rows["status"] == kind], stage.title, title, counts) for kind, title in _KINDS.items()]
     n = int((rows["status"] == "ok").sum())
     return {
         "title": stage.title,
         "n": counts.round(n),
-        "text": counts.text(n),
+        "text": _NOT_SHOWN if stage.title in counts.withheld else counts.text(n),
         "left": [kind for kind in left if kind is not None],
     }
 
 
-def _left(rows: pd.DataFrame, title: str, counts: Counts) -> dict[str, Any] | None:
+def left_name(stage: str, kind: str) -> str:
+    """The name of those who left at a stage, as :attr:`.counts.Counts.withheld` has it."""
+    return f"{stage}: {kind}"
+
+
+def _left(rows: pd.DataFrame, stage: str, title: str, counts: Counts) -> dict[str, Any] | None:
     if rows.empty:
         return None
+    if {stage, left_name(stage, title)} & counts.withheld:
+        return {"title": title, "n": float(len(rows)), "text": _NOT_SHOWN, "reasons": []}
     by_reason = {str(code): float(n) for code, n in rows["reason"].value_counts().items()}
     few = [code for code, n in by_reason.items() if n < counts.minimum]
     if len(few) > 1:

@@ -9,6 +9,7 @@ import pandas as pd
 
 _SMALL = "small cell"
 _COVERS = "would give a small cell back"
+_TOGETHER = "what can be worked out: at least this range, if it may be small"
 Row = tuple[str, str, str, str]
 
 
@@ -38,6 +39,24 @@ def hidden_on_page(values: Mapping[str, Any]) -> pd.DataFrame:
         parts |= {name: values["perfusion"][name] for name in ("n", "measured", "limited")}
         rows += [("perfusion", name, n, _SMALL) for name, n in parts.items() if not n[0].isdigit()]
     return pd.DataFrame(rows, columns=["table", "cell", "shown", "why"])
+
+
+def told_beside(found: pd.DataFrame) -> pd.DataFrame:
+    """What the page and the tables together leave of each hidden cell, in the columns of :func:`hidden_on_page`.
+
+    Args:
+        found: of :func:`.page_claims.safe_counts`.
+    """
+    names = ["exposure", "population", "group_by", "group", "cell"]
+    rows = [
+        ("page and tables together", ", ".join(str(row[name]) for name in names if row[name]), _range(row), _TOGETHER)
+        for row in found.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=["table", "cell", "shown", "why"])
+
+
+def _range(row: Mapping[Any, Any]) -> str:
+    return f"{row['low']:.6g} to {row['high']:.6g}"
 
 
 def _of_flow(flow: Mapping[str, Any]) -> Iterator[Row]:

@@ -73,10 +73,16 @@ class Figures:
         }
 
 
-def index_values(tables: ReportTables, settings: ReportInputs) -> tuple[dict[str, Any], Figures]:
-    """Values of the template, and its figures."""
+def index_values(tables: ReportTables, settings: ReportInputs, counts: Counts) -> tuple[dict[str, Any], Figures]:
+    """Values of the template, and its figures.
+
+    Args:
+        tables: what the page is made from.
+        settings: of the report.
+        counts: how counts are shown.
+    """
     figures = Figures()
-    minimum, described, counts = settings.minimum_cell, tables.described, counts_of(tables, settings.minimum_cell)
+    minimum, described = settings.minimum_cell, tables.described
     steps = flow.cohort_flow(tables.steps, counts, tables.phenotypes)
     states = flow.measured_states(tables.phenotypes, counts)
     _add_distributions(figures, tables, counts)
@@ -180,16 +186,12 @@ def _facts(
     settings: ReportInputs,
     counts: Counts,
 ) -> list[tuple[str, str, bool]]:
-    left = [kind for step in steps["steps"] for kind in step["left"]]
-    totals = {
-        title: sum(kind["n"] for kind in left if kind["title"] == title) for title in ("Set aside", "Not acquired")
-    }
     facts = [
         (_first_box(tables), f"{steps['text']}", False),
         ("Measured", counts.text(len(tables.measured)), False),
     ]
     facts += [(f"of these, {row['title']}", row["text"], False) for row in states]
-    facts += [(name, counts.text(n), False) for name, n in totals.items()]
+    facts += [(name, text, False) for name, text in flow.totals_left(steps, counts).items()]
     pairs = tables.estimates.get("hazards")
     if pairs is not None:
         facts.append(("Outcomes", f"{pairs['outcome'].nunique():,}", False))

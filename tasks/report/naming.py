@@ -47,7 +47,11 @@ _SHORT = {
     "mbf_stress": "Stress MBF",
     "mpr": "MPR",
 }
-_REASONS = {"small_cell": "suppressed, small cell", "secondary": "suppressed, complementary"}
+_REASONS = {
+    "small_cell": "suppressed, small cell",
+    "secondary": "suppressed, complementary",
+    "dominated": "suppressed, one value dominates",
+}
 _GROUPINGS = {"bmi_class": "Body mass index", "centre": "Imaging centre", "age_band": "Age (years)"}
 _UNITS = ("_l_min", "_ml", "_mm", "_g", "_pct", "_bpm", "_m2", "_cm2", "_ml_s", "_ml_m2", "_g_m2", "_g_ml", "_ml_min_g")
 

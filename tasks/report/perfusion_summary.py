@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.analysis.disclosure.coarsening import step_of_mean, to_step
+from cmr_models.estimates.contributions import Contributions
 from cmr_models.perfusion.phenotypes import PHENOTYPES
 from tasks.derive.perfusion_tables import PERFUSION_TABLE
 from tasks.report.counts import Counts
@@ -62,7 +63,7 @@ def perfusion_summary(
 
 def _row(title: str, unit: str, values: pd.Series, counts: Counts) -> dict[str, str]:
     n, mean, sd = len(values), float(values.mean()), float(values.std(ddof=1))
-    if n < counts.minimum:
+    if n < counts.minimum or (counts.minimum > 1 and Contributions.of(values).is_dominated):
         mean, sd = float("nan"), float("nan")
     elif counts.minimum > 1:
         mean, sd = to_step([mean, sd], step_of_mean(n, sd)).tolist()

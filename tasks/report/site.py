@@ -22,9 +22,10 @@ from tasks.inference.model_record import licences_of
 from tasks.report import study_list
 from tasks.report.counts import Counts, are_rounded
 from tasks.report.flow import measured_states
-from tasks.report.hidden_cells import hidden_on_page
+from tasks.report.hidden_cells import hidden_on_page, told_beside
 from tasks.report.index_page import counts_of, index_values, sentence_on_states
 from tasks.report.methods import methods_text
+from tasks.report.page_claims import PAGE, page_counts, safe_counts
 from tasks.report.pages import appearance_digest, asset, clean_text, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
 from tasks.report.study_page import render_study_pages
@@ -41,6 +42,7 @@ from tasks.report.tables import (
 )
 from tasks.sources.withdrawn import withdrawn_people
 from tasks.state.csv_text import csv_text
+from tasks.state.disclosure_record import keep_released, released_counts
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import read_table
 from tasks.state.runs import versions
@@ -281,7 +283,9 @@ def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
 
 
 def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, draft: Path) -> None:
-    values, figures = index_values(tables, settings)
+    known = counts_of(tables, settings.minimum_cell)
+    counts, found = safe_counts(tables, known, released_counts(cohort.estimates, PAGE))
+    values, figures = index_values(tables, settings, counts)
     for name in _ASSETS:
         _write(draft / "assets" / name, asset(name))
     for name, content in figures.files.items():
@@ -289,6 +293,7 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
     values["perfusion"] = perfusion_summary(
         cohort, settings.minimum_cell, withdrawn_people(cohort.root, settings.withdrawn), rounded=values["rounded"]
     )
+    values["hidden_cells"] = pd.concat([hidden_on_page(values), told_beside(found)], ignore_index=True)
     values["files"] = _write_tables(cohort, tables, values, draft / "assets" / "tables")
     prediction = _prediction_attributes(cohort, settings, tables.measured.get("study", pd.Series(dtype=str)))
     if licences := licences_of(prediction):
@@ -299,11 +304,12 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         prediction,
         version=package_version(),
         n_in=values["flow"]["text"],
-        n_measured=counts_of(tables, settings.minimum_cell).text(len(tables.measured)),
+        n_measured=counts.text(len(tables.measured)),
         states=values["states_sentence"],
         has_images=tables.has_images,
     )
     values["versions"] = [(name, value) for name, value in versions().items() if name != "cmr-cohort"]
+    keep_released(page_counts(tables, counts), cohort.estimates, PAGE)
     _write(draft / "index.html", render("index.html.j2", root="", **values))
 
 
@@ -327,7 +333,7 @@ def _write_tables(
         if values[name]:
             frame = pd.DataFrame(values[name])
             frames[name] = frame[list(columns)] if columns else frame.drop(columns="suppressed")
-    frames["hidden_cells"] = hidden_on_page(values)
+    frames["hidden_cells"] = values["hidden_cells"]
     dictionary = cohort.tables / "phenotypes_dictionary.csv"
     if dictionary.exists():
         frames["phenotypes_dictionary"] = read_cells(dictionary)

@@ -6,7 +6,7 @@ itself, and both by the bytes that lie on the disk: real images expand a few tim
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cmr_models.reasons import StudyRejected
@@ -39,6 +39,14 @@ class Limits:
     max_ratio: float = 200.0
     free_bytes: int = 64 * _MB
     free_elements: int = 4_000_000
+
+    @property
+    def for_a_look(self) -> Limits:
+        """Those on what tells of which study an archive is: it is done for all of them, one after the other.
+
+        A tenth of the elements is that of some hundred headers by the slow reader, and of thousands by the fast one.
+        """
+        return replace(self, free_bytes=self.free_bytes // 4, free_elements=self.free_elements // 10)
 
 
 class Budget:

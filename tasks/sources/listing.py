@@ -269,7 +269,7 @@ def _facts(found: Found, known: Mapping[str, SourceFile], limits: Limits) -> dic
         return before.facts
     try:
         with faults_as(partial(StudyRejected, "file_unreadable"), StudyRejected, OSError):
-            budget = Budget(limits, min(found.size, limits.max_total_bytes))
+            budget = Budget(limits.for_a_look, min(found.size, limits.max_total_bytes))
             beginnings = _beginnings(found, budget)
             headers = [ids for content in beginnings if (ids := _study_ids(content, budget))]
     except StudyRejected:

@@ -12,6 +12,8 @@ One reader for every such table. Cells of a CSV are text until it is known that 
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -38,6 +40,8 @@ _MOST_BYTES = 4 * 2**30
 _MOST_CELLS = 2**22, 32
 """Cells that are read of a Parquet file whatever its size, and how many for each of its bytes beyond."""
 _MOST_COLUMNS = 100_000
+_MOST_ALIKE = 5_000
+"""Columns without a name of their own; the time that pandas takes for them grows with their square."""
 _MOST_UNPACKED = 256 * 2**20, 200
 """Bytes of a Parquet file's columns, and of its texts, whatever its size, and how many times its size beyond."""
 _BEGINNING_BYTES = 4 * 2**20
@@ -207,8 +211,8 @@ def _read_csv(path: Path, n_rows: int | None) -> pd.DataFrame:
     """Every cell as text, stripped of nothing, empty cells as empty text."""
     if path.suffix.lower() in _EXCEL:
         raise UserMistake(f"{path}: a spreadsheet cannot be read; save it as CSV in UTF-8")
-    _check_is_text(path)
     separator = "\t" if path.suffix in _TABS else ","
+    _check_is_text(path, separator)
     try:
         table = pd.read_csv(
             path,
@@ -217,6 +221,7 @@ def _read_csv(path: Path, n_rows: int | None) -> pd.DataFrame:
             keep_default_na=False,
             encoding="utf-8-sig",
             index_col=False,
+            compression=None,  # else the ending of the name decides, and a small file may unpack to any size
             float_precision="round_trip",  # the default one can end the process by a segmentation fault
             nrows=n_rows,
         )
@@ -232,18 +237,24 @@ def _read_csv(path: Path, n_rows: int | None) -> pd.DataFrame:
     return table.rename(columns=lambda name: clean_identifier(str(name)))
 
 
-def _check_is_text(path: Path) -> None:
-    """Refuse what is no text by its first bytes, before a line without an end fills the memory."""
+def _check_is_text(path: Path, separator: str) -> None:
+    """Refuse what is no table by its first bytes, before its first line fills the memory or takes minutes to read."""
     with path.open("rb") as file:
         beginning = file.read(_BEGINNING_BYTES)
     if b"\0" in beginning:
         raise UserMistake(f"{path}: the table holds bytes that no text has; save it as CSV in UTF-8")
-    if beginning.partition(b"\n")[0].count(b",") > _MOST_COLUMNS:
+    text = io.StringIO(beginning.decode("utf-8-sig", "replace"), newline="")
+    names = next(csv.reader(text, delimiter=separator), [])  # as it is read, over several lines if they are quoted
+    if len(beginning) == _BEGINNING_BYTES and not text.read(1):
+        raise UserMistake(f"{path}: the table has a first line without an end; save it as CSV in UTF-8")
+    if len(names) > _MOST_COLUMNS:
         raise UserMistake(
             f"{path}: the first line names more than {_MOST_COLUMNS:,} columns; give those that are needed"
         )
-    if len(beginning) == _BEGINNING_BYTES and b"\n" not in beginning and b"\r" not in beginning:
-        raise UserMistake(f"{path}: the table has a first line without an end; save it as CSV in UTF-8")
+    if len(names) - len({name for name in names if name}) > _MOST_ALIKE:
+        raise UserMistake(
+            f"{path}: more than {_MOST_ALIKE:,} columns have no name or that of another; leave them out, or name each"
+        )
 
 
 def _rename(table: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.DataFrame:

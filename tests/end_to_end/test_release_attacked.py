@@ -1,5 +1,6 @@
 """A cohort with planted small cells, published and attacked: nothing is recovered, and all of it without the gate."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import release_attacker
-from release_attacker import Finding, between_releases, recover, values_between
+from release_attacker import Finding, between_releases, recover, recover_between, values_between
 
 from cmr_models.analysis.disclosure import masking
+from cmr_models.analysis.disclosure.audit import audit
 from cmr_models.simulate.measured import example_tables
 from tasks.analysis import publishing
 from tasks.analysis.by_settings import UserFiles, associate, risk
 from tasks.analysis.makers import Inputs
 from tasks.analysis.settings import AnalysisSettings
 from tasks.derive.phenotype_tables import write_tables
-from tasks.report import render_report
+from tasks.report import render_report, site
 from tasks.report.counts import Counts
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
@@ -24,31 +26,65 @@ from tasks.state.store import Cohort
 PHENOTYPES = ("lvef_pct", "lvedv_ml")
 REASONS = ("zip_corrupt", "no_dicom", "dicom_corrupt", "wrong_series")
 PEOPLE = 200
+EXTREME_ML = 700.0
+FIGURE = "reports/assets/figures/distributions.svg"
 
 
 def write_planted(folder: Path, seed: int) -> None:
-    """200 measured people: one woman, centres of two and five, three cases; four set aside, each for its own reason."""
-    phenotypes, participants, outcomes = example_tables(3 * PEOPLE, np.random.default_rng(seed))
-    phenotypes = phenotypes[phenotypes["status"] == "ok"].iloc[:PEOPLE].reset_index(drop=True)
-    own = participants["participant"].isin(phenotypes["participant"])
-    participants, outcomes = participants[own].reset_index(drop=True), outcomes.copy()
+    """200 measured people: one woman, centres of two and five, three cases; four set aside, each for its own reason.
+
+    One man of the centre ``east`` has a left ventricle of 700 ml.
+    """
+    phenotypes, participants, outcomes = _drawn(PEOPLE, seed)
+    phenotypes.loc[phenotypes["participant"] == participants["participant"].iloc[20], "lvedv_ml"] = EXTREME_ML
     participants["sex"] = np.where(np.arange(len(participants)) == 7, "female", "male")
     participants["centre"] = np.repeat(["tiny", "small", "east", "west"], [2, 5, 83, 110])
-    for name in ("height_cm", "weight_kg"):
-        participants[name] = participants[name].fillna(170.0 if name == "height_cm" else 75.0)
     ill = participants["participant"].iloc[[3, 50, 120]]
     at_visit = outcomes["condition"] == "hypertension"
     outcomes.loc[at_visit, "prevalent"] = outcomes.loc[at_visit, "participant"].isin(ill).astype(int)
+    _write(folder, phenotypes, participants, outcomes, REASONS)
+
+
+def write_plain(folder: Path, n: int, seed: int = 5) -> None:
+    """The first ``n`` of 240 people, of whom nothing counts few; nobody is set aside."""
+    phenotypes, participants, outcomes = _drawn(240, seed)
+    participants["sex"] = np.where(np.arange(240) % 11 < 5, "female", "male")
+    participants["centre"] = np.repeat(["east", "west"], 120)
+    own = participants.iloc[:n]
+    outcomes = outcomes[outcomes["participant"].isin(own["participant"])]
+    _write(folder, phenotypes[phenotypes["participant"].isin(own["participant"])], own, outcomes, ())
+
+
+def _drawn(n: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    phenotypes, participants, outcomes = example_tables(3 * n, np.random.default_rng(seed))
+    phenotypes = phenotypes[phenotypes["status"] == "ok"].iloc[:n].reset_index(drop=True)
+    own = participants["participant"].isin(phenotypes["participant"])
+    participants = participants[own].reset_index(drop=True)
+    for name in ("height_cm", "weight_kg"):
+        participants[name] = participants[name].fillna(170.0 if name == "height_cm" else 75.0)
+    return phenotypes, participants, outcomes.copy()
+
+
+def _write(
+    folder: Path,
+    phenotypes: pd.DataFrame,
+    participants: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    reasons: tuple[str, ...],
+) -> None:
+    """The user's tables, the ledger and the table of phenotypes of a cohort."""
     participants.to_csv(folder / "participants.csv", index=False)
     outcomes.to_csv(folder / "outcomes.csv", index=False)
-    with open_ledger(Cohort(folder / "cohort").ledger) as ledger:
+    cohort = Cohort(folder / "cohort")
+    cohort.ledger.unlink(missing_ok=True)
+    with open_ledger(cohort.ledger) as ledger:
         for row in phenotypes.to_dict("records"):
             ledger.record(_measured(row))
-        for k, reason in enumerate(REASONS):
+        for k, reason in enumerate(reasons):
             study = f"900000{k}-2"
             later = [Outcome(study, stage, "quarantined", "upstream", reason) for stage in ("segment", "derive")]
             ledger.record([Outcome(study, "convert", "quarantined", reason, "", f"x{k}"), *later])
-        write_tables(ledger, Cohort(folder / "cohort"))
+        write_tables(ledger, cohort)
 
 
 def _measured(row: dict[str, Any]) -> list[Outcome]:
@@ -90,6 +126,7 @@ def _told(found: list[Finding]) -> dict[str, bool]:
         "centre": any("centre/tiny/n" in text for text in texts),
         "cases": any("asked/overall/all/events" in text or "asked/overall/all/not at risk" in text for text in texts),
         "reasons": any(text.startswith("flow") for text in texts),
+        "extreme": any("lvedv_ml centre east: how far" in text for text in texts),
     }
 
 
@@ -103,12 +140,21 @@ def test_an_attacker_recovers_nothing_from_what_is_published(tmp_path: Path, see
     report = pd.read_csv(cohort / "tables/disclosure.csv")
     assert not report["determined"].eq(True).any()
     assert {"fairness", "associations", "hazards", "all tables together"} <= set(report["table"])
+    assert "dominated" in set(report["why"])
+    shown = pd.read_csv(cohort / "reports/assets/tables/hidden_cells.csv")
+    assert "page and tables together" in set(shown["table"])
 
 
 def test_without_a_minimum_every_planted_cell_is_there_to_read(tmp_path: Path) -> None:
     write_planted(tmp_path, 3)
-    told = _told(recover(publish(tmp_path, minimum=1)))
+    found = recover(publish(tmp_path, minimum=1))
+    told = _told(found)
     assert told == dict.fromkeys(told, True)
+    (extreme,) = [row for row in found if "lvedv_ml centre east: how far" in row.what]
+    east = pd.read_csv(tmp_path / "participants.csv").query("centre == 'east'")["participant"].astype(str)
+    table = pd.read_parquet(tmp_path / "cohort/tables/phenotypes.parquet")
+    mean = table.loc[table["participant"].astype(str).isin(east), "lvedv_ml"].mean()
+    assert (extreme.low + extreme.high) / 2 == pytest.approx(EXTREME_ML - mean, rel=0.1)
 
 
 def test_masking_table_by_table_is_undone_by_the_attacker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,11 +162,43 @@ def test_masking_table_by_table_is_undone_by_the_attacker(tmp_path: Path, monkey
     monkeypatch.setattr(Inputs, "count_base", None)
     monkeypatch.setattr(masking, "leaves_whole_range", lambda *_: True)
     monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, *___: passed)
+    monkeypatch.setattr(site, "safe_counts", lambda _, counts, __: (counts, audit({}, 5)))
     monkeypatch.setattr(Counts, "of", lambda _, minimum, **__: Counts(minimum))
     monkeypatch.setattr(Counts, "texts", lambda self, counts, **_: {name: self.text(n) for name, n in counts.items()})
     write_planted(tmp_path, 3)
     told = _told(recover(publish(tmp_path)))
     assert (told["woman"], told["centre"], told["reasons"]) == (True, True, True)
+
+
+def _two_releases(folder: Path) -> tuple[Path, Path]:
+    """A cohort of 240 and, in the same folder, of 239: what was published first, and then."""
+    write_plain(folder, 240)
+    first = folder / "first"
+    shutil.copytree(publish(folder), first)
+    write_plain(folder, 239)
+    return first, publish(folder)
+
+
+def test_two_releases_with_their_pages_do_not_tell_who_left(tmp_path: Path) -> None:
+    first, second = _two_releases(tmp_path)
+    assert recover_between(first, second) == []
+    assert recover(second) == []
+    drawn = [release_attacker.fitting_numbers(release / FIGURE, 100, 140) for release in (first, second)]
+    assert drawn[0][:2] == [[130], [110]]  # bins of exact numbers of men and women tell them; nothing is small there
+    assert not {130, 129, 109} & {n for numbers in drawn[1] for n in numbers if n % 5}
+
+
+def test_a_page_that_forgets_the_one_before_tells_that_one_person_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "safe_counts", lambda _, counts, __: (counts, audit({}, 5)))
+    monkeypatch.setattr(publishing, "released_counts", lambda *_: [])
+    found = {finding.what: finding for finding in recover_between(*_two_releases(tmp_path))}
+    assert (found["page, LV end-diastolic volume Men"].low, found["page, LV end-diastolic volume Men"].high) == (
+        1,
+        1,
+    )
+    assert any(what.startswith("n of") for what in found)
 
 
 def test_two_releases_do_not_tell_who_left_in_between(tmp_path: Path) -> None:

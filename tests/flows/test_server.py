@@ -1,5 +1,6 @@
 """The temporary Prefect server ends with the command that started it, however that ends."""
 
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -131,6 +132,56 @@ def test_who_does_not_know_the_password_is_told_nothing(serving: tuple[int, int,
         assert _ask(port, path, method, Authorization=_basic(wrong))[0] == 401
     assert _ask(port, path, method, Authorization=f"Bearer {password}")[0] == 401
     assert _ask(port, path, method, body="{}", Content_Type="text/plain")[0] == 401  # needs no leave of a browser
+
+
+def test_no_page_describes_the_server(serving: tuple[int, int, str, Path]) -> None:
+    port, _, password, _ = serving
+    for path in ("/", "/docs", "/redoc", "/openapi.json", "/static/prefect-logo-mark-gradient.png", "/apidocs"):
+        assert _ask(port, path, "GET")[0] == 404
+        assert _ask(port, path, "GET", Authorization=_basic(password))[0] == 404
+
+
+_SOCKETS = ("/api/events/in", "/api/events/out", "/api/logs/out", "/api/task_runs/subscriptions/scheduled")
+
+
+async def _first_words(port: int, path: str, token: str, **options: object) -> str:
+    """What a websocket answers to a token, or that it was closed or refused."""
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import WebSocketException
+
+    try:
+        async with connect(f"ws://127.0.0.1:{port}{path}", proxy=None, open_timeout=20, **options) as link:  # type: ignore[arg-type]
+            await link.send(json.dumps({"type": "auth", "token": token}))
+            return str(json.loads(await asyncio.wait_for(link.recv(), 20))["type"])
+    except (WebSocketException, OSError, TimeoutError) as error:
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("path", _SOCKETS)
+def test_a_websocket_needs_the_password_and_the_name_of_this_machine_too(
+    serving: tuple[int, int, str, Path], path: str
+) -> None:
+    port, _, password, _ = serving
+    spoken = {"subprotocols": ["prefect"]}
+    assert asyncio.run(_first_words(port, path, password, **spoken)) == "auth_success"
+    for token in ("", password[:-1], "cmr-cohort:"):
+        assert asyncio.run(_first_words(port, path, token, **spoken)) == "ConnectionClosedError"
+    assert asyncio.run(_first_words(port, path, password)) == "InvalidStatus"  # as old clients speak
+    rebound = {**spoken, "host": "127.0.0.1", "port": port}
+    assert asyncio.run(_from_a_page(port, path, password, rebound)) == "InvalidStatus"
+
+
+async def _from_a_page(port: int, path: str, password: str, options: dict[str, object]) -> str:
+    """From a page under a name that its owner made point to this machine."""
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import InvalidStatus
+
+    try:
+        async with connect(f"ws://evil.example:{port}{path}", proxy=None, **options) as link:  # type: ignore[arg-type]
+            await link.send(json.dumps({"type": "auth", "token": password}))
+            return str(await link.recv())
+    except InvalidStatus as error:
+        return type(error).__name__
 
 
 def test_who_knows_it_is_answered(serving: tuple[int, int, str, Path]) -> None:

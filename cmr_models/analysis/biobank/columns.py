@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from cmr_models.contracts.foreign import faults_as
 from cmr_models.contracts.identifiers import identifier_keys
 
 # Main dataset `31-0.0`; R export `f.31.0.0`; Research Analysis Platform `p31`, `p53_i2`, `p4080_i2_a1`,
@@ -99,7 +101,7 @@ class FieldTable:
         """The columns of a field at a visit, one an answer; several answers in one cell are split.
 
         Raises:
-            ValueError: the table has no such column.
+            ValueError: the table has no such column, or a cell begins like a list and is none.
         """
         names = self.columns.get((field, instance))
         if names is None:
@@ -120,11 +122,16 @@ def _holds_lists(column: pd.Series) -> bool:
 
 
 def _split_lists(column: pd.Series) -> pd.DataFrame:
-    lists = [[] if pd.isna(cell) or str(cell).strip() in _EMPTY else _cells(str(cell)) for cell in column]
+    with faults_as(partial(_no_list, str(column.name))):
+        lists = [[] if pd.isna(cell) or str(cell).strip() in _EMPTY else _cells(str(cell)) for cell in column]
     width = max(len(cells) for cells in lists)
     padded = np.array([[*cells, *[None] * (width - len(cells))] for cells in lists], dtype=object)
     names = [f"{column.name}[{k}]" for k in range(max(width, 1))]
     return pd.DataFrame(padded.reshape(len(lists), -1) if width else None, index=column.index, columns=names)
+
+
+def _no_list(name: str, kind: str) -> ValueError:
+    return ValueError(f'column {name!r} has a cell that begins like a list and is none ({kind}); write ["I48", "I500"]')
 
 
 def _cells(cell: str) -> list[str]:

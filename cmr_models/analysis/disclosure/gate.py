@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.analysis.disclosure.coarsening import coarsen, is_share_of_counts
+from cmr_models.analysis.disclosure.dominance import DOMINATED
 from cmr_models.analysis.disclosure.masking import SUPPRESSED, mask_curve, mask_small_cells, round_counts
 from cmr_models.estimates import VALUE_COLUMNS
 from cmr_models.estimates.proportions import wilson_interval
@@ -24,7 +25,7 @@ Bools = npt.NDArray[np.bool_]
 DIFFERENCED = "differencing"
 COUNTS = ("n", "n_events", "n_at_risk", "n_pairs")
 IDENTITY = ("exposure", "outcome", "scale", "model", "metric", "measure", "group_by", "group", "component", "step",
-            "covariate_set", "years", "threshold")  # fmt: skip
+            "covariate_set", "years", "threshold", "population", "what", "of", "view", "phase")  # fmt: skip
 """Columns that name a row of a published table, where it has them."""
 _FEWEST_DEGREES = 10  # of freedom left in a model: with fewer, its residuals give people away
 _ACRO_VERSION = "0.4"
@@ -163,13 +164,14 @@ class Gate:
     def _entry(self, name: str, released: pd.DataFrame, kind: str, n_masked: int) -> dict[str, Any]:
         reasons = released["reason"][released["status"] == SUPPRESSED]
         counts = {str(reason): int(n) for reason, n in reasons.value_counts().sort_index().items()}
-        cells = [[int(row), 0] for row in reasons.index]
+        cells = [[int(row), 0] for row in reasons.index if reasons[row] != DOMINATED]
+        dominated = [[int(row), 0] for row in reasons.index if reasons[row] == DOMINATED]
         told = "; ".join(f"{reason}: {n} rows" for reason, n in counts.items())
         summary = f"fail; {told}" if n_masked else "pass"
         sdc = {
-            "summary": {"suppressed": n_masked > 0, "threshold": n_masked, "negative": 0, "missing": 0,
-                        "p-ratio": 0, "nk-rule": 0, "all-values-are-same": 0},
-            "cells": {"threshold": cells, "negative": [], "missing": [], "p-ratio": [], "nk-rule": [],
+            "summary": {"suppressed": n_masked > 0, "threshold": len(cells), "negative": 0, "missing": 0,
+                        "p-ratio": 0, "nk-rule": len(dominated), "all-values-are-same": 0},
+            "cells": {"threshold": cells, "negative": [], "missing": [], "p-ratio": [], "nk-rule": dominated,
                       "all-values-are-same": []},
         }  # fmt: skip
         return {

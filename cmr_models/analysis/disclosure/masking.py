@@ -156,19 +156,20 @@ def _secondary(
     if "group_by" not in table:
         return extra, untold
     keys = [*(name for name in margins if name in table), "group_by"]
+    labels = table["group"].astype(str).to_numpy(object) if "group" in table else None
     grouped = table.groupby(keys, sort=False, dropna=False).indices if len(table) else {}
     for key, rows in grouped.items():
         group_by = str(key[-1] if isinstance(key, tuple) else key)
         if group_by != _OVERALL:
-            groups = table["group"].astype(str).to_numpy(object)[rows] if "group" in table else np.array([])
-            totals = _totals(group_by, groups, np.asarray(rows, np.intp))
+            groups = np.array([]) if labels is None else labels[rows]
+            totals = totals_of(group_by, groups, np.asarray(rows, np.intp))
             _hide_in_every_total(totals, counts, hidden, extra, minimum)
             for total in totals:
                 untold[total] |= _is_told_by_sum(total, counts, hidden | extra, minimum)
     return extra, untold
 
 
-def _totals(group_by: str, groups: npt.NDArray[np.object_], rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+def totals_of(group_by: str, groups: npt.NDArray[np.object_], rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
     """Rows of a grouping whose sum is known: all of them and, of an intersection, those of one label.
 
     ``female x 55-64`` and the other cells of women add up to the row ``female`` of the grouping ``sex``.

@@ -6,6 +6,7 @@ ends at the pixels. Anything unusual raises :class:`UnusualEncodingError` and go
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import Final
@@ -36,6 +37,11 @@ _REAL_PIXELS: Final = (0x7FE00008, 0x7FE00009)
 _TRANSFER_SYNTAX: Final = 0x00020010
 _IMPLICIT, _EXPLICIT = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1"
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+_COMPRESSED: Final = re.compile(rb"1\.2\.840\.10008\.1\.2\.(4\.(?!95$)[0-9]+|5)")
+"""Encodings of compressed pixels, whose headers are all little-endian and explicit (PS3.5 A.4); JPIP's deflated
+one is not."""
+
+_STUDY_UID: Final = TAGS["study_uid"]
 _DIRECTORY: Final = b"1.2.840.10008.1.3.10"
 _PREFACE_BYTES: Final = 1024
 _UNDEFINED: Final = 0xFFFFFFFF
@@ -53,6 +59,10 @@ _long = struct.Struct("<L").unpack_from
 
 class UnusualEncodingError(Exception):
     """The direct reader leaves this file to pydicom."""
+
+
+class _CutOffError(UnusualEncodingError):
+    """The bytes end inside a sequence."""
 
 
 def read_image(data: bytes, budget: Budget) -> Image | None:
@@ -87,7 +97,7 @@ def read_values(data: bytes, budget: Budget) -> dict[int, bytes]:
     Raises:
         UnusualEncodingError: if the file is for pydicom.
     """
-    explicit, start = _encoding(data)
+    explicit, start = _encoding(data, may_be_compressed=True)
     values, _, _ = _walk(data, start, explicit, budget, truncated_is_end=True)
     return values
 
@@ -142,11 +152,13 @@ def inflated(data: bytes, most_bytes: int, *, is_beginning: bool = False) -> byt
     return data[:start].replace(_DEFLATED, _EXPLICIT.ljust(len(_DEFLATED), b"\0")) + plain
 
 
-def _encoding(data: bytes) -> tuple[bool, int]:
+def _encoding(data: bytes, *, may_be_compressed: bool = False) -> tuple[bool, int]:
     """Whether value representations are explicit, and where the data set starts."""
     if data[128:_PREAMBLE] != b"DICM":
         raise UnusualEncodingError
     syntax, position = preface(data)
+    if may_be_compressed and _COMPRESSED.fullmatch(syntax):
+        return True, position
     if syntax not in (_EXPLICIT, _IMPLICIT):
         raise UnusualEncodingError
     return syntax == _EXPLICIT, position
@@ -184,7 +196,8 @@ def _walk(
         if tag in _SEEN and not _is_empty(data, value, length):
             values[tag] = b""
         if length == _UNDEFINED:
-            position = _skip_sequence(data, value, explicit, budget, 0)
+            may_end = truncated_is_end and _STUDY_UID in values
+            position = _behind_sequence(data, value, explicit, budget, may_end=may_end)
             continue
         position = value + length
         if position > end:
@@ -219,6 +232,16 @@ def _implicit_at(data: bytes, position: int) -> tuple[int, int, int]:
     return group << 16 | number, position + 8, length
 
 
+def _behind_sequence(data: bytes, position: int, explicit: bool, budget: Budget, *, may_end: bool) -> int:
+    """Place after a sequence of undefined length; the end of the data if they may end in it."""
+    try:
+        return _skip_sequence(data, position, explicit, budget, 0)
+    except _CutOffError:
+        if may_end:
+            return len(data)
+        raise
+
+
 def _skip_sequence(data: bytes, position: int, explicit: bool, budget: Budget, depth: int) -> int:
     """Place after a sequence of undefined length that starts at ``position``."""
     if depth > _MAX_DEPTH:
@@ -232,7 +255,7 @@ def _skip_sequence(data: bytes, position: int, explicit: bool, budget: Budget, d
             raise UnusualEncodingError
         is_open = length == _UNDEFINED
         position = _skip_item(data, value, explicit, budget, depth) if is_open else value + length
-    raise UnusualEncodingError
+    raise _CutOffError
 
 
 def _skip_item(data: bytes, position: int, explicit: bool, budget: Budget, depth: int) -> int:
@@ -245,7 +268,7 @@ def _skip_item(data: bytes, position: int, explicit: bool, budget: Budget, depth
         _, value, length = element(data, position)
         is_open = length == _UNDEFINED
         position = _skip_sequence(data, value, explicit, budget, depth + 1) if is_open else value + length
-    raise UnusualEncodingError
+    raise _CutOffError
 
 
 def _read_pixels(data: bytes, image: Image, begin: int, length: int, budget: Budget) -> None:

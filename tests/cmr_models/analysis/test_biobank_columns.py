@@ -59,6 +59,14 @@ def test_lists_in_cells_are_taken_apart_row_by_row() -> None:
     assert of_none.isna().all(axis=None)
 
 
+@pytest.mark.parametrize("cell", ['["Z999', "[" * 3000, "[" + "9" * 5000 + "]"])
+def test_a_cell_that_begins_like_a_list_and_is_none_is_told_and_not_quoted(cell: str) -> None:
+    data = FieldTable.of(pd.DataFrame({"eid": [1, 2], "p41270": ['["I10"]', cell]}))
+    with pytest.raises(ValueError, match="column 'p41270' has a cell that begins like a list and is none") as told:
+        data.values(41270)
+    assert cell not in str(told.value)
+
+
 def test_plain_cells_and_several_columns_are_left_as_they_are() -> None:
     plain = pd.DataFrame({"eid": [1, 2], "p41270": ["I48 [old]", None], "p31": [0.5, np.nan]})
     assert FieldTable.of(plain).values(41270).iloc[:, 0].tolist() == ["I48 [old]", None]

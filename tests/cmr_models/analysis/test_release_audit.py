@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from cmr_models.analysis.disclosure import bounds
-from cmr_models.analysis.disclosure.audit import audit, hide_determined, is_determined
-from cmr_models.analysis.disclosure.bounds import Programme, Statements
+from cmr_models.analysis.disclosure.audit import Known, audit, hide_determined
+from cmr_models.analysis.disclosure.bounds import Statements, is_determined
 from cmr_models.analysis.disclosure.small_cells import counts_of_few
 from cmr_models.analysis.model_spec import AnalysisSpec
 
@@ -38,12 +38,10 @@ def test_a_programme_gives_the_least_and_the_most() -> None:
     statements.within("b", 5, np.inf)
     statements.within("c", 8, 8)
     statements.total("c", ["a", "b"])  # a + b = 8
-    assert Programme(statements).ranges([{"a": 1.0}, {"b": 1.0}, {"a": 1.0, "b": 1.0}], np.inf) == [
-        (1, 3), (5, 7), (8, 8)
-    ]  # fmt: skip
+    assert statements.system([{"a": 1.0}, {"b": 1.0}, {"a": 1.0, "b": 1.0}]).ranges() == [(1, 3), (5, 7), (8, 8)]
     statements.at_least({"a": 1.0}, 5)
     with pytest.raises(ValueError, match="no counts fulfil all statements"):
-        Programme(statements).ranges([{"a": 1.0}], 2)
+        statements.system([{"a": 1.0}]).ranges()
 
 
 def test_halves_of_people_are_no_solution() -> None:
@@ -53,11 +51,11 @@ def test_halves_of_people_are_no_solution() -> None:
         statements.within(name, 0, np.inf)
     for two in ("ab", "bc", "ac"):
         statements.at_least(dict.fromkeys(two, -1.0), -1)
-    assert Programme(statements).ranges([dict.fromkeys("abc", 1.0)], np.inf) == [(0, 1)]
+    assert statements.system([dict.fromkeys("abc", 1.0)]).ranges() == [(0, 1)]
 
 
 def test_what_was_solved_before_is_not_solved_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    tables, known = {"hazards": _rows("cox_age", "hazard_ratio", EXACT)}, dict[bytes, list[tuple[float, float]]]()
+    tables, known = {"hazards": _rows("cox_age", "hazard_ratio", EXACT)}, Known()
     found = audit(tables, 5, known)
     monkeypatch.setattr(bounds, "milp", None)
     pd.testing.assert_frame_equal(audit(tables, 5, known), found)

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
+from cmr_models.analysis.disclosure.audit import audit
 from cmr_models.analysis.disclosure.gate import Gate, GateRules
 from cmr_models.contracts import cine_study, cine_view, prediction, with_reference
 from cmr_models.evaluation import cases as measures
@@ -19,7 +20,7 @@ from tasks.convert import reference_table
 from tasks.evaluation import cohort as cohort_evaluation
 from tasks.evaluation.cohort import EvaluateSettings, evaluate
 from tasks.evaluation.references import read_references
-from tasks.evaluation.release import release_summary
+from tasks.evaluation.release import count_rules, release_summary, summary_says
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort
@@ -141,7 +142,8 @@ def test_results_do_not_depend_on_the_order_of_studies_and_are_published_whole(c
     first = _evaluate(cohort)
     folder = cohort.tables / "evaluations" / "net"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "cases.parquet", "disclosure_record.json", "settings.json", "summary.csv", "summary.md", "summary.parquet",
+        "cases.parquet", "disclosure_record.json", "released", "settings.json", "summary.csv", "summary.md",
+        "summary.parquet",
     ]  # fmt: skip
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "summary.parquet"), first, check_dtype=False)
     assert "| male | dice | lv | sax | ed |" in (folder / "summary.md").read_text()
@@ -428,3 +430,44 @@ def test_repeats_are_the_first_two_visits_of_rescans_or_of_everybody(
     assert cohort_evaluation._repeats(Cohort(tmp_path), settings, visits[visits["visit"] == "1"]) is None
     without = cohort_evaluation._repeats(Cohort(tmp_path), settings, visits.drop(columns="data_set"))
     assert (without is None) == (not all_visits)
+
+
+def _summary(values: list[float], n_missing: int = 0) -> pd.DataFrame:
+    """Errors of one volume, half of them in each of two groups."""
+    n = len(values) + n_missing
+    people = pd.DataFrame({"sex": np.where(np.arange(n) % 2, "female", "male")}, index=[f"s{k}" for k in range(n)])
+    rows = pd.DataFrame({"study": people.index, "predicted": [100 + v for v in values] + [np.nan] * n_missing})
+    rows = rows.assign(reference=100.0, reason="image_flat", measure="agreement", of="lvedv_ml", view="sax", phase="ed")
+    rows = rows.assign(unit="ml", value=np.nan)
+    return Summariser(people, ["sex"], n_resamples=_RESAMPLES).cases(rows)
+
+
+def test_an_error_that_dominates_is_not_told_by_sd_and_root_mean_square() -> None:
+    """Forty errors of -1 and 1, and one of 60: of squares about the median, 1, nearly all are its own."""
+    ordinary = [1.0, 1.0, -1.0, -1.0] * 10
+    for values, hidden in ((ordinary, False), ([*ordinary, 60.0, 1.0], True)):
+        table = release_summary(Gate(GateRules()), "summary", _summary(values))
+        row = table[table["group"] == "all"].set_index("measure")
+        assert np.isnan(row.loc["bias", "sd"]) == np.isnan(row.loc["mae", "ci_low"]) == hidden
+        assert row.loc["rmse", ["status", "reason"]].tolist() == (["suppressed", "dominated"] if hidden else ["ok", ""])
+        assert np.isfinite(row.loc["bias", "value"])
+        assert row.loc["rmse", "n"] == len(values)
+
+
+def test_a_summary_that_differs_by_few_from_the_one_before_is_rounded() -> None:
+    values = [1.0, 1.0, -1.0, -1.0] * 10
+    before = release_summary(Gate(GateRules()), "summary", _summary(values))
+    assert count_rules(_summary(values), 5, [before]).base is None
+    assert count_rules(_summary(values[:-1]), 5, [before]).base == 5
+    assert count_rules(_summary(values[:-1]), 1, [before]).base is None
+    assert count_rules(_summary(values[:-20]), 5, [before]).base is None
+
+
+def test_numbers_of_studies_that_tell_a_small_one_together_are_masked() -> None:
+    """Of 40 studies 37 have a value, of 20 men 20: three women have none, though the row does not say so."""
+    table = release_summary(Gate(GateRules()), "summary", _summary([1.0, 1.0, -1.0, -1.0] * 10))
+    shown = table[table["measure"] == "bias"].reset_index(drop=True)
+    shown["n_missing"] = [3.0, np.nan, 0.0]  # all, female, male
+    found = audit({}, 5, figures=summary_says(shown, GateRules()))
+    told = found[found["determined"].astype(bool)]
+    assert told[["population", "group", "low", "high"]].to_numpy().tolist() == [["n_missing", "female", 3, 3]]

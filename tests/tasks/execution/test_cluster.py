@@ -4,6 +4,8 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -49,6 +51,8 @@ def test_a_slurm_job_asks_for_what_the_profile_says_and_is_closed_to_others(tmp_
     for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH -t 08:00:00", "--nthreads 1", "--lifetime 465m"):
         assert line in script
     assert f"--tls-key {key}\n" in script
+    assert "export PYTHONSAFEPATH=1\n" in script  # no module of the working directory is imported
+    assert " -m tasks.execution.job_worker distributed.cli.dask_worker tls://" in script
     assert secret not in script
     assert '--no-dashboard --dashboard-address 127.0.0.1:0 --host "$(' in script
     assert (
@@ -316,3 +320,28 @@ def test_a_planted_scratch_folder_is_not_used(tmp_path: Path, monkeypatch: pytes
         assert top.stat().st_mode & 0o777 == 0o700
     assert not list((tmp_path / "other").iterdir())
     assert not top.exists()
+
+
+_IS_KILLED = """
+import os, signal, sys, tempfile
+tempfile.tempdir = sys.argv[1]
+from tasks.execution.cluster import open_client
+if __name__ == "__main__":
+    with open_client("local", {"workers": 1, "local_directory": sys.argv[1]}):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_command_that_was_killed_leaves_a_folder_that_the_next_one_removes(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(_IS_KILLED)
+    done = subprocess.run([sys.executable, tmp_path / "program.py", tmp_path / "scratch"], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = (tmp_path / "scratch").iterdir()
+    assert (left / "dask-scratch-space").exists()
+    with open_client("local", {"workers": 1, "local_directory": str(tmp_path / "scratch")}) as client:
+        assert client is not None
+        (used,) = (tmp_path / "scratch").iterdir()
+        (worker,) = client.run(_scratch_of_worker).values()
+        assert Path(worker).is_relative_to(used)
+        assert used != left
+    assert not list((tmp_path / "scratch").iterdir())

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.execution import standing_workers
 from tasks.execution.cluster import open_client
+from tasks.execution.scratch import PREFIX
 
 pytest.importorskip("dask_jobqueue")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
@@ -77,6 +78,10 @@ def _submitted(client: Any, n: int) -> list[Any]:
     return list(client.map(_work, range(n)))
 
 
+def _scratch_of_worker(dask_worker: Any) -> str:
+    return str(dask_worker.local_directory)
+
+
 def test_work_longer_than_the_lifetime_of_all_workers_loses_nothing(site: _Site) -> None:
     arguments = ["--lifetime", "14s", "--lifetime-stagger", "1s", "--nthreads", "1"]
     with open_client("slurm", site.options(worker_extra_args=arguments), shared=site.folder) as client:
@@ -91,12 +96,17 @@ def test_jobs_that_are_preempted_all_at_once_are_ordered_again(site: _Site, monk
         assert client is not None
         futures = _submitted(client, 10)
         futures[0].result(timeout=60)
+        for folder in client.run(_scratch_of_worker).values():
+            own = site.folder / "scratch" / Path(folder).relative_to(site.folder / "scratch").parts[0]
+            assert own.name.startswith(PREFIX)
+            assert own.stat().st_mode & 0o777 == 0o700
         for job in site.jobs:
             os.killpg(job, signal.SIGKILL)
         assert client.gather(futures) == list(range(10))
         workers = client.scheduler_info()["workers"]
         assert all(address.startswith("tls://") for address in (client.scheduler.address, *workers))
         assert len(list(site.folder.glob(".credentials-*/key.pem"))) == 1
+        assert len(list((site.folder / "scratch").iterdir())) == 2  # those of the jobs that were killed are gone
     assert len(site.jobs) == 4
     assert not list(site.folder.glob(".credentials-*"))
 

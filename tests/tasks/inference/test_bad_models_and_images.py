@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from cmr_models import zoo
 from cmr_models.contracts import cine_study, cine_view
+from cmr_models.zoo.weights_file import read_weights
 from flows.cli import main
 from tasks.inference import prediction
 from tasks.inference.predict_stage import predict_units
@@ -87,6 +88,16 @@ def test_a_hostile_weights_file_is_refused_and_nothing_is_added(bad: Path, tmp_p
         assert done.exit_code == 1
         assert "truncated or no safetensors file" in done.output
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(("kind", "n_bytes"), [("F8_E4M3", 1), ("F8_E5M2", 1), ("C64", 8), ("U16", 2), ("U64", 8)])
+def test_weights_in_numbers_that_no_network_has_are_refused(kind: str, n_bytes: int, tmp_path: Path) -> None:
+    """PyTorch has the types and lacks most functions for them."""
+    path = tmp_path / "a.safetensors"
+    tensors = {"a": _tensor([2], [0, 2 * n_bytes], kind), "b": _tensor([1], [2 * n_bytes, 2 * n_bytes + 4])}
+    path.write_bytes(_raw(tensors, bytes(2 * n_bytes + 4)))
+    with pytest.raises(ValueError, match=r"numbers of a kind that weights are not in a; save it in float32"):
+        read_weights(path)
 
 
 def _spoil(file: Path, change: Callable[[State, str], object]) -> None:

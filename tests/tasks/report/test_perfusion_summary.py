@@ -31,7 +31,7 @@ def test_counts_means_and_spreads_are_of_the_measured_and_small_ones_are_hidden(
     cohort = publish(
         tmp_path,
         (6, "ok", "", {"mbf_rest_ml_min_g": flow, "mpr": [2.0] * 6}, ["level_assumed"]),
-        (3, "ok", "", {"mpr": [3.0, 3.0, 5.0], "mpr_lad": [9.0, 9.0, 9.0], "ps_rest_ml_min_g": [1.0] * 3}, []),
+        (3, "ok", "", {"mpr": [3.0, 3.0, 4.0], "mpr_lad": [9.0, 9.0, 9.0], "ps_rest_ml_min_g": [1.0] * 3}, []),
         (
             2,
             "quarantined",
@@ -53,14 +53,23 @@ def test_counts_means_and_spreads_are_of_the_measured_and_small_ones_are_hidden(
         "mean": "1.00",
         "sd": "0.40",  # 0.32 of six: in steps of 0.2
     }
-    # six of 2, 3, 3 and 5: mean 23/9; squares about it 6 x 0.309 + 2 x 0.198 + 5.975, of eight
+    # six of 2, 3, 3 and 4: mean 22/9; squares about it 6 x 0.198 + 2 x 0.309 + 2.420, of eight: SD 0.73
     assert (reserve["title"], reserve["n"], reserve["mean"], reserve["sd"]) == (
         "Myocardial perfusion reserve",
         "10",
-        "2.50",  # in steps of 0.5, as two people move the mean by 0.22
-        "1.00",
+        "2.40",  # in steps of 0.2, as two people move the mean by 0.16
+        "0.80",
     )
     assert (lad["n"], lad["mean"], lad["sd"]) == ("< 5", "–", "–")
+
+
+@pytest.mark.parametrize(("last", "mean"), [(4.0, "2.40"), (5.0, "–")])
+def test_a_value_that_dominates_is_not_told_by_mean_and_spread(tmp_path, last, mean):
+    """Six of 2 and two of 3: beside 5, nine of eleven parts of the squares are its own; beside 4, four of six."""
+    cohort = publish(tmp_path, (9, "ok", "", {"mpr": [2.0] * 6 + [3.0, 3.0, last]}, []))
+    (row,) = perfusion_summary(cohort, 5)["rows"]
+    assert (row["n"], row["mean"]) == ("9", mean)
+    assert (row["sd"] == "–") == (mean == "–")
 
 
 @pytest.mark.parametrize(("n", "text", "mean"), [(4, "< 5", "–"), (5, "5", "1.00")])

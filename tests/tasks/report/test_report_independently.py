@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from tasks.analysis.by_settings import UserFiles, associate, risk
 from tasks.analysis.settings import AnalysisSettings
 from tasks.report import distributions, estimate_figures
-from tasks.report.index_page import index_values
+from tasks.report.index_page import counts_of, index_values
 from tasks.report.tables import read_tables, report_inputs
 from tasks.simulation import SimulationSettings, write_measured_cohort
 from tasks.state.store import Cohort
@@ -95,7 +95,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     with pytest.MonkeyPatch.context() as patched:
         for module in (distributions, estimate_figures):
             patched.setattr(module, "draw", paint)
-        values, figures = index_values(read_tables(Cohort(folder / "cohort"), inputs), inputs)
+        tables = read_tables(Cohort(folder / "cohort"), inputs)
+        values, figures = index_values(tables, inputs, counts_of(tables, inputs.minimum_cell))
     return Page(dict(zip(figures.shown, drawn, strict=True)), values, *_rows(folder))
 
 

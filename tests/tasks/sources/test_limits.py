@@ -21,6 +21,7 @@ from tasks.convert.nifti import read_volume
 from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
 from tasks.sources.dicom import read_header, read_images
+from tasks.sources.dicom.by_pydicom import header_with_pydicom
 from tasks.sources.dicom.codestreams import bare, codestream_shape, unpacked_size
 from tasks.sources.limits import Budget, Limits, read_file
 
@@ -265,10 +266,10 @@ def test_elements_are_taken_from_the_budget_until_it_is_spent() -> None:
 @pytest.mark.parametrize("is_open", [True, False])
 def test_empty_items_are_counted_before_they_are_made(syntax: str, is_open: bool) -> None:
     content = seeds.empty_items(3000, is_open=is_open, syntax=syntax)
-    is_passed_over = syntax == ExplicitVRLittleEndian and not is_open  # its length tells where it ends
     for read in (read_images, read_header):
         assert read(content, Budget(n_packed=len(content)))
-        if not is_passed_over:
+        is_direct = syntax == ExplicitVRLittleEndian or read is read_header  # pydicom reads only compressed pixels
+        if is_open or not is_direct:  # else its length tells where it ends
             with pytest.raises(StudyRejected, match="far more elements"):
                 read(content, Budget(Limits(free_elements=2900)))
 
@@ -306,6 +307,54 @@ def test_headers_of_a_hostile_archive_do_not_hold_up_the_others(name: str, tmp_p
     outcome = convert_study({**bad, "key": "k"}, str(tmp_path / "out"), ConvertSettings().model_dump())
     assert outcome.reason in ("study_too_large", "dicom_corrupt", "zip_bomb")
     assert time.process_time() - start < 30.0
+
+
+def _with_an_unknown_representation(content: bytes) -> bytes:
+    """Which the direct reader leaves to pydicom."""
+    return content.replace(b"\x08\x00\x08\x00CS", b"\x08\x00\x08\x00ZZ")
+
+
+_SMALL_AND_HOSTILE = {
+    "items": lambda: seeds.empty_items(8100, is_open=True, syntax=RLELossless),
+    "items for pydicom": lambda: _with_an_unknown_representation(
+        seeds.empty_items(8100, is_open=True, syntax=RLELossless)
+    ),
+    "deflated": lambda: seeds.deflated_bomb(4 * _MB),
+}
+
+
+@pytest.mark.parametrize("name", _SMALL_AND_HOSTILE)
+def test_many_small_hostile_archives_are_looked_at_in_little_time_each(name: str, tmp_path: Path) -> None:
+    """Some took 1.5 s each; a look at 10,000 of them would have held up everybody for hours."""
+    content = _SMALL_AND_HOSTILE[name]()
+    for k in range(12):
+        _zip_of(content, 25, tmp_path / f"{k}.zip")
+    inventory([tmp_path / "0.zip"])  # pydicom is loaded
+    start = time.process_time()
+    assert inventory([tmp_path]).units
+    assert time.process_time() - start < 12 * 0.5
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_the_header_of_a_compressed_image_is_read_without_pydicom(syntax: str) -> None:
+    content = seeds.dicom_bytes(seeds.image(3), syntax)
+    budget = Budget()
+    header = read_header(content, budget)
+    assert header is not None
+    names = ("patient_id", "study_uid", "series_number", "instance_number", "rows", "trigger_ms", "position_mm")
+    assert [header.text(name) for name in names[:4]] == ["P1", "1.2.3", "1", "4"]
+    by_pydicom = header_with_pydicom(content, Budget())
+    assert [header.text(name) for name in names] == [by_pydicom.text(name) for name in names]
+    budget.parse(budget.limits.free_elements - 100)  # it took fewer than a hundred of them
+
+
+def test_the_first_bytes_tell_the_study_though_they_end_inside_a_sequence() -> None:
+    content = seeds.empty_items(9000, is_open=True)[:65_536]
+    budget = Budget()
+    header = read_header(content, budget)
+    assert header is not None
+    assert header.text("study_uid") == "1.2.3"
+    budget.parse(budget.limits.free_elements - 9000)  # each item was passed once
 
 
 def test_a_million_empty_items_take_little_time_and_memory(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Users' tables: cells are text until a whole column is known to be numbers."""
 
 import decimal
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -377,4 +378,32 @@ def test_a_long_text_that_is_written_once_is_not_repeated(tmp_path: Path) -> Non
     path = _foreign_parquet(tmp_path, participant=pa.array(["1"] * 400), x=pa.array(["x" * 10**6] * 400))
     assert path.stat().st_size < 100_000
     with pytest.raises(UserMistake, match="texts of the table unpack"):
+        read_user_table(path)
+
+
+@pytest.mark.parametrize("name", ["people.csv.gz", "people.csv.bz2", "people.zip", "people.csv.xz", "people.tar"])
+def test_a_table_is_not_unpacked_whatever_its_name_says(name: str, tmp_path: Path) -> None:
+    """A small file could fill the memory."""
+    path = tmp_path / name
+    path.write_text("participant,x\n1,2\n")
+    assert read_user_table(path).to_dict("list") == {"participant": ["1"], "x": [2]}
+    path.write_bytes(gzip.compress(b"participant,x\n1,2\n"))
+    with pytest.raises(UserMistake, match="holds bytes that no text has"):
+        read_user_table(path)
+
+
+@pytest.mark.parametrize("header", ["," * 60_000, "x," * 60_000, '"\n",' + "x," * 60_000, "a\u00e9," * 60_000])
+def test_columns_without_a_name_of_their_own_are_refused_before_they_take_minutes(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(f"{header}\n1\n")
+    with pytest.raises(UserMistake, match="more than 5,000 columns have no name or that of another"):
+        read_user_table(path)
+    path.write_text(f"participant{',' * 200}\n1{',' * 200}\n")  # as spreadsheets leave behind
+    assert len(read_user_table(path)) == 1
+
+
+def test_a_first_line_that_never_ends_is_refused_though_it_has_ends_of_lines_in_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text('"participant\n' + "a,\n" * 2**20)
+    with pytest.raises(UserMistake, match=r"first line without an end|cannot be read as a table"):
         read_user_table(path)

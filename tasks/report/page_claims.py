@@ -1,0 +1,134 @@
+"""What the page to publish says of numbers of studies and people, and whether it tells a small one beside the tables.
+
+The page is drawn from the same functions as it is looked at: the flow, the states of measured studies, Table 1, and
+whom the joins of the statistics left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cmr_models.analysis.disclosure.audit import audit
+from cmr_models.analysis.disclosure.claims import EVERYBODY, claims_of, limits_of
+from cmr_models.analysis.disclosure.gate import differs_by_few
+from cmr_models.analysis.disclosure.means import MEAN_COLUMNS
+from tasks.report import flow
+from tasks.report.counts import Counts
+from tasks.report.distributions import shown_means, table_counts
+from tasks.report.tables import ReportTables
+
+PAGE = "report_page"
+Row = dict[str, Any]
+
+
+def page_counts(tables: ReportTables, counts: Counts) -> pd.DataFrame:
+    """Every number of the page: its cell, ``n`` (NaN where hidden), ``small`` (told to be) and ``rounded_to``."""
+    rows = [
+        *_of_flow(flow.cohort_flow(tables.steps, counts, tables.phenotypes), len(tables.measured), counts),
+        *_of_joins(flow.left_before_analysis(tables.people_flow, counts)),
+        *_of_table_1(tables, counts),
+    ]
+    found = claims_of([{**row, "low": np.nan, "high": np.nan} for row in rows])
+    texts = [str(row["text"]) for row in rows]
+    shown = [float(text.replace(",", "")) if text[:1].isdigit() else np.nan for text in texts]
+    rounded_to = float(counts.minimum if counts.rounded else 1)
+    small = [text.startswith("<") for text in texts]
+    return found.assign(n=np.array(shown, float), small=small, rounded_to=rounded_to)
+
+
+def page_says(numbers: pd.DataFrame, minimum: int) -> pd.DataFrame:
+    """Claims of the numbers of :func:`page_counts`."""
+    low, high = limits_of(numbers["n"], numbers["rounded_to"], minimum)
+    return numbers.drop(columns=["n", "rounded_to"]).assign(low=low, high=high, hidden=numbers["n"].isna())
+
+
+def safe_counts(tables: ReportTables, counts: Counts, earlier: list[pd.DataFrame]) -> tuple[Counts, pd.DataFrame]:
+    """How the page shows its counts so that none is determined beside the tables, nor by an earlier page.
+
+    They are rounded if an exact one is determined, or differs by few from that of an earlier page; and what is
+    determined all the same is not shown.
+
+    Args:
+        tables: what the page is made from, with the published estimates.
+        counts: as they would be shown without regard to other tables.
+        earlier: numbers of earlier pages, as they were published.
+
+    Returns:
+        The counts, and what all tables and the page say of hidden cells.
+    """
+    minimum = counts.minimum
+    if minimum < 2:
+        return counts, audit({}, minimum)
+    exact = page_counts(tables, Counts(1))
+    if any(differs_by_few(exact, before, minimum).any() for before in earlier):
+        counts = replace(counts, rounded=True)
+    found = _told(tables, counts)
+    if found["determined"].any():
+        counts = replace(counts, rounded=True)
+        found = _told(tables, counts)
+    while found["determined"].any():
+        wrong = found[found["determined"].astype(bool)]
+        names = {_part_of(row) for row in wrong.to_dict("records")}
+        if names <= counts.withheld:
+            break
+        counts = replace(counts, withheld=counts.withheld | names)
+        found = _told(tables, counts)
+    return counts, found
+
+
+def _told(tables: ReportTables, counts: Counts) -> pd.DataFrame:
+    """What the page and the tables about people and phenotypes alone say of hidden cells."""
+    alone = {name: table[table["outcome"] == ""] for name, table in tables.estimates.items() if "outcome" in table}
+    page = pd.DataFrame(shown_means(tables.described, counts), columns=list(MEAN_COLUMNS))
+    figures = page_says(page_counts(tables, counts), counts.minimum)
+    found = audit({**alone, PAGE: page}, counts.minimum, figures=figures)
+    return found.assign(determined=found["determined"].astype(bool))
+
+
+def _part_of(row: Mapping[Any, Any]) -> str:
+    """The part of the page that is not shown if a cell is determined: a phenotype of Table 1, or a list of the flow."""
+    return str(row["exposure"] or row["population"])
+
+
+def _of_flow(steps: Mapping[str, Any], n_measured: int, counts: Counts) -> Iterator[Row]:
+    """Of each stage those who came, were made, and left, and why these left."""
+    came = steps["text"]
+    for step in steps["steps"]:
+        stage = step["title"]
+        yield {"population": stage, "text": came}
+        yield {"population": stage, "group_by": "ended", "group": "ok", "text": step["text"]}
+        for kind in step["left"]:
+            why = flow.left_name(stage, kind["title"])
+            yield {"population": kind["title"], "group_by": "stage", "group": stage, "text": kind["text"]}
+            yield {"population": stage, "group_by": "ended", "group": kind["title"], "text": kind["text"]}
+            yield {"population": why, "text": kind["text"]}
+            for reason in kind["reasons"]:
+                yield {"population": why, "group_by": "reason", "group": reason["code"], "text": reason["text"]}
+        if "states" in step:
+            yield {"population": "studies measured", "text": counts.text(n_measured)}
+            for state in step["states"]:
+                about = {"group_by": "state", "group": state["code"], "text": state["text"]}
+                yield {"population": "studies measured", **about}
+        came = step["text"]
+    for title, text in flow.totals_left(steps, counts).items():
+        yield {"population": title, "text": text}
+
+
+def _of_joins(rows: list[dict[str, str]]) -> Iterator[Row]:
+    """Steps of one list add up; of those of everybody each is for itself."""
+    for row in rows:
+        if row["counted"]:
+            about = {"group_by": "step", "group": row["step"], "text": row["n"]}
+            yield {"population": flow.joined_name(row["counted"]), **about}
+
+
+def _of_table_1(tables: ReportTables, counts: Counts) -> Iterator[Row]:
+    """People with a phenotype by sex; if the sexes are all, and are shown, they add up to all."""
+    for name, group, text in table_counts(tables.described, counts) if len(tables.described) else ():
+        by, label = ("overall", "all") if group == EVERYBODY[1] else ("sex", group)
+        yield {"exposure": name, "population": "described", "group_by": by, "group": label, "text": text}
