@@ -33,6 +33,7 @@ from cmr_models.segmentation.certainty import expected_dice, predicted_dice
 from cmr_models.segmentation.segmenter import restore_with_sums, shared_segmenter
 from cmr_models.views.view_images import ViewImages
 from tasks.execution.process import prepare_process
+from tasks.state.csv_text import csv_text
 from tasks.training.segmentation_data import fold_patients
 
 DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -58,7 +59,7 @@ def main() -> None:
     results = {"summary": summary(rows), "worst": worst(rows, _N_WORST), "folds": len(folds)}
     print(json.dumps(results, indent=1))
     if arguments.rows:
-        rows.to_csv(arguments.rows, index=False, float_format="%.4f")
+        arguments.rows.write_text(csv_text(rows.round(4)), encoding="utf-8")
     others = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     arguments.out.write_text(json.dumps(dict(sorted((others | {arguments.model: results}).items())), indent=1) + "\n")
     if arguments.pictures:

@@ -18,6 +18,7 @@ import atexit
 import contextlib
 import http
 import http.client
+import logging
 import os
 import secrets
 import signal
@@ -55,6 +56,8 @@ DATABASE = f"prefect-{version('prefect')}.db"
 """Another version begins a new one: it would have to change the tables of the old one."""
 _HERE: list[EmbeddedServer] = []
 """The server of this process, if it has one."""
+
+_log = logging.getLogger("cmr_cohort")
 
 
 class EmbeddedServer:
@@ -137,7 +140,10 @@ class EmbeddedServer:
         return {**os.environ, **_OFF, **ephemeral, **database, **closed}
 
     def _watch(self) -> None:
-        """Start the server again when it died; with a new database if twice it has never answered."""
+        """Start the server again when it died; with a new database if twice it has never answered.
+
+        Where it cannot be started, as its folder is gone or the disk full, requests fail and do not wait.
+        """
         for n_deaths in range(1, _MAX_DEATHS + 1):
             died = self.process
             died.wait()
@@ -146,7 +152,11 @@ class EmbeddedServer:
             _close(died)
             if n_deaths > 1 and not self._is_ready:
                 self._forget_database()
-            self.process = self._spawn()
+            try:
+                self.process = self._spawn()
+            except OSError as error:
+                _log.warning("Prefect's server ended and could not be started again: %s", error.strerror)
+                break
         self._socket.close()  # requests fail from now on, and do not wait
 
     def _forget_database(self) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.server import check_server
+from flows.server import EmbeddedServer, check_server
 from tasks.state.mistakes import UserMistake
 
 pytestmark = [
@@ -264,3 +266,21 @@ def test_a_server_that_is_configured_and_does_not_answer_is_told_at_once(monkeyp
     with pytest.raises(UserMistake, match=r"no Prefect server answers at http://127\.0\.0\.1:9/api .*unset PREFECT"):
         check_server("http://127.0.0.1:9/api")
     assert time.monotonic() - begun < 11
+
+
+def test_a_server_that_cannot_be_started_again_is_given_up(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "home")
+    try:
+        shutil.rmtree(tmp_path / "home")
+        server.process.kill()
+        deadline = time.monotonic() + 10
+        while _takes_connections(server.port) and time.monotonic() < deadline:  # it does as long as it is watched
+            time.sleep(0.05)
+        assert not _takes_connections(server.port)
+    finally:
+        server.stop()
+
+
+def _takes_connections(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
