@@ -308,12 +308,20 @@ def label_points(geometry: _Polar, state: HeartState, heart: Heart, atria: bool)
     return labels
 
 
+_STILL_DRAWN_MM = 7.0
+"""How far above the tricuspid valve the right ventricle is still drawn: a slice is thick, and leaflets bulge.
+
+With it the most basal slice with a left ventricle has a right one in half of the cases (ACDC: 82 % at end-diastole, 38
+% at end-systole), and the next slice always (100 and 98 %); without, in a quarter, and in three quarters.
+"""
+
+
 def reader_labels(geometry: _Polar, state: HeartState, heart: Heart) -> Labels:
     """Labels of a short-axis plane as readers draw them where it cuts the valves.
 
     The left ventricle is drawn, as a whole pool, where half of the pool or more is surrounded by muscle, else it is
-    not; the right one where most of it lies below the tricuspid valve, and not where the plane shows the outflow tract
-    beside the atrium.
+    not; the right one where most of it lies below the tricuspid valve or little above, and not where the plane shows
+    the outflow tract beside the atrium.
 
     Reference: Petersen et al. 2017, 10.1186/s12968-017-0327-9 (basal slice: at least 50 % of the blood surrounded).
     """
@@ -326,7 +334,7 @@ def reader_labels(geometry: _Polar, state: HeartState, heart: Heart) -> Labels:
     elif pool.any():
         labels[above] = contracts.LV
     right = labels == contracts.RV
-    if 2 * (right & (geometry.z > state.tricuspid_z_mm)).sum() < right.sum():
+    if 2 * (right & (geometry.z > state.tricuspid_z_mm - _STILL_DRAWN_MM)).sum() < right.sum():
         labels[right] = contracts.BACKGROUND
     return labels
 

@@ -90,10 +90,10 @@ def test_a_reader_draws_a_pool_that_muscle_surrounds_by_half_and_draws_it_whole(
 
 def test_a_reader_leaves_the_outflow_tract_beside_the_atrium_out() -> None:
     heart = _heart()  # the tricuspid valve lies at 2 mm at end-diastole
-    above_place, above = _plane(heart, 1.0)
+    above_place, above = _plane(heart, -5.5)  # more than 7 mm above it
     assert (above_place == RV).any()
     assert not (above == RV).any()
-    below_place, below = _plane(heart, 10.0)
+    below_place, below = _plane(heart, -4.5)
     np.testing.assert_array_equal(below, below_place)
     assert (below == RV).any()
 
