@@ -14,6 +14,8 @@ from tasks.state.store import publish_bytes
 COLUMNS = ("table", "exposure", "outcome", "population", "group_by", "group", "cell", "why", "rows", "low", "high",
            "determined")  # fmt: skip
 TOGETHER = "all tables together"
+CONTRADICTION = "not worked out"
+"""What is published of the cell contradicts itself."""
 
 
 def write_disclosure(tables: Mapping[str, pd.DataFrame], found: pd.DataFrame, path: Path) -> None:
@@ -25,10 +27,11 @@ def write_disclosure(tables: Mapping[str, pd.DataFrame], found: pd.DataFrame, pa
         tables: as they are published.
         found: of :func:`cmr_models.analysis.disclosure.audit.audit`.
         path: the file. Its first rows say how many rows of each table are hidden and why (``rows``; none: 0), the
-            others what all tables together leave of each hidden cell: the least and the most that it can be.
+            others what all tables together leave of each hidden cell: the least and the most that it can be, or that
+            what they say of it contradicts itself and was not worked out.
     """
     parts = [_hidden_rows(name, table) for name, table in tables.items()]
-    together = found.assign(table=TOGETHER, why="hidden", rows=1)
+    together = found.assign(table=TOGETHER, why=found["low"].isna().map({True: CONTRADICTION, False: "hidden"}), rows=1)
     together["low"] = together["low"].where(together["low"] > float("-inf"))
     content = pd.concat([*parts, together], ignore_index=True).reindex(columns=list(COLUMNS))
     text = ["table", "exposure", "outcome", "population", "group_by", "group", "cell", "why"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -56,7 +57,8 @@ def told_beside(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _range(row: Mapping[Any, Any]) -> str:
-    return f"{row['low']:.6g} to {row['high']:.6g}"
+    known = math.isfinite(row["low"])
+    return f"{row['low']:.6g} to {row['high']:.6g}" if known else "not worked out: what is published contradicts itself"
 
 
 def _of_flow(flow: Mapping[str, Any]) -> Iterator[Row]:

@@ -6,6 +6,7 @@ whom the joins of the statistics left out.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,8 @@ from tasks.report import flow
 from tasks.report.counts import Counts
 from tasks.report.distributions import shown_means, table_counts
 from tasks.report.tables import ReportTables
+
+_log = logging.getLogger("cmr_cohort")
 
 PAGE = "report_page"
 Row = dict[str, Any]
@@ -75,6 +78,8 @@ def safe_counts(tables: ReportTables, counts: Counts, earlier: list[pd.DataFrame
         wrong = found[found["determined"].astype(bool)]
         names = {_part_of(row) for row in wrong.to_dict("records")}
         if names <= counts.withheld:
+            _log.warning("the report's page: %d hidden numbers can still be worked out from it and the tables; look at"
+                         " reports/assets/tables/hidden_cells.csv before you publish it", len(wrong))  # fmt: skip
             break
         counts = replace(counts, withheld=counts.withheld | names)
         found = _told(tables, counts)

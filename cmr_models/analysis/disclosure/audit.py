@@ -61,7 +61,8 @@ def audit(
 
     Returns:
         A row a hidden cell (``n``, ``n_events``, ``without event``, ``left out``, ``mean``), and a difference that may
-        be small (``n less ...``): limits of what it can be, and whether it is determined.
+        be small (``n less ...``): limits of what it can be, and whether it is determined. The limits are NaN where what
+        is published contradicts itself, so that nothing could be worked out: a person has to look at it.
     """
     claims = [estimates_say(name, table, threshold) for name, table in tables.items()]
     claims = [part for part in (*claims, figures) if part is not None and len(part)]
@@ -170,7 +171,7 @@ class _Block:
         told = next((found for key in (True, False) if (found := known.get(self.key(told=key))) is not None), None)
         own = {self.columns.cells[row][:3] for row in self.at[: self.n_own]}
         for k, (population, group_by, group, cell) in enumerate(targets):
-            low, high, determined = (0.0, np.inf, False) if told is None else told.of(k)
+            low, high, determined = (np.nan, np.nan, False) if told is None else told.of(k)
             small = low < threshold and high >= 1
             if determined or (small if " less " in cell else (population, group_by, group) in own):
                 yield dict(zip(COLUMNS, (self.exposure, self.outcome, population, group_by, group, cell, low, high,

@@ -48,6 +48,18 @@ def test_two_sets_of_covariates_tell_how_many_lack_one(
     assert not _found(pd.DataFrame(rows))  # who does not know which set is part of which
 
 
+def test_what_contradicts_itself_is_not_said_to_be_safe() -> None:
+    """Twelve men and women among ten people: nothing follows, and the hidden group is to be looked at."""
+    rows = [
+        _row("logistic", 10.0, 6.0),
+        _row("logistic", 12.0, 6.0, group_by="sex", group="Men"),
+        _row("logistic", NAN, NAN, group_by="sex", group="Women", status="suppressed", reason="secondary"),
+    ]
+    low, high, determined = _found(pd.DataFrame(rows))["asked", "Women", "n"]
+    assert np.isnan([low, high]).all()
+    assert not determined
+
+
 def test_only_sets_that_hold_one_another_are_nested() -> None:
     sets = {"few": ("sex",), "many": ("bmi", "sex"), "other": ("centre",)}
     found = nested_sets(sets, "few")
