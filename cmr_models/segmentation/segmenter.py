@@ -135,7 +135,8 @@ class Segmenter(NetworkRunner):
     ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
         """As :meth:`labels`, with ``slice_confidence`` and, if the card has its lines, ``predicted_dice``.
 
-        Structures are those of :data:`cmr_models.segmentation.certainty.STRUCTURES`.
+        Structures are those of :data:`cmr_models.segmentation.certainty.STRUCTURES`. Values are in hundredths: further
+        digits would depend on how many threads have multiplied.
         """
         labels, sums = restore_with_sums(torch.from_numpy(outputs), position, shape, self.card)
         sums = sums[:, : len(STRUCTURES)]
@@ -143,7 +144,7 @@ class Segmenter(NetworkRunner):
         if self.card.certainty:
             lines = checked_lines(self.card.certainty, self.card.name)
             found["predicted_dice"] = predicted_dice(expected_dice(sums, shape[1]), lines)
-        return labels, found
+        return labels, {name: np.round(values, 2) for name, values in found.items()}
 
     def _forward(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
