@@ -35,3 +35,5 @@ def test_folds_that_were_not_measured_are_said() -> None:
     assert "Of ACDC's five folds, 1 measured so far for `acdc`" in _page()
     assert "measured so far" not in _page(folds=5)
     assert "measured so far" not in _page(folds=0)
+    assert "`acdc` was trained on ACDC's training patients" in _page(folds=5)
+    assert "trained on ACDC" not in _page(folds=0)
