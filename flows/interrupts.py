@@ -16,9 +16,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 PATIENCE_S = 3.0
 _STDERR = 2
@@ -53,11 +53,13 @@ def interrupts_end_the_command() -> Iterator[None]:
     wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(ours,), name="interrupts", daemon=True)
     watcher.start()
+    told, sys.unraisablehook = sys.unraisablehook, _without_signals(sys.unraisablehook)
     try:
         yield
     except KeyboardInterrupt as interrupt:
         end(getattr(interrupt, "number", signal.SIGINT))
     finally:
+        sys.unraisablehook = told
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -65,6 +67,16 @@ def interrupts_end_the_command() -> Iterator[None]:
         watcher.join()  # after a signal it ends the process: what fell over since then, in Prefect too, is no news
         os.close(_terminal)
         _terminal = _STDERR
+
+
+def _without_signals(told: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``told``, but for what a signal has raised, ours or Prefect's: the watcher ends the command, wherever it fell."""
+
+    def tell(event: Any) -> None:
+        if isinstance(event.exc_value, Exception):
+            told(event)
+
+    return tell
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
