@@ -231,17 +231,24 @@ def restore(
     Returns:
         ``labels`` uint8 of ``shape``, cleaned: see :mod:`cmr_models.segmentation.cleaning`.
     """
-    return restore_with_sums(probabilities, window, shape, card)[0]
+    return _restored(probabilities, window, shape, card, summed=bool(card.slice_limits))[0]
 
 
 def restore_with_sums(
     probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """As :func:`restore`, with :func:`cmr_models.segmentation.certainty.overlap_sums` around the heart."""
+    return _restored(probabilities, window, shape, card, summed=True)
+
+
+def _restored(
+    probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard, *, summed: bool
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """Labels, and their sums if they are ``summed``, else none."""
     n_frames, n_slices, n_rows, n_cols = shape
     weights = _class_weights(card)
     part, window = _crop_to_heart(probabilities * weights, window)
-    sums = overlap_sums((part / weights).numpy(), weights.numpy()[:, 0, 0])
+    sums = overlap_sums((part / weights).numpy(), weights.numpy()[:, 0, 0]) if summed else np.empty((0, 0, 3))
     smooth = _smooth(part.reshape(n_frames, n_slices, *part.shape[1:]))
     coarse = _most_probable(smooth).numpy()
     certain = _without_uncertain_slices(coarse, sums, card)
