@@ -457,6 +457,12 @@ _TABLE: tuple[Reason, ...] = (
     Reason("time_unknown", "derive", "missing", "The times of the frames are unknown or do not increase."),
     Reason("myocardium_empty", "derive", "missing", "No myocardium was found."),
     Reason("rv_empty", "derive", "missing", "No right ventricle was found."),
+    Reason(
+        "rv_larger_at_es",
+        "derive",
+        "missing",
+        "The right ventricle was found larger at end-systole than at end-diastole.",
+    ),
     Reason("la_empty", "derive", "missing", "No left atrium was found."),
     Reason("ra_empty", "derive", "missing", "No right atrium was found."),
     Reason("heart_rate_unknown", "derive", "missing", "The files do not state the heart rate."),

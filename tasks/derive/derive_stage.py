@@ -20,7 +20,7 @@ from tasks.state.ledger import Entry, Ledger
 from tasks.state.store import digest
 from tasks.state.user_tables import read_user_table
 
-VERSION = 6
+VERSION = 7
 """Raise whenever a phenotype or a rule says something else of the same labels: every study is then derived again."""
 
 

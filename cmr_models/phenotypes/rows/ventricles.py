@@ -23,6 +23,11 @@ def _mass(myocardium_ml: npt.NDArray[np.float64], ed_frame: int) -> Value:
     return float(myocardium_ml[int(ed_frame)]) * MYOCARDIAL_DENSITY_G_ML
 
 
+def _rv_ejection(stroke_ml: float, ed_ml: float) -> Value:
+    """Missing where the ventricle was found larger at end-systole: that is no ejection, and no heart's."""
+    return percent_of(stroke_ml, ed_ml) if stroke_ml >= 0 else Missing("rv_larger_at_es")
+
+
 def _output(stroke_ml: float, heart_rate_bpm: float) -> Value:
     return stroke_ml * heart_rate_bpm / 1000.0
 
@@ -88,7 +93,7 @@ VENTRICLES: tuple[Phenotype, ...] = (
     ),
     Phenotype(
         "rvef_pct", "%", "RV ejection fraction: stroke volume over end-diastolic volume",
-        ("rvsv_ml", "rvedv_ml"), percent_of, (5, 90), 24109, _BAI,
+        ("rvsv_ml", "rvedv_ml"), _rv_ejection, (5, 90), 24109, _BAI,
     ),
     Phenotype(
         "lv_mass_to_volume_g_ml", "g/mL", "LV mass over LV end-diastolic volume",

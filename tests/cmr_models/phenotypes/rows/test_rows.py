@@ -196,3 +196,9 @@ def test_an_interval_of_ejection_fraction_ends_at_nothing_and_at_all():
     assert (value("lvef_low_pct", 60.0, 0.9, lines), value("lvef_high_pct", 60.0, 0.9, lines)) == (0, 100)
     assert value("rvef_low_pct", 50.0, 0.8, lines) == pytest.approx(50 - 1 - 2)
     assert value("rvef_high_pct", 50.0, 0.8, lines) == pytest.approx(50 + 1 + 2)
+
+
+def test_a_right_ventricle_that_is_larger_at_end_systole_has_no_ejection_fraction():
+    assert value("rvef_pct", 60.0, 100.0) == pytest.approx(60)
+    assert value("rvef_pct", 0.0, 100.0) == 0
+    assert value("rvef_pct", -0.1, 100.0) == Missing("rv_larger_at_es")
