@@ -408,7 +408,7 @@ _TABLE: tuple[Reason, ...] = (
         "lv_overlap_low",
         "derive",
         "flag",
-        "The network's own certainty lets expect a Dice overlap of its LV with an expert's under 0.85.",
+        "The network expects of its own LV a Dice overlap with an expert's of less than 0.85.",
     ),
     Reason("stroke_volumes_differ", "derive", "flag", "LV and RV stroke volume differ by 35 % of their mean or more."),
     Reason("ed_not_maximum", "derive", "flag", "The LV is more than 5 % larger in another frame than at end-diastole."),

@@ -82,15 +82,19 @@ def plan_report(settings: CohortSettings) -> TableWork:
     return TableWork(
         "report",
         is_current=lambda: report.is_current(settings.directory, plain),
-        make=lambda: str(
-            report.render_report(
-                settings.directory,
-                plain,
-                workers=partial(open_client, settings.compute.profile, settings.compute.cluster_settings),
-                watch=partial(stage_progress, "report"),
-            )
-        ),
+        make=partial(_render, settings, plain),
     )
+
+
+def _render(settings: CohortSettings, plain: dict[str, Any]) -> str:
+    """Make the report; the command says at its end where it is."""
+    report.render_report(
+        settings.directory,
+        plain,
+        workers=partial(open_client, settings.compute.profile, settings.compute.cluster_settings),
+        watch=partial(stage_progress, "report"),
+    )
+    return "done"
 
 
 def resolved_settings(settings: CohortSettings) -> dict[str, Any]:

@@ -228,6 +228,10 @@ def _spread_labels(lines: list[dict[str, Any]], apart: float = 14.0) -> None:
         below["label_at"] = max(below["label_at"], above["label_at"] + apart)
 
 
+_OF_FEW = ("m²", "g/mL", "1")
+"""Units of numbers about 1, whose second decimal tells something."""
+
+
 def phenotype_rows(row: Mapping[str, Any], sex: str | None) -> list[dict[str, Any]]:
     """The study's phenotypes in the order of the dictionary, with a reference range where one is published."""
     shown = [item for item in PHENOTYPES if item.name not in _NOT_SHOWN and item.name in row]
@@ -239,12 +243,12 @@ def _phenotype_row(item: Phenotype, row: Mapping[str, Any], sex: str | None) -> 
     value = row[item.name]
     known = value is not None and math.isfinite(value)
     found = reference_range(item.name, sex) if sex in ("male", "female") else None  # type: ignore[arg-type]
-    digits = 0 if item.integer else 1 if item.unit not in ("m²",) else 2
+    digits = 0 if item.integer else 2 if item.unit in _OF_FEW else 1
     return {
         "column": item.name,
         "title": full_name(item.name),
         "value": number(float(value), digits) if known else number(None),
-        "unit": item.unit,
+        "unit": "" if item.unit == "1" else item.unit,
         "range": f"{found.low:.0f}–{found.high:.0f}" if found else "",
         "out": bool(known and found and not found.low <= value <= found.high),
         "bar": _bar(float(value), found) if known and found else None,

@@ -167,10 +167,10 @@ _EMPTY = "The analysis ran, but no combination of phenotype, condition and group
 
 def _why_no_estimates(settings: ReportInputs) -> str:
     if settings.participants is None:
-        return "No table of participants is configured (`participants` in the settings), so nothing was tested."
+        return "No table of participants is configured (participants in the settings), so nothing was tested."
     if settings.outcomes is None:
-        return "No table of outcomes is configured (`outcomes` in the settings), so nothing was tested."
-    return "The analysis has not been run on this cohort yet: `cmr-cohort associate` and `cmr-cohort risk`."
+        return "No table of outcomes is configured (outcomes in the settings), so nothing was tested."
+    return "The analysis has not been run on this cohort yet: type cmr-cohort associate, then cmr-cohort risk."
 
 
 def _phenotypes(cohort: Cohort, withdrawn: frozenset[str]) -> pd.DataFrame | None:
