@@ -30,7 +30,8 @@ from cmr_models.phenotypes.study import Certainty, derive
 from cmr_models.reasons import StudyRejected
 from cmr_models.segmentation import segment_lax_4c, segment_sax
 from cmr_models.segmentation.certainty import expected_dice, predicted_dice
-from cmr_models.segmentation.segmenter import restore_with_sums, shared_segmenter
+from cmr_models.segmentation.restoring import restore_with_sums
+from cmr_models.segmentation.segmenter import shared_segmenter
 from cmr_models.views.view_images import ViewImages
 from tasks.execution.process import prepare_process
 from tasks.state.csv_text import csv_text

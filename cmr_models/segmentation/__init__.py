@@ -2,6 +2,8 @@
 
 - ``segmenter``: :func:`segment_sax` and :func:`segment_lax_4c`, and the runner :class:`Segmenter` in its steps.
 - ``protocol``: what every runner of a segmentation network offers.
+- ``restoring``: from class probabilities to labels on the study's own grid.
+- ``certainty``: what a network expects of its own labels.
 - ``localisation``: where the heart lies and how large it is.
 - ``crops``: square crops at a fixed pixel size, standardised intensity, and the way back.
 - ``cleaning``: which connected pieces of a segmentation can be the heart.
@@ -14,10 +16,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cmr_models.segmentation.restoring import restore
     from cmr_models.segmentation.segmenter import (
         Segmenter,
         prepare,
-        restore,
         segment_lax_4c,
         segment_sax,
         shared_segmenter,
@@ -35,7 +37,7 @@ __all__ = [
 _HOMES = {
     "Segmenter": "segmenter",
     "prepare": "segmenter",
-    "restore": "segmenter",
+    "restore": "restoring",
     "segment_lax_4c": "segmenter",
     "segment_sax": "segmenter",
     "shared_segmenter": "segmenter",

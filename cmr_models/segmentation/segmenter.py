@@ -2,8 +2,8 @@
 
 A study goes through four steps, so that a pipeline can fill batches from several studies:
 :meth:`Segmenter.locate` finds the heart in a few whole images, :func:`prepare` cuts one crop an image,
-:meth:`Segmenter.probabilities` gives class probabilities, :func:`restore` puts labels on the study's own grid.
-:func:`segment_sax` and :func:`segment_lax_4c` do the four for one study.
+:meth:`Segmenter.probabilities` gives class probabilities, :func:`.restoring.restore` puts labels on the grid of the
+study. :func:`segment_sax` and :func:`segment_lax_4c` do the four for one study.
 """
 
 from __future__ import annotations
@@ -28,13 +28,11 @@ from cmr_models.segmentation.certainty import (
     checked_lines,
     expected_dice,
     expected_slice_dice,
-    overlap_sums,
     predicted_dice,
-    smooth_over_cycle,
 )
-from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
-from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
+from cmr_models.segmentation.crops import CropWindow, crop, standardise
 from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
+from cmr_models.segmentation.restoring import restore, restore_with_sums
 from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.runner import NetworkRunner
 
@@ -42,8 +40,6 @@ PixelSize = float | tuple[float, float] | None
 
 _BATCH = 16  # larger ones leave a processor's cache: 154 images/s by 16 and 125 by 64, one core
 _FEW_IMAGES = 3
-_SMOOTHED_FROM_FRAMES = 20  # with fewer, neighbours are too far apart: the smallest volume would grow
-_FRAME_WEIGHTS = (0.1, 0.8)
 
 
 class Segmenter(NetworkRunner):
@@ -217,51 +213,6 @@ def prepare(images: npt.NDArray[np.generic], window: CropWindow, channels: int =
     return torch.stack([beside[:, :-2], stack, beside[:, 2:]], dim=2).flatten(0, 1)
 
 
-def restore(
-    probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard
-) -> npt.NDArray[np.uint8]:
-    """Labels on the study's own grid.
-
-    Args:
-        probabilities: ``(frame * slice, class, size, size)`` of :meth:`Segmenter.probabilities`.
-        window: where the crops of the study lie.
-        shape: ``(frame, slice, row, col)`` of the study.
-        card: the model's card.
-
-    Returns:
-        ``labels`` uint8 of ``shape``, cleaned: see :mod:`cmr_models.segmentation.cleaning`.
-    """
-    return _restored(probabilities, window, shape, card, summed=bool(card.slice_limits))[0]
-
-
-def restore_with_sums(
-    probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-    """As :func:`restore`, with :func:`cmr_models.segmentation.certainty.overlap_sums` around the heart."""
-    return _restored(probabilities, window, shape, card, summed=True)
-
-
-def _restored(
-    probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard, *, summed: bool
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-    """Labels, and their sums if they are ``summed``, else none."""
-    n_frames, n_slices, n_rows, n_cols = shape
-    weights = _class_weights(card)
-    part, window = _crop_to_heart(probabilities * weights, window)
-    sums = overlap_sums((part / weights).numpy(), weights.numpy()[:, 0, 0]) if summed else np.empty((0, 0, 3))
-    smooth = _smooth(part.reshape(n_frames, n_slices, *part.shape[1:]))
-    coarse = _most_probable(smooth).numpy()
-    certain = _without_uncertain_slices(coarse, sums, card)
-    clean = clean_sax(certain, card.pixel_mm) if card.task == "segment_sax" else keep_largest_pieces(certain)
-    corrected = _make_certain(smooth, torch.from_numpy(coarse), torch.from_numpy(clean))
-    rows, cols = image_region(window, (n_rows, n_cols))
-    labels = np.zeros(shape, np.uint8)
-    for frame in range(n_frames):
-        fine = resample_to_image(corrected[frame], window, (rows, cols))
-        labels[frame, :, rows, cols] = _most_probable(fine).numpy()
-    return labels, sums
-
-
 def _segment(
     images: npt.NDArray[np.generic], pixel_mm: PixelSize, slice_mm: float | None, model: str, view: str
 ) -> npt.NDArray[np.uint8]:
@@ -308,77 +259,6 @@ def _in_space(
     if slice_mm is None or np.isnan(slice_mm):
         raise ValueError(f"{imported.card.name} sees {n_slices} slices as one volume; give slice_mm")
     return ViewImages(view, images, _pair(pixel_mm), tuple(i * slice_mm for i in range(n_slices)))
-
-
-def _smooth(probabilities: Tensor) -> Tensor:
-    """Probabilities ``(frame, slice, class, row, col)`` averaged over neighbouring frames, if these are a cine."""
-    if len(probabilities) < _SMOOTHED_FROM_FRAMES:
-        return probabilities
-    outer, middle = _FRAME_WEIGHTS
-    smooth = middle * probabilities
-    smooth[1:].add_(probabilities[:-1], alpha=outer)
-    smooth[:-1].add_(probabilities[1:], alpha=outer)
-    smooth[0].add_(probabilities[0], alpha=outer)
-    smooth[-1].add_(probabilities[-1], alpha=outer)
-    return smooth
-
-
-def _without_uncertain_slices(
-    coarse: npt.NDArray[np.uint8], sums: npt.NDArray[np.float64], card: zoo.ModelCard
-) -> npt.NDArray[np.uint8]:
-    """Labels ``(frame, slice, row, col)`` without structures in slices of which the network expects too little."""
-    if not card.slice_limits:
-        return coarse
-    expected = smooth_over_cycle(expected_slice_dice(sums, coarse.shape[1]))
-    kept = coarse.copy()
-    for code, least in card.slice_limits.items():
-        uncertain = expected[..., int(code) - 1] < least
-        kept[uncertain[..., None, None] & (coarse == int(code))] = 0
-    return kept
-
-
-def _class_weights(card: zoo.ModelCard) -> Tensor:
-    weights = torch.ones(int(card.config["n_classes"]), 1, 1)
-    for label, weight in card.class_weights.items():
-        weights[int(label)] = weight
-    return weights
-
-
-def _make_certain(probabilities: Tensor, coarse: Tensor, clean: Tensor) -> Tensor:
-    """Probabilities in which the pixels that cleaning changed are certain."""
-    changed = coarse != clean
-    corrected = probabilities.clone()
-    certain = nn.functional.one_hot(clean[changed].long(), probabilities.shape[2])
-    corrected.movedim(2, -1)[changed] = certain.to(probabilities)
-    return corrected
-
-
-def _most_probable(probabilities: Tensor) -> Tensor:
-    """``probabilities.argmax(-3)`` of ``(..., class, row, col)`` as uint8; several times as fast on a CPU."""
-    best = probabilities.select(-3, 0)
-    label = torch.zeros(best.shape, dtype=torch.uint8)
-    for code in range(1, probabilities.shape[-3]):
-        candidate = probabilities.select(-3, code)
-        label.masked_fill_(candidate > best, code)
-        best = torch.maximum(best, candidate)
-    return label
-
-
-def _crop_to_heart(probabilities: Tensor, window: CropWindow) -> tuple[Tensor, CropWindow]:
-    """The square of the crops outside which every image is background, with a margin, and where it lies.
-
-    What is background all around stays so when frames are averaged and pixels interpolated.
-    """
-    present = _most_probable(probabilities).any(dim=0)
-    if not present.any():
-        return probabilities, window
-    spans = [torch.nonzero(present.any(dim=1 - axis)).flatten() for axis in (0, 1)]
-    side = min(window.size, max(int(span[-1] - span[0]) for span in spans) + 3)
-    starts = [min(max(0, int(span[0]) - 1), window.size - side) for span in spans]
-    shifts = [start + (side - window.size) / 2 for start in starts]
-    row_px, col_px = (c + s * shift for c, s, shift in zip(window.centre_px, window.step_px, shifts, strict=True))
-    part = probabilities[:, :, starts[0] : starts[0] + side, starts[1] : starts[1] + side]
-    return part, CropWindow((row_px, col_px), window.step_px, side)
 
 
 def _fuse(network: nn.Module) -> nn.Module:
