@@ -102,7 +102,7 @@ def _page_numbers(reports: Path, minimum: int) -> dict[str, tuple[float, float]]
     """Boxes of the flow, the facts at the top, and people of Table 1, between their limits."""
     page = (reports / "index.html").read_text()
     base = float(minimum) if _ROUNDED in page else 1.0
-    texts = dict(re.findall(r'<div class="box"><b>([^<]*)</b>n = ([^<\n]*)', page))
+    texts = dict(re.findall(r'<div class="box"><b>([^<]*)</b>n (?:= )?([^<\n]*)', page))
     table = reports / "assets/tables/distributions.csv"
     if table.exists():
         texts |= {
@@ -284,14 +284,14 @@ def _from_flow(page: str, minimum: int) -> Iterator[Finding]:
     blocks = re.split(r'<div class="step">', page.split('<div class="flow"')[1].split("</p>")[0])[1:]
     left: list[str] = []
     for k, block in enumerate(blocks):
-        for box in re.finditer(r'<div class="box"><b>([^<]*)</b>n = ([^<\n]*)', block):
+        for box in re.finditer(r'<div class="box"><b>([^<]*)</b>n (?:= )?([^<\n]*)', block):
             name = f"{k} {box[1]}"
             _state(puzzle, name, box[2].strip(), base, minimum)
             if before:
                 puzzle.add({before: 1.0, name: -1.0} | dict.fromkeys(left, -1.0), 0, 0)
             before, left = name, []
         side = re.findall(
-            r'<div class="kind"><span>([^<]*)</span><span>n = ([^<]*)</span></div>\s*<ul>(.*?)</ul>', block, re.S
+            r'<div class="kind"><span>([^<]*)</span><span>n (?:= )?([^<]*)</span></div>\s*<ul>(.*?)</ul>', block, re.S
         )
         for title, text, reasons in side:
             kind = f"{k} {title}"
