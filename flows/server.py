@@ -300,7 +300,7 @@ def _app() -> ASGIApp:
 
 def _api_alone(app: ASGIApp) -> ASGIApp:
     """``app`` without its pages, which describe it to whoever asks."""
-    from starlette.responses import Response
+    from fastapi import Response
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         is_request = scope["type"] in ("http", "websocket")
