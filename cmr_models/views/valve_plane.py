@@ -26,8 +26,8 @@ VALVES: Final[Mapping[str, tuple[int, int]]] = {"mitral": (LV, LA), "tricuspid":
 
 MAX_TILT_DEG: Final = 45.0
 """Of a valve against the short axis; rings of healthy and dilated hearts lie within 30 degrees."""
-RING_MM: Final = (12.0, 70.0)
-"""Distance of two hinges. Mitral rings measure 25 to 45 mm, dilated tricuspid ones up to 60."""
+RING_MM: Final = (12.0, 60.0)
+"""Distance of two hinges. Mitral rings measure 25 to 45 mm, dilated tricuspid ones up to 55."""
 FEWEST_OF_A_CYCLE: Final = 10
 """Frames from which two cines of unlike length show the same cycle; fewer are chosen phases."""
 _END_SHARE = 0.15  # of the border, whose middle is its end: single pixels at a hinge are uncertain
