@@ -73,19 +73,35 @@ def volume_curves(
     offset_mm = plane_offset_mm(view, (label.shape[2], label.shape[3]))
     weights[acquired] = plane_weight_mm(offset_mm[acquired], view.attrs["slice_mm"])
     area_cm2 = {name: label_area_cm2(label, code, view) for name, code in VOLUME_LABELS.items()}
-    if share is not None:
-        base_first = base_is_first(area_cm2["lv_ml"], sum(area_cm2.values(), np.zeros(label.shape[:2])))
-        parts = {
-            code: basal_parts(area_cm2[name] > 0, share[..., VENTRICLES.index(code)], weights, base_first)
-            for name, code in (("lv_ml", LV), ("rv_ml", RV))
-        }
-        area_cm2 = {name: area * parts[_PART_OF[name]] for name, area in area_cm2.items()}
-    complete = valid[:, acquired].all(axis=1)
     along = np.argsort(offset_mm)  # rounding must not depend on the order in which planes are stored
+    if share is not None:
+        area_cm2 = _by_parts(area_cm2, share, weights, along)
+    complete = valid[:, acquired].all(axis=1)
     curves = {
         name: np.where(complete, area[:, along] @ (weights[along] / 10.0), np.nan) for name, area in area_cm2.items()
     }
     return _over_frames(curves, view)
+
+
+def _by_parts(
+    area_cm2: dict[str, npt.NDArray[np.float64]],
+    share: npt.NDArray[np.float64],
+    weight_mm: npt.NDArray[np.float64],
+    along: npt.NDArray[np.intp],
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The areas, each slice by the part of it that counts; ``along`` is the order of the slices along the axis."""
+    sorted_cm2 = {name: area[:, along] for name, area in area_cm2.items()}
+    lv, heart = sorted_cm2["lv_ml"], np.sum(list(sorted_cm2.values()), axis=0)
+    stored_so = bool(along[0] < along[-1])  # stacks are stored from the base; where both halves are alike, it counts
+    base_first = base_is_first(lv, heart) or (stored_so and not base_is_first(lv[:, ::-1], heart[:, ::-1]))
+    back = np.argsort(along)
+    parts = {
+        code: basal_parts(sorted_cm2[name] > 0, share[:, along, VENTRICLES.index(code)], weight_mm[along], base_first)[
+            :, back
+        ]
+        for name, code in (("lv_ml", LV), ("rv_ml", RV))
+    }
+    return {name: area * parts[_PART_OF[name]] for name, area in area_cm2.items()}
 
 
 def basal_parts(

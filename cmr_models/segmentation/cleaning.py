@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV, VENTRICLES
 from cmr_models.contracts.labels import APART, ATRIUM, LEFT_BY_LV, OPEN, RESTING, WHOLE, WITHOUT_LV
+from cmr_models.segmentation.certainty import steady
 from cmr_models.segmentation.end_slices import atrial_slices, left_by_lv, not_enclosed, resting_rv
 
 Labels = npt.NDArray[np.uint8]
@@ -87,7 +88,8 @@ def _clean_lv(
     reasons: Reasons = [(APART, by_slice.any(axis=(2, 3)) & ~kept.any(axis=(2, 3)))]
     atrial = np.broadcast_to(atrial_slices(kept.sum(axis=(2, 3)), heart_px), shape)
     kept[atrial] = False
-    open_base = not_enclosed(kept.sum(axis=(2, 3)), walls_px, pixel_mm)
+    there = kept.any(axis=(2, 3))
+    open_base = there & steady(not_enclosed(kept.sum(axis=(2, 3)), walls_px, pixel_mm))
     kept[open_base] = False
     part[(open_base | atrial).reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
     found = by_slice.any(axis=(2, 3))
@@ -112,7 +114,7 @@ def _clean_rv(
         part[mask & ~_keep_large_and_near(mask, centre, reach_px)] = BACKGROUND
     rv = part == RV
     rv_px, lv_px = (_areas(mask, shape) for mask in (rv, lv))
-    resting, left = resting_rv(rv_px, lv_px, heart_px), left_by_lv(lv_px, heart_px)
+    resting, left = (steady(flags) for flags in (resting_rv(rv_px, lv_px, heart_px), left_by_lv(lv_px, heart_px)))
     part[rv & (resting | left).reshape(-1, 1, 1)] = BACKGROUND
     return [(WITHOUT_LV, beyond), (APART, rv_px == 0), (LEFT_BY_LV, left), (RESTING, resting)]
 

@@ -19,7 +19,8 @@ from cmr_models.segmentation.crops import CropWindow, image_region, resample_to_
 from cmr_models.segmentation.slice_answers import SliceAnswers, answer_slices, checked_slice_lines, signs_of
 
 _SMOOTHED_FROM_FRAMES = 20  # with fewer, neighbours are too far apart: the smallest volume would grow
-_FRAME_WEIGHTS = (0.1, 0.8)
+_FRAME_WEIGHTS = (0.25, 0.5)
+"""Of neighbours and of the frame itself: no weight is left of what changes from every frame to the next."""
 
 
 class Restored(NamedTuple):
