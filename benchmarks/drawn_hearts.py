@@ -176,7 +176,7 @@ def _by_parts(
 ) -> dict[str, float]:
     """Millilitres of both ventricles, the last slice at the base counted by its part."""
     area_px = {name: np.count_nonzero(labels == STRUCTURES[name], axis=(2, 3)) for name in STRUCTURES}
-    base_first = base_is_first(area_px["lv"], sum(area_px.values(), np.zeros(labels.shape[:2])))
+    base_first = base_is_first(area_px["lv"], sum(area_px.values(), np.zeros(labels.shape[:2], int)))
     weights = np.full(labels.shape[1], spacing_mm[2])
     ml = float(np.prod(spacing_mm)) / 1000
     return {

@@ -8,7 +8,7 @@ import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, VENTRICLES
 from cmr_models.reasons import StudyRejected
-from cmr_models.views.base_apex import base_is_first
+from cmr_models.views.base_apex import judge_stack_order
 from cmr_models.views.geometry import plane_offset_mm
 
 _PART_OF = {"lv_ml": LV, "myocardium_ml": LV, "rv_ml": RV}  # the wall ends where its ventricle does
@@ -75,7 +75,8 @@ def volume_curves(
     area_cm2 = {name: label_area_cm2(label, code, view) for name, code in VOLUME_LABELS.items()}
     along = np.argsort(offset_mm)  # rounding must not depend on the order in which planes are stored
     if share is not None:
-        area_cm2 = _by_parts(area_cm2, share, weights, along)
+        base_first = judge_stack_order(label).base_first == bool(along[0] < along[-1])  # stored from the base
+        area_cm2 = _by_parts(area_cm2, share, weights, along, base_first)
     complete = valid[:, acquired].all(axis=1)
     curves = {
         name: np.where(complete, area[:, along] @ (weights[along] / 10.0), np.nan) for name, area in area_cm2.items()
@@ -88,12 +89,10 @@ def _by_parts(
     share: npt.NDArray[np.float64],
     weight_mm: npt.NDArray[np.float64],
     along: npt.NDArray[np.intp],
+    base_first: bool,
 ) -> dict[str, npt.NDArray[np.float64]]:
     """The areas, each slice by the part of it that counts; ``along`` is the order of the slices along the axis."""
     sorted_cm2 = {name: area[:, along] for name, area in area_cm2.items()}
-    lv, heart = sorted_cm2["lv_ml"], np.sum(list(sorted_cm2.values()), axis=0)
-    stored_so = bool(along[0] < along[-1])  # stacks are stored from the base; where both halves are alike, it counts
-    base_first = base_is_first(lv, heart) or (stored_so and not base_is_first(lv[:, ::-1], heart[:, ::-1]))
     back = np.argsort(along)
     parts = {
         code: basal_parts(sorted_cm2[name] > 0, share[:, along, VENTRICLES.index(code)], weight_mm[along], base_first)[

@@ -26,7 +26,7 @@ from cmr_models.contracts import LV, MYOCARDIUM, RV
 from cmr_models.views.geometry import Vector
 from cmr_models.views.recognition import TYPICAL_AXIS
 
-Areas = npt.NDArray[np.integer] | npt.NDArray[np.floating]
+Areas = npt.NDArray[np.integer]
 
 FEWEST_SLICES: Final = 5
 """With a left ventricle; on fewer the halves are too near for labels to go before geometry."""
@@ -117,9 +117,9 @@ def _may_begin_with_an_apex(lv_px: Areas) -> bool:
     return bool((held[:2] <= np.array(TAPERED) * held.max()).all())
 
 
-def _halves(lv_px: Areas, area_px: Areas) -> tuple[float, float]:
+def _halves(lv_px: Areas, area_px: Areas) -> tuple[int, int]:
     """Largest area over the cycle, summed over either half of the slices from first to last with a left ventricle."""
     run = np.flatnonzero(lv_px.any(axis=0))
     half = (run[-1] - run[0] + 1) // 2
     largest = area_px.max(axis=0)[run[0] : run[-1] + 1]
-    return float(largest[:half].sum()), float(largest[-half:].sum())
+    return int(largest[:half].sum()), int(largest[-half:].sum())
