@@ -237,3 +237,39 @@ def test_of_a_cine_a_base_does_not_open_for_a_single_frame() -> None:
     assert not (clean_sax(cine[:19], 1.4)[7, 0] == LV).any()
     cine[:, 0][cine[:, 0] == MYOCARDIUM] = 0
     assert not (clean_sax(cine, 1.4)[:, 0] == LV).any()
+
+
+def beating(n_slices: int = 9) -> Labels:
+    """Full and contracted: pools of 9 x 9 and 7 x 7; right ventricles of 120 and 60 pixels in the basal half."""
+    both = heart(2, n_slices)
+    both[1, :, 16:25, 26:35] = MYOCARDIUM
+    both[1, :, 17:24, 27:34] = LV
+    both[:, :5, 10:20, 4:10] = RV
+    both[0, :5, 10:20, 10:16] = RV
+    return both
+
+
+def test_a_beating_heart_stays_whole() -> None:
+    np.testing.assert_array_equal(clean_sax(beating(), 1.4), beating())
+
+
+def test_a_pool_that_is_largest_when_the_others_are_smallest_is_an_atrium() -> None:
+    both = beating()
+    both[:, 0] = both[::-1, 0]
+    both[:, 0][both[:, 0] == RV] = 0
+    assert [frame[0] for frame in reasons(both)] == [["ventricle", "slice_atrium"]] * 2
+    assert [frame[1] for frame in reasons(both)] == [["ventricle", "ventricle"]] * 2
+
+
+def test_a_right_ventricle_that_does_not_shrink_at_the_base_rests() -> None:
+    both = beating()
+    both[1, 0, 10:20, 10:16] = RV
+    assert reasons(both)[1][0] == ["slice_resting", "ventricle"]
+    assert reasons(both)[0][0] == ["ventricle", "ventricle"]
+
+
+def test_where_the_left_ventricle_has_left_the_right_one_has_too() -> None:
+    both = beating()
+    both[1, 0][np.isin(both[1, 0], (LV, MYOCARDIUM))] = 0
+    assert reasons(both)[1][0][0] == "slice_left_by_lv"
+    assert reasons(both)[0][0] == ["ventricle", "ventricle"]
