@@ -26,7 +26,7 @@ from cmr_models.segmentation.segmenter import shared_segmenter
 from cmr_models.simulate.imaging import heart_states
 from cmr_models.simulate.planes import heart_pose
 from cmr_models.views.geometry import unit
-from cmr_models.views.valve_plane import VALVES, valve_plane, views_of
+from cmr_models.views.valve_plane import VALVES, valve_plane
 from cmr_models.views.view_images import gather_view_images
 from tasks.execution.process import prepare_process
 
@@ -66,8 +66,8 @@ def errors_of(cine: Cine, model: str, data: Path) -> Iterator[dict[str, Any]]:
         sources["true labels"] = {name: view["labels"].values for name, view in long_axes.items()}
     for source, labels in sources.items():
         for valve in VALVES:
-            row = {"case": cine.name, "labels": source, "valve": valve, "views": views_of(valve, labels, cine.views)}
             plane = valve_plane(valve, labels, cine.views)
+            row = {"case": cine.name, "labels": source, "valve": valve, "views": list(plane.views) if plane else []}
             if plane is not None:
                 row |= _figures(plane.point_mm @ _axis(cine), _truth(cine, valve, data))
             yield row

@@ -12,7 +12,7 @@ import xarray as xr
 from cmr_models.contracts import LV, MYOCARDIUM, RV, VENTRICLES
 from cmr_models.contracts.labels import BACKGROUND, BEYOND_VALVE, TRANSITION, UNCERTAIN, UNDER_HALF, WHOLE
 from cmr_models.segmentation.slice_answers import COUNTED
-from cmr_models.views.valve_plane import ValvePlane, depth_mm, share_below, valve_plane, views_of
+from cmr_models.views.valve_plane import ValvePlane, depth_mm, share_below, valve_plane
 
 Labels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -70,7 +70,7 @@ def cut_at_valves(
         if plane is None:
             continue
         _cut_at(cut, plane, views["sax"], VENTRICLES.index(ventricle), codes, margin_mm)
-        cut.valves[valve] = views_of(valve, labels, views)
+        cut.valves[valve] = list(plane.views)
     return cut
 
 

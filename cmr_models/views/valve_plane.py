@@ -42,10 +42,12 @@ class ValvePlane(NamedTuple):
     Attributes:
         point_mm: ``(frame, xyz)`` middle of the hinges.
         towards_apex: ``(frame, xyz)`` unit normal, from the atrium to the ventricle.
+        views: long-axis views in which it was found, in the order of their names.
     """
 
     point_mm: Points
     towards_apex: Points
+    views: tuple[str, ...] = ()
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
@@ -64,7 +66,8 @@ def hinge_points_px(label: Labels, ventricle: int, atrium: int) -> Points:
     Returns:
         ``(frame, 2, 2)`` (row, col); NaN where the chambers do not touch.
     """
-    return np.stack([_ends(_border(frame == ventricle, frame == atrium)) for frame in label])
+    corner, part = _with_chambers(label, ventricle, atrium)
+    return np.stack([_ends(_border(frame == ventricle, frame == atrium)) for frame in part]) + corner
 
 
 def to_patient_mm(points_px: Points, view: xr.Dataset, plane: int = 0) -> Points:
@@ -88,19 +91,15 @@ def valve_plane(valve: str, labels: Mapping[str, Labels], views: Mapping[str, xr
         views: geometry of the same views and of ``sax``; pixels are not needed.
     """
     n_frames = views["sax"].sizes["frame"]
-    seen = list(_all_seen(valve, labels, views).values())
+    seen = _all_seen(valve, labels, views)
     if not seen:
         return None
-    planes = [_fitted([s.frame(t) for s in seen]) for t in range(n_frames)]
-    plane = ValvePlane(np.stack([point for point, _ in planes]), np.stack([normal for _, normal in planes]))
+    planes = [_fitted([s.frame(t) for s in seen.values()]) for t in range(n_frames)]
+    point_mm, towards_apex = (np.stack(parts) for parts in zip(*planes, strict=True))
+    plane = ValvePlane(point_mm, towards_apex, tuple(seen))
     plausible = _across(plane.towards_apex, views["sax"])
     plane.point_mm[~plausible], plane.towards_apex[~plausible] = np.nan, np.nan
     return plane if plane.known.any() else None
-
-
-def views_of(valve: str, labels: Mapping[str, Labels], views: Mapping[str, xr.Dataset]) -> list[str]:
-    """The long-axis views that show a valve, in the order of their names; arguments as of :func:`valve_plane`."""
-    return list(_all_seen(valve, labels, views))
 
 
 def depth_mm(view: xr.Dataset, valve: ValvePlane, at_px: Points) -> Points:
@@ -206,6 +205,16 @@ def _fitted(seen: Sequence[_Seen]) -> tuple[Vector, Vector]:
 def _across(towards_apex: Points, sax: xr.Dataset) -> npt.NDArray[np.bool_]:
     axis = unit(np.cross(sax["row_dir"].values[0], sax["col_dir"].values[0]))
     return np.asarray(np.abs(towards_apex @ axis) >= np.cos(np.radians(MAX_TILT_DEG)))
+
+
+def _with_chambers(label: Labels, *codes: int) -> tuple[Points, Labels]:
+    """The first (row, col) and the part of all frames that holds the chambers."""
+    there = np.isin(label, codes).any(axis=0)
+    if not there.any():
+        return np.zeros(2), label[:, :1, :1]
+    rows, cols = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+    part = label[:, rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    return np.array([rows[0], cols[0]], np.float64), part
 
 
 def _border(ventricle: npt.NDArray[np.bool_], atrium: npt.NDArray[np.bool_]) -> Points:

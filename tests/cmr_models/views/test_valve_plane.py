@@ -14,7 +14,6 @@ from cmr_models.views.valve_plane import (
     share_below,
     to_patient_mm,
     valve_plane,
-    views_of,
 )
 
 Labels = npt.NDArray[np.uint8]
@@ -85,7 +84,7 @@ def test_two_views_tilt_the_plane_in_both_directions() -> None:
     found = valve_plane("mitral", labels, views)
     assert found is not None
     np.testing.assert_allclose(found.towards_apex[0] / found.towards_apex[0, 2], [-0.3, -0.2, 1.0], atol=0.04)
-    assert views_of("mitral", labels, views) == ["lax_2c", "lax_4c"]
+    assert found.views == ("lax_2c", "lax_4c")
 
 
 def test_each_valve_has_its_own_chambers() -> None:
