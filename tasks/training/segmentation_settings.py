@@ -42,6 +42,7 @@ class TrainingSettings:
         drawn_licence: of the weights that have seen them.
         drawn_share: part of a batch that is of them.
         drawn_strength: how strongly they are varied, relative to ``augmentation``.
+        drawn_end_weight: how often those at an end of a ventricle are drawn, relative to the others.
         alone_chance: of an image of a network that looks at three slices to come without those before and after it.
         fold: in 0 .. ``n_folds`` - 1, the patients to hold out, of ``drawn`` where it is given, else of ``real``; -1
             trains on all.
@@ -96,6 +97,7 @@ class TrainingSettings:
     drawn_licence: str = ""
     drawn_share: float = 0.5
     drawn_strength: float = 1.0
+    drawn_end_weight: float = 1.0
     alone_chance: float = 0.3
     fold: int = -1
     n_folds: int = 5
