@@ -104,7 +104,7 @@ def measured(
         if not name or not _has(name, f"segment_{reference.view}"):
             continue
         found, expected = _segment(reference, name)
-        row = _compare(reference, found) | expected
+        row = compare(reference, found) | expected
         if earlier is not None and _are_pair(earlier[0], reference):
             row["qc_ok"] = float(_passes(earlier, (reference, found, expected), name))
         earlier = (reference, found, expected)
@@ -190,7 +190,7 @@ def _by_parts(
     }
 
 
-def _compare(reference: Reference, found: npt.NDArray[np.uint8]) -> dict[str, Any]:
+def compare(reference: Reference, found: npt.NDArray[np.uint8]) -> dict[str, Any]:
     volume = reference.volume
     ml = float(np.prod(volume.spacing_mm)) / 1000
     row: dict[str, Any] = {
