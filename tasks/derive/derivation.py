@@ -67,7 +67,7 @@ class _Said(NamedTuple):
     share: npt.NDArray[np.float64] | None = None
 
 
-def left_out(answer: npt.NDArray[np.uint8] | None, phenotypes: Mapping[str, Value]) -> list[dict[str, Any]]:
+def left_out(answer: npt.NDArray[np.uint8] | None, phenotypes: Mapping[str, Value]) -> list[dict[str, Any]] | None:
     """Slices that do not count at end-diastole or end-systole though the network found a ventricle there.
 
     Args:
@@ -75,10 +75,10 @@ def left_out(answer: npt.NDArray[np.uint8] | None, phenotypes: Mapping[str, Valu
         phenotypes: of the study, with the frames ``ed_frame`` and ``es_frame``.
 
     Returns:
-        A row a ventricle, phase and slice (from 0), with the reason.
+        A row a ventricle, phase and slice (from 0), with the reason; None if it was not said.
     """
     if answer is None:
-        return []
+        return None
     frames = {phase: phenotypes[f"{phase}_frame"] for phase in ("ed", "es")}
     return [
         {"ventricle": name, "phase": phase, "slice": k, "reason": SLICE_ANSWERS[int(code)]}

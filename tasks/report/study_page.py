@@ -288,7 +288,8 @@ def _checks(outcomes: Sequence[Mapping[str, str]], row: Mapping[str, Any]) -> li
 def slices_left_out(row: Mapping[str, Any]) -> list[dict[str, str]]:
     """Why ventricles do not count in slices at end-diastole and end-systole: a line a ventricle, phase and reason."""
     found: dict[tuple[str, str, str], list[int]] = {}
-    for left in json.loads(row.get("slices_left_out") or "[]"):
+    told = row.get("slices_left_out")
+    for left in json.loads(told) if isinstance(told, str) and told else []:
         found.setdefault((left["ventricle"], left["phase"], left["reason"]), []).append(left["slice"] + 1)
     return [
         {

@@ -22,5 +22,7 @@ def test_slices_with_one_reason_share_a_line_and_are_counted_from_one() -> None:
 
 def test_without_any_there_is_no_line() -> None:
     assert slices_left_out({"slices_left_out": "[]"}) == []
+    assert slices_left_out({"slices_left_out": ""}) == []
     assert slices_left_out({"slices_left_out": None}) == []
+    assert slices_left_out({"slices_left_out": float("nan")}) == []  # as a table has it
     assert slices_left_out({}) == []
