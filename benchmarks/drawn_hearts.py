@@ -25,13 +25,15 @@ import torch
 
 from benchmarks.drawn_data import STRUCTURES, Reference, references
 from cmr_models import zoo
-from cmr_models.contracts import cine_view
+from cmr_models.contracts import LV, RV, VENTRICLES, cine_view
 from cmr_models.phenotypes.study import Certainty, derive
+from cmr_models.phenotypes.volumes import basal_parts
 from cmr_models.reasons import StudyRejected
 from cmr_models.segmentation import segment_lax_4c, segment_sax
 from cmr_models.segmentation.certainty import expected_dice, predicted_dice
-from cmr_models.segmentation.restoring import restore_with_sums
+from cmr_models.segmentation.restoring import restore_with_answers
 from cmr_models.segmentation.segmenter import shared_segmenter
+from cmr_models.views.base_apex import base_is_first
 from cmr_models.views.view_images import ViewImages
 from tasks.execution.process import prepare_process
 from tasks.state.csv_text import csv_text
@@ -87,7 +89,8 @@ def models_of_folds(data: Path, folds: Mapping[str, str]) -> dict[str, str]:
 def measured(
     data: Path, model: str, chosen: Mapping[str, str], pictures: Path | None = None
 ) -> Iterator[dict[str, Any]]:
-    """A row a volume: Dice of each structure, drawn and found millilitres, and pixels found where no heart is drawn.
+    """A row a volume: Dice of each structure, drawn and found millilitres; and apart, Dice within the slices that the
+    reference draws, millilitres found in slices that it leaves empty, and drawn in slices that were left empty here.
 
     Args:
         data: folder of the data sets.
@@ -101,7 +104,7 @@ def measured(
         if not name or not _has(name, f"segment_{reference.view}"):
             continue
         found, expected = _segment(reference, name)
-        row = _compare(reference, found) | expected
+        row = compare(reference, found) | expected
         if earlier is not None and _are_pair(earlier[0], reference):
             row["qc_ok"] = float(_passes(earlier, (reference, found, expected), name))
         earlier = (reference, found, expected)
@@ -160,13 +163,34 @@ def _segment(reference: Reference, model: str) -> tuple[npt.NDArray[np.uint8], d
     segmenter = shared_segmenter(model, task)
     crops, window = segmenter.crops(ViewImages(reference.view, images, volume.spacing_mm[:2]))
     outputs = segmenter.predict(crops)
-    found, sums = restore_with_sums(torch.from_numpy(outputs), window, images.shape, segmenter.card)
-    dice_of_codes = expected_dice(sums, len(volume.images))[0]
+    restored = restore_with_answers(torch.from_numpy(outputs), window, images.shape, segmenter.card)
+    dice_of_codes = expected_dice(restored.sums, len(volume.images))[0]
     expected = {f"{name}_expected_dice": float(dice_of_codes[code - 1]) for name, code in STRUCTURES.items()}
-    return found[0], expected
+    if "answer_confidence" in restored.answers:
+        expected |= _by_parts(restored.labels, restored.answers["slice_share"], volume.spacing_mm)
+    return restored.labels[0], expected
 
 
-def _compare(reference: Reference, found: npt.NDArray[np.uint8]) -> dict[str, Any]:
+def _by_parts(
+    labels: npt.NDArray[np.uint8], share: npt.NDArray[np.float64], spacing_mm: tuple[float, float, float]
+) -> dict[str, float]:
+    """Millilitres of both ventricles, the last slice at the base counted by its part."""
+    area_px = {name: np.count_nonzero(labels == STRUCTURES[name], axis=(2, 3)) for name in STRUCTURES}
+    base_first = base_is_first(area_px["lv"], sum(area_px.values(), np.zeros(labels.shape[:2], int)))
+    weights = np.full(labels.shape[1], spacing_mm[2])
+    ml = float(np.prod(spacing_mm)) / 1000
+    return {
+        f"{name}_parts_ml": ml
+        * float(
+            (
+                area_px[name] * basal_parts(area_px[name] > 0, share[..., VENTRICLES.index(code)], weights, base_first)
+            ).sum()
+        )
+        for name, code in (("lv", LV), ("rv", RV))
+    }
+
+
+def compare(reference: Reference, found: npt.NDArray[np.uint8]) -> dict[str, Any]:
     volume = reference.volume
     ml = float(np.prod(volume.spacing_mm)) / 1000
     row: dict[str, Any] = {
@@ -180,7 +204,9 @@ def _compare(reference: Reference, found: npt.NDArray[np.uint8]) -> dict[str, An
             f"{name}_dice": dice(is_drawn, is_found),
             f"{name}_drawn_ml": ml * float(is_drawn.sum()),
             f"{name}_found_ml": ml * float(is_found.sum()),
+            f"{name}_within_dice": dice(is_drawn[~beyond], is_found[~beyond]),
             f"{name}_beyond_ml": ml * float(is_found[beyond].sum()),
+            f"{name}_missed_ml": ml * float(is_drawn[~is_found.any((1, 2))].sum()),
         }
     return row
 
@@ -205,8 +231,9 @@ def _figures(rows: pd.DataFrame) -> dict[str, float]:
     """Dice by structure and phase; errors of volumes in ml and of ejection fractions in points, found less drawn."""
     found: dict[str, float] = {"patients": rows["patient"].nunique(), "volumes": len(rows)}
     for name in STRUCTURES:
-        by_phase = rows.groupby("phase")[f"{name}_dice"].mean()
-        found |= {f"{name}_dice_{phase}": value for phase, value in by_phase.items()}
+        for figure in ("dice", "within_dice", "beyond_ml", "missed_ml"):
+            by_phase = rows.groupby("phase")[f"{name}_{figure}"].mean()
+            found |= {f"{name}_{figure}_{phase}": value for phase, value in by_phase.items()}
         if (in_all := rows[f"{name}_found_ml"].sum()) > 0:
             found[f"{name}_beyond_share"] = rows[f"{name}_beyond_ml"].sum() / in_all
     for name in ("lv", "rv"):
@@ -216,6 +243,9 @@ def _figures(rows: pd.DataFrame) -> dict[str, float]:
         error = ml[f"{name}_found_ml"] - ml[f"{name}_drawn_ml"]
         found |= _spread(f"{name}edv_ml", error["ed"]) | _spread(f"{name}esv_ml", error["es"])
         found |= _spread(f"{name}ef_pct", _ejection_fraction_error(ml, name))
+        if f"{name}_parts_ml" in rows:
+            by_parts = _ml(rows.assign(**{f"{name}_found_ml": rows[f"{name}_parts_ml"]}), name)
+            found |= _spread(f"{name}ef_parts_pct", _ejection_fraction_error(by_parts, name))
     if "qc_ok" in rows and "lvef_pct_absolute" in found:
         found |= _doubted(rows, _ejection_fraction_error(_ml(rows, "lv"), "lv"))
     return {name: round(float(value), 4) for name, value in found.items() if np.isfinite(value)}

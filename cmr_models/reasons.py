@@ -1,14 +1,15 @@
 """Why a study, a series or a number is not there: the one table of reason codes.
 
 ``quarantined`` ends a study at a stage, ``absent`` says that the modality was not acquired, ``excluded`` leaves one
-series out of a study, ``flag`` marks a study that goes on, ``missing`` explains a NaN.
+series out of a study, ``left_out`` a ventricle out of one slice, ``flag`` marks a study that goes on, ``missing``
+explains a NaN.
 """
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["quarantined", "absent", "excluded", "flag", "missing"]
+Kind = Literal["quarantined", "absent", "excluded", "left_out", "flag", "missing"]
 
 
 class Reason(NamedTuple):
@@ -398,6 +399,19 @@ _TABLE: tuple[Reason, ...] = (
     Reason(
         "planes_coincide", "segment", "quarantined", "Two short-axis planes have the same position along the stack."
     ),
+    # segment: a ventricle in one slice and frame
+    Reason("slice_nothing_found", "segment", "left_out", "The network finds none."),
+    Reason("slice_uncertain", "segment", "left_out", "By the learned answer less than half of it is ventricle."),
+    Reason("slice_beyond_valve", "segment", "left_out", "It lies beyond the plane of the valve."),
+    Reason(
+        "slice_under_half", "segment", "left_out", "The plane of the valve cuts it; less than half of it is ventricle."
+    ),
+    Reason("slice_open", "segment", "left_out", "Less than half of the pool is enclosed by myocardium."),
+    Reason("slice_atrium", "segment", "left_out", "The pool is largest when the ventricle is smallest: an atrium."),
+    Reason("slice_apart", "segment", "left_out", "What was found does not belong to the ventricle of the next slice."),
+    Reason("slice_without_lv", "segment", "left_out", "Neither this slice nor the next one shows a left ventricle."),
+    Reason("slice_resting", "segment", "left_out", "What was found takes no part in the contraction."),
+    Reason("slice_left_by_lv", "segment", "left_out", "The left ventricle has left the slice, and so the right one."),
     # derive
     Reason("lv_empty", "derive", "quarantined", "No left ventricle was found in any frame."),
     Reason("no_prediction", "derive", "quarantined", "There is no segmentation to measure."),

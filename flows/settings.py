@@ -23,6 +23,7 @@ from cmr_models.contracts.foreign import faults_as, read_text
 from cmr_models.contracts.names import nearest
 from tasks.analysis.settings import AnalysisSettings
 from tasks.convert.settings import ConvertSettings
+from tasks.derive.settings import DeriveSettings
 from tasks.evaluation.comparison_settings import CompareSettings
 from tasks.execution.settings import ComputeSettings
 from tasks.inference.settings import SegmentSettings
@@ -67,6 +68,7 @@ class CohortSettings(BaseSettings):
     )
     convert: ConvertSettings = ConvertSettings()
     segment: SegmentSettings = SegmentSettings()
+    derive: DeriveSettings = DeriveSettings()
     compute: ComputeSettings = ComputeSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     report: ReportSettings = ReportSettings()

@@ -25,7 +25,9 @@ from cmr_models.contracts.labels import (
     RA,
     RV,
     SCAR,
+    SLICE_ANSWERS,
     TISSUE_NAMES,
+    VENTRICLES,
 )
 from cmr_models.contracts.predictions import OUTPUT, PERFUSION, SEGMENTATION, prediction
 from cmr_models.contracts.rows import (
@@ -73,8 +75,10 @@ __all__ = [
     "RV",
     "SCAR",
     "SEGMENTATION",
+    "SLICE_ANSWERS",
     "STUDY",
     "TISSUE_NAMES",
+    "VENTRICLES",
     "VIEWS",
     "ArraySpec",
     "AttributeSpec",

@@ -25,3 +25,30 @@ TISSUE_NAMES: Mapping[int, str] = {
     EDEMA: "oedema",
 }
 """Parts of the left-ventricular wall that only references of late-enhancement and T2 images distinguish."""
+
+VENTRICLES = (RV, LV)
+"""Codes of the ventricles, in the order of every array with the dimension ``ventricle``. The wall goes with the LV."""
+
+(
+    WHOLE, TRANSITION, NOTHING_FOUND, UNCERTAIN, BEYOND_VALVE, UNDER_HALF, OPEN, ATRIUM, APART, WITHOUT_LV, RESTING,
+    LEFT_BY_LV,
+) = range(12)  # fmt: skip
+NOT_JUDGED = 255
+
+SLICE_ANSWERS: Mapping[int, str] = {
+    WHOLE: "ventricle",
+    TRANSITION: "transition",
+    NOTHING_FOUND: "slice_nothing_found",
+    UNCERTAIN: "slice_uncertain",
+    BEYOND_VALVE: "slice_beyond_valve",
+    UNDER_HALF: "slice_under_half",
+    OPEN: "slice_open",
+    ATRIUM: "slice_atrium",
+    APART: "slice_apart",
+    WITHOUT_LV: "slice_without_lv",
+    RESTING: "slice_resting",
+    LEFT_BY_LV: "slice_left_by_lv",
+    NOT_JUDGED: "not_judged",
+}
+"""Whether an image shows a ventricle: wholly, partly (the valve cuts the slice, and at least half of it is ventricle),
+or why it is left out, as a code of :data:`cmr_models.reasons.TABLE`."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from cmr_models.contracts.labels import BACKGROUND, LABEL_NAMES, LV, MYOCARDIUM, RV
+from cmr_models.contracts.labels import BACKGROUND, LABEL_NAMES, LV, MYOCARDIUM, RV, SLICE_ANSWERS
 from cmr_models.contracts.rows import ArraySpec, AttributeSpec, FileSpec, GroupSpec
 from cmr_models.contracts.studies import IMAGE_DIMS, PERFUSION_STATES, VIEWS
 
@@ -45,6 +45,21 @@ SEGMENTATION = FileSpec(
                     "overlap with an expert to be expected: of RV, myocardium, LV; NaN where none was found",
                     (0.0, 1.0), required=False,
                 ),
+                ArraySpec(
+                    "slice_answer", ("frame", "slice", "ventricle"), "uint8", "1",
+                    "whether the image shows a ventricle (RV, LV): wholly, partly, or why it is left out",
+                    codes=SLICE_ANSWERS, required=False,
+                ),
+                ArraySpec(
+                    "slice_share", ("frame", "slice", "ventricle"), "float64", "1",
+                    "part of the slice that is ventricle (RV, LV), under its valve; a slice counts from a half on",
+                    (0.0, 1.0), required=False,
+                ),
+                ArraySpec(
+                    "answer_confidence", ("frame", "slice", "ventricle"), "float64", "1",
+                    "probability of the learned answer (ventricle, transition or none); NaN where none was learned",
+                    (0.0, 1.0), required=False,
+                ),
             ),
         ),
     ),
@@ -58,6 +73,12 @@ SEGMENTATION = FileSpec(
         AttributeSpec(
             "certainty", "table", "", "view -> the lines of the network's card from its certainty to its errors",
             required=False,
+        ),
+        AttributeSpec(
+            "valves", "table", "", "valve -> the long-axis views in which its plane was found", required=False
+        ),
+        AttributeSpec(
+            "slice_answers", "table", "", "code -> answer of a slice, or why it is left out", required=False
         ),
         AttributeSpec("classes", "table", "", "code -> name of the structure"),
         AttributeSpec("segmenter_version", "integer", "1", "version of the segment stage"),
@@ -182,13 +203,18 @@ PERFUSION = FileSpec(
 """The contract of what the perfusion stage publishes."""
 
 
-_CERTAINTY_DIMS = {"slice_confidence": ("frame", "slice", "structure"), "predicted_dice": ("frame", "structure")}
+_OF_VENTRICLES = ("frame", "slice", "ventricle")
+_CERTAINTY_DIMS = {
+    "slice_confidence": ("frame", "slice", "structure"),
+    "predicted_dice": ("frame", "structure"),
+    **dict.fromkeys(("slice_answer", "slice_share", "answer_confidence"), _OF_VENTRICLES),
+}
 
 
 def prediction(
     labels: Mapping[str, npt.NDArray[np.uint8]],
     judged: Mapping[str, npt.NDArray[np.bool_]] | None = None,
-    certainties: Mapping[str, Mapping[str, npt.NDArray[np.float64]]] | None = None,
+    certainties: Mapping[str, Mapping[str, npt.NDArray[Any]]] | None = None,
     **attributes: Any,
 ) -> xr.DataTree:
     """The output of one model for one study, on the study's own grid.
@@ -197,7 +223,8 @@ def prediction(
         labels: view -> ``(frame, slice, row, col)``.
         judged: view -> ``(frame, slice)``; False where there was no image to judge, so that background there means
             nothing (all True by default).
-        certainties: view -> name -> ``slice_confidence``, ``predicted_dice``, of the networks that say it.
+        certainties: view -> name -> ``slice_confidence``, ``predicted_dice``, ``slice_answer`` and what belongs to it,
+            of the networks that say it.
         **attributes: plain values kept with the prediction.
     """
     seen = judged or {}

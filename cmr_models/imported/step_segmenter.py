@@ -107,7 +107,7 @@ class StepSegmenter(LabelsAlone, NetworkRunner):
 
     def labels_and_certainty(
         self, outputs: npt.NDArray[Any], position: PreparedPlaces, shape: tuple[int, int, int, int]
-    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[Any]]]:
         """The labels alone: of this kind of network it is not known how its outputs tell what it does not know."""
         return self.labels(outputs, position, shape), {}
 

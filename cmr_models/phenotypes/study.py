@@ -70,6 +70,7 @@ def derive(
     weight_kg: float = math.nan,
     landmark_mm: Mapping[str, npt.NDArray[np.float64]] | None = None,
     certainty: Certainty | None = None,
+    slice_share: npt.NDArray[np.float64] | None = None,
 ) -> Derived:
     """Phenotypes of one study.
 
@@ -83,6 +84,8 @@ def derive(
         weight_kg: NaN if unknown.
         landmark_mm: view -> ``(frame, 3, 2)`` mitral hinges and apex in the plane, where they were predicted.
         certainty: of the short-axis network, where it says it.
+        slice_share: ``(frame, slice, ventricle)`` of the short axis, if the last slice at the base is to count by its
+            part (:func:`cmr_models.phenotypes.volumes.volume_curves`).
 
     Returns:
         The :class:`Derived` study.
@@ -91,7 +94,13 @@ def derive(
         StudyRejected: ``lv_empty``, ``frames_masked`` or ``single_plane``.
     """
     measured = measure(
-        labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm, certainty=certainty
+        labels,
+        views,
+        height_cm=height_cm,
+        weight_kg=weight_kg,
+        landmark_mm=landmark_mm,
+        certainty=certainty,
+        slice_share=slice_share,
     )
     phenotypes = evaluate(measured)
     verdicts = quality.check(measured | phenotypes)
@@ -115,6 +124,7 @@ def measure(
     weight_kg: float,
     landmark_mm: Mapping[str, npt.NDArray[np.float64]] | None = None,
     certainty: Certainty | None = None,
+    slice_share: npt.NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """The measurements of one study: every name of :data:`MEASUREMENTS`; :class:`Missing` where there is no value."""
     measured: dict[str, Any] = {row.name: Missing(row.missing) for row in MEASUREMENTS}
@@ -126,14 +136,14 @@ def measure(
         measured["dice_predicted"] = certainty.dice
         measured["ef_error_lines"] = np.array([certainty.lines[name] for name in ERROR_LINES], float)
     if "sax" in labels:
-        measured |= _measure_sax(labels["sax"], views["sax"])
+        measured |= _measure_sax(labels["sax"], views["sax"], slice_share)
     if "lax_4c" in labels:
         measured |= _measure_lax_4c(labels["lax_4c"], views["lax_4c"], _phase(measured))
     return measured
 
 
-def _measure_sax(label: Labels, view: xr.Dataset) -> dict[str, Any]:
-    curves = volume_curves(label, view)
+def _measure_sax(label: Labels, view: xr.Dataset, slice_share: npt.NDArray[np.float64] | None) -> dict[str, Any]:
+    curves = volume_curves(label, view, slice_share)
     lv_ml = curves["lv_ml"].values
     if not np.isfinite(lv_ml).any():
         raise StudyRejected("frames_masked", f"{lv_ml.size} frames")

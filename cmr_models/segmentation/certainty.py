@@ -90,6 +90,11 @@ def smooth_over_cycle(expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float
     return mean
 
 
+def steady(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """``(frame, ...)``: of a cine, what most of two frames before to two after say; as they are with few frames."""
+    return np.asarray(smooth_over_cycle(flags.astype(np.float64)) > 0.5)
+
+
 def _ratio(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     labelled, agreed, expected = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):

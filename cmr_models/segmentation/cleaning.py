@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV
+from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV, VENTRICLES
+from cmr_models.contracts.labels import APART, ATRIUM, LEFT_BY_LV, OPEN, RESTING, WHOLE, WITHOUT_LV
+from cmr_models.segmentation.certainty import steady
 from cmr_models.segmentation.end_slices import atrial_slices, left_by_lv, not_enclosed, resting_rv
 
 Labels = npt.NDArray[np.uint8]
@@ -16,8 +20,26 @@ _IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 _NEXT_SLICE = np.array([[False] * 3, [True] * 3, [False] * 3])  # of (frame, slice)
 
 
+class Cleaned(NamedTuple):
+    """Labels without islands and holes, and why a ventricle was left out.
+
+    Attributes:
+        labels: ``(frame, slice, row, col)``.
+        left_out: ``(frame, slice, ventricle)`` uint8: the reason, of :data:`cmr_models.contracts.SLICE_ANSWERS`; 0
+            where the ventricle stays or was not there before.
+    """
+
+    labels: Labels
+    left_out: npt.NDArray[np.uint8]
+
+
 def clean_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_reach_mm: float = 75.0) -> Labels:
-    """Short-axis labels without islands and holes.
+    """The labels of :func:`clean_with_reasons`."""
+    return clean_with_reasons(labels, pixel_mm, reach_mm, rv_reach_mm).labels
+
+
+def clean_with_reasons(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_reach_mm: float = 75.0) -> Cleaned:
+    """Short-axis labels without islands and holes, and why a slice lost a ventricle.
 
     From the slice with most myocardium outwards, each image keeps the largest piece that overlaps the left ventricle
     of the slice before, over all frames; in the first one it must lie within ``reach_mm`` of the middle of the stack.
@@ -32,40 +54,76 @@ def clean_sax(labels: Labels, pixel_mm: float, reach_mm: float = 40.0, rv_reach_
         pixel_mm: pixel size.
         reach_mm: how far the left ventricle of the first slice may lie from the middle of all.
         rv_reach_mm: how far the centre of a piece of the right ventricle may lie from it.
-
-    Returns:
-        Labels of the same shape.
     """
     stack = labels.reshape(-1, *labels.shape[2:]).copy()
     window = _bounding_box(stack)
     part = stack[:, window[0], window[1]]
-    pool = part == LV
-    centre = _median_centre(_largest_piece_per_image(pool))
+    centre = _median_centre(_largest_piece_per_image(part == LV))
     if centre is None:
-        return stack.reshape(labels.shape)
-    by_slice = pool.reshape(*labels.shape[:2], *pool.shape[1:])
-    walls_px, heart_px = (_areas(mask, labels.shape) for mask in (part == MYOCARDIUM, part != BACKGROUND))
-    kept_lv = _chain_slices(by_slice, walls_px.sum(axis=0), centre, reach_mm / pixel_mm)
-    atrial = atrial_slices(kept_lv.sum(axis=(2, 3)), heart_px)
-    kept_lv[:, atrial] = False
-    open_base = not_enclosed(kept_lv.sum(axis=(2, 3)), walls_px, pixel_mm)
-    kept_lv[open_base] = False
-    part[open_base.reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
-    lv = _fill_holes(kept_lv.reshape(pool.shape))
-    part[_per_image(atrial, labels.shape[0]) & (part == MYOCARDIUM)] = BACKGROUND
-    has_lv = lv.any(axis=(1, 2)).reshape(labels.shape[:2])
-    beyond = ~ndimage.binary_dilation(has_lv, _NEXT_SLICE).reshape(-1, 1, 1)
-    part[(beyond | _inside_next_lv(lv, labels.shape[0])) & (part == RV)] = BACKGROUND
-    for label, reach in ((MYOCARDIUM, rv_reach_mm), (RV, rv_reach_mm)):
-        mask = part == label
-        part[mask & ~_keep_large_and_near(mask, centre, reach / pixel_mm)] = BACKGROUND
-    rv = part == RV
-    rv_px, lv_px = (_areas(mask, labels.shape) for mask in (rv, lv))
-    beyond_valves = resting_rv(rv_px, lv_px, heart_px) | left_by_lv(lv_px, heart_px)
-    part[rv & beyond_valves.reshape(-1, 1, 1)] = BACKGROUND
+        return Cleaned(stack.reshape(labels.shape), np.zeros((*labels.shape[:2], len(VENTRICLES)), np.uint8))
+    shape = labels.shape[:2]
+    heart_px, rv_px = (_areas(mask, shape) for mask in (part != BACKGROUND, part == RV))
+    lv, lv_reasons = _clean_lv(part, shape, centre, pixel_mm, reach_mm)
+    rv_reasons = _clean_rv(part, lv, shape, heart_px, centre, rv_reach_mm / pixel_mm)
     part[(part == LV) & ~lv] = BACKGROUND
     part[lv] = LV
-    return stack.reshape(labels.shape)
+    remaining = {code: _areas(part == code, shape) > 0 for code in VENTRICLES}
+    left_out = [_first_reason(reasons, remaining[code]) for code, reasons in ((RV, rv_reasons), (LV, lv_reasons))]
+    left_out[0][rv_px == 0] = WHOLE
+    return Cleaned(stack.reshape(labels.shape), np.stack(left_out, axis=-1))
+
+
+Reasons = list[tuple[int, npt.NDArray[np.bool_]]]
+"""Codes of :data:`cmr_models.contracts.SLICE_ANSWERS`, and ``(frame, slice)`` the images to which they apply."""
+
+
+def _clean_lv(
+    part: Labels, shape: tuple[int, int], centre: npt.NDArray[np.float64], pixel_mm: float, reach_mm: float
+) -> tuple[npt.NDArray[np.bool_], Reasons]:
+    """The left ventricle ``(image, row, col)``, and why it is not in other images; they lose their wall in ``part``."""
+    pool = part == LV
+    walls_px, heart_px = (_areas(mask, shape) for mask in (part == MYOCARDIUM, part != BACKGROUND))
+    by_slice = pool.reshape(*shape, *pool.shape[1:])
+    kept = _chain_slices(by_slice, walls_px.sum(axis=0), centre, reach_mm / pixel_mm)
+    reasons: Reasons = [(APART, by_slice.any(axis=(2, 3)) & ~kept.any(axis=(2, 3)))]
+    atrial = np.broadcast_to(atrial_slices(kept.sum(axis=(2, 3)), heart_px), shape)
+    kept[atrial] = False
+    there = kept.any(axis=(2, 3))
+    open_base = there & steady(not_enclosed(kept.sum(axis=(2, 3)), walls_px, pixel_mm))
+    kept[open_base] = False
+    part[(open_base | atrial).reshape(-1, 1, 1) & (part == MYOCARDIUM)] = BACKGROUND
+    found = by_slice.any(axis=(2, 3))
+    reasons += [(ATRIUM, atrial & found), (OPEN, open_base)]
+    return _fill_holes(kept.reshape(pool.shape)), reasons
+
+
+def _clean_rv(
+    part: Labels,
+    lv: npt.NDArray[np.bool_],
+    shape: tuple[int, int],
+    heart_px: npt.NDArray[np.int64],
+    centre: npt.NDArray[np.float64],
+    reach_px: float,
+) -> Reasons:
+    """Take out of ``part`` what is not the right ventricle, nor wall; why the ventricle is not in some images."""
+    has_lv = lv.any(axis=(1, 2)).reshape(shape)
+    beyond = ~ndimage.binary_dilation(has_lv, _NEXT_SLICE)
+    part[(beyond.reshape(-1, 1, 1) | _inside_next_lv(lv, shape[0])) & (part == RV)] = BACKGROUND
+    for label in (MYOCARDIUM, RV):
+        mask = part == label
+        part[mask & ~_keep_large_and_near(mask, centre, reach_px)] = BACKGROUND
+    rv = part == RV
+    rv_px, lv_px = (_areas(mask, shape) for mask in (rv, lv))
+    resting, left = (steady(flags) for flags in (resting_rv(rv_px, lv_px, heart_px), left_by_lv(lv_px, heart_px)))
+    part[rv & (resting | left).reshape(-1, 1, 1)] = BACKGROUND
+    return [(WITHOUT_LV, beyond), (APART, rv_px == 0), (LEFT_BY_LV, left), (RESTING, resting)]
+
+
+def _first_reason(reasons: Reasons, remaining: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """``(frame, slice)``: the first reason that applies to each image without the ventricle."""
+    codes, applies = zip(*reasons, strict=True)
+    first = np.select([flags & ~remaining for flags in applies], [np.uint8(code) for code in codes], np.uint8(WHOLE))
+    return np.asarray(first, np.uint8)
 
 
 def keep_largest_pieces(labels: Labels) -> Labels:
@@ -205,8 +263,3 @@ def _inside_next_lv(lv: npt.NDArray[np.bool_], n_frames: int) -> npt.NDArray[np.
     beside[:, 1:] |= core[:, :-1]
     beside[:, :-1] |= core[:, 1:]
     return np.asarray(beside.reshape(lv.shape))
-
-
-def _per_image(of_slice: npt.NDArray[np.bool_], n_frames: int) -> npt.NDArray[np.bool_]:
-    """``(slice,)`` repeated for every frame, ``(frame * slice, 1, 1)``."""
-    return np.tile(of_slice, n_frames)[:, None, None]

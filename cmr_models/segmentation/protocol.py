@@ -72,6 +72,6 @@ class SegmentationRunner(Protocol[PositionT]):
 
     def labels_and_certainty(
         self, outputs: npt.NDArray[Any], position: PositionT, shape: tuple[int, int, int, int]
-    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[Any]]]:
         """As :meth:`labels`, with what the network does not know: arrays of a prediction file, as far as known."""
         ...

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from cmr_models import zoo
+from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV, VENTRICLES
+from cmr_models.contracts.labels import APART, NOTHING_FOUND, TRANSITION, UNCERTAIN, WHOLE
 from cmr_models.segmentation.certainty import expected_slice_dice, overlap_sums, smooth_over_cycle
-from cmr_models.segmentation.cleaning import clean_sax, keep_largest_pieces
+from cmr_models.segmentation.cleaning import clean_with_reasons, keep_largest_pieces
 from cmr_models.segmentation.crops import CropWindow, image_region, resample_to_image
+from cmr_models.segmentation.slice_answers import SliceAnswers, answer_slices, checked_slice_lines, signs_of
 
 _SMOOTHED_FROM_FRAMES = 20  # with fewer, neighbours are too far apart: the smallest volume would grow
-_FRAME_WEIGHTS = (0.1, 0.8)
+_FRAME_WEIGHTS = (0.25, 0.5)
+"""Of neighbours and of the frame itself: no weight is left of what changes from every frame to the next."""
+
+
+class Restored(NamedTuple):
+    """What the outputs of a network say of a study.
+
+    Attributes:
+        labels: ``(frame, slice, row, col)`` uint8 on the study's own grid, cleaned.
+        sums: :func:`cmr_models.segmentation.certainty.overlap_sums` around the heart.
+        answers: of a short-axis stack, name -> ``(frame, slice, ventricle)``: ``slice_answer``, ``slice_share`` and, if
+            the card has its lines, ``answer_confidence``; empty for other views.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    sums: npt.NDArray[np.float64]
+    answers: Mapping[str, npt.NDArray[Any]]
 
 
 def restore(
@@ -30,35 +52,77 @@ def restore(
     Returns:
         ``labels`` uint8 of ``shape``, cleaned: see :mod:`cmr_models.segmentation.cleaning`.
     """
-    return _restored(probabilities, window, shape, card, summed=bool(card.slice_limits))[0]
+    return restore_with_sums(probabilities, window, shape, card)[0]
 
 
 def restore_with_sums(
     probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """As :func:`restore`, with :func:`cmr_models.segmentation.certainty.overlap_sums` around the heart."""
-    return _restored(probabilities, window, shape, card, summed=True)
+    restored = restore_with_answers(probabilities, window, shape, card)
+    return restored.labels, restored.sums
 
 
-def _restored(
-    probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard, *, summed: bool
+def restore_with_answers(
+    probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard
+) -> Restored:
+    """As :func:`restore`, with all that is said of each slice."""
+    part, sums, window = _around_heart(probabilities, window, card)
+    smooth = _smooth(part.reshape(*shape[:2], *part.shape[1:]))
+    coarse = _most_probable(smooth).numpy()
+    certain, learned = _without_uncertain_slices(coarse, sums, card)
+    if card.task == "segment_sax":
+        clean, left_out = clean_with_reasons(certain, card.pixel_mm)
+    else:
+        clean, left_out = keep_largest_pieces(certain), None
+    corrected = _make_certain(smooth, torch.from_numpy(coarse), torch.from_numpy(clean))
+    labels = _on_grid(corrected, window, shape)
+    return Restored(labels, sums, {} if left_out is None else _answers(coarse, labels, left_out, learned))
+
+
+def network_view(
+    probabilities: Tensor, window: CropWindow, frames_and_slices: tuple[int, int], card: zoo.ModelCard
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-    """Labels, and their sums if they are ``summed``, else none."""
-    n_frames, n_slices, n_rows, n_cols = shape
+    """The network's own labels ``(frame, slice, row, col)`` around the heart, and their sums."""
+    part, sums, _ = _around_heart(probabilities, window, card)
+    return _most_probable(_smooth(part.reshape(*frames_and_slices, *part.shape[1:]))).numpy(), sums
+
+
+def _around_heart(
+    probabilities: Tensor, window: CropWindow, card: zoo.ModelCard
+) -> tuple[Tensor, npt.NDArray[np.float64], CropWindow]:
+    """Weighted probabilities of the square with the heart, their sums, and where the square lies."""
     weights = _class_weights(card)
     part, window = _crop_to_heart(probabilities * weights, window)
-    sums = overlap_sums((part / weights).numpy(), weights.numpy()[:, 0, 0]) if summed else np.empty((0, 0, 3))
-    smooth = _smooth(part.reshape(n_frames, n_slices, *part.shape[1:]))
-    coarse = _most_probable(smooth).numpy()
-    certain = _without_uncertain_slices(coarse, sums, card)
-    clean = clean_sax(certain, card.pixel_mm) if card.task == "segment_sax" else keep_largest_pieces(certain)
-    corrected = _make_certain(smooth, torch.from_numpy(coarse), torch.from_numpy(clean))
-    rows, cols = image_region(window, (n_rows, n_cols))
+    return part, overlap_sums((part / weights).numpy(), weights.numpy()[:, 0, 0]), window
+
+
+def _on_grid(probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+    """The most probable label of every pixel of the study, from probabilities ``(frame, slice, class, row, col)``."""
+    rows, cols = image_region(window, (shape[2], shape[3]))
     labels = np.zeros(shape, np.uint8)
-    for frame in range(n_frames):
-        fine = resample_to_image(corrected[frame], window, (rows, cols))
-        labels[frame, :, rows, cols] = _most_probable(fine).numpy()
-    return labels, sums
+    for frame, of_frame in enumerate(probabilities):
+        labels[frame, :, rows, cols] = _most_probable(resample_to_image(of_frame, window, (rows, cols))).numpy()
+    return labels
+
+
+def _answers(
+    coarse: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+    left_out: npt.NDArray[np.uint8],
+    learned: SliceAnswers | None,
+) -> dict[str, npt.NDArray[Any]]:
+    """Of every image and ventricle: whether it counts or why not, and its share of ventricle."""
+    found, there = (np.stack([(of == v).any(axis=(2, 3)) for v in VENTRICLES], axis=-1) for of in (coarse, labels))
+    share = found.astype(np.float64) if learned is None else np.round(learned.share, 2)
+    answer = np.where(found, np.where(left_out == WHOLE, APART, left_out), NOTHING_FOUND).astype(np.uint8)
+    said = {}
+    if learned is not None:
+        answer[found & ~learned.counted] = UNCERTAIN
+        said["answer_confidence"] = np.round(learned.confidence, 2)
+    answer[there] = WHOLE if learned is None else np.where(learned.is_transition, TRANSITION, WHOLE)[there]
+    share[~there & (answer != UNCERTAIN)] = 0.0
+    return {"slice_answer": answer, "slice_share": share, **said}
 
 
 def _smooth(probabilities: Tensor) -> Tensor:
@@ -76,16 +140,25 @@ def _smooth(probabilities: Tensor) -> Tensor:
 
 def _without_uncertain_slices(
     coarse: npt.NDArray[np.uint8], sums: npt.NDArray[np.float64], card: zoo.ModelCard
-) -> npt.NDArray[np.uint8]:
-    """Labels ``(frame, slice, row, col)`` without structures in slices of which the network expects too little."""
-    if not card.slice_limits:
-        return coarse
-    expected = smooth_over_cycle(expected_slice_dice(sums, coarse.shape[1]))
-    kept = coarse.copy()
-    for code, least in card.slice_limits.items():
-        uncertain = expected[..., int(code) - 1] < least
-        kept[uncertain[..., None, None] & (coarse == int(code))] = 0
-    return kept
+) -> tuple[npt.NDArray[np.uint8], SliceAnswers | None]:
+    """Labels ``(frame, slice, row, col)`` without ventricles where the learned answer is against them, and the answers.
+
+    Also without structures in slices of which the network expects less than the limits of the card.
+    """
+    kept, learned = coarse, None
+    if card.slice_limits:
+        kept = coarse.copy()
+        expected = smooth_over_cycle(expected_slice_dice(sums, coarse.shape[1]))
+        for code, least in card.slice_limits.items():
+            uncertain = expected[..., int(code) - 1] < least
+            kept[uncertain[..., None, None] & (coarse == int(code))] = BACKGROUND
+    if card.slice_lines:
+        kept = kept.copy()
+        learned = answer_slices(signs_of(coarse, sums), checked_slice_lines(card.slice_lines, card.name))
+        for v, codes in enumerate(((RV,), (LV, MYOCARDIUM))):
+            against = np.isfinite(learned.confidence[..., v]) & ~learned.counted[..., v]
+            kept[against[..., None, None] & np.isin(kept, codes)] = BACKGROUND
+    return kept, learned
 
 
 def _class_weights(card: zoo.ModelCard) -> Tensor:

@@ -32,7 +32,7 @@ from cmr_models.segmentation.certainty import (
 )
 from cmr_models.segmentation.crops import CropWindow, crop, standardise
 from cmr_models.segmentation.localisation import coarse_view, locate_heart, spread_images, supposed_pixel_mm
-from cmr_models.segmentation.restoring import restore, restore_with_sums
+from cmr_models.segmentation.restoring import restore, restore_with_answers
 from cmr_models.views.view_images import ViewImages
 from cmr_models.zoo.runner import NetworkRunner
 
@@ -128,19 +128,20 @@ class Segmenter(NetworkRunner):
 
     def labels_and_certainty(
         self, outputs: npt.NDArray[Any], position: CropWindow, shape: tuple[int, int, int, int]
-    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
-        """As :meth:`labels`, with ``slice_confidence`` and, if the card has its lines, ``predicted_dice``.
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[Any]]]:
+        """As :meth:`labels`, with ``slice_confidence``, the answers of :class:`.restoring.Restored` and, if the card
+        has its lines, ``predicted_dice``.
 
         Structures are those of :data:`cmr_models.segmentation.certainty.STRUCTURES`. Values are in hundredths: further
         digits would depend on how many threads have multiplied.
         """
-        labels, sums = restore_with_sums(torch.from_numpy(outputs), position, shape, self.card)
-        sums = sums[:, : len(STRUCTURES)]
-        found = {"slice_confidence": expected_slice_dice(sums, shape[1])}
+        restored = restore_with_answers(torch.from_numpy(outputs), position, shape, self.card)
+        sums = restored.sums[:, : len(STRUCTURES)]
+        found = {"slice_confidence": np.round(expected_slice_dice(sums, shape[1]), 2)}
         if self.card.certainty:
             lines = checked_lines(self.card.certainty, self.card.name)
-            found["predicted_dice"] = predicted_dice(expected_dice(sums, shape[1]), lines)
-        return labels, {name: np.round(values, 2) for name, values in found.items()}
+            found["predicted_dice"] = np.round(predicted_dice(expected_dice(sums, shape[1]), lines), 2)
+        return restored.labels, {**found, **restored.answers}
 
     def _forward(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():

@@ -65,6 +65,7 @@ class Scene:
         offsets = (np.arange(sub_planes) - (sub_planes - 1) / 2) * thickness_mm / sub_planes
         cut = local[rows, cols]
         self.centre = _Polar(cut, heart.traits.base_tilt)
+        self._cut, self._step = cut, step
         if self.empty:
             return
         stacked = cut[None] + offsets.astype(np.float32)[:, None, None, None] * step
@@ -108,6 +109,26 @@ class Scene:
         if not self.empty:
             out[self.box] = reader_labels(self.centre, state, self.heart)
         return out
+
+    def drawn_shares(self, state: HeartState, length_mm: float, n_planes: int = 5) -> FloatArray:
+        """Part of a slab of ``length_mm`` about the slice in which a reader draws each ventricle.
+
+        Args:
+            state: of the heart.
+            length_mm: along the normal.
+            n_planes: through the slab, evenly spaced, in which it is asked what a reader draws.
+
+        Returns:
+            ``(ventricle,)``, as in :data:`cmr_models.contracts.VENTRICLES`.
+        """
+        if self.empty:
+            return np.zeros(len(contracts.VENTRICLES))
+        offsets = (np.arange(n_planes) - (n_planes - 1) / 2) * length_mm / n_planes
+        planes = (
+            _Polar(self._cut + np.float32(offset) * self._step, self.heart.traits.base_tilt) for offset in offsets
+        )
+        drawn = [reader_labels(plane, state, self.heart) for plane in planes]
+        return np.array([np.mean([(labels == code).any() for labels in drawn]) for code in contracts.VENTRICLES])
 
     def _paint_heart(self, painter: _Painter, state: HeartState) -> None:
         contrast, geometry, details = self.contrast, painter.geometry, self.heart.details

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +93,63 @@ def training_stacks(
         images[i], labels[i] = _stack(Heart(traits, rng, sample_details(rng, traits)), n_slices, drawn, rng)
         pixel_mm[i] = drawn.pixel_mm
     return images, labels, pixel_mm
+
+
+class PatientStack(NamedTuple):
+    """The whole short-axis stack of a hospital patient at end-diastole and end-systole, base first.
+
+    Attributes:
+        images: ``(2, slice, row, col)`` uint16.
+        labels: as a reader draws them.
+        share: ``(2, slice, ventricle)``: part of each slice in which a reader draws the ventricle.
+        pixel_mm: pixel size.
+        slice_mm: distance between slices.
+    """
+
+    images: npt.NDArray[np.uint16]
+    labels: npt.NDArray[np.uint8]
+    share: npt.NDArray[np.float64]
+    pixel_mm: float
+    slice_mm: float
+
+
+def patient_stack(rng: np.random.Generator, size: tuple[int, int] = (256, 256)) -> PatientStack:
+    """Draw a patient as :func:`training_stacks` does, from above the base, by a little or much, to beyond the apex."""
+    settings = replace(ImagingSettings().randomise(rng), matrix=size, n_frames=1, sub_planes=2)
+    settings = replace(
+        settings, pixel_mm=max(settings.pixel_mm, 150.0 / min(size)), slice_mm=float(rng.uniform(6, 12)),
+        contrast=_patient_contrast(rng, settings.contrast),
+    )  # fmt: skip
+    traits = patient_traits(rng)
+    heart = Heart(traits, rng, sample_details(rng, traits))
+    planes, body = _whole_stack(heart, settings, rng), Body(heart, rng)
+    states = [heart.state(0.0), heart.state(heart.end_systole)]
+    signal, labels, share = [], [], []
+    for k in range(len(planes.position_mm)):
+        points = planes.points(k)
+        scene = Scene(
+            heart, body, points + breath_shift_mm(settings, rng), planes.normal[k], planes.thickness_mm,
+            planes.pixel_mm, settings.contrast, settings.sub_planes, rng,
+        )  # fmt: skip
+        signal.append(np.stack([acquire([scene.draw(state)], points, settings, rng)[0] for state in states]))
+        labels.append(np.stack([scene.drawn_labels(state) for state in states]))
+        share.append([scene.drawn_shares(state, settings.slice_mm) for state in states])
+    scale = float(np.exp(rng.uniform(np.log(80), np.log(1200))))
+    images = quantise(np.stack(signal, axis=1), scale)
+    return PatientStack(
+        images, np.stack(labels, axis=1), np.array(share).swapaxes(0, 1), settings.pixel_mm, settings.slice_mm
+    )
+
+
+def _whole_stack(heart: Heart, settings: ImagingSettings, rng: np.random.Generator) -> Planes:
+    pose = heart_pose(heart.traits)
+    normal = tilt(pose.axes[:, 2], settings.tilt_deg, rng)
+    first_mm = float(rng.uniform(-28, -2))
+    last_mm = heart.apex_z_mm + float(rng.uniform(-4, 14))
+    heights = first_mm + settings.slice_mm * np.arange(int(np.ceil((last_mm - first_mm) / settings.slice_mm)) + 1)
+    middle = pose.to_patient(np.array([12.0, 0.0, heart.apex_z_mm / 2]))
+    centres = middle + (heights - heart.apex_z_mm / 2)[:, None] * normal
+    return plan_planes(centres, normal, settings, settings.thickness_mm, rng)
 
 
 def _patient_contrast(rng: np.random.Generator, contrast: Contrast) -> Contrast:

@@ -42,6 +42,8 @@ class ModelCard:
             (:mod:`cmr_models.segmentation.certainty`); none where it was not measured.
         slice_limits: by code, the overlap with an expert that the network must expect of a structure in a slice
             (:func:`cmr_models.segmentation.certainty.expected_slice_dice`); it is left out of other slices.
+        slice_lines: "rv", "lv" -> the line by which a slice is told to be ventricle, transition or none
+            (:mod:`cmr_models.segmentation.slice_answers`); none where it was not learned.
         cohorts: whose people were in its training or pretraining data.
         source: of an imported network: format, digests of the files that were read, their names of the labels.
         plan: of an imported network: its spacing, window, normalisation and labels (:mod:`cmr_models.imported.plan`,
@@ -66,6 +68,7 @@ class ModelCard:
     class_weights: Mapping[str, float] = field(default_factory=dict)
     certainty: Mapping[str, Sequence[float]] = field(default_factory=dict)
     slice_limits: Mapping[str, float] = field(default_factory=dict)
+    slice_lines: Mapping[str, Sequence[float]] = field(default_factory=dict)
     cohorts: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
@@ -139,7 +142,7 @@ def parse_card(text: str, where: str) -> ModelCard:
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "task", "kind", "licence", "digest", "preprocessing"), str),
     **dict.fromkeys(("config", "training_settings", "evaluation", "target", "class_weights"), dict),
-    **dict.fromkeys(("certainty", "slice_limits", "source", "plan"), dict),
+    **dict.fromkeys(("certainty", "slice_limits", "slice_lines", "source", "plan"), dict),
     **dict.fromkeys(_TUPLES, list),
     "pixel_mm": (int, float),
     "size": int,

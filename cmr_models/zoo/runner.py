@@ -63,7 +63,7 @@ class LabelsAlone(ABC):
 
     def labels_and_certainty(
         self, outputs: npt.NDArray[Any], position: Any, shape: tuple[int, int, int, int]
-    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[Any]]]:
         """The labels, and nothing else."""
         return self.labels(outputs, position, shape), {}
 

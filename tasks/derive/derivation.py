@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from cmr_models.contracts import REFERENCE_VARIABLES
+from cmr_models.contracts import REFERENCE_VARIABLES, SLICE_ANSWERS
+from cmr_models.contracts.labels import NOT_JUDGED, NOTHING_FOUND, TRANSITION, WHOLE
+from cmr_models.phenotypes.phenotype import Value
 from cmr_models.phenotypes.study import Certainty, Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks.derive.derive_stage import DERIVE, BodySize
@@ -22,6 +24,7 @@ from tasks.state.ledger import Outcome
 from tasks.state.store import Cohort, published_key, reading_tree
 
 VIEWS = ("sax", "lax_4c")
+_NOT_LEFT_OUT = (WHOLE, TRANSITION, NOTHING_FOUND, NOT_JUDGED)
 _DECIMALS = 4
 
 
@@ -32,12 +35,18 @@ def derive_chunk(units: Sequence[Unit], cohort: str, settings: dict[str, Any]) -
 
 def derive_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
     """One study: its phenotypes, verdicts and curves in the summary of its outcome."""
-    labels, views, recorded, certainty = _read(Cohort(Path(cohort)), unit)
+    labels, views, recorded, said = _read(Cohort(Path(cohort)), unit)
     height_cm = _first_known(unit["height_cm"], recorded.height_cm)
     weight_kg = _first_known(unit["weight_kg"], recorded.weight_kg)
     landmark_mm = _read_landmarks(Cohort(Path(cohort)), unit)
     derived = derive(
-        labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm, certainty=certainty
+        labels,
+        views,
+        height_cm=height_cm,
+        weight_kg=weight_kg,
+        landmark_mm=landmark_mm,
+        certainty=said.certainty,
+        slice_share=said.share if settings.get("basal_slices") == "parts" else None,
     )
     return Outcome(
         unit["study"],
@@ -46,12 +55,43 @@ def derive_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
         derived.reason,
         derived.detail,
         unit["key"],
-        summary=_summary(derived),
+        summary=_summary(derived) | {"slices_left_out": left_out(said.answer, derived.phenotypes)},
     )
 
 
-def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Dataset], BodySize, Certainty | None]:
-    """Labels, geometry without pixels, the scanner's record of body size, and what the network says of its errors."""
+class _Said(NamedTuple):
+    """What the short-axis network says beside its labels; None where it does not."""
+
+    certainty: Certainty | None = None
+    answer: npt.NDArray[np.uint8] | None = None
+    share: npt.NDArray[np.float64] | None = None
+
+
+def left_out(answer: npt.NDArray[np.uint8] | None, phenotypes: Mapping[str, Value]) -> list[dict[str, Any]] | None:
+    """Slices that do not count at end-diastole or end-systole though the network found a ventricle there.
+
+    Args:
+        answer: ``(frame, slice, ventricle)`` of :data:`cmr_models.contracts.SLICE_ANSWERS`; None if it was not said.
+        phenotypes: of the study, with the frames ``ed_frame`` and ``es_frame``.
+
+    Returns:
+        A row a ventricle, phase and slice (from 0), with the reason; None if it was not said.
+    """
+    if answer is None:
+        return None
+    frames = {phase: phenotypes[f"{phase}_frame"] for phase in ("ed", "es")}
+    return [
+        {"ventricle": name, "phase": phase, "slice": k, "reason": SLICE_ANSWERS[int(code)]}
+        for v, name in enumerate(("rv", "lv"))
+        for phase, frame in frames.items()
+        if not isinstance(frame, Missing)
+        for k, code in enumerate(answer[int(frame), :, v])
+        if code not in _NOT_LEFT_OUT
+    ]
+
+
+def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Dataset], BodySize, _Said]:
+    """Labels, geometry without pixels, the scanner's record of body size, and what the network says beside labels."""
     prediction_path = cohort.prediction(unit["model"], unit["study"])
     study_path = cohort.study(unit["study"])
     if _published_key(prediction_path) != unit["prediction_key"]:
@@ -69,7 +109,9 @@ def _read(cohort: Cohort, unit: Unit) -> tuple[dict[str, Any], dict[str, xr.Data
     labels = {view: seen["label"].values for view, seen in predicted.items()}
     known = "sax" in lines and "predicted_dice" in predicted["sax"]
     certainty = Certainty(predicted["sax"]["predicted_dice"].values, lines["sax"]) if known else None
-    return labels, views, recorded, certainty
+    sax = predicted.get("sax", xr.Dataset())
+    answer, share = (sax[name].values if name in sax else None for name in ("slice_answer", "slice_share"))
+    return labels, views, recorded, _Said(certainty, answer, share)
 
 
 def _read_landmarks(cohort: Cohort, unit: Unit) -> dict[str, npt.NDArray[np.float64]]:

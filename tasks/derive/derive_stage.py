@@ -12,6 +12,7 @@ import pandas as pd
 from cmr_models.contracts.identifiers import study_key, with_keys
 from cmr_models.phenotypes.study import LANDMARK_VIEWS
 from tasks.derive import phenotype_tables
+from tasks.derive.settings import DeriveSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
 from tasks.inference.predict_stage import PREDICT, measured_landmarks, model_of
@@ -20,7 +21,7 @@ from tasks.state.ledger import Entry, Ledger
 from tasks.state.store import digest
 from tasks.state.user_tables import read_user_table
 
-VERSION = 7
+VERSION = 8
 """Raise whenever a phenotype or a rule says something else of the same labels: every study is then derived again."""
 
 
@@ -77,6 +78,7 @@ def plan_derivation(_stage: Stage, planning: Planning) -> Planned:
         model=measured_model(planning.ledger, planning.model),
         body_sizes=sizes,
         landmarks=landmark_sources(planning.ledger),
+        basal_slices=planning.settings.basal_slices,
     )
     n_lost = sum(study_key(unit["study"]) not in sizes for unit in units)
     lost = (
@@ -91,6 +93,7 @@ def derive_units(
     model: str,
     body_sizes: Mapping[str, BodySize] | None = None,
     landmarks: LandmarkSources | None = None,
+    basal_slices: str = "whole",
 ) -> list[Unit]:
     """What there is to derive: every study with a prediction, with the key that its phenotypes must carry.
 
@@ -100,22 +103,30 @@ def derive_units(
         body_sizes: by the key of the study (:func:`cmr_models.contracts.identifiers.study_key`);
             a study that is not there falls back on the scanner's record.
         landmarks: of :func:`landmark_sources`.
+        basal_slices: of :class:`DeriveSettings`.
     """
     sizes, sources = body_sizes or {}, landmarks or {}
     return [
-        _unit(study, entry.key, model, sizes.get(study_key(study), BodySize()), sources.get(study, {}))
+        _unit(study, entry.key, model, sizes.get(study_key(study), BodySize()), sources.get(study, {}), basal_slices)
         for study, entry in sorted(predictions.items())
         if entry.status == "ok"
     ]
 
 
 def _unit(
-    study: str, prediction_key: str, model: str, size: BodySize, landmarks: Mapping[str, tuple[str, str]]
+    study: str,
+    prediction_key: str,
+    model: str,
+    size: BodySize,
+    landmarks: Mapping[str, tuple[str, str]],
+    basal_slices: str,
 ) -> Unit:
     sources = {view: list(source) for view, source in sorted(landmarks.items())}
     content = {"prediction": prediction_key, "model": model, "version": VERSION, "size": [repr(float(x)) for x in size]}
     if sources:
         content["landmarks"] = sources
+    if basal_slices != "whole":
+        content["basal_slices"] = basal_slices
     return {
         "study": study,
         "key": digest(content),
@@ -137,6 +148,7 @@ DERIVE = Stage(
     title="Measured",
     version=VERSION,
     upstream=SEGMENT,
+    settings=DeriveSettings,
     work=EntryPoint("tasks.derive.derivation:derive_chunk"),
     units=plan_derivation,
     tables=(StageTable(phenotype_tables.write_tables, phenotype_tables.are_current),),

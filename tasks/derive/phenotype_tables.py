@@ -37,6 +37,12 @@ _NOTES = (
     ColumnSpec("qc_ok", "boolean", "1", "No quality rule is broken"),
     ColumnSpec("qc_reasons", "text", "", "Codes of the broken rules, separated by ;"),
     ColumnSpec(
+        "slices_left_out",
+        "text",
+        "",
+        "Slices that do not count at ED or ES though a ventricle was found there (JSON); empty if it is not said",
+    ),
+    ColumnSpec(
         "missing_reasons", "text", "", 'Why numbers are missing: JSON, phenotype -> reason code; "*" stands for all'
     ),
 )
@@ -161,8 +167,13 @@ def _row(outcome: Outcome, ended: Mapping[str, tuple[str, str, str]]) -> dict[st
         **summary.get("quality", {}),
         "qc_ok": qc_ok,
         "qc_reasons": ";".join(summary.get("quality_reasons", [])),
+        "slices_left_out": _json_or_empty(summary.get("slices_left_out")),
         "missing_reasons": json.dumps(_compact(missing), sort_keys=True),
     }
+
+
+def _json_or_empty(rows: list[dict[str, Any]] | None) -> str:
+    return "" if rows is None else json.dumps(rows, sort_keys=True)
 
 
 def _compact(missing: Mapping[str, str]) -> Mapping[str, str]:

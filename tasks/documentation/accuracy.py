@@ -24,6 +24,10 @@ _CROSS_VALIDATED = """\
 {name} was trained on ACDC's training patients: its rows of ACDC are cross-validation by patient (each network on the
 patients that it has not seen); the others are of the network that ships.
 """
+_BEYOND = """\
+Where a ventricle ends is another question than where its border runs. Dice of the slices that the reference draws;
+millilitres found in slices that it leaves empty, and drawn in slices in which nothing was found (mean a volume).
+"""
 _NOT_WHOLE = "Of ACDC's five folds, {folds} measured so far for {name}: its rows of ACDC hold those patients alone.\n"
 _PUBLISHED = (
     (
@@ -77,6 +81,9 @@ def accuracy_page(measured: Mapping[str, Mapping[str, Any]]) -> str:
         "## Ejection fractions\n\nPoints: mean absolute error (bias; standard deviation of the error).\n",
         _ejection_fractions(sax),
         *_doubts(sax),
+        "## Slices beyond the heart\n\n" + _BEYOND,
+        _end_errors(sax),
+        *_counted_by_parts(sax),
         "## By disease\n",
         _by_group([(name, row) for name, row in rows if row["group"] != "all"]),
         "## Volumes\n\nMillilitres: bias (standard deviation of the error).\n",
@@ -110,6 +117,33 @@ def _dice(row: Figures) -> Iterator[str]:
 def _beyond(row: Figures) -> str:
     shares = (_figure(row, f"{name}_beyond_share", "{:.1%}") for name in ("lv", "rv"))
     return ", ".join(share or "-" for share in shares)
+
+
+def _end_errors(rows: Sequence[tuple[str, Figures]]) -> str:
+    """A row a structure and phase."""
+    cells = [
+        (
+            code(name), row["dataset"], title, phase.upper(), _figure(row, f"{key}_within_dice_{phase}", "{:.3f}"),
+            _figure(row, f"{key}_beyond_ml_{phase}", "{:.1f}"), _figure(row, f"{key}_missed_ml_{phase}", "{:.1f}"),
+        )
+        for name, row in rows
+        for key, title in _STRUCTURES.items()
+        for phase in ("ed", "es")
+        if f"{key}_within_dice_{phase}" in row
+    ]  # fmt: skip
+    columns = ("Network", "Data set", "Structure", "Phase", "Dice within", "Found beyond, mL", "Drawn and missed, mL")
+    return table(columns, cells)
+
+
+def _counted_by_parts(rows: Sequence[tuple[str, Figures]]) -> Iterator[str]:
+    for name, row in rows:
+        if "lvef_parts_pct_bias" in row and row["patients"] > 1:
+            yield (
+                f"{code(name)}, {row['dataset']}: with the last slice at the base counted by its part"
+                f' (`derive.basal_slices = "parts"`) LV EF is off by {_error(row, "lvef_parts_pct")} points'
+                f" instead of {_error(row, 'lvef_pct')}, RV EF by {_error(row, 'rvef_parts_pct')} instead of"
+                f" {_error(row, 'rvef_pct')}.\n"
+            )
 
 
 def _ejection_fractions(rows: Sequence[tuple[str, Figures]]) -> str:

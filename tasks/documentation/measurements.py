@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.report.markdown import number, page, table
+from tasks.report.markdown import code, number, page, table
 
 _NO_GPU = (
     "Every figure comes from the file that the named script wrote; what was not measured is not here. All were measured"
@@ -122,6 +122,59 @@ def _real_scans(results: list[Mapping[str, Any]]) -> str:
     )
 
 
+def _curve_jumps(results: Mapping[str, list[Mapping[str, Any]]]) -> str:
+    rows = [
+        (
+            code(model), row["case"], row["ventricle"].upper(), row["basal_slices"], number(row["jump"], 3),
+            number(row["true_jump"], 3) if "true_jump" in row else "", number(row["ef_pct"]),
+        )
+        for model, found in results.items()
+        for row in found
+    ]  # fmt: skip
+    note = (
+        "The largest second difference of the volume over the cycle, as a share of the stroke volume; the last slice at"
+        " the base counted whole or by its part.\n\n"
+    )
+    columns = ("Network", "Study", "Ventricle", "Basal slices", "Jump", "True", "EF, %")
+    return _section("Jumps of volume curves", "curve_jumps", note + table(columns, rows))
+
+
+def _valve_planes(results: Mapping[str, list[Mapping[str, Any]]]) -> str:
+    figures = ("frames_known", "mean_error_mm", "absolute_error_mm", "excursion_mm", "true_excursion_mm")
+    rows = [
+        (
+            code(model), row["case"], row["labels"], row["valve"], ", ".join(row["views"]),
+            *(number(row[name]) if name in row else "" for name in figures),
+        )
+        for model, found in results.items()
+        for row in found
+    ]  # fmt: skip
+    note = "Errors along the long axis in mm, positive towards the apex.\n\n"
+    columns = (
+        "Network", "Study", "Labels", "Valve", "Views", "Frames", "Mean error", "Mean absolute error", "Excursion",
+        "True",
+    )  # fmt: skip
+    return _section("Valve planes from long-axis labels", "valve_planes", note + table(columns, rows))
+
+
+def _slice_answers(results: Mapping[str, Mapping[str, Any]]) -> str:
+    figures = ("slices", "not_drawn", "area_under_curve", "right", "left_out_of_not_drawn", "left_out_of_drawn")
+    rows = [
+        (code(model), *name.upper().split("_"), *(number(row[figure], 3) for figure in figures))
+        for model, found in results.items()
+        for name, row in found.get("acdc", {}).items()
+    ]
+    note = (
+        "Slices of ACDC in which the network finds a ventricle: how well the answers, learnt on simulated patients,"
+        " tell those in which experts drew it.\n\n"
+    )
+    columns = (
+        "Network", "Ventricle", "Phase", "Slices", "Not drawn", "Area under the curve", "Right",
+        "Left out of those not drawn", "Left out of those drawn",
+    )  # fmt: skip
+    return _section("Which slices show a ventricle", "slice_answers", note + table(columns, rows))
+
+
 def _frame_order(results: list[Mapping[str, Any]]) -> str:
     verdicts = ("n", "supported", "silent", "doubtful", "contradicted")
     rows = [
@@ -219,6 +272,9 @@ _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "segment_stage": _segment_stage,
     "inference": _inference,
     "real_scans": _real_scans,
+    "curve_jumps": _curve_jumps,
+    "valve_planes": _valve_planes,
+    "slice_answers": _slice_answers,
     "simulated_cohort": _simulated_cohort,
     "stack_order": _stack_order,
     "parity": _parity,

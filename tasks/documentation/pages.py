@@ -27,6 +27,7 @@ _KINDS = {
     "quarantined": "The study ends at the stage and has no numbers.",
     "absent": "The study ends at the stage because something was not acquired, or is no longer there.",
     "excluded": "One series is left out; the study goes on without it.",
+    "left_out": "A ventricle does not count in one slice and frame; the study goes on.",
     "flag": "The study goes on with its numbers; the flag stands beside them.",
     "missing": "One number is NaN.",
 }

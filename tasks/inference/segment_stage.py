@@ -18,7 +18,7 @@ from tasks.state.store import Cohort, model_name
 if TYPE_CHECKING:
     import xarray as xr
 
-VERSION = 6
+VERSION = 7
 """Raise when the same study and weights would give other labels: every study is then segmented again."""
 
 TASKS = {view: f"segment_{view}" for view in ("sax", "lax_4c", "lax_2c", "lax_3c")}

@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
 from cmr_models import zoo
 from cmr_models.cinema.segmentation import CinemaSegmenter, Padding
-from cmr_models.contracts import LABEL_NAMES, prediction
+from cmr_models.contracts import LABEL_NAMES, SLICE_ANSWERS, prediction
+from cmr_models.contracts.labels import NOT_JUDGED
 from cmr_models.imported.runners import RUNNERS
 from cmr_models.reasons import StudyRejected
 from cmr_models.segmentation import Segmenter
 from cmr_models.segmentation.protocol import SegmentationRunner
+from cmr_models.segmentation.valve_cut import cut_at_valves
 from tasks.execution import shards
 from tasks.execution.shards import Unit
 from tasks.execution.stage import done_before, publish, publish_receipt
@@ -32,6 +35,8 @@ from tasks.state.ledger import Outcome
 from tasks.state.store import model_name
 
 _MAX_HELPERS = 8
+_NOT_SAID: Mapping[str, float] = {"slice_answer": NOT_JUDGED, "slice_share": 0.0}
+"""What stands for an image that was not judged; NaN in other arrays."""
 
 Networks = Mapping[str, SegmentationRunner[Any]]
 """View -> the network that segments it."""
@@ -88,11 +93,12 @@ def _helpers(networks: Networks) -> int:
 
 @dataclass(frozen=True)
 class _View:
-    """Where one view's crops lie, and which of its images there are: ``judged (frame, slice)``."""
+    """Where one view's crops lie, which of its images there are, ``judged (frame, slice)``, and its geometry."""
 
     placement: Any
     shape: tuple[int, int, int, int]
     judged: npt.NDArray[np.bool_]
+    geometry: xr.Dataset
 
 
 @dataclass(frozen=True)
@@ -108,17 +114,21 @@ def _read(networks: Networks, study_path: Path, path: Path, unit: Unit) -> Study
     if done is not None:
         return StudyJob(unit["study"], [], done)
     stacks, views = [], {}
-    for view, (view_images, judged) in _read_images(study_path, unit["study_key"], tuple(networks)).items():
+    images, geometry = _read_images(study_path, unit["study_key"], tuple(networks))
+    for view, (view_images, judged) in images.items():
         crops, placement = networks[view].crops(view_images)
         stacks.append(Stack(view, view, crops))
-        views[view] = _View(placement, view_images.images.shape, judged & placement.judged(view_images.images.shape))
+        shape = view_images.images.shape
+        views[view] = _View(placement, shape, judged & placement.judged(shape), geometry[view])
     if not any(seen.judged.any() for seen in views.values()):
         raise StudyRejected("image_flat", f"Around the heart, in every image of {', '.join(sorted(views))}.")
     return StudyJob(unit["study"], stacks, _Reading(unit, path, views))
 
 
-def _read_images(study_path: Path, study_key: str, wanted: Sequence[str]) -> dict[str, Judged]:
-    """View -> its images, and which of them can be judged; only views with such images."""
+def _read_images(
+    study_path: Path, study_key: str, wanted: Sequence[str]
+) -> tuple[dict[str, Judged], dict[str, xr.Dataset]]:
+    """View -> its images, and which of them can be judged; only views with such images. View -> its geometry."""
     views = read_views(study_path, study_key, wanted)
     present = [view for view in wanted if view in views]
     if not present:
@@ -127,7 +137,7 @@ def _read_images(study_path: Path, study_key: str, wanted: Sequence[str]) -> dic
     kept = {view: content for view, content in found.items() if content[1].any()}
     if not kept or ("sax" in found and "sax" not in kept):
         raise StudyRejected("image_flat", f"In every image of {', '.join(sorted(set(found) - set(kept)))}.")
-    return kept
+    return kept, {view: views[view].drop_vars("intensity") for view in kept}
 
 
 # device thread
@@ -158,6 +168,7 @@ def _write(networks: Networks, job: StudyJob, model: str) -> Outcome:
     found = {stack.view: _labels(stack, reading.views[stack.view], networks[stack.view]) for stack in job.stacks}
     labels = {view: label for view, (label, _) in found.items()}
     said = {view: certainty for view, (_, certainty) in found.items()}
+    told = _cut_at_valves(labels, said, reading.views)
     tree = prediction(
         labels,
         {view: seen.judged for view, seen in reading.views.items()},
@@ -169,6 +180,7 @@ def _write(networks: Networks, job: StudyJob, model: str) -> Outcome:
         licences={view: networks[view].card.licence for view in labels},
         certainty={view: dict(networks[view].card.certainty) for view in said if "predicted_dice" in said[view]},
         precision=str(networks[job.stacks[0].view].precision).removeprefix("torch."),
+        **told,
         classes={str(code): name for code, name in LABEL_NAMES.items()},
         segmenter_version=SEGMENT.version,
         grids={view: dict(seen.placement.parameters()) for view, seen in reading.views.items()},
@@ -178,14 +190,37 @@ def _write(networks: Networks, job: StudyJob, model: str) -> Outcome:
 
 def _labels(
     stack: Stack, view: _View, network: SegmentationRunner[Any]
-) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float64]]]:
+) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[Any]]]:
     """Labels and certainty of the images that were judged; background and NaN elsewhere."""
     if stack.outputs is None or np.isnan(stack.outputs.min()):
         raise StudyRejected("output_not_finite", f"In {stack.view} by {network.card.name}.")
     labels, certainty = network.labels_and_certainty(stack.outputs, view.placement, view.shape)
     labels[~view.judged] = 0
-    judged = {"slice_confidence": view.judged, "predicted_dice": np.any(view.judged, axis=1)}
-    return labels, {name: np.where(judged[name][..., None], values, np.nan) for name, values in certainty.items()}
+    of_frames = np.any(view.judged, axis=1)
+    judged = {name: of_frames if name == "predicted_dice" else view.judged for name in certainty}
+    return labels, {
+        name: np.where(judged[name][..., None], values, _NOT_SAID.get(name, np.nan)).astype(values.dtype)
+        for name, values in certainty.items()
+    }
+
+
+def _cut_at_valves(
+    labels: dict[str, npt.NDArray[np.uint8]],
+    said: dict[str, dict[str, npt.NDArray[Any]]],
+    views: Mapping[str, _View],
+) -> dict[str, Any]:
+    """End the short axis of ``labels`` at its valves, with its answers in ``said``; what the file says of it.
+
+    Networks that do not answer for slices stay as their authors made them.
+    """
+    answers = said.get("sax", {})
+    if "slice_answer" not in answers:
+        return {}
+    geometry = {view: seen.geometry for view, seen in views.items()}
+    cut = cut_at_valves(labels, geometry, answers["slice_answer"], answers["slice_share"])
+    labels["sax"] = cut.labels
+    said["sax"] = answers | {"slice_answer": cut.answer, "slice_share": cut.share}
+    return {"valves": cut.valves, "slice_answers": {str(code): name for code, name in SLICE_ANSWERS.items()}}
 
 
 # outcomes

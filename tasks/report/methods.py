@@ -50,7 +50,7 @@ def methods_text(
     return [
         _images(settings, version, n_in),
         _segmentation(settings, prediction),
-        _phenotypes(n_measured, states),
+        _phenotypes(n_measured, states, settings.resolved.get("derive", {}).get("basal_slices", "whole")),
         *_statistics(settings, estimates),
         _disclosure(settings),
     ]
@@ -85,7 +85,13 @@ def _segmentation(settings: ReportInputs, prediction: Mapping[str, Any]) -> str:
     )
 
 
-def _phenotypes(n_measured: str, states: str) -> str:
+_BASAL = {
+    "whole": "The last slice at the base counted whole where at least half of it was ventricle, else not at all.",
+    "parts": "The last slice at the base counted by its part under the valve.",
+}
+
+
+def _phenotypes(n_measured: str, states: str, basal_slices: str) -> str:
     text = (
         f"Phenotypes of {n_measured} studies were derived (rules, version {DERIVE.version}): volumes by "
         "summation of "
@@ -98,7 +104,7 @@ def _phenotypes(n_measured: str, states: str) -> str:
         "never zero. "
         f"Published ranges are those of {PETERSEN_2017}, and of {KAWEL_BOEHM_2020} where the former has none."
     )
-    return f"{text} {states}".rstrip()
+    return f"{text} {_BASAL[basal_slices]} {states}".rstrip()
 
 
 def _statistics(settings: ReportInputs, estimates: Mapping[str, pd.DataFrame]) -> list[str]:

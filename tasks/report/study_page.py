@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -91,6 +92,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         no_curve=_why_no_curve(curve),
         data_json=script_json(player),
         checks=_checks(unit["outcomes"], row),
+        slices_left_out=slices_left_out(row),
         phenotypes=phenotype_rows(row, unit["sex"]),
         reference_note=_reference_note(unit["sex"]),
         no_phenotypes="No phenotypes: the study was not measured.",
@@ -281,6 +283,24 @@ def _checks(outcomes: Sequence[Mapping[str, str]], row: Mapping[str, Any]) -> li
     found += [_check("derive", rule.code) for rule in RULES if row.get(rule.column) is False]
     unique = {(check["stage"], check["code"]): check for check in found}
     return list(unique.values())
+
+
+def slices_left_out(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Why ventricles do not count in slices at end-diastole and end-systole: a line a ventricle, phase and reason."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    told = row.get("slices_left_out")
+    for left in json.loads(told) if isinstance(told, str) and told else []:
+        found.setdefault((left["ventricle"], left["phase"], left["reason"]), []).append(left["slice"] + 1)
+    return [
+        {
+            "ventricle": ventricle.upper(),
+            "phase": phase.upper(),
+            "slices": ", ".join(str(number) for number in numbers),
+            "sentence": TABLE[code].sentence,
+            "code": code,
+        }
+        for (ventricle, phase, code), numbers in found.items()
+    ]
 
 
 def _check(stage: str, code: str, detail: str = "") -> dict[str, Any]:

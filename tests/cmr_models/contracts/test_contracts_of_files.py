@@ -82,7 +82,8 @@ def test_whole_files_pass() -> None:
         (
             changed(a_segmentation(), extra=("frame", np.ones(4))),
             "the group 'sax' of a segmentation has the array 'extra', which its contract does not know: "
-            "['judged', 'label', 'predicted_dice', 'slice_confidence']",
+            "['answer_confidence', 'judged', 'label', 'predicted_dice', 'slice_answer', 'slice_confidence', "
+            "'slice_share']",
         ),
         (
             a_segmentation(np.full(SHAPE, 8, np.uint8)),

@@ -185,10 +185,14 @@ def test_every_bound_of_an_array_is_as_it_was() -> None:
     assert bounds == {
         "row_dir": (-1.01, 1.01), "col_dir": (-1.01, 1.01), "pixel_mm": (0.0, 1000.0), "confidence": (0.0, 1.0),
         "probability": (0.0, 1.000001), "segment": (0, 16), "layer": (0, 2), "aif_mask": (0, 1),
-        "slice_confidence": (0.0, 1.0), "predicted_dice": (0.0, 1.0),
+        "slice_confidence": (0.0, 1.0), "predicted_dice": (0.0, 1.0), "slice_share": (0.0, 1.0),
+        "answer_confidence": (0.0, 1.0),
     }  # fmt: skip
     codes = {row.name: set(row.codes) for spec in FILES for group in spec.groups for row in group.arrays if row.codes}
-    assert codes == {"labels": set(range(11)), "label": {0, 1, 2, 3}, "status": {0, 1, 2, 3, 4, 5, 6, 7, 255}}
+    assert codes == {
+        "labels": set(range(11)), "label": {0, 1, 2, 3}, "status": {0, 1, 2, 3, 4, 5, 6, 7, 255},
+        "slice_answer": {*range(12), 255},
+    }  # fmt: skip
     (of_segmentation,) = (row for row in FILES[1].groups[0].arrays if row.name == "label")
     assert set(of_segmentation.codes or ()) == set(range(8))
 
@@ -208,13 +212,18 @@ def test_what_may_be_absent_is_as_it_was() -> None:
     assert optional(STUDY.attributes) == {"height_cm", "weight_kg", "facts", "reference_faults"}
     _, segmentation, output, mbf = FILES[0], *FILES[1:]
     assert optional(row for group in segmentation.groups for row in group.arrays) == {
-        "slice_confidence", "predicted_dice",
+        "slice_confidence", "predicted_dice", "slice_answer", "slice_share", "answer_confidence",
     }  # fmt: skip
     assert optional(row for group in mbf.groups for row in group.arrays) == set()
     assert optional(row for group in output.groups for row in group.arrays) == {
         "landmark_px", "landmark_published_px", "confidence", "feature", "probability", "value",
     }  # fmt: skip
-    assert optional(segmentation.attributes) == {"licences", "certainty"}  # files of earlier versions lack it
+    assert optional(segmentation.attributes) == {
+        "licences",
+        "certainty",
+        "valves",
+        "slice_answers",
+    }  # files of earlier versions lack it
     assert all(not optional(spec.attributes) for spec in FILES[2:])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_view
-from cmr_models.phenotypes.volumes import area_curves, label_area_cm2, plane_weight_mm, volume_curves
+from cmr_models.phenotypes.volumes import area_curves, basal_parts, label_area_cm2, plane_weight_mm, volume_curves
 from cmr_models.reasons import StudyRejected
 
 OFFSETS_MM = (30.0, 0.0, 10.0, 22.0)  # as stored; in order 0, 10, 22, 30: weights 10, 11, 10, 9
@@ -123,3 +123,46 @@ def test_a_tilted_plane_lies_where_its_centre_is():
     label = counts(LV, (0, 0, 1))
     half_ways = (20.48895 - 9.98312 + 10.0) / 2
     assert volume_curves(label, view)["lv_ml"].values == pytest.approx([0.003 * half_ways], rel=1e-5)
+
+
+def whole_heart(*by_frame):
+    """Labels of four sorted planes: so many pixels of LV, then one of myocardium and one of RV where there is LV."""
+    label = counts(LV, *by_frame)
+    flat = label.reshape(*label.shape[:2], 15)
+    flat[..., 13:][flat[..., :1].repeat(2, axis=2) > 0] = np.tile([MYOCARDIUM, RV], int((flat[..., 0] > 0).sum()))
+    return label
+
+
+@pytest.mark.parametrize("offsets_mm", [(0.0, 10.0, 20.0, 30.0), (30.0, 20.0, 10.0, 0.0)])
+def test_the_last_slice_at_the_base_counts_by_its_part(offsets_mm):
+    """Planes of 10 mm, LV 0, 6, 5, 2 px from the base: 0.75 x 6 + 5 + 2 px of 30 mm^3; myocardium 0.75 + 1 + 1 px."""
+    label = whole_heart((0, 6, 5, 2))
+    share = np.ones((1, 4, 2))
+    share[0, :2, 1] = [0.0, 0.75]
+    share[0, :2, 0] = [0.0, 0.5]
+    view = view_of(1, offsets_mm)
+    curves = volume_curves(label, view, share)
+    assert curves["lv_ml"].values == pytest.approx([11.5 * 0.03])
+    assert curves["myocardium_ml"].values == pytest.approx([2.75 * 0.03])
+    assert curves["rv_ml"].values == pytest.approx([2.5 * 0.03])
+    assert volume_curves(label, view)["lv_ml"].values == pytest.approx([13 * 0.03])
+
+
+def test_a_slice_of_which_less_than_half_is_ventricle_counts_with_the_area_of_the_next():
+    """Three of ten millimetres of a slice that was left out: 6 x 0.3 more, twice as much where it stands for 20 mm."""
+    present = np.array([[False, True, True], [False, False, False]])
+    share = np.array([[0.3, 1.0, 1.0], [0.3, 0.0, 0.0]])
+    even, uneven = np.full(3, 10.0), np.array([20.0, 10.0, 10.0])
+    assert basal_parts(present, share, even, True)[0] == pytest.approx([1, 1.3, 1])
+    assert basal_parts(present, share, uneven, True)[0] == pytest.approx([1, 1.6, 1])
+    assert basal_parts(present[:, ::-1], share[:, ::-1], even, False)[0] == pytest.approx([1, 1.3, 1])
+    assert basal_parts(present, share, even, True)[1] == pytest.approx([1, 1, 1])
+    assert basal_parts(present[:, 1:], share[:, 1:], even[1:], True)[0] == pytest.approx([1, 1])
+
+
+def test_the_volume_does_not_jump_where_a_valve_passes_the_middle_of_a_slice():
+    """Areas alike, the valve 4.9 and 5.1 mm into the basal slice: volumes differ by 0.2 mm of 5 px."""
+    area = np.array([[5.0, 5.0, 5.0], [0.0, 5.0, 5.0]])
+    share = np.array([[0.51, 1.0, 1.0], [0.49, 1.0, 1.0]])
+    ml = (area * basal_parts(area > 0, share, np.full(3, 10.0), True)).sum(axis=1) * 10.0
+    assert ml[0] - ml[1] == pytest.approx(5.0 * 0.2)

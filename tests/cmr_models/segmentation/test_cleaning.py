@@ -4,8 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cmr_models.contracts import LA, LV, MYOCARDIUM, RV
-from cmr_models.segmentation.cleaning import _inside_next_lv, _median_centre, clean_sax, keep_largest_pieces
+from cmr_models.contracts import LA, LV, MYOCARDIUM, RV, SLICE_ANSWERS
+from cmr_models.segmentation.cleaning import (
+    _inside_next_lv,
+    _median_centre,
+    clean_sax,
+    clean_with_reasons,
+    keep_largest_pieces,
+)
 
 Labels = npt.NDArray[np.uint8]
 
@@ -198,3 +204,83 @@ def test_inside_the_pool_of_a_neighbouring_slice_is_two_pixels_in_and_of_the_sam
     expected = np.zeros_like(lv)
     expected[0, 1, 3:8, 4:10] = expected[1, 1, 5:9, 3:7] = True
     np.testing.assert_array_equal(found, expected)
+
+
+def reasons(label: Labels) -> list[list[list[str]]]:
+    """``[frame][slice]``: the answers of both ventricles."""
+    left_out = clean_with_reasons(label, 1.4).left_out
+    return [[[SLICE_ANSWERS[int(code)] for code in image] for image in frame] for frame in left_out]
+
+
+def test_what_stays_has_no_reason() -> None:
+    whole = put(heart(1, 3), RV, slice(10, 30), slice(12, 22))
+    assert reasons(whole) == [[["ventricle", "ventricle"]] * 3]
+
+
+def test_a_pool_beside_the_ventricle_of_the_next_slice_is_left_out_as_apart() -> None:
+    whole = heart(1, 3)
+    whole[0, 2] = 0
+    whole[0, 2, 40:45, 60:70] = LV
+    assert reasons(whole) == [[["ventricle", "ventricle"], ["ventricle", "ventricle"], ["ventricle", "slice_apart"]]]
+
+
+def test_a_right_ventricle_two_slices_beyond_the_left_one_is_without_it() -> None:
+    whole = put(heart(1, 4), RV, slice(10, 30), slice(12, 22), (0, 3))
+    whole[0, 2:][whole[0, 2:] != RV] = 0
+    assert reasons(whole)[0][3] == ["slice_without_lv", "ventricle"]
+
+
+def test_an_open_base_has_its_reason() -> None:
+    """Six slices; at the base the wall is gone but for a tenth, and with it the ventricle."""
+    whole = heart(1, 6)
+    whole[0, 0][whole[0, 0] == MYOCARDIUM] = 0
+    whole[0, 0, 13, 23:37] = MYOCARDIUM
+    found = reasons(whole)[0]
+    assert found[0] == ["ventricle", "slice_open"]
+    assert found[1:] == [["ventricle", "ventricle"]] * 5
+
+
+def test_of_a_cine_a_base_does_not_open_for_a_single_frame() -> None:
+    """Twenty frames, the base open in one: most of the five around it say that it is closed."""
+    cine = heart(20, 6)
+    cine[7, 0][cine[7, 0] == MYOCARDIUM] = 0
+    assert (clean_sax(cine, 1.4)[7, 0] == LV).any()
+    assert not (clean_sax(cine[:19], 1.4)[7, 0] == LV).any()
+    cine[:, 0][cine[:, 0] == MYOCARDIUM] = 0
+    assert not (clean_sax(cine, 1.4)[:, 0] == LV).any()
+
+
+def beating(n_slices: int = 9) -> Labels:
+    """Full and contracted: pools of 9 x 9 and 7 x 7; right ventricles of 120 and 60 pixels in the basal half."""
+    both = heart(2, n_slices)
+    both[1, :, 16:25, 26:35] = MYOCARDIUM
+    both[1, :, 17:24, 27:34] = LV
+    both[:, :5, 10:20, 4:10] = RV
+    both[0, :5, 10:20, 10:16] = RV
+    return both
+
+
+def test_a_beating_heart_stays_whole() -> None:
+    np.testing.assert_array_equal(clean_sax(beating(), 1.4), beating())
+
+
+def test_a_pool_that_is_largest_when_the_others_are_smallest_is_an_atrium() -> None:
+    both = beating()
+    both[:, 0] = both[::-1, 0]
+    both[:, 0][both[:, 0] == RV] = 0
+    assert [frame[0] for frame in reasons(both)] == [["ventricle", "slice_atrium"]] * 2
+    assert [frame[1] for frame in reasons(both)] == [["ventricle", "ventricle"]] * 2
+
+
+def test_a_right_ventricle_that_does_not_shrink_at_the_base_rests() -> None:
+    both = beating()
+    both[1, 0, 10:20, 10:16] = RV
+    assert reasons(both)[1][0] == ["slice_resting", "ventricle"]
+    assert reasons(both)[0][0] == ["ventricle", "ventricle"]
+
+
+def test_where_the_left_ventricle_has_left_the_right_one_has_too() -> None:
+    both = beating()
+    both[1, 0][np.isin(both[1, 0], (LV, MYOCARDIUM))] = 0
+    assert reasons(both)[1][0][0] == "slice_left_by_lv"
+    assert reasons(both)[0][0] == ["ventricle", "ventricle"]

@@ -11,6 +11,7 @@ import xarray as xr
 
 from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV, cine_study, cine_view, prediction
 from cmr_models.contracts.identifiers import study_key
+from cmr_models.contracts.labels import BEYOND_VALVE, NOTHING_FOUND, TRANSITION, WITHOUT_LV
 from cmr_models.phenotypes import PHENOTYPES
 from tasks.derive.derivation import derive_chunk
 from tasks.derive.derive_stage import DERIVE, BodySize, derive_units, landmark_sources, read_body_sizes
@@ -481,3 +482,39 @@ def test_of_heatmaps_the_first_by_name_is_taken_and_only_views_that_were_measure
                 "lax_2c": ("landmark_heatmap-b", "k-landmark_heatmap-b"),
             }
         }
+
+
+def _put_answered(cohort, study):
+    """A heart of eight slices, the first left out at end-diastole, and half of the second one under the valve."""
+    label = heart()
+    label[0, 0] = 0
+    publish(encode_tree(cine_study({"sax": view_of(label)}, key="s")), cohort.study(study))
+    answer, share = np.zeros((N_FRAMES, 8, 2), np.uint8), np.ones((N_FRAMES, 8, 2))
+    answer[0, 0], answer[0, 1], answer[6, 7] = [WITHOUT_LV, BEYOND_VALVE], TRANSITION, NOTHING_FOUND
+    share[0, 0], share[0, 1] = 0.0, 0.5
+    said = {"sax": {"slice_answer": answer, "slice_share": share}}
+    publish(encode_tree(prediction({"sax": label}, None, said, key=study)), cohort.prediction(MODEL, study))
+    return {study: Entry("ok", "", study, study)}
+
+
+def test_slices_that_do_not_count_are_told_with_their_reasons(cohort, entries):
+    outcome = derived(cohort, _put_answered(cohort, "1000020-2"))["1000020-2"]
+    assert outcome.summary["slices_left_out"] == [
+        {"ventricle": "rv", "phase": "ed", "slice": 0, "reason": "slice_without_lv"},
+        {"ventricle": "lv", "phase": "ed", "slice": 0, "reason": "slice_beyond_valve"},
+    ]
+    assert derived(cohort, entries)["1000001-2"].summary["slices_left_out"] is None
+
+
+def test_the_last_slice_counts_by_its_part_where_the_settings_say_so(cohort):
+    """End-diastole: seven slices of 500 px of 40 mm^3 count whole, or six and a half."""
+    entries = _put_answered(cohort, "1000021-2")
+    whole = derive_units(entries, model=MODEL)
+    parts = derive_units(entries, model=MODEL, basal_slices="parts")
+    assert whole[0]["key"] != parts[0]["key"]
+    assert whole[0]["key"] == derive_units(entries, model=MODEL, basal_slices="whole")[0]["key"]
+    found = [
+        derive_chunk(units, str(cohort.root), {"basal_slices": way})[0].summary["curves"]["lv_ml"][0]
+        for units, way in ((whole, "whole"), (parts, "parts"))
+    ]
+    assert found == pytest.approx([7 * 500 * 0.04, 6.5 * 500 * 0.04])

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from tasks.derive.derive_stage import DERIVE, VERSION, plan_derivation, read_body_sizes
+from tasks.derive.settings import DeriveSettings
 from tasks.execution.stage import Planning
 from tasks.inference.segment_stage import SEGMENT
 from tasks.state.ledger import Outcome, open_ledger
@@ -22,7 +23,7 @@ def planning(tmp_path):
             Outcome("14-2", "segment", "quarantined", "image_flat"),
             Outcome("13-2", "predict landmark_heatmap-a", "ok", key="kl", summary={"values": {"lax_2c_mapse_mm": 9.0}}),
         ])  # fmt: skip
-        yield lambda **given: plan_derivation(DERIVE, Planning(Cohort(tmp_path), ledger, None, **given))
+        yield lambda **given: plan_derivation(DERIVE, Planning(Cohort(tmp_path), ledger, DeriveSettings(), **given))
 
 
 def test_every_segmented_study_is_planned_with_its_size_and_landmarks(planning, tmp_path):

@@ -58,6 +58,15 @@ def test_rows_are_in_the_order_of_studies_and_a_participant_may_have_a_hyphen(ta
     assert table["key"].tolist() == [f"key-{study}" for study in table.index]
 
 
+def test_slices_that_do_not_count_are_json_and_empty_where_it_is_not_said():
+    left = {"ventricle": "lv", "phase": "ed", "slice": 0, "reason": "slice_open"}
+    said = measured("1-2")
+    said.summary["slices_left_out"] = [left]
+    table = phenotype_table([said, measured("2-2")], {}).set_index("study")
+    assert json.loads(table.loc["1-2", "slices_left_out"]) == [left]
+    assert table.loc["2-2", "slices_left_out"] == ""
+
+
 def test_each_study_says_where_it_ended_and_why(table):
     columns = ["status", "state", "stage", "reason", "detail"]
     assert table[columns].to_numpy().tolist() == [

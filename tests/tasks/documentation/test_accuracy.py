@@ -37,3 +37,16 @@ def test_folds_that_were_not_measured_are_said() -> None:
     assert "measured so far" not in _page(folds=0)
     assert "`acdc` was trained on ACDC's training patients" in _page(folds=5)
     assert "trained on ACDC" not in _page(folds=0)
+
+
+def test_errors_in_slices_beyond_the_heart_stand_apart() -> None:
+    row = _row(rv_within_dice_es=0.8123, rv_beyond_ml_es=12.34, rv_missed_ml_es=1.26)
+    page = _page(summary=[row])
+    assert "| `acdc` | ACDC | RV | ES | 0.812 | 12.3 | 1.3 |" in page.splitlines()
+    assert "by its part" not in page
+
+
+def test_ejection_fractions_with_the_basal_slice_by_its_part_stand_beside_the_others() -> None:
+    parts = {f"{name}ef_parts_pct_{key}": 2.0 for name in ("lv", "rv") for key in ("absolute", "bias", "sd")}
+    page = _page(summary=[_row(**parts)])
+    assert "LV EF is off by 2.0 (+2.0; 2.0) points instead of 3.1 (-1.3; 4.0), RV EF by 2.0 (+2.0; 2.0) instead" in page
