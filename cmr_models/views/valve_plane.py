@@ -209,7 +209,7 @@ def _across(towards_apex: Points, sax: xr.Dataset) -> npt.NDArray[np.bool_]:
 
 def _with_chambers(label: Labels, *codes: int) -> tuple[Points, Labels]:
     """The first (row, col) and the part of all frames that holds the chambers."""
-    there = np.isin(label, codes).any(axis=0)
+    there = np.any(np.isin(label, codes), axis=0)
     if not there.any():
         return np.zeros(2), label[:, :1, :1]
     rows, cols = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
