@@ -26,6 +26,7 @@ from cmr_models.contracts.labels import (
     RV,
     SCAR,
     TISSUE_NAMES,
+    VIEW_LABELS,
 )
 from cmr_models.contracts.predictions import OUTPUT, PERFUSION, SEGMENTATION, prediction
 from cmr_models.contracts.rows import (
@@ -76,6 +77,7 @@ __all__ = [
     "STUDY",
     "TISSUE_NAMES",
     "VIEWS",
+    "VIEW_LABELS",
     "ArraySpec",
     "AttributeSpec",
     "ColumnSpec",
