@@ -35,7 +35,7 @@ def pretrain(recipe: Path, cohort: Path, table: Path, output: Path) -> None:
 @click.option(
     "--task",
     required=True,
-    help="segment_sax, segment_lax_4c, aif_detect or perfusion_segment; with --cohort any of CineMA's.",
+    help="segment_sax, segment_lax, aif_detect or perfusion_segment; with --cohort any of CineMA's.",
 )
 @click.option(
     "--settings",

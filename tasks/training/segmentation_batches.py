@@ -17,6 +17,7 @@ from tasks.training.drawn_volumes import drawn_pool
 from tasks.training.segmentation_data import (
     ImagePool,
     fold_patients,
+    joined,
     loosen_endocardium,
     real_pool,
     sampling_probability,
@@ -57,10 +58,13 @@ class Batch(NamedTuple):
 
 def read_images(settings: TrainingSettings, simulated_cache: Path) -> TrainingImages:
     """The images that the settings name; simulated ones are made in ``simulated_cache`` if they are not there yet."""
-    view = settings.task.removeprefix("segment_")
-    simulated = simulated_pool(
-        simulated_cache, view, settings.n_simulated, settings.simulation_seed, settings.simulation_workers,
-        settings.simulated_slices,
+    n_views = len(settings.views)
+    simulated = joined(
+        simulated_pool(
+            simulated_cache, view, settings.n_simulated // n_views, settings.simulation_seed,
+            settings.simulation_workers, settings.simulated_slices,
+        )
+        for view in settings.views
     )  # fmt: skip
     if settings.loose_endocardium:
         simulated = loosen_endocardium(simulated)

@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cmr_models.contracts import VIEW_LABELS
 from cmr_models.training.augmentation import Augmentation
 from tasks.training.recipes import MACHINE
 
-TASKS = ("segment_sax", "segment_lax_4c")
+TASKS = ("segment_sax", "segment_lax", "segment_lax_2c", "segment_lax_3c", "segment_lax_4c")
+VIEWS_OF_TASK: Mapping[str, tuple[str, ...]] = {
+    "segment_lax": ("lax_4c", "lax_2c", "lax_3c"),
+    **{task: (task.removeprefix("segment_"),) for task in TASKS if task != "segment_lax"},
+}
+"""The views that a network sees; "segment_lax" is one network for every long-axis view."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,8 @@ class TrainingSettings:
     """Everything that decides the weights, and where and how to run.
 
     Attributes:
-        task: segment_sax or segment_lax_4c.
+        task: segment_sax; segment_lax, a network for every long-axis view; or segment_lax_2c, segment_lax_3c or
+            segment_lax_4c for one alone.
         name: of the model.
         seed: of everything that is drawn.
         kind: of the network, a key of :data:`cmr_models.nets.KINDS`.
@@ -74,7 +81,7 @@ class TrainingSettings:
         augmentation: how strongly to vary the images.
     """
 
-    task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
+    task: Literal["segment_sax", "segment_lax", "segment_lax_2c", "segment_lax_3c", "segment_lax_4c"] = "segment_sax"
     name: str = "default"
     seed: int = 1
     kind: str = "unet2d"
@@ -122,6 +129,16 @@ class TrainingSettings:
     checkpoint_every_s: float = field(default=60.0, metadata=MACHINE)
     class_weights: Mapping[str, float] = field(default_factory=dict)
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that the network sees."""
+        return VIEWS_OF_TASK[self.task]
+
+    @property
+    def n_classes(self) -> int:
+        """Of the network: background and every code up to the largest that one of its views shows."""
+        return 1 + max(max(VIEW_LABELS[view]) for view in self.views)
 
     @property
     def channels(self) -> int:
