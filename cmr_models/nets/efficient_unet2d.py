@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -175,8 +176,23 @@ def _unit(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1) 
     """A convolution of the encoder. Padding is even; the published one differs by a shift of a pixel, which moves
     where a strided layer samples and not what it finds.
     """
-    convolution = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    kind = nn.Conv2d if kernel == 1 else _SinglePrecisionConv2d
+    convolution = kind(n_in, n_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return nn.Sequential(convolution, _batch_norm(n_out), nn.ReLU6())
+
+
+class _SinglePrecisionConv2d(nn.Conv2d):
+    """A strided or depthwise convolution that a processor trains in float32, whatever the precision around it.
+
+    There torch's gradients of such ones in bfloat16 take 2 to 20 times as long; a step of training takes a third less.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As that of ``Conv2d``, in the precision of ``x``."""
+        if not self.training or x.device.type != "cpu":
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float()).to(x.dtype)
 
 
 def _batch_norm(width: int) -> nn.BatchNorm2d:

@@ -159,15 +159,29 @@ def _chain_slices(
 ) -> npt.NDArray[np.bool_]:
     """``(frame, slice, row, col)``: the pieces of ``pool`` that are connected from slice to slice.
 
-    They start in the slice with most wall: a full stomach can be larger than any ventricle, but has none.
+    They start in the slice with most wall: a full stomach can be larger than any ventricle, but has none. Where most
+    images are lost from there, that slice has something else; then they start where most are connected.
     """
-    n_slices = pool.shape[1]
-    first = int(np.where(pool.any(axis=(0, 2, 3)), wall_px, -1).argmax())
     rows, cols = np.indices(pool.shape[2:])
-    kept = np.zeros_like(pool)
     around = np.hypot(rows - centre[0], cols - centre[1]) <= reach_px
+    present = pool.any(axis=(2, 3))
+    filled = np.flatnonzero(present.any(axis=0))
+    by_wall = filled[np.argsort(-wall_px[filled], kind="stable")]
+    best = np.zeros_like(pool)
+    for first in by_wall:
+        kept = _chain_from(int(first), pool, around)
+        if kept.any(axis=(2, 3)).sum() > best.any(axis=(2, 3)).sum():
+            best = kept
+        if 2 * best.any(axis=(2, 3)).sum() > present.sum():
+            break
+    return best
+
+
+def _chain_from(first: int, pool: npt.NDArray[np.bool_], around: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The pieces connected with the largest one of slice ``first`` that reaches into ``around (row, col)``."""
+    kept = np.zeros_like(pool)
     kept[:, first] = _largest_touching(pool[:, first], around)
-    for onward in (range(first + 1, n_slices), range(first - 1, -1, -1)):
+    for onward in (range(first + 1, pool.shape[1]), range(first - 1, -1, -1)):
         footprint = np.any(kept[:, first], axis=0)
         for k in onward:
             kept[:, k] = _largest_touching(pool[:, k], footprint)

@@ -1,4 +1,4 @@
-"""What varies at the base of the heart: atria, pulmonary veins, aortic root and leaflets, as long-axis planes show them.
+"""What varies at the base of the heart, as long-axis planes show it: atria, pulmonary veins, aortic root, leaflets.
 
 The defaults are what all hearts of the simulated biobank share.
 """

@@ -171,7 +171,7 @@ def _describe_data(settings: TrainingSettings, images: TrainingImages) -> list[s
     data = [f"{len(images.simulated)} simulated {views} images (cmr_models.simulate, seed {settings.simulation_seed})"]
     if images.real is not None:
         patients = len(set(images.real.patient))
-        source = settings.real_name or "left-ventricular pool drawn"
+        source = settings.crossed_name or settings.real_name or "left-ventricular pool drawn"
         data.append(f"{len(images.real)} real images of {patients} patients, {source}")
     if images.drawn is not None:
         data.append(

@@ -49,6 +49,10 @@ class TrainingSettings:
         drawn_licence: of the weights that have seen them.
         drawn_share: part of a batch that is of them.
         drawn_strength: how strongly they are varied, relative to ``augmentation``.
+        crossed: folder of a cohort with segmented short axes, whose long-axis images they label where the planes cross
+            (:mod:`tasks.training.crossed_studies`); none if empty. They are drawn as real images are.
+        crossed_model: whose labels of the short axis to believe.
+        crossed_name: how the card calls them.
         alone_chance: of an image of a network that looks at three slices to come without those before and after it.
         fold: in 0 .. ``n_folds`` - 1, the patients to hold out, of ``drawn`` where it is given, else of ``real``; -1
             trains on all.
@@ -103,6 +107,9 @@ class TrainingSettings:
     drawn_licence: str = ""
     drawn_share: float = 0.5
     drawn_strength: float = 1.0
+    crossed: str = field(default="", metadata=MACHINE)
+    crossed_model: str = "default"
+    crossed_name: str = ""
     alone_chance: float = 0.3
     fold: int = -1
     n_folds: int = 5
@@ -150,6 +157,8 @@ class TrainingSettings:
             raise ValueError(f"unknown task {self.task!r}; tasks are {TASKS}")
         if self.drawn and not (self.drawn_name and self.drawn_licence):
             raise ValueError("give drawn_name and drawn_licence: who uses the weights must know what they have seen")
+        if self.crossed and (self.real or self.task == "segment_sax" or not self.crossed_name):
+            raise ValueError("crossed is for a long-axis network without real; give crossed_name too, for its card")
         for name in ("start_share", "real_share", "drawn_share", "alone_chance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")

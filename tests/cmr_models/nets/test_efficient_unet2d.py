@@ -61,3 +61,16 @@ def test_weights_of_another_network_are_refused() -> None:
         load_encoder(build("efficient_unet2d"), {"stem.0.weight": torch.zeros(32, 1, 3, 3)})
     with pytest.raises(KeyError, match="_conv_stem"):
         encoder_state({})
+
+
+def test_in_training_the_encoder_is_precise_where_gradients_in_low_precision_are_slow() -> None:
+    torch.manual_seed(0)
+    unit = build("efficient_unet2d").stem.train()
+    image = torch.rand(2, 1, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        trained, exact = unit[0](image), torch.nn.functional.conv2d(image, unit[0].weight, stride=2, padding=1)
+        assert unit[0](image.bfloat16()).dtype == torch.bfloat16
+        assert unit.eval()[0](image).dtype == exact.dtype == torch.bfloat16
+    torch.testing.assert_close(
+        trained, torch.nn.functional.conv2d(image, unit[0].weight, stride=2, padding=1), rtol=0, atol=0
+    )

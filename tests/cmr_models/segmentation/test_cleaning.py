@@ -87,6 +87,17 @@ def test_the_first_slice_is_chosen_once_though_a_larger_piece_touches_the_pools_
     assert (found[2] == LV).sum() == 4
 
 
+def test_where_the_slice_with_most_wall_has_taken_something_else_for_the_pool_the_others_stay() -> None:
+    label = heart(1, 4)
+    label[0, 3] = 0
+    label[0, 3, 2:20, 36:60], label[0, 3, 5:17, 39:57] = MYOCARDIUM, LV  # the largest wall, beside the other pools
+    found = clean_sax(label, 1.0)
+    np.testing.assert_array_equal(found[0, :3], label[0, :3])
+    assert not (found[0, 3] == LV).any()
+    two = label[:, 2:]  # as many pools here as there: the one with more wall stays
+    assert [(image == LV).any() for image in clean_sax(two, 1.0)[0]] == [False, True]
+
+
 def test_the_middle_of_the_stack_is_that_of_images_with_half_the_usual_area() -> None:
     mask = np.zeros((6, 40, 40), bool)
     mask[0, 10:14, 10:15] = mask[1, 12:16, 10:15] = mask[2, 14:18, 11:16] = True  # 20 pixels each
