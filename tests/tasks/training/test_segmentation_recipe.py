@@ -249,7 +249,7 @@ def test_real_images_need_a_folder_with_images(tmp_path: Path) -> None:
         real_pool(tmp_path, 1.3)
 
 
-@pytest.mark.parametrize("name", ["segment_sax_simulated.toml", "segment_sax.toml", "segment_lax_4c.toml"])
+@pytest.mark.parametrize("name", ["segment_sax_simulated.toml", "segment_sax.toml", "segment_lax.toml"])
 def test_the_recipes_in_the_repository_are_readable(name: str) -> None:
     assert name.startswith(read_recipe(_RECIPES / name, TrainingSettings).task)
 
