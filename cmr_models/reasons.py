@@ -41,6 +41,7 @@ _TABLE: tuple[Reason, ...] = (
     Reason(
         "zip_nested", "convert", "quarantined", "The archive holds other archives, which are not opened, and no image."
     ),
+    Reason("zip_nifti", "convert", "quarantined", "The archive holds NIfTI files, which are read as files alone."),
     Reason("no_dicom", "convert", "quarantined", "The source holds no readable DICOM image."),
     Reason("wrong_series", "convert", "quarantined", "None of the series is a cine view of the heart."),
     Reason("dicom_corrupt", "convert", "quarantined", "A DICOM file is truncated or its pixels cannot be decoded."),
@@ -207,7 +208,10 @@ _TABLE: tuple[Reason, ...] = (
         "Planes differ in matrix size; they were cropped or padded to the majority.",
     ),
     Reason(
-        "archive_unopened", "convert", "flag", "Beside its images the archive holds archives, which were not opened."
+        "archive_unopened",
+        "convert",
+        "flag",
+        "Beside its images the archive holds archives or NIfTI files, which were not opened.",
     ),
     Reason("frame_missing", "convert", "flag", "Single frames are missing and masked."),
     Reason("frames_mixed", "convert", "flag", "Planes differ in the number of frames; the nearest phases were taken."),

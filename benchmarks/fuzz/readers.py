@@ -30,7 +30,7 @@ from tasks.convert.reference_labels import with_labels
 from tasks.convert.settings import ConvertSettings
 from tasks.maintenance.verification import published_files, verify_files
 from tasks.sources import inventory
-from tasks.sources.archive import n_nested, read_beginnings, read_members
+from tasks.sources.archive import read_beginnings, read_members, unopened
 from tasks.sources.dicom import read_header, read_images
 from tasks.sources.limits import Budget, Limits
 from tasks.sources.manifest import disagrees
@@ -81,7 +81,7 @@ def _file(folder: Path, name: str, content: bytes) -> Path:
 def _archive(content: bytes, folder: Path) -> None:
     path = _file(folder, "a.zip", content)
     list(read_beginnings(path, 65_536, Limits()))
-    n_nested(path)
+    unopened(path)
     list(read_members(path))
 
 

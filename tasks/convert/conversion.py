@@ -22,7 +22,7 @@ from tasks.convert.reference_labels import with_labels
 from tasks.convert.settings import ConvertSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import done_before, each_study, publish_or_reject, reject
-from tasks.sources.archive import n_nested, read_members
+from tasks.sources.archive import Unopened, read_members, unopened
 from tasks.sources.dicom import Image, canonical_uid, read_images
 from tasks.sources.limits import Budget, read_file
 from tasks.sources.manifest import disagrees, is_manifest
@@ -119,9 +119,10 @@ class SourceFiles:
         names = [path for path in self._paths if path in self._held and (wanted is None or path in wanted)]
         return {tail(path.as_posix()): self._held.pop(path) for path in names}
 
-    def n_nested(self) -> int:
-        """Archives within the zips, which are not opened."""
-        return sum(n_nested(path) for path in self._paths if path.suffix.lower() == ".zip")
+    def unopened(self) -> Unopened:
+        """Archives and NIfTI files within the zips, which are not opened."""
+        found = [unopened(path) for path in self._paths if path.suffix.lower() == ".zip"]
+        return Unopened(*map(sum, zip(*found, strict=True))) if found else Unopened(0, 0)
 
     def _members(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """Members of a zip but its manifest, which is only compared with them."""
@@ -178,9 +179,11 @@ def _study(unit: Mapping[str, Any], sources: SourceFiles, key: str, settings: Co
 
 def _from_dicom(unit: Mapping[str, Any], sources: SourceFiles, settings: ConvertSettings) -> _Content:
     images = list(_images(sources, unit["study_uid"]))
-    if nested := sources.n_nested():
+    if any(kept := sources.unopened()):
+        if not images and kept.nifti:
+            raise StudyRejected("zip_nifti", f"{kept.nifti} NIfTI files.")
         if not images:
-            raise StudyRejected("zip_nested", f"{nested} archives.")
+            raise StudyRejected("zip_nested", f"{kept.archives} archives.")
         sources.flags.add("archive_unopened")
     found = study_views(images, max_missing_fraction=settings.frames_missing_max)
     if len(patient_spellings(images)) > 1:

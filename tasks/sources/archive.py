@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from isal import isal_zlib
 
@@ -31,6 +31,7 @@ OTHER_ARCHIVES = (
 )  # fmt: skip
 """Endings of archives and packed files that are not opened; NIfTI may be ``.nii.gz``."""
 _NESTED = (".zip", *OTHER_ARCHIVES)
+_NIFTI = (".nii", ".nii.gz", ".hdr.gz", ".img.gz")
 _SIGNATURES = {
     0: {
         b"\x1f\x8b": "gzip",
@@ -79,14 +80,23 @@ def read_beginnings(path: Path, n_bytes: int, limits: Limits) -> Iterator[bytes]
             yield _beginning(_read_packed(file, member, 2 * n_bytes), member, n_bytes)
 
 
-def n_nested(path: Path) -> int:
-    """How many archives lie in the archive; they are not opened.
+class Unopened(NamedTuple):
+    """Members of an archive that are not opened."""
+
+    archives: int
+    nifti: int
+
+
+def unopened(path: Path) -> Unopened:
+    """How many archives and NIfTI files lie in the archive.
 
     Raises:
         StudyRejected: ``zip_corrupt``.
     """
     with open_source(path) as file:
-        return sum(member.filename.lower().endswith(_NESTED) for member in _members(file))
+        names = [member.filename.lower() for member in _members(file)]
+    nifti = [name for name in names if name.endswith(_NIFTI)]
+    return Unopened(sum(name.endswith(_NESTED) and not name.endswith(_NIFTI) for name in names), len(nifti))
 
 
 def _beginning(packed: bytes, member: zipfile.ZipInfo, n_bytes: int) -> bytes:

@@ -182,6 +182,10 @@ def _nested(path: Path) -> None:
     inner.unlink()
 
 
+def _nifti(path: Path) -> None:
+    write_zip(path, [("patient001/patient001_4d.nii.gz", b"x"), ("patient001/Info.cfg", b"ED: 1\n")])
+
+
 def _other_method(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
         for name, content in files(FULL, patient=EID):
@@ -215,6 +219,7 @@ BROKEN: list[tuple[Callable[[Path], None], str]] = [
     (_hostile, "zip_hostile_name"),
     (_encrypted, "zip_encrypted"),
     (_nested, "zip_nested"),
+    (_nifti, "zip_nifti"),
     (_other_method, "zip_method"),
     (_cut_image, "dicom_corrupt"),
     (_without_geometry, "geometry_missing"),

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmr_models.reasons import StudyRejected
-from tasks.sources.archive import n_nested, read_beginnings, read_members
+from tasks.sources.archive import read_beginnings, read_members, unopened
 from tasks.sources.limits import Budget, Limits
 from tasks.sources.zip_directory import _whole, list_members
 
@@ -312,9 +312,9 @@ def test_a_limit_is_kept_by_what_just_meets_it(tmp_path: Path) -> None:
 
 
 def test_archives_within_an_archive_are_counted_by_any_spelling_and_left_closed(tmp_path: Path) -> None:
-    names = ["a.ZIP", "b.tar.gz", "c.7z", "d.dcm", "e.zip.dcm", "f/g.RAR"]
+    names = ["a.ZIP", "b.tar.gz", "c.7z", "d.dcm", "e.zip.dcm", "f/g.RAR", "h.nii.GZ"]
     path = _put(tmp_path, _zip([(name, b"x") for name in names]))
-    assert n_nested(path) == 4
+    assert unopened(path) == (4, 1)
     assert [name for name, _ in read_members(path)] == ["d.dcm", "e.zip.dcm"]
 
 

@@ -11,7 +11,7 @@ from benchmarks.fuzz import seeds
 from tasks.convert.conversion import SourceFiles, convert_study
 from tasks.convert.settings import ConvertSettings
 from tasks.sources import inventory
-from tasks.sources.archive import n_nested, read_beginnings, read_members
+from tasks.sources.archive import read_beginnings, read_members, unopened
 from tasks.sources.limits import Limits, read_file
 from tasks.sources.opening import LinkOutError, open_source, outermost, within
 from tasks.sources.public_facts import facts_of
@@ -56,7 +56,7 @@ _READERS: dict[str, Callable[[Path], object]] = {
     "file": lambda path: read_file(path, 10**6),
     "members": lambda path: list(read_members(path)),
     "beginnings": lambda path: list(read_beginnings(path, 9, Limits())),
-    "nested": n_nested,
+    "unopened": unopened,
     "source files": lambda path: SourceFiles(
         {"files": [(str(path), 0, 0)], "kind": "zip", "study_uid": ""}, ConvertSettings()
     ),
