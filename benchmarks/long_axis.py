@@ -156,10 +156,11 @@ def _distances(points: Mapping[str, npt.NDArray[Any]], header: Any, found: Label
 
 
 def _edge(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Rows and columns ``(n, 2)`` midway between neighbouring pixels of which one belongs to the mask."""
+    """Rows and columns ``(n, 2)`` of the border, every half pixel: it runs midway between the pixels on either side."""
     down, across = np.argwhere(mask[1:] != mask[:-1]), np.argwhere(mask[:, 1:] != mask[:, :-1])
-    half = np.array([0.5, 0.0])
-    return np.concatenate([down + half, across + half[::-1]])
+    sides = [down + np.array([0.5, along]) for along in (-0.5, 0.0, 0.5)]
+    sides += [across + np.array([along, 0.5]) for along in (-0.5, 0.0, 0.5)]
+    return np.unique(np.concatenate(sides), axis=0)
 
 
 def _along_crossings(plane: Plane, view: str, labels: Labels, stack: list[Plane], across: Labels) -> Row:

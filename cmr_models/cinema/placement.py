@@ -9,13 +9,12 @@ import numpy.typing as npt
 
 from cmr_models.cinema import grid
 from cmr_models.cinema.grid import Grid
-from cmr_models.contracts import VIEW_LABELS
 from cmr_models.reasons import StudyRejected
 from cmr_models.segmentation import shared_segmenter
 from cmr_models.views.heart_location import HeartCentre, Locate, find_heart_centre
 from cmr_models.views.view_images import ViewImages
 
-_LOCATED_BY = {view: f"segment_{view}" for view in VIEW_LABELS}
+_LOCATED_BY = {"sax": "segment_sax", "lax_4c": "segment_lax_4c"}
 _MIN_GAP_MM = 0.1
 
 FindCentre = Callable[[ViewImages], HeartCentre]

@@ -276,7 +276,7 @@ def _segment(
     return labels
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def shared_segmenter(model: str, task: str) -> Segmenter:
     """The segmenter of a model, loaded once a process."""
     return Segmenter.load(model, task)

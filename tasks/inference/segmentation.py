@@ -133,7 +133,7 @@ def _read_images(study_path: Path, study_key: str, wanted: Sequence[str]) -> dic
 # device thread
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _segmenter(
     model: str, task: str, digest: str, precision: str, padding: Padding = "black"
 ) -> SegmentationRunner[Any]:
