@@ -164,7 +164,7 @@ def tricuspid_leaflets(points: Points, state: HeartState, details: HeartDetails,
     centre = _RA_CENTRE[0] + details.base.atrial_shift_mm[1]
     bulge = np.clip(1 - np.hypot(points.x - np.float32(centre), points.y - np.float32(_RA_CENTRE[1])) / 24, 0, 1)
     surface = np.abs(points.z - np.float32(state.tricuspid_z_mm) - 5 * bulge)
-    return np.minimum(half - surface, right_ventricle + 2)
+    return np.asarray(np.minimum(half - surface, right_ventricle + 2), np.float32)
 
 
 def segment_distance(points: Points, start: FloatArray, end: FloatArray) -> Image:
