@@ -104,9 +104,10 @@ def draw_batch(rng: np.random.Generator, settings: TrainingSettings, images: Tra
     counts = [settings.batch - n_real - n_drawn, n_drawn, n_real]
     pools = zip((images.simulated, images.drawn, images.real), counts, strict=True)
     strengths = (1.0, settings.drawn_strength, settings.real_strength)
+    end_weights = (1.0, settings.drawn_end_weight, 1.0)
     parts = [
-        draw_crops(rng, settings, pool, n, strength)
-        for (pool, n), strength in zip(pools, strengths, strict=True)
+        draw_crops(rng, settings, pool, n, strength, end_weight)
+        for (pool, n), strength, end_weight in zip(pools, strengths, end_weights, strict=True)
         if pool is not None and n
     ]
     clean, possible = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
@@ -116,13 +117,19 @@ def draw_batch(rng: np.random.Generator, settings: TrainingSettings, images: Tra
 
 
 def draw_crops(
-    rng: np.random.Generator, settings: TrainingSettings, pool: ImagePool, n: int, strength: float = 1.0
+    rng: np.random.Generator,
+    settings: TrainingSettings,
+    pool: ImagePool,
+    n: int,
+    strength: float = 1.0,
+    end_weight: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Crops (n, channel, size, size) with random geometry, varied with ``strength`` relative to the settings, and their
-    possible classes (n, size, size).
+    possible classes (n, size, size); ``end_weight`` as in :func:`.segmentation_data.sampling_probability`.
     """
     emphasis = settings.small_pool_emphasis if pool.is_real else 0.0
-    chosen = rng.choice(len(pool), n, p=sampling_probability(pool, emphasis) if emphasis else None)
+    even = emphasis == 0 and end_weight == 1
+    chosen = rng.choice(len(pool), n, p=None if even else sampling_probability(pool, emphasis, end_weight))
     variation = settings.augmentation.scale(strength)
     geometry = draw_geometry(rng, variation, pool.heart_px[chosen], pool.pixel_mm[chosen], pool.images.shape[1:])
     stacks = _stacks(rng, settings, pool, chosen)

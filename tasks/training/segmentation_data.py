@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from matplotlib.image import imread
 from scipy import ndimage
 
-from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM
+from cmr_models.contracts import BACKGROUND, LV, MYOCARDIUM, RV
 from cmr_models.training.partial_labels import lv_only_possible, ring_possible
 from tasks.execution.process import worker_pool, workers_leave_ctrl_c_to_the_command
 
@@ -50,6 +51,19 @@ class ImagePool:
     def is_real(self) -> bool:
         """Whether these are images of patients."""
         return any(self.patient)
+
+    @cached_property
+    def lv_px(self) -> npt.NDArray[np.int64]:
+        """(n,) pixels that are surely left ventricle."""
+        return np.asarray((self.possible == np.uint8(1 << LV)).sum((1, 2)))
+
+    @cached_property
+    def at_an_end(self) -> npt.NDArray[np.bool_]:
+        """(n,): a ventricle is in the image and not in the slice before or after it, or the reverse."""
+        if self.neighbours is None:
+            return np.zeros(len(self.possible), bool)
+        has = np.stack([(self.possible == np.uint8(1 << code)).any((1, 2)) for code in (RV, LV)], axis=1)
+        return np.asarray((has[self.neighbours] != has[:, None]).any(axis=(1, 2)))
 
     def stacks(self, chosen: npt.NDArray[np.int64], alone: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
         """``(n, 3, row, col)``: the ``chosen`` images between their neighbours, or thrice where they are ``alone``."""
@@ -97,16 +111,19 @@ def loosen_endocardium(pool: ImagePool) -> ImagePool:
     return replace(pool, possible=np.where(inner | outer, lv | myocardium, pool.possible).astype(np.uint8))
 
 
-def sampling_probability(pool: ImagePool, emphasis: float) -> npt.NDArray[np.float64]:
+def sampling_probability(pool: ImagePool, emphasis: float, end_weight: float = 1.0) -> npt.NDArray[np.float64]:
     """The probability that an image is drawn: proportional to its left-ventricular area to the power ``-emphasis``.
 
     Within a factor of two of the median image, so that no image is drawn all the time. Errors of the small pools of
-    end-systole weigh most in the ejection fraction, and most drawn images are not of end-systole.
+    end-systole weigh most in the ejection fraction, and most drawn images are not of end-systole. Images at an end of a
+    ventricle (:attr:`ImagePool.at_an_end`) weigh ``end_weight`` times as much: whether one is there decides more of
+    its volume than where its border is.
     """
-    area = (pool.possible == np.uint8(1 << LV)).sum((1, 2)).astype(float)
+    area = pool.lv_px.astype(float)
     typical = np.median(area[area > 0]) if area.any() else 1.0
     weight = np.clip(np.maximum(area, 1.0) / typical, 1e-3, None) ** -emphasis
     weight = np.where(area > 0, np.clip(weight, 0.5, 2.0), 1.0)
+    weight[pool.at_an_end] *= end_weight
     return np.asarray(weight / weight.sum())
 
 

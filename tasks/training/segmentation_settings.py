@@ -49,6 +49,7 @@ class TrainingSettings:
         drawn_licence: of the weights that have seen them.
         drawn_share: part of a batch that is of them.
         drawn_strength: how strongly they are varied, relative to ``augmentation``.
+        drawn_end_weight: how often those at an end of a ventricle are drawn, relative to the others.
         crossed: folder of a cohort with segmented short axes, whose long-axis images they label where the planes cross
             (:mod:`tasks.training.crossed_studies`); none if empty. They are drawn as real images are.
         crossed_model: whose labels of the short axis to believe.
@@ -107,6 +108,7 @@ class TrainingSettings:
     drawn_licence: str = ""
     drawn_share: float = 0.5
     drawn_strength: float = 1.0
+    drawn_end_weight: float = 1.0
     crossed: str = field(default="", metadata=MACHINE)
     crossed_model: str = "default"
     crossed_name: str = ""

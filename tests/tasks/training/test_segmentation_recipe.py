@@ -244,12 +244,38 @@ def test_small_pools_are_drawn_more_often_within_bounds() -> None:
     assert np.allclose(chance, expected / expected.sum())
 
 
+def test_images_at_an_end_of_a_ventricle_are_drawn_more_often() -> None:
+    """Five slices from base to apex: RV in the first three, LV in the middle three; and one slice alone."""
+    labels = np.zeros((6, 4, 4), np.uint8)
+    labels[0:3, 0, 0] = 1
+    labels[1:4, 2, 2] = 3
+    neighbours = np.array([[0, 1], [0, 2], [1, 3], [2, 4], [3, 4], [5, 5]])
+    pool = ImagePool(
+        np.zeros((6, 4, 4), np.float32), np.left_shift(np.uint8(1), labels), np.zeros((6, 2)), np.ones(6),
+        ("a",) * 6, neighbours,
+    )  # fmt: skip
+    assert pool.at_an_end.tolist() == [True, True, True, True, True, False]
+    inner = replace(pool, possible=np.left_shift(np.uint8(1), np.where(labels == 3, 3, 1).astype(np.uint8)))
+    assert inner.at_an_end.tolist() == [True, True, False, True, True, False]
+    assert not replace(pool, neighbours=None).at_an_end.any()
+    assert np.allclose(sampling_probability(inner, 0.0, 3.0), np.array([3, 3, 1, 3, 3, 1]) / 14)
+
+
 def test_real_images_need_a_folder_with_images(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="leave `real` empty"):
         real_pool(tmp_path, 1.3)
 
 
-@pytest.mark.parametrize("name", ["segment_sax_simulated.toml", "segment_sax.toml", "segment_lax.toml"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "segment_sax_simulated.toml",
+        "segment_sax.toml",
+        "segment_sax_default.toml",
+        "segment_sax_acdc.toml",
+        "segment_lax.toml",
+    ],
+)
 def test_the_recipes_in_the_repository_are_readable(name: str) -> None:
     assert name.startswith(read_recipe(_RECIPES / name, TrainingSettings).task)
 
