@@ -27,6 +27,7 @@ import pandas as pd
 from benchmarks.drawn_data import STRUCTURES, mnms2
 from benchmarks.drawn_hearts import DATA, dice
 from benchmarks.guide_points import guide_contours, long_axis_masks, long_axis_planes, points_in_plane, sax_planes
+from cmr_models import zoo
 from cmr_models.contracts import LABEL_NAMES, LV, MYOCARDIUM, RV, VIEW_LABELS
 from cmr_models.segmentation import segment_lax_2c, segment_lax_3c, segment_lax_4c, segment_sax
 from cmr_models.simulate import Heart, ImagingSettings, simulate_view
@@ -73,8 +74,22 @@ def main() -> None:
     arguments.out.write_text(json.dumps(dict(sorted((others | {arguments.model: found}).items())), indent=1) + "\n")
 
 
+def segmented_views(model: str) -> list[str]:
+    """The long-axis views that a model segments."""
+    views = []
+    for view in _SEGMENT:
+        try:
+            zoo.card(model, f"segment_{view}")
+        except (FileNotFoundError, ValueError):
+            continue
+        views.append(view)
+    return views
+
+
 def drawn(folder: Path, model: str, pictures: Path | None = None) -> list[Row]:
     """A row a view: Dice of each structure at both phases, and the change of the areas."""
+    if "lax_4c" not in segmented_views(model):
+        return []
     phases = {}
     for reference in mnms2(folder):
         volume = reference.volume
@@ -89,7 +104,8 @@ def guided(folder: Path, model: str, short_axis_model: str, pictures: Path | Non
     """``guided``: a row a view, as :func:`drawn`, with the distances to guide points; and ``crossing``."""
     cines = long_axis_planes(folder / "patient1", guide_contours(folder / "guidepoints" / "GPFile_000.txt"))
     rows, labels = [], {}
-    for view, headers in sorted(cines.items()):
+    for view in segmented_views(model):
+        headers = cines[view]
         images = np.stack([header.pixel_array for header in headers])[:, None]
         labels[view] = _SEGMENT[view](images, _pixel_mm(headers[0]), model)[:, 0]
         phases, distances = {}, {}
@@ -118,11 +134,11 @@ def simulated(model: str, n_hearts: int) -> list[Row]:
     for k in range(n_hearts):
         rng = np.random.default_rng([2026, k])
         heart = Heart(random_traits(rng), rng)
-        for view, segment in _SEGMENT.items():
+        for view in segmented_views(model):
             cine = simulate_view(heart, view, settings, rng)
             truth = cine["labels"].values[:, 0]
             frames = {"ed": 0, "es": int((truth == LV).sum((1, 2)).argmin())}
-            found = segment(cine["intensity"].values[list(frames.values())], settings.pixel_mm, model)[:, 0]
+            found = _SEGMENT[view](cine["intensity"].values[list(frames.values())], settings.pixel_mm, model)[:, 0]
             phases = {phase: (None, truth[t], found[i]) for i, (phase, t) in enumerate(frames.items())}
             names = {LABEL_NAMES[code]: code for code in VIEW_LABELS[view]}
             rows.append({"view": view, **_overlaps(phases, names)})
