@@ -56,7 +56,7 @@ class Segmenter(NetworkRunner):
 
     def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
         super().__init__(network, card, device, precision)
-        self._hidden = torch.from_numpy(_hidden_classes(card))
+        self._hidden = torch.from_numpy(_hidden_classes(card)).to(self.device)
         fused = _fuse(self.network)
         self.network = fused.to(self.device, self.precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -148,8 +148,10 @@ class Segmenter(NetworkRunner):
     def _forward(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
             placed = batch.to(self.device, self.precision).contiguous(memory_format=torch.channels_last)
-            logits = self.network(placed).float().cpu()
-            return torch.softmax(logits.masked_fill(self._hidden[:, None, None], -torch.inf), dim=1)
+            logits = self.network(placed).float()
+            if self._hidden.any():
+                logits = logits.masked_fill(self._hidden[:, None, None], -torch.inf)
+            return torch.softmax(logits, dim=1).cpu()
 
 
 def _hidden_classes(card: zoo.ModelCard) -> npt.NDArray[np.bool_]:
