@@ -331,10 +331,11 @@ def label_points(geometry: _Polar, state: HeartState, heart: Heart, view: str) -
         ra, la = atria_inside(geometry, state, heart.details)
         labels[ra > 0] = contracts.RA
         labels[la > 0] = contracts.LA
-        aorta = aorta_inside(geometry, state, heart.details) > 0
-        below_valve = geometry.z > np.float32(state.base_z_mm - heart.details.base.outflow_mm)
-        labels[aorta] = np.where(below_valve[aorta], contracts.LV, contracts.AORTA_ASCENDING)
-        right &= (at.u >= 0) | ~aorta
+        base, above_mm = heart.details.base, np.float32(state.base_z_mm) - geometry.z
+        aorta = (aorta_inside(geometry, state, heart.details) > 0) & (above_mm >= 0)
+        labels[aorta] = np.where(above_mm[aorta] < base.outflow_mm, contracts.LV, contracts.AORTA_ASCENDING)
+        if not base.is_plain:
+            right &= ~aorta
     labels[right] = contracts.RV
     labels[np.take(state.epi, at.index) > r] = contracts.MYOCARDIUM
     labels[np.take(state.endo, at.index) > r] = contracts.LV
