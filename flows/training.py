@@ -35,7 +35,7 @@ def pretrain(recipe: Path, cohort: Path, table: Path, output: Path) -> None:
 @click.option(
     "--task",
     required=True,
-    help="segment_sax, segment_lax_4c, aif_detect or perfusion_segment; with --cohort any of CineMA's.",
+    help="segment_sax, segment_lax, aif_detect or perfusion_segment; with --cohort any of CineMA's.",
 )
 @click.option(
     "--settings",
@@ -45,6 +45,7 @@ def pretrain(recipe: Path, cohort: Path, table: Path, output: Path) -> None:
 )
 @click.option("--real", type=_FOLDER, help="Real images: a folder with images/*.png and labels/*.png.")
 @click.option("--drawn", type=_FOLDER, help="Volumes with every structure drawn: a folder with ACDC's patients.")
+@click.option("--crossed", type=_FOLDER, help="A cohort whose segmented short axes label its long-axis images.")
 @click.option("--init", type=_FOLDER, help="A model folder; training starts from its weights.")
 @_OUTPUT
 @click.option("--cohort", type=_FOLDER, help="Train a network of CineMA on the studies of this cohort.")
@@ -110,7 +111,7 @@ def _train_without_cohort(task: str, recipe: Path, output: Path, given: Mapping[
     if task not in segmentation_settings.TASKS:
         known = ", ".join((*segmentation_settings.TASKS, *perfusion_settings.TASKS))
         raise click.UsageError(f"the task {task!r} needs --cohort and --table; without a cohort: {known}")
-    _refuse_others(given, ("real", "drawn", "init"), "without --cohort")
+    _refuse_others(given, ("real", "drawn", "crossed", "init"), "without --cohort")
     changes = {{"init": "start_from"}.get(name, name): str(folder) for name, folder in given.items()}
     segmentation = read_recipe(recipe, segmentation_settings.TrainingSettings, task=task, **changes)
     return segmentation_recipe.train_segmentation(segmentation, output)

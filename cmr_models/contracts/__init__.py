@@ -28,6 +28,7 @@ from cmr_models.contracts.labels import (
     SLICE_ANSWERS,
     TISSUE_NAMES,
     VENTRICLES,
+    VIEW_LABELS,
 )
 from cmr_models.contracts.predictions import OUTPUT, PERFUSION, SEGMENTATION, prediction
 from cmr_models.contracts.rows import (
@@ -80,6 +81,7 @@ __all__ = [
     "TISSUE_NAMES",
     "VENTRICLES",
     "VIEWS",
+    "VIEW_LABELS",
     "ArraySpec",
     "AttributeSpec",
     "ColumnSpec",

@@ -17,6 +17,14 @@ LABEL_NAMES: Mapping[int, str] = {
     AORTA_DESCENDING: "descending aorta",
 }
 
+VIEW_LABELS: Mapping[str, tuple[int, ...]] = {
+    "sax": (RV, MYOCARDIUM, LV),
+    "lax_2c": (MYOCARDIUM, LV, LA),
+    "lax_3c": (RV, MYOCARDIUM, LV, LA, AORTA_ASCENDING),
+    "lax_4c": (RV, MYOCARDIUM, LV, LA, RA),
+}
+"""View -> the structures that are drawn in it."""
+
 SCAR, NO_REFLOW, EDEMA = 8, 9, 10
 
 TISSUE_NAMES: Mapping[int, str] = {

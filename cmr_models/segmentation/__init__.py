@@ -1,6 +1,7 @@
 """Labels of the heart from 2-D images.
 
-- ``segmenter``: :func:`segment_sax` and :func:`segment_lax_4c`, and the runner :class:`Segmenter` in its steps.
+- ``segmenter``: :func:`segment_sax`, :func:`segment_lax_2c`, :func:`segment_lax_3c` and :func:`segment_lax_4c`, and the
+  runner :class:`Segmenter` in its steps.
 - ``protocol``: what every runner of a segmentation network offers.
 - ``restoring``: from class probabilities to labels on the study's own grid.
 - ``certainty``: what a network expects of its own labels.
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cmr_models.segmentation.segmenter import (
         Segmenter,
         prepare,
+        segment_lax_2c,
+        segment_lax_3c,
         segment_lax_4c,
         segment_sax,
         shared_segmenter,
@@ -29,6 +32,8 @@ __all__ = [
     "Segmenter",
     "prepare",
     "restore",
+    "segment_lax_2c",
+    "segment_lax_3c",
     "segment_lax_4c",
     "segment_sax",
     "shared_segmenter",
@@ -38,6 +43,8 @@ _HOMES = {
     "Segmenter": "segmenter",
     "prepare": "segmenter",
     "restore": "restoring",
+    "segment_lax_2c": "segmenter",
+    "segment_lax_3c": "segmenter",
     "segment_lax_4c": "segmenter",
     "segment_sax": "segmenter",
     "shared_segmenter": "segmenter",

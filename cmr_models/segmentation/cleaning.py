@@ -127,12 +127,29 @@ def _first_reason(reasons: Reasons, remaining: npt.NDArray[np.bool_]) -> npt.NDA
 
 
 def keep_largest_pieces(labels: Labels) -> Labels:
-    """Labels ``(frame, slice, row, col)`` with only the largest piece of each class in each image."""
+    """Labels ``(frame, slice, row, col)`` with only the largest piece of each class in each image.
+
+    Of the myocardium, every piece stays that is at least a quarter of the largest and touches the left ventricle: a
+    long-axis plane that cuts a thin apex shows two walls.
+    """
     stack = labels.reshape(-1, *labels.shape[2:]).copy()
-    for label in range(1, int(stack.max(initial=0)) + 1):
+    for label in sorted(range(1, int(stack.max(initial=0)) + 1), key=lambda code: code == MYOCARDIUM):
         mask = stack == label
-        stack[mask & ~_largest_piece_per_image(mask)] = BACKGROUND
+        kept = _largest_piece_per_image(mask)
+        if label == MYOCARDIUM:
+            kept |= _large_pieces_beside(mask, stack == LV)
+        stack[mask & ~kept] = BACKGROUND
     return stack.reshape(labels.shape)
+
+
+def _large_pieces_beside(mask: npt.NDArray[np.bool_], pool: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The pieces ``(image, row, col)`` at least a quarter as large as the image's largest that touch ``pool``."""
+    numbers, sizes, image = _pieces(mask)
+    kept = np.zeros(sizes.size, bool)
+    kept[numbers[ndimage.binary_dilation(pool, _IN_PLANE)]] = True
+    kept &= sizes >= 0.25 * _largest_sizes(sizes, image, len(mask))[image]
+    kept[0] = False
+    return np.asarray(kept[numbers])
 
 
 def _areas(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:

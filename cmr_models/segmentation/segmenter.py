@@ -1,9 +1,10 @@
-"""Labels of the ventricles in short-axis and 4-chamber cines by a trained 2-D network.
+"""Labels of the heart in short-axis and long-axis cines by a trained 2-D network.
 
 A study goes through four steps, so that a pipeline can fill batches from several studies:
 :meth:`Segmenter.locate` finds the heart in a few whole images, :func:`prepare` cuts one crop an image,
 :meth:`Segmenter.probabilities` gives class probabilities, :func:`.restoring.restore` puts labels on the grid of the
-study. :func:`segment_sax` and :func:`segment_lax_4c` do the four for one study.
+study. :func:`segment_sax`, :func:`segment_lax_2c`, :func:`segment_lax_3c` and :func:`segment_lax_4c` do the four for
+one study.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cmr_models import zoo
+from cmr_models.contracts import BACKGROUND, VIEW_LABELS
 from cmr_models.imported.runners import RUNNERS
 from cmr_models.imported.segmenter import ImportedSegmenter
 from cmr_models.imported.step_segmenter import StepSegmenter
@@ -54,6 +56,7 @@ class Segmenter(NetworkRunner):
 
     def __init__(self, network: nn.Module, card: zoo.ModelCard, device: str = "auto", precision: str = "auto") -> None:
         super().__init__(network, card, device, precision)
+        self._hidden = torch.from_numpy(_hidden_classes(card)).to(self.device)
         fused = _fuse(self.network)
         self.network = fused.to(self.device, self.precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -146,7 +149,17 @@ class Segmenter(NetworkRunner):
     def _forward(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
             placed = batch.to(self.device, self.precision).contiguous(memory_format=torch.channels_last)
-            return torch.softmax(self.network(placed).float(), dim=1).cpu()
+            logits = self.network(placed).float()
+            if self._hidden.any():
+                logits = logits.masked_fill(self._hidden[:, None, None], -torch.inf)
+            return torch.softmax(logits, dim=1).cpu()
+
+
+def _hidden_classes(card: zoo.ModelCard) -> npt.NDArray[np.bool_]:
+    """``(class,)``: the classes of a network of several views that the view of its card does not show."""
+    codes = np.arange(int(card.config["n_classes"]))
+    shown = VIEW_LABELS.get(card.task.removeprefix("segment_"))
+    return np.zeros(len(codes), bool) if shown is None else ~np.isin(codes, (BACKGROUND, *shown))
 
 
 def segment_sax(
@@ -195,9 +208,42 @@ def segment_lax_4c(
     Raises:
         ValueError: as :func:`segment_sax`.
     """
+    return _segment_lax(images, pixel_mm, model, "lax_4c")
+
+
+def segment_lax_2c(
+    images: npt.NDArray[np.generic], pixel_mm: PixelSize, model: str | os.PathLike[str] = "default"
+) -> npt.NDArray[np.uint8]:
+    """Left ventricle and left atrium in 2-chamber images.
+
+    Arguments and errors as :func:`segment_lax_4c`.
+
+    Returns:
+        ``labels`` uint8 of the same shape: 0 background, 2 myocardium, 3 LV, 4 LA.
+    """
+    return _segment_lax(images, pixel_mm, model, "lax_2c")
+
+
+def segment_lax_3c(
+    images: npt.NDArray[np.generic], pixel_mm: PixelSize, model: str | os.PathLike[str] = "default"
+) -> npt.NDArray[np.uint8]:
+    """Ventricles, left atrium and aorta in 3-chamber images.
+
+    Arguments and errors as :func:`segment_lax_4c`.
+
+    Returns:
+        ``labels`` uint8 of the same shape: 0 background, 1 RV, 2 myocardium, 3 LV (with its outflow tract), 4 LA,
+        6 ascending aorta (from its valve).
+    """
+    return _segment_lax(images, pixel_mm, model, "lax_3c")
+
+
+def _segment_lax(
+    images: npt.NDArray[np.generic], pixel_mm: PixelSize, model: str | os.PathLike[str], view: str
+) -> npt.NDArray[np.uint8]:
     _check_images(images)
     _check_sizes(pixel_mm, None)
-    return _segment(images, pixel_mm, None, os.fspath(model), "lax_4c")
+    return _segment(images, pixel_mm, None, os.fspath(model), view)
 
 
 def prepare(images: npt.NDArray[np.generic], window: CropWindow, channels: int = 1) -> Tensor:
@@ -233,7 +279,7 @@ def _segment(
     return labels
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def shared_segmenter(model: str, task: str) -> Segmenter:
     """The segmenter of a model, loaded once a process."""
     return Segmenter.load(model, task)

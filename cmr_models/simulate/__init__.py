@@ -12,7 +12,7 @@ from cmr_models.simulate.archive import Packaging, simulate_study, ukb_archives
 from cmr_models.simulate.faults import FAULTS
 from cmr_models.simulate.imaging import simulate_view
 from cmr_models.simulate.settings import ImagingSettings
-from cmr_models.simulate.training import training_slices, training_stacks
+from cmr_models.simulate.training import training_long_axis, training_slices, training_stacks
 from cmr_models.simulate.traits import DISEASES, HeartTraits, sample_traits
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "sample_traits",
     "simulate_study",
     "simulate_view",
+    "training_long_axis",
     "training_slices",
     "training_stacks",
     "ukb_archives",

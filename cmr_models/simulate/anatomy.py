@@ -28,6 +28,7 @@ N_HEIGHTS, N_ANGLES = 192, 256
 HEIGHT_MIN, HEIGHT_MAX = -0.34, 1.16
 _CAP = 0.075  # thickness of the apex as a fraction of the cavity length
 _WIDEST = 0.30  # height at which the LV cavity is widest
+_ATRIAL_MIDDLE = 0.45  # where an atrium is widest, as a fraction of its length from the valve
 _OUTFLOW = 0.15  # how far the RV reaches above the mitral plane, as a fraction of the cavity length
 
 HEIGHTS = np.linspace(HEIGHT_MIN, HEIGHT_MAX, N_HEIGHTS)
@@ -292,9 +293,17 @@ def tilt_mm(x_mm: npt.NDArray[Any], y_mm: npt.NDArray[Any], base_tilt: float) ->
     return 30 * base_tilt * np.tanh((0.77 * x_mm - 0.64 * y_mm) / 30)
 
 
-def atrial_profile(v: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Squared relative radius of an atrium at a fraction ``v`` of its length from the valve."""
-    return np.asarray(np.clip(1 - ((v - 0.45) / 0.56) ** 2, 0, None))
+def atrial_profile(v: npt.NDArray[np.floating], middle: float = _ATRIAL_MIDDLE) -> npt.NDArray[np.floating]:
+    """Squared relative radius of an atrium, widest at ``middle``, at a fraction ``v`` of its length from the valve."""
+    return np.asarray(np.clip(1 - ((v - middle) / (1.01 - middle)) ** 2, 0, None))
+
+
+def atrial_radius_share(middle: float) -> float:
+    """Largest radius of an atrium that is widest at ``middle``, relative to one of the same volume and length."""
+    v = np.linspace(0, 1, 400)
+    areas = (float(np.trapezoid(atrial_profile(v, m), v)) for m in (_ATRIAL_MIDDLE, middle))
+    usual, other = areas
+    return float(np.sqrt(usual / other))
 
 
 def _lv_profile(u: FloatArray) -> FloatArray:

@@ -58,7 +58,8 @@ class Body:
         pose = self.pose
         aortic_end, pulmonary_end = vessel_ends(heart.details)
         root = pose.to_patient(aortic_end)
-        arch = root + np.array([-10.0, -4.0, 46.0])
+        ascending = heart.details.base.ascending_mm
+        arch = root + (np.array([-10.0, -4.0, 46.0]) if ascending is None else pose.axes @ np.array(ascending))
         top = arch + np.array([22.0, 32.0, 22.0])
         desc = np.array([24.0, 58.0, arch[2] + 5]) + rng.normal(0, 3, 3)
         pulmonary = pose.to_patient(pulmonary_end)

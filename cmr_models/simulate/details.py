@@ -5,11 +5,12 @@ The defaults are what all hearts of the simulated biobank share.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from cmr_models.simulate.base_details import BaseDetails, sample_base_details
 from cmr_models.simulate.traits import HeartTraits
 
 Point = tuple[float, float, float]
@@ -50,6 +51,7 @@ class HeartDetails:
         appendage_mm: radii of the left and the right atrial appendage; 0 for none in the picture.
         fat_strands: how dark the strands in the fat of the heart are.
         fat_pads: pericardial fat.
+        base: atria, veins, aortic root and leaflets.
     """
 
     lining_mm: float = 1.9
@@ -74,6 +76,7 @@ class HeartDetails:
     appendage_mm: tuple[float, float] = (0.0, 0.0)
     fat_strands: float = 0.22
     fat_pads: tuple[FatPad, ...] = ()
+    base: BaseDetails = field(default_factory=BaseDetails)
 
 
 def vessel_ends(details: HeartDetails) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -112,6 +115,16 @@ def sample_details(rng: np.random.Generator, traits: HeartTraits) -> HeartDetail
         appendage_mm=(float(rng.uniform(0, 15)), float(rng.uniform(0, 17))),
         fat_strands=float(rng.uniform(0, 0.18)),
         fat_pads=_sample_fat_pads(rng, traits.lv_length_mm),
+    )
+
+
+def sample_long_axis_details(rng: np.random.Generator, traits: HeartTraits) -> HeartDetails:
+    """As :func:`sample_details`, with the base that a long-axis plane shows; the RV reaches almost to the apex."""
+    return replace(
+        sample_details(rng, traits),
+        rv_apex=float(np.clip(rng.normal(0.93, 0.08), 0.6, 1.02)),
+        rv_shortening=float(rng.uniform(0, 0.15)),
+        base=sample_base_details(rng),
     )
 
 

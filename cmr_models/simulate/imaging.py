@@ -64,7 +64,7 @@ def simulate_view(
     planes = sax_planes(heart, settings, rng) if view == "sax" else lax_plane(heart, view, settings, rng)
     phases = np.arange(settings.n_frames) / settings.n_frames
     states = states or heart_states(heart, settings.n_frames)
-    signal, labels = _slices(heart, planes, states, view == "lax_4c", settings, rng)
+    signal, labels = _slices(heart, planes, states, view, settings, rng)
     dataset = contracts.cine_view(
         quantise(signal, settings.scale),
         time_ms=phases * 60000 / heart.traits.heart_rate_bpm,
@@ -91,7 +91,7 @@ def _slices(
     heart: Heart,
     planes: Planes,
     states: list[HeartState],
-    atria: bool,
+    view: str,
     settings: ImagingSettings,
     rng: np.random.Generator,
 ) -> tuple[Stack, npt.NDArray[np.uint8]]:
@@ -108,7 +108,7 @@ def _slices(
         )  # fmt: skip
         signal[:, k] = acquire([scene.draw(state) for state in states], points, settings, rng)
         for t, state in enumerate(states):
-            labels[t, k] = scene.labels(state, atria)
+            labels[t, k] = scene.labels(state, view)
     return signal, labels
 
 

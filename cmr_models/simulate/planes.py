@@ -91,10 +91,12 @@ def sax_planes(heart: Heart, settings: ImagingSettings, rng: np.random.Generator
 def lax_plane(heart: Heart, view: str, settings: ImagingSettings, rng: np.random.Generator) -> Planes:
     """A 2-, 3- or 4-chamber plane."""
     pose = heart_pose(heart.traits)
-    angle = np.deg2rad(LAX_ANGLE_DEG[view] + rng.normal(0, 3))
+    angle = np.deg2rad(LAX_ANGLE_DEG[view] + rng.normal(0, settings.turn_deg))
     along = pose.axes @ np.array([np.cos(angle), np.sin(angle), 0.0])
     normal = tilt(np.cross(along, pose.axes[:, 2]), settings.tilt_deg, rng)
-    centre = pose.to_patient(np.array([0.0, 0.0, 0.25 * heart.apex_z_mm])) + rng.normal(0, 1.0) * normal
+    centre = (
+        pose.to_patient(np.array([0.0, 0.0, 0.25 * heart.apex_z_mm])) + rng.normal(0, settings.turn_deg / 3) * normal
+    )
     return plan_planes(centre[None], normal, settings, settings.lax_thickness_mm, rng)
 
 

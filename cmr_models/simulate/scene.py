@@ -12,19 +12,26 @@ from cmr_models.simulate.anatomy import (
     N_ANGLES,
     Heart,
     HeartState,
-    atrial_profile,
     lookup,
     tilt_mm,
 )
+from cmr_models.simulate.base_shapes import (
+    aorta_inside,
+    appendages_inside,
+    atria_inside,
+    mitral_leaflets,
+    orifices_inside,
+    outflow_tubes,
+    segment_distance,
+    tricuspid_leaflets,
+    veins_inside,
+)
 from cmr_models.simulate.body import Body, Image, smooth_noise
-from cmr_models.simulate.details import HeartDetails, vessel_ends
 from cmr_models.simulate.settings import Contrast
 
 FloatArray = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.uint8]
 
-_LA_CENTRE, _LA_ASPECT = (-9.0, 8.0), (1.12, 0.9)
-_RA_CENTRE, _RA_ASPECT = (47.0, 14.0), (0.92, 1.1)
 _MARGIN_MM = 12.0
 _VESTIBULE = 0.76  # radius of the blood at the mitral valve, relative to the heart's there
 
@@ -96,11 +103,11 @@ class Scene:
         fat[self.box] = painter.fat_mean()
         return water, fat
 
-    def labels(self, state: HeartState, atria: bool) -> Labels:
-        """Labels ``(row, col)`` of :mod:`cmr_models.contracts` at the middle of the slice."""
+    def labels(self, state: HeartState, view: str) -> Labels:
+        """Labels ``(row, col)`` of the structures that are drawn in ``view``, at the middle of the slice."""
         out = np.zeros(self.water.shape, np.uint8)
         if not self.empty:
-            out[self.box] = label_points(self.centre, state, self.heart, atria)
+            out[self.box] = label_points(self.centre, state, self.heart, view)
         return out
 
     def drawn_labels(self, state: HeartState) -> Labels:
@@ -146,14 +153,17 @@ class Scene:
         rv_outer, inner = np.take(state.rv, at.index), np.take(state.inner, at.index)
         aside = r - inner + np.where(u > 0, np.float32(20), np.float32(0))
         rv = np.minimum(rv_outer - r, aside)
+        if not details.base.is_plain:
+            rv = np.where(u < 0, np.minimum(rv, -aorta_inside(geometry, state, details)), rv)
         painter.water_layer(np.where(rv_outer > 0, rv + np.float32(details.rv_wall_mm), -9), muscle)
         right = blood * np.float32(details.right_blood)
         painter.water_layer(rv, np.float32(0.55) * right + np.float32(0.45) * muscle)
         rough = self._spots * np.clip(np.float32(1.1) - rv * np.float32(1 / 16), 0, 1)
         painter.water_layer(np.minimum(np.take(state.rv_core, at.index) - r, rv), right + rough * (muscle - right))
         self._paint_moderator_band(painter, state, rv, muscle)
-        vestibule = np.minimum(np.float32(_VESTIBULE) * inner - r, geometry.z - np.float32(state.base_z_mm - 9))
-        painter.water_layer(np.where(u < 0.05, vestibule, -9), blood)
+        if details.base.is_plain:
+            vestibule = np.minimum(np.float32(_VESTIBULE) * inner - r, geometry.z - np.float32(state.base_z_mm - 9))
+            painter.water_layer(np.where(u < 0.05, vestibule, -9), blood)
         epi, endo = np.take(state.epi, at.index), np.take(state.endo, at.index)
         painter.water_layer(np.where(epi > 0, epi - r, -9), muscle)
         inside = np.where(endo > 0, endo - r, -9)
@@ -163,15 +173,20 @@ class Scene:
         core = np.minimum(np.take(state.core, at.index) - r, inside)
         painter.water_layer(core, blood + rough * (muscle - blood))
         self._paint_papillaries(painter, state, at, inside, muscle)
-        self._paint_mitral_valve(painter, state, blood, muscle)
+        if details.base.is_plain:
+            self._paint_mitral_valve(painter, state, blood, muscle)
+        else:
+            self._paint_leaflets(painter, state, rv, blood, muscle)
 
     def _paint_atria(self, painter: _Painter, state: HeartState, blood: Image, muscle: Image) -> None:
         details = self.heart.details
-        ra, la = atria_inside(painter.geometry, state)
-        left, right = _appendages(painter.geometry, state, details)
+        ra, la = atria_inside(painter.geometry, state, details)
+        left, right = appendages_inside(painter.geometry, state, details)
         wall = np.float32(details.atrial_wall_mm)
+        if details.base.veins:
+            left = np.maximum(left, veins_inside(painter.geometry, state, details))
         for inside, brightness in (
-            (np.maximum(ra, right), details.right_blood),
+            (np.maximum(ra, right), details.right_blood * details.base.right_atrial_blood),
             (np.maximum(la, left), details.left_atrial_blood),
         ):
             painter.water_layer(inside + wall, muscle)
@@ -180,8 +195,9 @@ class Scene:
     def _paint_outflow(self, painter: _Painter, state: HeartState, blood: Image, muscle: Image) -> None:
         """Paint aortic root and pulmonary trunk, which move with the base."""
         geometry, details = painter.geometry, self.heart.details
-        for start, end, radius in _outflow_tubes(state, details):
-            inside = radius - _segment_distance(geometry, start, end)
+        _, (start, end, radius) = outflow_tubes(state, details)
+        trunk = radius - segment_distance(geometry, start, end)
+        for inside in (aorta_inside(geometry, state, details), trunk):
             painter.water_layer(inside + np.float32(details.vessel_wall_mm), muscle)
             painter.water_layer(inside, blood * np.float32(details.vessel_blood))
 
@@ -215,7 +231,7 @@ class Scene:
         size = float(state.inner.max())
         start, end = np.array([0.8 * size, 0.2 * size, z - 8]), np.array([1.75 * size, -0.3 * size, z + 10])
         near = np.flatnonzero(rv > -1)
-        inside = np.float32(2.4) - _segment_distance(select_points(painter.geometry, near), start, end)
+        inside = np.float32(2.4) - segment_distance(select_points(painter.geometry, near), start, end)
         signal = np.broadcast_to(muscle, rv.shape).flat[near]
         painter.water_at(near, np.minimum(inside, rv.flat[near]), signal)
 
@@ -226,6 +242,18 @@ class Scene:
         above = np.abs(geometry.z - np.float32(state.base_z_mm) - 3.0) - np.float32(0.9)
         radius = np.float32(float(state.endo.max()) * 0.9) - geometry.r
         painter.water_layer(np.minimum(-above, radius), np.float32(0.45) * blood + np.float32(0.55) * muscle)
+
+    def _paint_leaflets(
+        self, painter: _Painter, state: HeartState, right_ventricle: Image, blood: Image, muscle: Image
+    ) -> None:
+        """Paint the leaflets: in systole closed, in diastole those of the mitral valve hang into the ventricle."""
+        details, closed = self.heart.details, 0.02 < state.phase < self.heart.end_systole + 0.05
+        share = np.float32(details.base.leaflet_blood)
+        signal = share * blood + (1 - share) * muscle
+        painter.water_layer(orifices_inside(painter.geometry, state, details), blood)
+        painter.water_layer(mitral_leaflets(painter.geometry, state, details, closed), signal)
+        if closed:
+            painter.water_layer(tricuspid_leaflets(painter.geometry, state, details, right_ventricle), signal)
 
     def _flow(self, phase: float) -> Image:
         """Uneven signal of flowing blood, periodic over the cycle."""
@@ -315,17 +343,24 @@ class _Painter:
         return self.fat if self.fat.ndim == 2 else self.fat.mean(axis=0)
 
 
-def label_points(geometry: _Polar, state: HeartState, heart: Heart, atria: bool) -> Labels:
-    """Label of each point: the chamber in which it lies."""
-    at, r = geometry.at(state), geometry.r
+def label_points(geometry: _Polar, state: HeartState, heart: Heart, view: str) -> Labels:
+    """Label of each point: the chamber in which it lies, of those that are drawn in ``view``."""
+    at, r, shown = geometry.at(state), geometry.r, contracts.VIEW_LABELS[view]
     labels = np.zeros(r.shape, np.uint8)
-    if atria:
-        ra, la = atria_inside(geometry, state)
+    right = (np.take(state.rv, at.index) > r) & (np.take(state.inner, at.index) <= r)
+    if contracts.LA in shown:
+        ra, la = atria_inside(geometry, state, heart.details)
         labels[ra > 0] = contracts.RA
         labels[la > 0] = contracts.LA
-    labels[(np.take(state.rv, at.index) > r) & (np.take(state.inner, at.index) <= r)] = contracts.RV
+        base, above_mm = heart.details.base, np.float32(state.base_z_mm) - geometry.z
+        aorta = (aorta_inside(geometry, state, heart.details) > 0) & (above_mm >= 0)
+        labels[aorta] = np.where(above_mm[aorta] < base.outflow_mm, contracts.LV, contracts.AORTA_ASCENDING)
+        if not base.is_plain:
+            right &= ~aorta
+    labels[right] = contracts.RV
     labels[np.take(state.epi, at.index) > r] = contracts.MYOCARDIUM
     labels[np.take(state.endo, at.index) > r] = contracts.LV
+    labels[~np.isin(labels, shown)] = contracts.BACKGROUND
     return labels
 
 
@@ -346,7 +381,7 @@ def reader_labels(geometry: _Polar, state: HeartState, heart: Heart) -> Labels:
 
     Reference: Petersen et al. 2017, 10.1186/s12968-017-0327-9 (basal slice: at least 50 % of the blood surrounded).
     """
-    labels = label_points(geometry, state, heart, False)
+    labels = label_points(geometry, state, heart, "sax")
     at = geometry.at(state)
     pool = labels == contracts.LV
     above = (at.u < 0) & (geometry.r < np.float32(_VESTIBULE) * np.take(state.inner, at.index))
@@ -358,65 +393,6 @@ def reader_labels(geometry: _Polar, state: HeartState, heart: Heart) -> Labels:
     if 2 * (right & (geometry.z > state.tricuspid_z_mm - _STILL_DRAWN_MM)).sum() < right.sum():
         labels[right] = contracts.BACKGROUND
     return labels
-
-
-def atria_inside(geometry: _Polar, state: HeartState) -> tuple[Image, Image]:
-    """Signed distance (mm, positive inside) to the right and the left atrium."""
-    ra = _atrium(geometry, _RA_CENTRE, _RA_ASPECT, state.tricuspid_z_mm - 1, state.ra_length_mm, state.ra_radius_mm)
-    la = _atrium(geometry, _LA_CENTRE, _LA_ASPECT, state.base_z_mm - 1, state.la_length_mm, state.la_radius_mm)
-    return ra, la
-
-
-def _atrium(
-    geometry: _Polar,
-    centre: tuple[float, float],
-    aspect: tuple[float, float],
-    valve_z_mm: float,
-    length_mm: float,
-    radius_mm: float,
-) -> Image:
-    v = (np.float32(valve_z_mm) - geometry.z) * np.float32(1 / length_mm)
-    scale = np.sqrt(aspect[0] * aspect[1])
-    across = np.hypot(
-        (geometry.x - np.float32(centre[0])) * np.float32(scale / aspect[0]),
-        (geometry.y - np.float32(centre[1])) * np.float32(scale / aspect[1]),
-    )
-    radius = np.float32(radius_mm) * np.sqrt(atrial_profile(v).astype(np.float32))
-    inside = np.where(radius > 0, radius - across, np.float32(-9))
-    return np.asarray(np.minimum(inside, v * np.float32(length_mm)), np.float32)
-
-
-def _outflow_tubes(state: HeartState, details: HeartDetails) -> list[tuple[FloatArray, FloatArray, float]]:
-    """Aortic root and pulmonary trunk in the heart frame: start, end, radius (mm)."""
-    z, size = state.base_z_mm, float(state.inner.max()) / 35
-    rv_top = z - 0.12 * state.length_mm
-    aorta, trunk = vessel_ends(details)
-    return [
-        (np.array([9.0, -11.0, z + 4]) * [size, size, 1], aorta, details.aorta_mm),
-        (np.array([30.0, -38.0, rv_top]) * [size, size, 1], trunk, details.pulmonary_mm),
-    ]
-
-
-def _appendages(geometry: _Polar, state: HeartState, details: HeartDetails) -> tuple[Image, Image]:
-    """Signed distance (mm, positive inside) to the left and the right atrial appendage.
-
-    The left one lies beside the pulmonary trunk, the right one before the aortic root.
-    """
-    z, (left_mm, right_mm) = state.base_z_mm, details.appendage_mm
-    left = left_mm - _segment_distance(geometry, np.array([-18.0, -12.0, z - 16]), np.array([-8.0, -44.0, z - 10]))
-    right = right_mm - _segment_distance(geometry, np.array([46.0, 0.0, z - 22]), np.array([40.0, -26.0, z - 18]))
-    return (
-        left if left_mm else np.full_like(geometry.r, -9),
-        right if right_mm else np.full_like(geometry.r, -9),
-    )
-
-
-def _segment_distance(geometry: _Polar | _Points, start: FloatArray, end: FloatArray) -> Image:
-    axis = (end - start).astype(np.float32)
-    px, py = geometry.x - np.float32(start[0]), geometry.y - np.float32(start[1])
-    pz = geometry.z - np.float32(start[2])
-    share = np.clip((px * axis[0] + py * axis[1] + pz * axis[2]) * np.float32(1 / (axis @ axis)), 0, 1)
-    return np.asarray(np.sqrt((px - share * axis[0]) ** 2 + (py - share * axis[1]) ** 2 + (pz - share * axis[2]) ** 2))
 
 
 def _heart_box(local_mm: Image, heart: Heart) -> tuple[slice, slice]:

@@ -51,6 +51,7 @@ class ImagingSettings:
     rotation_deg: float = 0.0
     centre_jitter_mm: float = 8.0
     tilt_deg: float = 1.0  # error of the planned plane
+    turn_deg: float = 3.0  # error of the angle of a long-axis plane about the axis
     circular_field: bool = False
     scale: float = 420.0  # stored value of blood
     contrast: Contrast = field(default_factory=Contrast)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cmr_models.simulate.anatomy import Heart
 from cmr_models.simulate.body import Body
-from cmr_models.simulate.details import sample_details
+from cmr_models.simulate.details import sample_details, sample_long_axis_details
 from cmr_models.simulate.imaging import acquire, breath_shift_mm, quantise
 from cmr_models.simulate.planes import Planes, heart_pose, lax_plane, plan_planes, tilt
 from cmr_models.simulate.scene import Scene
@@ -152,6 +152,38 @@ def _whole_stack(heart: Heart, settings: ImagingSettings, rng: np.random.Generat
     return plan_planes(centres, normal, settings, settings.thickness_mm, rng)
 
 
+def training_long_axis(
+    rng: np.random.Generator, n: int, view: str, size: tuple[int, int] = (256, 256)
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Draw long-axis images of hospital patients, planned with the errors of many operators.
+
+    Hearts vary as in :func:`training_stacks`, and show what lies at the base
+    (:mod:`cmr_models.simulate.base_details`).
+
+    Args:
+        rng: source of all randomness.
+        n: number of images.
+        view: "lax_2c", "lax_3c" or "lax_4c".
+        size: rows and columns.
+
+    Returns:
+        ``images (n, row, col)`` uint16, ``labels (n, row, col)`` uint8 and ``pixel_mm (n,)``.
+    """
+    images, labels = np.empty((n, *size), np.uint16), np.empty((n, *size), np.uint8)
+    pixel_mm = np.empty(n, np.float32)
+    for i in range(n):
+        drawn = replace(ImagingSettings().randomise(rng), matrix=size, n_frames=1, sub_planes=int(rng.integers(2, 4)))
+        drawn = replace(
+            drawn, pixel_mm=max(drawn.pixel_mm, 150.0 / min(size)), turn_deg=float(rng.uniform(2, 14)),
+            contrast=_patient_contrast(rng, drawn.contrast),
+        )  # fmt: skip
+        traits = patient_traits(rng)
+        heart = Heart(traits, rng, sample_long_axis_details(rng, traits))
+        images[i], labels[i] = _one(heart, view, drawn, rng)
+        pixel_mm[i] = drawn.pixel_mm
+    return images, labels, pixel_mm
+
+
 def _patient_contrast(rng: np.random.Generator, contrast: Contrast) -> Contrast:
     """Fat brighter than blood near the coil, and in some studies muscle that is little darker than blood."""
     myocardium = float(rng.uniform(0.4, 0.65)) if rng.random() < 0.25 else contrast.myocardium
@@ -218,7 +250,7 @@ def _one(
     )  # fmt: skip
     signal = acquire([scene.draw(state)], points, settings, rng)
     scale = float(np.exp(rng.uniform(np.log(80), np.log(1200))))
-    return quantise(signal, scale)[0], scene.labels(state, view == "lax_4c")
+    return quantise(signal, scale)[0], scene.labels(state, view)
 
 
 def _stack(

@@ -30,6 +30,9 @@ _SHIPPED = Path(__file__).parents[1] / "weights"
 beside the licence that their training data demand."""
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.toml"
+_LONG_AXIS = "segment_lax"
+"""The task of one network for every long-axis view; the card that is asked for one view names that view's task."""
+_LONG_AXIS_VIEWS = ("segment_lax_2c", "segment_lax_3c", "segment_lax_4c")
 
 
 def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tuple[nn.Module, ModelCard]:
@@ -98,9 +101,11 @@ def card(name_or_folder: str | os.PathLike[str], task: str | None = None) -> Mod
         return published_card(found, _digest(found.weights))
     card_file = found[1]
     model_card = _card_in(card_file)
-    if task is not None and model_card.task != task:
-        raise ValueError(f"{card_file} is a model for {model_card.task!r}, not {task!r}; give one for {task!r}")
-    return model_card
+    if task is None or model_card.task == task:
+        return model_card
+    if model_card.task == _LONG_AXIS and task in _LONG_AXIS_VIEWS:
+        return replace(model_card, task=task)
+    raise ValueError(f"{card_file} is a model for {model_card.task!r}, not {task!r}; give one for {task!r}")
 
 
 def save(folder: Path, network: nn.Module, model_card: ModelCard, *, half: bool = True) -> ModelCard:
@@ -181,8 +186,10 @@ def _find(name_or_folder: str | os.PathLike[str], task: str | None) -> Published
     """The published model, or the weights and card files, that a name stands for."""
     name = os.fspath(name_or_folder)
     if name in shipped_names():
-        task = task or "segment_sax"
-        files = _shipped_folder(name) / f"{task}.safetensors", _shipped_folder(name) / f"{task}.toml"
+        stem = _shipped_folder(name) / (task or "segment_sax")
+        if task in _LONG_AXIS_VIEWS and not stem.with_suffix(".toml").is_file():
+            stem = stem.with_name(_LONG_AXIS)
+        files = stem.with_suffix(".safetensors"), stem.with_suffix(".toml")
     elif name.startswith(HUB_PREFIX):
         return _published(_in_hub_cache(name.removeprefix(HUB_PREFIX)), task)
     elif not (Path(name) / CARD_FILE).is_file() and (Path(name).is_file() or published_models(Path(name))):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.documentation.long_axis_accuracy import long_axis_sections
 from tasks.report.markdown import code, number, page, table
 
 Figures = Mapping[str, Any]
@@ -55,13 +56,17 @@ _STRUCTURES = {"lv": "LV", "myocardium": "Myocardium", "rv": "RV"}
 
 
 def accuracy_of(results: Path) -> str:
-    """The page of what ``drawn_hearts.json`` in the folder of results holds; nothing where it is absent."""
-    path = results / "drawn_hearts.json"
-    return accuracy_page(json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+    """The page of what ``drawn_hearts.json`` and ``long_axis.json`` in the folder of results hold; nothing where they
+    are absent.
+    """
+    files = (results / "drawn_hearts.json", results / "long_axis.json")
+    return accuracy_page(*(json.loads(file.read_text(encoding="utf-8")) if file.exists() else {} for file in files))
 
 
-def accuracy_page(measured: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page of ``benchmarks/results/drawn_hearts.json``: model -> its figures."""
+def accuracy_page(
+    measured: Mapping[str, Mapping[str, Any]], long_axis: Mapping[str, Mapping[str, Any]] | None = None
+) -> str:
+    """The page of ``benchmarks/results/drawn_hearts.json`` and ``long_axis.json``: model -> its figures."""
     rows = [(name, row) for name, result in measured.items() for row in result["summary"]]
     whole = [(name, row) for name, row in rows if row["group"] == "all"]
     notes = [
@@ -90,6 +95,7 @@ def accuracy_page(measured: Mapping[str, Mapping[str, Any]]) -> str:
         _volumes(sax),
         "## 4-chamber view: Dice\n\nOne subject. The atria are not drawn.\n",
         _overlaps([(name, row) for name, row in whole if row["view"] == "lax_4c"]),
+        *long_axis_sections(long_axis or {}),
         "## Published figures\n",
         table(("Who", "Dice", "LV EF, points", "RV EF, points", "What differs"), _PUBLISHED),
         "## The ten patients with the lowest Dice\n",

@@ -143,7 +143,7 @@ def _read_images(
 # device thread
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _segmenter(
     model: str, task: str, digest: str, precision: str, padding: Padding = "black"
 ) -> SegmentationRunner[Any]:

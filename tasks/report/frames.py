@@ -14,7 +14,7 @@ import xarray as xr
 from contourpy import LineType, contour_generator
 from PIL import Image
 
-from cmr_models.contracts import LA, LV, MYOCARDIUM, RA, RV
+from cmr_models.contracts import AORTA_ASCENDING, LA, LV, MYOCARDIUM, RA, RV
 from cmr_models.views.base_apex import judge_stack_order
 
 TILE_PX = 112
@@ -29,7 +29,9 @@ OUTLINES: Mapping[str, tuple[int, ...]] = {
     "endo": (LV,),
     "la": (LA,),
     "ra": (RA,),
+    "aorta": (AORTA_ASCENDING,),
 }
+_LONG_AXES = {"lax_4c": "4-chamber", "lax_2c": "2-chamber", "lax_3c": "3-chamber"}
 
 _STEPS = {
     (1, 1): "0", (2, 0): "1", (1, -1): "2", (0, -2): "3", (-1, -1): "4", (-2, 0): "5", (-1, 1): "6", (0, 2): "7",
@@ -49,15 +51,16 @@ class Plane:
 
 
 def planes_to_show(study: xr.DataTree, prediction: xr.DataTree | None) -> list[Plane]:
-    """The basal, mid and apical short-axis planes and the 4-chamber plane, as far as the study has them."""
+    """The basal, mid and apical short-axis planes and the long-axis planes, as far as the study has them."""
     planes: list[Plane] = []
     if "sax" in study:
         view, label = _view_and_label(study, prediction, "sax")
         for title, index in _levels(label).items():
             planes.append(_plane(view, label, index, f"sax_{title.split()[0].lower()}", f"Short axis, {title}"))
-    if "lax_4c" in study:
-        view, label = _view_and_label(study, prediction, "lax_4c")
-        planes.append(_plane(view, label, 0, "lax_4c", "4-chamber"))
+    for name, title in _LONG_AXES.items():
+        if name in study:
+            view, label = _view_and_label(study, prediction, name)
+            planes.append(_plane(view, label, 0, name, title))
     return planes
 
 

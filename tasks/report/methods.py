@@ -79,9 +79,11 @@ def _segmentation(settings: ReportInputs, prediction: Mapping[str, Any]) -> str:
     computed = f" It was computed in {precision}." if precision else ""
     licences = licences_of(prediction)
     licensed = f" Licence of its weights: {licences_words(licences)}." if licences else ""
+    long_axes = _join_words([f"{view[4]}-chamber" for view in sorted(digests) if view.startswith("lax_")])
+    also = f", and the heart in the {long_axes} view where it was acquired," if long_axes else ""
     return (
-        "The ventricles and the left-ventricular myocardium were segmented in every short-axis frame, and the "
-        f"4-chamber view where it was acquired, with the model “{name}”{weights}.{licensed}{computed}"
+        f"The ventricles and the left-ventricular myocardium were segmented in every short-axis frame{also} "
+        f"with the model “{name}”{weights}.{licensed}{computed}"
     )
 
 

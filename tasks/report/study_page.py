@@ -39,6 +39,7 @@ OUTLINE_TITLES = {
     "rv": "RV",
     "la": "Left atrium",
     "ra": "Right atrium",
+    "aorta": "Aorta",
 }
 CURVES = {"lv_ml": "LV", "rv_ml": "RV", "myocardium_ml": "Myocardium"}
 _UNREADABLE = "a published file cannot be read; `cmr-cohort verify` says which."
@@ -86,7 +87,7 @@ def study_page(unit: shards.Unit, cohort: Cohort, model: str) -> str:
         study=clean_text(unit["study"]),
         key_name=KEY_NAME,
         key=unit["key"],
-        no_images=images.why_none or "the study has no short-axis or 4-chamber view.",
+        no_images=images.why_none or "the study has no short-axis or long-axis view.",
         outlines=_outline_legend(images.planes),
         curve=drawn,
         no_curve=_why_no_curve(curve),

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from cmr_models.contracts import LV
 from tasks.training.segmentation_data import ImagePool
 
-_SIDE = 256
+SIDE = 256
+"""Rows and columns of the images of a pool."""
 _Value = TypeVar("_Value", bound=np.generic)
 
 
@@ -72,8 +73,8 @@ def drawn_pool(folder: Path) -> ImagePool:
     for volume in drawn_volumes(folder):
         n, first = len(volume.images), len(patient)
         centre = np.array([axis.mean() for axis in np.nonzero(volume.labels == LV)[1:]])
-        corner = np.round(centre).astype(int) - _SIDE // 2
-        parts.append((_square(volume.images, corner), _square(volume.labels, corner)))
+        corner = np.round(centre).astype(int) - SIDE // 2
+        parts.append((square(volume.images, corner), square(volume.labels, corner)))
         heart_px += [centre - corner] * n
         pixel_mm += [volume.spacing_mm[0]] * n
         patient += [volume.patient] * n
@@ -85,10 +86,10 @@ def drawn_pool(folder: Path) -> ImagePool:
     )  # fmt: skip
 
 
-def _square(volume: npt.NDArray[_Value], corner: npt.NDArray[np.int_]) -> npt.NDArray[_Value]:
-    """``(slice, side, side)`` of ``volume`` from ``corner`` on, zero outside it."""
-    result = np.zeros((len(volume), _SIDE, _SIDE), volume.dtype)
-    here = tuple(slice(max(0, c), max(0, min(n, c + _SIDE))) for c, n in zip(corner, volume.shape[1:], strict=True))
+def square(volume: npt.NDArray[_Value], corner: npt.NDArray[np.int_]) -> npt.NDArray[_Value]:
+    """``(slice, SIDE, SIDE)`` of ``volume`` from ``corner`` on, zero outside it."""
+    result = np.zeros((len(volume), SIDE, SIDE), volume.dtype)
+    here = tuple(slice(max(0, c), max(0, min(n, c + SIDE))) for c, n in zip(corner, volume.shape[1:], strict=True))
     there = tuple(slice(part.start - c, part.stop - c) for part, c in zip(here, corner, strict=True))
     result[:, *there] = volume[:, *here]
     return result

@@ -13,10 +13,12 @@ from torch import Tensor
 from cmr_models.contracts import LV
 from cmr_models.segmentation.crops import standardise
 from cmr_models.training.augmentation import Augmentation, crop_images, draw_geometry, vary_scanner
+from tasks.training.crossed_studies import crossed_pool
 from tasks.training.drawn_volumes import drawn_pool
 from tasks.training.segmentation_data import (
     ImagePool,
     fold_patients,
+    joined,
     loosen_endocardium,
     real_pool,
     sampling_probability,
@@ -57,10 +59,13 @@ class Batch(NamedTuple):
 
 def read_images(settings: TrainingSettings, simulated_cache: Path) -> TrainingImages:
     """The images that the settings name; simulated ones are made in ``simulated_cache`` if they are not there yet."""
-    view = settings.task.removeprefix("segment_")
-    simulated = simulated_pool(
-        simulated_cache, view, settings.n_simulated, settings.simulation_seed, settings.simulation_workers,
-        settings.simulated_slices,
+    n_views = len(settings.views)
+    simulated = joined(
+        simulated_pool(
+            simulated_cache, view, settings.n_simulated // n_views, settings.simulation_seed,
+            settings.simulation_workers, settings.simulated_slices,
+        )
+        for view in settings.views
     )  # fmt: skip
     if settings.loose_endocardium:
         simulated = loosen_endocardium(simulated)
@@ -68,13 +73,19 @@ def read_images(settings: TrainingSettings, simulated_cache: Path) -> TrainingIm
 
 
 def read_real_images(settings: TrainingSettings) -> tuple[ImagePool | None, ImagePool | None, ImagePool | None]:
-    """The images of ``real`` and ``drawn`` to train on, and those of the patients of the fold that is held out."""
-    real = real_pool(Path(settings.real), settings.real_pixel_mm, settings.real_phases) if settings.real else None
+    """The images of ``real`` (or ``crossed``) and ``drawn`` to train on, and those of the fold that is held out."""
+    real = _read_partly_labelled(settings)
     drawn = drawn_pool(Path(settings.drawn)) if settings.drawn else None
     judged = drawn or real
     out = fold_patients(judged.patient, settings.fold, settings.n_folds) if judged and settings.fold >= 0 else set()
     held_out = _of(judged, out) if judged and out else None
     return _without(real, {*settings.real_excluded, *out}), _without(drawn, out), held_out
+
+
+def _read_partly_labelled(settings: TrainingSettings) -> ImagePool | None:
+    if settings.crossed:
+        return crossed_pool(Path(settings.crossed), settings.crossed_model, settings.views)
+    return real_pool(Path(settings.real), settings.real_pixel_mm, settings.real_phases) if settings.real else None
 
 
 def _of(pool: ImagePool, patients: set[str]) -> ImagePool:

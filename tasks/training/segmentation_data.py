@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +86,18 @@ class ImagePool:
         )
 
 
+def joined(pools: Iterable[ImagePool]) -> ImagePool:
+    """Pools of single images, one after the other; one pool alone as it is."""
+    parts = list(pools)
+    if len(parts) == 1:
+        return parts[0]
+    images, possible, heart_px, pixel_mm = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("images", "possible", "heart_px", "pixel_mm")
+    )
+    return ImagePool(images, possible, heart_px, pixel_mm, tuple(name for part in parts for name in part.patient))
+
+
 def loosen_endocardium(pool: ImagePool) -> ImagePool:
     """The pool with the endocardial border left open by one pixel to either side: left ventricle or myocardium.
 
@@ -127,10 +139,11 @@ def simulated_pool(folder: Path, view: str, n: int, seed: int, workers: int = 1,
         seed: of them.
         workers: processes that make them.
         n_slices: of each stack of short-axis images, a divisor of 50, see
-            :func:`cmr_models.simulate.training_stacks`; 1 for single images of the simulated biobank's hearts.
+            :func:`cmr_models.simulate.training_stacks`; 1 for single images of the simulated biobank's hearts, and for
+            a long-axis view (:func:`cmr_models.simulate.training_long_axis`).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kind = view if n_slices == 1 else f"{view}{n_slices}"
+    kind = f"{view}{n_slices}" if n_slices > 1 else view if view == "sax" else f"{view}_patients"
     files = [folder / f"{kind}_{seed}_{k:04d}.npz" for k in range(-(-n // _PER_FILE))]
     missing = [(file, view, n_slices, seed, k) for k, file in enumerate(files) if not file.exists()]
     if workers > 1 and len(missing) > 1:
@@ -202,11 +215,13 @@ def _grey(file: Path) -> npt.NDArray[np.float32]:
 
 
 def _simulate_file(job: tuple[Path, str, int, int, int]) -> None:
-    from cmr_models.simulate import training_slices, training_stacks
+    from cmr_models.simulate import training_long_axis, training_slices, training_stacks
 
     file, view, n_slices, seed, k = job
     rng = np.random.default_rng([seed, k])
-    if n_slices == 1:
+    if view != "sax":
+        images, labels, pixel_mm = training_long_axis(rng, _PER_FILE, view, _SIMULATED_SHAPE)
+    elif n_slices == 1:
         images, labels, pixel_mm = training_slices(rng, _PER_FILE, view, _SIMULATED_SHAPE)
     else:
         stacks, drawn, of_stack = training_stacks(rng, _PER_FILE // n_slices, n_slices, _SIMULATED_SHAPE)

@@ -31,8 +31,6 @@ from tasks.training.recipes import identity
 from tasks.training.segmentation_batches import TrainingImages, draw_batch, held_out_crops, lv_dice, read_images
 from tasks.training.segmentation_settings import TrainingSettings
 
-_CLASSES_OF_TASK = {"segment_sax": 4, "segment_lax_4c": 6}
-
 
 def train_segmentation(settings: TrainingSettings, output: Path) -> Path:
     """Train as :func:`tasks.training.loop.train`, which says what is left in ``output``.
@@ -62,7 +60,7 @@ class SegmentationRecipe:
             load_encoder(self.network, efficientnet_lite0())
         if settings.start_from:
             begun_with = _read_weights(Path(settings.start_from))
-            self.network.load_state_dict(looking_at_neighbours(begun_with, self.network.state_dict()))
+            self.network.load_state_dict(fitted_start(begun_with, self.network.state_dict()))
         self.mean.load_state_dict(self.network.state_dict())
         begun = copy.deepcopy(self.mean)
         self.teachers = {"mean": [self.mean], "begun": [begun], "both": [self.mean, begun]}[settings.teacher]
@@ -144,7 +142,7 @@ class SegmentationRecipe:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _config(self) -> dict[str, Any]:
-        return {**self.settings.config, "n_classes": _CLASSES_OF_TASK[self.settings.task]}
+        return {**self.settings.config, "n_classes": self.settings.n_classes}
 
     def _to_device(self, crops: Tensor) -> Tensor:
         return crops.to(self.device).contiguous(memory_format=torch.channels_last)
@@ -169,11 +167,11 @@ def _dice_of_parts(logits: Tensor, possible: Tensor, n_real: int) -> Tensor:
 
 def _describe_data(settings: TrainingSettings, images: TrainingImages) -> list[str]:
     """What the card says of the training data, one entry a source."""
-    view = settings.task.removeprefix("segment_")
-    data = [f"{len(images.simulated)} simulated {view} images (cmr_models.simulate, seed {settings.simulation_seed})"]
+    views = ", ".join(settings.views)
+    data = [f"{len(images.simulated)} simulated {views} images (cmr_models.simulate, seed {settings.simulation_seed})"]
     if images.real is not None:
         patients = len(set(images.real.patient))
-        source = settings.real_name or "left-ventricular pool drawn"
+        source = settings.crossed_name or settings.real_name or "left-ventricular pool drawn"
         data.append(f"{len(images.real)} real images of {patients} patients, {source}")
     if images.drawn is not None:
         data.append(
@@ -182,19 +180,24 @@ def _describe_data(settings: TrainingSettings, images: TrainingImages) -> list[s
     if settings.encoder:
         data.append("encoder begun with EfficientNet-Lite0, trained on ImageNet (Apache-2.0)")
     if settings.start_from:
-        begun = card(settings.start_from, settings.task)
+        begun = card(settings.start_from)
         data.append(f"begun with the weights {begun.digest[:12]}, trained on: {'; '.join(begun.training_data)}")
     if images.held_out is not None:
         data.append(f"held out: {', '.join(sorted(set(images.held_out.patient)))}")
     return data
 
 
-def looking_at_neighbours(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` of a network of single slices for one of three: it does not look at the neighbours yet."""
+def fitted_start(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` of a network of single slices and fewer classes for one that looks at three and knows more.
+
+    It does not look at the neighbours yet, and the weights of the further classes are those of ``wanted``.
+    """
     result = dict(state)
     for name, value in state.items():
         if value.ndim == 4 and value.shape[1] == 1 and wanted[name].shape[1] == 3:
             result[name] = nn.functional.pad(value, (0, 0, 0, 0, 1, 1))
+        elif value.ndim and value.shape[1:] == wanted[name].shape[1:] and len(value) < len(wanted[name]):
+            result[name] = torch.cat([value, wanted[name][len(value) :].to(value)])
     return result
 
 

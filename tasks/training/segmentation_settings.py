@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cmr_models.contracts import VIEW_LABELS
 from cmr_models.training.augmentation import Augmentation
 from tasks.training.recipes import MACHINE
 
-TASKS = ("segment_sax", "segment_lax_4c")
+TASKS = ("segment_sax", "segment_lax", "segment_lax_2c", "segment_lax_3c", "segment_lax_4c")
+VIEWS_OF_TASK: Mapping[str, tuple[str, ...]] = {
+    "segment_lax": ("lax_4c", "lax_2c", "lax_3c"),
+    **{task: (task.removeprefix("segment_"),) for task in TASKS if task != "segment_lax"},
+}
+"""The views that a network sees; "segment_lax" is one network for every long-axis view."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,8 @@ class TrainingSettings:
     """Everything that decides the weights, and where and how to run.
 
     Attributes:
-        task: segment_sax or segment_lax_4c.
+        task: segment_sax; segment_lax, a network for every long-axis view; or segment_lax_2c, segment_lax_3c or
+            segment_lax_4c for one alone.
         name: of the model.
         seed: of everything that is drawn.
         kind: of the network, a key of :data:`cmr_models.nets.KINDS`.
@@ -43,6 +50,10 @@ class TrainingSettings:
         drawn_share: part of a batch that is of them.
         drawn_strength: how strongly they are varied, relative to ``augmentation``.
         drawn_end_weight: how often those at an end of a ventricle are drawn, relative to the others.
+        crossed: folder of a cohort with segmented short axes, whose long-axis images they label where the planes cross
+            (:mod:`tasks.training.crossed_studies`); none if empty. They are drawn as real images are.
+        crossed_model: whose labels of the short axis to believe.
+        crossed_name: how the card calls them.
         alone_chance: of an image of a network that looks at three slices to come without those before and after it.
         fold: in 0 .. ``n_folds`` - 1, the patients to hold out, of ``drawn`` where it is given, else of ``real``; -1
             trains on all.
@@ -75,7 +86,7 @@ class TrainingSettings:
         augmentation: how strongly to vary the images.
     """
 
-    task: Literal["segment_sax", "segment_lax_4c"] = "segment_sax"
+    task: Literal["segment_sax", "segment_lax", "segment_lax_2c", "segment_lax_3c", "segment_lax_4c"] = "segment_sax"
     name: str = "default"
     seed: int = 1
     kind: str = "unet2d"
@@ -98,6 +109,9 @@ class TrainingSettings:
     drawn_share: float = 0.5
     drawn_strength: float = 1.0
     drawn_end_weight: float = 1.0
+    crossed: str = field(default="", metadata=MACHINE)
+    crossed_model: str = "default"
+    crossed_name: str = ""
     alone_chance: float = 0.3
     fold: int = -1
     n_folds: int = 5
@@ -126,6 +140,16 @@ class TrainingSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
+    def views(self) -> tuple[str, ...]:
+        """The views that the network sees."""
+        return VIEWS_OF_TASK[self.task]
+
+    @property
+    def n_classes(self) -> int:
+        """Of the network: background and every code up to the largest that one of its views shows."""
+        return 1 + max(max(VIEW_LABELS[view]) for view in self.views)
+
+    @property
     def channels(self) -> int:
         """Slices that the network looks at: 1, or 3 with the one before and the one after."""
         return int(self.config.get("in_channels", 1))
@@ -135,6 +159,8 @@ class TrainingSettings:
             raise ValueError(f"unknown task {self.task!r}; tasks are {TASKS}")
         if self.drawn and not (self.drawn_name and self.drawn_licence):
             raise ValueError("give drawn_name and drawn_licence: who uses the weights must know what they have seen")
+        if self.crossed and (self.real or self.task == "segment_sax" or not self.crossed_name):
+            raise ValueError("crossed is for a long-axis network without real; give crossed_name too, for its card")
         for name in ("start_share", "real_share", "drawn_share", "alone_chance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")

@@ -4,7 +4,7 @@
   var source = document.getElementById("study-data");
   if (!source) return;
   var study = JSON.parse(source.textContent);
-  var COLOURS = { rv: "#56b4e9", endo: "#e69f00", epi: "#009e73", la: "#cc79a7", ra: "#f0e442" };
+  var COLOURS = { rv: "#56b4e9", endo: "#e69f00", epi: "#009e73", la: "#cc79a7", ra: "#f0e442", aorta: "#d55e00" };
   var STEPS = [[1, 1], [2, 0], [1, -1], [0, -2], [-1, -1], [-2, 0], [-1, 1], [0, 2]];
   var RESOLUTION = 2;
   var slider = document.getElementById("frame");

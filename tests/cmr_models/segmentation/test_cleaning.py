@@ -284,3 +284,18 @@ def test_where_the_left_ventricle_has_left_the_right_one_has_too() -> None:
     both[1, 0][np.isin(both[1, 0], (LV, MYOCARDIUM))] = 0
     assert reasons(both)[1][0][0] == "slice_left_by_lv"
     assert reasons(both)[0][0] == ["ventricle", "ventricle"]
+
+
+def test_both_walls_stay_where_a_long_axis_plane_cuts_a_thin_apex() -> None:
+    label = np.zeros((1, 1, 30, 30), np.uint8)
+    label[0, 0, 5:25, 10:20] = LV
+    label[0, 0, 5:25, 7:10] = MYOCARDIUM  # 60 pixels
+    label[0, 0, 5:20, 20:22] = MYOCARDIUM  # 30 pixels on the other side
+    label[0, 0, 26:28, 10:20] = MYOCARDIUM  # 20 pixels that touch no pool
+    label[0, 0, 25, 12:19] = MYOCARDIUM  # joined to them: 27 pixels at the apex
+    label[0, 0, 5:15, 26:29] = MYOCARDIUM  # 30 pixels of liver
+    label[0, 0, 1:3, 10:15] = LV  # a crumb
+    kept = keep_largest_pieces(label)[0, 0]
+    assert (kept == MYOCARDIUM).sum() == 60 + 30 + 27
+    assert not kept[5:15, 26:29].any()
+    assert (kept == LV).sum() == 200

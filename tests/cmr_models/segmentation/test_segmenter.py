@@ -8,8 +8,18 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from cmr_models import zoo
 from cmr_models.contracts import LV, MYOCARDIUM, RV
-from cmr_models.segmentation import Segmenter, prepare, restore, segment_lax_4c, segment_sax
+from cmr_models.nets import build
+from cmr_models.segmentation import (
+    Segmenter,
+    prepare,
+    restore,
+    segment_lax_2c,
+    segment_lax_3c,
+    segment_lax_4c,
+    segment_sax,
+)
 from cmr_models.segmentation.cleaning import clean_sax
 from cmr_models.segmentation.crops import CropWindow, crop, image_region, resample_to_image, standardise
 from cmr_models.simulate import training_slices
@@ -179,3 +189,34 @@ def test_a_rotated_or_mirrored_heart_is_found_where_it_is(real_data: Path) -> No
     for turn in (lambda a: a, np.rot90, np.flipud, np.fliplr):
         found = segment_sax(np.ascontiguousarray(turn(image))[None, None], None, None)[0, 0] == LV
         assert _dice(found, turn(drawn)) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("view", "shown"), [("2c", {0, 2, 3, 4}), ("3c", {0, 1, 2, 3, 4, 6}), ("4c", {0, 1, 2, 3, 4, 5})]
+)
+def test_a_network_of_every_long_axis_view_names_what_the_view_shows(
+    tmp_path: Path, view: str, shown: set[int]
+) -> None:
+    config = {"n_classes": 7, "widths": [4, 4], "blocks": [1, 1]}
+    torch.manual_seed(1)
+    zoo.save(tmp_path, build("unet2d", **config), zoo.ModelCard("any", "segment_lax", "unet2d", config, 1.6, 32))
+    segmenter = Segmenter.load(tmp_path, f"segment_lax_{view}", precision="fp32")
+    probabilities = segmenter.probabilities(torch.randn(3, 1, 32, 32))
+    hidden = sorted(set(range(7)) - shown)
+    assert (probabilities[:, hidden] == 0).all()
+    assert torch.allclose(probabilities.sum(1), torch.ones(3, 32, 32), atol=1e-5)
+    network, _ = zoo.load(tmp_path)
+    odds = network(torch.ones(1, 1, 32, 32)).detach()[:, sorted(shown)].softmax(1)
+    assert torch.allclose(segmenter.probabilities(torch.ones(1, 1, 32, 32))[:, sorted(shown)], odds, atol=1e-4)
+
+
+def test_the_functions_of_long_axis_views_use_the_network_for_every_view(tmp_path: Path) -> None:
+    config = {"n_classes": 7, "widths": [4, 4], "blocks": [1, 1]}
+    zoo.save(tmp_path, build("unet2d", **config), zoo.ModelCard("any", "segment_lax", "unet2d", config, 1.6, 32))
+    images = np.random.default_rng(0).random((2, 1, 48, 40))
+    for function, shown in ((segment_lax_2c, {0, 2, 3, 4}), (segment_lax_3c, {0, 1, 2, 3, 4, 6})):
+        labels = function(images, 1.6, tmp_path)
+        assert labels.shape == images.shape
+        assert set(np.unique(labels)) <= shown
+        with pytest.raises(ValueError, match="add axes"):
+            function(images[0], 1.6, tmp_path)

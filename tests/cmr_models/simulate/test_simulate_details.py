@@ -74,7 +74,7 @@ def _plane(heart: Heart, z_mm: npt.ArrayLike) -> tuple[Labels, Labels]:
     y, x = np.meshgrid(_GRID_MM, _GRID_MM, indexing="ij")
     geometry = _Polar(np.stack([x, y, np.broadcast_to(z_mm, x.shape)], axis=-1).astype(np.float32), 0.0)
     state = heart.state(0.0)
-    return label_points(geometry, state, heart, False), reader_labels(geometry, state, heart)
+    return label_points(geometry, state, heart, "sax"), reader_labels(geometry, state, heart)
 
 
 def test_a_reader_draws_a_pool_that_muscle_surrounds_by_half_and_draws_it_whole() -> None:

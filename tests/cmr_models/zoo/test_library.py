@@ -53,6 +53,16 @@ def test_a_model_for_another_task_is_refused(tmp_path: Path) -> None:
         zoo.load(tmp_path, "segment_sax")
 
 
+def test_a_network_for_every_long_axis_view_is_one_for_each(tmp_path: Path) -> None:
+    written = zoo.save(tmp_path, build("unet2d", **_SMALL), _card("segment_lax"))
+    for view in ("2c", "3c", "4c"):
+        _, card = zoo.load(tmp_path, f"segment_lax_{view}")
+        assert card == replace(written, task=f"segment_lax_{view}")
+    assert zoo.card(tmp_path).task == "segment_lax"
+    with pytest.raises(ValueError, match="not 'segment_sax'"):
+        zoo.card(tmp_path, "segment_sax")
+
+
 def test_a_model_that_is_not_there_names_the_files_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
         zoo.load(tmp_path / "nowhere")

@@ -50,3 +50,17 @@ def test_ejection_fractions_with_the_basal_slice_by_its_part_stand_beside_the_ot
     parts = {f"{name}ef_parts_pct_{key}": 2.0 for name in ("lv", "rv") for key in ("absolute", "bias", "sd")}
     page = _page(summary=[_row(**parts)])
     assert "LV EF is off by 2.0 (+2.0; 2.0) points instead of 3.1 (-1.3; 4.0), RV EF by 2.0 (+2.0; 2.0) instead" in page
+
+
+def test_long_axis_figures_have_tables_of_their_own() -> None:
+    row = {"dataset": "M&Ms-2", "view": "lax_4c", "lv_dice_ed": 0.9312, "area_change_drawn_pct": 35.2}
+    guided = {"dataset": "biv-me (guide points)", "view": "lax_2c", "lv_dice_es": 0.8, "endocardium_mm_ed": 1.96}
+    crossing = {"view": "lax_3c", "points": 12345, "lv_dice": 0.955}
+    simulated = {"view": "lax_3c", "hearts": 8, "ascending aorta_dice_es": 0.871}
+    found = {"drawn": [row], "guided": [guided], "crossing": [crossing], "simulated": [simulated]}
+    text = accuracy_page({}, {"mine": found})
+    assert "| `mine` | M&Ms-2 | 4-chamber | 0.931 |" in text
+    assert "| `mine` | 2-chamber | 2.0 |" in text
+    assert "| `mine` | 3-chamber | 12,345 | 0.955 |" in text
+    assert "0.87" in text
+    assert "Long-axis views" not in accuracy_page({}, {})

@@ -9,12 +9,12 @@ import torch
 from published_weights import write_segmenter
 
 from cmr_models import zoo
-from cmr_models.contracts import cine_study, cine_view
+from cmr_models.contracts import VIEW_LABELS, cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.segmentation import Segmenter
 from tasks.execution import shards
-from tasks.inference.segment_stage import SEGMENT, segment_units
-from tasks.inference.segmentation import segment_chunk, segment_with
+from tasks.inference.segment_stage import SEGMENT, segment_units, weights_digests
+from tasks.inference.segmentation import load_networks, segment_chunk, segment_with
 from tasks.inference.settings import SegmentSettings
 from tasks.inference.study_images import _bridge_gaps
 from tasks.state import store
@@ -270,6 +270,20 @@ def test_each_view_goes_through_its_own_network(own, model, tmp_path):
     assert [sorted(o.summary["views"]) for o in outcomes] == [["lax_4c", "sax"], ["lax_4c"]]
     assert [o.status for o in outcomes] == ["ok", "ok"]
     assert store.load_tree(own.prediction("tiny", "2-2"))["lax_4c"]["label"].shape == (3, 1, 40, 40)
+
+
+def test_one_network_segments_every_long_axis_view(own, tmp_path):
+    model = save_model(tmp_path / "long", seed=3, task="segment_lax", n_classes=7)
+    views = ("lax_2c", "lax_3c", "lax_4c")
+    assert weights_digests(model) == dict.fromkeys(views, zoo.card(model).digest)
+    entry = put(own, "1-2", **{view: view_of(k, 3, 1) for k, view in enumerate(views)})
+    settings = SegmentSettings(**settings_of(model))
+    units = [{"study": "1-2", "key": "k", "study_key": entry.key}]
+    (outcome,) = segment_with(load_networks(settings), units, own, settings)
+    assert sorted(outcome.summary["views"]) == list(views)
+    tree = store.load_tree(own.prediction("long", "1-2"))
+    for view in views:
+        assert set(np.unique(tree[view]["label"])) <= {0, *VIEW_LABELS[view]}
 
 
 def test_throughput_is_reported_by_study_and_in_one_line_without_identifiers(own, model, caplog):

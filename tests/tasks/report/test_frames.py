@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from report_cohort import FRAMES, phantom
 
-from cmr_models.contracts import LV, MYOCARDIUM, RV, prediction
+from cmr_models.contracts import AORTA_ASCENDING, LV, MYOCARDIUM, RA, RV, cine_study, prediction
 from tasks.report.frames import SPRITE_BYTES, _levels, chain_codes, encode_plane, planes_to_show
 
 STEPS = {"0": (1, 1), "1": (2, 0), "2": (1, -1), "3": (0, -2), "4": (-1, -1), "5": (-2, 0), "6": (-1, 1), "7": (0, 2)}
@@ -51,6 +51,17 @@ def test_the_planes_shown_run_from_base_to_apex_and_end_with_the_four_chamber_vi
         assert [plane.name for plane in planes] == ["sax_basal", "sax_mid", "sax_apical", "lax_4c"]
         areas = [int((plane.label == LV).sum()) for plane in planes[:3]]
         assert areas == sorted(areas, reverse=True)
+
+
+def test_every_long_axis_view_is_shown_with_the_structures_drawn_in_it():
+    study, labels = phantom(np.random.default_rng(0))
+    four = study["lax_4c"].to_dataset()
+    three = np.where(labels["lax_4c"] == RA, AORTA_ASCENDING, labels["lax_4c"]).astype(np.uint8)
+    views = {"sax": study["sax"].to_dataset(), "lax_4c": four, "lax_2c": four, "lax_3c": four}
+    planes = planes_to_show(cine_study(views, key="another"), prediction({**labels, "lax_3c": three}))
+    assert [plane.name for plane in planes[3:]] == ["lax_4c", "lax_2c", "lax_3c"]
+    shown = [set(encode_plane(plane)["outlines"]) for plane in planes[3:]]
+    assert shown == [{"rv", "epi", "endo", "la", "ra"}, set(), {"rv", "epi", "endo", "la", "aorta"}]
 
 
 def test_the_base_of_a_dilated_heart_is_not_where_the_pool_is_larger():

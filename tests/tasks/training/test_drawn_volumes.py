@@ -14,7 +14,7 @@ from cmr_models.segmentation.segmenter import Segmenter, prepare
 from tasks.training.drawn_volumes import drawn_pool, drawn_volumes
 from tasks.training.segmentation_batches import TrainingImages, draw_batch, read_real_images
 from tasks.training.segmentation_data import simulated_pool
-from tasks.training.segmentation_recipe import looking_at_neighbours, train_segmentation
+from tasks.training.segmentation_recipe import fitted_start, train_segmentation
 from tasks.training.segmentation_settings import TrainingSettings
 
 
@@ -140,6 +140,6 @@ def test_a_stack_is_prepared_with_the_slices_before_and_after() -> None:
 
 def test_a_network_of_single_slices_begins_as_one_that_does_not_look_at_the_others() -> None:
     state = {"stem": torch.ones(2, 1, 3, 3), "other": torch.ones(4)}
-    wide = looking_at_neighbours(state, {"stem": torch.zeros(2, 3, 3, 3), "other": torch.zeros(4)})
+    wide = fitted_start(state, {"stem": torch.zeros(2, 3, 3, 3), "other": torch.zeros(4)})
     assert wide["stem"][0].sum((1, 2)).tolist() == [0.0, 9.0, 0.0]
     assert torch.equal(wide["other"], state["other"])

@@ -274,7 +274,7 @@ def test_real_images_need_a_folder_with_images(tmp_path: Path) -> None:
         "segment_sax_patients.toml",
         "segment_sax_default.toml",
         "segment_sax_acdc.toml",
-        "segment_lax_4c.toml",
+        "segment_lax.toml",
     ],
 )
 def test_the_recipes_in_the_repository_are_readable(name: str) -> None:
