@@ -145,10 +145,12 @@ def _passes(ed: Found, es: Found, model: str) -> bool:
 
 
 def _has(model: str, task: str) -> bool:
+    """Whether a model has a network of its own for a task."""
     try:
-        return zoo.card(model, task).task == task
+        found = zoo.card(model, task)
     except (ValueError, FileNotFoundError):
         return False
+    return found.task == task and (model not in zoo.shipped_names() or found.name == model)
 
 
 def _segment(reference: Reference, model: str) -> tuple[npt.NDArray[np.uint8], dict[str, float]]:

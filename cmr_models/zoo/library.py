@@ -40,8 +40,9 @@ def load(name_or_folder: str | os.PathLike[str], task: str | None = None) -> tup
 
     Args:
         name_or_folder: "default" for the network of ``task`` that ships with the package, or the name of another that
-            does ("acdc"); a folder made by training; a folder laid out like the published repository, a folder or
-            weights file in it; or ``hub:<task>/<data>_<view>`` and ``hub:pretrained`` for the hub's local cache.
+            does ("acdc": its own short-axis network, for all else that of "default"); a folder made by training; a
+            folder laid out like the published repository, a folder or weights file in it; or
+            ``hub:<task>/<data>_<view>`` and ``hub:pretrained`` for the hub's local cache.
         task: what the network must be for, such as "segment_sax" or "aif_detect"; None takes what is there
             ("segment_sax" of "default").
 
@@ -148,6 +149,14 @@ def _shipped_folder(name: str) -> Path:
     return _SHIPPED if name == "default" else _SHIPPED / name
 
 
+def _shipped_stem(name: str, task: str) -> Path:
+    """The path without suffix of a shipped network. A model that has none for a task is "default" there."""
+    names = (task, _LONG_AXIS) if task in _LONG_AXIS_VIEWS else (task,)
+    own = _shipped_folder(name) / task
+    stems = (folder / stem for folder in (own.parent, _SHIPPED) for stem in names)
+    return next((stem for stem in stems if stem.with_suffix(".toml").is_file()), own)
+
+
 def _or_error(read: Callable[[], ModelCard]) -> ModelCard | ValueError:
     try:
         return read()
@@ -186,9 +195,7 @@ def _find(name_or_folder: str | os.PathLike[str], task: str | None) -> Published
     """The published model, or the weights and card files, that a name stands for."""
     name = os.fspath(name_or_folder)
     if name in shipped_names():
-        stem = _shipped_folder(name) / (task or "segment_sax")
-        if task in _LONG_AXIS_VIEWS and not stem.with_suffix(".toml").is_file():
-            stem = stem.with_name(_LONG_AXIS)
+        stem = _shipped_stem(name, task or "segment_sax")
         files = stem.with_suffix(".safetensors"), stem.with_suffix(".toml")
     elif name.startswith(HUB_PREFIX):
         return _published(_in_hub_cache(name.removeprefix(HUB_PREFIX)), task)

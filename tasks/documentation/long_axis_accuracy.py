@@ -10,7 +10,7 @@ from tasks.report.markdown import code, table
 _INTRO = """\
 ## Long-axis views
 
-`python -m benchmarks.long_axis`. Every long-axis image of the training was simulated; no image of these data sets was seen.
+`python -m benchmarks.long_axis`. Every long-axis image of the training was simulated: none of these was seen.
 """
 _VIEWS = {"lax_4c": "4-chamber", "lax_3c": "3-chamber", "lax_2c": "2-chamber"}
 _STRUCTURES = {"lv": "LV", "myocardium": "Myocardium", "rv": "RV"}

@@ -3,11 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cmr_models import zoo
 from cmr_models.nets import build
+from cmr_models.segmentation import segment_sax
+from cmr_models.zoo.licences import is_non_commercial
 
 _SMALL = {"n_classes": 4, "widths": [8, 8], "blocks": [1, 1]}
 
@@ -80,6 +83,30 @@ def test_the_shipped_models_load_and_say_what_they_were_trained_on(task: str) ->
 def test_the_shipped_weights_stay_small(names: str, limit_mb: float) -> None:
     folder = Path(zoo.__file__).parents[1] / "weights"
     assert sum(file.stat().st_size for file in folder.glob(names)) <= limit_mb * 1e6
+
+
+def test_acdc_is_the_default_with_a_short_axis_network_of_its_own_and_its_licence() -> None:
+    _, card = zoo.load("acdc", "segment_sax")
+    assert (card.name, card.licence) == ("acdc", "CC-BY-NC-SA-4.0")
+    assert any("100 patients, ACDC" in line for line in card.training_data)
+    assert not any("held out" in line for line in card.training_data)
+    assert zoo.card("acdc") == card
+    for task in ("segment_lax_4c", "aif_detect"):
+        assert zoo.card("acdc", task) == zoo.card("default", task)
+    folder = Path(zoo.__file__).parents[1] / "weights" / "acdc"
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 10e6
+    licence = (folder / "LICENCE.txt").read_text(encoding="utf-8")
+    assert "10.1109/TMI.2018.2837502" in licence
+    assert "Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International Public License" in licence
+    image = np.random.default_rng(0).random((1, 2, 64, 64), np.float32)
+    assert segment_sax(image, 1.5, 10.0, model="acdc").shape == image.shape
+
+
+def test_no_network_of_the_default_has_seen_acdc_or_restricts_its_use() -> None:
+    for name, card in zoo.available():
+        if name == "default":
+            assert not is_non_commercial(card.licence)
+            assert "ACDC" not in " ".join(card.training_data)
 
 
 _SAX = {"size": "tiny", "sax_size": [32, 32, 4], "lax_size": [32, 32], "enc_conv_chans": [8, 16]}
