@@ -157,6 +157,7 @@ def _measured_row(row: dict[str, Any]) -> dict[str, Any]:
         **verdicts,
         "qc_ok": qc_ok,
         "qc_reasons": ";".join(rule.code for rule in broken),
+        "slices_left_out": "",
         "missing_reasons": json.dumps(missing, sort_keys=True),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,13 @@ class CropWindow:
     """Position of the crops of a stack, the same for all its frames and slices.
 
     ``centre_px`` is (row, col) in the image; ``step_px`` the image pixels from one crop pixel to the next,
-    (row, col).
+    (row, col); ``slice_mm`` the distance of the slices, None if unknown.
     """
 
     centre_px: tuple[float, float]
     step_px: tuple[float, float]
     size: int
+    slice_mm: float | None = None
 
     def judged(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
         """``(frame, slice)``: True where the crop shows anything; a crop of an image with contrast is taken to."""
@@ -32,7 +33,7 @@ class CropWindow:
 
     def parameters(self) -> dict[str, Any]:
         """Plain values, kept beside what was computed with them."""
-        return asdict(self)
+        return {"centre_px": self.centre_px, "step_px": self.step_px, "size": self.size}
 
 
 def standardise(images: Tensor) -> Tensor:

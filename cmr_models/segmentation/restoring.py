@@ -16,7 +16,13 @@ from cmr_models.contracts.labels import APART, NOTHING_FOUND, TRANSITION, UNCERT
 from cmr_models.segmentation.certainty import expected_slice_dice, overlap_sums, smooth_over_cycle
 from cmr_models.segmentation.cleaning import clean_with_reasons, keep_largest_pieces
 from cmr_models.segmentation.crops import CropWindow, image_region, resample_to_image
-from cmr_models.segmentation.slice_answers import SliceAnswers, answer_slices, checked_slice_lines, signs_of
+from cmr_models.segmentation.slice_answers import (
+    LARGEST_SLICE_MM,
+    SliceAnswers,
+    answer_slices,
+    checked_slice_lines,
+    signs_of,
+)
 
 _SMOOTHED_FROM_FRAMES = 20  # with fewer, neighbours are too far apart: the smallest volume would grow
 _FRAME_WEIGHTS = (0.25, 0.5)
@@ -67,10 +73,11 @@ def restore_with_answers(
     probabilities: Tensor, window: CropWindow, shape: tuple[int, int, int, int], card: zoo.ModelCard
 ) -> Restored:
     """As :func:`restore`, with all that is said of each slice."""
+    slice_mm = window.slice_mm
     part, sums, window = _around_heart(probabilities, window, card)
     smooth = _smooth(part.reshape(*shape[:2], *part.shape[1:]))
     coarse = _most_probable(smooth).numpy()
-    certain, learned = _without_uncertain_slices(coarse, sums, card)
+    certain, learned = _without_uncertain_slices(coarse, sums, card, slice_mm)
     if card.task == "segment_sax":
         clean, left_out = clean_with_reasons(certain, card.pixel_mm)
     else:
@@ -139,7 +146,7 @@ def _smooth(probabilities: Tensor) -> Tensor:
 
 
 def _without_uncertain_slices(
-    coarse: npt.NDArray[np.uint8], sums: npt.NDArray[np.float64], card: zoo.ModelCard
+    coarse: npt.NDArray[np.uint8], sums: npt.NDArray[np.float64], card: zoo.ModelCard, slice_mm: float | None
 ) -> tuple[npt.NDArray[np.uint8], SliceAnswers | None]:
     """Labels ``(frame, slice, row, col)`` without ventricles where the learned answer is against them, and the answers.
 
@@ -152,7 +159,8 @@ def _without_uncertain_slices(
         for code, least in card.slice_limits.items():
             uncertain = expected[..., int(code) - 1] < least
             kept[uncertain[..., None, None] & (coarse == int(code))] = BACKGROUND
-    if card.slice_lines:
+    too_far_apart = slice_mm is not None and slice_mm > LARGEST_SLICE_MM
+    if card.slice_lines and not too_far_apart:
         kept = kept.copy()
         learned = answer_slices(signs_of(coarse, sums), checked_slice_lines(card.slice_lines, card.name))
         for v, codes in enumerate(((RV,), (LV, MYOCARDIUM))):

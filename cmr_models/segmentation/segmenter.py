@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,7 @@ class Segmenter(NetworkRunner):
     def crops(self, view_images: ViewImages) -> tuple[npt.NDArray[np.float32], CropWindow]:
         """The network's input ``(frame * slice, channel, size, size)``, one crop an image, and where the crops lie."""
         window = self.locate(view_images.images, view_images.pixel_mm)
+        window = replace(window, slice_mm=view_images.slice_mm)
         return prepare(view_images.images, window, self.channels).numpy(), window
 
     def predict(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -272,7 +274,7 @@ def _segment(
         labels: npt.NDArray[np.uint8] = imported.labels(imported.predict(volumes), places, shape)
     else:
         segmenter = shared_segmenter(model, task)
-        window = segmenter.locate(images, pixel_mm)
+        window = replace(segmenter.locate(images, pixel_mm), slice_mm=slice_mm)
         probabilities = segmenter.probabilities(prepare(images, window, segmenter.channels))
         labels = restore(probabilities, window, shape, segmenter.card)
     labels[images.max(axis=(2, 3)) == images.min(axis=(2, 3))] = 0

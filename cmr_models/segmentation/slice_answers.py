@@ -28,6 +28,8 @@ TERMS: Final = ("partly", "wholly", "certainty", "goes_on", "wall")
 ventricle, with even odds; then the weights of :data:`SIGNS`."""
 SIGNS: Final = ("certainty", "goes_on", "wall")
 _MOST_CERTAIN: Final = 0.995  # overlap beyond which the network's certainty tells nothing more
+LARGEST_SLICE_MM: Final = 13.0
+"""Slices further apart are not asked: they were learnt 6 to 12 mm apart, and so is what goes on in the next one."""
 COUNTED: Final = 0.5
 """Share of a slice from which it counts as ventricle, whole: the basal slice is half enclosed (Schulz-Menger et al.
 2020, doi:10.1186/s12968-020-00610-6; Petersen et al. 2017, doi:10.1186/s12968-017-0327-9)."""

@@ -34,6 +34,11 @@ class ViewImages:
     crossing_px: tuple[float, float] | None = None
     directions: npt.NDArray[np.float64] | None = None
 
+    @property
+    def slice_mm(self) -> float | None:
+        """Distance of neighbouring slices, the usual one if they differ; None of a single slice."""
+        return float(np.median(np.abs(np.diff(self.offset_mm)))) if len(self.offset_mm) > 1 else None
+
 
 def gather_view_images(
     views: Mapping[str, xr.Dataset], view: str, images: npt.NDArray[Any] | None = None

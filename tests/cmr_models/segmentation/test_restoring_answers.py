@@ -24,10 +24,10 @@ def stack() -> np.ndarray:
     return labels
 
 
-def restored(labels: np.ndarray, lines: dict[str, Any] | None = None) -> Restored:
+def restored(labels: np.ndarray, lines: dict[str, Any] | None = None, slice_mm: float | None = None) -> Restored:
     certain = torch.nn.functional.one_hot(torch.from_numpy(labels.reshape(-1, SIDE, SIDE)).long(), 4)
     card = zoo.ModelCard("t", "segment_sax", "", {"n_classes": 4}, 1.4, SIDE, slice_lines=lines or {})
-    window = CropWindow(((SIDE - 1) / 2, (SIDE - 1) / 2), (1.0, 1.0), SIDE)
+    window = CropWindow(((SIDE - 1) / 2, (SIDE - 1) / 2), (1.0, 1.0), SIDE, slice_mm)
     return restore_with_answers(certain.movedim(-1, 1).float(), window, labels.shape, card)
 
 
@@ -58,6 +58,16 @@ def test_the_learned_answer_decides_by_its_line(rows_of_wall: int, answer: str, 
     is_there = np.isin(found.labels[0, 0], (LV, MYOCARDIUM)).any()
     assert is_there == (answer == "ventricle")
     assert (found.labels[0, 0] == RV).any()
+
+
+@pytest.mark.parametrize(
+    ("slice_mm", "answer"), [(13.0, "slice_uncertain"), (13.1, "slice_open"), (float("nan"), "slice_uncertain")]
+)
+def test_slices_further_apart_than_those_that_were_learnt_are_not_asked(slice_mm: float, answer: str) -> None:
+    labels = stack()
+    cut = labels[0, 0, 16:28]
+    cut[cut == MYOCARDIUM] = 0
+    assert answers(restored(labels, LINES, slice_mm), 1)[0] == answer
 
 
 def test_half_a_wall_is_a_transition_that_counts() -> None:

@@ -107,7 +107,7 @@ def test_a_pixel_size_that_is_not_positive_is_refused(pixel_mm: Any) -> None:
 @pytest.mark.slow
 def test_a_batch_gives_what_its_images_give_one_by_one() -> None:
     segmenter = Segmenter.load()
-    crops = standardise(torch.randn(19, 1, segmenter.card.size, segmenter.card.size))
+    crops = standardise(torch.randn(19, segmenter.channels, segmenter.card.size, segmenter.card.size))
     together = segmenter.probabilities(crops)
     alone = torch.cat([segmenter.probabilities(crops[k : k + 1]) for k in range(19)])
     assert torch.equal(together, alone)
@@ -117,7 +117,9 @@ def test_the_four_steps_are_what_the_public_function_does(slices: tuple[Images, 
     images = slices[0][:3][None]
     segmenter = Segmenter.load()
     window = segmenter.locate(images, 1.4)
-    labels = restore(segmenter.probabilities(prepare(images, window)), window, images.shape, segmenter.card)
+    labels = restore(
+        segmenter.probabilities(prepare(images, window, segmenter.channels)), window, images.shape, segmenter.card
+    )
     np.testing.assert_array_equal(labels, segment_sax(images, 1.4, None))
 
 
