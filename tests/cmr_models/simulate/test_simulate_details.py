@@ -122,6 +122,6 @@ def test_patients_have_closing_pools_and_right_ventricles_larger_than_left_ones(
 def test_the_wall_of_a_loaded_right_ventricle_is_thick() -> None:
     traits = HeartTraits(lvedv_ml=100.0, rvedv_ml=250.0)
     assert all(sample_details(np.random.default_rng(k), traits).rv_wall_mm >= 3.0 for k in range(20))
-    assert all(
-        sample_details(np.random.default_rng(k), replace(traits, rvedv_ml=110.0)).rv_wall_mm <= 3.5 for k in range(20)
-    )
+    unloaded = [sample_details(np.random.default_rng(k), replace(traits, rvedv_ml=110.0)).rv_wall_mm for k in range(20)]
+    assert max(unloaded) <= 6.0
+    assert min(unloaded) < 3.0
