@@ -92,4 +92,4 @@ def test_the_licences_are_in_the_wheel(run: Run) -> None:
         "from importlib.metadata import files;"
         "print(sorted(path.name for path in files('cmr-cohort') if 'licenses' in path.parts))"
     )
-    assert run("python", "-c", code).strip() == "['LICENSE', 'NOTICE']"
+    assert run("python", "-c", code).strip() == "['LICENCE.txt', 'LICENSE', 'NOTICE']"

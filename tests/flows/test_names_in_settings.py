@@ -24,6 +24,7 @@ MISSPELT = {
     "segment.model": ('model = "defautl"', "default"),
     "segment.precision": ('precision = "fp23"', "fp32"),
     "segment.padding": ('padding = "blak"', "black"),
+    "derive.basal_slices": ('basal_slices = "part"', "parts"),
     "compare.dice_min": ("dice_min = {myocardum = 0.8}", "myocardium"),
     "compare.bias_max": ("bias_max = {lvef_pc = 3.0}", "lvef_pct"),
     "compare.agreement_max": ("agreement_max = {rvef_pc = 9.0}", "rvef_pct"),

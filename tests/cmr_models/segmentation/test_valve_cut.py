@@ -56,11 +56,19 @@ def test_slices_are_ventricle_partly_ventricle_or_beyond() -> None:
 
 
 def test_under_half_of_a_cut_slice_does_not_count() -> None:
-    """The valve at z = 12.5: the middle of slice 1 lies 2.5 mm above, within half its thickness of 8 mm."""
-    _, found = cut(12.5)
+    """The valve at z = 13.5: the middle of slice 1 lies 3.5 mm above, within half its thickness of 8 mm."""
+    _, found = cut(13.5)
     assert SLICE_ANSWERS[int(found.answer[0, 1, 1])] == "slice_under_half"
-    np.testing.assert_allclose(found.share[0, :3, 1], [0, 0.25, 1])
+    np.testing.assert_allclose(found.share[0, :3, 1], [0, 0.15, 1])
     assert not (found.labels[0, 1] == LV).any()
+
+
+def test_a_slice_that_may_be_half_below_the_plane_stays() -> None:
+    """The valve at z = 12.5: the middle of slice 1 lies 2.5 mm above, 3 mm are in doubt; a quarter of it counts."""
+    _, found = cut(12.5)
+    assert SLICE_ANSWERS[int(found.answer[0, 1, 1])] == "transition"
+    np.testing.assert_allclose(found.share[0, :3, 1], [0, 0.25, 1])
+    assert (found.labels[0, 1] == LV).any()
 
 
 def test_readers_draw_the_right_ventricle_somewhat_above_its_valve() -> None:

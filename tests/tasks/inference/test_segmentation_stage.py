@@ -180,7 +180,7 @@ def test_only_converted_studies_are_planned(model):
 
 
 def test_a_model_that_is_not_there_is_refused_while_planning():
-    with pytest.raises(FileNotFoundError, match="give 'default', or a folder"):
+    with pytest.raises(FileNotFoundError, match="give 'default' or 'acdc', or a folder"):
         segment_units({}, {"model": "nowhere"})
 
 

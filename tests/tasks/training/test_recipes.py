@@ -48,8 +48,8 @@ def test_a_faulty_recipe_is_refused_by_name(text: str, message: str, tmp_path: P
         (PerfusionTraining(task="aif_detect"), {"device"}),
         (
             TrainingSettings(),
-            {"real", "drawn", "simulated_cache", "simulation_workers", "start_from", "device", "threads", "log_every",
-             "checkpoint_every_s"},
+            {"real", "drawn", "crossed", "simulated_cache", "simulation_workers", "start_from", "device", "threads",
+             "log_every", "checkpoint_every_s"},
         ),
     ],
 )  # fmt: skip

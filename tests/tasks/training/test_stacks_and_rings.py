@@ -73,7 +73,7 @@ def test_stacks_that_do_not_fill_a_file_are_refused() -> None:
 
 def test_the_recipe_of_the_embedded_network_looks_at_three_slices_and_carries_no_other_licence() -> None:
     path = Path(__file__).parents[3] / "infra" / "training" / "segment_sax_default.toml"
-    settings = read_recipe(path, TrainingSettings)
+    settings = read_recipe(path, TrainingSettings, start_from="begun")
     assert (settings.channels, settings.simulated_slices, settings.real_phases) == (3, 5, 20)
     assert (settings.drawn, settings.drawn_licence) == ("", "")
     assert replace(settings, real="anywhere").real_excluded == ("SC-N-06",)
