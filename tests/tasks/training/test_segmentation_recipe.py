@@ -278,7 +278,8 @@ def test_real_images_need_a_folder_with_images(tmp_path: Path) -> None:
     ],
 )
 def test_the_recipes_in_the_repository_are_readable(name: str) -> None:
-    assert name.startswith(read_recipe(_RECIPES / name, TrainingSettings, start_from="begun").task)
+    begun = "" if name == "segment_sax_simulated.toml" else "begun"
+    assert name.startswith(read_recipe(_RECIPES / name, TrainingSettings, start_from=begun).task)
 
 
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
