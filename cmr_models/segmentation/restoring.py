@@ -84,7 +84,7 @@ def restore_with_answers(
         clean, left_out = keep_largest_pieces(certain), None
     corrected = _make_certain(smooth, torch.from_numpy(coarse), torch.from_numpy(clean))
     labels = _on_grid(corrected, window, shape)
-    return Restored(labels, sums, {} if left_out is None else _answers(coarse, labels, left_out, learned))
+    return Restored(labels, sums, {} if left_out is None else _answers(coarse, certain, labels, left_out, learned))
 
 
 def network_view(
@@ -115,20 +115,23 @@ def _on_grid(probabilities: Tensor, window: CropWindow, shape: tuple[int, int, i
 
 def _answers(
     coarse: npt.NDArray[np.uint8],
+    certain: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.uint8],
     left_out: npt.NDArray[np.uint8],
     learned: SliceAnswers | None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Of every image and ventricle: whether it counts or why not, and its share of ventricle."""
-    found, there = (np.stack([(of == v).any(axis=(2, 3)) for v in VENTRICLES], axis=-1) for of in (coarse, labels))
+    found, sure, there = (
+        np.stack([(of == v).any(axis=(2, 3)) for v in VENTRICLES], axis=-1) for of in (coarse, certain, labels)
+    )
     share = found.astype(np.float64) if learned is None else np.round(learned.share, 2)
     answer = np.where(found, np.where(left_out == WHOLE, APART, left_out), NOTHING_FOUND).astype(np.uint8)
+    answer[found & ~sure] = UNCERTAIN
     said = {}
     if learned is not None:
-        answer[found & ~learned.counted] = UNCERTAIN
         said["answer_confidence"] = np.round(learned.confidence, 2)
     answer[there] = WHOLE if learned is None else np.where(learned.is_transition, TRANSITION, WHOLE)[there]
-    share[~there & (answer != UNCERTAIN)] = 0.0
+    share[~there if learned is None else ~there & (answer != UNCERTAIN)] = 0.0
     return {"slice_answer": answer, "slice_share": share, **said}
 
 

@@ -1,5 +1,6 @@
 """What is said of each slice beside the labels, from probabilities that are certain."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,12 @@ def stack() -> np.ndarray:
     return labels
 
 
-def restored(labels: np.ndarray, lines: dict[str, Any] | None = None, slice_mm: float | None = None) -> Restored:
+def restored(
+    labels: np.ndarray, lines: dict[str, Any] | None = None, slice_mm: float | None = None, **limits: float
+) -> Restored:
     certain = torch.nn.functional.one_hot(torch.from_numpy(labels.reshape(-1, SIDE, SIDE)).long(), 4)
     card = zoo.ModelCard("t", "segment_sax", "", {"n_classes": 4}, 1.4, SIDE, slice_lines=lines or {})
+    card = replace(card, slice_limits={str({"rv": RV, "lv": LV}[name]): least for name, least in limits.items()})
     window = CropWindow(((SIDE - 1) / 2, (SIDE - 1) / 2), (1.0, 1.0), SIDE, slice_mm)
     return restore_with_answers(certain.movedim(-1, 1).float(), window, labels.shape, card)
 
@@ -42,6 +46,16 @@ def test_without_lines_a_slice_is_ventricle_or_nothing_was_found() -> None:
     assert answers(found, 0) == ["ventricle"] * 4 + ["slice_nothing_found"] * 2
     assert found.answers["slice_share"][0, :, 1].tolist() == [1, 1, 1, 1, 1, 0]
     assert "answer_confidence" not in found.answers
+
+
+def test_a_slice_of_which_the_network_expects_less_than_the_limit_is_uncertain() -> None:
+    """Certain probabilities let expect an overlap of 1, which is less than 1.01 and no less than 1."""
+    np.testing.assert_array_equal(restored(stack(), rv=1.0).labels, stack())
+    found = restored(stack(), rv=1.01)
+    assert not (found.labels == RV).any()
+    assert answers(found, 0) == ["slice_uncertain"] * 4 + ["slice_nothing_found"] * 2
+    assert answers(found, 1) == ["ventricle"] * 5 + ["slice_nothing_found"]
+    assert found.answers["slice_share"][0, :, 0].tolist() == [0] * 6
 
 
 @pytest.mark.parametrize(("rows_of_wall", "answer", "share"), [(13, "ventricle", 0.93), (3, "slice_uncertain", 0.17)])
