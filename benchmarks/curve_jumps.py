@@ -21,6 +21,7 @@ import torch
 
 from benchmarks.cines import Cine, cines
 from benchmarks.drawn_hearts import DATA
+from benchmarks.kept_results import keep_beside_others
 from cmr_models.phenotypes.volumes import volume_curves
 from cmr_models.segmentation.restoring import restore_with_answers
 from cmr_models.segmentation.segmenter import Segmenter, shared_segmenter
@@ -45,8 +46,7 @@ def main() -> None:
     segmenter = shared_segmenter(arguments.model, "segment_sax")
     rows = [row for cine in cines(arguments.data, arguments.simulated, ("sax",)) for row in jumps_of(segmenter, cine)]
     print(json.dumps(rows, indent=1))
-    others = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    arguments.out.write_text(json.dumps(dict(sorted((others | {arguments.model: rows}).items())), indent=1) + "\n")
+    keep_beside_others(arguments.out, arguments.model, rows)
 
 
 def jumps_of(segmenter: Segmenter, cine: Cine) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 
 from benchmarks.drawn_data import STRUCTURES, Reference, references
+from benchmarks.kept_results import keep_beside_others
 from cmr_models import zoo
 from cmr_models.contracts import LV, RV, VENTRICLES, cine_view
 from cmr_models.phenotypes.study import Certainty, derive
@@ -63,8 +64,7 @@ def main() -> None:
     print(json.dumps(results, indent=1))
     if arguments.rows:
         arguments.rows.write_text(csv_text(rows.round(4)), encoding="utf-8")
-    others = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    arguments.out.write_text(json.dumps(dict(sorted((others | {arguments.model: results}).items())), indent=1) + "\n")
+    keep_beside_others(arguments.out, arguments.model, results)
     if arguments.pictures:
         keep(arguments.pictures, results["worst"])
 

@@ -27,6 +27,7 @@ import pandas as pd
 from benchmarks.drawn_data import STRUCTURES, mnms2
 from benchmarks.drawn_hearts import DATA, dice
 from benchmarks.guide_points import guide_contours, long_axis_masks, long_axis_planes, points_in_plane, sax_planes
+from benchmarks.kept_results import keep_beside_others
 from cmr_models import zoo
 from cmr_models.contracts import LABEL_NAMES, LV, MYOCARDIUM, RV, VIEW_LABELS
 from cmr_models.segmentation import segment_lax_2c, segment_lax_3c, segment_lax_4c, segment_sax
@@ -70,8 +71,7 @@ def main() -> None:
         folder = arguments.data / "dicom_study"
         found |= guided(folder, arguments.model, arguments.short_axis_model, arguments.pictures)
     print(json.dumps(found, indent=1))
-    others = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    arguments.out.write_text(json.dumps(dict(sorted((others | {arguments.model: found}).items())), indent=1) + "\n")
+    keep_beside_others(arguments.out, arguments.model, found)
 
 
 def segmented_views(model: str) -> list[str]:

@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.drawn_data import acdc
 from benchmarks.drawn_hearts import DATA
+from benchmarks.kept_results import keep_beside_others
 from cmr_models.contracts import VENTRICLES
 from cmr_models.segmentation.restoring import network_view
 from cmr_models.segmentation.segmenter import Segmenter, prepare, shared_segmenter
@@ -57,8 +58,7 @@ def main() -> None:
     if (arguments.data / "acdc_training").is_dir():
         results["acdc"] = on_acdc(segmenter, arguments.data, lines)
     print(json.dumps(results, indent=1))
-    others = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    arguments.out.write_text(json.dumps(dict(sorted((others | {arguments.model: results}).items())), indent=1) + "\n")
+    keep_beside_others(arguments.out, arguments.model, results)
     if arguments.card:
         card = parse_card(arguments.card.read_text(encoding="utf-8"), str(arguments.card))
         arguments.card.write_text(card_text(replace(card, slice_lines=lines)), encoding="utf-8")

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from benchmarks.cines import Cine, cines
 from benchmarks.drawn_hearts import DATA
 from benchmarks.guide_points import guide_contours
+from benchmarks.kept_results import keep_beside_others
 from cmr_models import zoo
 from cmr_models.segmentation.segmenter import shared_segmenter
 from cmr_models.simulate.imaging import heart_states
@@ -54,8 +55,7 @@ def main() -> None:
         for row in errors_of(cine, arguments.model, arguments.data)
     ]
     print(json.dumps(rows, indent=1))
-    others = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    arguments.out.write_text(json.dumps(dict(sorted((others | {arguments.model: rows}).items())), indent=1) + "\n")
+    keep_beside_others(arguments.out, arguments.model, rows)
 
 
 def errors_of(cine: Cine, model: str, data: Path) -> Iterator[dict[str, Any]]:

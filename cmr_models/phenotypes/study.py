@@ -94,14 +94,9 @@ def derive(
         StudyRejected: ``lv_empty``, ``frames_masked`` or ``single_plane``.
     """
     measured = measure(
-        labels,
-        views,
-        height_cm=height_cm,
-        weight_kg=weight_kg,
-        landmark_mm=landmark_mm,
-        certainty=certainty,
+        labels, views, height_cm=height_cm, weight_kg=weight_kg, landmark_mm=landmark_mm, certainty=certainty,
         slice_share=slice_share,
-    )
+    )  # fmt: skip
     phenotypes = evaluate(measured)
     verdicts = quality.check(measured | phenotypes)
     broken = quality.failures(verdicts)
