@@ -27,8 +27,6 @@ drawings (:data:`cmr_models.simulate.scene`)."""
 _DOUBT_MM: Final = 3.0
 """A slice is left out if it would be were the plane this much nearer the atrium: hinges that a network finds lie 1 to 7
 mm off, and a basal slice that is wrongly left out at end-systole costs 6 points of an ejection fraction."""
-
-
 _MOST_LEFT_OUT: Final = 1 / 3
 """Share of a frame's slices beyond which the plane, not the stack, is in error."""
 
@@ -55,7 +53,7 @@ def cut_at_valves(
     answer: npt.NDArray[np.uint8],
     share: Floats,
 ) -> ValveCut:
-    """Leave ventricles out of the slices and frames of which less than half lies under their valve.
+    """Leave ventricles out of the slices and frames of which surely less than half lies under their valve.
 
     The plane decides where it is known, also against a learned answer that left a slice in; what was left out before
     stays out. A plane that would leave out more than a third of a frame's slices is not believed in that frame. A slice
