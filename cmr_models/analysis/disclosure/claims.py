@@ -17,10 +17,12 @@ import pandas as pd
 from cmr_models.analysis.disclosure.masking import SUPPRESSED
 
 Floats = npt.NDArray[np.float64]
+Cell = tuple[str, str, str, str]
+"""Population, grouping, group and what is counted of them (``n``, ``n_events``)."""
 CELL = ("exposure", "outcome", "population", "group_by", "group", "what")
 COLUMNS = (*CELL, "low", "high", "hidden", "small", "parts")
 """Claims: a cell, the least and the most that it may be, whether a table hides it, whether the reason tells that it is
-small, and, of a sum over some groups alone, these groups."""
+small, and, of a sum, its parts: groups of its own grouping, or whole cells (:data:`Cell`)."""
 EVERYBODY = ("overall", "all")
 _AT_RISK = dict.fromkeys(("cox_age", "harrell_phenotype", "harrell_adjusted", "uno_adjusted", "calibration"), "at risk")
 _POPULATIONS = {
@@ -42,6 +44,9 @@ CONTAINED = (
     Within("qc_pass|n_events", "studies measured|n"),
     Within("mean|n", "qc_pass|n_events"),
     Within("mean|n", "described|n"),
+    Within("perfusion measured|n", "perfusion tried|n"),
+    Within("perfusion value|n", "perfusion measured|n"),
+    Within("mean|n", "perfusion value|n"),
     Within("adjusted_mean|n", "mean|n"),
     Within("told|n", "mean|n"),
     Within("asked|n", "mean|n"),
@@ -101,6 +106,24 @@ def limits_of(shown: npt.ArrayLike, rounded_to: npt.ArrayLike, threshold: int) -
     high = np.where(exact, shown, np.ceil(shown + base / 2) - 1)
     hidden = np.isnan(shown)
     return np.where(hidden, 0.0, low), np.where(hidden, np.inf, high)
+
+
+def part_of(inner: Cell, outer: Cell, exposure: str = "") -> list[dict[str, Any]]:
+    """Claims that the people of one cell are among those of another, who are these and a hidden rest.
+
+    Where it holds for one exposure or group alone; what always holds is a row of :data:`CONTAINED`.
+
+    Args:
+        inner: those who are among the others.
+        outer: the others.
+        exposure: of both.
+    """
+    population, group_by, group, what = outer
+    # A population of each place: rests are known of some groups, and need not add up to that of everybody.
+    beyond = f"{population} {what} beyond {inner[0]} {inner[3]}" + ("" if group_by == EVERYBODY[0] else f", {group}")
+    place = {"exposure": exposure, "group_by": group_by, "group": group, "low": 0.0, "high": np.inf}
+    whole = {"population": population, "what": what, "parts": (inner, (beyond, group_by, group, "n"))}
+    return [place | {"population": beyond, "hidden": True}, place | whole]
 
 
 def _one(shown: float, rounded_to: float, threshold: int) -> tuple[float, float]:
