@@ -29,7 +29,9 @@ def hidden_on_page(values: Mapping[str, Any]) -> pd.DataFrame:
         for row in values["distributions"]
         if row["suppressed"]
     ]
-    rows += [("quality", row["code"], row["flagged"], _SMALL) for row in values["quality"] if row["hidden"]]
+    rows += [
+        ("quality", row["code"], row["flagged"], _reason(row["flagged"])) for row in values["quality"] if row["hidden"]
+    ]
     rows += [
         ("left before analysis", f"{row['counted']}: {row['step']}", row["n"], _reason(row["n"]))
         for row in values["left_before_analysis"]
@@ -38,7 +40,7 @@ def hidden_on_page(values: Mapping[str, Any]) -> pd.DataFrame:
     if values["perfusion"]:
         parts = {**{row["title"]: row["n"] for row in values["perfusion"]["rows"]}}
         parts |= {name: values["perfusion"][name] for name in ("n", "measured", "limited")}
-        rows += [("perfusion", name, n, _SMALL) for name, n in parts.items() if not n[0].isdigit()]
+        rows += [("perfusion", name, n, _reason(n)) for name, n in parts.items() if not n[0].isdigit()]
     return pd.DataFrame(rows, columns=["table", "cell", "shown", "why"])
 
 

@@ -290,9 +290,7 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         _write(draft / "assets" / name, asset(name))
     for name, content in figures.files.items():
         _write(draft / "assets" / "figures" / f"{name}.svg", content)
-    values["perfusion"] = perfusion_summary(
-        cohort, settings.minimum_cell, withdrawn_people(cohort.root, settings.withdrawn), rounded=values["rounded"]
-    )
+    values["perfusion"] = perfusion_summary(tables.perfusion, counts)
     values["hidden_cells"] = pd.concat([hidden_on_page(values), told_beside(found)], ignore_index=True)
     values["files"] = _write_tables(cohort, tables, values, draft / "assets" / "tables")
     prediction = _prediction_attributes(cohort, settings, tables.measured.get("study", pd.Series(dtype=str)))

@@ -91,9 +91,7 @@ def _by_some(keys: list[bytes]) -> Iterator[list[bytes]]:
 
 
 def _collapsed(claims: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell, and one more for each of its sums, with the limits that all claims about it leave, and a digest of
-    all but exposure and outcome.
-    """
+    """One row a cell, and one more for each sum that it is, with the limits that all claims leave, and a digest."""
     named = claims[list(CELL)].astype("category").assign(parts=claims["parts"].map(repr).astype("category"))
     codes = pd.MultiIndex.from_frame(named)
     by = claims.groupby(codes.factorize()[0], sort=False)

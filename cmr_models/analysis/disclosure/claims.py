@@ -120,7 +120,7 @@ def part_of(inner: Cell, outer: Cell, exposure: str = "") -> list[dict[str, Any]
     """
     population, group_by, group, what = outer
     # A population of each place: rests are known of some groups, and need not add up to that of everybody.
-    beyond = f"{population} {what} beyond {inner[0]} {inner[3]}" + ("" if group_by == EVERYBODY[0] else f", {group}")
+    beyond = f"{population} {what} beyond {inner[0]} {inner[3]}" + ("" if inner[1] == EVERYBODY[0] else f", {inner[2]}")
     place = {"exposure": exposure, "group_by": group_by, "group": group, "low": 0.0, "high": np.inf}
     whole = {"population": population, "what": what, "parts": (inner, (beyond, group_by, group, "n"))}
     return [place | {"population": beyond, "hidden": True}, place | whole]

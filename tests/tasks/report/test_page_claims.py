@@ -11,7 +11,7 @@ from tasks.report.flow import cohort_flow, joined_name, left_before_analysis, to
 from tasks.report.page_claims import page_counts, page_says, safe_counts
 from tasks.report.tables import ReportTables
 
-STEPS = pd.DataFrame(columns=["study", "stage", "status", "reason"], dtype=object)
+STEPS = pd.DataFrame(columns=["study", "stage", "status", "reason", "flags"], dtype=object)
 
 
 def _tables(women: int, men: int, people_women: float = np.nan) -> ReportTables:
@@ -54,7 +54,7 @@ def test_what_the_page_counts_and_between_which_numbers() -> None:
 
 
 def test_what_is_determined_all_the_same_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = pd.DataFrame([{"exposure": "lvedv_ml", "population": "described", "determined": True}])
+    told = pd.DataFrame([{"exposure": "lvedv_ml", "population": "described", "group_by": "sex", "determined": True}])
     monkeypatch.setattr(page_claims, "_told", lambda _, counts: told[: 0 if counts.withheld else 1])
     tables = _tables(30, 50)
     counts, _ = safe_counts(tables, Counts(5), [])
