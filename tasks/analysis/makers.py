@@ -11,6 +11,7 @@ import pandas as pd
 
 from cmr_models.analysis.accuracy_by_group import decomposition_rows, measurement_audit, pair_rows, prediction_audit
 from cmr_models.analysis.disclosure.dominance import ERROR, magnitudes
+from cmr_models.analysis.disclosure.people_counted import counted_of
 from cmr_models.analysis.disclosure.small_cells import counts_of_few
 from cmr_models.analysis.estimates_by_group import ADJUSTED_FOR, fairness_rows
 from cmr_models.analysis.matching import check_outcomes, people_flow
@@ -32,6 +33,7 @@ from cmr_models.contracts.cells import check_covariates
 from cmr_models.contracts.identifiers import with_keys
 from cmr_models.estimates.contributions import Contributions
 from tasks.analysis.spec_tables import SpecTables
+from tasks.state.published_beside import studies_of
 
 _PLANNED = ("steps", "horizon_years", "learner", "folds", "fold_by", "thresholds", "resamples")
 
@@ -111,6 +113,23 @@ class Inputs:
         further = ((), ("age_years", *self.models.strata, *self.models.covariates), body)
         lists = dict.fromkeys((*map(tuple, further), *_complete_columns(self.spec, self.models)))
         return magnitudes(values, groups, [people[list(names)].notna().all(axis=1).to_numpy(bool) for names in lists])
+
+    @property
+    def counted(self) -> dict[tuple[str, str], frozenset[str]]:
+        """Of whom the means of each phenotype are: studies."""
+        if self.people.empty:
+            return {}
+        measured = self.people[self.people["measured"]]
+        has = measured[list(dict.fromkeys(self.models.phenotypes))].notna()
+        return counted_of(has.set_axis(studies_of(measured["participant"], measured["visit"])), "mean")
+
+    @property
+    def groups(self) -> pd.DataFrame:
+        """The labels of each person, by study."""
+        if self.people.empty:
+            return self.people
+        own = self.people[[f"group {name}" for name in self.models.group_by]].rename(columns=lambda c: c[6:])
+        return own.set_axis(studies_of(self.people["participant"], self.people["visit"]))
 
     @property
     def plan(self) -> PredictionPlan:

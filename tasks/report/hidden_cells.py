@@ -8,6 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.report.bin_claims import BY_BIN
+from tasks.report.quality_claims import BY_RULE
+
 _SMALL = "small cell"
 _COVERS = "would give a small cell back"
 _TOGETHER = "what can be worked out: at least this range, if it may be small"
@@ -54,6 +57,7 @@ def told_beside(found: pd.DataFrame) -> pd.DataFrame:
     rows = [
         ("page and tables together", ", ".join(str(row[name]) for name in names if row[name]), _range(row), _TOGETHER)
         for row in found.to_dict("records")
+        if row["determined"] or row["group_by"] not in (BY_BIN, BY_RULE)  # else of nearly every bin that is drawn
     ]
     return pd.DataFrame(rows, columns=["table", "cell", "shown", "why"])
 

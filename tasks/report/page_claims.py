@@ -18,14 +18,17 @@ from cmr_models.analysis.disclosure.audit import audit
 from cmr_models.analysis.disclosure.claims import EVERYBODY, claims_of, limits_of
 from cmr_models.analysis.disclosure.gate import differs_by_few
 from cmr_models.analysis.disclosure.means import MEAN_COLUMNS
+from cmr_models.analysis.disclosure.people_counted import counted_of, differ_by_few
+from cmr_models.contracts.identifiers import study_key
 from tasks.derive.perfusion_stage import PERFUSION
 from tasks.report import flow
 from tasks.report.bin_claims import BY_BIN, bins_drawn, bins_relate
 from tasks.report.counts import Counts
-from tasks.report.distributions import bins_name, shown_means, table_counts
+from tasks.report.distributions import SHOWN, bins_name, shown_means, table_counts
 from tasks.report.perfusion_summary import LIMITED, MEASURED, QUANTITATIVE, TRIED, perfusion_summary
 from tasks.report.quality_claims import BY_RULE, JUDGED, flags_relate, flags_shown
 from tasks.report.tables import ReportTables
+from tasks.state.published_beside import Beside
 
 _log = logging.getLogger("cmr_cohort")
 
@@ -69,7 +72,18 @@ def page_relates(tables: ReportTables, counts: Counts) -> pd.DataFrame:
     return claims_of(rows)
 
 
-def safe_counts(tables: ReportTables, counts: Counts, earlier: list[pd.DataFrame]) -> tuple[Counts, pd.DataFrame]:
+def page_counted(tables: ReportTables) -> dict[tuple[str, str], frozenset[str]]:
+    """The studies of Table 1 with each phenotype."""
+    described = tables.described
+    if not len(described):
+        return {}
+    has = described[[name for name in SHOWN if name in described]].notna()
+    return counted_of(has.set_axis(described["study"].map(study_key)), "described")
+
+
+def safe_counts(
+    tables: ReportTables, counts: Counts, earlier: list[pd.DataFrame], others: Beside | None = None
+) -> tuple[Counts, pd.DataFrame]:
     """How the page shows its counts so that none is determined beside the tables, nor by an earlier page.
 
     They are rounded if an exact one is determined, or differs by few from that of an earlier page; and what is
@@ -79,6 +93,7 @@ def safe_counts(tables: ReportTables, counts: Counts, earlier: list[pd.DataFrame
         tables: what the page is made from, with the published estimates.
         counts: as they would be shown without regard to other tables.
         earlier: numbers of earlier pages, as they were published.
+        others: evaluations and comparisons that are published of the cohort.
 
     Returns:
         The counts, and what all tables and the page say of hidden cells.
@@ -86,13 +101,15 @@ def safe_counts(tables: ReportTables, counts: Counts, earlier: list[pd.DataFrame
     minimum = counts.minimum
     if minimum < 2:
         return counts, audit({}, minimum)
-    exact = page_counts(tables, Counts(1))
-    if any(differs_by_few(exact, before, minimum).any() for before in earlier):
+    exact, others = page_counts(tables, Counts(1)), others or Beside()
+    if any(differs_by_few(exact, before, minimum).any() for before in earlier) or _differ_by_few(
+        tables, others, minimum
+    ):
         counts = replace(counts, rounded=True)
-    found = _told(tables, counts)
+    found = _told(tables, counts, others)
     if found["determined"].any():
         counts = replace(counts, rounded=True)
-        found = _told(tables, counts)
+        found = _told(tables, counts, others)
     while found["determined"].any():
         wrong = found[found["determined"].astype(bool)]
         names = {_part_of(row, counts.withheld) for row in wrong.to_dict("records")}
@@ -101,15 +118,26 @@ def safe_counts(tables: ReportTables, counts: Counts, earlier: list[pd.DataFrame
                          " reports/assets/tables/hidden_cells.csv before you publish it", len(wrong))  # fmt: skip
             break
         counts = replace(counts, withheld=counts.withheld | names)
-        found = _told(tables, counts)
+        found = _told(tables, counts, others)
     return counts, found
 
 
-def _told(tables: ReportTables, counts: Counts) -> pd.DataFrame:
-    """What the page and the tables about people and phenotypes alone say of hidden cells."""
+def _differ_by_few(tables: ReportTables, others: Beside, minimum: int) -> bool:
+    """Whether Table 1 has a few people more or fewer than an evaluation."""
+    described = tables.described
+    if not len(described):
+        return False
+    sexes = described["sex"] if "sex" in described else pd.Series(None, index=described.index, dtype=object)
+    groups = pd.DataFrame({"sex": sexes.to_numpy(object)}, index=described["study"].map(study_key))
+    return differ_by_few(page_counted(tables), others.counted, groups, minimum)
+
+
+def _told(tables: ReportTables, counts: Counts, others: Beside) -> pd.DataFrame:
+    """What the page, evaluations, and the tables about people and phenotypes alone say of hidden cells."""
     alone = {name: table[table["outcome"] == ""] for name, table in tables.estimates.items() if "outcome" in table}
     page = pd.DataFrame(shown_means(tables.described, counts), columns=list(MEAN_COLUMNS))
     figures = pd.concat([page_says(page_counts(tables, counts), counts.minimum), page_relates(tables, counts)])
+    figures = replace(others, tables=alone).with_own(figures, page_counted(tables), counts.minimum)
     found = audit({**alone, PAGE: page}, counts.minimum, figures=figures)
     return found.assign(determined=found["determined"].astype(bool))
 

@@ -25,7 +25,7 @@ from tasks.report.flow import measured_states
 from tasks.report.hidden_cells import hidden_on_page, told_beside
 from tasks.report.index_page import counts_of, index_values, sentence_on_states
 from tasks.report.methods import methods_text
-from tasks.report.page_claims import PAGE, page_counts, safe_counts
+from tasks.report.page_claims import PAGE, page_counted, page_counts, page_relates, page_says, safe_counts
 from tasks.report.pages import appearance_digest, asset, clean_text, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
 from tasks.report.study_page import render_study_pages
@@ -45,6 +45,7 @@ from tasks.state.csv_text import csv_text
 from tasks.state.disclosure_record import keep_released, released_counts
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import read_table
+from tasks.state.published_beside import REPORT, evaluations_beside, keep_beside
 from tasks.state.runs import versions
 from tasks.state.store import Cohort, digest, digest_bytes, published_attributes
 from tasks.state.user_tables import read_cells
@@ -284,7 +285,7 @@ def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
 
 def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, draft: Path) -> None:
     known = counts_of(tables, settings.minimum_cell)
-    counts, found = safe_counts(tables, known, released_counts(cohort.estimates, PAGE))
+    counts, found = safe_counts(tables, known, released_counts(cohort.estimates, PAGE), evaluations_beside(cohort))
     values, figures = index_values(tables, settings, counts)
     for name in _ASSETS:
         _write(draft / "assets" / name, asset(name))
@@ -307,7 +308,10 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         has_images=tables.has_images,
     )
     values["versions"] = [(name, value) for name, value in versions().items() if name != "cmr-cohort"]
-    keep_released(page_counts(tables, counts), cohort.estimates, PAGE)
+    shown = page_counts(tables, counts)
+    keep_released(shown, cohort.estimates, PAGE)
+    says = pd.concat([page_says(shown, settings.minimum_cell), page_relates(tables, counts)], ignore_index=True)
+    keep_beside(cohort, REPORT, page_counted(tables), says)
     _write(draft / "index.html", render("index.html.j2", root="", **values))
 
 

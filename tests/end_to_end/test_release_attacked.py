@@ -162,7 +162,7 @@ def test_masking_table_by_table_is_undone_by_the_attacker(tmp_path: Path, monkey
     monkeypatch.setattr(Inputs, "count_base", None)
     monkeypatch.setattr(masking, "leaves_whole_range", lambda *_: True)
     monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, *___: passed)
-    monkeypatch.setattr(site, "safe_counts", lambda _, counts, __: (counts, audit({}, 5)))
+    monkeypatch.setattr(site, "safe_counts", lambda _, counts, *__: (counts, audit({}, 5)))
     monkeypatch.setattr(Counts, "of", lambda _, minimum, **__: Counts(minimum))
     monkeypatch.setattr(Counts, "texts", lambda self, counts, **_: {name: self.text(n) for name, n in counts.items()})
     write_planted(tmp_path, 3)
@@ -191,7 +191,7 @@ def test_two_releases_with_their_pages_do_not_tell_who_left(tmp_path: Path) -> N
 def test_a_page_that_forgets_the_one_before_tells_that_one_person_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site, "safe_counts", lambda _, counts, __: (counts, audit({}, 5)))
+    monkeypatch.setattr(site, "safe_counts", lambda _, counts, *__: (counts, audit({}, 5)))
     monkeypatch.setattr(publishing, "released_counts", lambda *_: [])
     found = {finding.what: finding for finding in recover_between(*_two_releases(tmp_path))}
     assert (found["page, LV end-diastolic volume Men"].low, found["page, LV end-diastolic volume Men"].high) == (

@@ -259,6 +259,7 @@ def hide_determined(
     threshold: int,
     known: Known | None = None,
     contained: Sequence[Within] = CONTAINED,
+    figures: pd.DataFrame | None = None,
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """Tables in which nothing is determined any more, not even beside tables that were published before.
 
@@ -271,12 +272,13 @@ def hide_determined(
         threshold: the smallest number that may be published.
         known: as for :func:`audit`.
         contained: as for :func:`audit`.
+        figures: as for :func:`audit`.
 
     Returns:
         The tables, and what :func:`audit` says of them.
     """
     tables, known = dict(released), {} if known is None else known
-    found = audit({**beside, **tables}, threshold, known, contained)
+    found = audit({**beside, **tables}, threshold, known, contained, figures)
     for widest in (False, True):
         wrong = found[found["determined"].astype(bool)]
         if wrong.empty:
@@ -284,7 +286,7 @@ def hide_determined(
         tables = {name: _without(table, wrong, everybody=widest) for name, table in tables.items()}
         again = {name: table[_meets(table, wrong)] for name, table in {**beside, **tables}.items()}
         rest = found[~_is_of_pairs(found, wrong)]
-        changed = audit(again, threshold, known, contained)
+        changed = audit(again, threshold, known, contained, figures)
         changed = changed[_is_of_pairs(changed, wrong)]
         found = pd.concat([part for part in (rest, changed) if len(part)] or [found[:0]], ignore_index=True)
     return tables, found

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from compared_cohort import MEN, STUDIES, write_compared_cohort
 from pydantic import ValidationError
 
+from cmr_models.analysis.disclosure.gate import GateRules
 from flows.cli import main
 from tasks.evaluation.comparison import ComparisonInputs, ComparisonResult, compare
 from tasks.evaluation.comparison_limits import Counts, judge
@@ -109,7 +110,7 @@ def test_a_limit_without_a_number_is_not_judged_and_stops_too(cohort: Cohort) ->
 )
 def test_studies_that_the_second_model_loses(lost: int, minimum: int, found: float, verdict: str) -> None:
     limits = CompareSettings(dice_min={}, bias_max={}, lost_max=0.02)
-    (row,) = judge(pd.DataFrame(), Counts(100, lost), (None, None), limits, minimum).to_dict("records")
+    (row,) = judge(pd.DataFrame(), Counts(100, lost), (None, None), limits, GateRules(minimum)).to_dict("records")
     assert row["found"] == pytest.approx(found, nan_ok=True)
     assert row["verdict"] == verdict
 
@@ -120,7 +121,7 @@ def test_studies_that_the_second_model_loses(lost: int, minimum: int, found: flo
 )
 def test_the_speed_of_the_second_model_by_that_of_the_first(speeds: Any, verdict: str) -> None:
     limits = CompareSettings(dice_min={}, bias_max={}, speed_min=0.5)
-    told = judge(pd.DataFrame(), Counts(100, 0), speeds, limits, 1).set_index("limit")["verdict"]
+    told = judge(pd.DataFrame(), Counts(100, 0), speeds, limits, GateRules(1)).set_index("limit")["verdict"]
     assert told["speed_min"] == verdict
 
 

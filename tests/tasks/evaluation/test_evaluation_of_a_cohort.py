@@ -470,4 +470,4 @@ def test_numbers_of_studies_that_tell_a_small_one_together_are_masked() -> None:
     shown["n_missing"] = [3.0, np.nan, 0.0]  # all, female, male
     found = audit({}, 5, figures=summary_says(shown, GateRules()))
     told = found[found["determined"].astype(bool)]
-    assert told[["population", "group", "low", "high"]].to_numpy().tolist() == [["n_missing", "female", 3, 3]]
+    assert told[["population", "group", "low", "high"]].to_numpy().tolist() == [["missing sax ed", "female", 3, 3]]

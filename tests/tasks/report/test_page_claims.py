@@ -55,7 +55,7 @@ def test_what_the_page_counts_and_between_which_numbers() -> None:
 
 def test_what_is_determined_all_the_same_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     told = pd.DataFrame([{"exposure": "lvedv_ml", "population": "described", "group_by": "sex", "determined": True}])
-    monkeypatch.setattr(page_claims, "_told", lambda _, counts: told[: 0 if counts.withheld else 1])
+    monkeypatch.setattr(page_claims, "_told", lambda _, counts, __: told[: 0 if counts.withheld else 1])
     tables = _tables(30, 50)
     counts, _ = safe_counts(tables, Counts(5), [])
     assert (counts.rounded, counts.withheld) == (True, {"lvedv_ml"})
