@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from cmr_models.analysis.disclosure.audit import Known, audit, hide_determined
-from cmr_models.analysis.disclosure.claims import CONTAINED, Within, claims_of, estimates_say, nested_sets
+from cmr_models.analysis.disclosure.claims import CONTAINED, Within, estimates_say, nested_sets, together
 from cmr_models.analysis.disclosure.coarsening import coarsen_ratios
 from cmr_models.analysis.disclosure.dominance import hide_dominated
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, follows_closely
@@ -126,7 +126,7 @@ def publish_tables(
         gate = Gate(GateRules(spec.disclosure.threshold, base), spec_digest)
         passed = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
         passed = passed.assign(**_about(name, inputs, spec_digest, base))
-        said = partial(others.with_own, counted=counted, threshold=spec.disclosure.threshold)
+        said = partial(others.relate, counted=counted, threshold=spec.disclosure.threshold)
         released = _release_beside(gate, name, passed, results, known, contained, said)
         keep_record(gate, results.folder)
         keep_released(released, results.folder, name)
@@ -159,8 +159,7 @@ def _release_beside(
         write_disclosure({**beside, name: passed}, audit({}, threshold), results.disclosure)
         return passed
     said = [estimates_say(stem, table, threshold) for stem, table in {**beside, name: passed}.items()]
-    figures = others_say(pd.concat([part for part in said if len(part)] or [claims_of([])], ignore_index=True))
-    tables, found = hide_determined({name: passed}, beside, threshold, known, contained, figures)
+    tables, found = hide_determined({name: passed}, beside, threshold, known, contained, others_say(together(*said)))
     if not tables[name]["status"].equals(passed["status"]):
         gate.amend(name, tables[name])
     write_disclosure({**beside, **tables}, found, results.disclosure)

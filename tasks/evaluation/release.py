@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cmr_models.analysis.disclosure.audit import audit
-from cmr_models.analysis.disclosure.claims import EVERYBODY
+from cmr_models.analysis.disclosure.claims import EVERYBODY, together
 from cmr_models.analysis.disclosure.coarsening import lie_close, step_of_mean, to_step
 from cmr_models.analysis.disclosure.dominance import DOMINATED
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, hide
@@ -103,7 +103,8 @@ def _masked(gate: Gate, name: str, summary: pd.DataFrame) -> pd.DataFrame:
 
 def _told(table: pd.DataFrame, rules: GateRules, about: Publication) -> pd.DataFrame:
     """Exposure and grouping of small numbers that all that is published together determines."""
-    figures = about.beside.with_own(summary_says(table, rules, about.name), about.counted, rules.threshold)
+    own = summary_says(table, rules, about.name)
+    figures = together(own, about.beside.relate(own, about.counted, rules.threshold))
     found = audit({**about.beside.tables, "means": summary_means(table, rules)}, rules.threshold, figures=figures)
     return found.loc[found["determined"].astype(bool), ["exposure", "group_by"]]
 

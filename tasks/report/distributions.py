@@ -109,7 +109,7 @@ def published_range(phenotype: str, sex: Sex) -> ReferenceRange | None:
 
 def distribution_figure(measured: pd.DataFrame, counts: Counts) -> bytes | None:
     """Figure with one panel for each phenotype, by sex; None if no group is large enough."""
-    groups = _groups(measured)
+    groups = drawn_groups(measured)
     shown = [name for name in SHOWN if name in measured]
     spreads = {(name, group): found for name in shown for group, found, _ in _spreads(measured, name, counts)}
     if not any(spreads.values()):
@@ -175,9 +175,16 @@ def bins_name(name: str) -> str:
     return f"bins of {name}"
 
 
+def drawn_groups(measured: pd.DataFrame) -> list[str]:
+    """The groups that the figure draws: the sexes, or all people where no sex is known."""
+    return list(_groups(measured))
+
+
 def drawn_bins(measured: pd.DataFrame, name: str, counts: Counts) -> dict[str, Spread]:
     """Group -> what is shown of it, of the groups of which the figure shows bins."""
-    return {group: found for group, found, _ in _spreads(measured, name, counts) if found and len(found.held)}
+    groups = drawn_groups(measured)
+    found = {group: spread for group, spread, _ in _spreads(measured, name, counts) if group in groups}
+    return {group: spread for group, spread in found.items() if spread and len(spread.held)}
 
 
 def _spreads(measured: pd.DataFrame, name: str, counts: Counts) -> list[tuple[str, Spread | None, str]]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.disclosure.audit import audit
-from cmr_models.analysis.disclosure.claims import EVERYBODY, claims_of, limits_of
+from cmr_models.analysis.disclosure.claims import EVERYBODY, claims_of, limits_of, together
 from cmr_models.analysis.disclosure.gate import differs_by_few
 from cmr_models.analysis.disclosure.means import MEAN_COLUMNS
 from cmr_models.analysis.disclosure.people_counted import counted_of, differ_by_few
@@ -136,9 +136,9 @@ def _told(tables: ReportTables, counts: Counts, others: Beside) -> pd.DataFrame:
     """What the page, evaluations, and the tables about people and phenotypes alone say of hidden cells."""
     alone = {name: table[table["outcome"] == ""] for name, table in tables.estimates.items() if "outcome" in table}
     page = pd.DataFrame(shown_means(tables.described, counts), columns=list(MEAN_COLUMNS))
-    figures = pd.concat([page_says(page_counts(tables, counts), counts.minimum), page_relates(tables, counts)])
-    figures = replace(others, tables=alone).with_own(figures, page_counted(tables), counts.minimum)
-    found = audit({**alone, PAGE: page}, counts.minimum, figures=figures)
+    figures = together(page_says(page_counts(tables, counts), counts.minimum), page_relates(tables, counts))
+    beside = replace(others, tables=alone).relate(figures, page_counted(tables), counts.minimum)
+    found = audit({**alone, PAGE: page}, counts.minimum, figures=together(figures, beside))
     return found.assign(determined=found["determined"].astype(bool))
 
 

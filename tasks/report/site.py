@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from cmr_models.analysis.disclosure.claims import together
 from cmr_models.phenotypes.states import STATES, states_of
 from cmr_models.zoo.licences import licences_words
 from tasks.derive.phenotype_tables import CURVES, with_state
@@ -310,7 +311,7 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
     values["versions"] = [(name, value) for name, value in versions().items() if name != "cmr-cohort"]
     shown = page_counts(tables, counts)
     keep_released(shown, cohort.estimates, PAGE)
-    says = pd.concat([page_says(shown, settings.minimum_cell), page_relates(tables, counts)], ignore_index=True)
+    says = together(page_says(shown, settings.minimum_cell), page_relates(tables, counts))
     keep_beside(cohort, REPORT, page_counted(tables), says)
     _write(draft / "index.html", render("index.html.j2", root="", **values))
 

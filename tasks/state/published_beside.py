@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cmr_models.analysis.disclosure.claims import COLUMNS, claims_of, estimates_say
+from cmr_models.analysis.disclosure.claims import COLUMNS, claims_of, estimates_say, together
 from cmr_models.analysis.disclosure.people_counted import Counted, nested_claims
 from cmr_models.contracts.identifiers import study_key
 from tasks.state.parquet_tables import publish_table, read_table
@@ -50,19 +50,19 @@ class Beside:
     claims: pd.DataFrame = field(default_factory=lambda: claims_of([]))
     counted: Counted = field(default_factory=dict)
 
-    def with_own(self, claims: pd.DataFrame, counted: Counted, threshold: int) -> pd.DataFrame:
-        """Claims of a publication and of all others but the tables, with those of which population is part of which.
+    def relate(self, claims: pd.DataFrame, counted: Counted, threshold: int) -> pd.DataFrame:
+        """Claims of the others but the tables, and of which population is part of which, those of a publication too.
 
         Args:
             claims: of the publication.
             counted: of whom it is.
             threshold: the smallest number that may be published.
         """
-        said = [claims, self.claims]
+        if not self.counted:
+            return self.claims
         of_tables = [estimates_say(name, table, threshold) for name, table in self.tables.items()]
-        every = pd.concat([part for part in (*said, *of_tables) if len(part)] or [claims], ignore_index=True)
-        nested = nested_claims(every, {**self.counted, **counted})
-        return pd.concat([part for part in (*said, nested) if len(part)] or [claims], ignore_index=True)
+        every = together(claims, self.claims, *of_tables)
+        return together(self.claims, nested_claims(every, {**self.counted, **counted}))
 
 
 def all_beside(cohort: Cohort, publisher: str) -> Beside:
@@ -97,7 +97,7 @@ def _read(cohort: Cohort, names: Sequence[str]) -> Beside:
     paths = [_claims_path(cohort, name) for name in names]
     claims = [_read_claims(path) for path in paths if path.exists()]
     counted = {key: people for name in names for key, people in _read_counted(cohort, name).items()}
-    return Beside(claims=pd.concat(claims, ignore_index=True) if claims else claims_of([]), counted=counted)
+    return Beside(claims=together(*claims), counted=counted)
 
 
 def _lacks(page: Counted, tables: Counted) -> bool:

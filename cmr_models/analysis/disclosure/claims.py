@@ -138,6 +138,11 @@ def claims_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame([{**usual, **row} for row in rows], columns=list(COLUMNS))
 
 
+def together(*claims: pd.DataFrame) -> pd.DataFrame:
+    """Claims of several publishers as one table."""
+    return pd.concat([part for part in claims if len(part)] or [claims_of([])], ignore_index=True)
+
+
 def estimates_say(name: str, table: pd.DataFrame, threshold: int) -> pd.DataFrame:
     """Claims of a table of estimates: people and events of every row, and of the groups that a gap compares.
 
@@ -156,7 +161,7 @@ def estimates_say(name: str, table: pd.DataFrame, threshold: int) -> pd.DataFram
     table = table.assign(population=_population(table), rounded_to=table.get("rounded_to", 1.0))
     gaps = (table["measure"] == "gap") & (table["model"] != "decomposition")
     parts = [_counted(table[(table["measure"] != "gap")], threshold), _gaps_say(table, gaps, threshold)]
-    return pd.concat([part for part in parts if len(part)] or [claims_of([])], ignore_index=True)
+    return together(*parts)
 
 
 def _population(table: pd.DataFrame) -> pd.Series:
