@@ -170,6 +170,8 @@ def _of_flow(steps: Mapping[str, Any], n_measured: int, counts: Counts) -> Itera
             for state in step["states"]:
                 about = {"group_by": "state", "group": state["code"], "text": state["text"]}
                 yield {"population": "studies measured", **about}
+                if state["code"] == flow.DOUBTED:
+                    yield {"population": flow.DOUBTED, "text": state["text"]}
     for title, text in flow.totals_left(steps, counts).items():
         yield {"population": title, "text": text}
 

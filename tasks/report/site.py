@@ -46,7 +46,7 @@ from tasks.state.csv_text import csv_text
 from tasks.state.disclosure_record import keep_released, released_counts
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import read_table
-from tasks.state.published_beside import REPORT, evaluations_beside, keep_beside
+from tasks.state.published_beside import REPORT, evaluations_beside, is_rounded, keep_beside
 from tasks.state.runs import versions
 from tasks.state.store import Cohort, digest, digest_bytes, published_attributes
 from tasks.state.user_tables import read_cells
@@ -135,7 +135,8 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
     estimates = {name: table for name, table in read_estimates(cohort).items() if table is not None and len(table)}
     n_in = len(states) if given and states is not None else n_in
     known = [n_in, len(measured), *([] if states is None else states_of(states).value_counts())]
-    counts = Counts.of(known, resolved.minimum_cell, rounded=are_rounded(estimates))
+    rounded = are_rounded(estimates) or is_rounded(cohort, REPORT)
+    counts = Counts.of(known, resolved.minimum_cell, rounded=rounded)
     return methods_text(
         resolved,
         estimates,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cmr_models.analysis.disclosure.claims import COLUMNS, claims_of, estimates_say, together
@@ -104,6 +105,15 @@ def _lacks(page: Counted, tables: Counted) -> bool:
     """Whether the tables count studies of a phenotype that the page does not."""
     described = {exposure: studies for (_, exposure), studies in page.items()}
     return any(not studies <= described[exposure] for (_, exposure), studies in tables.items() if exposure in described)
+
+
+def is_rounded(cohort: Cohort, publisher: str) -> bool:
+    """Whether the numbers that a publisher kept are rounded: known between two numbers, and no small ones."""
+    path = _claims_path(cohort, publisher)
+    if not path.exists():
+        return False
+    claims = _read_claims(path)
+    return bool(((claims["low"] > 0) & (claims["low"] < claims["high"]) & (claims["high"] < np.inf)).any())
 
 
 def keep_beside(cohort: Cohort, publisher: str, counted: Counted, claims: pd.DataFrame | None = None) -> None:

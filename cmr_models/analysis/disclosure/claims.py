@@ -42,6 +42,7 @@ class Within(NamedTuple):
 
 CONTAINED = (
     Within("qc_pass|n_events", "studies measured|n"),
+    Within("doubted people|n", "doubted|n"),
     Within("mean|n", "qc_pass|n_events"),
     Within("mean|n", "described|n"),
     Within("perfusion measured|n", "perfusion tried|n"),
@@ -161,7 +162,16 @@ def estimates_say(name: str, table: pd.DataFrame, threshold: int) -> pd.DataFram
     table = table.assign(population=_population(table), rounded_to=table.get("rounded_to", 1.0))
     gaps = (table["measure"] == "gap") & (table["model"] != "decomposition")
     parts = [_counted(table[(table["measure"] != "gap")], threshold), _gaps_say(table, gaps, threshold)]
-    return together(*parts)
+    return together(*parts, _doubted_say(table, threshold))
+
+
+def _doubted_say(table: pd.DataFrame, threshold: int) -> pd.DataFrame:
+    """How many people are doubted: every row of a table says the same; NaN is a small number."""
+    if "n_doubted" not in table or table.empty:
+        return claims_of([])
+    n, base = float(table["n_doubted"].iloc[0]), float(table["rounded_to"].iloc[0])
+    low, high = _one(n, base, threshold) if np.isfinite(n) else (1.0, threshold - 1.0)
+    return claims_of([{"population": "doubted people", "low": low, "high": high, "hidden": not np.isfinite(n)}])
 
 
 def _population(table: pd.DataFrame) -> pd.Series:
