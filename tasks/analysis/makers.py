@@ -11,7 +11,6 @@ import pandas as pd
 
 from cmr_models.analysis.accuracy_by_group import decomposition_rows, measurement_audit, pair_rows, prediction_audit
 from cmr_models.analysis.disclosure.dominance import ERROR, magnitudes
-from cmr_models.analysis.disclosure.people_counted import counted_of
 from cmr_models.analysis.disclosure.small_cells import counts_of_few
 from cmr_models.analysis.estimates_by_group import ADJUSTED_FOR, fairness_rows
 from cmr_models.analysis.matching import check_outcomes, people_flow
@@ -115,13 +114,13 @@ class Inputs:
         return magnitudes(values, groups, [people[list(names)].notna().all(axis=1).to_numpy(bool) for names in lists])
 
     @property
-    def counted(self) -> dict[tuple[str, str], frozenset[str]]:
-        """Of whom the means of each phenotype are: studies."""
+    def has_phenotype(self) -> pd.DataFrame:
+        """Of whom the means of each phenotype are: index study, a boolean column for each phenotype."""
         if self.people.empty:
-            return {}
+            return pd.DataFrame()
         measured = self.people[self.people["measured"]]
         has = measured[list(dict.fromkeys(self.models.phenotypes))].notna()
-        return counted_of(has.set_axis(studies_of(measured["participant"], measured["visit"])), "mean")
+        return has.set_axis(studies_of(measured["participant"], measured["visit"]))
 
     @property
     def groups(self) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from cmr_models.analysis.disclosure.coarsening import coarsen_ratios
 from cmr_models.analysis.disclosure.dominance import hide_dominated
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, follows_closely
 from cmr_models.analysis.disclosure.masking import round_counts
-from cmr_models.analysis.disclosure.people_counted import differ_by_few
+from cmr_models.analysis.disclosure.people_counted import counted_of, differ_by_few
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.regressions import overall_family, with_q
@@ -118,7 +118,8 @@ def publish_tables(
     """
     spec, known, others = inputs.spec, Known(), others or Beside()
     contained = (*CONTAINED, *nested_sets(spec.covariate_sets, spec.primary))
-    counted = inputs.counted
+    has, compared = inputs.has_phenotype, {exposure for _, exposure in others.counted}
+    counted = counted_of(has[[name for name in has if name in compared]], "mean")
     few = differ_by_few(counted, others.counted, inputs.groups, spec.disclosure.threshold)
     for name in names:
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)

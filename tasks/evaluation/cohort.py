@@ -313,7 +313,9 @@ def _publish(
     groups: pd.DataFrame,
 ) -> EvaluationResult:
     folder, name = results_folder(cohort, settings.predictions), evaluation_name(settings.predictions)
-    publication = Publication(name, studies_counted(case_table, name), groups, all_beside(cohort, name))
+    counted = studies_counted(case_table, name)
+    beside = all_beside(cohort, name, {exposure for _, exposure in counted})
+    publication = Publication(name, counted, groups, beside)
     plain = json.dumps({"task": task, **asdict(settings)}, indent=1, sort_keys=True, default=str)
     rules = count_rules(summary, settings.minimum_cell, released_counts(folder, "summary"), publication)
     gate = Gate(rules, digest(plain))

@@ -161,7 +161,9 @@ def compare(cohort: Cohort, inputs: ComparisonInputs, advance: Advance = lambda 
     summariser = Summariser(people, by, seed=inputs.seed, n_resamples=inputs.resamples)
     groups = pd.DataFrame({name: labels(people[name]) for name in by}, index=people.index.map(study_key))
     name = comparison_name(*inputs.names)
-    publication = Publication(name, studies_counted(found.cases, name), groups, all_beside(cohort, name))
+    counted = studies_counted(found.cases, name)
+    beside = all_beside(cohort, name, {exposure for _, exposure in counted})
+    publication = Publication(name, counted, groups, beside)
     return _publish(cohort, inputs, found, summariser.differences(found.cases), (speeds[0], speeds[1]), publication)
 
 

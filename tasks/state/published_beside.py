@@ -7,7 +7,7 @@ every publisher keeps the studies that it counted, under ``tables/counted/``: fo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -66,7 +66,7 @@ class Beside:
         return together(self.claims, nested_claims(every, {**self.counted, **counted}))
 
 
-def all_beside(cohort: Cohort, publisher: str) -> Beside:
+def all_beside(cohort: Cohort, publisher: str, exposures: Collection[str]) -> Beside:
     """What all other publishers of a cohort have published: for an evaluation or comparison.
 
     The page of an earlier state of the cohort, which lacks studies of the tables, would contradict these: it is left
@@ -75,12 +75,18 @@ def all_beside(cohort: Cohort, publisher: str) -> Beside:
     Args:
         cohort: the cohort.
         publisher: whose own earlier numbers are left out.
+        exposures: what the publisher's numbers are about: of others, the studies are not read.
     """
     tables = {path.stem: read_table(path) for path in sorted(cohort.estimates.glob("*.parquet"))}
-    alone = {name: table[table["outcome"] == ""] for name, table in tables.items() if "outcome" in table}
-    stale = _lacks(_read_counted(cohort, REPORT), _read_counted(cohort, ESTIMATES))
+    alone = {name: table[_is_about(table, exposures)] for name, table in tables.items() if "outcome" in table}
+    stale = _lacks(*(_read_counted(cohort, name, exposures) for name in (REPORT, ESTIMATES)))
     names = [name for name in _publishers(cohort) if name != publisher and not (name == REPORT and stale)]
-    return replace(_read(cohort, names), tables=alone)
+    return replace(_read(cohort, names, exposures), tables=alone)
+
+
+def _is_about(table: pd.DataFrame, exposures: Collection[str]) -> pd.Series:
+    """Rows about people, or phenotypes alone that are among ``exposures``."""
+    return (table["outcome"] == "") & table["exposure"].isin(["", *exposures])
 
 
 def evaluations_beside(cohort: Cohort) -> Beside:
@@ -93,11 +99,11 @@ def _publishers(cohort: Cohort) -> list[str]:
     return [name.removesuffix(_STUDIES) for name in names]
 
 
-def _read(cohort: Cohort, names: Sequence[str]) -> Beside:
+def _read(cohort: Cohort, names: Sequence[str], exposures: Collection[str] | None = None) -> Beside:
     """What publishers said, and of whom."""
     paths = [_claims_path(cohort, name) for name in names]
     claims = [_read_claims(path) for path in paths if path.exists()]
-    counted = {key: people for name in names for key, people in _read_counted(cohort, name).items()}
+    counted = {key: people for name in names for key, people in _read_counted(cohort, name, exposures).items()}
     return Beside(claims=together(*claims), counted=counted)
 
 
@@ -116,14 +122,26 @@ def is_rounded(cohort: Cohort, publisher: str) -> bool:
     return bool(((claims["low"] > 0) & (claims["low"] < claims["high"]) & (claims["high"] < np.inf)).any())
 
 
-def keep_beside(cohort: Cohort, publisher: str, counted: Counted, claims: pd.DataFrame | None = None) -> None:
-    """Keep of whom a publication is and, unless others read its tables, what it says."""
+def keep_beside(cohort: Cohort, publisher: str, counted: Counted, claims: pd.DataFrame) -> None:
+    """Keep what a publication says, and of whom it is."""
     studies = sorted(frozenset().union(*counted.values()))
     table = pd.DataFrame({"study": studies}, dtype=object)
     names = {_BETWEEN.join(key): table["study"].isin(people).to_numpy(bool) for key, people in counted.items()}
     publish_table(table.assign(**names), _counted_path(cohort, publisher))
-    if claims is not None:
-        publish_table(claims.assign(parts=claims["parts"].map(json.dumps)), _claims_path(cohort, publisher))
+    publish_table(claims.assign(parts=claims["parts"].map(json.dumps)), _claims_path(cohort, publisher))
+
+
+def keep_studies(cohort: Cohort, publisher: str, has: pd.DataFrame, population: str) -> None:
+    """Keep of whom tables are, which others read where they lie.
+
+    Args:
+        cohort: the cohort.
+        publisher: of the tables.
+        has: index study, a boolean column for each exposure.
+        population: the name of those with an exposure.
+    """
+    named = has.rename(columns=lambda name: _BETWEEN.join((population, name)))
+    publish_table(named.rename_axis("study").reset_index(), _counted_path(cohort, publisher))
 
 
 def studies_of(participants: pd.Series, visits: pd.Series) -> list[str]:
@@ -131,14 +149,17 @@ def studies_of(participants: pd.Series, visits: pd.Series) -> list[str]:
     return [study_key(f"{person}-{visit}") for person, visit in zip(participants, visits, strict=True)]
 
 
-def _read_counted(cohort: Cohort, publisher: str) -> dict[tuple[str, str], frozenset[str]]:
+def _read_counted(
+    cohort: Cohort, publisher: str, exposures: Collection[str] | None = None
+) -> dict[tuple[str, str], frozenset[str]]:
     path = _counted_path(cohort, publisher)
     if not path.exists():
         return {}
     table = read_table(path)
     names = [str(name) for name in table if name != "study"]
     keys = {name: name.partition(_BETWEEN)[::2] for name in names}
-    return {keys[name]: frozenset(table["study"][table[name].to_numpy(bool)]) for name in names}
+    wanted = [name for name in names if exposures is None or keys[name][1] in exposures]
+    return {keys[name]: frozenset(table["study"][table[name].to_numpy(bool)]) for name in wanted}
 
 
 def _read_claims(path: Path) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from tasks.state.published_beside import (
     evaluations_beside,
     is_rounded,
     keep_beside,
+    keep_studies,
     studies_of,
 )
 from tasks.state.store import Cohort
@@ -25,6 +26,10 @@ EXACT = {"exposure": "lvef_pct", "population": "described", "low": 20.0, "high":
 
 def _counted(population: str, *studies: str) -> dict[tuple[str, str], frozenset[str]]:
     return {(population, "lvef_pct"): frozenset(studies)}
+
+
+def _has(*studies: str) -> pd.DataFrame:
+    return pd.DataFrame({"lvef_pct": True, "lvm_g": False}, index=list(studies))
 
 
 def test_claims_and_studies_are_read_as_they_were_kept(tmp_path: Path) -> None:
@@ -40,23 +45,24 @@ def test_claims_and_studies_are_read_as_they_were_kept(tmp_path: Path) -> None:
 
 def test_each_publisher_reads_what_the_others_said(tmp_path: Path) -> None:
     cohort = Cohort(tmp_path)
-    keep_beside(cohort, ESTIMATES, _counted("mean", "a-2", "b-2"))
+    keep_studies(cohort, ESTIMATES, _has("a-2", "b-2"), "mean")
     keep_beside(cohort, REPORT, _counted("described", "a-2", "b-2", "c-2"), claims_of([EXACT]))
     for name in (evaluation_name("net"), comparison_name("old", "new")):
         keep_beside(cohort, name, _counted(name, "a-2"), claims_of([ROUNDED | {"population": name}]))
-    estimates = pd.DataFrame({"outcome": ["", "death"], "n": [2.0, 2.0]})
+    estimates = pd.DataFrame({"exposure": ["lvef_pct", "lvef_pct", "lvm_g"], "outcome": ["", "death", ""]})
     cohort.estimates.mkdir()
     estimates.to_parquet(cohort.estimates / "fairness.parquet")
-    found = all_beside(cohort, evaluation_name("net"))
+    found = all_beside(cohort, evaluation_name("net"), ["lvef_pct"])
     assert set(found.claims["population"]) == {"described", "comparison_old_vs_new"}
     assert {population for population, _ in found.counted} == {"mean", "described", "comparison_old_vs_new"}
-    assert found.tables["fairness"]["outcome"].tolist() == [""]  # about people and phenotypes alone
+    assert found.tables["fairness"].to_numpy().tolist() == [["lvef_pct", ""]]  # about the phenotype alone
+    assert all_beside(cohort, "x", ["lvm_g"]).counted == {("mean", "lvm_g"): frozenset()}
     of_others = evaluations_beside(cohort)
     assert {population for population, _ in of_others.counted} == {"evaluation_net", "comparison_old_vs_new"}
     assert not of_others.tables
     # Tables of a person whom the page does not have are later than the page.
-    keep_beside(cohort, ESTIMATES, _counted("mean", "a-2", "d-2"))
-    assert "described" not in {population for population, _ in all_beside(cohort, "x").counted}
+    keep_studies(cohort, ESTIMATES, _has("a-2", "d-2"), "mean")
+    assert "described" not in {population for population, _ in all_beside(cohort, "x", ["lvef_pct"]).counted}
 
 
 def test_numbers_between_two_others_are_rounded_ones(tmp_path: Path) -> None:
