@@ -101,10 +101,11 @@ def safe_counts(
     minimum = counts.minimum
     if minimum < 2:
         return counts, audit({}, minimum)
-    exact, others = page_counts(tables, Counts(1)), others or Beside()
-    if any(differs_by_few(exact, before, minimum).any() for before in earlier) or _differ_by_few(
-        tables, others, minimum
-    ):
+    others = others or Beside()
+    # Bins that are drawn are those of the minimum; what it hides is compared too.
+    exact = [page_counts(tables, Counts(most)) for most in (1, minimum)]
+    differs = any(differs_by_few(now, before, minimum).any() for now in exact for before in earlier)
+    if differs or _differ_by_few(tables, others, minimum):
         counts = replace(counts, rounded=True)
     found = _told(tables, counts, others)
     if found["determined"].any():

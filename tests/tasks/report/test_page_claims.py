@@ -117,6 +117,7 @@ def _determined(tables: ReportTables, counts: Counts) -> set[tuple[str, str]]:
     [
         (44, 1, 20, {("perfusion tried", "n less perfusion measured n")}),  # one failed
         (44, 9, 20, set()),
+        (4, 1, 0, set()),  # of five, "< 5" are measured: one to four failed
         (44, 9, 41, {("perfusion measured", "n")}),  # three have no limitation
     ],
 )
@@ -226,3 +227,15 @@ def test_states_that_are_withheld_are_told_as_such() -> None:
     states = measured_states(tables.phenotypes, Counts(5, withheld=frozenset({"studies measured"})))
     assert [row["text"] for row in states] == ["not shown", "not shown"]
     assert sentence_on_states("100", states) == "100 were measured; how many of them passed is not shown."
+
+
+def test_a_bin_that_differs_by_few_from_the_page_before_is_rounded() -> None:
+    """One man leaves and another comes, at the other end of the volumes: their number is the same, two bins are not."""
+    tables = _bins(60)
+    earlier = page_counts(tables, Counts(5))
+    phenotypes = tables.phenotypes
+    assert phenotypes is not None
+    assert not safe_counts(tables, Counts(5), [earlier])[0].rounded
+    at = phenotypes.index[phenotypes["lvedv_ml"].sub(150).abs().argmin()]
+    moved = phenotypes.assign(lvedv_ml=phenotypes["lvedv_ml"].where(phenotypes.index != at, 158.0))
+    assert safe_counts(replace(tables, phenotypes=moved), Counts(5), [earlier])[0].rounded
