@@ -17,7 +17,7 @@ import pandas as pd
 
 from cmr_models.analysis.disclosure.audit import Known, audit, hide_determined
 from cmr_models.analysis.disclosure.claims import CONTAINED, Within, estimates_say, nested_sets, together
-from cmr_models.analysis.disclosure.coarsening import coarsen_ratios
+from cmr_models.analysis.disclosure.coarsening import coarsen_fractions, coarsen_ratios
 from cmr_models.analysis.disclosure.dominance import hide_dominated
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, follows_closely
 from cmr_models.analysis.disclosure.masking import round_counts
@@ -120,7 +120,7 @@ def publish_tables(
     contained = (*CONTAINED, *nested_sets(spec.covariate_sets, spec.primary))
     has, compared = inputs.has_phenotype, {exposure for _, exposure in others.counted}
     counted = counted_of(has[[name for name in has if name in compared]], "mean")
-    few = differ_by_few(counted, others.counted, inputs.groups, spec.disclosure.threshold)
+    few = others.withdrawn or differ_by_few(counted, others.counted, inputs.groups, spec.disclosure.threshold)
     for name in names:
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
         base = _count_base(name, made, results, inputs, few=few)
@@ -189,6 +189,8 @@ def _doubted(inputs: Inputs, base: int | None = None) -> dict[str, Any]:
 
 
 def _release(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> pd.DataFrame:
+    if gate.rules.base is not None and gate.rules.threshold > 1:
+        made = coarsen_fractions(made, gate.rules.base)
     tested = made if name in _WITHOUT_TESTS else _tested(gate, name, made, results, inputs)
     if gate.rules.threshold > 1:
         tested = hide_dominated(tested, inputs.magnitudes)
@@ -199,7 +201,7 @@ def _tested(gate: Gate, name: str, made: pd.DataFrame, results: Results, inputs:
     masked = gate.mask(made)
     is_coarse = gate.rules.threshold > 1 and {"measure", "scale", "z"} <= set(made)
     if is_coarse and _follows_release(masked, name, results, gate):
-        masked = coarsen_ratios(masked)
+        masked = coarsen_fractions(coarsen_ratios(masked), 1)
     return _with_multiplicity(masked, name, inputs.models)
 
 

@@ -88,7 +88,7 @@ def _masked(gate: Gate, name: str, summary: pd.DataFrame) -> pd.DataFrame:
     ready = _without_dominated(summary) if minimum > 1 else summary.assign(status="ok", reason="")
     ready = ready.drop(columns="dominated").assign(n_excluded=summary["n_missing"].where(grouped))
     table = gate.table(name, ready)
-    table = table if gate.rules.threshold < 2 else _coarsen(table, summary["n"].to_numpy(float))
+    table = table if gate.rules.threshold < 2 else _coarsen(table, summary)
     hidden = table["n"].isna()
     table["n_missing"] = table["n_missing"].astype(float).mask(hidden)
     masked = {text: _mask_reasons(text, gate.rules) for text in table["reasons"].unique()}
@@ -157,16 +157,19 @@ def count_rules(
         lie_close(np.r_[0, rows["n"], rows["n_missing"], rows["n"] + rows["n_missing"]], minimum) for _, rows in groups
     )
     about = publication or Publication()
-    few = few or differ_by_few(about.counted, about.beside.counted, about.groups, minimum)
+    few = few or about.beside.withdrawn or differ_by_few(about.counted, about.beside.counted, about.groups, minimum)
     if few or (publication and len(_told(_masked(Gate(exact), "summary", summary), exact, publication))):
         return rounded
     return exact
 
 
-def _coarsen(table: pd.DataFrame, n: npt.NDArray[np.float64]) -> pd.DataFrame:
-    """Values, intervals and SDs in steps; where no SD is given, that which the interval stands for."""
-    reach = (table["ci_high"] - table["ci_low"]).to_numpy(float)
-    sd = np.where(np.isfinite(table["sd"]), table["sd"], reach / (2 * Z95) * np.sqrt(n))
+def _coarsen(table: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Values, intervals and SDs in steps, also where SD and interval are hidden; where no SD is given, that which the
+    interval stands for.
+    """
+    n = summary["n"].to_numpy(float)
+    reach = (summary["ci_high"] - summary["ci_low"]).to_numpy(float)
+    sd = np.where(np.isfinite(summary["sd"]), summary["sd"], reach / (2 * Z95) * np.sqrt(n))
     step = step_of_mean(n, sd)
     coarse = {name: to_step(table[name], step) for name in ("value", "ci_low", "ci_high", "sd")}
     return table.assign(**coarse)

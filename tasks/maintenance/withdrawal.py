@@ -12,6 +12,7 @@ from tasks.report.pages import page_name
 from tasks.stages import FIRST
 from tasks.state.ledger import Ledger, Outcome
 from tasks.state.parquet_tables import publish_table, read_table
+from tasks.state.published_beside import forget_studies
 from tasks.state.store import Cohort, damaged_path, receipt_path
 
 
@@ -24,11 +25,13 @@ def withdraw(cohort: Cohort, ledger: Ledger, studies: Collection[str]) -> None:
     """Delete what there is of ``studies``: files, receipts, pages, rows of tables, and what the ledger sums up.
 
     Their outcomes at convert are left to the caller to retire last: until then a killed withdrawal is made again.
-    Tables that lose rows lose their key as well, so that the stage that made them makes them again.
+    What publications keep of whom they counted loses their names. Tables that lose rows lose their key as well, so that
+    the stage that made them makes them again.
     """
     if not studies:
         return
     _delete_files(cohort, studies)
+    forget_studies(cohort, studies)
     _delete_rows(cohort, studies)
     for stage in ledger.stages():
         if not FIRST.owns(stage):

@@ -105,7 +105,7 @@ def safe_counts(
     # Bins that are drawn are those of the minimum; what it hides is compared too.
     exact = [page_counts(tables, Counts(most)) for most in (1, minimum)]
     differs = any(differs_by_few(now, before, minimum).any() for now in exact for before in earlier)
-    if differs or _differ_by_few(tables, others, minimum):
+    if differs or others.withdrawn or _differ_by_few(tables, others, minimum):
         counts = replace(counts, rounded=True)
     found = _told(tables, counts, others)
     if found["determined"].any():

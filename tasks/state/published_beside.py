@@ -22,6 +22,8 @@ from tasks.state.store import Cohort
 
 _BETWEEN = "|"
 _STUDIES, _CLAIMS = ".studies.parquet", ".claims.parquet"
+_WITHDRAWN = "withdrawn "
+"""What stands before the number of a study that has no name any more; no name of a study has a blank."""
 _EVALUATION, _COMPARISON = "evaluation_", "comparison_"
 ESTIMATES, REPORT = "estimates", "report"
 """The publishers of the tables of estimates and of the page."""
@@ -45,11 +47,13 @@ class Beside:
         tables: of estimates about people and phenotypes alone, by name.
         claims: of the page, of evaluations and comparisons.
         counted: of whom all of these are.
+        withdrawn: whether anything that is published, tables and page too, counts somebody who has withdrawn since.
     """
 
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     claims: pd.DataFrame = field(default_factory=lambda: claims_of([]))
     counted: Counted = field(default_factory=dict)
+    withdrawn: bool = False
 
     def relate(self, claims: pd.DataFrame, counted: Counted, threshold: int) -> pd.DataFrame:
         """Claims of the others but the tables, and of which population is part of which, those of a publication too.
@@ -104,7 +108,29 @@ def _read(cohort: Cohort, names: Sequence[str], exposures: Collection[str] | Non
     paths = [_claims_path(cohort, name) for name in names]
     claims = [_read_claims(path) for path in paths if path.exists()]
     counted = {key: people for name in names for key, people in _read_counted(cohort, name, exposures).items()}
-    return Beside(claims=together(*claims), counted=counted)
+    return Beside(claims=together(*claims), counted=counted, withdrawn=_counts_withdrawn(cohort))
+
+
+def forget_studies(cohort: Cohort, studies: Collection[str]) -> None:
+    """Take the names of studies out of what publishers keep; that somebody was counted stays, as what they said does.
+
+    What is published after a withdrawal would else be compared with fewer people than a number beside it tells.
+    """
+    paths = [_counted_path(cohort, name) for name in _publishers(cohort)]
+    tables = {path: read_table(path) for path in paths}
+    known = sorted({name for table in tables.values() for name in table["study"]})
+    last = max((int(name.removeprefix(_WITHDRAWN)) for name in known if name.startswith(_WITHDRAWN)), default=0)
+    left = {*studies, *map(study_key, studies)}
+    nameless = {name: f"{_WITHDRAWN}{k}" for k, name in enumerate((n for n in known if n in left), last + 1)}
+    for path, table in tables.items():
+        if table["study"].isin(nameless).any():
+            publish_table(table.assign(study=table["study"].replace(nameless)), path)
+
+
+def _counts_withdrawn(cohort: Cohort) -> bool:
+    """Whether a publisher counts a study that has no name any more."""
+    studies = (read_table(_counted_path(cohort, name))["study"] for name in _publishers(cohort))
+    return any(names.str.startswith(_WITHDRAWN).any() for names in studies)
 
 
 def _lacks(page: Counted, tables: Counted) -> bool:

@@ -6,7 +6,8 @@ or two tables of people of whom one is not in the other, give that person's valu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,11 @@ Floats = npt.NDArray[np.float64]
 _MEANS = ("mean", "bias")
 _SHARES = ("proportion", "proportion_by_tenth", "net_benefit")
 RATIOS, CONCORDANCE = ("odds_ratio", "hazard_ratio"), "concordance"
+OVER_EXPECTED = "observed_over_expected"
+_NULL_OF_AREAS = {CONCORDANCE: 0.5, "area_under_curve": 0.5, "auc": 0.5, "concordance_gain": 0.0, "auc_gain": 0.0}
+"""Shares of pairs of people, and differences of two: measure -> its value where there is no effect."""
+_STEPS_OF_SE = 20.0
+"""The step of a standard error is a twentieth of it or the next nice number: two digits."""
 _STEP_OF_LOG_P, _STEP_OF_P = 0.2, 0.05
 _PEOPLE_A_STEP = 2.0
 """A step is what two people move a mean by, if each lies an SD from it; or a survival curve, if each has an event."""
@@ -78,6 +84,43 @@ def coarsen(table: pd.DataFrame, base: int | None) -> pd.DataFrame:
     if "component" in table:
         table = _coarsen_components(table)
     return _coarsen_gaps(_coarsen_units(table), pd.Series(step, table.index).dropna())
+
+
+def coarsen_fractions(table: pd.DataFrame, base: int) -> pd.DataFrame:
+    """``table`` with numbers that are fractions of counts given so that they do not tell the exact ones.
+
+    An area under a curve is a whole number over twice the cases times the others: of the counts that are rounded to
+    what is published, mostly one alone explains all its digits. The error of events over expected ones is one over the
+    root of the events. So areas have steps of their variance, logs of events over expected ones steps of two events,
+    and standard errors fit the published count and have two digits.
+
+    Args:
+        table: estimates with exact counts.
+        base: of the counts, as they will be published.
+    """
+    if not {"measure", "scale", "se", "n_events", "z"} <= set(table):
+        return table
+    table, steps = table.reset_index(drop=True), dict[int, float]()
+    known = (table["status"] == "ok") & (table["se"] > 0) & (table["n_events"] > 0)
+    rows = np.flatnonzero((known & table["measure"].isin((*_NULL_OF_AREAS, OVER_EXPECTED))).to_numpy(bool)).tolist()
+    for row, values in zip(rows, table.loc[rows].to_dict("records"), strict=True):
+        steps[row], told = _fraction(values, base)
+        for name in [name for name in told if not pd.isna(values[name])]:
+            table.loc[row, name] = told[name]
+    return _coarsen_gaps(table, pd.Series(steps, dtype=float))
+
+
+def _fraction(row: Mapping[Any, Any], base: int) -> tuple[float, dict[str, float]]:
+    """The step of a row, and its coarse values."""
+    measure, se, events = str(row["measure"]), float(row["se"]), float(row["n_events"])
+    ratio = measure == OVER_EXPECTED
+    step = float(nice_step((_PEOPLE_A_STEP if ratio else 1.0) * min(se**2, se)))
+    value = float(to_step(np.log(row["estimate"]) if ratio else row["estimate"], step))
+    se *= float(np.sqrt(events / max(float(round_counts(events, base)), 1.0)))
+    se = float(to_step(se, nice_step(se / _STEPS_OF_SE)))
+    if measure == CONCORDANCE:
+        return step, wald_concordance(value, se)
+    return step, wald(value, se, ratio=ratio, null=0.0 if ratio else _NULL_OF_AREAS[measure])
 
 
 def coarsen_ratios(table: pd.DataFrame) -> pd.DataFrame:

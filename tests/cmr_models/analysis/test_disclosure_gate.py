@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cmr_models.analysis.disclosure.coarsening import coarsen_ratios, lie_close, nice_step, to_step
+from cmr_models.analysis.disclosure.coarsening import coarsen_fractions, coarsen_ratios, lie_close, nice_step, to_step
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, follows_closely
 from cmr_models.estimates import wald, wald_concordance
 
@@ -486,6 +486,29 @@ def test_ratios_and_concordances_are_in_steps_that_two_people_make() -> None:
     # 2 x 0.0312 / 10 is 0.00624, so steps of 0.01; the error in steps of 0.0312 / 200, which is 0.0002.
     assert (out["estimate"][2], out["se"][2]) == pytest.approx((0.61, 0.0312))
     assert out["z"][2] == pytest.approx(0.11 / 0.0312)
+
+
+def test_areas_and_calibration_do_not_tell_exact_counts() -> None:
+    """Of 110 cases shown, the area k / (2 x 109 x 291) tells that they are 109, and an error of 1 / sqrt(24) that
+    there are 24 events.
+    """
+    rows = pd.concat([_ratios().iloc[[2]]] * 7, ignore_index=True).assign(group=list("abcdefg"))
+    rows["measure"] = ["concordance", "area_under_curve", *["observed_over_expected"] * 5]
+    rows["n_events"] = [100.0, 109.0, 23.0, 24.0, 25.0, 26.0, 27.0]
+    rows.loc[1, ["estimate", "se", "z"]] = 0.5306598568681232, 0.032, 0.958
+    for row, events in enumerate(rows["n_events"][2:], 2):
+        found = wald(0.182, events**-0.5, ratio=True)
+        rows.loc[row, list(found)] = list(found.values())
+    out = coarsen_fractions(rows, 5)
+    # 0.0312^2 is 0.00097, so steps of 0.001; the error in steps of 0.0312 / 20, which is 0.002.
+    assert (out["estimate"][0], out["se"][0], out["z"][0]) == pytest.approx((0.615, 0.032, 0.115 / 0.032))
+    # 0.032^2 is 0.00102, so steps of 0.002; the error times sqrt(109 / 110) in steps of 0.002; the interval is even.
+    assert (out["estimate"][1], out["se"][1], out["z"][1]) == pytest.approx((0.53, 0.032, 0.03 / 0.032))
+    assert out["ci_high"][1] == pytest.approx(0.53 + 1.959964 * 0.032)
+    # Steps of 0.1 (2 / 24 and its like): 0.182 is 0.2; all that are shown as 25 have the error 1 / sqrt(25).
+    assert np.log(out["estimate"][2:]).tolist() == pytest.approx([0.2] * 5)
+    assert out["se"][2:].tolist() == pytest.approx([0.2] * 5)
+    assert out["z"][2:].tolist() == pytest.approx([1.0] * 5)
 
 
 def test_the_interval_of_a_pooled_ratio_stays_wider_than_a_normal_one() -> None:

@@ -455,6 +455,8 @@ def test_an_error_that_dominates_is_not_told_by_sd_and_root_mean_square() -> Non
         assert row.loc["rmse", ["status", "reason"]].tolist() == (["suppressed", "dominated"] if hidden else ["ok", ""])
         assert np.isfinite(row.loc["bias", "value"])
         assert row.loc["rmse", "n"] == len(values)
+    # 61 / 42 is 1.452; the SD is 9.36 (mean square 3641 / 42 less 1.452^2), twice it by 42 is 0.45: steps of 0.5.
+    assert row.loc["bias", "value"] == 1.5
 
 
 def test_a_summary_that_differs_by_few_from_the_one_before_is_rounded() -> None:

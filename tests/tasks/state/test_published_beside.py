@@ -13,6 +13,7 @@ from tasks.state.published_beside import (
     comparison_name,
     evaluation_name,
     evaluations_beside,
+    forget_studies,
     is_rounded,
     keep_beside,
     keep_studies,
@@ -75,3 +76,20 @@ def test_numbers_between_two_others_are_rounded_ones(tmp_path: Path) -> None:
 
 def test_ids_are_those_of_the_ledger_however_they_are_written() -> None:
     assert studies_of(pd.Series(["12", "A1"]), pd.Series([2, "2"])) == ["12-2", "A1-2"]
+
+
+def test_who_withdrew_has_no_name_any_more_and_was_counted(tmp_path: Path) -> None:
+    """The study ``12.0-2`` is counted as ``12-2``, by two publishers, and gets the same number in both."""
+    cohort, name = Cohort(tmp_path), evaluation_name("net")
+    keep_studies(cohort, ESTIMATES, _has("12-2", "b-2"), "mean")
+    keep_beside(cohort, name, _counted("evaluated net", "12-2", "c-2"), claims_of([EXACT]))
+    assert not evaluations_beside(cohort).withdrawn
+    forget_studies(cohort, ["12.0-2", "d-2"])
+    counted = all_beside(cohort, "x", ["lvef_pct"]).counted
+    assert counted == _counted("mean", "b-2", "withdrawn 1") | _counted("evaluated net", "c-2", "withdrawn 1")
+    assert evaluations_beside(cohort).withdrawn
+    keep_studies(cohort, ESTIMATES, _has("b-2"), "mean")  # made again, without the one
+    forget_studies(cohort, ["b-2", "c-2"])
+    assert evaluations_beside(cohort).counted == _counted("evaluated net", "withdrawn 1", "withdrawn 3")
+    keep_beside(cohort, name, _counted("evaluated net"), claims_of([EXACT]))
+    assert all_beside(cohort, name, ["lvef_pct"]).withdrawn  # the tables' b-2, who is the second
