@@ -10,10 +10,14 @@ from release_attacker import Finding, recover
 
 from cmr_models.analysis.disclosure.audit import audit
 from tasks.analysis import by_settings
+from tasks.derive.phenotype_tables import write_tables
 from tasks.evaluation import cohort as evaluations
+from tasks.maintenance.withdrawal import withdraw
 from tasks.report import distributions, index_page, site
 from tasks.report.counts import Counts
+from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.published_beside import Beside
+from tasks.state.store import Cohort
 
 PEOPLE = 240
 
@@ -112,6 +116,32 @@ def test_an_evaluation_of_all_but_one_does_not_tell_that_one(tmp_path: Path, see
     told = summary.loc[("bias", "all"), "n"], means.set_index("exposure").loc["lvef_pct", "n"]
     assert told == ((239, 240) if evaluated_first else (240, 240))  # 239 rounded, beside 240 exact or rounded
     assert set(means["rounded_to"]) == {5.0 if evaluated_first else 1.0}
+
+
+@pytest.mark.parametrize("evaluated_first", [False, True])
+def test_what_comes_after_a_withdrawal_does_not_tell_who_withdrew(tmp_path: Path, evaluated_first: bool) -> None:
+    """All 240 are evaluated, or in the tables; then the 21st person, a man, withdraws, and the other is made of 239."""
+    write_plain(tmp_path, 5)
+    cohort = Cohort(tmp_path / "cohort")
+    phenotypes = pd.read_parquet(cohort.tables / "phenotypes.parquet")
+    references = phenotypes[["study", "lvef_pct"]]
+    publish_evaluation(tmp_path, references) if evaluated_first else publish(tmp_path)
+    gone = references["study"].iloc[20]
+    with open_ledger(cohort.ledger) as ledger:
+        withdraw(cohort, ledger, [gone])
+        ledger.record([Outcome(gone, "convert", "retired", "withdrawn")])
+        write_tables(ledger, cohort)
+    for name in ("participants", "outcomes"):
+        rows = pd.read_csv(tmp_path / f"{name}.csv", dtype=str)
+        rows[rows["participant"] != gone.rpartition("-")[0]].to_csv(tmp_path / f"{name}.csv", index=False)
+    publish(tmp_path) if evaluated_first else publish_evaluation(tmp_path, references[references["study"] != gone])
+    summary = pd.read_parquet(cohort.tables / "evaluations/regressor/summary.parquet").set_index(["measure", "group"])
+    means = pd.read_parquet(cohort.estimates / "fairness.parquet").query("model == 'mean' and group == 'all'")
+    made_after = means.set_index("exposure") if evaluated_first else summary.xs("all", level="group")
+    assert made_after.loc["lvef_pct" if evaluated_first else "bias", "n"] == 240  # 239, rounded
+    kept = [pd.read_parquet(path)["study"] for path in (cohort.tables / "counted").glob("*.studies.parquet")]
+    assert len(kept) > 1
+    assert not any(gone in set(studies) for studies in kept)
 
 
 @pytest.mark.parametrize("evaluated_first", [False, True])
