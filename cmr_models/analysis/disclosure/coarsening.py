@@ -92,7 +92,7 @@ def coarsen_fractions(table: pd.DataFrame, base: int) -> pd.DataFrame:
     An area under a curve is a whole number over twice the cases times the others: of the counts that are rounded to
     what is published, mostly one alone explains all its digits. The error of events over expected ones is one over the
     root of the events. So areas have steps of their variance, logs of events over expected ones steps of two events,
-    and standard errors fit the published count and have two digits.
+    and standard errors two digits; those of events over expected ones are made to fit the published count.
 
     Args:
         table: estimates with exact counts.
@@ -116,7 +116,7 @@ def _fraction(row: Mapping[Any, Any], base: int) -> tuple[float, dict[str, float
     ratio = measure == OVER_EXPECTED
     step = float(nice_step((_PEOPLE_A_STEP if ratio else 1.0) * min(se**2, se)))
     value = float(to_step(np.log(row["estimate"]) if ratio else row["estimate"], step))
-    se *= float(np.sqrt(events / max(float(round_counts(events, base)), 1.0)))
+    se *= float(np.sqrt(events / max(float(round_counts(events, base)), 1.0))) if ratio else 1.0
     se = float(to_step(se, nice_step(se / _STEPS_OF_SE)))
     if measure == CONCORDANCE:
         return step, wald_concordance(value, se)
