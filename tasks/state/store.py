@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import xarray as xr
 from zarr.storage import ZipStore
@@ -109,21 +109,44 @@ def digest_bytes(content: bytes) -> str:
 
 def publish_bytes(content: bytes, path: Path) -> None:
     """Write ``content`` to ``path``: a temporary name beside it, fsync, then one rename."""
+    with publishing(path, len(content)) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def publishing(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
+    """A file to write to that gets the name ``path`` when it is complete and on disk; none is left after an error.
+
+    Args:
+        path: where to publish.
+        n_bytes: what will be written, for the message when the disk is full; what was written by then if None.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(error.errno, f"{len(content) / 1e3:,.0f} kB are needed", str(path)) from error
+            needed = f"{n_bytes / 1e3:,.0f} kB are needed" if n_bytes is not None else "its size is not known yet"
+            raise OSError(error.errno, needed, str(path)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """Hex digest (BLAKE2b, 128 bit) of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _state).hexdigest()
+
+
+def _state() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
 
 
 def publish(values: Mapping[str, bytes], path: Path) -> Published:
