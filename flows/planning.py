@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from flows.progress import stage_progress
 from flows.settings import CohortSettings
-from flows.stages import TableWork
+from flows.table_work import TableWork
 from tasks import report
-from tasks.analysis import by_settings
-from tasks.execution.cluster import open_client
 from tasks.execution.settings import Section
 from tasks.execution.stage import Planning, Stage, StageWork, plan_stage
 from tasks.inference.segment_stage import measured_model
@@ -68,12 +66,12 @@ def count(settings: CohortSettings) -> int:
 
 def plan_associate(settings: CohortSettings) -> TableWork:
     """Estimates of prevalent disease."""
-    return _estimates(settings, "associate", by_settings.associate)
+    return _estimates(settings, "associate")
 
 
 def plan_risk(settings: CohortSettings) -> TableWork:
     """Estimates of incident disease and death, discrimination, curves and fairness."""
-    return _estimates(settings, "risk", by_settings.risk)
+    return _estimates(settings, "risk")
 
 
 def plan_report(settings: CohortSettings) -> TableWork:
@@ -88,6 +86,8 @@ def plan_report(settings: CohortSettings) -> TableWork:
 
 def _render(settings: CohortSettings, plain: dict[str, Any]) -> str:
     """Make the report; the command says at its end where it is."""
+    from tasks.execution.cluster import open_client
+
     report.render_report(
         settings.directory,
         plain,
@@ -111,14 +111,18 @@ def report_settings(settings: CohortSettings) -> dict[str, Any]:
     return plain
 
 
-def _estimates(settings: CohortSettings, stage: by_settings.Part, make: Callable[..., dict[str, Any]]) -> TableWork:
+def _estimates(settings: CohortSettings, part: Literal["associate", "risk"]) -> TableWork:
+    """Estimates of a part; what makes them is imported where there is something to estimate."""
+    if missing := _missing_tables(settings):
+        return TableWork(part, is_current=lambda: False, make=lambda: "", why_not=missing)
+    from tasks.analysis import by_settings
+
     files = by_settings.UserFiles(settings.participants, settings.outcomes, settings.withdrawn)
     given = (settings.directory, settings.analysis, files)
     return TableWork(
-        stage,
-        is_current=lambda: by_settings.is_current(*given, stage),
-        make=lambda: f"{_line(make(*given))}; {by_settings.people_line(settings.directory)}",
-        why_not=_missing_tables(settings),
+        part,
+        is_current=lambda: by_settings.is_current(*given, part),
+        make=lambda: f"{_line(getattr(by_settings, part)(*given))}; {by_settings.people_line(settings.directory)}",
     )
 
 

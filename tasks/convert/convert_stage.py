@@ -38,7 +38,11 @@ UNREAD = "series_perfusion"
 
 def study_key(source_digest: str, settings: ConvertSettings) -> str:
     """Key of a study: what it was made from, by which converter, with which settings."""
-    return store.digest({"source": source_digest, "converter": VERSION, "settings": settings.that_decide()})
+    return _study_keys(settings).digest(source_digest)
+
+
+def _study_keys(settings: ConvertSettings) -> store.DigestTemplate:
+    return store.DigestTemplate({"source": store.HOLE, "converter": VERSION, "settings": settings.that_decide()})
 
 
 def perfusion_key(key: str) -> str:
@@ -99,10 +103,10 @@ def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any], unre
         settings: plain values of :class:`ConvertSettings`.
         unread: studies whose perfusion series an earlier converter left out; only these are converted again.
     """
-    resolved = ConvertSettings(**settings)
+    keys = _study_keys(ConvertSettings(**settings))
     planned = []
     for unit in units:
-        key = study_key(unit["fingerprint"], resolved)
+        key = keys.digest(unit["fingerprint"])
         key = nifti_key(key) if unit["kind"] == "nifti" else key
         planned.append({**unit, "key": perfusion_key(key) if unit["study"] in unread else key})
     return planned

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTab
 from tasks.inference.predict_stage import PREDICT, measured_landmarks, model_of
 from tasks.inference.segment_stage import SEGMENT, measured_model
 from tasks.state.ledger import Entry, Ledger
-from tasks.state.store import digest
+from tasks.state.store import HOLE, DigestTemplate
 from tasks.state.user_tables import read_user_table
 
 VERSION = 7
@@ -102,23 +102,41 @@ def derive_units(
         landmarks: of :func:`landmark_sources`.
     """
     sizes, sources = body_sizes or {}, landmarks or {}
-    return [
-        _unit(study, entry.key, model, sizes.get(study_key(study), BodySize()), sources.get(study, {}))
-        for study, entry in sorted(predictions.items())
-        if entry.status == "ok"
-    ]
+    without_landmarks = _keys(model, {})
+    units = []
+    for study, entry in sorted(predictions.items()):
+        if entry.status != "ok":
+            continue
+        found = {view: list(source) for view, source in sorted(sources.get(study, {}).items())}
+        keys = _keys(model, found) if found else without_landmarks
+        units.append(_unit(study, entry.key, model, sizes.get(study_key(study), BodySize()), found, keys))
+    return units
+
+
+def _keys(model: str, landmarks: Mapping[str, Sequence[str]]) -> DigestTemplate:
+    """Of phenotypes, given the key of the prediction, height and weight."""
+    content: dict[str, Any] = {
+        "prediction": HOLE,
+        "model": model,
+        "version": VERSION,
+        "size": [HOLE] * len(BodySize._fields),
+    }
+    if landmarks:
+        content["landmarks"] = landmarks
+    return DigestTemplate(content)
 
 
 def _unit(
-    study: str, prediction_key: str, model: str, size: BodySize, landmarks: Mapping[str, tuple[str, str]]
+    study: str,
+    prediction_key: str,
+    model: str,
+    size: BodySize,
+    sources: Mapping[str, Sequence[str]],
+    keys: DigestTemplate,
 ) -> Unit:
-    sources = {view: list(source) for view, source in sorted(landmarks.items())}
-    content = {"prediction": prediction_key, "model": model, "version": VERSION, "size": [repr(float(x)) for x in size]}
-    if sources:
-        content["landmarks"] = sources
     return {
         "study": study,
-        "key": digest(content),
+        "key": keys.digest(prediction_key, *(repr(float(x)) for x in size)),
         "prediction_key": prediction_key,
         "model": model,
         "landmarks": sources,

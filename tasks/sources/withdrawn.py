@@ -48,6 +48,8 @@ def has_withdrawn(participant: str, withdrawn: Collection[str]) -> bool:
         participant: of a study.
         withdrawn: of :func:`read_withdrawn`.
     """
+    if not withdrawn:
+        return False
     disambiguated = _DISAMBIGUATED.fullmatch(participant)
     return identifier_key(participant) in withdrawn or (
         disambiguated is not None and identifier_key(disambiguated["participant"]) in withdrawn
@@ -61,6 +63,8 @@ def newly_withdrawn(entries: Mapping[str, Entry], withdrawn: Collection[str]) ->
         entries: study -> how it stands at the convert stage.
         withdrawn: of :func:`read_withdrawn`.
     """
+    if not withdrawn:
+        return []
     return [
         study
         for study, entry in entries.items()
@@ -99,7 +103,5 @@ def _deleted(cohort_dir: Path | None) -> frozenset[str]:
     if ledger is None or not ledger.is_file():
         return frozenset()
     with open_ledger(ledger, is_new=False) as opened:
-        entries = opened.entries("convert").items()
-    return frozenset(
-        identifier_key(study.rpartition("-")[0]) for study, entry in entries if entry[:2] == ("retired", "withdrawn")
-    )
+        gone = opened.with_status("convert", "retired", "withdrawn")
+    return frozenset(identifier_key(study.rpartition("-")[0]) for study in gone)

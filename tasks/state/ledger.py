@@ -266,6 +266,11 @@ class Ledger:
         query = "SELECT study FROM outcomes WHERE stage = ? AND json_type(summary, ?) IS NOT NULL ORDER BY study"
         return self._studies(query, (stage, f'$."{name}"'))
 
+    def with_status(self, stage: str, status: Status, reason: str) -> list[str]:
+        """Studies that ended at ``stage`` with ``status`` for ``reason``."""
+        query = "SELECT study FROM outcomes WHERE stage = ? AND status = ? AND reason = ? ORDER BY study"
+        return self._studies(query, (stage, status, reason))
+
     def with_series_left_out(self, stage: str, reason: str) -> list[str]:
         """Studies of which ``stage`` left out a series for ``reason``, or that it rejected for having no other."""
         return self._studies(

@@ -15,6 +15,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -33,6 +34,9 @@ RECEIPT_SCHEMA = 1
 _RECEIPT = ("key", "status", "reason", "detail")
 _MOST_BYTES = 4 * 2**30
 """Of all arrays of a published tree; more can only be a false claim of their shapes."""
+
+HOLE = "\0hole\0"
+"""Stands in a :class:`DigestTemplate` for a text that differs."""
 
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -98,8 +102,29 @@ def damaged_path(published: Path) -> Path:
 
 def digest(content: Any) -> str:
     """Hex digest of plain values (mappings, sequences, numbers, text), independent of the order of keys."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
-    return digest_bytes(canonical.encode())
+    return digest_bytes(_canonical(content).encode())
+
+
+def _canonical(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
+
+
+class DigestTemplate:
+    """:func:`digest` of contents that differ in a few texts only: many times as fast where there are many.
+
+    Args:
+        content: plain values with :data:`HOLE` where those texts stand.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self._parts = _canonical(content).split(encode_basestring_ascii(HOLE))
+
+    def digest(self, *texts: str) -> str:
+        """The digest with ``texts`` in the holes, in the order in which JSON with sorted keys has them."""
+        filled = [self._parts[0]]
+        for text, part in zip(texts, self._parts[1:], strict=True):
+            filled += (encode_basestring_ascii(text), part)
+        return digest_bytes("".join(filled).encode())
 
 
 def digest_bytes(content: bytes) -> str:

@@ -41,7 +41,8 @@ def _outcomes(rng: np.random.Generator, study: str) -> list[Outcome]:
     if kind == "convert":
         later = [Outcome(study, stage, "quarantined", "upstream") for stage in STAGES[1:]]
         return [Outcome(study, "convert", "quarantined", "zip_corrupt", f"cut {rng.integers(3)}"), *later]
-    views = {name: {"frames": int(rng.integers(1, 60)), "flags": []} for name in ("sax", "lax_4c")[: rng.integers(1, 3)]}
+    view = {"frames": int(rng.integers(1, 60)), "flags": []}
+    views = dict.fromkeys(("sax", "lax_4c")[: rng.integers(1, 3)], view)
     converted = Outcome(study, "convert", "ok", key=f"c{rng.integers(99)}", summary={"views": views, "excluded": []})
     segments = [{"state": "rest", "quantity": "mbf", "segment": int(k), "layer": "all", "mean": 1.5, "median": 1.0,
                  "sd": 0.5, "min": 0.0, "max": 2.0, "pixels": 7} for k in range(1, rng.integers(1, 5))]  # fmt: skip
