@@ -48,7 +48,7 @@ def report_key(cohort: Cohort, settings: ReportInputs) -> str:
 
 
 def read_manifest(cohort: Cohort) -> dict[str, Any]:
-    """What the present report was made from: ``key``, and ``pages``: study -> key of its page. Empty if there is none."""
+    """What the report was made from: ``key``, and ``pages``: study -> key of its page; empty without a report."""
     try:
         content: dict[str, Any] = json.loads((cohort.reports / MANIFEST).read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
