@@ -21,6 +21,7 @@ from tasks.execution.settings import ComputeSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import StageWork
 from tasks.state.ledger import Entry, Ledger
+from tasks.state.run_log import tell_studies
 from tasks.state.store import Cohort
 
 _log = logging.getLogger("cmr_cohort")
@@ -109,6 +110,7 @@ def _run_one_shard(
     )
     for outcomes in finished:
         ledger.record(outcomes)
+        tell_studies(outcomes)
         advance(len(outcomes))
 
 

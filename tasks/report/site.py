@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -28,7 +29,7 @@ from tasks.report.methods import methods_text
 from tasks.report.page_claims import PAGE, page_counts, safe_counts
 from tasks.report.pages import appearance_digest, asset, clean_text, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
-from tasks.report.report_key import MANIFEST, report_key
+from tasks.report.report_key import MANIFEST, read_manifest, report_key
 from tasks.report.study_page import render_study_pages
 from tasks.report.tables import (
     ESTIMATES,
@@ -163,7 +164,12 @@ def _make_study_pages(
     chosen, rule = study_list.studies_with_page(rows, settings.report.study_pages_max)
     units = _page_units(cohort, settings, tables, chosen, draft)
     _drop_other_pages(draft / "studies", units)
-    kept = {unit["study"] for unit in units if Path(unit["path"]).exists() or _carry_over(unit, cohort)}
+    old = read_manifest(cohort).get("pages", {})
+    kept = {
+        unit["study"]
+        for unit in units
+        if Path(unit["path"]).exists() or (old.get(unit["study"]) == unit["key"] and _carry_over(unit, cohort))
+    }
     todo = [unit for unit in units if unit["study"] not in kept]
     made: set[str] = set()
     opened = workers() if len(todo) > _PAGES_WORTH_A_CLUSTER else contextlib.nullcontext()
@@ -218,11 +224,13 @@ def _read_curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list
     path = cohort.tables / "curves.parquet"
     if not path.exists() or not studies:
         return {}
-    table = read_table(path, CURVES, filters=[("study", "in", studies)])
-    columns = [name for name in table.columns if name not in ("study", "frame")]
+    table = read_table(path, CURVES, filters=[("study", "in", studies)]).sort_values(["study", "frame"])
+    columns = {name: table[name].to_numpy(float) for name in table.columns if name not in ("study", "frame")}
+    names, begins = np.unique(table["study"].to_numpy(str), return_index=True)
+    ends = [*begins[1:], len(table)]
     return {
-        str(study): {name: rows[name].astype(float).tolist() for name in columns}
-        for study, rows in table.sort_values(["study", "frame"]).groupby("study")
+        str(name): {column: values[begin:end].tolist() for column, values in columns.items()}
+        for name, begin, end in zip(names, begins, ends, strict=True)
     }
 
 
@@ -238,10 +246,10 @@ def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
     """Put an unchanged page into the draft, as a hard link where the file system has them; returns whether it did."""
     new = Path(unit["path"])
     old = cohort.reports / "studies" / new.name
-    if page_key(old) != unit["key"]:
-        return False
     try:
         os.link(old, new)
+    except FileNotFoundError:
+        return False
     except OSError:
         shutil.copyfile(old, new)
     return True

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from cmr_models.contracts.checks import check_table
 from cmr_models.contracts.identifiers import study_key
 from cmr_models.contracts.tables import ESTIMATE_TABLE
 from cmr_models.phenotypes.states import states_of
+from tasks.convert.convert_stage import CONVERT
 from tasks.derive.derive_stage import DERIVE
 from tasks.derive.phenotype_tables import PHENOTYPE_TABLE, with_state
 from tasks.execution.plan import present_studies
@@ -221,7 +223,8 @@ def _outcomes(cohort: Cohort) -> pd.DataFrame:
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
             for stage in MAIN_STAGES:
-                rows += [_outcome_row(outcome) for outcome in ledger.outcomes(stage) if outcome.status != "retired"]
+                told = ledger.with_parts(stage, *(("views", "excluded") if stage == CONVERT.name else ()))
+                rows += [_outcome_row(outcome, parts) for outcome, parts in told if outcome.status != "retired"]
     return pd.DataFrame(rows, columns=list(_OUTCOME_COLUMNS))
 
 
@@ -242,14 +245,15 @@ def _steps(cohort: Cohort, phenotypes: pd.DataFrame | None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["study", "stage", "status", "reason"])
 
 
-def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
-    views = outcome.summary.get("views", {})
-    flags = {str(flag).split(":")[0] for view in views.values() for flag in view.get("flags", [])} if views else set()
-    left_out = [str(series.get("reason", "")) for series in outcome.summary.get("excluded", [])]
+def _outcome_row(outcome: Outcome, parts: Mapping[str, Any]) -> tuple[Any, ...]:
+    """How a study ended, with flags and left out series, which convert alone tells."""
+    views = parts.get("views", {}).values()
+    flags = {str(flag).split(":")[0] for view in views for flag in view.get("flags", [])}
+    left_out = [str(series.get("reason", "")) for series in parts.get("excluded", [])]
     return (
         *(getattr(outcome, name) for name in _OUTCOME_COLUMNS[:6]),
-        json.dumps(sorted(flags)),
-        json.dumps(sorted(left_out)),
+        intern(json.dumps(sorted(flags))),
+        intern(json.dumps(sorted(left_out))),
     )
 
 
