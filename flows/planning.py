@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Literal
 
@@ -10,6 +12,7 @@ from flows.progress import stage_progress
 from flows.settings import CohortSettings
 from flows.table_work import TableWork
 from tasks import report
+from tasks.execution.selection import Selection
 from tasks.execution.settings import Section
 from tasks.execution.stage import Planning, Stage, StageWork, plan_stage
 from tasks.inference.segment_stage import measured_model
@@ -34,6 +37,9 @@ def plan(
         chosen: settings of the stage, if they are not a section of the cohort's.
         whole_archive: whether the sources are the whole archive, so that a study without source leaves the cohort.
     """
+    kept = _kept.get()
+    if kept is not None and (found := kept.pop((stage.name, whole_archive), None)) and found[0] == settings:
+        return found[1]
     planning = Planning(
         cohort=settings.cohort,
         ledger=ledger,
@@ -45,7 +51,39 @@ def plan(
         model=named_model(settings),
         whole_archive=whole_archive,
     )
-    return plan_stage(stage, planning)
+    work = plan_stage(stage, planning)
+    selection = _chosen.get()
+    return work if selection is None else selection.applied(work, ledger)
+
+
+_chosen: ContextVar[Selection | None] = ContextVar("studies that the command is about; None: all", default=None)
+_Kept = dict[tuple[str, bool], tuple[CohortSettings, StageWork]]
+_kept: ContextVar[_Kept | None] = ContextVar("plans that wait to be carried out", default=None)
+
+
+@contextlib.contextmanager
+def only(selection: Selection | None) -> Iterator[None]:
+    """Until the end, every plan is about these studies. No flow takes them: Prefect would keep their names."""
+    token = _chosen.set(selection)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def chosen() -> Selection | None:
+    """The studies that the command is about; None if it is about all."""
+    return _chosen.get()
+
+
+@contextlib.contextmanager
+def planned_once() -> Iterator[None]:
+    """Until the end, what :func:`count` planned of the archive is carried out by the flow, and not planned again."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 def named_model(settings: CohortSettings) -> str:
@@ -59,9 +97,18 @@ def count(settings: CohortSettings) -> int:
         return 1
     stages = [stage for stage in STAGES if not stage.on_demand]
     with open_ledger(settings.cohort.ledger) as ledger:
-        n_studies = sum(plan(stage, settings, ledger).count(ledger, settings.cohort) for stage in stages)
+        n_studies = sum(_count(stage, settings, ledger) for stage in stages)
+    if _chosen.get() is not None:
+        return n_studies
     tables = [work(settings) for work in (plan_associate, plan_risk, plan_report)]
     return n_studies + sum(not work.why_not and not work.is_current() for work in tables)
+
+
+def _count(stage: Stage, settings: CohortSettings, ledger: Ledger) -> int:
+    work = plan(stage, settings, ledger)
+    if (kept := _kept.get()) is not None and stage.upstream is None:
+        kept[stage.name, True] = settings, work
+    return work.count(ledger, settings.cohort)
 
 
 def plan_associate(settings: CohortSettings) -> TableWork:

@@ -11,18 +11,20 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import resolve_futures_to_results
 
+from flows.planning import chosen
 from flows.progress import Advance, say, stage_progress
 from flows.settings import CohortSettings
 from flows.table_work import TableWork
 from flows.withheld import text_withheld
 from tasks.execution import plan, shards
 from tasks.execution.cluster import open_client
+from tasks.execution.selection import forget_made
 from tasks.execution.settings import ComputeSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import StageWork
 from tasks.state.ledger import Entry, Ledger
 from tasks.state.run_log import tell_studies
-from tasks.state.store import Cohort
+from tasks.state.store import Cohort, model_name
 
 _log = logging.getLogger("cmr_cohort")
 
@@ -30,6 +32,8 @@ _log = logging.getLogger("cmr_cohort")
 def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> int:
     """Bring every study that is not current through a stage, and account for all. Returns how much there was to do."""
     name, cohort = work.stage.name, settings.cohort
+    if (selection := chosen()) is not None and selection.forced:
+        forget_made(work, ledger, cohort, model_name(settings.segment.model))
     units, outcomes = work.waiting(ledger)
     ledger.record(outcomes)
     if units:

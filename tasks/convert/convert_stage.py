@@ -15,7 +15,7 @@ from tasks.execution.shards import Unit
 from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
 from tasks.sources import Inventory, SourceUnit, inventory
 from tasks.sources.listing import not_taken_line
-from tasks.sources.withdrawn import has_withdrawn, newly_withdrawn, read_withdrawn
+from tasks.sources.withdrawn import has_withdrawn, listed_people, newly_withdrawn
 from tasks.state import store
 from tasks.state.ledger import Ledger
 
@@ -65,7 +65,7 @@ def convert_units(stage: Stage, planning: Planning) -> Planned:
     ledger = planning.ledger
     found = inventory(planning.sources, ledger.sources(), settings.limits, follow_links=settings.follow_links)
     ledger.remember_sources(found.files, forget_others=planning.whole_archive, not_taken=found.left)
-    withdrawn = read_withdrawn(planning.withdrawn) if planning.withdrawn else frozenset()
+    withdrawn = listed_people(planning.cohort.root, planning.withdrawn)
     planned = planned_units(found.units, settings.model_dump(), unread_perfusion(ledger))
     units = [unit for unit in planned if not has_withdrawn(unit["participant"], withdrawn)]
     entries = ledger.entries(stage.name)

@@ -68,14 +68,19 @@ class Cohort:
         return self.root / "runs"
 
     @property
+    def withdrawn(self) -> Path:
+        """The participants whom the command `withdraw` was told, one a line: they stay out also if a ledger is lost."""
+        return self.root / "withdrawn.txt"
+
+    @property
     def predictions(self) -> Path:
         return self.root / "predictions"
 
     def study(self, study_id: str) -> Path:
-        return self.root / "studies" / _shelf(study_id) / f"{study_id}.zarr.zip"
+        return published_path(self.root / "studies", study_id)
 
     def prediction(self, model: str, study_id: str) -> Path:
-        return self.predictions / model / _shelf(study_id) / f"{study_id}.zarr.zip"
+        return published_path(self.predictions / model, study_id)
 
 
 class Published(NamedTuple):
@@ -88,6 +93,11 @@ class Published(NamedTuple):
 def model_name(model: str) -> str:
     """The folder of a model's predictions: its name, or the last part of its folder."""
     return Path(model.removeprefix(HUB_PREFIX)).name.removesuffix(".safetensors")
+
+
+def published_path(folder: Path, study_id: str) -> Path:
+    """Where the file of a study lies in the folder of a stage."""
+    return folder / _shelf(study_id) / f"{study_id}.zarr.zip"
 
 
 def receipt_path(published: Path) -> Path:
