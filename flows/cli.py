@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tomllib
 from collections.abc import Iterator
@@ -371,6 +372,70 @@ def verify(**choice: Any) -> None:
     for line in found.lines():
         click.echo(line)
     if found.damaged:
+        raise click.exceptions.Exit(ExitStatus.FAILED)
+
+
+@main.command()
+@click.argument("participants", nargs=-1, required=True)
+@_COHORT
+@_CONFIG
+def withdraw(participants: tuple[str, ...], **choice: Any) -> None:
+    """Delete everything of PARTICIPANTS at once, and keep them out of the cohort from now on.
+
+    The archive is not touched. Statistics and report are made without them by the next run.
+    """
+    from tasks.maintenance.withdrawal import withdraw_now
+    from tasks.state.ledger import open_ledger
+
+    with _recorded(has_flow=False, **choice) as settings, open_ledger(settings.cohort.ledger) as ledger:
+        studies = withdraw_now(settings.cohort, ledger, participants)
+    click.echo(f"{len(studies)} studies withdrawn; the next `cmr-cohort run` makes statistics and report without them")
+
+
+@main.command()
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File with the key of the pseudonyms, made if it is not there. Keep it, and give it to nobody.",
+)
+@click.option("--output", type=_FOLDER, required=True, help="New folder outside the cohort.")
+@_COHORT
+@_CONFIG
+def export(key_file: Path, output: Path, **choice: Any) -> None:
+    """Write the tables of studies with pseudonyms (keyed hashes) in place of names, to give them away."""
+    from flows.home import keep_out_of_the_home_directory
+    from tasks.maintenance.export import export_tables
+    from tasks.maintenance.places import check_cohort
+    from tasks.sources.withdrawn import withdrawn_people
+    from tasks.state.access import closed_to_others
+
+    settings = _settings(**choice)
+    check_cohort(settings.cohort)
+    keep_out_of_the_home_directory(settings.cohort.runs)
+    with closed_to_others(settings.directory, settings.access):
+        found = export_tables(
+            settings.cohort, output, key_file, withdrawn_people(settings.directory, settings.withdrawn)
+        )
+    for name, n_rows in found.items():
+        click.echo(f"{output / name}: {n_rows:,} rows")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@_COHORT
+@_CONFIG
+def doctor(config: Path | None, directory: Path | None, *, as_json: bool) -> None:
+    """Tell what this machine and a cohort are like, and what is wrong: versions, disk, locks, GPU, proxy, server."""
+    from tasks.maintenance.doctor import examine
+
+    settings = _settings(config=config, directory=directory) if config or directory else None
+    found = list(examine(settings.cohort if settings else None))
+    click.echo(
+        json.dumps([one._asdict() for one in found], indent=1) if as_json else "\n".join(one.line() for one in found)
+    )
+    if any(one.verdict == "fault" for one in found):
         raise click.exceptions.Exit(ExitStatus.FAILED)
 
 
