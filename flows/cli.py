@@ -356,10 +356,12 @@ def show_files(study: str, config: Path) -> None:
 @main.command()
 @_COHORT
 @_CONFIG
+@_PROFILE
 def verify(**choice: Any) -> None:
-    """Read every published file again, and rebuild the ledger from the files."""
+    """Read every published file again, on all workers of the profile, and rebuild the ledger from the files."""
     from flows.planning import named_model
-    from flows.progress import stage_progress
+    from flows.progress import say, stage_progress
+    from tasks.execution.cluster import open_client
     from tasks.inference.segment_stage import measured_model
     from tasks.maintenance.verification import published_files, verify_files
     from tasks.state.ledger import open_ledger
@@ -367,8 +369,12 @@ def verify(**choice: Any) -> None:
     with _recorded(has_flow=False, **choice) as settings:
         with open_ledger(settings.cohort.ledger) as ledger:
             files = published_files(settings.cohort, measured_model(ledger, named_model(settings)))
-        with stage_progress("verify", len(files)) as advance:
-            found = verify_files(settings.cohort, files, advance)
+        compute, runs = settings.compute, settings.cohort.runs
+        with (
+            open_client(compute.profile, compute.cluster_settings, say, runs) as client,
+            stage_progress("verify", len(files)) as advance,
+        ):
+            found = verify_files(settings.cohort, files, advance, client=client)
     for line in found.lines():
         click.echo(line)
     if found.damaged:
