@@ -18,6 +18,7 @@ BENCHMARKS = (
     "simulated_cohort",
     "stack_order",
     "parity",
+    "incremental",
     "inference",
     "statistics",
     "statistics_validation",
