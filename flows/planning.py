@@ -12,6 +12,7 @@ from flows.progress import stage_progress
 from flows.settings import CohortSettings
 from flows.table_work import TableWork
 from tasks import report
+from tasks.execution.process import without_collecting
 from tasks.execution.selection import Selection
 from tasks.execution.settings import Section
 from tasks.execution.stage import Planning, Stage, StageWork, plan_stage
@@ -51,7 +52,8 @@ def plan(
         model=named_model(settings),
         whole_archive=whole_archive,
     )
-    work = plan_stage(stage, planning)
+    with without_collecting():
+        work = plan_stage(stage, planning)
     selection = _chosen.get()
     return work if selection is None else selection.applied(work, ledger)
 

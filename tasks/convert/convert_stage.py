@@ -63,7 +63,8 @@ def convert_units(stage: Stage, planning: Planning) -> Planned:
     """
     settings: ConvertSettings = planning.settings
     ledger = planning.ledger
-    found = inventory(planning.sources, ledger.sources(), settings.limits, follow_links=settings.follow_links)
+    known = ledger.sources_with_facts()
+    found = inventory(planning.sources, known, settings.limits, follow_links=settings.follow_links)
     ledger.remember_sources(found.files, forget_others=planning.whole_archive, not_taken=found.left)
     withdrawn = listed_people(planning.cohort.root, planning.withdrawn)
     planned = planned_units(found.units, settings.model_dump(), unread_perfusion(ledger))

@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime
@@ -173,6 +173,7 @@ class Ledger:
             raise UserMistake(f"{path} is missing or empty; type `cmr-cohort verify`, which makes it from the files")
         self._lock = threading.RLock()  # shards may record from several threads
         self._connection = _connect(path, is_new=is_new)
+        self._is_writable = is_new or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         self._entries: dict[str, dict[str, Entry]] = {}  # as they were read, until an outcome is written
         self.revisions = revisions.Revisions(self._connection, self._lock, self._transaction)
         try:
@@ -281,8 +282,18 @@ class Ledger:
         )
 
     def _studies(self, query: str, values: tuple[str, ...]) -> list[str]:
-        with self._lock:
-            return [study for (study,) in self._connection.execute(query, values).fetchall()]
+        """Studies that a query about the stage ``values[0]`` finds."""
+
+        def find() -> list[str]:
+            with self._lock:
+                return [study for (study,) in self._connection.execute(query, values).fetchall()]
+
+        answer: list[str] = self._answer(f"studies: {digest([query, values])}", values[0], find)
+        return answer
+
+    def _answer(self, question: str, stage: str, find: Callable[[], Any]) -> Any:
+        """As :meth:`revisions.Revisions.answer`, or from the outcomes where nothing can be written or kept."""
+        return self.revisions.answer(question, (stage,), find) if self._is_writable else find()
 
     def last_model(self, stage: str) -> str:
         """Model of the study that ended well at ``stage`` last; empty where none says which it was."""
@@ -290,27 +301,32 @@ class Ledger:
             "SELECT json_extract(summary, '$.model') AS model FROM outcomes"
             " WHERE stage = ? AND status = 'ok' AND model IS NOT NULL ORDER BY finished DESC LIMIT 1"
         )
-        with self._lock:
-            row = self._connection.execute(query, (stage,)).fetchone()
-        return row[0] if row else ""
+
+        def find() -> str:
+            with self._lock:
+                row = self._connection.execute(query, (stage,)).fetchone()
+            return row[0] if row else ""
+
+        answer: str = self._answer(f"last model: {stage}", stage, find)
+        return answer
 
     def state(self, *stages: str) -> str:
         """Digest of how every study stands at ``stages``: tables made from the ledger carry it as their key.
 
         It is computed once as long as no outcome changes.
         """
-        name, now = f"state: {' '.join(stages)}", self.revisions.now()
-        known = self.revisions.made(name)
-        if known is not None and not self.revisions.changed_since(known.revision, *stages):
-            return known.digest
-        found = digest(
-            {
-                stage: [(study, e.status, e.reason, e.key) for study, e in self.entries(stage).items()]
-                for stage in stages
-            }
-        )
-        self.revisions.note(name, revisions.Made(found, now))
-        return found
+
+        def find() -> str:
+            return digest(
+                {
+                    stage: [(study, e.status, e.reason, e.key) for study, e in self.entries(stage).items()]
+                    for stage in stages
+                }
+            )
+
+        name = f"state: {' '.join(stages)}"
+        answer: str = self.revisions.answer(name, stages, find) if self._is_writable else find()
+        return answer
 
     def stages(self) -> list[str]:
         """Names of the stages that have an outcome, sorted."""
@@ -373,6 +389,11 @@ class Ledger:
     def sources(self) -> dict[str, SourceFile]:
         """Every archive file as last seen, by the digest of its path."""
         rows = self._connection.execute("SELECT path, size, mtime_ns, facts FROM sources")
+        return {path: _source(path, size, mtime, facts) for path, size, mtime, facts in rows}
+
+    def sources_with_facts(self) -> dict[str, SourceFile]:
+        """:meth:`sources` of which a header said something; names of UK Biobank's archives say all."""
+        rows = self._connection.execute("SELECT path, size, mtime_ns, facts FROM sources WHERE facts != '{}'")
         return {path: _source(path, size, mtime, facts) for path, size, mtime, facts in rows}
 
     def source_facts(self) -> Iterator[dict[str, Any]]:

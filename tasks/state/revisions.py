@@ -6,11 +6,12 @@ host, attempts, the key that planning asked for) is no change, as no table shows
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cmr_models.contracts import ColumnSpec, TableSpec
 
@@ -29,8 +30,8 @@ MADE = TableSpec(
     "ledger.sqlite, table made",
     "a row a thing that was made from the outcomes",
     (
-        ColumnSpec("name", "text", "", "path of a table within the cohort, or `state:` and stages"),
-        ColumnSpec("digest", "text", "", "of the table's file, or of how every study stands at the stages"),
+        ColumnSpec("name", "text", "", "path of a table within the cohort, or a question about outcomes"),
+        ColumnSpec("value", "text", "", "digest of the table's file, or the answer (JSON)"),
         ColumnSpec("revision", "integer", "1", "the last change that it takes in"),
     ),
 )
@@ -53,7 +54,7 @@ STATEMENTS = (
     "CREATE TABLE IF NOT EXISTS changes (stage TEXT NOT NULL, study TEXT NOT NULL, revision INTEGER NOT NULL,"
     " PRIMARY KEY (stage, study)) WITHOUT ROWID;",
     "CREATE INDEX IF NOT EXISTS changes_by_revision ON changes (revision);",
-    "CREATE TABLE IF NOT EXISTS made (name TEXT NOT NULL, digest TEXT NOT NULL, revision INTEGER NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS made (name TEXT NOT NULL, value TEXT NOT NULL, revision INTEGER NOT NULL,"
     " PRIMARY KEY (name)) WITHOUT ROWID;",
     _trigger("INSERT", "", "NEW"),
     _trigger(f"UPDATE OF {', '.join(_CONTENT)}", f"WHEN {_DIFFERS}", "NEW"),
@@ -65,7 +66,7 @@ STATEMENTS = (
 class Made(NamedTuple):
     """What was made, and the last change of the outcomes that it takes in."""
 
-    digest: str
+    value: str
     revision: int
 
 
@@ -104,8 +105,17 @@ class Revisions:
     def made(self, name: str) -> Made | None:
         """What is known of the making of ``name``; None if nothing is."""
         with self._lock:
-            row = self._connection.execute("SELECT digest, revision FROM made WHERE name = ?", (name,)).fetchone()
+            row = self._connection.execute("SELECT value, revision FROM made WHERE name = ?", (name,)).fetchone()
         return Made(*row) if row else None
+
+    def answer(self, question: str, stages: Sequence[str], find: Callable[[], Any]) -> Any:
+        """What ``find`` says of the outcomes at ``stages``, as plain values; it is asked once until they change."""
+        known, now = self.made(question), self.now()
+        if known is not None and not self.changed_since(known.revision, *stages):
+            return json.loads(known.value)
+        found = find()
+        self.note(question, Made(json.dumps(found), now))
+        return found
 
     def note(self, name: str, made: Made) -> None:
         """Remember that ``name`` was made."""

@@ -69,7 +69,7 @@ class StudyTable:
         path, now = self.path(cohort), ledger.revisions.now()
         made = ledger.revisions.made(self.contract.path)
         kind = _arrow_schema(self.contract, self.rows(ledger, []))
-        if made is not None and made.digest == _digest(path):
+        if made is not None and made.value == _digest(path):
             changed = ledger.revisions.changed_since(made.revision, *self.stages)
             fresh = pa.concat_tables(list(self._tables(ledger, kind, changed)))
             tables = _merged(path, fresh, changed)
