@@ -219,13 +219,14 @@ def _with_sex(phenotypes: pd.DataFrame, participants: pd.DataFrame | None) -> pd
 
 def _outcomes(cohort: Cohort) -> pd.DataFrame:
     """How every study ended at every stage: one row each; retired ones left out."""
-    rows = []
+    found = [pd.DataFrame([], columns=list(_OUTCOME_COLUMNS))]
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
-            for stage in MAIN_STAGES:
+            for stage in MAIN_STAGES:  # a table a stage: rows as tuples take many times its memory
                 told = ledger.with_parts(stage, *(("views", "excluded") if stage == CONVERT.name else ()))
-                rows += [_outcome_row(outcome, parts) for outcome, parts in told if outcome.status != "retired"]
-    return pd.DataFrame(rows, columns=list(_OUTCOME_COLUMNS))
+                rows = [_outcome_row(outcome, parts) for outcome, parts in told if outcome.status != "retired"]
+                found.append(pd.DataFrame(rows, columns=list(_OUTCOME_COLUMNS)))
+    return pd.concat(found, ignore_index=True)
 
 
 def _steps(cohort: Cohort, phenotypes: pd.DataFrame | None) -> pd.DataFrame:
