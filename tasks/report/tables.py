@@ -224,7 +224,7 @@ def _outcomes(cohort: Cohort) -> pd.DataFrame:
         with open_ledger(cohort.ledger) as ledger:
             for stage in MAIN_STAGES:  # a table a stage: rows as tuples take many times its memory
                 told = ledger.with_parts(stage, *(("views", "excluded") if stage == CONVERT.name else ()))
-                rows = [_outcome_row(outcome, parts) for outcome, parts in told if outcome.status != "retired"]
+                rows = [_outcome_row(outcome) for outcome in told if outcome.status != "retired"]
                 found.append(pd.DataFrame(rows, columns=list(_OUTCOME_COLUMNS)))
     return pd.concat(found, ignore_index=True)
 
@@ -246,11 +246,11 @@ def _steps(cohort: Cohort, phenotypes: pd.DataFrame | None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["study", "stage", "status", "reason"])
 
 
-def _outcome_row(outcome: Outcome, parts: Mapping[str, Any]) -> tuple[Any, ...]:
+def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
     """How a study ended, with flags and left out series, which convert alone tells."""
-    views = parts.get("views", {}).values()
+    views = outcome.summary.get("views", {}).values()
     flags = {str(flag).split(":")[0] for view in views for flag in view.get("flags", [])}
-    left_out = [str(series.get("reason", "")) for series in parts.get("excluded", [])]
+    left_out = [str(series.get("reason", "")) for series in outcome.summary.get("excluded", [])]
     return (
         *(getattr(outcome, name) for name in _OUTCOME_COLUMNS[:6]),
         intern(json.dumps(sorted(flags))),

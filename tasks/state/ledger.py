@@ -344,8 +344,8 @@ class Ledger:
             )
         )
 
-    def with_parts(self, stage: str, *names: str) -> Iterator[tuple[Outcome, dict[str, Any]]]:
-        """Outcomes of one stage with only the parts of their summaries by ``names`` that are there, by name.
+    def with_parts(self, stage: str, *names: str) -> Iterator[Outcome]:
+        """Outcomes of one stage, of whose summaries only the parts by ``names`` are there.
 
         Summaries are many times as large as what a list of studies needs of them; SQLite takes it out.
         """
@@ -354,7 +354,8 @@ class Ledger:
         query = f"SELECT {', '.join(columns)}{parts} FROM outcomes WHERE stage = ? ORDER BY study"
         for row in self._connection.execute(query, (stage,)):
             found = zip(names, row[len(columns) :], strict=True)
-            yield _outcome((*row[: len(columns)], "{}")), {n: json.loads(part) for n, part in found if part is not None}
+            told = ", ".join(f"{json.dumps(name)}: {part}" for name, part in found if part is not None)
+            yield _outcome((*row[: len(columns)], f"{{{told}}}"))
 
     def ended(self, stage: str, studies: Sequence[str] | None = None) -> dict[str, tuple[str, str]]:
         """Study -> (reason, detail) of those that ended at ``stage`` itself; of ``studies`` alone if they are given."""

@@ -191,6 +191,18 @@ def test_those_that_ended_at_a_stage_itself_say_why(ledger: Ledger) -> None:
     assert [outcome.study for outcome in ledger.outcomes("a", ["1-2", "6-2"])] == ["1-2"]
 
 
+def test_parts_of_a_summary_come_without_the_rest(ledger: Ledger) -> None:
+    summary = {"views": {"sax": {"flags": ["a"]}}, "excluded": [], "curves": [1.0] * 9}
+    ledger.record([Outcome("1-2", "a", "ok", key="k", summary=summary), Outcome("2-2", "a", "absent", "no_sax")])
+    found = list(ledger.with_parts("a", "views", "excluded"))
+    assert [(o.study, o.status, o.reason, o.key) for o in found] == [
+        ("1-2", "ok", "", "k"),
+        ("2-2", "absent", "no_sax", ""),
+    ]
+    assert [o.summary for o in found] == [{"views": {"sax": {"flags": ["a"]}}, "excluded": []}, {}]
+    assert [o.summary for o in ledger.with_parts("a")] == [{}, {}]
+
+
 # what is asked of SQLite
 
 
