@@ -21,6 +21,7 @@ BENCHMARKS = (
     "simulated_cohort",
     "stack_order",
     "parity",
+    "incremental",
     "inference",
     "statistics",
     "statistics_validation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tomllib
 from collections.abc import Iterator
@@ -58,7 +59,22 @@ _SPEC = click.option(
 )
 _MODEL = click.option("--model", help="A model of the zoo, or a folder with weights.")
 _MEASURED = click.option("--model", help="Model of the predictions [default: of the settings, else the last one used].")
+_CHOICES = ("studies", "participants", "lists", "forced")
 _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address.")
+
+
+def _choosing(command: Any) -> Any:
+    """Options of a command that may be about some studies alone."""
+    for option in (
+        click.option("--force", "forced", is_flag=True, help="Make it again, also what is done."),
+        click.option(
+            "--studies", "lists", type=_FILE, multiple=True, help="List of studies or participants, one a line."
+        ),
+        click.option("--participant", "participants", multiple=True, help="Only studies of this participant."),
+        click.option("--study", "studies", multiple=True, help="Only this study."),
+    ):
+        command = option(command)
+    return command
 
 
 class _Commands(click.Group):
@@ -81,9 +97,15 @@ def main() -> None:
 @main.command()
 @click.option("--config", type=_FILE, required=True, multiple=True, callback=_once, help="Settings (cohort.toml).")
 @_PROFILE
-def run(config: Path, profile: str | None) -> None:
-    """Process everything that is new or changed, from the archive to the report."""
+@_choosing
+def run(config: Path, profile: str | None, **names: Any) -> None:
+    """Process everything that is new or changed, from the archive to the report.
+
+    Of chosen studies, everything up to the tables; statistics and report are left to the next run of all.
+    """
     from flows.settings import read_settings
+
+    selection = _selection(**names)
 
     with _complaints(config):
         settings = read_settings(config, profile=profile)
@@ -94,17 +116,20 @@ def run(config: Path, profile: str | None) -> None:
         from flows import planning
         from flows.progress import say
 
-        if planning.count(settings) == 0:
-            say("nothing to do: every study, table and page is current")
-        else:
-            from flows.server import bind_server
+        with planning.only(selection), planning.planned_once():
+            if not (selection and selection.forced) and planning.count(settings) == 0:
+                what = "every study, table and page is current" if selection is None else "the studies are current"
+                say(f"nothing to do: {what}")
+            else:
+                from flows.server import bind_server
 
-            bind_server(settings.cohort.runs)
-            from flows.cohort import cohort
+                bind_server(settings.cohort.runs)
+                from flows.cohort import cohort
 
-            with original_errors():
-                cohort(str(config), profile)
-    click.echo(f"report: {settings.cohort.reports / 'index.html'}")
+                with original_errors():
+                    cohort(str(config), profile)
+    if selection is None:
+        click.echo(f"report: {settings.cohort.reports / 'index.html'}")
     _check_set_aside(settings)
 
 
@@ -113,6 +138,7 @@ def run(config: Path, profile: str | None) -> None:
 @_COHORT
 @_CONFIG
 @_PROFILE
+@_choosing
 def convert(sources: tuple[Path, ...], **choice: Any) -> None:
     """Add SOURCES (UK Biobank zips, DICOM folders, NIfTI, or folders of any of them) to the cohort."""
     with _recorded(is_new=True, sources=sources, **choice) as settings:
@@ -126,6 +152,7 @@ def convert(sources: tuple[Path, ...], **choice: Any) -> None:
 @_COHORT
 @_CONFIG
 @_PROFILE
+@_choosing
 def segment(model: str | None, **choice: Any) -> None:
     """Segment every study that has no prediction of the model."""
     with _recorded(model=model, **choice) as settings:
@@ -214,6 +241,7 @@ def compare(config: Path | None, directory: Path | None, **choice: Any) -> None:
 @_COHORT
 @_CONFIG
 @_PROFILE
+@_choosing
 def derive(**choice: Any) -> None:
     """Measure every prediction: phenotypes, curves, quality."""
     with _recorded(**choice) as settings:
@@ -226,6 +254,7 @@ def derive(**choice: Any) -> None:
 @_COHORT
 @_CONFIG
 @_PROFILE
+@_choosing
 def perfusion(**choice: Any) -> None:
     """Measure first-pass perfusion where it was acquired: flow maps, AHA segments, reserve."""
     with _recorded(**choice) as settings:
@@ -327,10 +356,12 @@ def show_files(study: str, config: Path) -> None:
 @main.command()
 @_COHORT
 @_CONFIG
+@_PROFILE
 def verify(**choice: Any) -> None:
-    """Read every published file again, and rebuild the ledger from the files."""
+    """Read every published file again, on all workers of the profile, and rebuild the ledger from the files."""
     from flows.planning import named_model
-    from flows.progress import stage_progress
+    from flows.progress import say, stage_progress
+    from tasks.execution.cluster import open_client
     from tasks.inference.segment_stage import measured_model
     from tasks.maintenance.verification import published_files, verify_files
     from tasks.state.ledger import open_ledger
@@ -338,11 +369,79 @@ def verify(**choice: Any) -> None:
     with _recorded(has_flow=False, **choice) as settings:
         with open_ledger(settings.cohort.ledger) as ledger:
             files = published_files(settings.cohort, measured_model(ledger, named_model(settings)))
-        with stage_progress("verify", len(files)) as advance:
-            found = verify_files(settings.cohort, files, advance)
+        compute, runs = settings.compute, settings.cohort.runs
+        with (
+            open_client(compute.profile, compute.cluster_settings, say, runs) as client,
+            stage_progress("verify", len(files)) as advance,
+        ):
+            found = verify_files(settings.cohort, files, advance, client=client)
     for line in found.lines():
         click.echo(line)
     if found.damaged:
+        raise click.exceptions.Exit(ExitStatus.FAILED)
+
+
+@main.command()
+@click.argument("participants", nargs=-1, required=True)
+@_COHORT
+@_CONFIG
+def withdraw(participants: tuple[str, ...], **choice: Any) -> None:
+    """Delete everything of PARTICIPANTS at once, and keep them out of the cohort from now on.
+
+    The archive is not touched. Statistics and report are made without them by the next run.
+    """
+    from tasks.maintenance.withdrawal import withdraw_now
+    from tasks.state.ledger import open_ledger
+
+    with _recorded(has_flow=False, **choice) as settings, open_ledger(settings.cohort.ledger) as ledger:
+        studies = withdraw_now(settings.cohort, ledger, participants)
+    click.echo(f"{len(studies)} studies withdrawn; the next `cmr-cohort run` makes statistics and report without them")
+
+
+@main.command()
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File with the key of the pseudonyms, made if it is not there. Keep it, and give it to nobody.",
+)
+@click.option("--output", type=_FOLDER, required=True, help="New folder outside the cohort.")
+@_COHORT
+@_CONFIG
+def export(key_file: Path, output: Path, **choice: Any) -> None:
+    """Write the tables of studies with pseudonyms (keyed hashes) in place of names, to give them away."""
+    from flows.home import keep_out_of_the_home_directory
+    from tasks.maintenance.export import export_tables
+    from tasks.maintenance.places import check_cohort
+    from tasks.sources.withdrawn import withdrawn_people
+    from tasks.state.access import closed_to_others
+
+    settings = _settings(**choice)
+    check_cohort(settings.cohort)
+    keep_out_of_the_home_directory(settings.cohort.runs)
+    with closed_to_others(settings.directory, settings.access):
+        found = export_tables(
+            settings.cohort, output, key_file, withdrawn_people(settings.directory, settings.withdrawn)
+        )
+    for name, n_rows in found.items():
+        click.echo(f"{output / name}: {n_rows:,} rows")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@_COHORT
+@_CONFIG
+def doctor(config: Path | None, directory: Path | None, *, as_json: bool) -> None:
+    """Tell what this machine and a cohort are like, and what is wrong: versions, disk, locks, GPU, proxy, server."""
+    from tasks.maintenance.doctor import examine
+
+    settings = _settings(config=config, directory=directory) if config or directory else None
+    found = list(examine(settings.cohort if settings else None))
+    click.echo(
+        json.dumps([one._asdict() for one in found], indent=1) if as_json else "\n".join(one.line() for one in found)
+    )
+    if any(one.verdict == "fault" for one in found):
         raise click.exceptions.Exit(ExitStatus.FAILED)
 
 
@@ -422,6 +521,24 @@ main.add_command(models)
 main.add_command(pretrain)
 main.add_command(train)
 main.add_command(show_templates)
+
+
+def _selection(
+    studies: tuple[str, ...] = (),
+    participants: tuple[str, ...] = (),
+    lists: tuple[Path, ...] = (),
+    *,
+    forced: bool = False,
+) -> Any:
+    """The studies that the command is about; None if it is about all and makes nothing again."""
+    from tasks.execution.selection import Selection
+    from tasks.state.mistakes import UserMistake
+
+    try:
+        found = Selection.of(studies, participants, lists, forced=forced)
+    except UserMistake as error:
+        raise click.UsageError(str(error)) from error
+    return None if found.is_whole and not forced else found
 
 
 def _settings(
@@ -518,15 +635,17 @@ def _check_set_aside(settings: Any) -> None:
 def _recorded(*, has_flow: bool = True, is_new: bool = False, spec: Path | None = None, **choice: Any) -> Iterator[Any]:
     """The settings, for a command that writes: it alone has the cohort, and its run is recorded.
 
-    The names in the settings, or in the ``spec``, are checked first.
+    The names in the settings, or in the ``spec``, are checked first. Options of :func:`_choosing` hold for its plans.
     """
+    selection = _selection(**{name: choice.pop(name) for name in _CHOICES if name in choice})
     settings = _settings(**choice)
     _check_before_work(settings, is_new=is_new)
     _check_names(settings, choice.get("config"), spec)
     with _serving(settings, has_flow=has_flow):
+        from flows.planning import only
         from flows.run_record import recorded
 
-        with recorded(settings, str(click.get_current_context().info_name)), original_errors():
+        with recorded(settings, str(click.get_current_context().info_name)), original_errors(), only(selection):
             yield settings
     if has_flow:
         _check_set_aside(settings)

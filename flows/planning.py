@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from flows.progress import stage_progress
 from flows.settings import CohortSettings
-from flows.stages import TableWork
+from flows.table_work import TableWork
 from tasks import report
-from tasks.analysis import by_settings
-from tasks.execution.cluster import open_client
+from tasks.execution.process import without_collecting
+from tasks.execution.selection import Selection
 from tasks.execution.settings import Section
 from tasks.execution.stage import Planning, Stage, StageWork, plan_stage
 from tasks.inference.segment_stage import measured_model
@@ -36,6 +38,9 @@ def plan(
         chosen: settings of the stage, if they are not a section of the cohort's.
         whole_archive: whether the sources are the whole archive, so that a study without source leaves the cohort.
     """
+    kept = _kept.get()
+    if kept is not None and (found := kept.pop((stage.name, whole_archive), None)) and found[0] == settings:
+        return found[1]
     planning = Planning(
         cohort=settings.cohort,
         ledger=ledger,
@@ -47,7 +52,40 @@ def plan(
         model=named_model(settings),
         whole_archive=whole_archive,
     )
-    return plan_stage(stage, planning)
+    with without_collecting():
+        work = plan_stage(stage, planning)
+    selection = _chosen.get()
+    return work if selection is None else selection.applied(work, ledger)
+
+
+_chosen: ContextVar[Selection | None] = ContextVar("studies that the command is about; None: all", default=None)
+_Kept = dict[tuple[str, bool], tuple[CohortSettings, StageWork]]
+_kept: ContextVar[_Kept | None] = ContextVar("plans that wait to be carried out", default=None)
+
+
+@contextlib.contextmanager
+def only(selection: Selection | None) -> Iterator[None]:
+    """Until the end, every plan is about these studies. No flow takes them: Prefect would keep their names."""
+    token = _chosen.set(selection)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def chosen() -> Selection | None:
+    """The studies that the command is about; None if it is about all."""
+    return _chosen.get()
+
+
+@contextlib.contextmanager
+def planned_once() -> Iterator[None]:
+    """Until the end, what :func:`count` planned of the archive is carried out by the flow, and not planned again."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 def named_model(settings: CohortSettings) -> str:
@@ -61,19 +99,28 @@ def count(settings: CohortSettings) -> int:
         return 1
     stages = [stage for stage in STAGES if not stage.on_demand]
     with open_ledger(settings.cohort.ledger) as ledger:
-        n_studies = sum(plan(stage, settings, ledger).count(ledger, settings.cohort) for stage in stages)
+        n_studies = sum(_count(stage, settings, ledger) for stage in stages)
+    if _chosen.get() is not None:
+        return n_studies
     tables = [work(settings) for work in (plan_associate, plan_risk, plan_report)]
     return n_studies + sum(not work.why_not and not work.is_current() for work in tables)
 
 
+def _count(stage: Stage, settings: CohortSettings, ledger: Ledger) -> int:
+    work = plan(stage, settings, ledger)
+    if (kept := _kept.get()) is not None and stage.upstream is None:
+        kept[stage.name, True] = settings, work
+    return work.count(ledger, settings.cohort)
+
+
 def plan_associate(settings: CohortSettings) -> TableWork:
     """Estimates of prevalent disease."""
-    return _estimates(settings, "associate", by_settings.associate)
+    return _estimates(settings, "associate")
 
 
 def plan_risk(settings: CohortSettings) -> TableWork:
     """Estimates of incident disease and death, discrimination, curves and fairness."""
-    return _estimates(settings, "risk", by_settings.risk)
+    return _estimates(settings, "risk")
 
 
 def plan_report(settings: CohortSettings) -> TableWork:
@@ -88,6 +135,8 @@ def plan_report(settings: CohortSettings) -> TableWork:
 
 def _render(settings: CohortSettings, plain: dict[str, Any]) -> str:
     """Make the report; the command says at its end where it is."""
+    from tasks.execution.cluster import open_client
+
     report.render_report(
         settings.directory,
         plain,
@@ -111,14 +160,18 @@ def report_settings(settings: CohortSettings) -> dict[str, Any]:
     return plain
 
 
-def _estimates(settings: CohortSettings, stage: by_settings.Part, make: Callable[..., dict[str, Any]]) -> TableWork:
+def _estimates(settings: CohortSettings, part: Literal["associate", "risk"]) -> TableWork:
+    """Estimates of a part; what makes them is imported where there is something to estimate."""
+    if missing := _missing_tables(settings):
+        return TableWork(part, is_current=lambda: False, make=lambda: "", why_not=missing)
+    from tasks.analysis import by_settings
+
     files = by_settings.UserFiles(settings.participants, settings.outcomes, settings.withdrawn)
     given = (settings.directory, settings.analysis, files)
     return TableWork(
-        stage,
-        is_current=lambda: by_settings.is_current(*given, stage),
-        make=lambda: f"{_line(make(*given))}; {by_settings.people_line(settings.directory)}",
-        why_not=_missing_tables(settings),
+        part,
+        is_current=lambda: by_settings.is_current(*given, part),
+        make=lambda: f"{_line(getattr(by_settings, part)(*given))}; {by_settings.people_line(settings.directory)}",
     )
 
 

@@ -62,6 +62,10 @@ class CohortSettings(BaseSettings):
     withdrawn: Path | None = Field(
         default=None, description="list of participants, one a line, of whom everything is deleted"
     )
+    metrics: Path | None = Field(
+        default=None,
+        description="text file (.prom) for Prometheus' node exporter, written after every command that writes",
+    )
     access: Access = Field(
         default="owner",
         description="who may enter the cohort's folder and read what is in it: owner, group or everyone",
@@ -133,7 +137,7 @@ def _content(path: Path, profile: str | None) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserMistake(f"{path}: the settings are not UTF-8; save the file as UTF-8 text") from None
     here = path.resolve().parent
-    for name in ("directory", "participants", "outcomes", "withdrawn"):
+    for name in ("directory", "participants", "outcomes", "withdrawn", "metrics"):
         if isinstance(content.get(name), str) and content[name]:
             content[name] = here / content[name]
     if isinstance(sources := content.get("sources", []), list | str):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,40 +11,29 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import resolve_futures_to_results
 
+from flows.planning import chosen
 from flows.progress import Advance, say, stage_progress
 from flows.settings import CohortSettings
+from flows.table_work import TableWork
 from flows.withheld import text_withheld
 from tasks.execution import plan, shards
 from tasks.execution.cluster import open_client
+from tasks.execution.selection import forget_made
 from tasks.execution.settings import ComputeSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import StageWork
 from tasks.state.ledger import Entry, Ledger
-from tasks.state.store import Cohort
+from tasks.state.run_log import tell_studies
+from tasks.state.store import Cohort, model_name
 
 _log = logging.getLogger("cmr_cohort")
-
-
-@dataclass(frozen=True)
-class TableWork:
-    """Tables or pages made in one go from other tables.
-
-    Attributes:
-        stage: its name.
-        is_current: whether what is published was made from just these inputs and settings.
-        make: makes and publishes it; returns a line on what came of it.
-        why_not: why there is nothing to make, if so.
-    """
-
-    stage: str
-    is_current: Callable[[], bool]
-    make: Callable[[], str]
-    why_not: str = ""
 
 
 def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> int:
     """Bring every study that is not current through a stage, and account for all. Returns how much there was to do."""
     name, cohort = work.stage.name, settings.cohort
+    if (selection := chosen()) is not None and selection.forced:
+        forget_made(work, ledger, cohort, model_name(settings.segment.model))
     units, outcomes = work.waiting(ledger)
     ledger.record(outcomes)
     if units:
@@ -117,7 +105,7 @@ def _run_one_shard(
 ) -> None:
     finished = shards.run(
         work.stage.work,
-        plan.units_to_do(shard, ledger.entries(work.stage.name)),
+        plan.units_to_do(shard, ledger.entries_of(work.stage.name, [unit["study"] for unit in shard])),
         cohort.root,
         dict(work.settings),
         stage=work.stage.name,
@@ -126,6 +114,7 @@ def _run_one_shard(
     )
     for outcomes in finished:
         ledger.record(outcomes)
+        tell_studies(outcomes)
         advance(len(outcomes))
 
 

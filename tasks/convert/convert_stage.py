@@ -15,7 +15,7 @@ from tasks.execution.shards import Unit
 from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
 from tasks.sources import Inventory, SourceUnit, inventory
 from tasks.sources.listing import not_taken_line
-from tasks.sources.withdrawn import has_withdrawn, newly_withdrawn, read_withdrawn
+from tasks.sources.withdrawn import has_withdrawn, listed_people, newly_withdrawn
 from tasks.state import store
 from tasks.state.ledger import Ledger
 
@@ -38,7 +38,11 @@ UNREAD = "series_perfusion"
 
 def study_key(source_digest: str, settings: ConvertSettings) -> str:
     """Key of a study: what it was made from, by which converter, with which settings."""
-    return store.digest({"source": source_digest, "converter": VERSION, "settings": settings.that_decide()})
+    return _study_keys(settings).digest(source_digest)
+
+
+def _study_keys(settings: ConvertSettings) -> store.DigestTemplate:
+    return store.DigestTemplate({"source": store.HOLE, "converter": VERSION, "settings": settings.that_decide()})
 
 
 def perfusion_key(key: str) -> str:
@@ -59,9 +63,10 @@ def convert_units(stage: Stage, planning: Planning) -> Planned:
     """
     settings: ConvertSettings = planning.settings
     ledger = planning.ledger
-    found = inventory(planning.sources, ledger.sources(), settings.limits, follow_links=settings.follow_links)
+    known = ledger.sources_with_facts()
+    found = inventory(planning.sources, known, settings.limits, follow_links=settings.follow_links)
     ledger.remember_sources(found.files, forget_others=planning.whole_archive, not_taken=found.left)
-    withdrawn = read_withdrawn(planning.withdrawn) if planning.withdrawn else frozenset()
+    withdrawn = listed_people(planning.cohort.root, planning.withdrawn)
     planned = planned_units(found.units, settings.model_dump(), unread_perfusion(ledger))
     units = [unit for unit in planned if not has_withdrawn(unit["participant"], withdrawn)]
     entries = ledger.entries(stage.name)
@@ -99,10 +104,10 @@ def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any], unre
         settings: plain values of :class:`ConvertSettings`.
         unread: studies whose perfusion series an earlier converter left out; only these are converted again.
     """
-    resolved = ConvertSettings(**settings)
+    keys = _study_keys(ConvertSettings(**settings))
     planned = []
     for unit in units:
-        key = study_key(unit["fingerprint"], resolved)
+        key = keys.digest(unit["fingerprint"])
         key = nifti_key(key) if unit["kind"] == "nifti" else key
         planned.append({**unit, "key": perfusion_key(key) if unit["study"] in unread else key})
     return planned

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTab
 from tasks.inference.predict_stage import PREDICT, measured_landmarks, model_of
 from tasks.inference.segment_stage import SEGMENT, measured_model
 from tasks.state.ledger import Entry, Ledger
-from tasks.state.store import digest
+from tasks.state.store import HOLE, DigestTemplate
 from tasks.state.user_tables import read_user_table
 
 VERSION = 8
@@ -106,11 +106,30 @@ def derive_units(
         basal_slices: of :class:`DeriveSettings`.
     """
     sizes, sources = body_sizes or {}, landmarks or {}
-    return [
-        _unit(study, entry.key, model, sizes.get(study_key(study), BodySize()), sources.get(study, {}), basal_slices)
-        for study, entry in sorted(predictions.items())
-        if entry.status == "ok"
-    ]
+    without_landmarks = _keys(model, {}, basal_slices)
+    units = []
+    for study, entry in sorted(predictions.items()):
+        if entry.status != "ok":
+            continue
+        found = {view: list(source) for view, source in sorted(sources.get(study, {}).items())}
+        keys = _keys(model, found, basal_slices) if found else without_landmarks
+        units.append(_unit(study, entry.key, model, sizes.get(study_key(study), BodySize()), found, keys))
+    return units
+
+
+def _keys(model: str, landmarks: Mapping[str, Sequence[str]], basal_slices: str) -> DigestTemplate:
+    """Of phenotypes, given the key of the prediction, height and weight."""
+    content: dict[str, Any] = {
+        "prediction": HOLE,
+        "model": model,
+        "version": VERSION,
+        "size": [HOLE] * len(BodySize._fields),
+    }
+    if landmarks:
+        content["landmarks"] = landmarks
+    if basal_slices != "whole":
+        content["basal_slices"] = basal_slices
+    return DigestTemplate(content)
 
 
 def _unit(
@@ -118,18 +137,12 @@ def _unit(
     prediction_key: str,
     model: str,
     size: BodySize,
-    landmarks: Mapping[str, tuple[str, str]],
-    basal_slices: str,
+    sources: Mapping[str, Sequence[str]],
+    keys: DigestTemplate,
 ) -> Unit:
-    sources = {view: list(source) for view, source in sorted(landmarks.items())}
-    content = {"prediction": prediction_key, "model": model, "version": VERSION, "size": [repr(float(x)) for x in size]}
-    if sources:
-        content["landmarks"] = sources
-    if basal_slices != "whole":
-        content["basal_slices"] = basal_slices
     return {
         "study": study,
-        "key": digest(content),
+        "key": keys.digest(prediction_key, *(repr(float(x)) for x in size)),
         "prediction_key": prediction_key,
         "model": model,
         "landmarks": sources,

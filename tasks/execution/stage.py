@@ -180,7 +180,7 @@ class StageWork:
         for table in self.stage.tables:
             table.write(ledger, cohort)
 
-    def check_balance(self, ledger: Ledger) -> dict[str, Entry]:
+    def check_balance(self, ledger: Ledger) -> Mapping[str, Entry]:
         """How every study stands; see :func:`tasks.execution.plan.check_balance`."""
         entries = ledger.entries(self.stage.name)
         studies = {unit["study"] for unit in self.planned.units} | self.upstream.keys()
@@ -208,12 +208,12 @@ def run_in_process(work: StageWork, ledger: Ledger, cohort: Cohort) -> None:
 
 def upstream_units(stage: Stage, planning: Planning) -> Planned:
     """A unit for every study that the stage before brought through, with that study's key as ``upstream_key``."""
-    settings = planning.settings.model_dump(mode="json")
+    keys = store.DigestTemplate([store.HOLE, stage.name, stage.version, planning.settings.model_dump(mode="json")])
     return Planned(
         [
             {
                 "study": study,
-                "key": store.digest([entry.key, stage.name, stage.version, settings]),
+                "key": keys.digest(entry.key),
                 "upstream_key": entry.key,
             }
             for study, entry in sorted(entries_ok(stage, planning.ledger).items())

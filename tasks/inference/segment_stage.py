@@ -38,11 +38,11 @@ def segment_units(studies: Mapping[str, Entry], settings: Mapping[str, Any]) -> 
         settings: plain values of :class:`SegmentSettings`.
     """
     resolved = SegmentSettings(**settings)
-    digests = weights_digests(resolved.model)
+    keys = _prediction_keys(weights_digests(resolved.model), resolved.precision, resolved.padding)
     return [
         {
             "study": study,
-            "key": prediction_key(entry.key, digests, resolved.precision, resolved.padding),
+            "key": keys.digest(entry.key),
             "study_key": entry.key,
         }
         for study, entry in sorted(studies.items())
@@ -70,10 +70,14 @@ def weights_digests(model: str) -> dict[str, str]:
 
 def prediction_key(study_key: str, digests: Mapping[str, str], precision: str, padding: str = "black") -> str:
     """Key of a prediction: of which study, by which weights, in which precision; the published padding is left out."""
-    content = {"study": study_key, "weights": dict(digests), "precision": precision, "segmenter": VERSION}
+    return _prediction_keys(digests, precision, padding).digest(study_key)
+
+
+def _prediction_keys(digests: Mapping[str, str], precision: str, padding: str) -> store.DigestTemplate:
+    content = {"study": store.HOLE, "weights": dict(digests), "precision": precision, "segmenter": VERSION}
     if padding != "black":
         content["padding"] = padding
-    return store.digest(content)
+    return store.DigestTemplate(content)
 
 
 def measured_model(ledger: Ledger, named: str = "") -> str:
