@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tomllib
 from collections.abc import Iterator
@@ -81,7 +82,8 @@ def main() -> None:
 @main.command()
 @click.option("--config", type=_FILE, required=True, multiple=True, callback=_once, help="Settings (cohort.toml).")
 @_PROFILE
-def run(config: Path, profile: str | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Show what would be done and why, as `plan` does, and do nothing.")
+def run(config: Path, profile: str | None, *, dry_run: bool) -> None:
     """Process everything that is new or changed, from the archive to the report."""
     from flows.settings import read_settings
 
@@ -90,6 +92,9 @@ def run(config: Path, profile: str | None) -> None:
     _check_before_work(settings)
     _check_names(settings, config)
     _check_model(settings)
+    if dry_run:
+        _show_plan(settings)
+        return
     with _serving(settings, has_flow=not settings.cohort.ledger.exists()):
         from flows import planning
         from flows.progress import say
@@ -106,6 +111,49 @@ def run(config: Path, profile: str | None) -> None:
                 cohort(str(config), profile)
     click.echo(f"report: {settings.cohort.reports / 'index.html'}")
     _check_set_aside(settings)
+
+
+@main.command("plan")
+@_COHORT
+@_CONFIG
+@_PROFILE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--explain", "study", metavar="STUDY", help="Show for one study what would be done, and why.")
+@click.option("--measured", type=_FOLDER, help="A cohort whose speeds are taken for the forecast, such as a pilot.")
+def show_plan(
+    directory: Path | None,
+    config: Path | None,
+    profile: str | None,
+    study: str | None,
+    measured: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Show what `run` would do and why, and what it would take; nothing is done.
+
+    The forecast is made of the speeds that the cohort has measured.
+    """
+    from flows.settings import settings_file
+
+    if config is None and (beside := settings_file(directory)):
+        config, directory = beside, None
+    settings = _settings(config=config, directory=directory, profile=profile)
+    _check_before_work(settings)
+    _check_model(settings)
+    _show_plan(settings, study, measured, as_json=as_json)
+
+
+def _show_plan(settings: Any, study: str | None = None, measured: Path | None = None, *, as_json: bool = False) -> None:
+    from flows import foresight
+
+    if study is not None:
+        told = foresight.explain(settings, study)
+        content: Any = {"study": study, "stages": told}
+        text = foresight.explained_lines(told)
+    else:
+        found = foresight.foresee(settings, measured)
+        content, text = foresight.plain(found), foresight.lines(found)
+    click.echo(json.dumps(content, indent=1) if as_json else "\n".join(text))
 
 
 @main.command()

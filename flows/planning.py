@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from flows.progress import stage_progress
+from flows.progress import Advance, stage_progress
 from flows.settings import CohortSettings
-from flows.stages import TableWork
+from flows.table_work import TableWork
 from tasks import report
 from tasks.analysis import by_settings
 from tasks.execution.cluster import open_client
 from tasks.execution.settings import Section
 from tasks.execution.stage import Planning, Stage, StageWork, plan_stage
+from tasks.execution.stopwatch import Stopwatch, workers_of
 from tasks.inference.segment_stage import measured_model
 from tasks.stages import STAGES
 from tasks.state.ledger import Ledger, open_ledger
@@ -88,13 +90,27 @@ def plan_report(settings: CohortSettings) -> TableWork:
 
 def _render(settings: CohortSettings, plain: dict[str, Any]) -> str:
     """Make the report; the command says at its end where it is."""
+    watch = Stopwatch("report", workers_of(settings.compute))
     report.render_report(
         settings.directory,
         plain,
         workers=partial(open_client, settings.compute.profile, settings.compute.cluster_settings),
-        watch=partial(stage_progress, "report"),
+        watch=partial(_pages_timed, watch),
     )
+    with open_ledger(settings.cohort.ledger) as ledger:
+        ledger.remember_speed(watch.speed())
     return "done"
+
+
+@contextlib.contextmanager
+def _pages_timed(watch: Stopwatch, n_pages: int) -> Iterator[Advance]:
+    with stage_progress("report", n_pages) as advance:
+
+        def made(n: int) -> None:
+            watch.lap(n)
+            advance(n)
+
+        yield made
 
 
 def resolved_settings(settings: CohortSettings) -> dict[str, Any]:

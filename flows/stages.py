@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,33 +13,18 @@ from prefect.futures import resolve_futures_to_results
 
 from flows.progress import Advance, say, stage_progress
 from flows.settings import CohortSettings
+from flows.table_work import TableWork
 from flows.withheld import text_withheld
 from tasks.execution import plan, shards
 from tasks.execution.cluster import open_client
 from tasks.execution.settings import ComputeSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import StageWork
+from tasks.execution.stopwatch import Stopwatch, workers_of, workers_there
 from tasks.state.ledger import Entry, Ledger
 from tasks.state.store import Cohort
 
 _log = logging.getLogger("cmr_cohort")
-
-
-@dataclass(frozen=True)
-class TableWork:
-    """Tables or pages made in one go from other tables.
-
-    Attributes:
-        stage: its name.
-        is_current: whether what is published was made from just these inputs and settings.
-        make: makes and publishes it; returns a line on what came of it.
-        why_not: why there is nothing to make, if so.
-    """
-
-    stage: str
-    is_current: Callable[[], bool]
-    make: Callable[[], str]
-    why_not: str = ""
 
 
 def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> int:
@@ -49,6 +33,7 @@ def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> 
     units, outcomes = work.waiting(ledger)
     ledger.record(outcomes)
     if units:
+        ledger.remember_recipe(name, work.recipe)
         _run_shards(work, units, settings, ledger)
     entries = work.check_balance(ledger)
     n_done = len(units) + len(outcomes)
@@ -93,17 +78,24 @@ def run_table(stage: str, work: Callable[[], str]) -> str:
 
 def _run_shards(work: StageWork, units: Sequence[Unit], settings: CohortSettings, ledger: Ledger) -> None:
     compute = settings.compute
+    watch = Stopwatch(work.stage.name, workers_of(compute))
     with (
         open_client(compute.profile, compute.cluster_settings, say, settings.cohort.runs) as client,
         stage_progress(work.stage.name, len(units)) as advance,
     ):
-        on_shard = partial(_run_one_shard, work, settings.cohort, client, compute, ledger, advance)
+
+        def through(n: int) -> None:
+            watch.lap(n)
+            advance(n)
+
+        on_shard = partial(_run_one_shard, work, settings.cohort, client, compute, ledger, through)
         parts = list(_split(units, compute.studies_per_shard))
         if client is None:
             for part in parts:
                 run_shard(work.stage.name, on_shard, part)
         else:
             resolve_futures_to_results([run_shard.submit(work.stage.name, on_shard, part) for part in parts])
+        ledger.remember_speed(watch.speed(workers_there(client)))
 
 
 def _run_one_shard(

@@ -12,7 +12,7 @@ from tasks.convert import reference_table, study_table
 from tasks.convert.settings import ConvertSettings
 from tasks.execution import plan
 from tasks.execution.shards import Unit
-from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
+from tasks.execution.stage import EntryPoint, Planned, Planning, Recipe, Stage, StageTable
 from tasks.sources import Inventory, SourceUnit, inventory
 from tasks.sources.listing import not_taken_line
 from tasks.sources.withdrawn import has_withdrawn, newly_withdrawn, read_withdrawn
@@ -38,17 +38,38 @@ UNREAD = "series_perfusion"
 
 def study_key(source_digest: str, settings: ConvertSettings) -> str:
     """Key of a study: what it was made from, by which converter, with which settings."""
-    return store.digest({"source": source_digest, "converter": VERSION, "settings": settings.that_decide()})
+    return _study_key(source_digest, settings.that_decide(), VERSION)
 
 
-def perfusion_key(key: str) -> str:
+def perfusion_key(key: str, version: int = PERFUSION_VERSION) -> str:
     """Key of a study with perfusion views, from its key without."""
-    return store.digest({"study": key, "perfusion": PERFUSION_VERSION})
+    return store.digest({"study": key, "perfusion": version})
 
 
-def nifti_key(key: str) -> str:
+def nifti_key(key: str, version: int = NIFTI_VERSION) -> str:
     """Key of a source of NIfTI files, and of a study made of one whose header had to be decided on."""
-    return store.digest({"study": key, "nifti": NIFTI_VERSION})
+    return store.digest({"study": key, "nifti": version})
+
+
+def _study_key(source_digest: str, settings: Mapping[str, Any], version: int) -> str:
+    return store.digest({"source": source_digest, "converter": version, "settings": settings})
+
+
+def recipe_of(_stage: Stage, planning: Planning) -> dict[str, Any]:
+    """What of the planned keys is the same for all studies."""
+    return {
+        "version": VERSION,
+        "version_nifti": NIFTI_VERSION,
+        "version_perfusion": PERFUSION_VERSION,
+        "settings": planning.settings.that_decide(),
+    }
+
+
+def planned_keys(unit: Unit, recipe: Mapping[str, Any]) -> tuple[str, str]:
+    """Keys that planning would ask for by a recipe: without and with perfusion series that were once left out."""
+    key = _study_key(unit["fingerprint"], recipe["settings"], recipe["version"])
+    key = nifti_key(key, recipe["version_nifti"]) if unit["kind"] == "nifti" else key
+    return key, perfusion_key(key, recipe["version_perfusion"])
 
 
 def convert_units(stage: Stage, planning: Planning) -> Planned:
@@ -164,6 +185,7 @@ CONVERT = Stage(
     work=EntryPoint("tasks.convert.conversion:convert_shard"),
     settings=ConvertSettings,
     units=convert_units,
+    recipe=Recipe(recipe_of, planned_keys),
     summary=summary_of,
     folders=_study_folder,
     tables=(

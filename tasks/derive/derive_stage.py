@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from cmr_models.contracts.identifiers import study_key, with_keys
 from cmr_models.phenotypes.study import LANDMARK_VIEWS
 from tasks.derive import phenotype_tables
 from tasks.execution.shards import Unit
-from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
+from tasks.execution.stage import EntryPoint, Planned, Planning, Recipe, Stage, StageTable
 from tasks.inference.predict_stage import PREDICT, measured_landmarks, model_of
 from tasks.inference.segment_stage import SEGMENT, measured_model
 from tasks.state.ledger import Entry, Ledger
@@ -113,17 +113,36 @@ def _unit(
     study: str, prediction_key: str, model: str, size: BodySize, landmarks: Mapping[str, tuple[str, str]]
 ) -> Unit:
     sources = {view: list(source) for view, source in sorted(landmarks.items())}
-    content = {"prediction": prediction_key, "model": model, "version": VERSION, "size": [repr(float(x)) for x in size]}
-    if sources:
-        content["landmarks"] = sources
-    return {
+    unit = {
         "study": study,
-        "key": digest(content),
         "prediction_key": prediction_key,
         "model": model,
         "landmarks": sources,
         **size._asdict(),
     }
+    return {**unit, "key": _key(unit, model, VERSION)}
+
+
+def _key(unit: Unit, model: str, version: int) -> str:
+    content = {
+        "prediction": unit["prediction_key"],
+        "model": model,
+        "version": version,
+        "size": [repr(float(unit[name])) for name in BodySize._fields],
+    }
+    if unit["landmarks"]:
+        content["landmarks"] = unit["landmarks"]
+    return digest(content)
+
+
+def recipe_of(_stage: Stage, planning: Planning) -> dict[str, Any]:
+    """What of the keys is the same for all studies."""
+    return {"version": VERSION, "model": measured_model(planning.ledger, planning.model)}
+
+
+def planned_keys(unit: Unit, recipe: Mapping[str, Any]) -> tuple[str]:
+    """The key of a study's phenotypes by a recipe."""
+    return (_key(unit, recipe["model"], recipe["version"]),)
 
 
 def _numbers(table: pd.DataFrame, column: str) -> list[float]:
@@ -139,5 +158,6 @@ DERIVE = Stage(
     upstream=SEGMENT,
     work=EntryPoint("tasks.derive.derivation:derive_chunk"),
     units=plan_derivation,
+    recipe=Recipe(recipe_of, planned_keys),
     tables=(StageTable(phenotype_tables.write_tables, phenotype_tables.are_current),),
 )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive import perfusion_tables
-from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable, entries_ok
+from tasks.execution.shards import Unit
+from tasks.execution.stage import EntryPoint, Planned, Planning, Recipe, Stage, StageTable, entries_ok
 from tasks.state import store
 from tasks.state.ledger import Outcome
 from tasks.state.store import Cohort
@@ -47,9 +48,23 @@ def plan_perfusion(stage: Stage, planning: Planning) -> Planned:
 
 def perfusion_key(study_key: str) -> str:
     """Key of a perfusion file: of which study, by which code and weights."""
+    return planned_keys({"study_key": study_key}, _recipe())[0]
+
+
+def planned_keys(unit: Unit, recipe: Mapping[str, Any]) -> tuple[str]:
+    """The key of a perfusion file by a recipe."""
+    return (store.digest({"study": unit["study_key"], "version": recipe["version"], "models": recipe["weights"]}),)
+
+
+def recipe_of(_stage: Stage, planning: Planning) -> dict[str, Any]:
+    """What of the keys is the same for all studies; nothing where there is no series to measure."""
+    return _recipe() if planning.ledger.with_view(CONVERT.name, VIEW_PREFIX) else {}
+
+
+def _recipe() -> dict[str, Any]:
     from cmr_models.perfusion.chain import models  # brings torch
 
-    return store.digest({"study": study_key, "version": VERSION, "models": models()})
+    return {"version": VERSION, "weights": models()}
 
 
 def summary_of(tree: xr.DataTree) -> dict[str, Any]:
@@ -69,6 +84,7 @@ PERFUSION = Stage(
     upstream=CONVERT,
     work=EntryPoint("tasks.derive.perfusion:perfusion_chunk"),
     units=plan_perfusion,
+    recipe=Recipe(recipe_of, planned_keys),
     summary=summary_of,
     folders=_folder,
     tables=(StageTable(perfusion_tables.write_tables, perfusion_tables.are_current),),

@@ -9,9 +9,11 @@ from tasks.execution.shards import Unit
 from tasks.state.ledger import Entry, Outcome
 
 
-def units_to_do(units: Sequence[Unit], entries: Mapping[str, Entry]) -> list[Unit]:
-    """Units whose ``key`` is not the one of the last attempt, or that failed for a transient reason."""
-    return [unit for unit in units if not _is_done(unit, entries.get(unit["study"]))]
+def units_to_do(
+    units: Sequence[Unit], entries: Mapping[str, Entry], missing: Collection[str] = frozenset()
+) -> list[Unit]:
+    """Units whose ``key`` is not that of the last attempt, that failed for a transient reason, or are ``missing``."""
+    return [unit for unit in units if unit["study"] in missing or not is_done(unit, entries.get(unit["study"]))]
 
 
 def upstream_failures(stage: str, upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> list[Outcome]:
@@ -81,7 +83,8 @@ def check_balance(stage: str, studies: Collection[str], entries: Mapping[str, En
         raise RuntimeError(f"{stage}: {len(missing)} of {len(studies)} studies have no outcome; run the stage again")
 
 
-def _is_done(unit: Unit, entry: Entry | None) -> bool:
+def is_done(unit: Unit, entry: Entry | None) -> bool:
+    """Whether the ledger has what a unit asks for."""
     return entry is not None and entry.wanted == unit["key"] and entry.reason not in TRANSIENT
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cmr_models import zoo
 from tasks.convert.convert_stage import CONVERT
 from tasks.execution.shards import Unit
-from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, entries_ok
+from tasks.execution.stage import EntryPoint, Planned, Planning, Recipe, Stage, entries_ok
 from tasks.inference.settings import SegmentSettings
 from tasks.state import store
 from tasks.state.ledger import Entry, Ledger
@@ -68,12 +68,32 @@ def weights_digests(model: str) -> dict[str, str]:
     return digests
 
 
-def prediction_key(study_key: str, digests: Mapping[str, str], precision: str, padding: str = "black") -> str:
+def prediction_key(
+    study_key: str, digests: Mapping[str, str], precision: str, padding: str = "black", version: int = VERSION
+) -> str:
     """Key of a prediction: of which study, by which weights, in which precision; the published padding is left out."""
-    content = {"study": study_key, "weights": dict(digests), "precision": precision, "segmenter": VERSION}
+    content = {"study": study_key, "weights": dict(digests), "precision": precision, "segmenter": version}
     if padding != "black":
         content["padding"] = padding
     return store.digest(content)
+
+
+def recipe_of(_stage: Stage, planning: Planning) -> dict[str, Any]:
+    """What of the keys is the same for all studies."""
+    settings: SegmentSettings = planning.settings
+    return {
+        "version": VERSION,
+        "model": model_name(settings.model),
+        "weights": weights_digests(settings.model),
+        "precision": settings.precision,
+        "padding": settings.padding,
+    }
+
+
+def planned_keys(unit: Unit, recipe: Mapping[str, Any]) -> tuple[str]:
+    """The key of a prediction by a recipe."""
+    precision, padding = recipe["precision"], recipe["padding"]
+    return (prediction_key(unit["study_key"], recipe["weights"], precision, padding, recipe["version"]),)
 
 
 def measured_model(ledger: Ledger, named: str = "") -> str:
@@ -100,6 +120,7 @@ SEGMENT = Stage(
     work=EntryPoint("tasks.inference.segmentation:segment_chunk"),
     settings=SegmentSettings,
     units=plan_segmentation,
+    recipe=Recipe(recipe_of, planned_keys),
     summary=summary_of,
     folders=_label_folder,
 )

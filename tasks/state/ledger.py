@@ -20,6 +20,7 @@ from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.contracts.checks import check_version
 from cmr_models.contracts.foreign import faults_as
 from tasks.state.mistakes import UserMistake
+from tasks.state.speeds import RECIPES, SPEEDS, Speed
 from tasks.state.store import digest, digest_bytes
 
 Status = Literal["ok", "absent", "quarantined", "retired"]
@@ -81,7 +82,11 @@ def _create(name: str, spec: TableSpec, key: str) -> str:
 
 
 _TABLES = _create("outcomes", OUTCOMES, "study, stage"), _create("sources", SOURCES, "path")
-_LATER_TABLES = (_create("not_taken", NOT_TAKEN, "path"),)  # made where an early file of this version lacks them
+_LATER_TABLES = (  # made where an early file of this version lacks them
+    _create("not_taken", NOT_TAKEN, "path"),
+    _create("speeds", SPEEDS, "stage, began, host"),
+    _create("recipes", RECIPES, "stage, recipe"),
+)
 
 
 @dataclass(frozen=True)
@@ -340,6 +345,53 @@ class Ledger:
                 return {}
             return dict(self._connection.execute(query).fetchall())
 
+    def remember_speed(self, speed: Speed) -> None:
+        """Keep how fast a stage worked."""
+        with self._transaction():
+            self._connection.execute(
+                f"INSERT OR REPLACE INTO speeds VALUES ({', '.join('?' * len(SPEEDS.columns))})", astuple(speed)
+            )
+
+    def speeds(self) -> list[Speed]:
+        """How fast every stage worked, in the order of time; empty for an early file that could not be completed."""
+        return [Speed(*row) for row in self._rows_of("speeds", f"{', '.join(SPEEDS.names)}", "began, stage, host")]
+
+    def remember_recipe(self, stage: str, recipe: Mapping[str, Any]) -> None:
+        """Keep by which recipe a stage is asked to work, before it does."""
+        now = datetime.now(UTC).isoformat()
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO recipes VALUES (?, ?, ?)", (stage, json.dumps(recipe, sort_keys=True), now)
+            )
+
+    def recipes(self, stage: str) -> list[dict[str, Any]]:
+        """By which recipes a stage was asked to work, the last one first."""
+        rows = self._rows_of("recipes", "stage, recipe", "used DESC, recipe")
+        return [json.loads(recipe) for name, recipe in rows if name == stage]
+
+    def costs(self, stage: str) -> list[tuple[float, float, float]]:
+        """Seconds, peak memory in MB and published bytes of each study that ended well at ``stage``."""
+        query = (
+            "SELECT seconds, peak_mb, coalesce(json_extract(summary, '$.n_bytes'), 0) FROM outcomes"
+            " WHERE stage = ? AND status = 'ok' ORDER BY study"
+        )
+        with self._lock:
+            return list(self._connection.execute(query, (stage,)).fetchall())
+
+    def rows(self, study: str) -> dict[str, tuple[Outcome, int, str]]:
+        """Stage -> outcome of one study, how often it was tried, and when it ended last (UTC)."""
+        query = f"SELECT {', '.join(_OUTCOME_FIELDS)}, attempts, finished FROM outcomes WHERE study = ? ORDER BY stage"
+        with self._lock:
+            found = self._connection.execute(query, (study,)).fetchall()
+        return {row[1]: (_outcome(row[:-2]), row[-2], row[-1]) for row in found}
+
+    def _rows_of(self, table: str, columns: str, order: str) -> list[tuple[Any, ...]]:
+        with self._lock:
+            known = "SELECT 1 FROM sqlite_master WHERE name = ?"
+            if not self._connection.execute(known, (table,)).fetchone():
+                return []
+            return self._connection.execute(f"SELECT {columns} FROM {table} ORDER BY {order}").fetchall()
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._lock:
@@ -350,6 +402,15 @@ class Ledger:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+
+class LookedAt(Ledger):
+    """A ledger that is only looked at: what planning would remember is not written."""
+
+    def remember_sources(
+        self, files: Iterable[SourceFile], *, forget_others: bool, not_taken: Mapping[str, str] | None = None
+    ) -> None:
+        """Nothing."""
 
 
 def path_digest(path: str) -> str:
@@ -388,15 +449,20 @@ def _damaged(path: Path, how: str) -> UserMistake:
 
 
 @contextmanager
-def open_ledger(path: Path, *, is_new: bool = True) -> Iterator[Ledger]:
+def open_ledger(path: Path, *, is_new: bool = True, kind: type[Ledger] = Ledger) -> Iterator[Ledger]:
     """The ledger at ``path``; with ``is_new`` it is made if it is not there.
+
+    Args:
+        path: of the file.
+        is_new: whether it may be made.
+        kind: what it is opened as.
 
     Raises:
         OSError: if the disk is full.
         UserMistake: if it is damaged or, unless ``is_new`` lets it be made, not there.
     """
     try:
-        ledger = Ledger(path, is_new=is_new)
+        ledger = kind(path, is_new=is_new)
         try:
             yield ledger
         finally:

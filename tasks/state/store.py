@@ -68,10 +68,10 @@ class Cohort:
         return self.root / "predictions"
 
     def study(self, study_id: str) -> Path:
-        return self.root / "studies" / _shelf(study_id) / f"{study_id}.zarr.zip"
+        return Path(published_in(self.root / "studies", study_id))
 
     def prediction(self, model: str, study_id: str) -> Path:
-        return self.predictions / model / _shelf(study_id) / f"{study_id}.zarr.zip"
+        return Path(published_in(self.predictions / model, study_id))
 
 
 class Published(NamedTuple):
@@ -84,6 +84,11 @@ class Published(NamedTuple):
 def model_name(model: str) -> str:
     """The folder of a model's predictions: its name, or the last part of its folder."""
     return Path(model.removeprefix(HUB_PREFIX)).name.removesuffix(".safetensors")
+
+
+def published_in(folder: Path, study_id: str) -> str:
+    """Where the file of a study is published in the folder of a stage."""
+    return f"{folder}/{_shelf(study_id)}/{study_id}.zarr.zip"
 
 
 def receipt_path(published: Path) -> Path:
