@@ -466,6 +466,82 @@ def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
     click.echo(f"results: {analysis(stage, spec, settings.directory, settings.withdrawn)}")
 
 
+@main.group()
+def shard() -> None:
+    """Process a cohort in shards: one process each, without any server."""
+
+
+_DIRECTORY = click.argument("directory", metavar="DIR", type=_FOLDER)
+_PLAN = click.option("--plan", "name", default="", help="Digest of the plan [default: the only one that is open].")
+
+
+@shard.command("plan")
+@_DIRECTORY
+@click.option("--size", type=_COUNT, default=200, show_default=True, help="Studies a shard.")
+@click.option(
+    "--write", "engines", multiple=True, type=click.Choice(["slurm", "wdl", "dnanexus"]), help="Write what starts it."
+)
+@_CONFIG
+def plan_shards(directory: Path, size: int, engines: tuple[str, ...], config: Path | None) -> None:
+    """Publish the plan of everything new or changed: which studies each shard has. A plan never changes.
+
+    DIR is the cohort's folder; the settings are --config, or cohort.toml in DIR or beside it.
+    """
+    from flows import shards
+    from tasks.batch import write_engine
+
+    with _complaints(config):
+        directory, config = shards.place(directory, config)
+    if config is None:
+        raise click.UsageError(f"there is no cohort.toml in {directory} or beside it; name the settings with --config")
+    with _recorded(has_flow=False, is_new=True, config=config, directory=None) as settings:
+        _check_model(settings)
+        found = shards.plan(settings, size, config)
+        folders = [write_engine(name, found, settings.cohort, settings.compute) for name in engines]
+    click.echo(f"plan: {found.digest}")
+    click.echo(f"shards: {found.n_shards}, with {sum(part['studies'] for part in found.content['parts'])} studies")
+    for folder in folders:
+        click.echo(f"written: {folder}")
+
+
+@shard.command("run")
+@_DIRECTORY
+@click.option("--index", type=click.IntRange(min=0), required=True, help="Number of the shard, from 0.")
+@_PLAN
+@_CONFIG
+@click.option("--files", type=_FILE, help="List of the shard's files where they lie here, in the order of the plan.")
+def run_one_shard(directory: Path, **choice: Any) -> None:
+    """Bring one shard through every stage, in this process. What was finished before is found again."""
+    from flows import shards
+
+    with _complaints(choice["config"]):
+        counts = shards.run(directory, **choice)
+    for stage, found in counts.items():
+        click.echo(f"{stage}: {', '.join(f'{n} {status}' for status, n in found.items()) or 'no study'}")
+
+
+@shard.command("finish")
+@_DIRECTORY
+@_PLAN
+@_CONFIG
+def finish_shards(directory: Path, name: str, config: Path | None) -> None:
+    """Merge the shards when all have ended, and make the tables and the report."""
+    from flows import shards
+    from flows.run_record import recorded
+    from tasks.batch import open_plan
+    from tasks.state.store import Cohort
+
+    with _complaints(config):
+        directory, config = shards.place(directory, config)
+        found = open_plan(Cohort(directory), name)
+        settings = shards.settings_of(directory, found, config)
+    _check_names(settings, config)
+    with _serving(settings, has_flow=False), recorded(settings, "shard finish"):
+        shards.finish(settings, found)
+    click.echo(f"report: {settings.cohort.reports / 'index.html'}")
+    _check_set_aside(settings)
+
+
 main.add_command(models)
 main.add_command(pretrain)
 main.add_command(train)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from tasks.execution.settings import ComputeSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import StageWork
 from tasks.execution.stopwatch import Stopwatch, workers_of, workers_there
-from tasks.state.ledger import Entry, Ledger
+from tasks.state.ledger import Ledger
 from tasks.state.store import Cohort
 
 _log = logging.getLogger("cmr_cohort")
@@ -41,7 +41,7 @@ def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> 
     if outdated:
         work.write_tables(ledger, cohort)
     if n_done or outdated:
-        say(f"{name}: {'; '.join([_summary(entries), *work.planned.notes])}")
+        say(f"{name}: {'; '.join([plan.summary(entries), *work.planned.notes])}")
     _log.info("%s: %d studies to do, %d recorded without work", name, len(units), len(outcomes))
     for note in work.planned.notes:
         _log.info("%s: %s", name, note)
@@ -124,12 +124,3 @@ def _run_one_shard(
 def _split(units: Sequence[Unit], size: int) -> Iterator[Sequence[Unit]]:
     for start in range(0, len(units), size):
         yield units[start : start + size]
-
-
-def _summary(entries: Mapping[str, Entry]) -> str:
-    counts: dict[str, int] = {}
-    for entry in entries.values():
-        name = f"{entry.status} ({entry.reason})" if entry.reason else entry.status
-        counts[name] = counts.get(name, 0) + 1
-    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{n} {name}" for name, n in most_first) or "no study"

@@ -83,6 +83,16 @@ def check_balance(stage: str, studies: Collection[str], entries: Mapping[str, En
         raise RuntimeError(f"{stage}: {len(missing)} of {len(studies)} studies have no outcome; run the stage again")
 
 
+def summary(entries: Mapping[str, Entry]) -> str:
+    """How many studies ended how, the most frequent first."""
+    counts: dict[str, int] = {}
+    for entry in entries.values():
+        name = f"{entry.status} ({entry.reason})" if entry.reason else entry.status
+        counts[name] = counts.get(name, 0) + 1
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{n} {name}" for name, n in most_first) or "no study"
+
+
 def is_done(unit: Unit, entry: Entry | None) -> bool:
     """Whether the ledger has what a unit asks for."""
     return entry is not None and entry.wanted == unit["key"] and entry.reason not in TRANSIENT
