@@ -10,7 +10,7 @@ from flows import foresight, planning
 from flows.progress import say, stage_progress
 from flows.settings import CohortSettings, read_settings, settings_file
 from tasks.batch import ShardPlan, merge, open_plan, publish_plan, run_shard
-from tasks.batch.merge import check_ended
+from tasks.batch.merging import check_ended
 from tasks.batch.parts import parts_of
 from tasks.batch.shard_run import IN_A_RUN, software
 from tasks.derive.derive_stage import read_body_sizes

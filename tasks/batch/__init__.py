@@ -5,7 +5,7 @@ of its own, for no two shards may write into one. What starts them (SLURM, WDL, 
 """
 
 from tasks.batch.engines import ENGINES, write_engine
-from tasks.batch.merge import merge
+from tasks.batch.merging import merge
 from tasks.batch.shard_plan import Part, ShardPlan, open_plan, publish_plan, unfinished_plans
 from tasks.batch.shard_run import run_shard
 

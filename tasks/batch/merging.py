@@ -23,7 +23,7 @@ def check_ended(plan: ShardPlan) -> None:
 def merge(plan: ShardPlan, ledger: Ledger) -> int:
     """Record in ``ledger`` what the shards did, and how fast; returns the number of outcomes.
 
-    Doing it twice is harmless. An outcome that a shard was given with its plan, and has not changed, is not recorded again.
+    Doing it twice is harmless. An outcome that a shard was given with its plan is not recorded again.
     """
     n = 0
     for index in range(plan.n_shards):
