@@ -83,7 +83,8 @@ def main() -> None:
 @click.option("--config", type=_FILE, required=True, multiple=True, callback=_once, help="Settings (cohort.toml).")
 @_PROFILE
 @click.option("--dry-run", is_flag=True, help="Show what would be done and why, as `plan` does, and do nothing.")
-def run(config: Path, profile: str | None, *, dry_run: bool) -> None:
+@click.option("--retry", is_flag=True, help="Try studies once more that were given up after three attempts.")
+def run(config: Path, profile: str | None, *, dry_run: bool, retry: bool) -> None:
     """Process everything that is new or changed, from the archive to the report."""
     from flows.settings import read_settings
 
@@ -99,6 +100,8 @@ def run(config: Path, profile: str | None, *, dry_run: bool) -> None:
         from flows import planning
         from flows.progress import say
 
+        if retry:
+            say(f"{planning.try_again(settings)} studies are tried once more")
         if planning.count(settings) == 0:
             say("nothing to do: every study, table and page is current")
         else:

@@ -13,6 +13,7 @@ from flows.table_work import TableWork
 from tasks import report
 from tasks.analysis import by_settings
 from tasks.execution.cluster import open_client
+from tasks.execution.plan import GIVEN_UP
 from tasks.execution.settings import Section
 from tasks.execution.stage import Planning, Stage, StageWork, plan_stage
 from tasks.execution.stopwatch import Stopwatch, workers_of
@@ -66,6 +67,12 @@ def count(settings: CohortSettings) -> int:
         n_studies = sum(plan(stage, settings, ledger).count(ledger, settings.cohort) for stage in stages)
     tables = [work(settings) for work in (plan_associate, plan_risk, plan_report)]
     return n_studies + sum(not work.why_not and not work.is_current() for work in tables)
+
+
+def try_again(settings: CohortSettings) -> int:
+    """Let studies be tried once more that were given up; returns how many outcomes there are."""
+    with open_ledger(settings.cohort.ledger) as ledger:
+        return ledger.forget_attempts(GIVEN_UP)
 
 
 def plan_associate(settings: CohortSettings) -> TableWork:

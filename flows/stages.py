@@ -11,17 +11,19 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import resolve_futures_to_results
 
-from flows.progress import Advance, say, stage_progress
+from flows.progress import say, stage_progress
 from flows.settings import CohortSettings
 from flows.table_work import TableWork
 from flows.withheld import text_withheld
 from tasks.execution import plan, shards
 from tasks.execution.cluster import open_client
+from tasks.execution.failing import Failing
+from tasks.execution.isolation import limit_s
 from tasks.execution.settings import ComputeSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import StageWork
 from tasks.execution.stopwatch import Stopwatch, workers_of, workers_there
-from tasks.state.ledger import Ledger
+from tasks.state.ledger import Ledger, Outcome
 from tasks.state.store import Cohort
 
 _log = logging.getLogger("cmr_cohort")
@@ -78,15 +80,16 @@ def run_table(stage: str, work: Callable[[], str]) -> str:
 
 def _run_shards(work: StageWork, units: Sequence[Unit], settings: CohortSettings, ledger: Ledger) -> None:
     compute = settings.compute
-    watch = Stopwatch(work.stage.name, workers_of(compute))
+    watch, failing = Stopwatch(work.stage.name, workers_of(compute)), Failing(work.stage.name, compute.failing_max)
     with (
         open_client(compute.profile, compute.cluster_settings, say, settings.cohort.runs) as client,
         stage_progress(work.stage.name, len(units)) as advance,
     ):
 
-        def through(n: int) -> None:
-            watch.lap(n)
-            advance(n)
+        def through(outcomes: Sequence[Outcome]) -> None:
+            watch.lap(len(outcomes))
+            advance(len(outcomes))
+            failing.count(outcomes)
 
         on_shard = partial(_run_one_shard, work, settings.cohort, client, compute, ledger, through)
         parts = list(_split(units, compute.studies_per_shard))
@@ -104,21 +107,25 @@ def _run_one_shard(
     client: Any,
     compute: ComputeSettings,
     ledger: Ledger,
-    advance: Advance,
+    through: Callable[[Sequence[Outcome]], None],
     shard: Sequence[Unit],
 ) -> None:
+    entries = ledger.entries(work.stage.name)
     finished = shards.run(
         work.stage.work,
-        plan.units_to_do(shard, ledger.entries(work.stage.name)),
+        plan.units_to_do(shard, entries, work.missing),
         cohort.root,
         dict(work.settings),
         stage=work.stage.name,
         client=client,
         studies_per_chunk=compute.studies_per_chunk,
+        limit_s=limit_s(ledger, work.stage.name, compute.study_seconds_max),
+        note=cohort.runs / f".trying-{work.stage.name.replace(' ', '-')}",
+        suspects=plan.suspects(entries),
     )
     for outcomes in finished:
         ledger.record(outcomes)
-        advance(len(outcomes))
+        through(outcomes)
 
 
 def _split(units: Sequence[Unit], size: int) -> Iterator[Sequence[Unit]]:

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.batch.shard_plan import Part, ShardPlan
+from tasks.execution import plan as stage_plan
 from tasks.execution import shards
+from tasks.execution.failing import Failing
+from tasks.execution.isolation import limit_s
 from tasks.execution.process import prepare_process
 from tasks.execution.settings import ComputeSettings
 from tasks.execution.shards import Unit
@@ -70,7 +73,10 @@ def run_shard(
             ledger.record(part.rows)
         counts = {}
         for stage in IN_A_RUN:
-            counts[stage.name] = _through(_work(stage, plan, index, part, cohort, ledger, files), ledger, cohort, watch)
+            work = _work(stage, plan, index, part, cohort, ledger, files)
+            counts[stage.name] = _through(
+                work, ledger, cohort, watch, plan.content["settings"], plan.ledger(index).with_suffix(".trying")
+            )
         n_told = {name: dict(sorted(found.items())) for name, found in counts.items()}
     publish_bytes(_receipt(plan, index, n_told), plan.ended(index))
     return n_told
@@ -103,14 +109,18 @@ def _work(
     return StageWork(stage, planning.settings.model_dump(), Planned(units), {}, missing, recipe)
 
 
-def _through(work: StageWork, ledger: Ledger, cohort: Cohort, watch: Watch) -> Counter[str]:
+def _through(
+    work: StageWork, ledger: Ledger, cohort: Cohort, watch: Watch, settings: Mapping[str, Any], note: Path
+) -> Counter[str]:
     """A stage over the shard, chunk by chunk, so that a process that is killed loses one chunk at most."""
-    stage, compute = work.stage, ComputeSettings()
+    stage = work.stage
+    planned = ComputeSettings(**settings["compute"])
+    compute = planned.model_copy(update={"profile": "in-process", "cluster": {}})
     units, outcomes = work.waiting(ledger)
     ledger.record(outcomes)
     if units:
         ledger.remember_recipe(stage.name, work.recipe)
-        stopwatch = Stopwatch(stage.name, workers_of(compute))
+        stopwatch, failing = Stopwatch(stage.name, workers_of(compute)), Failing(stage.name, compute.failing_max)
         chunks = shards.run(
             stage.work,
             units,
@@ -118,12 +128,16 @@ def _through(work: StageWork, ledger: Ledger, cohort: Cohort, watch: Watch) -> C
             dict(work.settings),
             stage=stage.name,
             studies_per_chunk=compute.studies_per_chunk,
+            limit_s=limit_s(ledger, stage.name, compute.study_seconds_max),
+            note=note / stage.name,
+            suspects=stage_plan.suspects(ledger.entries(stage.name)),
         )
         with watch(stage.name, len(units)) as advance:
             for done in chunks:
                 ledger.record(done)
                 stopwatch.lap(len(done))
                 advance(len(done))
+                failing.count(done)
         ledger.remember_speed(stopwatch.speed())
     return Counter(entry.status for entry in work.check_balance(ledger).values())
 

@@ -8,6 +8,12 @@ from cmr_models.reasons import TRANSIENT
 from tasks.execution.shards import Unit
 from tasks.state.ledger import Entry, Outcome
 
+ATTEMPTS = 3
+"""So often a study is tried that crashes, hangs or meets an unforeseen error; then it is given up."""
+
+GIVEN_UP = ("unexpected_error", "worker_lost")
+"""The reasons of such studies."""
+
 
 def units_to_do(
     units: Sequence[Unit], entries: Mapping[str, Entry], missing: Collection[str] = frozenset()
@@ -95,7 +101,19 @@ def summary(entries: Mapping[str, Entry]) -> str:
 
 def is_done(unit: Unit, entry: Entry | None) -> bool:
     """Whether the ledger has what a unit asks for."""
-    return entry is not None and entry.wanted == unit["key"] and entry.reason not in TRANSIENT
+    if entry is None or entry.wanted != unit["key"]:
+        return False
+    return entry.reason not in TRANSIENT or has_been_given_up(entry)
+
+
+def suspects(entries: Mapping[str, Entry]) -> frozenset[str]:
+    """Studies that have ended a process."""
+    return frozenset(study for study, entry in entries.items() if entry.reason == "worker_lost")
+
+
+def has_been_given_up(entry: Entry) -> bool:
+    """Whether a study has failed so often by a fault of its own that only a request makes another attempt."""
+    return entry.reason in GIVEN_UP and entry.attempts >= ATTEMPTS
 
 
 def _is_recorded(outcome: Outcome, entry: Entry | None) -> bool:

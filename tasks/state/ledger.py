@@ -45,7 +45,7 @@ OUTCOMES = TableSpec(
         ColumnSpec("peak_mb", "real", "MB", "peak resident memory of the worker so far"),
         ColumnSpec("host", "text", "", "where it ran"),
         ColumnSpec("summary", "text", "", "small values for the tables (JSON)"),
-        ColumnSpec("attempts", "integer", "1", "how often it was tried"),
+        ColumnSpec("attempts", "integer", "1", "how often it was tried with the key that planning asked for"),
         ColumnSpec("finished", "text", "", "when it ended (UTC)"),
     ),
 )
@@ -127,6 +127,7 @@ class Entry(NamedTuple):
     reason: str
     key: str
     wanted: str
+    attempts: int = 1
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ _CHANGING = (*_OUTCOME_FIELDS[2:], "finished")
 _UPSERT = (
     f"INSERT INTO outcomes ({', '.join(_OUTCOME_FIELDS)}, finished, attempts)"
     f" VALUES ({', '.join('?' * len(_OUTCOME_FIELDS))}, ?, 1) ON CONFLICT (study, stage) DO UPDATE SET"
-    f" {', '.join(f'{name}=excluded.{name}' for name in _CHANGING)}, attempts=attempts+1"
+    f" {', '.join(f'{name}=excluded.{name}' for name in _CHANGING)},"
+    " attempts=CASE WHEN outcomes.wanted = excluded.wanted THEN attempts + 1 ELSE 1 END"
 )
 
 
@@ -213,6 +215,13 @@ class Ledger:
         with self._transaction():
             self._connection.executemany(_UPSERT, rows)
 
+    def forget_attempts(self, reasons: Iterable[str]) -> int:
+        """Count the attempts of studies that failed for one of ``reasons`` anew; returns how many studies."""
+        rows = [(reason,) for reason in reasons]
+        query = "UPDATE outcomes SET attempts = 0 WHERE status = 'quarantined' AND reason = ?"
+        with self._transaction():
+            return sum(self._connection.execute(query, row).rowcount for row in rows)
+
     def outcomes(self, stage: str) -> Iterator[Outcome]:
         """Outcomes of one stage in the order of study ids."""
         query = f"SELECT {', '.join(_OUTCOME_FIELDS)} FROM outcomes WHERE stage = ? ORDER BY study"
@@ -223,7 +232,8 @@ class Ledger:
         """Study -> what planning needs to know of one stage, without the summaries."""
         with self._lock:
             rows = self._connection.execute(
-                "SELECT study, status, reason, key, wanted FROM outcomes WHERE stage = ? ORDER BY study", (stage,)
+                "SELECT study, status, reason, key, wanted, attempts FROM outcomes WHERE stage = ? ORDER BY study",
+                (stage,),
             ).fetchall()
         return {study: Entry(*rest) for study, *rest in rows}
 

@@ -34,7 +34,16 @@ _RECEIPT = ("key", "status", "reason", "detail")
 _MOST_BYTES = 4 * 2**30
 """Of all arrays of a published tree; more can only be a false claim of their shapes."""
 
+_NO_PLACE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOTCONN, errno.EACCES, errno.EPERM)
+)
+"""What a file system says where nothing can be written: it is full, broken, gone, or closed to this user."""
+
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class OutputError(OSError):
+    """Nothing can be written where the results go: no fault of a study, and the next one would not do better."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +122,14 @@ def digest_bytes(content: bytes) -> str:
 
 
 def publish_bytes(content: bytes, path: Path) -> None:
-    """Write ``content`` to ``path``: a temporary name beside it, fsync, then one rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write ``content`` to ``path``: a temporary name beside it, fsync, then one rename.
+
+    Raises:
+        OutputError: if nothing can be written there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
@@ -124,11 +137,17 @@ def publish_bytes(content: bytes, path: Path) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(error.errno, f"{len(content) / 1e3:,.0f} kB are needed", str(path)) from error
+        if error.errno in _NO_PLACE:
+            raise OutputError(error.errno, _need(error, len(content)), str(path)) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _need(error: OSError, n_bytes: int) -> str:
+    need = f"{n_bytes / 1e3:,.0f} kB are needed"
+    return need if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"{error.strerror}, {need}"
 
 
 def publish(values: Mapping[str, bytes], path: Path) -> Published:

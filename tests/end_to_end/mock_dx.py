@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PROJECT = Path(os.environ["MOCK_DX_PROJECT"])
+PROJECT = Path(os.environ.get("MOCK_DX_PROJECT", "nowhere"))
 _VALUED = ("--path", "--destination", "--priority", "--name", "--input", "--user", "--env", "--network", "--volume")
 
 
