@@ -35,7 +35,7 @@ def bring_through(work: StageWork, settings: CohortSettings, ledger: Ledger) -> 
     units, outcomes = work.waiting(ledger)
     ledger.record(outcomes)
     if units:
-        ledger.remember_recipe(name, work.recipe)
+        ledger.remember_recipe(name, work.recipe())
         _run_shards(work, units, settings, ledger)
     entries = work.check_balance(ledger)
     n_done = len(units) + len(outcomes)

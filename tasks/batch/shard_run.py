@@ -9,6 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def _work(
         return plan_stage(stage, planning)
     units = part.units if files is None else _relocated(part, files)
     missing = missing_files(stage, planning, ledger.entries(stage.name))
-    recipe = recipe_of(stage).of(stage, planning)
+    recipe = partial(recipe_of(stage).of, stage, planning)
     return StageWork(stage, planning.settings.model_dump(), Planned(units), {}, missing, recipe)
 
 
@@ -119,7 +120,7 @@ def _through(
     units, outcomes = work.waiting(ledger)
     ledger.record(outcomes)
     if units:
-        ledger.remember_recipe(stage.name, work.recipe)
+        ledger.remember_recipe(stage.name, work.recipe())
         stopwatch, failing = Stopwatch(stage.name, workers_of(compute)), Failing(stage.name, compute.failing_max)
         chunks = shards.run(
             stage.work,

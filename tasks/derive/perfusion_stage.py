@@ -56,9 +56,9 @@ def planned_keys(unit: Unit, recipe: Mapping[str, Any]) -> tuple[str]:
     return (store.digest({"study": unit["study_key"], "version": recipe["version"], "models": recipe["weights"]}),)
 
 
-def recipe_of(_stage: Stage, planning: Planning) -> dict[str, Any]:
-    """What of the keys is the same for all studies; nothing where there is no series to measure."""
-    return _recipe() if planning.ledger.with_view(CONVERT.name, VIEW_PREFIX) else {}
+def recipe_of(_stage: Stage, _planning: Planning) -> dict[str, Any]:
+    """What of the keys is the same for all studies."""
+    return _recipe()
 
 
 def _recipe() -> dict[str, Any]:

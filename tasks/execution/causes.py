@@ -47,9 +47,9 @@ def causes(work: StageWork, ledger: Ledger) -> dict[str, Cause]:
     entries = ledger.entries(work.stage.name)
     earlier = ledger.recipes(work.stage.name)
     waiting = plan.units_to_do(work.planned.units, entries, work.missing)
-    recipe = recipe_of(work.stage)
+    recipe, today = recipe_of(work.stage), work.recipe() if waiting else {}
     return {
-        unit["study"]: _cause(unit, entries.get(unit["study"]), work.missing, recipe, work.recipe, earlier)
+        unit["study"]: _cause(unit, entries.get(unit["study"]), work.missing, recipe, today, earlier)
         for unit in waiting
     }
 

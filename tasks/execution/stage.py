@@ -12,6 +12,7 @@ import os
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -176,7 +177,7 @@ class StageWork:
 
     Attributes:
         missing: studies whose published file is not there although the ledger has it.
-        recipe: by which the units were planned.
+        recipe: gives that by which the units were planned; only what there is to do needs it.
     """
 
     stage: Stage
@@ -184,7 +185,7 @@ class StageWork:
     planned: Planned
     upstream: Mapping[str, Entry]
     missing: Collection[str] = frozenset()
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Callable[[], Mapping[str, Any]] = dict
 
     def waiting(self, ledger: Ledger) -> tuple[list[Unit], list[Outcome]]:
         """Units to work on, and outcomes to record without any work."""
@@ -229,7 +230,7 @@ def plan_stage(stage: Stage, planning: Planning) -> StageWork:
         planned,
         plan.present_studies(upstream),
         missing_files(stage, planning, entries),
-        recipe_of(stage).of(stage, planning),
+        partial(recipe_of(stage).of, stage, planning),
     )
 
 

@@ -164,7 +164,7 @@ def report_key(cohort: Cohort, settings: ReportInputs) -> str:
     entries: list[Any] = []
     if cohort.ledger.exists():
         with open_ledger(cohort.ledger) as ledger:
-            entries = [sorted(ledger.entries(stage).items()) for stage in MAIN_STAGES]
+            entries = [[(n, e[:4]) for n, e in sorted(ledger.entries(stage).items())] for stage in MAIN_STAGES]
     perfusion = sorted(perfusion_entries(cohort).items())
     files = [cohort.estimates / f"{name}.parquet" for name in ESTIMATES]
     files += [cohort.tables / "phenotypes.parquet", cohort.tables / "phenotypes_dictionary.csv"]

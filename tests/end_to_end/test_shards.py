@@ -24,25 +24,30 @@ FOLDERS = ("studies", "predictions", "tables", "reports")
 Command = Callable[..., "subprocess.Popen[str]"]
 
 
-def _cohort(folder: Path) -> Path:
-    """The simulated cohort in ``folder``; every copy is of the same paths relative to its settings."""
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Archives and tables; nothing is written into them."""
+    folder = tmp_path_factory.mktemp("simulated")
     for _ in write_cohort(folder, SETTINGS):
         pass
-    settings = (folder / "cohort.toml").read_text()
-    (folder / "cohort.toml").write_text(settings.replace('profile = "local"', 'profile = "in-process"'))
     return folder
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cohort, not run yet; never write into it."""
-    return _cohort(tmp_path_factory.mktemp("simulated"))
+def _settings(simulated: Path, folder: Path) -> Path:
+    """``folder`` with the settings of a cohort of the same archives, at the same paths."""
+    names = {"participants": "participants.csv", "outcomes": "outcomes.csv"}
+    named = "".join(f'{name} = "{simulated / file}"\n' for name, file in names.items())
+    analysis = '[analysis]\ncovariates = ["sex"]\n'
+    (folder / "cohort.toml").write_text(
+        f'directory = "cohort"\nsources = ["{simulated / "archive"}"]\n{named}{analysis}'
+    )
+    return folder
 
 
 @pytest.fixture(scope="module")
 def reference(simulated: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What a run makes of it: file -> content."""
-    work = shutil.copytree(simulated, tmp_path_factory.mktemp("run") / "work")
+    work = _settings(simulated, tmp_path_factory.mktemp("run"))
     process = command("run", "--config", work / "cohort.toml")
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
@@ -51,8 +56,9 @@ def reference(simulated: Path, command: Command, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def work(simulated: Path, tmp_path: Path) -> Path:
-    """A copy to bring through in shards."""
-    return shutil.copytree(simulated, tmp_path / "work")
+    """The folder of a cohort to bring through in shards."""
+    (tmp_path / "work").mkdir()
+    return _settings(simulated, tmp_path / "work")
 
 
 def _content(cohort: Path) -> dict[str, bytes]:

@@ -42,7 +42,7 @@ def done(config: Path) -> Path:
     with open_ledger(settings.cohort.ledger) as ledger:
         for stage in STAGES[:3]:
             work = planning.plan(stage, settings, ledger)
-            ledger.remember_recipe(stage.name, work.recipe)
+            ledger.remember_recipe(stage.name, work.recipe())
             summary = {"n_bytes": 2_000_000}
             ledger.record(
                 Outcome(unit["study"], stage.name, "ok", key=f"{stage.name} of it", wanted=unit["key"], summary=summary)
@@ -184,13 +184,13 @@ def test_the_recipe_of_today_gives_the_key_of_every_unit(done: Path, stage: Any)
     settings = read_settings(done)
     with open_ledger(settings.cohort.ledger) as ledger:
         work = planning.plan(stage, settings, ledger)
-    keys = recipe_of(stage).keys
+        keys, recipe = recipe_of(stage).keys, work.recipe()
     assert len(work.planned.units) == 3
-    assert all(unit["key"] in keys(unit, work.recipe) for unit in work.planned.units)
-    assert all(unit["key"] not in keys(unit, {**work.recipe, "version": 0}) for unit in work.planned.units)
+    assert all(unit["key"] in keys(unit, recipe) for unit in work.planned.units)
+    assert all(unit["key"] not in keys(unit, {**recipe, "version": 0}) for unit in work.planned.units)
 
 
 def test_the_model_of_the_segmentation_is_part_of_its_recipe(done: Path) -> None:
     settings = read_settings(done)
     with open_ledger(settings.cohort.ledger) as ledger:
-        assert planning.plan(SEGMENT, settings, ledger).recipe["model"] == "default"
+        assert planning.plan(SEGMENT, settings, ledger).recipe()["model"] == "default"

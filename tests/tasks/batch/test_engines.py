@@ -1,6 +1,7 @@
 """What starts shards, made of a plan: the scripts name the digest, what the jobs need, and nothing else."""
 
 import json
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -109,7 +110,10 @@ def test_a_workflow_scatters_over_lists_of_files(tmp_path: Path) -> None:
     plan, folder = _written(tmp_path, "wdl")
     inputs = json.loads((folder / "inputs.json").read_text())
     assert [len(shard) for shard in inputs["cmr_cohort_shards.archives"]] == [2, 1]
-    assert f"--plan {plan.digest} --files ~{{write_lines(archives)}}" in (folder / "shards.wdl").read_text()
+    text = (folder / "shards.wdl").read_text()
+    assert f"--plan {plan.digest} --files ~{{write_lines(archives)}}" in text
+    command = text.partition("command <<<")[2].partition(">>>")[0]
+    assert subprocess.run(["bash", "-n", "-c", re.sub(r"~\{[^}]*\}", "word", command)], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("engine", ["wdl", "dnanexus"])

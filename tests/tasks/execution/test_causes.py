@@ -27,7 +27,12 @@ def _cause(tmp_path: Path, *earlier: dict[str, Any], missing: bool = False, **ro
     """The cause for study 1-2, whose input is "a", where the ledger has ``row`` of it."""
     unit = {"study": "1-2", "input": "a"}
     work = StageWork(
-        STAGE, {}, Planned([{**unit, "key": _keys(unit, TODAY)[0]}]), {}, {"1-2"} if missing else set(), TODAY
+        STAGE,
+        {},
+        Planned([{**unit, "key": _keys(unit, TODAY)[0]}]),
+        {},
+        {"1-2"} if missing else set(),
+        lambda: TODAY,
     )
     with open_ledger(tmp_path / "ledger.sqlite") as ledger:
         for recipe in earlier:
