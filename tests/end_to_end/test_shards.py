@@ -134,7 +134,7 @@ def test_an_applet_on_a_mock_of_dnanexus_makes_what_a_run_makes(
     tools.mkdir()
     for name in mock_dx.TOOLS:
         script = tools / name
-        script.write_text(f"#!{sys.executable}\n" + Path(mock_dx.__file__).read_text())
+        script.write_text(mock_dx.script())
         script.chmod(0o755)
     environment = {
         **ENVIRONMENT,

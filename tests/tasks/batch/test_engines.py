@@ -1,12 +1,14 @@
 """What starts shards, made of a plan: the scripts name the digest, what the jobs need, and nothing else."""
 
 import json
+import os
 import re
 import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import mock_dx
 import pytest
 
 from tasks.batch.engines import write_engine
@@ -122,3 +124,49 @@ def test_what_an_engine_cannot_send_is_said(tmp_path: Path, engine: str) -> None
         _written(tmp_path, engine, _part("1", rows=(Outcome("1", "convert", "ok"),)))
     with pytest.raises(UserMistake, match=f"--write {engine}: the sources have nifti files"):
         _written(tmp_path, engine, _part("1", kind="nifti"))
+
+
+_STUB = """#!/bin/bash
+# Stands for the command: writes down the files that it was given, as its result.
+mkdir -p "$3/studies"
+while read -r path; do cat "$path"; done < "${@: -1}" > "$3/studies/$5.txt"
+"""
+
+
+def _sent(project: Path, plan: ShardPlan, tools: Path, *shards: str) -> dict[str, bytes]:
+    """What lies in the shards' tars after `submit.sh` on a mock of DNAnexus."""
+    environment = {
+        **os.environ,
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "MOCK_DX_PROJECT": str(project),
+        "MOCK_DX_COMMAND": str(tools / "stub"),
+        "DX_FOLDER": "/results",
+    }
+    command = ["bash", str(plan.folder / "dnanexus/submit.sh"), "/image.tar.gz", *shards]
+    subprocess.run(command, env=environment, check=True, timeout=200)
+    found = {}
+    for path in sorted((project / "results").glob("shard_*.tar")):
+        with tarfile.open(path) as archive:
+            names = [name for name in archive.getnames() if name.endswith(".txt")]
+            content = archive.extractfile(names[0])
+            assert content is not None
+            found[path.name] = content.read()
+    return found
+
+
+def test_jobs_have_their_own_files_in_order_and_only_what_lacks_is_sent(tmp_path: Path) -> None:
+    project, tools, archive = tmp_path / "project", tmp_path / "tools", tmp_path / "an archive"
+    for folder in (project, tools, archive):
+        folder.mkdir()
+    (project / "image.tar.gz").write_bytes(b"an image")
+    for name, text in [*((name, mock_dx.script()) for name in mock_dx.TOOLS), ("stub", _STUB)]:
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    units: list[dict[str, Any]] = []
+    for name in ("a", "b", "c"):
+        (archive / f"{name}.zip").write_text(name)
+        units.append({"study": name, "kind": "ukb", "files": [(str(archive / f"{name}.zip"), 1, 2)]})
+    plan, _ = _written(tmp_path, "dnanexus", Part(units[:2], [], ""), Part(units[2:], [], ""))
+    assert _sent(project, plan, tools, "1") == {"shard_00001.tar": b"c"}
+    (archive / "c.zip").write_text("would be seen if it were sent again")
+    assert _sent(project, plan, tools) == {"shard_00000.tar": b"ab", "shard_00001.tar": b"c"}

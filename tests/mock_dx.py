@@ -134,5 +134,11 @@ TOOLS = {
     "dx-jobutil-add-output": _nothing,
 }
 
+
+def script() -> str:
+    """The text of a tool."""
+    return f"#!{sys.executable} -S\n{Path(__file__).read_text()}"
+
+
 if __name__ == "__main__":
     sys.exit(TOOLS[Path(sys.argv[0]).name](sys.argv[1:]))
