@@ -13,6 +13,7 @@ BENCHMARKS = (
     "disclosure",
     "frame_order",
     "segment_stage",
+    "forecast",
     "segmentation",
     "real_scans",
     "curve_jumps",

@@ -98,7 +98,9 @@ def main() -> None:
 @click.option("--config", type=_FILE, required=True, multiple=True, callback=_once, help="Settings (cohort.toml).")
 @_PROFILE
 @_choosing
-def run(config: Path, profile: str | None, **names: Any) -> None:
+@click.option("--dry-run", is_flag=True, help="Show what would be done and why, as `plan` does, and do nothing.")
+@click.option("--retry", is_flag=True, help="Try studies again that were given up after three attempts.")
+def run(config: Path, profile: str | None, *, dry_run: bool, retry: bool, **names: Any) -> None:
     """Process everything that is new or changed, from the archive to the report.
 
     Of chosen studies, everything up to the tables; statistics and report are left to the next run of all.
@@ -112,13 +114,21 @@ def run(config: Path, profile: str | None, **names: Any) -> None:
     _check_before_work(settings)
     _check_names(settings, config)
     _check_model(settings)
+    if dry_run:
+        from flows.planning import only
+
+        with only(selection):
+            _show_plan(settings)
+        return
     with _serving(settings, has_flow=not settings.cohort.ledger.exists()):
         from flows import planning
         from flows.progress import say
 
         with planning.only(selection), planning.planned_once():
+            if retry:
+                say(f"{planning.try_again(settings)} studies that were given up are tried again")
             if not (selection and selection.forced) and planning.count(settings) == 0:
-                what = "every study, table and page is current" if selection is None else "the studies are current"
+                what = "every study, table and page is current" if planning.is_of_all() else "the studies are current"
                 say(f"nothing to do: {what}")
             else:
                 from flows.server import bind_server
@@ -128,9 +138,52 @@ def run(config: Path, profile: str | None, **names: Any) -> None:
 
                 with original_errors():
                     cohort(str(config), profile)
-    if selection is None:
+    if selection is None or selection.is_whole:
         click.echo(f"report: {settings.cohort.reports / 'index.html'}")
     _check_set_aside(settings)
+
+
+@main.command("plan")
+@_COHORT
+@_CONFIG
+@_PROFILE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--explain", "study", metavar="STUDY", help="Show for one study what would be done, and why.")
+@click.option("--measured", type=_FOLDER, help="A cohort whose speeds are taken for the forecast, such as a pilot.")
+def show_plan(
+    directory: Path | None,
+    config: Path | None,
+    profile: str | None,
+    study: str | None,
+    measured: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Show what `run` would do and why, and what it would take; nothing is done.
+
+    The forecast is made of the speeds that the cohort has measured.
+    """
+    from flows.settings import settings_file
+
+    if config is None and (beside := settings_file(directory)):
+        config, directory = beside, None
+    settings = _settings(config=config, directory=directory, profile=profile)
+    _check_before_work(settings)
+    _check_model(settings)
+    _show_plan(settings, study, measured, as_json=as_json)
+
+
+def _show_plan(settings: Any, study: str | None = None, measured: Path | None = None, *, as_json: bool = False) -> None:
+    from flows import foresight
+
+    if study is not None:
+        told = foresight.explain(settings, study)
+        content: Any = {"study": study, "stages": told}
+        text = foresight.explained_lines(told)
+    else:
+        found = foresight.foresee(settings, measured)
+        content, text = foresight.plain(found), foresight.lines(found)
+    click.echo(json.dumps(content, indent=1) if as_json else "\n".join(text))
 
 
 @main.command()
@@ -515,6 +568,82 @@ def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
     from flows.analysis import analysis
 
     click.echo(f"results: {analysis(stage, spec, settings.directory, settings.withdrawn)}")
+
+
+@main.group()
+def shard() -> None:
+    """Process a cohort in shards: one process each, without any server."""
+
+
+_DIRECTORY = click.argument("directory", metavar="DIR", type=_FOLDER)
+_PLAN = click.option("--plan", "name", default="", help="Digest of the plan [default: the only one that is open].")
+
+
+@shard.command("plan")
+@_DIRECTORY
+@click.option("--size", type=_COUNT, default=200, show_default=True, help="Studies a shard.")
+@click.option(
+    "--write", "engines", multiple=True, type=click.Choice(["slurm", "wdl", "dnanexus"]), help="Write what starts it."
+)
+@_CONFIG
+def plan_shards(directory: Path, size: int, engines: tuple[str, ...], config: Path | None) -> None:
+    """Publish the plan of everything new or changed: which studies each shard has. A plan never changes.
+
+    DIR is the cohort's folder; the settings are --config, or cohort.toml in DIR or beside it.
+    """
+    from flows import shards
+    from tasks.batch import write_engine
+
+    with _complaints(config):
+        directory, config = shards.place(directory, config)
+    if config is None:
+        raise click.UsageError(f"there is no cohort.toml in {directory} or beside it; name the settings with --config")
+    with _recorded(has_flow=False, is_new=True, config=config, directory=None) as settings:
+        _check_model(settings)
+        found = shards.plan(settings, size, config)
+        folders = [write_engine(name, found, settings.cohort, settings.compute) for name in engines]
+    click.echo(f"plan: {found.digest}")
+    click.echo(f"shards: {found.n_shards}, with {sum(part['studies'] for part in found.content['parts'])} studies")
+    for folder in folders:
+        click.echo(f"written: {folder}")
+
+
+@shard.command("run")
+@_DIRECTORY
+@click.option("--index", type=click.IntRange(min=0), required=True, help="Number of the shard, from 0.")
+@_PLAN
+@_CONFIG
+@click.option("--files", type=_FILE, help="List of the shard's files where they lie here, in the order of the plan.")
+def run_one_shard(directory: Path, **choice: Any) -> None:
+    """Bring one shard through every stage, in this process. What was finished before is found again."""
+    from flows import shards
+
+    with _complaints(choice["config"]):
+        counts = shards.run(directory, **choice)
+    for stage, found in counts.items():
+        click.echo(f"{stage}: {', '.join(f'{n} {status}' for status, n in found.items()) or 'no study'}")
+
+
+@shard.command("finish")
+@_DIRECTORY
+@_PLAN
+@_CONFIG
+def finish_shards(directory: Path, name: str, config: Path | None) -> None:
+    """Merge the shards when all have ended, and make the tables and the report."""
+    from flows import shards
+    from flows.run_record import recorded
+    from tasks.batch import open_plan
+    from tasks.state.store import Cohort
+
+    with _complaints(config):
+        directory, config = shards.place(directory, config)
+        found = open_plan(Cohort(directory), name)
+        settings = shards.settings_of(directory, found, config)
+    _check_names(settings, config)
+    with _serving(settings, has_flow=False), recorded(settings, "shard finish"):
+        shards.finish(settings, found)
+    click.echo(f"report: {settings.cohort.reports / 'index.html'}")
+    _check_set_aside(settings)
 
 
 main.add_command(models)

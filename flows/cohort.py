@@ -38,7 +38,7 @@ def cohort(config: str | Path, profile: str | None = None) -> int:
     settings = read_settings(Path(config), profile=profile)
     with recorded(settings, "run"):
         done = convert(settings) + segment(settings) + derive(settings) + perfusion(settings)
-        if planning.chosen() is not None:
+        if not planning.is_of_all():
             say("statistics and report: left to the next run of the whole cohort")
             return done
         done += associate(settings) + risk(settings)

@@ -6,12 +6,13 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from flows.progress import stage_progress
+from flows.progress import Advance, stage_progress
 from flows.settings import CohortSettings
 from flows.table_work import TableWork
 from tasks import report
+from tasks.execution.plan import has_been_given_up
 from tasks.execution.process import without_collecting
 from tasks.execution.selection import Selection
 from tasks.execution.settings import Section
@@ -19,6 +20,9 @@ from tasks.execution.stage import Planning, Stage, StageWork, plan_stage
 from tasks.inference.segment_stage import measured_model
 from tasks.stages import STAGES
 from tasks.state.ledger import Ledger, open_ledger
+
+if TYPE_CHECKING:
+    from tasks.execution.stopwatch import Stopwatch
 
 
 def plan(
@@ -78,6 +82,12 @@ def chosen() -> Selection | None:
     return _chosen.get()
 
 
+def is_of_all() -> bool:
+    """Whether the command is about all studies, so that statistics and report are part of it."""
+    selection = chosen()
+    return selection is None or selection.is_whole
+
+
 @contextlib.contextmanager
 def planned_once() -> Iterator[None]:
     """Until the end, what :func:`count` planned of the archive is carried out by the flow, and not planned again."""
@@ -100,7 +110,7 @@ def count(settings: CohortSettings) -> int:
     stages = [stage for stage in STAGES if not stage.on_demand]
     with open_ledger(settings.cohort.ledger) as ledger:
         n_studies = sum(_count(stage, settings, ledger) for stage in stages)
-    if _chosen.get() is not None:
+    if not is_of_all():
         return n_studies
     tables = [work(settings) for work in (plan_associate, plan_risk, plan_report)]
     return n_studies + sum(not work.why_not and not work.is_current() for work in tables)
@@ -111,6 +121,18 @@ def _count(stage: Stage, settings: CohortSettings, ledger: Ledger) -> int:
     if (kept := _kept.get()) is not None and stage.upstream is None:
         kept[stage.name, True] = settings, work
     return work.count(ledger, settings.cohort)
+
+
+def try_again(settings: CohortSettings) -> int:
+    """Let studies be tried again that were given up, of those that the command is about; returns how many."""
+    selection, found = chosen(), set[str]()
+    with open_ledger(settings.cohort.ledger) as ledger:
+        for stage in STAGES:
+            given_up = [study for study, entry in ledger.entries(stage.name).items() if has_been_given_up(entry)]
+            studies = [study for study in given_up if selection is None or selection.holds(study)]
+            ledger.forget_attempts(stage.name, studies)
+            found.update(studies)
+    return len(found)
 
 
 def plan_associate(settings: CohortSettings) -> TableWork:
@@ -136,14 +158,29 @@ def plan_report(settings: CohortSettings) -> TableWork:
 def _render(settings: CohortSettings, plain: dict[str, Any]) -> str:
     """Make the report; the command says at its end where it is."""
     from tasks.execution.cluster import open_client
+    from tasks.execution.stopwatch import Stopwatch, workers_of
 
+    watch = Stopwatch("report", workers_of(settings.compute))
     report.render_report(
         settings.directory,
         plain,
         workers=partial(open_client, settings.compute.profile, settings.compute.cluster_settings),
-        watch=partial(stage_progress, "report"),
+        watch=partial(_pages_timed, watch),
     )
+    with open_ledger(settings.cohort.ledger) as ledger:
+        ledger.remember_speed(watch.speed())
     return "done"
+
+
+@contextlib.contextmanager
+def _pages_timed(watch: Stopwatch, n_pages: int) -> Iterator[Advance]:
+    with stage_progress("report", n_pages) as advance:
+
+        def made(n: int) -> None:
+            watch.lap(n)
+            advance(n)
+
+        yield made
 
 
 def resolved_settings(settings: CohortSettings) -> dict[str, Any]:

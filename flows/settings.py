@@ -32,6 +32,8 @@ from tasks.state.access import Access
 from tasks.state.mistakes import UserMistake
 from tasks.state.store import Cohort
 
+_FILE = "cohort.toml"
+
 
 def _exists(path: Path) -> bool:
     """Whether something is at ``path``; a name that no file can have is nowhere."""
@@ -124,6 +126,24 @@ def read_settings(path: Path, profile: str | None = None) -> CohortSettings:
         raise FileNotFoundError(f"there is no settings file {path}; see `cmr-cohort run --help`")
     with faults_as(partial(_unreadable, path), UserMistake, ValidationError, tomllib.TOMLDecodeError, OSError):
         return CohortSettings(**_content(path, profile))
+
+
+def settings_file(directory: Path | None) -> Path | None:
+    """The settings of a cohort that is named by its folder: ``cohort.toml`` in it, or beside it and naming it.
+
+    Args:
+        directory: the cohort's folder, or that of its settings file; None for none.
+
+    Returns:
+        None if there is no such file.
+    """
+    if directory is None:
+        return None
+    if (directory / _FILE).is_file():
+        return directory / _FILE
+    beside = directory.resolve().parent / _FILE
+    is_its = beside.is_file() and read_settings(beside).directory.resolve() == directory.resolve()
+    return beside if is_its else None
 
 
 def _unreadable(path: Path, kind: str) -> UserMistake:

@@ -93,6 +93,18 @@ def _segment_stage(results: Mapping[str, Any]) -> str:
     return _section("The segment stage", "segment_stage", table(("Figure", "Value"), rows))
 
 
+def _forecast(results: Mapping[str, Any]) -> str:
+    rows = [
+        (name, number(row["seconds"]["foretold"]), number(row["seconds"]["taken"]), f"{row['seconds']['error']:+.0%}")
+        for name, row in [*results["stages"].items(), ("all", results)]
+    ]
+    note = (
+        f"A pilot of {results['pilot']} simulated studies of {results['frames']} frames foretells {results['studies']},"
+        f" in one process; {results['load']} processes a core waited meanwhile.\n"
+    )
+    return _section("Forecast", "forecast", note, table(("Stage", "Foretold, s", "Taken, s", "Error"), rows))
+
+
 def _inference(results: Mapping[str, Any]) -> str:
     error = " and ".join(number(results["bf16_logit_error"][part], 4) for part in ("mean", "max"))
     rows = [
@@ -291,6 +303,7 @@ _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "frame_order": _frame_order,
     "segmentation": _segmentation,
     "segment_stage": _segment_stage,
+    "forecast": _forecast,
     "inference": _inference,
     "real_scans": _real_scans,
     "curve_jumps": _curve_jumps,

@@ -11,7 +11,7 @@ from cmr_models.contracts.identifiers import clean_identifier, identifier_key
 from tasks.execution.stage import StageWork
 from tasks.state.ledger import Ledger
 from tasks.state.mistakes import UserMistake
-from tasks.state.store import Cohort, damaged_path, published_path, receipt_path
+from tasks.state.store import Cohort, damaged_path, published_in, receipt_path
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def forget_made(work: StageWork, ledger: Ledger, cohort: Cohort, model: str) -> 
     ledger.forget(work.stage.name, studies)
     for folder in work.stage.folders(cohort, model).values():
         for study in studies:
-            path = published_path(folder, study)
+            path = Path(published_in(folder, study))
             for old in (path, receipt_path(path), damaged_path(path)):
                 old.unlink(missing_ok=True)
 

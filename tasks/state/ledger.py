@@ -23,6 +23,7 @@ from cmr_models.contracts.checks import check_version
 from cmr_models.contracts.foreign import faults_as
 from tasks.state import revisions
 from tasks.state.mistakes import UserMistake
+from tasks.state.speeds import RECIPES, SPEEDS, Speed
 from tasks.state.store import digest, digest_bytes
 
 Status = Literal["ok", "absent", "quarantined", "retired"]
@@ -47,7 +48,7 @@ OUTCOMES = TableSpec(
         ColumnSpec("peak_mb", "real", "MB", "peak resident memory of the worker so far"),
         ColumnSpec("host", "text", "", "where it ran"),
         ColumnSpec("summary", "text", "", "small values for the tables (JSON)"),
-        ColumnSpec("attempts", "integer", "1", "how often it was tried"),
+        ColumnSpec("attempts", "integer", "1", "how often it was tried with the key that planning asked for"),
         ColumnSpec("finished", "text", "", "when it ended (UTC)"),
     ),
 )
@@ -86,14 +87,16 @@ def _create(name: str, spec: TableSpec, key: str) -> str:
 
 _TABLES = _create("outcomes", OUTCOMES, "study, stage"), _create("sources", SOURCES, "path")
 _BY_STAGE = (  # a stage is looked through without its summaries
-    "CREATE INDEX IF NOT EXISTS outcomes_by_stage ON outcomes (stage, study, status, reason, key, wanted);"
+    "CREATE INDEX IF NOT EXISTS outcomes_by_stage ON outcomes (stage, study, status, reason, key, wanted, attempts);"
 )
 _LATER_TABLES = (  # made where an early file of this version lacks them
     _create("not_taken", NOT_TAKEN, "path"),
+    _create("speeds", SPEEDS, "stage, began, host"),
+    _create("recipes", RECIPES, "stage, recipe"),
     _BY_STAGE,
     *revisions.STATEMENTS,
 )
-_ENTRIES = "SELECT study, status, reason, key, wanted FROM outcomes WHERE stage = ?"
+_ENTRIES = "SELECT study, status, reason, key, wanted, attempts FROM outcomes WHERE stage = ?"
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class Entry(NamedTuple):
     reason: str
     key: str
     wanted: str
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,8 @@ _CHANGING = (*_OUTCOME_FIELDS[2:], "finished")
 _UPSERT = (
     f"INSERT INTO outcomes ({', '.join(_OUTCOME_FIELDS)}, finished, attempts)"
     f" VALUES ({', '.join('?' * len(_OUTCOME_FIELDS))}, ?, 1) ON CONFLICT (study, stage) DO UPDATE SET"
-    f" {', '.join(f'{name}=excluded.{name}' for name in _CHANGING)}, attempts=attempts+1"
+    f" {', '.join(f'{name}=excluded.{name}' for name in _CHANGING)},"
+    " attempts=CASE WHEN outcomes.wanted = excluded.wanted THEN attempts + 1 ELSE 1 END"
 )
 
 
@@ -165,6 +170,8 @@ class Ledger:
         ContractError: if a newer version of the package wrote it.
         UserMistake: if it is damaged or, unless ``is_new`` lets it be made, not there.
     """
+
+    _keeps = True
 
     def __init__(self, path: Path, *, is_new: bool = True) -> None:
         if is_new:
@@ -223,6 +230,14 @@ class Ledger:
         with self._transaction():
             self._entries.clear()
             self._connection.executemany(_UPSERT, rows)
+
+    def forget_attempts(self, stage: str, studies: Iterable[str]) -> None:
+        """Count the attempts of ``studies`` at one stage anew."""
+        with self._transaction():
+            self._entries.clear()
+            self._connection.executemany(
+                "UPDATE outcomes SET attempts = 0 WHERE stage = ? AND study = ?", [(stage, study) for study in studies]
+            )
 
     def outcomes(self, stage: str, studies: Sequence[str] | None = None) -> Iterator[Outcome]:
         """Outcomes of one stage in the order of study ids; only those of ``studies`` (sorted) if they are given."""
@@ -288,12 +303,12 @@ class Ledger:
             with self._lock:
                 return [study for (study,) in self._connection.execute(query, values).fetchall()]
 
-        answer: list[str] = self._answer(f"studies: {digest([query, values])}", values[0], find)
+        answer: list[str] = self._answer(f"studies: {digest([query, values])}", (values[0],), find)
         return answer
 
-    def _answer(self, question: str, stage: str, find: Callable[[], Any]) -> Any:
-        """As :meth:`revisions.Revisions.answer`, or from the outcomes where nothing can be written or kept."""
-        return self.revisions.answer(question, (stage,), find) if self._is_writable else find()
+    def _answer(self, question: str, stages: Sequence[str], find: Callable[[], Any]) -> Any:
+        """As :meth:`revisions.Revisions.answer`, or from the outcomes where nothing can be kept."""
+        return self.revisions.answer(question, stages, find, keep=self._keeps) if self._is_writable else find()
 
     def last_model(self, stage: str) -> str:
         """Model of the study that ended well at ``stage`` last; empty where none says which it was."""
@@ -307,7 +322,7 @@ class Ledger:
                 row = self._connection.execute(query, (stage,)).fetchone()
             return row[0] if row else ""
 
-        answer: str = self._answer(f"last model: {stage}", stage, find)
+        answer: str = self._answer(f"last model: {stage}", (stage,), find)
         return answer
 
     def state(self, *stages: str) -> str:
@@ -325,7 +340,7 @@ class Ledger:
             )
 
         name = f"state: {' '.join(stages)}"
-        answer: str = self.revisions.answer(name, stages, find) if self._is_writable else find()
+        answer: str = self._answer(name, stages, find)
         return answer
 
     def stages(self) -> list[str]:
@@ -445,6 +460,59 @@ class Ledger:
                 return {}
             return dict(self._connection.execute(query).fetchall())
 
+    def remember_speed(self, speed: Speed) -> None:
+        """Keep how fast a stage worked."""
+        with self._transaction():
+            self._connection.execute(
+                f"INSERT OR REPLACE INTO speeds VALUES ({', '.join('?' * len(SPEEDS.columns))})", astuple(speed)
+            )
+
+    def speeds(self) -> list[Speed]:
+        """How fast every stage worked, in the order of time; empty for an early file that could not be completed."""
+        return [Speed(*row) for row in self._rows_of("speeds", f"{', '.join(SPEEDS.names)}", "began, stage, host")]
+
+    def remember_recipe(self, stage: str, recipe: Mapping[str, Any]) -> None:
+        """Keep by which recipe a stage is asked to work, before it does."""
+        now = datetime.now(UTC).isoformat()
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO recipes VALUES (?, ?, ?)", (stage, json.dumps(recipe, sort_keys=True), now)
+            )
+
+    def recipes(self, stage: str) -> list[dict[str, Any]]:
+        """By which recipes a stage was asked to work, the last one first."""
+        rows = self._rows_of("recipes", "stage, recipe", "used DESC, recipe")
+        return [json.loads(recipe) for name, recipe in rows if name == stage]
+
+    def seconds(self, stage: str, at_most: int) -> list[float]:
+        """Seconds of the first studies that ended well at ``stage``."""
+        query = "SELECT seconds FROM outcomes WHERE stage = ? AND status = 'ok' ORDER BY study LIMIT ?"
+        with self._lock:
+            return [seconds for (seconds,) in self._connection.execute(query, (stage, at_most))]
+
+    def costs(self, stage: str) -> list[tuple[float, float, float]]:
+        """Seconds, peak memory in MB and published bytes of each study that ended well at ``stage``."""
+        query = (
+            "SELECT seconds, peak_mb, coalesce(json_extract(summary, '$.n_bytes'), 0) FROM outcomes"
+            " WHERE stage = ? AND status = 'ok' ORDER BY study"
+        )
+        with self._lock:
+            return list(self._connection.execute(query, (stage,)).fetchall())
+
+    def rows(self, study: str) -> dict[str, tuple[Outcome, int, str]]:
+        """Stage -> outcome of one study, how often it was tried, and when it ended last (UTC)."""
+        query = f"SELECT {', '.join(_OUTCOME_FIELDS)}, attempts, finished FROM outcomes WHERE study = ? ORDER BY stage"
+        with self._lock:
+            found = self._connection.execute(query, (study,)).fetchall()
+        return {row[1]: (_outcome(row[:-2]), row[-2], row[-1]) for row in found}
+
+    def _rows_of(self, table: str, columns: str, order: str) -> list[tuple[Any, ...]]:
+        with self._lock:
+            known = "SELECT 1 FROM sqlite_master WHERE name = ?"
+            if not self._connection.execute(known, (table,)).fetchone():
+                return []
+            return self._connection.execute(f"SELECT {columns} FROM {table} ORDER BY {order}").fetchall()
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._lock:
@@ -457,6 +525,17 @@ class Ledger:
             self._connection.execute("COMMIT")
 
 
+class LookedAt(Ledger):
+    """A ledger that is only looked at: what planning would remember is not written."""
+
+    _keeps = False
+
+    def remember_sources(
+        self, files: Iterable[SourceFile], *, forget_others: bool, not_taken: Mapping[str, str] | None = None
+    ) -> None:
+        """Nothing."""
+
+
 def path_digest(path: str) -> str:
     """What the ledger keeps of a path: folders and files are often named after people."""
     return digest_bytes(os.fsencode(path))
@@ -466,9 +545,9 @@ def _json(facts: Mapping[str, Any]) -> str:
     return json.dumps(facts, sort_keys=True) if facts else "{}"
 
 
-def _entry(status: Status, reason: str, key: str, wanted: str) -> Entry:
+def _entry(status: Status, reason: str, key: str, wanted: str, attempts: int) -> Entry:
     """An entry that shares its texts with others: of 100,000 studies, few have a status of their own."""
-    return Entry(_TEXTS.get(status, status), intern(reason), key, key if wanted == key else wanted)
+    return Entry(_TEXTS.get(status, status), intern(reason), key, key if wanted == key else wanted, attempts)
 
 
 def _unread(kind: str) -> sqlite3.DatabaseError:
@@ -502,15 +581,20 @@ def _damaged(path: Path, how: str) -> UserMistake:
 
 
 @contextmanager
-def open_ledger(path: Path, *, is_new: bool = True) -> Iterator[Ledger]:
+def open_ledger(path: Path, *, is_new: bool = True, kind: type[Ledger] = Ledger) -> Iterator[Ledger]:
     """The ledger at ``path``; with ``is_new`` it is made if it is not there.
+
+    Args:
+        path: of the file.
+        is_new: whether it may be made.
+        kind: what it is opened as.
 
     Raises:
         OSError: if the disk is full.
         UserMistake: if it is damaged or, unless ``is_new`` lets it be made, not there.
     """
     try:
-        ledger = Ledger(path, is_new=is_new)
+        ledger = kind(path, is_new=is_new)
         try:
             yield ledger
         finally:

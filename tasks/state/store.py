@@ -38,7 +38,16 @@ _MOST_BYTES = 4 * 2**30
 HOLE = "\0hole\0"
 """Stands in a :class:`DigestTemplate` for a text that differs."""
 
+_NO_PLACE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOTCONN, errno.EACCES, errno.EPERM)
+)
+"""What a file system says where nothing can be written: it is full, broken, gone, or closed to this user."""
+
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class OutputError(OSError):
+    """Nothing can be written where the results go: no fault of a study, and the next one would not do better."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,10 @@ class Cohort:
         return self.root / "predictions"
 
     def study(self, study_id: str) -> Path:
-        return published_path(self.root / "studies", study_id)
+        return Path(published_in(self.root / "studies", study_id))
 
     def prediction(self, model: str, study_id: str) -> Path:
-        return published_path(self.predictions / model, study_id)
+        return Path(published_in(self.predictions / model, study_id))
 
 
 class Published(NamedTuple):
@@ -95,9 +104,9 @@ def model_name(model: str) -> str:
     return Path(model.removeprefix(HUB_PREFIX)).name.removesuffix(".safetensors")
 
 
-def published_path(folder: Path, study_id: str) -> Path:
-    """Where the file of a study lies in the folder of a stage."""
-    return folder / _shelf(study_id) / f"{study_id}.zarr.zip"
+def published_in(folder: Path, study_id: str) -> str:
+    """Where the file of a study is published in the folder of a stage."""
+    return f"{folder}/{_shelf(study_id)}/{study_id}.zarr.zip"
 
 
 def receipt_path(published: Path) -> Path:
@@ -143,7 +152,11 @@ def digest_bytes(content: bytes) -> str:
 
 
 def publish_bytes(content: bytes, path: Path) -> None:
-    """Write ``content`` to ``path``: a temporary name beside it, fsync, then one rename."""
+    """Write ``content`` to ``path``: a temporary name beside it, fsync, then one rename.
+
+    Raises:
+        OutputError: if nothing can be written there.
+    """
     with publishing(path, len(content)) as file:
         file.write(content)
 
@@ -154,11 +167,14 @@ def publishing(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
 
     Args:
         path: where to publish.
-        n_bytes: what will be written, for the message when the disk is full; what was written by then if None.
+        n_bytes: what will be written, for the message when it cannot be; None if it is not known yet.
+
+    Raises:
+        OutputError: if nothing can be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             yield file
             file.flush()
@@ -166,12 +182,17 @@ def publishing(path: Path, n_bytes: int | None = None) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            needed = f"{n_bytes / 1e3:,.0f} kB are needed" if n_bytes is not None else "its size is not known yet"
-            raise OSError(error.errno, needed, str(path)) from error
+        if error.errno in _NO_PLACE:
+            raise OutputError(error.errno, _need(error, n_bytes), str(path)) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _need(error: OSError, n_bytes: int | None) -> str:
+    need = "its size is not known yet" if n_bytes is None else f"{n_bytes / 1e3:,.0f} kB are needed"
+    return need if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"{error.strerror}, {need}"
 
 
 def file_digest(path: Path) -> str:

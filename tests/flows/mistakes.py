@@ -240,6 +240,9 @@ MISTAKES = (
     Mistake("an ONNX network lacks its options", "models import net.onnx --name mine", {"net.onnx": ""}),
     Mistake("the template is not there", "templates nosuch"),
     Mistake("the simulation is too small", "simulate --people 3 --output simulated"),
+    Mistake("a study to explain is not there", "plan --config cohort.toml --explain 9-2", _settings(_GOOD) | _ARCHIVE),
+    Mistake("a plan of shards has no settings", "shard plan cohort --size 20", folders=("cohort",)),
+    Mistake("a cohort has no plan of shards", "shard run cohort --index 0", ledger=_ledger()),
 )
 
 
