@@ -128,8 +128,7 @@ def run(config: Path, profile: str | None, *, dry_run: bool, retry: bool, **name
             if retry:
                 say(f"{planning.try_again(settings)} studies that were given up are tried again")
             if not (selection and selection.forced) and planning.count(settings) == 0:
-                what = "every study, table and page is current" if planning.is_of_all() else "the studies are current"
-                say(f"nothing to do: {what}")
+                say(f"nothing to do: {planning.what_is_current()}")
             else:
                 from flows.server import bind_server
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from flows import planning
 from flows.settings import CohortSettings
+from flows.table_work import TableWork
 from tasks.execution.causes import KINDS, Cause, causes
 from tasks.execution.forecast import StageForecast, forecast, share_passing, total
 from tasks.execution.stage import StageWork
@@ -90,10 +91,14 @@ def foresee(settings: CohortSettings, measured: Path | None = None) -> Foresight
         with contextlib.ExitStack() as stack:
             other = measured and stack.enter_context(open_ledger(measured / "ledger.sqlite", is_new=False))
             forecasts, not_measured = _forecasts(settings, views, other or ledger, measured or settings.directory)
-    works = (planning.plan_associate(settings), planning.plan_risk(settings), planning.plan_report(settings))
+    works = _table_works(settings) if planning.is_of_all() else ()
     changes = any(view.without_work or view.why().keys() - {"missing file"} for view in views)
     made = {work.stage: not work.why_not and (changes or not work.is_current()) for work in works}
     return Foresight(settings, views, made, forecasts, not_measured)
+
+
+def _table_works(settings: CohortSettings) -> tuple[TableWork, ...]:
+    return planning.plan_associate(settings), planning.plan_risk(settings), planning.plan_report(settings)
 
 
 @contextlib.contextmanager
@@ -114,7 +119,7 @@ def stage_views(settings: CohortSettings, ledger: Ledger) -> list[StageView]:
         if stage.on_demand:
             continue
         work = planning.plan(stage, settings, ledger)
-        entries, waiting = ledger.entries(stage.name), causes(work, ledger)
+        entries, waiting = ledger.entries(stage.name), _waiting(work, ledger)
         _, outcomes = work.waiting(ledger)
         before = views[stage.upstream.name].to_do if stage.upstream else {}
         views[stage.name] = StageView(
@@ -130,6 +135,14 @@ def stage_views(settings: CohortSettings, ledger: Ledger) -> list[StageView]:
             not work.tables_are_current(ledger, settings.cohort),
         )
     return list(views.values())
+
+
+def _waiting(work: StageWork, ledger: Ledger) -> dict[str, Cause]:
+    """Study -> why it is to be worked on."""
+    selection = planning.chosen()
+    if selection is not None and selection.forced:
+        return {unit["study"]: Cause("forced") for unit in work.planned.units}
+    return causes(work, ledger)
 
 
 def _follows(study: str, cause: Cause, entries: Mapping[str, Entry], *, optional: bool) -> bool:
@@ -152,7 +165,8 @@ def _forecasts(
     found, unknown = [], []
     expected = {view.work.stage.name: _expected(view, counts) for view in views}
     n_pages = min(len({study for view in views for study in view.to_do}), settings.report.study_pages_max)
-    for name, n in [*expected.items(), ("report", n_pages)]:
+    pages = {"report": n_pages} if planning.is_of_all() else {}
+    for name, n in {**expected, **pages}.items():
         costs = _page_costs(measured) if name == "report" else ledger.costs(name)
         known = forecast(name, n, speeds, costs, profile=workers.profile, workers=workers.n) if n else None
         if known:
@@ -210,10 +224,12 @@ def plain(found: Foresight) -> dict[str, Any]:
 def lines(found: Foresight) -> Iterator[str]:
     """As lines for a reader."""
     if found.is_nothing:
-        yield "nothing to do: every study, table and page is current"
+        yield f"nothing to do: {planning.what_is_current()}"
         return
     for view in found.stages:
         yield _stage_line(view)
+    if not found.made:
+        yield "statistics and report: left to the next run of the whole cohort"
     for name, is_made in found.made.items():
         yield f"{name:<10} {'made anew' if is_made else 'current, or not asked for'}"
     yield from _forecast_lines(found)

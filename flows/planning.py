@@ -88,6 +88,11 @@ def is_of_all() -> bool:
     return selection is None or selection.is_whole
 
 
+def what_is_current() -> str:
+    """What there is nothing to do for, where there is nothing to do."""
+    return "every study, table and page is current" if is_of_all() else "the studies are current"
+
+
 @contextlib.contextmanager
 def planned_once() -> Iterator[None]:
     """Until the end, what :func:`count` planned of the archive is carried out by the flow, and not planned again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tasks.batch.shard_plan import ShardPlan, ranges
 from tasks.state.ledger import Ledger, Outcome, open_ledger
 from tasks.state.mistakes import UserMistake
+from tasks.state.run_log import tell_studies
 
 
 def check_ended(plan: ShardPlan) -> None:
@@ -40,6 +41,7 @@ def merge(plan: ShardPlan, ledger: Ledger) -> int:
                     ledger.remember_recipe(stage, recipe)
             speeds = shard.speeds()
         ledger.record(_not_there(news, ledger))
+        tell_studies(news)
         for speed in speeds:
             ledger.remember_speed(speed)
         n += len(news)

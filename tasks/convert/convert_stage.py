@@ -73,7 +73,7 @@ def planned_keys(recipe: Mapping[str, Any]) -> KeysOf:
     """Keys that planning would ask for by a recipe: without and with perfusion series that were once left out."""
     studies = _study_keys(recipe["settings"], recipe["version"])
 
-    def keys(unit: Unit) -> tuple[str, str]:
+    def keys(unit: Mapping[str, Any]) -> tuple[str, str]:
         key = studies.digest(unit["fingerprint"])
         key = nifti_key(key, recipe["version_nifti"]) if unit["kind"] == "nifti" else key
         return key, perfusion_key(key, recipe["version_perfusion"])

@@ -140,7 +140,7 @@ def planned_keys(recipe: Mapping[str, Any]) -> KeysOf:
     """The key of a study's phenotypes by a recipe."""
     without_landmarks = _keys(recipe, {})
 
-    def keys(unit: Unit) -> tuple[str]:
+    def keys(unit: Mapping[str, Any]) -> tuple[str]:
         found = _keys(recipe, unit["landmarks"]) if unit["landmarks"] else without_landmarks
         return (found.digest(unit["prediction_key"], *(repr(float(unit[name])) for name in BodySize._fields)),)
 

@@ -79,7 +79,7 @@ class Planned(NamedTuple):
     notes: Sequence[str] = ()
 
 
-KeysOf = Callable[[Unit], tuple[str, ...]]
+KeysOf = Callable[[Mapping[str, Any]], tuple[str, ...]]
 """Keys that a unit may carry."""
 
 
