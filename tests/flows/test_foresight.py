@@ -13,6 +13,7 @@ from flows.cli import main
 from flows.settings import read_settings, settings_file
 from tasks.convert import convert_stage
 from tasks.convert.convert_stage import CONVERT
+from tasks.execution.selection import Selection
 from tasks.execution.stage import recipe_of
 from tasks.inference import segment_stage
 from tasks.inference.segment_stage import SEGMENT
@@ -186,11 +187,55 @@ def test_the_recipe_of_today_gives_the_key_of_every_unit(done: Path, stage: Any)
         work = planning.plan(stage, settings, ledger)
         keys, recipe = recipe_of(stage).keys, work.recipe()
     assert len(work.planned.units) == 3
-    assert all(unit["key"] in keys(unit, recipe) for unit in work.planned.units)
-    assert all(unit["key"] not in keys(unit, {**recipe, "version": 0}) for unit in work.planned.units)
+    today, earlier = keys(recipe), keys({**recipe, "version": 0})
+    assert all(unit["key"] in today(unit) for unit in work.planned.units)
+    assert all(unit["key"] not in earlier(unit) for unit in work.planned.units)
 
 
 def test_the_model_of_the_segmentation_is_part_of_its_recipe(done: Path) -> None:
     settings = read_settings(done)
     with open_ledger(settings.cohort.ledger) as ledger:
         assert planning.plan(SEGMENT, settings, ledger).recipe()["model"] == "default"
+
+
+def test_of_a_part_of_the_cohort_the_dry_run_shows_what_the_run_would_do(done: Path) -> None:
+    for study in STUDIES:
+        os.utime(done.parent / f"archive/{study[:-2]}_20209_2_0.zip", (1, 1))
+    dry_run = ["run", "--config", str(done), "--dry-run"]
+    output = CliRunner().invoke(main, [*dry_run, "--study", "1000012-2", "--participant", "1000013"]).output
+    assert "convert    2 studies: 2 source\n" in output
+    assert "statistics and report: left to the next run of the whole cohort\n" in output
+    assert "convert    3 studies: 3 source\n" in CliRunner().invoke(main, dry_run).output
+
+
+def test_what_is_forced_is_told_and_nothing_is_forgotten(done: Path) -> None:
+    command = ["run", "--config", str(done), "--dry-run", "--force", "--study", "1000012-2"]
+    for _ in range(2):
+        output = CliRunner().invoke(main, command).output
+        assert "segment    1 studies: 1 forced\n" in output
+    assert _why(_plan(done))["segment"] == {}
+
+
+def test_a_plan_keeps_no_answer_in_the_ledger(done: Path) -> None:
+    _plan(done)
+    with open_ledger(read_settings(done).cohort.ledger) as ledger:
+        assert ledger.revisions.made("last model: segment") is None
+        planning.plan(STAGES[2], read_settings(done), ledger)
+        assert ledger.revisions.made("last model: segment") is not None
+
+
+def test_only_those_who_were_given_up_are_tried_again_and_of_them_the_chosen(done: Path) -> None:
+    settings = read_settings(done)
+    with open_ledger(settings.cohort.ledger) as ledger:
+        for study, attempts in zip(STUDIES, (3, 3, 2), strict=True):
+            wanted = ledger.entries("segment")[study].wanted
+            lost = Outcome(study, "segment", "quarantined", "worker_lost", wanted=wanted)
+            ledger.forget("segment", [study])
+            for _ in range(attempts):
+                ledger.record([lost])
+    with planning.only(Selection.of(["1000012-2"], [])):
+        assert planning.try_again(settings) == 1
+    assert planning.try_again(settings) == 1
+    assert planning.try_again(settings) == 0
+    with open_ledger(settings.cohort.ledger) as ledger:
+        assert [entry.attempts for entry in ledger.entries("segment").values()] == [0, 0, 2]

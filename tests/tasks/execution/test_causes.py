@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from tasks.execution.causes import Cause, causes, changed_parts
-from tasks.execution.stage import Planned, Recipe, Stage, StageWork
+from tasks.execution.stage import KeysOf, Planned, Recipe, Stage, StageWork
 from tasks.state.ledger import Outcome, open_ledger
 
 TODAY = {"version": 2, "weights": {"sax": "w2"}, "settings": {"padding": "black"}}
 
 
-def _keys(unit: dict[str, Any], recipe: Any) -> tuple[str]:
-    return (f"{unit['input']}/{recipe['version']}/{recipe['weights']['sax']}/{recipe['settings']['padding']}",)
+def _keys(recipe: Any) -> KeysOf:
+    how = f"{recipe['version']}/{recipe['weights']['sax']}/{recipe['settings']['padding']}"
+    return lambda unit: (f"{unit['input']}/{how}",)
 
 
 def _nothing(*_: Any) -> list[Outcome]:
@@ -29,7 +30,7 @@ def _cause(tmp_path: Path, *earlier: dict[str, Any], missing: bool = False, **ro
     work = StageWork(
         STAGE,
         {},
-        Planned([{**unit, "key": _keys(unit, TODAY)[0]}]),
+        Planned([{**unit, "key": _keys(TODAY)(unit)[0]}]),
         {},
         {"1-2"} if missing else set(),
         lambda: TODAY,
@@ -77,7 +78,7 @@ def test_an_earlier_recipe_that_gives_the_key_shows_what_has_changed(
     tmp_path: Path, before: dict[str, Any], kind: str, changes: dict[str, Any]
 ) -> None:
     past = {**TODAY, **before}
-    wanted = _keys({"input": "a"}, past)[0]
+    wanted = _keys(past)({"input": "a"})[0]
     assert _cause(tmp_path, past, TODAY, wanted=wanted) == Cause(kind, changes)  # type: ignore[arg-type]
 
 

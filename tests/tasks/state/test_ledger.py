@@ -191,8 +191,9 @@ def test_attempts_count_for_one_key_until_they_are_forgotten(tmp_path: Path) -> 
         for wanted, attempts in (("k", 1), ("k", 2), ("another", 1), ("another", 2)):
             ledger.record([replace(lost, wanted=wanted)])
             assert ledger.entries("convert")["1-2"].attempts == attempts
-        assert ledger.forget_attempts(["unexpected_error"]) == 0
-        assert ledger.forget_attempts(["worker_lost"]) == 1
+        ledger.forget_attempts("segment", ["1-2"])
+        assert ledger.entries("convert")["1-2"].attempts == 2
+        ledger.forget_attempts("convert", ["1-2"])
         assert ledger.entries("convert")["1-2"].attempts == 0
 
 
