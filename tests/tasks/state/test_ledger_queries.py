@@ -168,7 +168,7 @@ def test_entries_are_read_once_until_an_outcome_is_written_or_forgotten(ledger: 
     ledger.record([Outcome("1-2", "a", "ok", key="k", wanted="w"), Outcome("2-2", "a", "absent", "no_sax")])
     asked = _asked(ledger)
     first = ledger.entries("a")
-    assert ledger.entries("a") == first == {"1-2": ("ok", "", "k", "w"), "2-2": ("absent", "no_sax", "", "")}
+    assert ledger.entries("a") == first == {"1-2": ("ok", "", "k", "w", 1), "2-2": ("absent", "no_sax", "", "", 1)}
     assert len(asked) == 1
     assert ledger.entries_of("a", ["2-2", "9-2"]) == {"2-2": first["2-2"]}
     ledger.record([Outcome("1-2", "a", "ok", key="k2")])
@@ -270,7 +270,8 @@ def test_a_ledger_is_opened_to_write_ahead_before_anything_else(
     made = seen[seen.index("BEGIN IMMEDIATE") :]
     assert [words.split(" (")[0] for words in made] == [
         "BEGIN IMMEDIATE", "CREATE TABLE IF NOT EXISTS outcomes", "CREATE TABLE IF NOT EXISTS sources",
-        "CREATE TABLE IF NOT EXISTS not_taken", "CREATE INDEX IF NOT EXISTS outcomes_by_stage",
+        "CREATE TABLE IF NOT EXISTS not_taken", "CREATE TABLE IF NOT EXISTS speeds",
+        "CREATE TABLE IF NOT EXISTS recipes", "CREATE INDEX IF NOT EXISTS outcomes_by_stage",
         "CREATE TABLE IF NOT EXISTS changes", "CREATE INDEX IF NOT EXISTS changes_by_revision",
         "CREATE TABLE IF NOT EXISTS made", "CREATE TRIGGER IF NOT EXISTS changes_insert",
         "CREATE TRIGGER IF NOT EXISTS changes_update", "CREATE TRIGGER IF NOT EXISTS changes_delete",
