@@ -80,7 +80,7 @@ class Foresight:
 
 
 def foresee(settings: CohortSettings, measured: Path | None = None) -> Foresight:
-    """What ``run`` would do with these settings; nothing is written.
+    """What ``run`` would do with these settings; nothing is done.
 
     Args:
         settings: of the cohort.
@@ -103,7 +103,7 @@ def _table_works(settings: CohortSettings) -> tuple[TableWork, ...]:
 
 @contextlib.contextmanager
 def _looked_at(settings: CohortSettings) -> Iterator[Ledger]:
-    """The ledger of the cohort, to which nothing is written; an empty one where there is none yet."""
+    """The ledger of the cohort, to be looked at; an empty one where there is none yet."""
     if settings.cohort.ledger.exists():
         with open_ledger(settings.cohort.ledger, is_new=False, kind=LookedAt) as ledger:
             yield ledger

@@ -171,8 +171,6 @@ class Ledger:
         UserMistake: if it is damaged or, unless ``is_new`` lets it be made, not there.
     """
 
-    _keeps = True
-
     def __init__(self, path: Path, *, is_new: bool = True) -> None:
         if is_new:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -308,7 +306,7 @@ class Ledger:
 
     def _answer(self, question: str, stages: Sequence[str], find: Callable[[], Any]) -> Any:
         """As :meth:`revisions.Revisions.answer`, or from the outcomes where nothing can be kept."""
-        return self.revisions.answer(question, stages, find, keep=self._keeps) if self._is_writable else find()
+        return self.revisions.answer(question, stages, find) if self._is_writable else find()
 
     def last_model(self, stage: str) -> str:
         """Model of the study that ended well at ``stage`` last; empty where none says which it was."""
@@ -526,9 +524,7 @@ class Ledger:
 
 
 class LookedAt(Ledger):
-    """A ledger that is only looked at: what planning would remember is not written."""
-
-    _keeps = False
+    """A ledger that is only looked at: what planning has seen of the archive is not remembered."""
 
     def remember_sources(
         self, files: Iterable[SourceFile], *, forget_others: bool, not_taken: Mapping[str, str] | None = None

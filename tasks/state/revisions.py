@@ -108,17 +108,13 @@ class Revisions:
             row = self._connection.execute("SELECT value, revision FROM made WHERE name = ?", (name,)).fetchone()
         return Made(*row) if row else None
 
-    def answer(self, question: str, stages: Sequence[str], find: Callable[[], Any], *, keep: bool = True) -> Any:
-        """What ``find`` says of the outcomes at ``stages``, as plain values.
-
-        It is asked once until they change; every time if its answer is not to be kept.
-        """
+    def answer(self, question: str, stages: Sequence[str], find: Callable[[], Any]) -> Any:
+        """What ``find`` says of the outcomes at ``stages``, as plain values; it is asked once until they change."""
         known, now = self.made(question), self.now()
         if known is not None and not self.changed_since(known.revision, *stages):
             return json.loads(known.value)
         found = find()
-        if keep:
-            self.note(question, Made(json.dumps(found), now))
+        self.note(question, Made(json.dumps(found), now))
         return found
 
     def note(self, name: str, made: Made) -> None:

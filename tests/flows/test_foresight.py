@@ -216,18 +216,6 @@ def test_what_is_forced_is_told_and_nothing_is_forgotten(done: Path) -> None:
     assert _why(_plan(done))["segment"] == {}
 
 
-def test_a_plan_keeps_no_answer_in_the_ledger(done: Path) -> None:
-    settings, question = read_settings(done), "last model: segment"
-    with open_ledger(settings.cohort.ledger) as ledger:
-        ledger.record([Outcome("1000014-2", "segment", "ok", key="k", summary={"model": "another"})])
-        before = ledger.revisions.made(question)
-    _plan(done)
-    with open_ledger(settings.cohort.ledger) as ledger:
-        assert ledger.revisions.made(question) == before
-        planning.plan(STAGES[2], settings, ledger)
-        assert ledger.revisions.made(question) != before
-
-
 def test_only_those_who_were_given_up_are_tried_again_and_of_them_the_chosen(done: Path) -> None:
     settings = read_settings(done)
     with open_ledger(settings.cohort.ledger) as ledger:
