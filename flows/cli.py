@@ -669,6 +669,14 @@ def _selection(
     return None if found.is_whole and not forced else found
 
 
+def _check_chosen(settings: Any, selection: Any) -> None:
+    """Every name that the user gave stands for a study of the cohort."""
+    from tasks.state.ledger import open_ledger
+
+    with open_ledger(settings.cohort.ledger, is_new=False) as ledger:
+        selection.check({study for stage in ledger.stages() for study in ledger.entries(stage)})
+
+
 def _settings(
     *,
     config: Path | None,
@@ -769,6 +777,8 @@ def _recorded(*, has_flow: bool = True, is_new: bool = False, spec: Path | None 
     settings = _settings(**choice)
     _check_before_work(settings, is_new=is_new)
     _check_names(settings, choice.get("config"), spec)
+    if selection and not is_new:  # nothing but the archive has other studies than the ledger
+        _check_chosen(settings, selection)
     with _serving(settings, has_flow=has_flow):
         from flows.planning import only
         from flows.run_record import recorded
