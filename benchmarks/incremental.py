@@ -114,8 +114,9 @@ def run(folder: Path, command: str = "run") -> dict[str, float]:
         env=environment, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1],
     )  # fmt: skip
     _, status, usage = os.wait4(child.pid, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
+    child.returncode = os.waitstatus_to_exitcode(status)  # Popen was not asked to wait
+    if child.returncode:
+        raise RuntimeError(f"{command} ended with {child.returncode}")
     return {
         "processor_s": round(usage.ru_utime + usage.ru_stime, 1),
         "wall_s": round(time.perf_counter() - started, 1),

@@ -1,7 +1,7 @@
 """A cohort of many stand-ins: archives of one byte and a ledger that says that all of them are done.
 
-Nothing that a stage published is there, as planning and tables look at the ledger alone. Summaries are as large as real
-ones: views and flags of every series, 11 phenotypes and more, curves of ``frames`` frames.
+Files that a stage published are empty: planning looks whether they are there, tables look at the ledger. Summaries are
+as large as real ones: views and flags of every series, 11 phenotypes and more, curves of ``frames`` frames.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from flows.settings import CohortSettings
 from tasks.execution.stage import StageWork
 from tasks.stages import STAGES
 from tasks.state.ledger import Ledger, Outcome, open_ledger
-from tasks.state.store import digest_bytes
+from tasks.state.store import digest_bytes, published_in
+
+MODEL = "default"
+"""Whose predictions the stand-ins have."""
 
 _VIEWS = {"sax": 11, "lax_2c": 1, "lax_3c": 1, "lax_4c": 1}
 _FILES_A_FOLDER = 2_000
@@ -41,6 +44,8 @@ def write_stand_ins(folder: Path, studies: int, frames: int) -> CohortSettings:
     with open_ledger(settings.cohort.ledger) as ledger:
         for stage in (stage for stage in STAGES if not stage.on_demand):
             _record_as_done(planning.plan(stage, settings, ledger), ledger, frames, rng)
+            for folder in stage.folders(settings.cohort, MODEL).values():
+                _touch(folder, [study for study, entry in ledger.entries(stage.name).items() if entry.status == "ok"])
     return settings
 
 
@@ -69,6 +74,13 @@ def _record_as_done(work: StageWork, ledger: Ledger, frames: int, rng: np.random
     made = (_made(work.stage.name, unit, k, frames, rng) for k, unit in enumerate(units))
     for part in _parts(made, _IN_ONE_TRANSACTION):
         ledger.record(part)
+
+
+def _touch(folder: Path, studies: Iterable[str]) -> None:
+    for study in studies:
+        path = Path(published_in(folder, study))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def _parts(outcomes: Iterable[Outcome], size: int) -> Iterator[list[Outcome]]:
@@ -106,7 +118,7 @@ def _converted(_k: int, frames: int, _rng: np.random.Generator) -> dict[str, Any
 
 def _segmented(_k: int, frames: int, _rng: np.random.Generator) -> dict[str, Any]:
     views = {view: {"images": frames * _VIEWS[view], "unjudged": 0} for view in ("sax", "lax_4c")}
-    return {"model": "default", "views": views, "n_bytes": 600_000, "digest": "2" * 32}
+    return {"model": MODEL, "views": views, "n_bytes": 600_000, "digest": "2" * 32}
 
 
 def _derived(k: int, frames: int, rng: np.random.Generator) -> dict[str, Any]:
