@@ -245,7 +245,11 @@ def _stage_line(view: StageView) -> str:
     if others := view.without_work - leaving.total():
         parts.append(f"{others:,} recorded without work")
     told = f": {', '.join(parts)}" if parts else ""
-    return f"{view.work.stage.name:<10} {f'{n:,} studies' if n else 'no study'}{told}"
+    return f"{view.work.stage.name:<10} {_studies(n)}{told}"
+
+
+def _studies(n: int) -> str:
+    return f"{n:,} studies" if n > 1 else "1 study" if n else "no study"
 
 
 def _forecast_lines(found: Foresight) -> Iterator[str]:

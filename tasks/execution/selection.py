@@ -61,10 +61,14 @@ class Selection:
             raise UserMistake(f"no study is called {absent[0]!r}{more}; tables/studies.parquet has the names of all")
 
     def applied(self, work: StageWork, ledger: Ledger) -> StageWork:
-        """``work`` of these studies alone; nobody leaves the cohort for having no source, but who withdrew does."""
+        """``work`` of these studies alone; nobody leaves the cohort for having no source, but who withdrew does.
+
+        Raises:
+            UserMistake: if, at the first stage, a name stands for nobody. Later ones may wait for those before.
+        """
         planned = work.planned
-        studies = {unit["study"] for unit in planned.units}
-        self.check(studies | work.upstream.keys() | ledger.entries(work.stage.name).keys())
+        if work.stage.upstream is None:
+            self.check({unit["study"] for unit in planned.units} | ledger.entries(work.stage.name).keys())
         if self.is_whole:
             return work
         removed = {study: why for study, why in planned.removed.items() if why == "withdrawn" or self.holds(study)}

@@ -208,11 +208,23 @@ def test_of_a_part_of_the_cohort_the_dry_run_shows_what_the_run_would_do(done: P
     assert "convert    3 studies: 3 source\n" in CliRunner().invoke(main, dry_run).output
 
 
+def test_a_new_study_can_be_chosen_before_any_stage_knows_it_and_a_misspelt_one_is_told(config: Path) -> None:
+    dry_run = ["run", "--config", str(config), "--dry-run", "--study"]
+    new, misspelt = (CliRunner().invoke(main, [*dry_run, study]) for study in ("1000012-2", "1000012-3"))
+    assert "segment    1 study: 1 new, of these 1 at most, after the stage before\n" in new.output
+    assert (misspelt.exit_code, "no study is called '1000012-3'" in misspelt.output) == (2, True)
+    settings = read_settings(config)
+    with open_ledger(settings.cohort.ledger):
+        pass
+    with planning.only(Selection.of(["1000012-2"], [])):
+        assert planning.count(settings) > 0
+
+
 def test_what_is_forced_is_told_and_nothing_is_forgotten(done: Path) -> None:
     command = ["run", "--config", str(done), "--dry-run", "--force", "--study", "1000012-2"]
     for _ in range(2):
         output = CliRunner().invoke(main, command).output
-        assert "segment    1 studies: 1 forced\n" in output
+        assert "segment    1 study: 1 forced\n" in output
     assert _why(_plan(done))["segment"] == {}
 
 
