@@ -16,7 +16,6 @@ from typing import Any
 
 from flows import planning
 from flows.settings import CohortSettings
-from flows.table_work import TableWork
 from tasks.execution.causes import KINDS, Cause, causes
 from tasks.execution.forecast import StageForecast, forecast, share_passing, total
 from tasks.execution.stage import StageWork
@@ -88,17 +87,20 @@ def foresee(settings: CohortSettings, measured: Path | None = None) -> Foresight
     """
     with _looked_at(settings) as ledger:
         views = stage_views(settings, ledger)
+        made = _made(settings, views)
         with contextlib.ExitStack() as stack:
             other = measured and stack.enter_context(open_ledger(measured / "ledger.sqlite", is_new=False))
-            forecasts, not_measured = _forecasts(settings, views, other or ledger, measured or settings.directory)
-    works = _table_works(settings) if planning.is_of_all() else ()
-    changes = any(view.without_work or view.why().keys() - {"missing file"} for view in views)
-    made = {work.stage: not work.why_not and (changes or not work.is_current()) for work in works}
+            forecasts, not_measured = _forecasts(settings, views, made, other or ledger, measured or settings.directory)
     return Foresight(settings, views, made, forecasts, not_measured)
 
 
-def _table_works(settings: CohortSettings) -> tuple[TableWork, ...]:
-    return planning.plan_associate(settings), planning.plan_risk(settings), planning.plan_report(settings)
+def _made(settings: CohortSettings, views: Sequence[StageView]) -> dict[str, bool]:
+    """Whether statistics and report would be made; empty for a part of the cohort, which has none."""
+    if not planning.is_of_all():
+        return {}
+    changes = any(view.without_work or view.why().keys() - {"missing file"} for view in views)
+    works = (planning.plan_associate(settings), planning.plan_risk(settings), planning.plan_report(settings))
+    return {work.stage: not work.why_not and (changes or not work.is_current()) for work in works}
 
 
 @contextlib.contextmanager
@@ -155,7 +157,7 @@ def _follows(study: str, cause: Cause, entries: Mapping[str, Entry], *, optional
 
 
 def _forecasts(
-    settings: CohortSettings, views: Sequence[StageView], ledger: Ledger, measured: Path
+    settings: CohortSettings, views: Sequence[StageView], made: Mapping[str, bool], ledger: Ledger, measured: Path
 ) -> tuple[list[StageForecast], list[str]]:
     """What each stage that has something to do will take, and names of those that cannot be foretold."""
     speeds, workers = ledger.speeds(), workers_of(settings.compute)
@@ -164,9 +166,9 @@ def _forecasts(
         counts.setdefault(stage, Counter())[status] += n
     found, unknown = [], []
     expected = {view.work.stage.name: _expected(view, counts) for view in views}
-    n_pages = min(len({study for view in views for study in view.to_do}), settings.report.study_pages_max)
-    pages = {"report": n_pages} if planning.is_of_all() else {}
-    for name, n in {**expected, **pages}.items():
+    changed = {study for view in views for study, cause in view.to_do.items() if cause.kind != "missing file"}
+    n_pages = min(len(changed), settings.report.study_pages_max) if made.get("report") else 0
+    for name, n in {**expected, "report": n_pages}.items():
         costs = _page_costs(measured) if name == "report" else ledger.costs(name)
         known = forecast(name, n, speeds, costs, profile=workers.profile, workers=workers.n) if n else None
         if known:

@@ -126,12 +126,14 @@ def test_a_file_that_is_gone_is_told_and_makes_nothing_else_anew(done: Path) -> 
     cohort = read_settings(done).cohort
     cohort.study("1000011-2").unlink()
     cohort.prediction("default", "1000013-2").unlink()
-    assert _why(_plan(done)) == {
+    told = _plan(done)
+    assert _why(told) == {
         "convert": {"missing file": 1},
         "segment": {"missing file": 1},
         "derive": {},
         "perfusion": {},
     }
+    assert told["forecast"]["not_measured"] == ["convert", "segment"]
 
 
 def test_a_failure_that_may_pass_is_told_as_retry(done: Path) -> None:
