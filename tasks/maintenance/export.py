@@ -97,17 +97,20 @@ class Pseudonyms:
 
 def pseudonymised(table: pd.DataFrame, name: Pseudonyms, withdrawn: Collection[str]) -> pd.DataFrame:
     """A table of studies with pseudonyms, in their order, without people who withdrew and without telling columns."""
-    people = table["study"].str.rpartition("-")[0]
+    people = _each(table["study"], _participant)
     table = without_withdrawn(table.assign(participant=people), withdrawn)
-    studies = table["study"]
-    new = _each(studies, name.study)
+    new = _each(table["study"], name.study)
     named: Mapping[str, pd.Series] = {
         "study": new,
-        "participant": new.str.rpartition("-")[0],
-        "visit": new.str.rpartition("-")[2],
+        "participant": _each(new, _participant),
+        "visit": _each(new, lambda study: study.rpartition("-")[2]),
     }
     table = table.assign(**named).drop(columns=[column for column in LEFT_OUT if column in table])
     return table.sort_values("study", kind="stable", ignore_index=True)
+
+
+def _participant(study: str) -> str:
+    return study.rpartition("-")[0]
 
 
 def _each(studies: pd.Series, name: Callable[[str], str]) -> pd.Series:

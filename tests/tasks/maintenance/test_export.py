@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tasks.convert.study_table import write_study_table
+from tasks.derive import perfusion_tables
 from tasks.derive.phenotype_tables import write_tables
 from tasks.maintenance.export import LEFT_OUT, Pseudonyms, export_tables, read_key
 from tasks.state.ledger import Outcome, open_ledger
@@ -31,6 +32,7 @@ def cohort(tmp_path: Path) -> Cohort:
             ledger.record([Outcome(study, "derive", "ok", key="k", summary=summary)])
         write_study_table(ledger, cohort)
         write_tables(ledger, cohort)
+        perfusion_tables.write_tables(ledger, cohort)  # without a row
     (tmp_path / "key").write_text(_KEY + "\n")
     (tmp_path / "key").chmod(0o600)
     return cohort
@@ -42,7 +44,8 @@ def _by_hand(text: str) -> str:
 
 def test_names_are_keyed_hashes_and_nothing_leads_back(cohort: Cohort, tmp_path: Path) -> None:
     found = export_tables(cohort, tmp_path / "out", tmp_path / "key", {"1000035"})
-    assert found == {"studies.parquet": 3, "phenotypes.parquet": 3, "curves.parquet": 6}
+    rows = {"studies.parquet": 3, "phenotypes.parquet": 3, "curves.parquet": 6}
+    assert found == {**rows, "perfusion.parquet": 0, "perfusion_segments.parquet": 0}
     table = pd.read_parquet(tmp_path / "out/phenotypes.parquet")
     visit = _by_hand("visit hospital_7 0a1b2c3d")[:8]
     expected = {
