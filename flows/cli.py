@@ -447,7 +447,7 @@ def withdraw(participants: tuple[str, ...], **choice: Any) -> None:
 
     with _recorded(has_flow=False, **choice) as settings, open_ledger(settings.cohort.ledger) as ledger:
         studies = withdraw_now(settings.cohort, ledger, participants)
-    click.echo(f"withdrawn: {len(studies)}; the next `cmr-cohort run` makes statistics and report without them")
+    click.echo(f"studies withdrawn: {len(studies)}; the next `cmr-cohort run` makes statistics and report without them")
 
 
 @main.command()
