@@ -1,6 +1,8 @@
 """The plan of a cohort in shards: what it is made of, and that it cannot change under its name."""
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +164,21 @@ def test_a_finished_plan_keeps_neither_people_nor_files(cohort: Cohort) -> None:
     assert unfinished_plans(cohort) == []
     with pytest.raises(UserMistake, match="is finished"):
         run_shard(plan, 0, cohort, None)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _unseen(_stage: str, _n: int) -> Iterator[Callable[[int], None]]:
+    yield lambda _n: None
+
+
+def _run_without_archive(cohort: Cohort, **compute: Any) -> dict[str, dict[str, int]]:
+    """Run a shard of 20 studies whose files are gone, as of an archive that is no longer mounted."""
+    settings = {**SETTINGS, "compute": compute}
+    units = [{**_unit(f"{k}-2"), "study_uid": "", "participant": str(k), "visit": "2"} for k in range(20)]
+    return run_shard(_plan(cohort, Part(units, [], ""), settings=settings), 0, cohort, _unseen)
+
+
+def test_a_shard_of_an_archive_that_is_not_mounted_stops_unless_so_many_may_fail(cohort: Cohort) -> None:
+    with pytest.raises(RuntimeError, match="convert: 20 of 20 studies failed, mostly file_unreadable"):
+        _run_without_archive(cohort, failing_max=0.9)
+    assert _run_without_archive(cohort, failing_max=1.0)["convert"] == {"quarantined": 20}
