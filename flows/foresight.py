@@ -16,7 +16,7 @@ from typing import Any
 
 from flows import planning
 from flows.settings import CohortSettings
-from tasks.execution.causes import KINDS, Cause, causes
+from tasks.execution.causes import KINDS, SAME_AGAIN, Cause, causes
 from tasks.execution.forecast import StageForecast, forecast, share_passing, total
 from tasks.execution.stage import StageWork
 from tasks.execution.stopwatch import workers_of
@@ -98,7 +98,7 @@ def _made(settings: CohortSettings, views: Sequence[StageView]) -> dict[str, boo
     """Whether statistics and report would be made; empty for a part of the cohort, which has none."""
     if not planning.is_of_all():
         return {}
-    changes = any(view.without_work or view.why().keys() - {"missing file"} for view in views)
+    changes = any(view.without_work or view.why().keys() - SAME_AGAIN for view in views)
     works = (planning.plan_associate(settings), planning.plan_risk(settings), planning.plan_report(settings))
     return {work.stage: not work.why_not and (changes or not work.is_current()) for work in works}
 
@@ -150,10 +150,10 @@ def _waiting(work: StageWork, ledger: Ledger) -> dict[str, Cause]:
 def _follows(study: str, cause: Cause, entries: Mapping[str, Entry], *, optional: bool) -> bool:
     """Whether a stage will have something to do for a study that the stage before makes anew.
 
-    A file that is only missing comes back as it was. Of an optional stage nothing is known of a new study.
+    What is made again and was done comes out as it was. Of an optional stage nothing is known of a new study.
     """
     done = study in entries and entries[study].status == "ok"
-    return done if optional else not (done and cause.kind == "missing file")
+    return done if optional else not (done and cause.kind in SAME_AGAIN)
 
 
 def _forecasts(
@@ -166,7 +166,7 @@ def _forecasts(
         counts.setdefault(stage, Counter())[status] += n
     found, unknown = [], []
     expected = {view.work.stage.name: _expected(view, counts) for view in views}
-    changed = {study for view in views for study, cause in view.to_do.items() if cause.kind != "missing file"}
+    changed = {study for view in views for study, cause in view.to_do.items() if cause.kind not in SAME_AGAIN}
     n_pages = min(len(changed), settings.report.study_pages_max) if made.get("report") else 0
     for name, n in {**expected, "report": n_pages}.items():
         costs = _page_costs(measured) if name == "report" else ledger.costs(name)

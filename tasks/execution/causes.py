@@ -30,6 +30,9 @@ KINDS: Mapping[Kind, str] = {
 }
 """Kind of a cause -> what it says of a study."""
 
+SAME_AGAIN: frozenset[Kind] = frozenset({"missing file", "forced"})
+"""Kinds of causes after which a study that ended well comes out as it was."""
+
 
 class Cause(NamedTuple):
     """Why a study is worked on.
