@@ -66,9 +66,12 @@ def fitted(rows: pd.DataFrame) -> Lines:
 
 
 def errors_of(rows: pd.DataFrame, name: str, lines: Lines) -> pd.DataFrame:
-    """Patient -> drawn less found EF in points, and the overlap that the ventricle is predicted to lack."""
+    """Patient -> drawn less found EF in points, as a run finds it, and the overlap that the ventricle is predicted to
+    lack.
+    """
     table = rows.pivot(index="patient", columns="phase")
-    ef = {of: 100 * (1 - table[f"{name}_{of}_ml"]["es"] / table[f"{name}_{of}_ml"]["ed"]) for of in ("found", "drawn")}
+    columns = {"drawn": f"{name}_drawn_ml", "found": f"{name}_{'parts' if f'{name}_parts_ml' in rows else 'found'}_ml"}
+    ef = {of: 100 * (1 - table[column]["es"] / table[column]["ed"]) for of, column in columns.items()}
     overlap = _predicted(table[f"{name}_expected_dice"], lines[f"dice_{name}"]).mean(axis=1, skipna=False)
     return pd.DataFrame({"drawn_less_found": ef["drawn"] - ef["found"], "lacking": 1 - overlap}).dropna()
 

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -103,18 +103,27 @@ def measured(
         name = chosen.get(reference.volume.patient, "") if chosen and reference.dataset == "ACDC" else model
         if not name or not _has(name, f"segment_{reference.view}"):
             continue
-        found, expected = _segment(reference, name)
-        row = compare(reference, found) | expected
-        if earlier is not None and _are_pair(earlier[0], reference):
-            row["qc_ok"] = float(_passes(earlier, (reference, found, expected), name))
-        earlier = (reference, found, expected)
+        found = _segment(reference, name)
+        row = compare(reference, found.labels) | found.expected
+        if found.share is not None:
+            row |= _by_parts(found.labels, found.share, reference.volume.spacing_mm)
+        if earlier is not None and _are_pair(earlier.reference, reference):
+            row["qc_ok"] = float(_passes(earlier, found, name))
+        earlier = found
         if pictures:
-            _picture(reference, found, pictures)
+            _picture(reference, found.labels, pictures)
         yield row
 
 
-Found = tuple[Reference, npt.NDArray[np.uint8], dict[str, float]]
-"""A volume, its labels, and the expected overlaps."""
+class Found(NamedTuple):
+    """A volume with its labels ``(slice, row, col)``, the overlap of each structure that the network's own
+    probabilities let expect, and the share of each slice ``(slice, ventricle)`` that counts if it is said.
+    """
+
+    reference: Reference
+    labels: npt.NDArray[np.uint8]
+    expected: dict[str, float]
+    share: npt.NDArray[np.float64] | None
 
 
 def _are_pair(first: Reference, second: Reference) -> bool:
@@ -124,8 +133,8 @@ def _are_pair(first: Reference, second: Reference) -> bool:
 
 def _passes(ed: Found, es: Found, model: str) -> bool:
     """Whether no quality rule is broken, of the two phases as a study."""
-    row_mm, col_mm, slice_mm = ed[0].volume.spacing_mm
-    labels = np.stack([ed[1], es[1]])
+    row_mm, col_mm, slice_mm = ed.reference.volume.spacing_mm
+    labels = np.stack([ed.labels, es.labels])
     view = cine_view(
         np.zeros(labels.shape, np.uint16), time_ms=[0.0, 300.0], pixel_mm=(row_mm, col_mm),
         position_mm=np.arange(labels.shape[1])[:, None] * [0.0, 0.0, slice_mm],
@@ -133,12 +142,13 @@ def _passes(ed: Found, es: Found, model: str) -> bool:
     )  # fmt: skip
     lines = zoo.card(model, "segment_sax").certainty
     certainty = None
-    if lines and ed[2] and es[2]:
+    if lines and ed.expected and es.expected:
         names = [f"{name}_expected_dice" for name in ("rv", "myocardium", "lv")]
-        expected = np.array([[found[2][name] for name in names] for found in (ed, es)])
+        expected = np.array([[found.expected[name] for name in names] for found in (ed, es)])
         certainty = Certainty(predicted_dice(expected, lines), lines)
+    share = None if ed.share is None or es.share is None else np.stack([ed.share, es.share])
     try:
-        derived = derive({"sax": labels}, {"sax": view}, certainty=certainty)
+        derived = derive({"sax": labels}, {"sax": view}, certainty=certainty, slice_share=share)
     except StudyRejected:
         return False
     return derived.status == "ok" and not derived.quality_reasons
@@ -153,43 +163,37 @@ def _has(model: str, task: str) -> bool:
     return found.task == task and (model not in zoo.shipped_names() or found.name == model)
 
 
-def _segment(reference: Reference, model: str) -> tuple[npt.NDArray[np.uint8], dict[str, float]]:
-    """Labels, and the overlap of each structure that the network's own probabilities let expect."""
+def _segment(reference: Reference, model: str) -> Found:
     volume, task = reference.volume, f"segment_{reference.view}"
     images = volume.images[None]
     if zoo.card(model, task).preprocessing != "crop":
         pixel_mm, slice_mm = volume.spacing_mm[:2], volume.spacing_mm[2]
         sax = reference.view == "sax"
         found = segment_sax(images, pixel_mm, slice_mm, model) if sax else segment_lax_4c(images, pixel_mm, model)
-        return found[0], {}
+        return Found(reference, found[0], {}, None)
     segmenter = shared_segmenter(model, task)
     crops, window = segmenter.crops(ViewImages(reference.view, images, volume.spacing_mm[:2]))
     outputs = segmenter.predict(crops)
     restored = restore_with_answers(torch.from_numpy(outputs), window, images.shape, segmenter.card)
     dice_of_codes = expected_dice(restored.sums, len(volume.images))[0]
     expected = {f"{name}_expected_dice": float(dice_of_codes[code - 1]) for name, code in STRUCTURES.items()}
-    if "answer_confidence" in restored.answers:
-        expected |= _by_parts(restored.labels, restored.answers["slice_share"], volume.spacing_mm)
-    return restored.labels[0], expected
+    share = restored.answers["slice_share"][0] if "answer_confidence" in restored.answers else None
+    return Found(reference, restored.labels[0], expected, share)
 
 
 def _by_parts(
     labels: npt.NDArray[np.uint8], share: npt.NDArray[np.float64], spacing_mm: tuple[float, float, float]
 ) -> dict[str, float]:
     """Millilitres of both ventricles, the last slice at the base counted by its part."""
-    area_px = {name: np.count_nonzero(labels == STRUCTURES[name], axis=(2, 3)) for name in STRUCTURES}
-    base_first = base_is_first(area_px["lv"], sum(area_px.values(), np.zeros(labels.shape[:2], int)))
-    weights = np.full(labels.shape[1], spacing_mm[2])
+    area_px = {name: np.count_nonzero(labels == STRUCTURES[name], axis=(1, 2))[None] for name in STRUCTURES}
+    base_first = base_is_first(area_px["lv"], sum(area_px.values(), np.zeros((1, len(labels)), int)))
+    weights = np.full(len(labels), spacing_mm[2])
     ml = float(np.prod(spacing_mm)) / 1000
-    return {
-        f"{name}_parts_ml": ml
-        * float(
-            (
-                area_px[name] * basal_parts(area_px[name] > 0, share[..., VENTRICLES.index(code)], weights, base_first)
-            ).sum()
-        )
-        for name, code in (("lv", LV), ("rv", RV))
-    }
+    found = {}
+    for name, code in (("lv", LV), ("rv", RV)):
+        parts = basal_parts(area_px[name] > 0, share[None, :, VENTRICLES.index(code)], weights, base_first)
+        found[f"{name}_parts_ml"] = ml * float((area_px[name] * parts).sum())
+    return found
 
 
 def compare(reference: Reference, found: npt.NDArray[np.uint8]) -> dict[str, Any]:
@@ -246,11 +250,18 @@ def _figures(rows: pd.DataFrame) -> dict[str, float]:
         found |= _spread(f"{name}edv_ml", error["ed"]) | _spread(f"{name}esv_ml", error["es"])
         found |= _spread(f"{name}ef_pct", _ejection_fraction_error(ml, name))
         if f"{name}_parts_ml" in rows:
-            by_parts = _ml(rows.assign(**{f"{name}_found_ml": rows[f"{name}_parts_ml"]}), name)
-            found |= _spread(f"{name}ef_parts_pct", _ejection_fraction_error(by_parts, name))
+            found |= _spread(f"{name}ef_parts_pct", _ejection_fraction_error(_ml(_as_run(rows, name), name), name))
     if "qc_ok" in rows and "lvef_pct_absolute" in found:
-        found |= _doubted(rows, _ejection_fraction_error(_ml(rows, "lv"), "lv"))
+        found |= _doubted(rows, _ejection_fraction_error(_ml(_as_run(rows, "lv"), "lv"), "lv"))
     return {name: round(float(value), 4) for name, value in found.items() if np.isfinite(value)}
+
+
+def _as_run(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """``rows`` with the volumes that a run counts: by parts where the network says them."""
+    by_parts = f"{name}_parts_ml"
+    if by_parts not in rows:
+        return rows
+    return rows.assign(**{f"{name}_found_ml": rows[by_parts].fillna(rows[f"{name}_found_ml"])})
 
 
 def _ml(rows: pd.DataFrame, name: str) -> pd.DataFrame:

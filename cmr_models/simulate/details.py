@@ -54,7 +54,7 @@ class HeartDetails:
         base: atria, veins, aortic root and leaflets.
     """
 
-    lining_mm: float = 1.9
+    lining_mm: float = 1.0
     clear_share: float = 0.68
     lining_blood: float = 0.2
     squeeze: float = 0.0

@@ -18,6 +18,7 @@ from cmr_models.phenotypes.phenotype import Value
 from cmr_models.phenotypes.study import Certainty, Derived, derive
 from cmr_models.reasons import Missing, StudyRejected
 from tasks.derive.derive_stage import DERIVE, BodySize
+from tasks.derive.settings import DeriveSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import each_study
 from tasks.state.ledger import Outcome
@@ -46,7 +47,7 @@ def derive_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
         weight_kg=weight_kg,
         landmark_mm=landmark_mm,
         certainty=said.certainty,
-        slice_share=said.share if settings.get("basal_slices") == "parts" else None,
+        slice_share=said.share if settings.get("basal_slices", DeriveSettings().basal_slices) == "parts" else None,
     )
     return Outcome(
         unit["study"],

@@ -93,7 +93,7 @@ def derive_units(
     model: str,
     body_sizes: Mapping[str, BodySize] | None = None,
     landmarks: LandmarkSources | None = None,
-    basal_slices: str = "whole",
+    basal_slices: str = DeriveSettings().basal_slices,
 ) -> list[Unit]:
     """What there is to derive: every study with a prediction, with the key that its phenotypes must carry.
 

@@ -13,7 +13,7 @@ class DeriveSettings(Section):
     """How volumes are counted."""
 
     basal_slices: Literal["whole", "parts"] = Field(
-        default="whole",
-        description="the last slice at the base counts whole where at least half of it is ventricle, else not at all"
-        " (UK Biobank, SCMR), or by its part under the valve",
+        default="parts",
+        description="the last slice at the base counts by its part under the valve, or whole where at least half of it"
+        " is ventricle, else not at all (UK Biobank, SCMR)",
     )

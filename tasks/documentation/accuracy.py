@@ -25,6 +25,10 @@ _CROSS_VALIDATED = """\
 {name} was trained on ACDC's training patients: its rows of ACDC are cross-validation by patient (each network on the
 patients that it has not seen); the others are of the network that ships.
 """
+_COUNTED = """\
+Points: mean absolute error (bias; standard deviation of the error). A run counts the last slice at the base by its
+part, if the network says it; `derive.basal_slices = "whole"` counts what is labelled.
+"""
 _BEYOND = """\
 Where a ventricle ends is another question than where its border runs. Dice of the slices that the reference draws;
 millilitres found in slices that it leaves empty, and drawn in slices in which nothing was found (mean a volume).
@@ -83,12 +87,11 @@ def accuracy_page(
         *notes,
         "## Short axis: Dice\n",
         _overlaps(sax),
-        "## Ejection fractions\n\nPoints: mean absolute error (bias; standard deviation of the error).\n",
+        "## Ejection fractions\n\n" + _COUNTED,
         _ejection_fractions(sax),
         *_doubts(sax),
         "## Slices beyond the heart\n\n" + _BEYOND,
         _end_errors(sax),
-        *_counted_by_parts(sax),
         "## By disease\n",
         _by_group([(name, row) for name, row in rows if row["group"] != "all"]),
         "## Volumes\n\nMillilitres: bias (standard deviation of the error).\n",
@@ -141,24 +144,24 @@ def _end_errors(rows: Sequence[tuple[str, Figures]]) -> str:
     return table(columns, cells)
 
 
-def _counted_by_parts(rows: Sequence[tuple[str, Figures]]) -> Iterator[str]:
-    for name, row in rows:
-        if "lvef_parts_pct_bias" in row and row["patients"] > 1:
-            yield (
-                f"{code(name)}, {row['dataset']}: with the last slice at the base counted by its part"
-                f' (`derive.basal_slices = "parts"`) LV EF is off by {_error(row, "lvef_parts_pct")} points'
-                f" instead of {_error(row, 'lvef_pct')}, RV EF by {_error(row, 'rvef_parts_pct')} instead of"
-                f" {_error(row, 'rvef_pct')}.\n"
-            )
-
-
 def _ejection_fractions(rows: Sequence[tuple[str, Figures]]) -> str:
     cells = [
-        (code(name), row["dataset"], number(row["patients"]), _error(row, "lvef_pct"), _error(row, "rvef_pct"))
+        (
+            code(name), row["dataset"], number(row["patients"]),
+            *(_error(row, _counted(row, of)) for of in ("lv", "rv")),
+            *(_error(row, f"{of}ef_pct") for of in ("lv", "rv")),
+        )
         for name, row in rows
         if "lvef_pct_bias" in row and row["patients"] > 1
-    ]
-    return table(("Network", "Data set", "Patients", "LV EF", "RV EF"), cells)
+    ]  # fmt: skip
+    columns = ("Network", "Data set", "Patients", "LV EF of a run", "RV EF of a run", "LV EF, whole", "RV EF, whole")
+    return table(columns, cells)
+
+
+def _counted(row: Figures, ventricle: str) -> str:
+    """The ejection fraction as a run counts it: by parts where the network says them."""
+    by_parts = f"{ventricle}ef_parts_pct"
+    return by_parts if f"{by_parts}_bias" in row else f"{ventricle}ef_pct"
 
 
 def _doubts(rows: Sequence[tuple[str, Figures]]) -> Iterator[str]:

@@ -71,17 +71,18 @@ _EXAMPLE = """\
 ```python
 import numpy as np
 import pandas as pd
+from cmr_models.phenotypes.volumes import volume_curves
 from tasks.state.store import Cohort, open_tree
 
 cohort = Cohort(root)
 with open_tree(cohort.study(study)) as tree:
     sax = tree["sax"].to_dataset().load()
 with open_tree(cohort.prediction("default", study)) as tree:
-    label = tree["sax"]["label"].load()
+    predicted = tree["sax"].to_dataset().load()
 
 assert sax["intensity"].dims == ("frame", "slice", "row", "col")
-pixel_ml = float(sax["pixel_mm"].prod()) * sax.attrs["slice_mm"] / 1000
-lv_ml = (label == 3).sum(["slice", "row", "col"]) * pixel_ml  # even stack, no frame missing
+share = predicted["slice_share"].values  # of the last slice its part under the valve counts
+lv_ml = volume_curves(predicted["label"].values, sax, share)["lv_ml"]
 
 curve = pd.read_parquet(cohort.tables / "curves.parquet").query("study == @study")
 assert np.allclose(lv_ml, curve["lv_ml"], rtol=1e-3)

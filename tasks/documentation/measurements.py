@@ -169,6 +169,34 @@ def _valve_planes(results: Mapping[str, list[Mapping[str, Any]]]) -> str:
     return _section("Valve planes from long-axis labels", "valve_planes", note + table(columns, rows))
 
 
+def _turned_images(results: Mapping[str, list[Mapping[str, Any]]]) -> str:
+    figures = ("dice_ed", "dice_es", "volume_ratio_ed", "volume_ratio_es")
+    rows = [
+        (
+            code(model), row["turned_deg"], "yes" if row["mirrored"] else "", row["structure"], row["volumes"],
+            *(number(row[name], 3) for name in figures),
+        )
+        for model, found in results.items()
+        for row in found
+    ]  # fmt: skip
+    note = (
+        "Images of ACDC stored in other ways: Dice with the experts, and volumes over those of the images as they"
+        " came.\n\n"
+    )
+    columns = (
+        "Network",
+        "Turned, degrees",
+        "Mirrored",
+        "Structure",
+        "Volumes",
+        "Dice ED",
+        "Dice ES",
+        "Volume ED",
+        "ES",
+    )
+    return _section("Turned and mirrored images", "turned_images", note + table(columns, rows))
+
+
 def _slice_answers(results: Mapping[str, Mapping[str, Any]]) -> str:
     figures = ("slices", "not_drawn", "area_under_curve", "right", "left_out_of_not_drawn", "left_out_of_drawn")
     rows = [
@@ -310,6 +338,7 @@ _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "valve_planes": _valve_planes,
     "slice_answers": _slice_answers,
     "simulated_cohort": _simulated_cohort,
+    "turned_images": _turned_images,
     "stack_order": _stack_order,
     "parity": _parity,
     "incremental": _incremental,

@@ -61,13 +61,12 @@ def test_a_missing_number_is_nan_with_a_reason(finished: Path) -> None:
 
 
 def test_simulated_hearts_are_measured_as_they_are(finished: Path) -> None:
-    """Within what trabeculae cost: simulated ones fill more of the cavity than readers of real hearts leave in it."""
     truth = pd.read_parquet(finished / "truth.parquet").set_index("participant")
     table = _phenotypes(finished).query("status == 'ok'")
     error = table["lvef_pct"] - truth.loc[table.index, "lvef_pct"]
-    assert error.abs().mean() < 4.5
+    assert error.abs().mean() < 3
     volume = table["lvedv_ml"] / truth.loc[table.index, "lvedv_ml"]
-    assert volume.between(0.8, 1.15).all()
+    assert volume.between(0.85, 1.15).all()
 
 
 def test_tables_and_pages_are_there(finished: Path) -> None:
