@@ -1,17 +1,23 @@
 """Which slices show a ventricle: lines for a network's card, learnt on simulated patients, measured on drawn ones.
 
     python -m benchmarks.slice_answers [--model default] [--patients 120] [--card FILE] [--out FILE]
+    python -m benchmarks.slice_answers --model acdc --folds 0=RUN 1=RUN ... [--card FILE] [--out FILE]
 
 The lines (:mod:`cmr_models.segmentation.slice_answers`) are learnt from whole simulated stacks, whose share of
 ventricle in every slice is known, with the network's own answers to them. ACDC's 100 patients are measured
 only: no number of theirs is in the card, whose licence they would restrict. ``--card`` puts the lines into that card.
+
+With ``--folds`` (as of :mod:`benchmarks.drawn_hearts`) they are learnt from ACDC's drawn slices, with the answers of
+networks that have not seen the patient, for a model whose licence is that of these data; what is measured is
+cross-validation over the same folds, and each fold's network gets the lines of the other folds into its card. A drawn
+slice is wholly ventricle, one that is left empty is none.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +30,14 @@ from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.drawn_data import acdc
-from benchmarks.drawn_hearts import DATA
+from benchmarks.drawn_hearts import DATA, models_of_folds
 from benchmarks.kept_results import keep_beside_others
 from cmr_models.contracts import VENTRICLES
 from cmr_models.segmentation.restoring import network_view
 from cmr_models.segmentation.segmenter import Segmenter, prepare, shared_segmenter
 from cmr_models.segmentation.slice_answers import COUNTED, LINES, SIGNS, answer_slices, signs_of
 from cmr_models.simulate.training import patient_stack
+from cmr_models.zoo.library import CARD_FILE
 from cmr_models.zoo.model_card import card_text, parse_card
 from tasks.execution.process import prepare_process
 
@@ -45,11 +52,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
     parser.add_argument("--patients", type=int, default=120, help="simulated ones to learn from; as many to test on")
+    parser.add_argument("--folds", nargs="*", default=[], help="learn from ACDC: fold=RUN")
     parser.add_argument("--card", type=Path)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=_RESULTS)
     arguments = parser.parse_args()
     prepare_process()
+    results = learnt_from_drawn(arguments) if arguments.folds else learnt_from_simulated(arguments)
+    print(json.dumps(results, indent=1))
+    keep_beside_others(arguments.out, arguments.model, results)
+    if arguments.card:
+        _put(results["lines"], arguments.card)
+
+
+def _put(lines: Mapping[str, Any], file: Path) -> None:
+    """Put lines into a card."""
+    card = parse_card(file.read_text(encoding="utf-8"), str(file))
+    file.write_text(card_text(replace(card, slice_lines=lines)), encoding="utf-8")
+
+
+def learnt_from_simulated(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Lines, and how well they tell slices of other simulated patients and of ACDC."""
     segmenter = shared_segmenter(arguments.model, "segment_sax")
     learnt, unseen = (slices_of_simulated(segmenter, arguments.patients, _SEED + k) for k in range(2))
     lines = {name: fitted(*learnt[name]) for name in LINES}
@@ -57,11 +80,45 @@ def main() -> None:
     results["simulated"] = {name: figures(*unseen[name], lines, name) for name in LINES}
     if (arguments.data / "acdc_training").is_dir():
         results["acdc"] = on_acdc(segmenter, arguments.data, lines)
-    print(json.dumps(results, indent=1))
-    keep_beside_others(arguments.out, arguments.model, results)
-    if arguments.card:
-        card = parse_card(arguments.card.read_text(encoding="utf-8"), str(arguments.card))
-        arguments.card.write_text(card_text(replace(card, slice_lines=lines)), encoding="utf-8")
+    return results
+
+
+def learnt_from_drawn(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Lines of all patients of ACDC, and how well those of four folds tell the slices of the fifth."""
+    chosen = models_of_folds(arguments.data, dict(item.split("=", 1) for item in arguments.folds))
+    rows = pd.DataFrame(_drawn_signs(arguments.data, chosen))
+    lines = {name: _fitted_on_drawn(rows[rows["ventricle"] == name]) for name in LINES}
+    folds = []
+    for run in sorted(set(chosen.values())):
+        others = rows[rows["run"] != run]
+        of_others = {name: _fitted_on_drawn(others[others["ventricle"] == name]) for name in LINES}
+        _put(of_others, Path(run) / CARD_FILE)
+        for name in LINES:
+            out = rows[(rows["run"] == run) & (rows["ventricle"] == name)]
+            folds.append(out.reset_index().join(_answered(np.stack(out["signs"].to_list()), of_others, name)))
+    told = pd.concat(folds)
+    measured = {f"{name}_{phase}": _of_drawn(part) for (name, phase), part in told.groupby(["ventricle", "phase"])}
+    return {"lines": lines, "patients": len(chosen), "acdc": measured}
+
+
+def _drawn_signs(data: Path, chosen: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """A row an image of ACDC in which the patient's network finds a ventricle."""
+    for reference in acdc(data / "acdc_training"):
+        volume = reference.volume
+        if not (run := chosen.get(volume.patient)):
+            continue
+        signs = signs_in(shared_segmenter(run, "segment_sax"), volume.images[None], volume.spacing_mm[:2])[0]
+        for name, code in LINES.items():
+            v = VENTRICLES.index(code)
+            for k in np.flatnonzero(np.isfinite(signs[:, v, 0])):
+                yield {
+                    "run": run, "ventricle": name, "phase": volume.phase, "signs": signs[k, v],
+                    "drawn": bool((volume.labels[k] == code).any()),
+                }  # fmt: skip
+
+
+def _fitted_on_drawn(rows: pd.DataFrame) -> tuple[float, ...]:
+    return fitted(np.stack(rows["signs"].to_list()), rows["drawn"].to_numpy(float))
 
 
 def slices_of_simulated(segmenter: Segmenter, n: int, seed: int) -> dict[str, tuple[Array, Array]]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,10 @@ def recover(cohort: Path, minimum: int = 5) -> list[Finding]:
     if page.exists():
         found += _from_flow(page.read_text(), minimum)
         found += _from_distributions(cohort / "reports/assets", tables, page.read_text(), minimum)
-    return found
+        found += _from_bins(cohort / "reports/assets", page.read_text(), minimum)
+        found += _from_perfusion(page.read_text(), minimum)
+        found += _from_quality(cohort / "reports/assets/tables/quality.csv", page.read_text(), minimum)
+    return [*found, *_from_evaluations(cohort, tables, minimum)]
 
 
 def recover_between(before: Path, after: Path, minimum: int = 5) -> list[Finding]:
@@ -331,22 +333,24 @@ def _from_distributions(assets: Path, tables: Mapping[str, pd.DataFrame], page: 
     if not path.exists() or "fairness" not in tables:
         return
     base = float(minimum) if _ROUNDED in page else 1.0
-    drawn = _drawn_counts(assets / "figures/distributions.svg")
+    drawn = _drawn_bins(assets)
     fairness = tables["fairness"]
     whole = fairness[(fairness["model"] == "mean") & (fairness["group_by"] == "overall") & (fairness["status"] == "ok")]
     titles = {"LV ejection fraction": "lvef_pct", "LV end-diastolic volume": "lvedv_ml"}
-    for title, rows in pd.read_csv(path, dtype=str).groupby("phenotype", sort=False):
+    table = pd.read_csv(path, dtype=str)
+    drawn_rows = _binned(table, len(drawn))
+    for title, rows in table.groupby("phenotype", sort=False):
         overall = whole[whole["exposure"] == titles.get(str(title), "")]
+        binned = drawn_rows.get(str(title), [])
+        shapes = [drawn.pop(0) for _ in binned if drawn]
         shown = [row for row in rows.to_dict("records") if row["group"] != "All" and "±" in row["mean"]]
+        for row, bins in zip(binned, shapes, strict=False):
+            total, shares = window(_number(row["n"]) or 0.0, base), [share for *_, share in bins]
+            told = [n for n in range(*_span(total)) if _fits(shares, n)]
+            if base > 1 and len(told) == 1 and told[0] % base and not _multiples(shares, total, base):
+                yield Finding(f"Figure, {title} of {row['group']}: the exact number", told[0], told[0])
         if len(overall) != 1 or not shown:
             continue
-        shapes = [drawn.pop(0) for row in reversed(shown) if (_number(row["n"]) or 0) >= _BINNED and drawn]
-        for row, counts in zip(
-            [row for row in reversed(shown) if (_number(row["n"]) or 0) >= _BINNED], shapes, strict=False
-        ):
-            told = [n for n in range(*_span(window(_number(row["n"]) or 0.0, base))) if counts(n)]
-            if base > 1 and len(told) == 1 and told[0] % base:
-                yield Finding(f"Figure, {title} of {row['group']}: the exact number", told[0], told[0])
         yield from _value_beside(str(title), overall.iloc[0], shown, base, minimum)
 
 
@@ -354,30 +358,204 @@ def _span(limits: tuple[float, float]) -> tuple[int, int]:
     return int(limits[0]), int(limits[1]) + 1
 
 
-def _drawn_counts(figure: Path) -> list[Callable[[int], bool]]:
-    """Of every distribution that is drawn, whether a number of people fits: its bins then hold whole people."""
-    if not figure.exists():
-        return []
-    found: list[Callable[[int], bool]] = []
-    for path in re.findall(r'<path d="([^"]*)"[^>]*style="fill: none[^>]*>', figure.read_text()):
+def _binned(table: pd.DataFrame, n_drawn: int) -> dict[str, list[dict[str, Any]]]:
+    """Phenotype -> rows of Table 1 whose bins are drawn, from the first drawn to the last.
+
+    All people, who stand in the table where a sex is hidden, are drawn beside the sexes if there are as many shapes.
+    """
+    shown = table[table["mean"].str.contains("±") & table["n"].map(lambda text: (_number(text) or 0) >= _BINNED)]
+    shown = shown if len(shown) == n_drawn else shown[shown["group"] != "All"]
+    return {str(title): rows.to_dict("records")[::-1] for title, rows in shown.groupby("phenotype", sort=False)}
+
+
+def _drawn_bins(assets: Path) -> list[list[tuple[float, float, float]]]:
+    """Of every distribution that is drawn, its bins: left and right edge in the figure, and the share of people."""
+    figure = assets / "figures/distributions.svg"
+    found = []
+    for path in re.findall(
+        r'<path d="([^"]*)"[^>]*style="fill: none[^>]*>', figure.read_text() if figure.exists() else ""
+    ):
         points = [(float(x), float(y)) for x, y in re.findall(r"[ML] (-?[\d.]+) (-?[\d.]+)", path)]
-        flat = [(b[0] - a[0], a[1]) for a, b in pairwise(points) if abs(a[1] - b[1]) < 1e-6 and b[0] - a[0] > 0.5]
+        flat = [(a[0], b[0], a[1]) for a, b in pairwise(points) if abs(a[1] - b[1]) < 1e-6 and b[0] - a[0] > 0.5]
         if len(flat) < 4 or len(points) < 2 * len(flat):
             continue
-        ground = points[0][1]
-        areas = [width * (ground - y) for width, y in flat]
-        shares = [area / sum(areas) for area in areas]
-        found.append(partial(_fits, shares))
+        areas = [(right - left) * (points[0][1] - y) for left, right, y in flat]
+        found.append([(left, right, area / sum(areas)) for (left, right, _), area in zip(flat, areas, strict=True)])
     return found
 
 
 def fitting_numbers(figure: Path, low: int, high: int) -> list[list[int]]:
     """Of every distribution that is drawn, the numbers of people that fit, from ``low`` to ``high - 1``."""
-    return [[n for n in range(low, high) if fits(n)] for fits in _drawn_counts(figure)]
+    shapes = [[share for *_, share in bins] for bins in _drawn_bins(figure.parents[1])]
+    return [[n for n in range(low, high) if _fits(shares, n)] for shares in shapes]
 
 
 def _fits(shares: list[float], n: int) -> bool:
     return max(abs(share * n - round(share * n)) for share in shares) < 0.02
+
+
+def _from_bins(assets: Path, page: str, minimum: int) -> Iterator[Finding]:
+    """What all people have more in a bin than a sex that is drawn beside them: those whom nothing shows."""
+    path = assets / "tables/distributions.csv"
+    if not path.exists():
+        return
+    base, drawn = float(minimum) if _ROUNDED in page else 1.0, _drawn_bins(assets)
+    for title, rows in _binned(pd.read_csv(path, dtype=str), len(drawn)).items():
+        shapes = {row["group"]: (row, drawn.pop(0)) for row in rows if drawn}
+        sexes = [group for group in shapes if group != "All"]
+        if "All" in shapes and sexes:
+            for place, low, high in _rest_of_bins(shapes["All"], [shapes[sex] for sex in sexes], base):
+                if pinned(low, high, minimum):
+                    yield Finding(f"Figure, {title}: others at {place:.0f}", low, high)
+
+
+_Shape = tuple[dict[str, Any], list[tuple[float, float, float]]]
+
+
+def _rest_of_bins(whole: _Shape, parts: list[_Shape], base: float) -> Iterator[tuple[float, float, float]]:
+    """Between edges that all have: where, and the least and the most people of the whole who are in no part."""
+    puzzle, edges = Puzzle(), []
+    for k, (row, bins) in enumerate((whole, *parts)):
+        total = window(_number(row["n"]) or 0.0, base)
+        for (left, _, _), (low, high) in zip(bins, _bin_windows(bins, total, base), strict=True):
+            puzzle.know(f"{k} {left:.1f}", low, high)
+        puzzle.add({f"{k} {left:.1f}": 1.0 for left, *_ in bins}, *total)
+        edges.append({round(x, 1) for left, right, _ in bins for x in (left, right)})
+    for first, last in pairwise(sorted(set.intersection(*edges))):
+        rest = {}
+        for k, (_, bins) in enumerate((whole, *parts)):
+            rest |= {f"{k} {left:.1f}": -1.0 if k else 1.0 for left, *_ in bins if first <= round(left, 1) < last}
+        puzzle.add(rest, 0, 1e6)
+        found = puzzle.range(rest)
+        if found:
+            yield first, *found
+
+
+def _bin_windows(
+    bins: list[tuple[float, float, float]], total: tuple[float, float], base: float
+) -> list[tuple[float, float]]:
+    """People of each bin: of bins in multiples, the sum is the one near the total that makes all of them multiples."""
+    held = _multiples([share for *_, share in bins], total, base)
+    return [window(n, base) for n in held] or [(0.0, 1e6)] * len(bins)
+
+
+def _multiples(shares: list[float], total: tuple[float, float], base: float) -> list[float]:
+    """Shares as multiples of the base, whose sum is near the total; empty if they are none."""
+    reach = len(shares) * base / 2 if base > 1 else 0
+    for n in sorted(range(int(total[0] - reach), int(total[1] + reach) + 1), key=lambda n: abs(n - sum(total) / 2)):
+        counts = [share * n / base for share in shares]
+        if max(abs(count - round(count)) for count in counts) < 0.02:
+            return [round(count) * base for count in counts]
+    return []
+
+
+# perfusion and quality rules
+
+
+def _from_perfusion(page: str, minimum: int) -> Iterator[Finding]:
+    """Who was tried and not measured, who is not limited, who lacks a value."""
+    said = re.search(r"Of (.*?) studies with a first-pass series, (.*?) were measured; (.*?) of these have", page)
+    if not said:
+        return
+    base, puzzle = float(minimum) if _ROUNDED in page else 1.0, Puzzle()
+    for name, text in zip(("tried", "measured", "limited"), said.groups(), strict=True):
+        _state(puzzle, name, text, base, minimum)
+    for box in re.finditer(r'<div class="box"><b>Perfusion measured</b>n (?:= )?([^<\n]*)', page):
+        _state(puzzle, "measured", box[1], base, minimum)
+    targets = {"set aside": ("tried", "measured"), "without a limitation": ("measured", "limited")}
+    section = page[said.end() :].split("</table>")[0]
+    for title, text in re.findall(r'<th scope="row">([^<]*)</th><td class="number">([^<]*)</td>', section):
+        _state(puzzle, title, text, base, minimum)
+        targets[f"without {title}"] = ("measured", title)
+    for whole, part in targets.values():
+        puzzle.add({whole: 1.0, part: -1.0}, 0, 1e6)
+    for what, (whole, part) in targets.items():
+        found = puzzle.range({whole: 1.0, part: -1.0})
+        if found and pinned(*found, minimum):
+            yield Finding(f"perfusion: {what}", *found)
+
+
+_QUARANTINING = ("edv_implausible", "esv_implausible", "ef_implausible", "mass_implausible")
+
+
+def _from_quality(path: Path, page: str, minimum: int) -> Iterator[Finding]:
+    """Who breaks a rule: whoever is doubted breaks one, and whoever breaks one is doubted."""
+    states = dict(re.findall(r'<span class="state state-(\w+)">[^<]*</span><span>([^<]*)</span>', page))
+    if not path.exists() or "doubted" not in states:
+        return
+    base, puzzle = float(minimum) if _ROUNDED in page else 1.0, Puzzle()
+    _state(puzzle, "doubted", states["doubted"], base, minimum)
+    rows = pd.read_csv(path, dtype=str).query("stage == 'derive' and code not in @_QUARANTINING").to_dict("records")
+    targets: dict[str, dict[str, float]] = {}
+    for row in rows:
+        code, judged = row["code"], f"{row['code']}, judged"
+        _state(puzzle, code, row["flagged"], base, minimum)
+        _state(puzzle, judged, str(row["judged"]), base, minimum)
+        targets |= {f"break {code}": {code: 1.0}, f"keep {code}": {judged: 1.0, code: -1.0}}
+        targets |= {f"doubted, and not for {code}": {"doubted": 1.0, code: -1.0}}
+    for weights in [weights for weights in targets.values() if len(weights) > 1]:
+        puzzle.add(weights, 0, 1e6)
+    puzzle.add(dict.fromkeys((row["code"] for row in rows), 1.0) | {"doubted": -1.0}, 0, 1e6)
+    for what, weights in targets.items():
+        found = puzzle.range(weights)
+        if found and pinned(*found, minimum):
+            yield Finding(f"quality: {what}", *found)
+
+
+# evaluations
+
+
+def _from_evaluations(cohort: Path, tables: Mapping[str, pd.DataFrame], minimum: int) -> Iterator[Finding]:
+    """Who is in a table, or in Table 1, and not in an evaluation of the same number, or the other way round."""
+    published = _people(cohort, tables, minimum)
+    for path in sorted((cohort / "tables").glob("[ec]*s/*/summary.parquet")):
+        summary = pd.read_parquet(path)
+        pairs = summary[summary["measure"] == "bias"]
+        base = float(minimum) if (pairs["n"].dropna() % minimum == 0).all() else 1.0
+        for row in pairs[pairs["n"].notna()].to_dict("records"):
+            own, place = window(row["n"], base), (row["of"], row["group_by"] or "overall", row["group"])
+            for where, other in published.get(place, {}).items():
+                for what, (more, fewer) in {"not evaluated": (other, own), "evaluated alone": (own, other)}.items():
+                    low, high = more[0] - fewer[1], more[1] - fewer[0]
+                    if pinned(low, high, minimum):
+                        yield Finding(f"{path.parent.name} beside {where}, {place}: {what}", low, high)
+        yield from _value_not_shown(path.parent.name, pairs, base)
+
+
+def _people(
+    cohort: Path, tables: Mapping[str, pd.DataFrame], minimum: int
+) -> dict[tuple[str, str, str], dict[str, tuple[float, float]]]:
+    """People with a phenotype, of a group: by the tables, and by Table 1."""
+    found: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {}
+    for name, table in tables.items():
+        for row in table[(table["model"] == "mean") & (table["measure"] == "mean") & table["n"].notna()].to_dict(
+            "records"
+        ):
+            place = (row["exposure"], row["group_by"], row["group"])
+            found.setdefault(place, {})[name] = window(row["n"], row["rounded_to"])
+    page, path = cohort / "reports/index.html", cohort / "reports/assets/tables/distributions.csv"
+    if path.exists():
+        base = float(minimum) if _ROUNDED in page.read_text() else 1.0
+        titles = {"LV ejection fraction": "lvef_pct", "LV end-diastolic volume": "lvedv_ml"}
+        groups = {"Women": ("sex", "female"), "Men": ("sex", "male"), "All": ("overall", "all")}
+        for row in pd.read_csv(path, dtype=str).to_dict("records"):
+            n = _number(str(row["n"]))
+            if n is not None and row["phenotype"] in titles:
+                place = (titles[row["phenotype"]], *groups[row["group"]])
+                found.setdefault(place, {})["Table 1"] = window(n, base)
+    return found
+
+
+def _value_not_shown(name: str, rows: pd.DataFrame, base: float) -> Iterator[Finding]:
+    """The error of the one whom everybody has more than the groups that are shown."""
+    known = rows[rows["value"].notna() & rows["n"].notna() & rows["sd"].notna()]
+    known = known.assign(estimate=known["value"], se=known["sd"] / np.sqrt(known["n"]))
+    for of, of_quantity in known.groupby("of"):
+        whole = of_quantity[of_quantity["group_by"] == ""]
+        for group_by, groups in of_quantity[of_quantity["group_by"] != ""].groupby("group_by"):
+            found = _rest(whole, groups, base) if len(whole) == 1 else None
+            if found is not None:
+                yield Finding(f"{name}: the error of the one not shown by {group_by} in {of}", *found)
 
 
 def _value_beside(

@@ -31,6 +31,7 @@ from tasks.sources.visit_times import with_visit_times
 from tasks.sources.withdrawn import withdrawn_people
 from tasks.state.mistakes import faults_in_files
 from tasks.state.parquet_tables import publish_table, read_table
+from tasks.state.published_beside import ESTIMATES, evaluations_beside, keep_studies
 from tasks.state.store import Cohort, digest
 from tasks.state.user_tables import read_user_table
 
@@ -115,7 +116,9 @@ def _run(part: Part, cohort_dir: Path, settings: AnalysisSettings, files: UserFi
         with faults_in_files(names):
             tables = _read_tables(cohort_dir, settings, files)
             inputs = Inputs.of(settings.study_spec(), tables, sets_named=False)
-            publish_tables(outdated, results, inputs, spec_digest(settings))
+            cohort = Cohort(cohort_dir)
+            publish_tables(outdated, results, inputs, spec_digest(settings), evaluations_beside(cohort))
+            keep_studies(cohort, ESTIMATES, inputs.has_phenotype, "mean")
             publish_table(inputs.flow.drop(columns="group"), people_flow_path(cohort_dir), results.key, PEOPLE_FLOW)
     return {"status": "done" if outdated else "current", "reason": "", "counts": results.counts}
 

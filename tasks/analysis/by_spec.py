@@ -22,6 +22,7 @@ from tasks.analysis.spec_file import SpecFile, as_json, read_spec
 from tasks.analysis.spec_tables import input_files, read_tables, told_times
 from tasks.sources.withdrawn import withdrawn_people
 from tasks.state.mistakes import faults_in_files
+from tasks.state.published_beside import evaluations_beside, keep_studies
 from tasks.state.store import Cohort, publish_bytes
 
 VERSION = 5
@@ -76,7 +77,9 @@ def run_spec(part: Part, spec_path: Path, cohort_dir: Path, withdrawn: Path | No
         with faults_in_files(_files(file)):
             inputs = Inputs.of(file.spec, read_tables(file, cohort_dir, gone))
             publish_bytes(as_json(file), results.folder / "spec.json")
-            publish_tables(outdated, results, inputs, file.digest)
+            cohort, publisher = Cohort(cohort_dir), f"analysis_{file.digest}"
+            publish_tables(outdated, results, inputs, file.digest, evaluations_beside(cohort))
+            keep_studies(cohort, publisher, inputs.has_phenotype, publisher)
         _publish_documents(file, results.folder)
     return {
         "status": "done" if outdated else "current",

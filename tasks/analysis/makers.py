@@ -32,6 +32,7 @@ from cmr_models.contracts.cells import check_covariates
 from cmr_models.contracts.identifiers import with_keys
 from cmr_models.estimates.contributions import Contributions
 from tasks.analysis.spec_tables import SpecTables
+from tasks.state.published_beside import studies_of
 
 _PLANNED = ("steps", "horizon_years", "learner", "folds", "fold_by", "thresholds", "resamples")
 
@@ -111,6 +112,23 @@ class Inputs:
         further = ((), ("age_years", *self.models.strata, *self.models.covariates), body)
         lists = dict.fromkeys((*map(tuple, further), *_complete_columns(self.spec, self.models)))
         return magnitudes(values, groups, [people[list(names)].notna().all(axis=1).to_numpy(bool) for names in lists])
+
+    @property
+    def has_phenotype(self) -> pd.DataFrame:
+        """Of whom the means of each phenotype are: index study, a boolean column for each phenotype."""
+        if self.people.empty:
+            return pd.DataFrame()
+        measured = self.people[self.people["measured"]]
+        has = measured[list(dict.fromkeys(self.models.phenotypes))].notna()
+        return has.set_axis(studies_of(measured["participant"], measured["visit"]))
+
+    @property
+    def groups(self) -> pd.DataFrame:
+        """The labels of each person, by study."""
+        if self.people.empty:
+            return self.people
+        own = self.people[[f"group {name}" for name in self.models.group_by]].rename(columns=lambda c: c[6:])
+        return own.set_axis(studies_of(self.people["participant"], self.people["visit"]))
 
     @property
     def plan(self) -> PredictionPlan:

@@ -7,19 +7,21 @@ release) and rounds. A test that the gate hides still counts in its family.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from cmr_models.analysis.disclosure.audit import Known, audit, hide_determined
-from cmr_models.analysis.disclosure.claims import CONTAINED, Within, nested_sets
+from cmr_models.analysis.disclosure.claims import CONTAINED, Within, estimates_say, nested_sets, together
 from cmr_models.analysis.disclosure.coarsening import coarsen_ratios
 from cmr_models.analysis.disclosure.dominance import hide_dominated
 from cmr_models.analysis.disclosure.gate import Gate, GateRules, differs_by_few, follows_closely
 from cmr_models.analysis.disclosure.masking import round_counts
+from cmr_models.analysis.disclosure.people_counted import counted_of, differ_by_few
 from cmr_models.analysis.estimates_by_group import with_q_of_gaps
 from cmr_models.analysis.model_spec import AnalysisSpec
 from cmr_models.analysis.regressions import overall_family, with_q
@@ -30,6 +32,7 @@ from tasks.analysis.features import with_leakage
 from tasks.analysis.makers import MAKERS, Inputs
 from tasks.state.disclosure_record import keep_record, keep_released, released_counts
 from tasks.state.parquet_tables import publish_table, read_table, table_key
+from tasks.state.published_beside import Beside
 from tasks.state.store import digest, digest_bytes
 
 # Tables of curves: the column along which they run, and those that name one.
@@ -99,7 +102,9 @@ def results_key(version: int, files: Iterable[Path], **asked: Any) -> str:
     return digest({"version": version, "inputs": contents, **asked})
 
 
-def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_digest: str) -> None:
+def publish_tables(
+    names: Sequence[str], results: Results, inputs: Inputs, spec_digest: str, others: Beside | None = None
+) -> None:
     """Make tables and publish them one by one, each with its entry in the disclosure record.
 
     A table passes the gate by itself, and then beside all that are published already from the same inputs.
@@ -109,16 +114,21 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
         results: where they go.
         inputs: what they are made from.
         spec_digest: that every row carries.
+        others: evaluations and comparisons that are published of the cohort.
     """
-    spec, known = inputs.spec, Known()
+    spec, known, others = inputs.spec, Known(), others or Beside()
     contained = (*CONTAINED, *nested_sets(spec.covariate_sets, spec.primary))
+    has, compared = inputs.has_phenotype, {exposure for _, exposure in others.counted}
+    counted = counted_of(has[[name for name in has if name in compared]], "mean")
+    few = differ_by_few(counted, others.counted, inputs.groups, spec.disclosure.threshold)
     for name in names:
         made = with_leakage(MAKERS[name](inputs), inputs.tables.features, spec.features.seen)
-        base = _count_base(name, made, results, inputs)
+        base = _count_base(name, made, results, inputs, few=few)
         gate = Gate(GateRules(spec.disclosure.threshold, base), spec_digest)
         passed = _release_curve(gate, name, made) if name in _CURVES else _release(gate, name, made, results, inputs)
         passed = passed.assign(**_about(name, inputs, spec_digest, base))
-        released = _release_beside(gate, name, passed, results, known, contained)
+        said = partial(others.relate, counted=counted, threshold=spec.disclosure.threshold)
+        released = _release_beside(gate, name, passed, results, known, contained, said)
         keep_record(gate, results.folder)
         keep_released(released, results.folder, name)
         contract = ESTIMATE_TABLE if name in ESTIMATE_TABLES else None
@@ -127,43 +137,54 @@ def publish_tables(names: Sequence[str], results: Results, inputs: Inputs, spec_
 
 def _about(name: str, inputs: Inputs, spec_digest: str, base: int | None) -> dict[str, Any]:
     """Columns that are the same in every row."""
-    doubted = {} if name == "flow" else _doubted(inputs)
+    doubted = {} if name == "flow" else _doubted(inputs, base)
     return {"spec_digest": spec_digest, **doubted, "rounded_to": float(base or 1)}
 
 
 def _release_beside(
-    gate: Gate, name: str, passed: pd.DataFrame, results: Results, known: Known, contained: Sequence[Within]
+    gate: Gate,
+    name: str,
+    passed: pd.DataFrame,
+    results: Results,
+    known: Known,
+    contained: Sequence[Within],
+    others_say: Callable[[pd.DataFrame], pd.DataFrame],
 ) -> pd.DataFrame:
-    """A table in which no cell is determined by all tables of the folder together; with the report for a checker."""
+    """A table in which no cell is determined by all tables of the folder and evaluations together; with the report for
+    a checker.
+    """
     threshold = gate.rules.threshold
     paths = {path.stem: path for path in sorted(results.folder.glob("*.parquet")) if path.stem != name}
     beside = {stem: read_table(path) for stem, path in paths.items() if table_key(path) == results.key}
     if threshold < 2:
         write_disclosure({**beside, name: passed}, audit({}, threshold), results.disclosure)
         return passed
-    tables, found = hide_determined({name: passed}, beside, threshold, known, contained)
+    said = [estimates_say(stem, table, threshold) for stem, table in {**beside, name: passed}.items()]
+    tables, found = hide_determined({name: passed}, beside, threshold, known, contained, others_say(together(*said)))
     if not tables[name]["status"].equals(passed["status"]):
         gate.amend(name, tables[name])
     write_disclosure({**beside, **tables}, found, results.disclosure)
     return tables[name]
 
 
-def _count_base(name: str, made: pd.DataFrame, results: Results, inputs: Inputs) -> int | None:
-    """The base of the counts of a table; they are rounded too where they differ by few from an earlier release."""
+def _count_base(name: str, made: pd.DataFrame, results: Results, inputs: Inputs, *, few: bool) -> int | None:
+    """The base of the counts of a table; they are rounded too where they differ by few from an earlier release, or from
+    another publication of the cohort (``few``).
+    """
     threshold = inputs.spec.disclosure.threshold
     if inputs.count_base or threshold < 2:
         return inputs.count_base
     earlier = released_counts(results.folder, name)
-    return threshold if any(differs_by_few(made, before, threshold).any() for before in earlier) else None
+    return threshold if few or any(differs_by_few(made, before, threshold).any() for before in earlier) else None
 
 
-def _doubted(inputs: Inputs) -> dict[str, Any]:
+def _doubted(inputs: Inputs, base: int | None = None) -> dict[str, Any]:
     """What was done with doubted people, and how many they are: no small number, rounded as the gate rounds."""
     n = float(inputs.people["doubted"].sum()) if "doubted" in inputs.people else 0.0
     if 0 < n < inputs.spec.disclosure.threshold:
         n = float("nan")
-    elif inputs.count_base:
-        n = float(round_counts(n, inputs.count_base))
+    elif base or inputs.count_base:
+        n = float(round_counts(n, base or inputs.count_base or 1))
     return {"doubted": "taken_in" if inputs.spec.include_doubted else "left_out", "n_doubted": float(n)}
 
 

@@ -14,13 +14,16 @@ import pandas as pd
 
 from cmr_models.analysis.disclosure.gate import Gate
 from cmr_models.analysis.disclosure.masking import SUPPRESSED
+from cmr_models.contracts.identifiers import study_key
 from cmr_models.contracts.names import nearest
+from cmr_models.estimates.groups import labels
 from cmr_models.evaluation import cases
 from cmr_models.evaluation.summary import Summariser
 from cmr_models.phenotypes.states import states_of
 from tasks.evaluation import studies
 from tasks.evaluation.references import group_columns, parse_number, read_references
-from tasks.evaluation.release import count_rules, missing_text, release_summary
+from tasks.evaluation.release import Publication, count_rules, missing_text, release_summary
+from tasks.evaluation.summary_claims import studies_counted, summary_says
 from tasks.report.markdown import number
 from tasks.report.markdown import table as markdown
 from tasks.sources.withdrawn import withdrawn_people, without_withdrawn
@@ -28,6 +31,7 @@ from tasks.state.csv_text import csv_text
 from tasks.state.disclosure_record import keep_record, keep_released, released_counts
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import publish_table, read_table
+from tasks.state.published_beside import all_beside, evaluation_name, keep_beside
 from tasks.state.store import Cohort, digest, open_tree, publish_bytes
 
 Kind = Literal["segmentation", "landmark", "classification", "regression"]
@@ -109,7 +113,8 @@ def evaluate(cohort: Cohort, settings: EvaluateSettings, advance: Advance = lamb
     if kind == "segmentation" and (repeats := _repeats(cohort, settings, people)) is not None:
         parts.append(summariser.repeats(repeats))
     summary = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    return _publish(cohort, settings, task, summary.assign(**_doubted(cohort, people, settings)), case_table)
+    groups = pd.DataFrame({name: labels(people[name]) for name in by}, index=people.index.map(study_key))
+    return _publish(cohort, settings, task, summary.assign(**_doubted(cohort, people, settings)), case_table, groups)
 
 
 def _without_withdrawn(people: pd.DataFrame, withdrawn: frozenset[str]) -> pd.DataFrame:
@@ -300,15 +305,24 @@ def _repeat_rows(cohort: Cohort, name: str, visits: pd.DataFrame) -> Iterator[di
 
 
 def _publish(
-    cohort: Cohort, settings: EvaluateSettings, task: str, summary: pd.DataFrame, case_table: pd.DataFrame
+    cohort: Cohort,
+    settings: EvaluateSettings,
+    task: str,
+    summary: pd.DataFrame,
+    case_table: pd.DataFrame,
+    groups: pd.DataFrame,
 ) -> EvaluationResult:
-    folder = results_folder(cohort, settings.predictions)
+    folder, name = results_folder(cohort, settings.predictions), evaluation_name(settings.predictions)
+    counted = studies_counted(case_table, name)
+    beside = all_beside(cohort, name, {exposure for _, exposure in counted})
+    publication = Publication(name, counted, groups, beside)
     plain = json.dumps({"task": task, **asdict(settings)}, indent=1, sort_keys=True, default=str)
-    rules = count_rules(summary, settings.minimum_cell, released_counts(folder, "summary"))
+    rules = count_rules(summary, settings.minimum_cell, released_counts(folder, "summary"), publication)
     gate = Gate(rules, digest(plain))
-    summary = release_summary(gate, "summary", summary)
+    summary = release_summary(gate, "summary", summary, publication)
     keep_record(gate, folder)
     keep_released(summary, folder, "summary")
+    keep_beside(cohort, name, publication.counted, summary_says(summary, rules, name))
     publish_table(case_table, folder / "cases.parquet")
     publish_table(summary, folder / "summary.parquet")
     publish_bytes(csv_text(summary).encode(), folder / "summary.csv")

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis.disclosure.gate import Gate
+from cmr_models.analysis.disclosure.coarsening import lie_close
+from cmr_models.analysis.disclosure.gate import Gate, GateRules
+from cmr_models.contracts.identifiers import study_key
 from cmr_models.contracts.names import nearest
-from cmr_models.estimates.groups import INTERSECTION, intersection, with_groups
+from cmr_models.estimates.groups import INTERSECTION, intersection, labels, with_groups
 from cmr_models.evaluation.summary import Summariser
 from tasks.derive.derive_stage import LandmarkSources, landmark_sources, read_body_sizes
 from tasks.evaluation.cohort import prediction_names
@@ -28,15 +30,17 @@ from tasks.evaluation.comparison_study import compare_study
 from tasks.evaluation.comparison_tables import COMPARED, COMPARISON, VERDICTS
 from tasks.evaluation.comparison_worst import render_worst, worst_studies
 from tasks.evaluation.references import group_columns, read_references
-from tasks.evaluation.release import count_rules, release_summary
+from tasks.evaluation.release import Publication, count_rules, release_summary
+from tasks.evaluation.summary_claims import studies_counted, summary_says
 from tasks.inference.model_record import licences_of, recorded_speed
 from tasks.report.pages import asset
 from tasks.sources.withdrawn import withdrawn_people, without_withdrawn
 from tasks.state.csv_text import csv_text
-from tasks.state.disclosure_record import keep_record
+from tasks.state.disclosure_record import keep_record, keep_released, released_counts
 from tasks.state.ledger import open_ledger
 from tasks.state.mistakes import UserMistake
 from tasks.state.parquet_tables import publish_table
+from tasks.state.published_beside import all_beside, comparison_name, keep_beside
 from tasks.state.store import Cohort, digest, model_name, publish_bytes, published_attributes
 
 Advance = Callable[[int], None]
@@ -155,7 +159,12 @@ def compare(cohort: Cohort, inputs: ComparisonInputs, advance: Advance = lambda 
             " `cmr-cohort segment` with --model for each of them, then the same command again"
         )
     summariser = Summariser(people, by, seed=inputs.seed, n_resamples=inputs.resamples)
-    return _publish(cohort, inputs, found, summariser.differences(found.cases), (speeds[0], speeds[1]))
+    groups = pd.DataFrame({name: labels(people[name]) for name in by}, index=people.index.map(study_key))
+    name = comparison_name(*inputs.names)
+    counted = studies_counted(found.cases, name)
+    beside = all_beside(cohort, name, {exposure for _, exposure in counted})
+    publication = Publication(name, counted, groups, beside)
+    return _publish(cohort, inputs, found, summariser.differences(found.cases), (speeds[0], speeds[1]), publication)
 
 
 def _measure(
@@ -214,19 +223,35 @@ def _counts(cases: pd.DataFrame) -> Counts:
     return Counts(measured, lost, str(by_phenotype.index[worst]))
 
 
+def _rules(
+    raw: pd.DataFrame, minimum: int, earlier: Sequence[pd.DataFrame], publication: Publication, found: _Measured
+) -> GateRules:
+    """As for an evaluation; the studies that a model lost, or was not asked about, are among those without a number."""
+    missing = raw.loc[(raw["measure"] == "bias") & (raw["group_by"] == ""), "n_missing"]
+    beside_them = [0.0, *missing, _counts(found.cases).lost, *found.unpredicted.values()]
+    if minimum > 1 and lie_close(beside_them, minimum):
+        return GateRules(minimum, minimum)
+    return count_rules(raw, minimum, earlier, publication)
+
+
 def _publish(
     cohort: Cohort,
     inputs: ComparisonInputs,
     found: _Measured,
     raw: pd.DataFrame,
     speeds: tuple[float | None, float | None],
+    publication: Publication,
 ) -> ComparisonResult:
     folder = results_folder(cohort, inputs.names)
     plain = json.dumps({**asdict(inputs), "limits": inputs.limits.model_dump()}, indent=1, sort_keys=True, default=str)
-    gate = Gate(count_rules(raw, inputs.minimum_cell), digest(plain))
-    released = release_summary(gate, "summary", raw)[list(COMPARISON.names)].astype(COMPARISON.pandas_types)
-    verdicts = judge(released, _counts(found.cases), speeds, inputs.limits, inputs.minimum_cell)
+    rules = _rules(raw, inputs.minimum_cell, released_counts(folder, "summary"), publication, found)
+    gate = Gate(rules, digest(plain))
+    released = release_summary(gate, "summary", raw, publication)
+    released = released[list(COMPARISON.names)].astype(COMPARISON.pandas_types)
+    verdicts = judge(released, _counts(found.cases), speeds, inputs.limits, rules)
     keep_record(gate, folder)
+    keep_released(released, folder, "summary")
+    keep_beside(cohort, publication.name, publication.counted, summary_says(released, rules, publication.name))
     told = found.cases.rename(columns={"reference": "first", "predicted": "second"})[list(COMPARED.names)]
     publish_table(told.astype(COMPARED.pandas_types), folder / "cases.parquet", contract=COMPARED)
     for name, table, contract in (("summary", released, COMPARISON), ("limits", verdicts, VERDICTS)):
@@ -234,7 +259,7 @@ def _publish(
         publish_bytes(csv_text(table).encode(), folder / f"{name}.csv")
     publish_bytes(plain.encode(), folder / "settings.json")
     facts = [_facts(cohort, *about, list(found.frames)) for about in zip(inputs.names, speeds, strict=True)]
-    page = render_page(facts, released, verdicts, inputs.minimum_cell, found.unpredicted)
+    page = render_page(facts, released, verdicts, rules, found.unpredicted)
     publish_bytes(asset("report.css"), folder / "assets" / "report.css")
     publish_bytes(page.encode(), folder / "index.html")
     worst = worst_studies(told, list(found.frames), inputs.limits.worst)

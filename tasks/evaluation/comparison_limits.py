@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cmr_models.analysis.disclosure.gate import GateRules
+from cmr_models.analysis.disclosure.masking import round_counts
 from tasks.evaluation.comparison_settings import CompareSettings
 from tasks.evaluation.comparison_tables import VERDICTS
 
@@ -31,7 +33,7 @@ def judge(
     counts: Counts,
     speeds: tuple[float | None, float | None],
     limits: CompareSettings,
-    minimum_cell: int,
+    rules: GateRules,
 ) -> pd.DataFrame:
     """Every limit with what was found: a table by the contract ``VERDICTS``.
 
@@ -42,7 +44,7 @@ def judge(
         counts: of studies that the second model loses.
         speeds: images/s of the first and of the second model; None where not recorded.
         limits: of the settings.
-        minimum_cell: the smallest number of studies that may be told.
+        rules: the smallest number of studies that may be told, and how counts are rounded.
     """
     rows: list[dict[str, Any]] = []
     for structure, allowed in limits.dice_min.items():
@@ -54,7 +56,7 @@ def judge(
     for phenotype, allowed in limits.agreement_max.items():
         ends = summary["measure"].isin(("loa_low", "loa_high")) & (summary["of"] == phenotype)
         rows += _rows("agreement_max", phenotype, summary[ends & (summary["group_by"] == "")], allowed, at_least=False)
-    rows.append(_lost(counts, limits.lost_max, minimum_cell))
+    rows.append(_lost(counts, limits.lost_max, rules))
     if limits.speed_min > 0:
         first, second = speeds
         ratio = second / first if first and second else math.nan
@@ -79,11 +81,14 @@ def _rows(limit: str, of: str, chosen: pd.DataFrame, allowed: float, *, at_least
             yield _row(limit, of, row["value"], allowed, holds) | about
 
 
-def _lost(counts: Counts, allowed: float, minimum_cell: int) -> dict[str, Any]:
-    """The share of studies lost; a small number of them is not told."""
+def _lost(counts: Counts, allowed: float, rules: GateRules) -> dict[str, Any]:
+    """The share of studies lost: of the counts as they are rounded, and none where few are lost, or few are not."""
     share = counts.lost / counts.measured if counts.measured else math.nan
     row = _row("lost_max", counts.of, share, allowed, share <= allowed)
-    return row | {"found": math.nan} if 0 < counts.lost < minimum_cell else row
+    if any(0 < n < rules.threshold for n in (counts.lost, counts.measured - counts.lost)):
+        return row | {"found": math.nan}
+    lost, measured = round_counts([counts.lost, counts.measured], rules.base or 1)
+    return row | {"found": lost / measured} if measured else row
 
 
 def _row(limit: str, of: str, found: float, allowed: float, holds: bool) -> dict[str, Any]:

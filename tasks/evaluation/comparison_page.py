@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cmr_models.analysis.disclosure.masking import SUPPRESSED
+from cmr_models.analysis.disclosure.gate import GateRules
+from cmr_models.analysis.disclosure.masking import SUPPRESSED, round_counts
 from cmr_models.evaluation.two_models import STRUCTURES
 from cmr_models.reasons import TABLE
 from cmr_models.zoo.licences import licences_words
@@ -61,7 +62,7 @@ def render_page(
     models: Sequence[ModelFacts],
     summary: pd.DataFrame,
     verdicts: pd.DataFrame,
-    minimum_cell: int,
+    rules: GateRules,
     unpredicted: Mapping[str, int],
 ) -> str:
     """The page, from what has passed the gate.
@@ -70,7 +71,7 @@ def render_page(
         models: A and B.
         summary: by the contract ``COMPARISON``.
         verdicts: by the contract ``VERDICTS``.
-        minimum_cell: the smallest number of studies that may be shown.
+        rules: the smallest number of studies that may be shown, and how counts are rounded.
         unpredicted: model -> studies without a prediction of it.
     """
     overall = summary[summary["group_by"] == ""]
@@ -85,8 +86,8 @@ def render_page(
         unpaired=", ".join(full_name(str(of)) for of in _unpaired(overall)),
         groups=list(_group_blocks(summary)),
         group_titles=[_title(measure, of) for measure, of in _BY_GROUP],
-        minimum=minimum_cell,
-        unpredicted={name: _count(n, minimum_cell) for name, n in unpredicted.items() if n},
+        minimum=rules.threshold,
+        unpredicted={name: _count(n, rules) for name, n in unpredicted.items() if n},
     )
 
 
@@ -111,8 +112,9 @@ def _model(facts: ModelFacts) -> dict[str, str]:
     return {"name": clean_text(facts.name), "licence": clean_text(facts.licence), "speed": facts.speed}
 
 
-def _count(n: int, minimum_cell: int) -> str:
-    return f"fewer than {minimum_cell}" if n < minimum_cell else f"{n:,}"
+def _count(n: int, rules: GateRules) -> str:
+    shown = float(round_counts(n, rules.base or 1))
+    return f"fewer than {rules.threshold}" if n < rules.threshold else f"{shown:,.0f}"
 
 
 def verdict_rows(verdicts: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -42,14 +42,22 @@ _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @dataclass(frozen=True)
 class Spread:
-    """What may be shown of one phenotype in one group; ``edges`` and ``density`` are empty for too few people."""
+    """What may be shown of one phenotype in one group; ``edges`` and ``held`` are empty for too few people.
+
+    ``held`` are the people of each bin, as whoever measures the figure reads them.
+    """
 
     n: int
     mean: float
     sd: float
     quantiles: tuple[float, ...]
     edges: Floats
-    density: Floats
+    held: Floats
+
+    @property
+    def density(self) -> Floats:
+        """Of the bins; their area is 1."""
+        return np.asarray(self.held / (np.diff(self.edges) * max(self.held.sum(), 1.0)), np.float64)
 
 
 def spread(values: npt.ArrayLike, edges: npt.ArrayLike, minimum: int) -> Spread | None:
@@ -68,11 +76,12 @@ def spread(values: npt.ArrayLike, edges: npt.ArrayLike, minimum: int) -> Spread 
     if len(known) < max(minimum, 2):
         return None
     merged, density = merge_bins(known, np.asarray(edges, np.float64), minimum)
+    held = np.round(density * np.diff(merged) * len(known))
     quantiles = tuple(
         float(np.quantile(known, q)) if min(q, 1 - q) * len(known) > minimum - 1e-9 else float("nan")
         for q in _QUANTILES
     )
-    return Spread(len(known), float(known.mean()), float(known.std(ddof=1)), quantiles, merged, density)
+    return Spread(len(known), float(known.mean()), float(known.std(ddof=1)), quantiles, merged, held)
 
 
 def merge_bins(values: Floats, edges: Floats, minimum: int) -> tuple[Floats, Floats]:
@@ -100,7 +109,7 @@ def published_range(phenotype: str, sex: Sex) -> ReferenceRange | None:
 
 def distribution_figure(measured: pd.DataFrame, counts: Counts) -> bytes | None:
     """Figure with one panel for each phenotype, by sex; None if no group is large enough."""
-    groups = _groups(measured)
+    groups = drawn_groups(measured)
     shown = [name for name in SHOWN if name in measured]
     spreads = {(name, group): found for name in shown for group, found, _ in _spreads(measured, name, counts)}
     if not any(spreads.values()):
@@ -161,6 +170,23 @@ def distribution_counts(measured: pd.DataFrame) -> list[float]:
     return [float(part[name].notna().sum()) for name in names for part in parts] + [float(len(measured))]
 
 
+def bins_name(name: str) -> str:
+    """The name of the bins of a phenotype, as :attr:`.counts.Counts.withheld` has it."""
+    return f"bins of {name}"
+
+
+def drawn_groups(measured: pd.DataFrame) -> list[str]:
+    """The groups that the figure draws: the sexes, or all people where no sex is known."""
+    return list(_groups(measured))
+
+
+def drawn_bins(measured: pd.DataFrame, name: str, counts: Counts) -> dict[str, Spread]:
+    """Group -> what is shown of it, of the groups of which the figure shows bins."""
+    groups = drawn_groups(measured)
+    found = {group: spread for group, spread, _ in _spreads(measured, name, counts) if group in groups}
+    return {group: spread for group, spread in found.items() if spread and len(spread.held)}
+
+
 def _spreads(measured: pd.DataFrame, name: str, counts: Counts) -> list[tuple[str, Spread | None, str]]:
     """Group, what may be shown of a phenotype in it, and the number of people as text.
 
@@ -195,15 +221,17 @@ def _groups_shown(measured: pd.DataFrame, name: str, texts: Mapping[str, str]) -
 
 def _coarse_spread(people: pd.DataFrame | None, name: str, counts: Counts) -> Spread | None:
     """The summary of a group in steps that one person does not move; None if it is hidden or too small."""
-    found = None if people is None else spread(people[name].to_numpy(float), _edges(name), counts.minimum)
-    if found is None or counts.minimum < 2:
+    found = None if people is None else spread(people[name].to_numpy(float), bin_edges(name), counts.minimum)
+    if found is None:
+        return None
+    if counts.round(found.n) < FEWEST_BINNED or bins_name(name) in counts.withheld:
+        found = replace(found, edges=found.edges[:0], held=found.held[:0])
+    if counts.minimum < 2:
         return found
     step = step_of_mean(found.n, found.sd)
     mean, sd, *quantiles = to_step([found.mean, found.sd, *found.quantiles], step).tolist()
-    widths = np.diff(found.edges)
-    bins = round_counts(found.density * widths * found.n, counts.minimum) if counts.rounded else None
-    density = found.density if bins is None else bins / (widths * max(bins.sum(), 1.0))
-    return Spread(found.n, mean, sd, tuple(quantiles), found.edges, density)
+    held = round_counts(found.held, counts.minimum) if counts.rounded else found.held
+    return replace(found, mean=mean, sd=sd, quantiles=tuple(quantiles), held=held)
 
 
 def _table_row(name: str, group: str, summary: Spread | None, n: str) -> dict[str, Any]:
@@ -228,11 +256,17 @@ def _groups(measured: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {sex: measured[measured["sex"] == sex] for sex in sexes} or {_ALL: measured}
 
 
+def sexes_of(measured: pd.DataFrame) -> tuple[str, ...]:
+    """The groups that everybody falls into: the sexes that are there and the unknown; all, where no sex is known."""
+    groups = tuple(_groups(measured))
+    return groups if _ALL in groups else (*groups, "unknown")
+
+
 def _of_unknown_sex(measured: pd.DataFrame) -> pd.DataFrame:
     return measured[~measured["sex"].isin(list(SEX_TITLES))] if "sex" in measured else measured[:0]
 
 
-def _edges(name: str) -> Floats:
+def bin_edges(name: str) -> Floats:
     """Bins of a third of the published SD, from 4 SD below the lower published mean to 5 SD above the higher."""
     found = [item for sex in SEX_TITLES if (item := published_range(name, sex))]  # type: ignore[arg-type]
     sd = float(np.mean([item.sd for item in found]))
@@ -290,7 +324,7 @@ def _reference_band(axes: Axes, name: str, group: str, row: int) -> None:
 
 
 def _ridge(axes: Axes, summary: Spread, row: int, colour: str) -> None:
-    if summary.n >= FEWEST_BINNED:
+    if len(summary.held):
         height = 0.78 * summary.density / summary.density.max()
         axes.stairs(row + height, summary.edges, baseline=row, fill=True, color=colour, alpha=0.35, linewidth=0)
         axes.stairs(row + height, summary.edges, baseline=row, color=colour, linewidth=1.0)

@@ -21,7 +21,9 @@ from tasks.stages import FIRST, STAGES
 
 _KINDS = {"absent": "Not acquired", "quarantined": "Set aside"}
 _OTHER = "Other reasons, each of few studies"
-_NOT_SHOWN = "not shown"
+NOT_SHOWN = "not shown"
+DOUBTED = "doubted"
+"""Measured studies that break a rule, as :attr:`.counts.Counts.withheld` has them."""
 
 
 def cohort_flow(outcomes: pd.DataFrame, counts: Counts, phenotypes: pd.DataFrame | None = None) -> dict[str, Any]:
@@ -36,8 +38,9 @@ def cohort_flow(outcomes: pd.DataFrame, counts: Counts, phenotypes: pd.DataFrame
         phenotypes: the table of phenotypes, which tells passed studies from doubted ones.
 
     Returns:
-        ``n_in`` and its ``text``; ``steps``: title, ``n`` that went on, ``text``, and ``left``: kind, total and reasons
-        (sentence) with their ``text``; the step of measuring has ``states`` too: see :func:`measured_states`.
+        ``n_in`` and its ``text``; ``steps``: title, ``after`` (title of the stage whose studies it takes; empty for the
+        first), ``n`` that went on, ``text``, and ``left``: kind, total and reasons (sentence) with their ``text``; the
+        step of measuring has ``states`` too: see :func:`measured_states`.
     """
     steps = [_step(outcomes[outcomes["stage"] == stage.name], stage, counts) for stage in STAGES]
     states = measured_states(phenotypes, counts)
@@ -58,8 +61,8 @@ def totals_left(steps: Mapping[str, Any], counts: Counts) -> dict[str, str]:
     totals = {}
     for title in ("Set aside", "Not acquired"):
         found = [kind for kind in left if kind["title"] == title]
-        hidden = any(kind["text"] == _NOT_SHOWN for kind in found) or title in counts.withheld
-        totals[title] = _NOT_SHOWN if hidden else counts.text(sum(kind["n"] for kind in found))
+        hidden = any(kind["text"] == NOT_SHOWN for kind in found) or title in counts.withheld
+        totals[title] = NOT_SHOWN if hidden else counts.text(sum(kind["n"] for kind in found))
     return totals
 
 
@@ -94,9 +97,9 @@ def measured_states(phenotypes: pd.DataFrame | None, counts: Counts) -> list[dic
     if phenotypes is None or not (phenotypes["status"] == "ok").any():
         return []
     states = states_of(phenotypes)
-    if "studies measured" in counts.withheld:
-        return []
     texts = counts.texts({state.code: float((states == state.code).sum()) for state in STATES[:2]})
+    if {"studies measured", DOUBTED} & counts.withheld:
+        texts = dict.fromkeys(texts, NOT_SHOWN)
     return [
         {"code": state.code, "title": state.title, "meaning": state.meaning, "text": texts[state.code]}
         for state in STATES[:2]
@@ -147,8 +150,9 @@ def _step(rows: pd.DataFrame, stage: Stage, counts: Counts) -> dict[str, Any] | 
     n = int((rows["status"] == "ok").sum())
     return {
         "title": stage.title,
+        "after": stage.upstream.title if stage.upstream else "",
         "n": counts.round(n),
-        "text": _NOT_SHOWN if stage.title in counts.withheld else counts.text(n),
+        "text": NOT_SHOWN if stage.title in counts.withheld else counts.text(n),
         "left": [kind for kind in left if kind is not None],
     }
 
@@ -162,7 +166,7 @@ def _left(rows: pd.DataFrame, stage: str, title: str, counts: Counts) -> dict[st
     if rows.empty:
         return None
     if {stage, left_name(stage, title)} & counts.withheld:
-        return {"title": title, "n": float(len(rows)), "text": _NOT_SHOWN, "reasons": []}
+        return {"title": title, "n": float(len(rows)), "text": NOT_SHOWN, "reasons": []}
     by_reason = {str(code): float(n) for code, n in rows["reason"].value_counts().items()}
     few = [code for code, n in by_reason.items() if n < counts.minimum]
     if len(few) > 1:
@@ -178,20 +182,40 @@ def _left(rows: pd.DataFrame, stage: str, title: str, counts: Counts) -> dict[st
 
 
 def quality_table(outcomes: pd.DataFrame, counts: Counts) -> list[dict[str, Any]]:
-    """How many of the studies that a rule could judge break it: rows stage, code, sentence, n, n_judged, share.
+    """How many of the studies that a rule could judge break it.
 
     Args:
         outcomes: stage, code, n_flagged, n_judged.
         counts: how counts are shown, of studies that break a rule or keep it.
+
+    Returns:
+        Rows stage, code, sentence, n (judged), n_events (that break it; NaN where hidden), share, and ``flagged``: the
+        number that break it as text, or why it is not shown.
     """
     if outcomes.empty:
         return []
     table = outcomes.rename(columns={"n_flagged": "n_events", "n_judged": "n"}).assign(share=outcomes["n_flagged"])
     masked = mask_small_cells(table, counts.minimum, values=("share",))
+    withheld = masked["code"].map(rule_name).isin(counts.withheld) | ({DOUBTED, FLAGGED} & counts.withheld != set())
+    masked.loc[withheld, ["n", "n_events"]] = float("nan")
     for name in ("n", "n_events"):
         masked[name] = [counts.round(n) if n == n else n for n in masked[name]]
     masked["share"] = masked["n_events"] / masked["n"].where(masked["n"] > 0)
-    return [{**row, "sentence": sentence_of(row["code"])} for row in records(masked)]
+    few = outcomes["n_flagged"].between(1, counts.minimum - 1).to_numpy(bool) & ~withheld
+    texts = [
+        f"{n:,.0f}" if n == n else f"< {counts.minimum}" if is_small else NOT_SHOWN
+        for n, is_small in zip(masked["n_events"], few, strict=True)
+    ]
+    return [{**row, "sentence": sentence_of(row["code"])} for row in records(masked.assign(flagged=texts))]
+
+
+FLAGGED = "flags of all rules"
+"""The table of rules as a whole, as :attr:`.counts.Counts.withheld` has it."""
+
+
+def rule_name(code: str) -> str:
+    """The name of a rule, as :attr:`.counts.Counts.withheld` has it."""
+    return f"rule: {code}"
 
 
 def flag_counts(outcomes: pd.DataFrame, phenotypes: pd.DataFrame | None, rules: Sequence[Any]) -> pd.DataFrame:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.report.bin_claims import BY_BIN
+from tasks.report.quality_claims import BY_RULE
+
 _SMALL = "small cell"
 _COVERS = "would give a small cell back"
 _TOGETHER = "what can be worked out: at least this range, if it may be small"
@@ -29,7 +32,9 @@ def hidden_on_page(values: Mapping[str, Any]) -> pd.DataFrame:
         for row in values["distributions"]
         if row["suppressed"]
     ]
-    rows += [("quality", row["code"], row["flagged"], _SMALL) for row in values["quality"] if row["hidden"]]
+    rows += [
+        ("quality", row["code"], row["flagged"], _reason(row["flagged"])) for row in values["quality"] if row["hidden"]
+    ]
     rows += [
         ("left before analysis", f"{row['counted']}: {row['step']}", row["n"], _reason(row["n"]))
         for row in values["left_before_analysis"]
@@ -38,7 +43,7 @@ def hidden_on_page(values: Mapping[str, Any]) -> pd.DataFrame:
     if values["perfusion"]:
         parts = {**{row["title"]: row["n"] for row in values["perfusion"]["rows"]}}
         parts |= {name: values["perfusion"][name] for name in ("n", "measured", "limited")}
-        rows += [("perfusion", name, n, _SMALL) for name, n in parts.items() if not n[0].isdigit()]
+        rows += [("perfusion", name, n, _reason(n)) for name, n in parts.items() if not n[0].isdigit()]
     return pd.DataFrame(rows, columns=["table", "cell", "shown", "why"])
 
 
@@ -52,6 +57,7 @@ def told_beside(found: pd.DataFrame) -> pd.DataFrame:
     rows = [
         ("page and tables together", ", ".join(str(row[name]) for name in names if row[name]), _range(row), _TOGETHER)
         for row in found.to_dict("records")
+        if row["determined"] or row["group_by"] not in (BY_BIN, BY_RULE)  # else of nearly every bin that is drawn
     ]
     return pd.DataFrame(rows, columns=["table", "cell", "shown", "why"])
 

@@ -16,6 +16,7 @@ from tasks.report.estimate_figures import Q_LEVEL, QUANTILES, forest, group_comp
 from tasks.report.methods import doubted_sentence
 from tasks.report.naming import band_words, full_name, group_words, reason_words, short_name, words
 from tasks.report.pages import MISSING, clean_text, number
+from tasks.report.perfusion_summary import perfusion_counts
 from tasks.report.selection import FEWEST_CURVES, FEWEST_STEPS, gap_rows, group_panels, leading_pairs, survival_panels
 from tasks.report.tables import ReportInputs, ReportTables, records
 from tasks.sources.listing import unpack_advice
@@ -113,7 +114,7 @@ def index_values(tables: ReportTables, settings: ReportInputs, counts: Counts) -
         "discrimination": _discrimination_rows(tables, minimum),
         "gaps": _gap_table(tables),
         "group_blocks": groups,
-        "quality": _quality_rows(flow.quality_table(flags, counts), minimum),
+        "quality": _quality_rows(flow.quality_table(flags, counts)),
         "shown_of": _row_limits(tables),
         "tables": _table_numbers(),
         "figures": figures.shown,
@@ -130,6 +131,7 @@ def counts_of(tables: ReportTables, minimum: int) -> Counts:
         *flow.flow_counts(tables.steps, tables.phenotypes),
         *distribution_counts(tables.described),
         *flags["n_judged"].astype(float),
+        *perfusion_counts(tables.perfusion).values(),
     ]
     if tables.people_flow is not None:
         known += tables.people_flow["n"].astype(float).tolist()
@@ -173,8 +175,10 @@ def sentence_on_states(measured: str, states: list[dict[str, Any]]) -> str:
     texts = {row["code"]: row["text"] for row in states}
     if texts["doubted"] == "0":
         return f"{measured} were measured, and all of them passed quality control."
-    if "not shown" in texts.values():
-        few = "doubted" if texts["passed"] == "not shown" else "passed"
+    if set(texts.values()) == {flow.NOT_SHOWN}:
+        return f"{measured} were measured; how many of them passed is not shown."
+    if flow.NOT_SHOWN in texts.values():
+        few = "doubted" if texts["passed"] == flow.NOT_SHOWN else "passed"
         return f"{measured} were measured, of which {texts[few]} {'are ' if few == 'doubted' else ''}{few}."
     return f"{measured} were measured, of which {texts['passed']} passed and {texts['doubted']} are doubted."
 
@@ -235,7 +239,7 @@ def described_sentence(tables: ReportTables, counts: Counts) -> str:
     n = _doubted_count(tables, counts)
     if n == "0":
         return "No study is doubted."
-    n = "some" if n == "not shown" else n
+    n = "some" if n == flow.NOT_SHOWN else n
     return f"{'They take in' if tables.include_doubted else 'They leave out'} {n} studies that are doubted."
 
 
@@ -425,12 +429,11 @@ def _group_rows(rows: pd.DataFrame, minimum: int) -> list[dict[str, Any]]:
     return cells
 
 
-def _quality_rows(rows: list[dict[str, Any]], minimum: int) -> list[dict[str, Any]]:
+def _quality_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             **row,
             "hidden": pd.isna(row["n_events"]),
-            "flagged": f"< {minimum}" if pd.isna(row["n_events"]) else number(row["n_events"], 0),
             "judged": number(row["n"], 0),
             "share": MISSING if pd.isna(row["share"]) else f"{100 * row['share']:.1f} %",
         }

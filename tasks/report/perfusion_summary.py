@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
 
 from cmr_models.analysis.disclosure.coarsening import step_of_mean, to_step
 from cmr_models.estimates.contributions import Contributions
-from cmr_models.perfusion.phenotypes import PHENOTYPES
-from tasks.derive.perfusion_tables import PERFUSION_TABLE
+from cmr_models.perfusion.phenotypes import PHENOTYPES, PerfusionPhenotype
+from tasks.derive.perfusion_stage import PERFUSION
 from tasks.report.counts import Counts
+from tasks.report.flow import NOT_SHOWN, left_name
 from tasks.report.pages import number
-from tasks.sources.withdrawn import without_withdrawn
 from tasks.state.ledger import open_ledger
-from tasks.state.parquet_tables import read_table
 from tasks.state.store import Cohort
 
+TRIED, MEASURED, LIMITED, QUANTITATIVE = "perfusion tried", "perfusion measured", "limited", "quantitative"
+_STAGE = PERFUSION.title
 _SHOWN = ("mbf_rest_ml_min_g", "mbf_stress_ml_min_g", "mpr", "mpr_lad", "mpr_rca", "mpr_lcx", "mpr_lowest")
 
 
@@ -30,47 +30,54 @@ def perfusion_entries(cohort: Cohort) -> dict[str, tuple[str, str]]:
     return {study: (e.status, e.key) for study, e in entries.items() if e.status in ("ok", "quarantined") and e.key}
 
 
-def perfusion_summary(
-    cohort: Cohort, minimum: int, withdrawn: Collection[str] = (), *, rounded: bool = False
-) -> dict[str, Any] | None:
+def perfusion_counts(table: pd.DataFrame | None) -> dict[str, float]:
+    """Every number of studies in the section, exact, by :data:`TRIED`, :data:`MEASURED`, :data:`LIMITED`,
+    :data:`QUANTITATIVE` and the phenotypes with a value; empty if no study has a first-pass series.
+    """
+    if table is None:
+        return {}
+    measured = table[table["status"] == "ok"]
+    tried = len(measured) + int((table["status"].eq("quarantined") & table["reason"].ne("upstream")).sum())
+    limited = int(measured["qc_quantitative"].eq(False).sum())
+    named = {TRIED: tried, MEASURED: len(measured), LIMITED: limited, QUANTITATIVE: len(measured) - limited}
+    values = {row.name: int(measured[row.name].notna().sum()) for row in PHENOTYPES if row.name in _SHOWN}
+    found = {name: float(n) for name, n in named.items()} | {name: float(n) for name, n in values.items() if n}
+    return found if tried else {}
+
+
+def perfusion_summary(table: pd.DataFrame | None, counts: Counts) -> dict[str, Any] | None:
     """Values of the section of the index page; None if no study has a first-pass series.
 
     Args:
-        cohort: the cohort.
-        minimum: the smallest number of people that may be published.
-        withdrawn: keys of people who withdrew.
-        rounded: whether counts are rounded whatever they are.
+        table: of perfusion.
+        counts: how counts are shown; what is withheld are the names of :func:`perfusion_counts`, and the titles of the
+            stage in the flow, which counts the same studies.
     """
-    path = cohort.tables / "perfusion.parquet"
-    if not path.exists():
+    known = perfusion_counts(table)
+    if table is None or not known:
         return None
-    table = without_withdrawn(read_table(path, PERFUSION_TABLE), withdrawn)
     measured = table[table["status"] == "ok"]
-    n_tried = len(measured) + int((table["status"].eq("quarantined") & table["reason"].ne("upstream")).sum())
-    if not n_tried:
-        return None
-    limited = int(measured["qc_quantitative"].eq(False).sum())
-    values = [(row.definition, row.unit, measured[row.name].dropna()) for row in PHENOTYPES if row.name in _SHOWN]
-    known = [n_tried, len(measured), limited, len(measured) - limited, *(len(found) for *_, found in values)]
-    counts = Counts.of(known, minimum, rounded=rounded)
-    return {
-        "n": counts.text(n_tried),
-        "measured": counts.text(len(measured)),
-        "limited": counts.text(limited),
-        "rows": [_row(title, unit, found, counts) for title, unit, found in values if len(found)],
-    }
+    texts = {name: counts.text(n) for name, n in known.items()}
+    texts |= {name: NOT_SHOWN for name in texts if name in counts.withheld}
+    if {MEASURED, _STAGE} & counts.withheld:
+        texts |= dict.fromkeys((MEASURED, LIMITED), NOT_SHOWN)
+    if {_STAGE, left_name(_STAGE, "Set aside")} & counts.withheld:
+        texts[TRIED] = NOT_SHOWN
+    rows = [_row(row, measured[row.name].dropna(), texts[row.name], counts) for row in PHENOTYPES if row.name in texts]
+    return {"n": texts[TRIED], "measured": texts[MEASURED], "limited": texts[LIMITED], "rows": rows}
 
 
-def _row(title: str, unit: str, values: pd.Series, counts: Counts) -> dict[str, str]:
+def _row(phenotype: PerfusionPhenotype, values: pd.Series, text: str, counts: Counts) -> dict[str, str]:
     n, mean, sd = len(values), float(values.mean()), float(values.std(ddof=1))
-    if n < counts.minimum or (counts.minimum > 1 and Contributions.of(values).is_dominated):
+    if not text[0].isdigit() or (counts.minimum > 1 and Contributions.of(values).is_dominated):
         mean, sd = float("nan"), float("nan")
     elif counts.minimum > 1:
         mean, sd = to_step([mean, sd], step_of_mean(n, sd)).tolist()
     return {
-        "title": title.partition(":")[0],
-        "unit": unit,
-        "n": counts.text(n),
+        "title": phenotype.definition.partition(":")[0],
+        "name": phenotype.name,
+        "unit": phenotype.unit,
+        "n": text,
         "mean": number(mean, 2),
         "sd": number(sd, 2),
     }

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from cmr_models.analysis.disclosure.claims import together
 from cmr_models.phenotypes.states import STATES, states_of
 from cmr_models.zoo.licences import licences_words
 from tasks.derive.phenotype_tables import CURVES, with_state
@@ -26,7 +27,7 @@ from tasks.report.flow import measured_states
 from tasks.report.hidden_cells import hidden_on_page, told_beside
 from tasks.report.index_page import counts_of, index_values, sentence_on_states
 from tasks.report.methods import methods_text
-from tasks.report.page_claims import PAGE, page_counts, safe_counts
+from tasks.report.page_claims import PAGE, page_counted, page_counts, page_relates, page_says, safe_counts
 from tasks.report.pages import appearance_digest, asset, clean_text, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
 from tasks.report.report_key import MANIFEST, read_manifest, report_key
@@ -45,6 +46,7 @@ from tasks.state.csv_text import csv_text
 from tasks.state.disclosure_record import keep_released, released_counts
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import read_table
+from tasks.state.published_beside import REPORT, evaluations_beside, is_rounded, keep_beside
 from tasks.state.runs import versions
 from tasks.state.store import Cohort, digest, published_attributes
 from tasks.state.user_tables import read_cells
@@ -125,7 +127,8 @@ def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
     estimates = {name: table for name, table in read_estimates(cohort).items() if table is not None and len(table)}
     n_in = len(states) if given and states is not None else n_in
     known = [n_in, len(measured), *([] if states is None else states_of(states).value_counts())]
-    counts = Counts.of(known, resolved.minimum_cell, rounded=are_rounded(estimates))
+    rounded = are_rounded(estimates) or is_rounded(cohort, REPORT)
+    counts = Counts.of(known, resolved.minimum_cell, rounded=rounded)
     return methods_text(
         resolved,
         estimates,
@@ -257,15 +260,13 @@ def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
 
 def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, draft: Path) -> None:
     known = counts_of(tables, settings.minimum_cell)
-    counts, found = safe_counts(tables, known, released_counts(cohort.estimates, PAGE))
+    counts, found = safe_counts(tables, known, released_counts(cohort.estimates, PAGE), evaluations_beside(cohort))
     values, figures = index_values(tables, settings, counts)
     for name in _ASSETS:
         _write(draft / "assets" / name, asset(name))
     for name, content in figures.files.items():
         _write(draft / "assets" / "figures" / f"{name}.svg", content)
-    values["perfusion"] = perfusion_summary(
-        cohort, settings.minimum_cell, withdrawn_people(cohort.root, settings.withdrawn), rounded=values["rounded"]
-    )
+    values["perfusion"] = perfusion_summary(tables.perfusion, counts)
     values["hidden_cells"] = pd.concat([hidden_on_page(values), told_beside(found)], ignore_index=True)
     values["files"] = _write_tables(cohort, tables, values, draft / "assets" / "tables")
     prediction = _prediction_attributes(cohort, settings, tables.measured.get("study", pd.Series(dtype=str)))
@@ -282,7 +283,10 @@ def _write_index(cohort: Cohort, settings: ReportInputs, tables: ReportTables, d
         has_images=tables.has_images,
     )
     values["versions"] = [(name, value) for name, value in versions().items() if name != "cmr-cohort"]
-    keep_released(page_counts(tables, counts), cohort.estimates, PAGE)
+    shown = page_counts(tables, counts)
+    keep_released(shown, cohort.estimates, PAGE)
+    says = together(page_says(shown, settings.minimum_cell), page_relates(tables, counts))
+    keep_beside(cohort, REPORT, page_counted(tables), says)
     _write(draft / "index.html", render("index.html.j2", root="", **values))
 
 

@@ -18,6 +18,7 @@ from cmr_models.contracts.tables import ESTIMATE_TABLE
 from cmr_models.phenotypes.states import states_of
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive.derive_stage import DERIVE
+from tasks.derive.perfusion_tables import PERFUSION_TABLE, perfusion_path
 from tasks.derive.phenotype_tables import PHENOTYPE_TABLE, with_state
 from tasks.execution.plan import present_studies
 from tasks.report.settings import ReportSettings
@@ -83,7 +84,8 @@ class ReportTables:
     """The tables of one report; one that is not there is None and has a sentence in ``absent``.
 
     ``outcomes`` are those of the main stages, ``steps`` (study, stage, status, reason) those of every stage of a run,
-    ``people_flow`` (outcome, group_by, step, n) whom the joins of the statistics kept and left out, ``not_taken``
+    ``people_flow`` (outcome, group_by, step, n) whom the joins of the statistics kept and left out, ``perfusion`` the
+    table of the perfusion stage, ``not_taken``
     (ending -> n) the files of the sources that are part of no study. ``include_doubted``: whether numbers of people
     take in doubted studies.
     """
@@ -95,6 +97,7 @@ class ReportTables:
     estimates: Mapping[str, pd.DataFrame]
     absent: Mapping[str, str]
     people_flow: pd.DataFrame | None = None
+    perfusion: pd.DataFrame | None = None
     not_taken: Mapping[str, int] = field(default_factory=dict)
     include_doubted: bool = False
 
@@ -140,6 +143,7 @@ def read_tables(cohort: Cohort, settings: ReportInputs) -> ReportTables:
         estimates={name: table for name, table in estimates.items() if table is not None and len(table)},
         absent=absent,
         people_flow=_read_if_there(cohort.tables / "people_flow.parquet", None),
+        perfusion=read_perfusion(cohort, withdrawn),
         not_taken=read_not_taken(cohort),
         include_doubted=settings.include_doubted,
     )
@@ -151,6 +155,12 @@ def read_not_taken(cohort: Cohort) -> dict[str, int]:
         return {}
     with open_ledger(cohort.ledger) as ledger:
         return ledger.not_taken()
+
+
+def read_perfusion(cohort: Cohort, withdrawn: frozenset[str]) -> pd.DataFrame | None:
+    """The table of perfusion without people who withdrew; None if there is none."""
+    table = _read_if_there(perfusion_path(cohort), PERFUSION_TABLE)
+    return None if table is None else without_withdrawn(table, withdrawn)
 
 
 def _without(studies: pd.DataFrame, withdrawn: frozenset[str]) -> pd.DataFrame:

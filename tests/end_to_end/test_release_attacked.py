@@ -2,28 +2,24 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import release_attacker
+from planted_release import PHENOTYPES, draw, publish, write
 from release_attacker import Finding, between_releases, recover, recover_between, values_between
 
 from cmr_models.analysis.disclosure import masking
 from cmr_models.analysis.disclosure.audit import audit
 from cmr_models.simulate.measured import example_tables
 from tasks.analysis import publishing
-from tasks.analysis.by_settings import UserFiles, associate, risk
+from tasks.analysis.by_settings import UserFiles, risk
 from tasks.analysis.makers import Inputs
 from tasks.analysis.settings import AnalysisSettings
-from tasks.derive.phenotype_tables import write_tables
-from tasks.report import render_report, site
+from tasks.report import site
 from tasks.report.counts import Counts
-from tasks.state.ledger import Outcome, open_ledger
-from tasks.state.store import Cohort
 
-PHENOTYPES = ("lvef_pct", "lvedv_ml")
 REASONS = ("zip_corrupt", "no_dicom", "dicom_corrupt", "wrong_series")
 PEOPLE = 200
 EXTREME_ML = 700.0
@@ -35,86 +31,24 @@ def write_planted(folder: Path, seed: int) -> None:
 
     One man of the centre ``east`` has a left ventricle of 700 ml.
     """
-    phenotypes, participants, outcomes = _drawn(PEOPLE, seed)
+    phenotypes, participants, outcomes = draw(PEOPLE, seed)
     phenotypes.loc[phenotypes["participant"] == participants["participant"].iloc[20], "lvedv_ml"] = EXTREME_ML
     participants["sex"] = np.where(np.arange(len(participants)) == 7, "female", "male")
     participants["centre"] = np.repeat(["tiny", "small", "east", "west"], [2, 5, 83, 110])
     ill = participants["participant"].iloc[[3, 50, 120]]
     at_visit = outcomes["condition"] == "hypertension"
     outcomes.loc[at_visit, "prevalent"] = outcomes.loc[at_visit, "participant"].isin(ill).astype(int)
-    _write(folder, phenotypes, participants, outcomes, REASONS)
+    write(folder, phenotypes, participants, outcomes, REASONS)
 
 
 def write_plain(folder: Path, n: int, seed: int = 5) -> None:
     """The first ``n`` of 240 people, of whom nothing counts few; nobody is set aside."""
-    phenotypes, participants, outcomes = _drawn(240, seed)
+    phenotypes, participants, outcomes = draw(240, seed)
     participants["sex"] = np.where(np.arange(240) % 11 < 5, "female", "male")
     participants["centre"] = np.repeat(["east", "west"], 120)
     own = participants.iloc[:n]
     outcomes = outcomes[outcomes["participant"].isin(own["participant"])]
-    _write(folder, phenotypes[phenotypes["participant"].isin(own["participant"])], own, outcomes, ())
-
-
-def _drawn(n: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    phenotypes, participants, outcomes = example_tables(3 * n, np.random.default_rng(seed))
-    phenotypes = phenotypes[phenotypes["status"] == "ok"].iloc[:n].reset_index(drop=True)
-    own = participants["participant"].isin(phenotypes["participant"])
-    participants = participants[own].reset_index(drop=True)
-    for name in ("height_cm", "weight_kg"):
-        participants[name] = participants[name].fillna(170.0 if name == "height_cm" else 75.0)
-    return phenotypes, participants, outcomes.copy()
-
-
-def _write(
-    folder: Path,
-    phenotypes: pd.DataFrame,
-    participants: pd.DataFrame,
-    outcomes: pd.DataFrame,
-    reasons: tuple[str, ...],
-) -> None:
-    """The user's tables, the ledger and the table of phenotypes of a cohort."""
-    participants.to_csv(folder / "participants.csv", index=False)
-    outcomes.to_csv(folder / "outcomes.csv", index=False)
-    cohort = Cohort(folder / "cohort")
-    cohort.ledger.unlink(missing_ok=True)
-    with open_ledger(cohort.ledger) as ledger:
-        for row in phenotypes.to_dict("records"):
-            ledger.record(_measured(row))
-        for k, reason in enumerate(reasons):
-            study = f"900000{k}-2"
-            later = [Outcome(study, stage, "quarantined", "upstream", reason) for stage in ("segment", "derive")]
-            ledger.record([Outcome(study, "convert", "quarantined", reason, "", f"x{k}"), *later])
-        write_tables(ledger, cohort)
-
-
-def _measured(row: dict[str, Any]) -> list[Outcome]:
-    study = f"{row['participant']}-{row['visit']}"
-    names = ("lvedv_ml", "lvesv_ml", "lvef_pct", "lvm_g", "heart_rate_bpm")
-    summary = {
-        "phenotypes": {**{name: float(row[name]) for name in names}, "ed_frame": 0.0, "es_frame": 4.0},
-        "missing": {}, "quality": {"qc_sax_slices": True}, "quality_reasons": [], "curves": {},
-    }  # fmt: skip
-    flags = {"views": {"sax": {"flags": []}}, "excluded": []}
-    return [
-        Outcome(study, "convert", "ok", key="c", summary=flags),
-        Outcome(study, "segment", "ok", key="s"),
-        Outcome(study, "derive", "ok", key="d", summary=summary),
-    ]
-
-
-def publish(folder: Path, minimum: int = 5) -> Path:
-    """Statistics and report, as a run makes them."""
-    settings = AnalysisSettings(
-        phenotypes=PHENOTYPES, conditions=("hypertension", "death"), covariates=("sex",), group_by=("sex", "centre"),
-        permutations=9, minimum_cell=minimum,
-    )  # fmt: skip
-    files = UserFiles(folder / "participants.csv", folder / "outcomes.csv")
-    for stage in (associate, risk):
-        stage(folder / "cohort", settings, files)
-    report = {"participants": str(files.participants), "outcomes": str(files.outcomes), "report": {"title": "Attacked"},
-              "analysis": {"minimum_cell": minimum}}  # fmt: skip
-    render_report(folder / "cohort", report)
-    return folder / "cohort"
+    write(folder, phenotypes[phenotypes["participant"].isin(own["participant"])], own, outcomes, ())
 
 
 def _told(found: list[Finding]) -> dict[str, bool]:
@@ -162,7 +96,7 @@ def test_masking_table_by_table_is_undone_by_the_attacker(tmp_path: Path, monkey
     monkeypatch.setattr(Inputs, "count_base", None)
     monkeypatch.setattr(masking, "leaves_whole_range", lambda *_: True)
     monkeypatch.setattr(publishing, "_release_beside", lambda _, __, passed, *___: passed)
-    monkeypatch.setattr(site, "safe_counts", lambda _, counts, __: (counts, audit({}, 5)))
+    monkeypatch.setattr(site, "safe_counts", lambda _, counts, *__: (counts, audit({}, 5)))
     monkeypatch.setattr(Counts, "of", lambda _, minimum, **__: Counts(minimum))
     monkeypatch.setattr(Counts, "texts", lambda self, counts, **_: {name: self.text(n) for name, n in counts.items()})
     write_planted(tmp_path, 3)
@@ -191,7 +125,7 @@ def test_two_releases_with_their_pages_do_not_tell_who_left(tmp_path: Path) -> N
 def test_a_page_that_forgets_the_one_before_tells_that_one_person_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site, "safe_counts", lambda _, counts, __: (counts, audit({}, 5)))
+    monkeypatch.setattr(site, "safe_counts", lambda _, counts, *__: (counts, audit({}, 5)))
     monkeypatch.setattr(publishing, "released_counts", lambda *_: [])
     found = {finding.what: finding for finding in recover_between(*_two_releases(tmp_path))}
     assert (found["page, LV end-diastolic volume Men"].low, found["page, LV end-diastolic volume Men"].high) == (

@@ -24,6 +24,7 @@ from cmr_models.analysis.disclosure.claims import (
     CELL,
     CONTAINED,
     EVERYBODY,
+    Cell,
     Within,
     estimates_say,
 )
@@ -39,8 +40,6 @@ _SIDE_BY_SIDE = 48
 _NOTHING = np.empty(0, np.intp)
 Known = dict[bytes, "Told | None"]
 """Digest of a system -> what it tells."""
-Cell = tuple[str, str, str, str]
-"""Population, grouping, group and what is counted of them (``n``, ``n_events``)."""
 
 
 def audit(
@@ -92,8 +91,9 @@ def _by_some(keys: list[bytes]) -> Iterator[list[bytes]]:
 
 
 def _collapsed(claims: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell, with the limits that all claims about it leave, and a digest of all but exposure and outcome."""
-    codes = pd.MultiIndex.from_frame(claims[list(CELL)].astype("category"))
+    """One row a cell, and one more for each sum that it is, with the limits that all claims leave, and a digest."""
+    named = claims[list(CELL)].astype("category").assign(parts=claims["parts"].map(repr).astype("category"))
+    codes = pd.MultiIndex.from_frame(named)
     by = claims.groupby(codes.factorize()[0], sort=False)
     cells = by.first()
     cells["low"], cells["high"] = by["low"].max(), by["high"].min()
@@ -129,7 +129,7 @@ class _Columns:
     high: npt.NDArray[np.float64]
     hidden: npt.NDArray[np.bool_]
     small: npt.NDArray[np.bool_]
-    parts: list[tuple[str, ...]]
+    parts: list[tuple[str | Cell, ...]]
     digest: npt.NDArray[np.uint64]
 
     @classmethod
@@ -187,11 +187,16 @@ class _Block:
             if columns.hidden[row]:
                 hidden[cell] = {cell: 1.0}
             if columns.parts[row]:
-                statements.total(cell, [(*cell[:2], group, cell[3]) for group in columns.parts[row]])
+                statements.total(cell, [_whole_cell(part, cell) for part in columns.parts[row]])
         _state_events(statements, hidden)
-        _state_totals(statements, columns.cells, self.at)
+        _state_totals(statements, [columns.cells[row] for row in self.at if not columns.parts[row]])
         _state_contained(statements, hidden, self.contained)
         return statements, hidden
+
+
+def _whole_cell(part: str | Cell, whole: Cell) -> Cell:
+    """A part of a sum as a cell: a group is one of the sum's own grouping."""
+    return (*whole[:2], part, whole[3]) if isinstance(part, str) else part
 
 
 def _state_events(statements: Statements, hidden: dict[Cell, Weights]) -> None:
@@ -205,13 +210,11 @@ def _state_events(statements: Statements, hidden: dict[Cell, Weights]) -> None:
                 hidden[*cell[:3], "without event"] = without
 
 
-def _state_totals(statements: Statements, cells: list[Cell], at: Iterable[int]) -> None:
-    """Groups add up to everybody, and the cells of an intersection to its parts."""
+def _state_totals(statements: Statements, cells: Iterable[Cell]) -> None:
+    """Groups add up to everybody, and the cells of an intersection to its parts; sums of some groups are no groups."""
     groups: dict[tuple[str, str, str], dict[str, Cell]] = {}
-    for row in at:
-        population, group_by, group, what = cells[row]
-        if not group.startswith("gap of "):
-            groups.setdefault((population, group_by, what), {})[group] = cells[row]
+    for population, group_by, group, what in cells:
+        groups.setdefault((population, group_by, what), {})[group] = (population, group_by, group, what)
     for (population, group_by, what), of_groups in groups.items():
         if group_by == EVERYBODY[0]:
             continue
@@ -256,6 +259,7 @@ def hide_determined(
     threshold: int,
     known: Known | None = None,
     contained: Sequence[Within] = CONTAINED,
+    figures: pd.DataFrame | None = None,
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """Tables in which nothing is determined any more, not even beside tables that were published before.
 
@@ -268,12 +272,13 @@ def hide_determined(
         threshold: the smallest number that may be published.
         known: as for :func:`audit`.
         contained: as for :func:`audit`.
+        figures: as for :func:`audit`.
 
     Returns:
         The tables, and what :func:`audit` says of them.
     """
     tables, known = dict(released), {} if known is None else known
-    found = audit({**beside, **tables}, threshold, known, contained)
+    found = audit({**beside, **tables}, threshold, known, contained, figures)
     for widest in (False, True):
         wrong = found[found["determined"].astype(bool)]
         if wrong.empty:
@@ -281,7 +286,7 @@ def hide_determined(
         tables = {name: _without(table, wrong, everybody=widest) for name, table in tables.items()}
         again = {name: table[_meets(table, wrong)] for name, table in {**beside, **tables}.items()}
         rest = found[~_is_of_pairs(found, wrong)]
-        changed = audit(again, threshold, known, contained)
+        changed = audit(again, threshold, known, contained, figures)
         changed = changed[_is_of_pairs(changed, wrong)]
         found = pd.concat([part for part in (rest, changed) if len(part)] or [found[:0]], ignore_index=True)
     return tables, found

@@ -17,10 +17,12 @@ import pandas as pd
 from cmr_models.analysis.disclosure.masking import SUPPRESSED
 
 Floats = npt.NDArray[np.float64]
+Cell = tuple[str, str, str, str]
+"""Population, grouping, group and what is counted of them (``n``, ``n_events``)."""
 CELL = ("exposure", "outcome", "population", "group_by", "group", "what")
 COLUMNS = (*CELL, "low", "high", "hidden", "small", "parts")
 """Claims: a cell, the least and the most that it may be, whether a table hides it, whether the reason tells that it is
-small, and, of a sum over some groups alone, these groups."""
+small, and, of a sum, its parts: groups of its own grouping, or whole cells (:data:`Cell`)."""
 EVERYBODY = ("overall", "all")
 _AT_RISK = dict.fromkeys(("cox_age", "harrell_phenotype", "harrell_adjusted", "uno_adjusted", "calibration"), "at risk")
 _POPULATIONS = {
@@ -40,8 +42,12 @@ class Within(NamedTuple):
 
 CONTAINED = (
     Within("qc_pass|n_events", "studies measured|n"),
+    Within("doubted people|n", "doubted|n"),
     Within("mean|n", "qc_pass|n_events"),
     Within("mean|n", "described|n"),
+    Within("perfusion measured|n", "perfusion tried|n"),
+    Within("perfusion value|n", "perfusion measured|n"),
+    Within("mean|n", "perfusion value|n"),
     Within("adjusted_mean|n", "mean|n"),
     Within("told|n", "mean|n"),
     Within("asked|n", "mean|n"),
@@ -103,6 +109,24 @@ def limits_of(shown: npt.ArrayLike, rounded_to: npt.ArrayLike, threshold: int) -
     return np.where(hidden, 0.0, low), np.where(hidden, np.inf, high)
 
 
+def part_of(inner: Cell, outer: Cell, exposure: str = "") -> list[dict[str, Any]]:
+    """Claims that the people of one cell are among those of another, who are these and a hidden rest.
+
+    Where it holds for one exposure or group alone; what always holds is a row of :data:`CONTAINED`.
+
+    Args:
+        inner: those who are among the others.
+        outer: the others.
+        exposure: of both.
+    """
+    population, group_by, group, what = outer
+    # A population of each place: rests are known of some groups, and need not add up to that of everybody.
+    beyond = f"{population} {what} beyond {inner[0]} {inner[3]}" + ("" if inner[1] == EVERYBODY[0] else f", {inner[2]}")
+    place = {"exposure": exposure, "group_by": group_by, "group": group, "low": 0.0, "high": np.inf}
+    whole = {"population": population, "what": what, "parts": (inner, (beyond, group_by, group, "n"))}
+    return [place | {"population": beyond, "hidden": True}, place | whole]
+
+
 def _one(shown: float, rounded_to: float, threshold: int) -> tuple[float, float]:
     low, high = limits_of(shown, rounded_to, threshold)
     return float(low), float(high)
@@ -113,6 +137,11 @@ def claims_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     usual = {"exposure": "", "outcome": "", "group_by": EVERYBODY[0], "group": EVERYBODY[1], "what": "n",
              "hidden": False, "small": False, "parts": ()}  # fmt: skip
     return pd.DataFrame([{**usual, **row} for row in rows], columns=list(COLUMNS))
+
+
+def together(*claims: pd.DataFrame) -> pd.DataFrame:
+    """Claims of several publishers as one table."""
+    return pd.concat([part for part in claims if len(part)] or [claims_of([])], ignore_index=True)
 
 
 def estimates_say(name: str, table: pd.DataFrame, threshold: int) -> pd.DataFrame:
@@ -133,7 +162,16 @@ def estimates_say(name: str, table: pd.DataFrame, threshold: int) -> pd.DataFram
     table = table.assign(population=_population(table), rounded_to=table.get("rounded_to", 1.0))
     gaps = (table["measure"] == "gap") & (table["model"] != "decomposition")
     parts = [_counted(table[(table["measure"] != "gap")], threshold), _gaps_say(table, gaps, threshold)]
-    return pd.concat([part for part in parts if len(part)] or [claims_of([])], ignore_index=True)
+    return together(*parts, _doubted_say(table, threshold))
+
+
+def _doubted_say(table: pd.DataFrame, threshold: int) -> pd.DataFrame:
+    """How many people are doubted: every row of a table says the same; NaN is a small number."""
+    if "n_doubted" not in table or table.empty:
+        return claims_of([])
+    n, base = float(table["n_doubted"].iloc[0]), float(table["rounded_to"].iloc[0])
+    low, high = _one(n, base, threshold) if np.isfinite(n) else (1.0, threshold - 1.0)
+    return claims_of([{"population": "doubted people", "low": low, "high": high, "hidden": not np.isfinite(n)}])
 
 
 def _population(table: pd.DataFrame) -> pd.Series:

@@ -27,6 +27,8 @@ def counts_of_few(
 
     Populations are: everybody, those measured, those with a phenotype, and of these, with all covariates or without
     regard to them (as in survival curves), those with an outcome, those at risk, and the cases and events among them.
+    Those with one phenotype are compared with those with another, and those asked about one condition with those asked
+    about another.
 
     Args:
         people: of :func:`cmr_models.analysis.people.analysis_people`.
@@ -39,9 +41,10 @@ def counts_of_few(
     groups = _membership(people, [f"group {name}" for name in spec.group_by])
     nobody = np.zeros((1, len(groups)))
     known = np.vstack([nobody, *_people_counts(people, groups, spec)])
+    asked = np.vstack([known, *_asked_counts(people, outcomes, groups, spec)])
     return any(
         lie_close(column, spec.minimum_cell)
-        for counts in _outcome_counts(people, outcomes, groups, spec, complete)
+        for counts in (asked, *_outcome_counts(people, outcomes, groups, spec, complete))
         for column in np.vstack([known, counts]).T
     ) or any(
         ((counts > 0) & (counts < spec.minimum_cell)).any()
@@ -69,6 +72,16 @@ def _people_counts(people: pd.DataFrame, groups: Floats, spec: AnalysisSpec) -> 
     has = people[list(spec.phenotypes)].notna().to_numpy(bool)
     sets = np.column_stack([np.ones(len(people), bool), measured, measured & ~doubted, has])
     return [sets.T.astype(float) @ groups.T]
+
+
+def _asked_counts(people: pd.DataFrame, outcomes: pd.DataFrame, groups: Floats, spec: AnalysisSpec) -> Iterator[Floats]:
+    """For each condition, ``(phenotypes, groups)``: those with the phenotype who were asked about it."""
+    has = people[list(spec.phenotypes)].notna().to_numpy(float)
+    place = people.assign(row=np.arange(len(people)))
+    for condition in spec.conditions:
+        asked = np.zeros(len(people), bool)
+        asked[analysis_outcome(place, outcomes, condition)["row"].to_numpy(int)] = True
+        yield (has * asked[:, None]).T @ groups.T
 
 
 def _outcome_counts(

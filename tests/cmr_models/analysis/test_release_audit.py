@@ -164,3 +164,22 @@ def test_events_of_those_without_a_covariate_are_those_of_the_curves_less_those_
     assert counts_of_few(people, outcomes, spec) == few
     # The models may as well be without it, and a second set of covariates have it.
     assert counts_of_few(people, outcomes, SPEC, [("age_years", "systolic_mmhg")]) == few
+
+
+@pytest.mark.parametrize(
+    ("without_mass", "stroke", "fibrillation", "few"),
+    [(10, 44, 38, False), (7, 44, 38, True), (10, 44, 40, True), (10, 44, 0, False)],
+)
+def test_phenotypes_and_conditions_are_compared_with_each_other(
+    without_mass: int, stroke: int, fibrillation: int, few: bool
+) -> None:
+    """Of 60, the last ten lack an ejection fraction; of the first 50, some were asked about each condition.
+
+    Seven without a mass are three fewer than those without the other; of 44 asked about stroke, 40 about fibrillation.
+    """
+    people, outcomes = _people(60, 20, without_mass)
+    people["lvef_pct"] = np.where(np.arange(60) < 50, 60.0, NAN)
+    asked = {"stroke": stroke, "fibrillation": fibrillation}
+    every = [outcomes, *(outcomes.iloc[:n].assign(condition=name) for name, n in asked.items())]
+    spec = SPEC.model_copy(update={"phenotypes": ("lvm_g", "lvef_pct"), "conditions": ("death", *asked)})
+    assert counts_of_few(people, pd.concat(every), spec) == few

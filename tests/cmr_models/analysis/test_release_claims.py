@@ -172,3 +172,13 @@ def test_a_total_may_have_parts_of_which_nothing_else_is_said() -> None:
     tightened = statements.system([{"women": 1.0}]).tightened()
     assert tightened is not None
     assert [float(limit[0]) for limit in tightened.outer] == [3.0, 3.0]
+
+
+def test_the_doubted_people_of_tables_are_among_the_doubted_studies_of_the_page() -> None:
+    """Of thirteen doubted studies twelve are a person's first: one is not. A number that is hidden is a small one."""
+    page = claims_of([{"population": "doubted", "low": 13.0, "high": 13.0}])
+    table = pd.DataFrame([_row("logistic", 100.0, 40.0, n_doubted=12.0)])
+    found = _found(table, figures=page)
+    assert found["doubted", "all", "n less doubted people n"] == (1, 1, True)
+    hidden = _found(table.assign(n_doubted=NAN), figures=page)
+    assert hidden["doubted people", "all", "n"] == (1, 4, False)

@@ -16,6 +16,7 @@ from cmr_models.perfusion.series import FirstPass
 from tasks.derive import perfusion
 from tasks.derive.perfusion import perfusion_chunk
 from tasks.derive.perfusion_tables import perfusion_path, write_tables
+from tasks.report.counts import Counts
 from tasks.report.perfusion_section import perfusion_section
 from tasks.report.perfusion_summary import perfusion_summary
 from tasks.state.ledger import open_ledger
@@ -197,7 +198,7 @@ def test_the_page_of_a_study_has_its_segments_and_numbers(
 
 
 def test_the_page_to_publish_has_the_means_and_spreads_of_people(cohort: Cohort, people: pd.DataFrame) -> None:
-    found = perfusion_summary(cohort, 1)
+    found = perfusion_summary(pd.read_parquet(perfusion_path(cohort)), Counts(1))
     assert found is not None
     assert (found["n"], found["measured"]) == ("7", "7")
     by_title = {row["title"]: row for row in found["rows"]}

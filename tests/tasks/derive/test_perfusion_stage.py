@@ -25,8 +25,10 @@ from tasks.derive.perfusion import perfusion_chunk
 from tasks.derive.perfusion_stage import PERFUSION
 from tasks.derive.perfusion_tables import are_current, dictionary_csv, perfusion_path, with_perfusion
 from tasks.execution.stage import run_in_process
+from tasks.report.counts import Counts
 from tasks.report.perfusion_section import WINDOWS, perfusion_section
 from tasks.report.perfusion_summary import perfusion_summary
+from tasks.report.tables import read_perfusion
 from tasks.state.ledger import Ledger, open_ledger
 from tasks.state.store import Cohort, load_tree
 
@@ -137,10 +139,10 @@ def test_the_section_of_the_page_has_maps_bulls_eyes_curves_and_limits(cohort: C
 
 
 def test_the_summary_counts_and_hides_small_numbers(cohort: Cohort, tmp_path: Path) -> None:
-    summary = perfusion_summary(cohort, 5)
+    summary = perfusion_summary(read_perfusion(cohort, frozenset()), Counts(5))
     assert summary is not None
     assert "< 5" in str(summary)
-    assert perfusion_summary(Cohort(tmp_path), 5) is None
+    assert perfusion_summary(read_perfusion(Cohort(tmp_path), frozenset()), Counts(5)) is None
 
 
 # statistics

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from compared_cohort import MEN, STUDIES, write_compared_cohort
 from pydantic import ValidationError
 
+from cmr_models.analysis.disclosure.gate import GateRules
 from flows.cli import main
 from tasks.evaluation.comparison import ComparisonInputs, ComparisonResult, compare
 from tasks.evaluation.comparison_limits import Counts, judge
@@ -109,7 +110,7 @@ def test_a_limit_without_a_number_is_not_judged_and_stops_too(cohort: Cohort) ->
 )
 def test_studies_that_the_second_model_loses(lost: int, minimum: int, found: float, verdict: str) -> None:
     limits = CompareSettings(dice_min={}, bias_max={}, lost_max=0.02)
-    (row,) = judge(pd.DataFrame(), Counts(100, lost), (None, None), limits, minimum).to_dict("records")
+    (row,) = judge(pd.DataFrame(), Counts(100, lost), (None, None), limits, GateRules(minimum)).to_dict("records")
     assert row["found"] == pytest.approx(found, nan_ok=True)
     assert row["verdict"] == verdict
 
@@ -120,7 +121,7 @@ def test_studies_that_the_second_model_loses(lost: int, minimum: int, found: flo
 )
 def test_the_speed_of_the_second_model_by_that_of_the_first(speeds: Any, verdict: str) -> None:
     limits = CompareSettings(dice_min={}, bias_max={}, speed_min=0.5)
-    told = judge(pd.DataFrame(), Counts(100, 0), speeds, limits, 1).set_index("limit")["verdict"]
+    told = judge(pd.DataFrame(), Counts(100, 0), speeds, limits, GateRules(1)).set_index("limit")["verdict"]
     assert told["speed_min"] == verdict
 
 
@@ -319,3 +320,38 @@ def test_a_run_keeps_the_licence_and_the_speed_of_its_model_for_later_comparison
     page = (cohort.tables / "comparisons/old_vs_new/index.html").read_text()
     assert "60 images/s" in page
     assert "120 images/s" in page
+
+
+# beside other publications
+
+
+@pytest.mark.parametrize(
+    ("counts", "rules", "found"),
+    [
+        (Counts(103, 9), GateRules(5), 9 / 103),
+        (Counts(103, 9), GateRules(5, 5), 10 / 105),  # of the counts as they are shown
+        (Counts(103, 3), GateRules(5, 5), np.nan),
+        (Counts(103, 100), GateRules(5), np.nan),  # three are not lost
+        (Counts(103, 103), GateRules(5), 1.0),
+    ],
+)
+def test_a_share_of_studies_lost_tells_no_more_than_the_counts(counts: Counts, rules: GateRules, found: float) -> None:
+    limits = CompareSettings(dice_min={}, bias_max={}, lost_max=0.02)
+    (row,) = judge(pd.DataFrame(), counts, (None, None), limits, rules).to_dict("records")
+    assert row["found"] == pytest.approx(found, nan_ok=True)
+    assert row["verdict"] == "broken"
+
+
+def test_a_comparison_of_all_but_one_of_an_earlier_one_is_rounded(cohort: Cohort) -> None:
+    """Twelve were compared, six of each sex; the same two models once more, and a third with one study fewer."""
+    assert _compare(cohort, minimum_cell=5).summary["n"].max() == 12
+    assert _compare(cohort, minimum_cell=5).summary["n"].max() == 12
+    for study in STUDIES:
+        source, target = cohort.prediction("new", study), cohort.prediction("third", study)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    cohort.prediction("third", STUDIES[0]).unlink()
+    page = _compare(cohort, minimum_cell=5, second="third")
+    overall = page.summary[(page.summary["group_by"] == "") & (page.summary["of"] == "lvef_pct")]
+    assert overall["n"].tolist() == [10.0] * 3  # eleven
+    assert "fewer than 5" in (page.folder / "index.html").read_text()

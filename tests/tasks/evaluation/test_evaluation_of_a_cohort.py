@@ -11,6 +11,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 from cmr_models.analysis.disclosure.audit import audit
+from cmr_models.analysis.disclosure.claims import claims_of
 from cmr_models.analysis.disclosure.gate import Gate, GateRules
 from cmr_models.contracts import cine_study, cine_view, prediction, with_reference
 from cmr_models.evaluation import cases as measures
@@ -20,9 +21,11 @@ from tasks.convert import reference_table
 from tasks.evaluation import cohort as cohort_evaluation
 from tasks.evaluation.cohort import EvaluateSettings, evaluate
 from tasks.evaluation.references import read_references
-from tasks.evaluation.release import count_rules, release_summary, summary_says
+from tasks.evaluation.release import Publication, count_rules, release_summary
+from tasks.evaluation.summary_claims import studies_counted, summary_means, summary_says
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
+from tasks.state.published_beside import Beside
 from tasks.state.store import Cohort
 from tasks.state.zarr_encoding import encode_tree
 
@@ -470,4 +473,79 @@ def test_numbers_of_studies_that_tell_a_small_one_together_are_masked() -> None:
     shown["n_missing"] = [3.0, np.nan, 0.0]  # all, female, male
     found = audit({}, 5, figures=summary_says(shown, GateRules()))
     told = found[found["determined"].astype(bool)]
-    assert told[["population", "group", "low", "high"]].to_numpy().tolist() == [["n_missing", "female", 3, 3]]
+    assert told[["population", "group", "low", "high"]].to_numpy().tolist() == [["missing sax ed", "female", 3, 3]]
+
+
+# beside other publications
+
+_ORDINARY = [1.0, 1.0, -1.0, -1.0] * 10
+
+
+def _beside(n_in_tables: int, *, base: float = 1.0, nested: bool = True) -> Publication:
+    """An evaluation of forty, beside a table of the same and some more, or of others."""
+    row = {"exposure": "lvedv_ml", "outcome": "", "scale": "absolute", "model": "mean", "measure": "mean",
+           "group_by": "overall", "group": "all", "n": base * round(n_in_tables / base), "n_events": np.nan,
+           "estimate": 150.0, "se": 3.0, "status": "ok", "reason": "", "rounded_to": base}  # fmt: skip
+    more = frozenset(f"s{k if nested else 100 + k}-1" for k in range(n_in_tables))
+    name = "evaluation_net"
+    studies = pd.DataFrame({"study": [f"s{k}-1" for k in range(40)], "predicted": 1.0, "reference": 1.0})
+    cases = studies.assign(measure="agreement", of="lvedv_ml", view="sax", phase="ed")
+    counted = studies_counted(cases, name)
+    assert counted == dict.fromkeys(
+        [(f"{what} evaluation_net sax ed", "lvedv_ml") for what in ("evaluated", "looked at")],
+        frozenset(cases["study"]),
+    )
+    groups = pd.DataFrame({"sex": ["male", "female"] * 20}, index=cases["study"].to_numpy())
+    beside = Beside({"fairness": pd.DataFrame([row])}, counted={("mean", "lvedv_ml"): more})
+    return Publication(name, counted, groups, beside)
+
+
+@pytest.mark.parametrize(
+    ("n_in_tables", "nested", "base"),
+    [(41, True, 5), (40, True, None), (46, True, None), (41, False, None)],
+)
+def test_an_evaluation_of_all_but_one_of_a_table_is_rounded(n_in_tables: int, nested: bool, base: int | None) -> None:
+    """Forty of 41: one lacks a reference. Of 46 they are six, and of other people nothing follows."""
+    rules = count_rules(_summary(_ORDINARY), 5, publication=_beside(n_in_tables, nested=nested))
+    assert rules == GateRules(5, base)
+
+
+def test_what_rounding_does_not_hold_is_masked() -> None:
+    """Exact numbers of forty, though 41 are in the table: number and values of everybody go, and nothing is told."""
+    about = _beside(41)
+    table = release_summary(Gate(GateRules(5)), "summary", _summary(_ORDINARY), about)
+    everybody = table[(table["group_by"] == "") & table["of"].eq("lvedv_ml")]
+    assert everybody[["n", "n_missing", "value"]].isna().all(axis=None)
+    assert set(everybody["reason"]) == {"secondary"}
+    rounded = release_summary(Gate(GateRules(5, 5)), "summary", _summary(_ORDINARY), about)
+    assert rounded.loc[rounded["group"] == "all", "n"].tolist() == [40.0] * 3
+
+
+def test_doubted_studies_are_rounded_as_others_and_told_beside_those_of_the_page() -> None:
+    """Twelve doubted ones are evaluated, of thirteen: one doubted study is not."""
+    summary = _summary(_ORDINARY).assign(n_doubted=12.0)
+    page = claims_of(
+        [{"population": "studies measured", "group_by": "state", "group": "doubted", "low": 13, "high": 13}]
+    )
+    about = Publication("evaluation_net", beside=Beside(claims=page))
+    assert count_rules(summary, 5, publication=about).base == 5
+    shown = release_summary(Gate(GateRules(5, 5)), "summary", summary, about)
+    assert set(shown["n_doubted"]) == {10.0}
+    hidden = release_summary(Gate(GateRules(5)), "summary", summary, about)
+    assert hidden["n_doubted"].isna().all()
+    assert hidden["n"].notna().all()
+
+
+def test_the_error_of_one_is_not_the_rest_of_everybody() -> None:
+    """Means of forty people and of 37 of them tell that of the other three within an SD, coarse as they are."""
+    rows = pd.DataFrame({
+        "measure": "bias", "of": "lvedv_ml", "view": "", "phase": "all", "group_by": ["", "sex", "sex"],
+        "group": ["all", "male", "female"], "n": [40.0, 37.0, np.nan], "value": [1.0, 0.9, np.nan],
+        "sd": [1.0, 1.0, np.nan], "ci_low": np.nan, "ci_high": np.nan,
+    })  # fmt: skip
+    means = summary_means(rows, GateRules(5))
+    assert means["exposure"].unique().tolist() == ["bias lvedv_ml  all"]
+    (found,) = audit({"means": means}, 5).query("cell == 'mean'").to_dict("records")
+    # Steps of 0.05 and 0.1: 40 x (1 +- 0.025) less 37 x (0.9 +- 0.05) is 40 - 33.3 +- 2.85, of three people.
+    assert (found["low"], found["high"]) == pytest.approx(((6.7 - 2.85) / 3, (6.7 + 2.85) / 3))
+    assert found["determined"]  # 1.28 to 3.18 is within an SD to either side

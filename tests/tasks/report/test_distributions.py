@@ -142,12 +142,12 @@ def test_without_sexes_all_are_one_group_without_a_range_and_nobody_is_none():
 
 def test_bins_are_a_third_of_the_published_sd_about_both_published_means():
     # ejection fraction: 58.5 and 60.5, SD 21 / 3.92 and 19 / 3.92: mean 5.102
-    edges = distributions._edges("lvef_pct")
+    edges = distributions.bin_edges("lvef_pct")
     sd = 20 / 3.919928
     assert edges[0] == pytest.approx(58.5 - 4 * sd)
     assert np.diff(edges) == pytest.approx(np.full(edges.size - 1, sd / 3))
     assert edges[-1] < 60.5 + 5 * sd <= edges[-1] + sd / 3 + 1e-9
-    assert distributions._edges("rvesv_ml")[0] == 0  # 52 - 4 x 16.1: no volume is below zero
+    assert distributions.bin_edges("rvesv_ml")[0] == 0  # 52 - 4 x 16.1: no volume is below zero
 
 
 # the figure
@@ -201,7 +201,7 @@ def test_many_people_are_drawn_as_a_shape_of_full_height(panels):
     (filled,) = [patch for patch in axes.patches if patch.get_fill()]
     values, edges, baseline = filled.get_data()
     assert (values.max(), baseline) == (pytest.approx(0.78), 0)
-    assert (edges[0], edges[-1]) == pytest.approx((58.5 - 80 / 3.919928, distributions._edges("lvef_pct")[-1]))
+    assert (edges[0], edges[-1]) == pytest.approx((58.5 - 80 / 3.919928, distributions.bin_edges("lvef_pct")[-1]))
     fewer = panels(people(male=np.r_[np.arange(50, 70.0), np.full(59, 60.0)]))["LV ejection fraction"]
     assert not [patch for patch in fewer.patches if patch.get_fill()]
 

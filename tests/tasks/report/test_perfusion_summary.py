@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from tasks.derive.perfusion_tables import PERFUSION_TABLE, perfusion_path, perfusion_table
-from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
+from tasks.report.counts import Counts
+from tasks.report.perfusion_summary import perfusion_counts, perfusion_entries, perfusion_summary
+from tasks.report.tables import read_perfusion
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.parquet_tables import publish_table
 from tasks.state.store import Cohort
@@ -26,6 +28,12 @@ def publish(tmp_path, *groups):
     return cohort
 
 
+def summary_of(cohort, minimum):
+    """The section, alone on a page: rounded if one of its counts is small, or two differ by few."""
+    table = read_perfusion(cohort, frozenset())
+    return perfusion_summary(table, Counts.of(perfusion_counts(table).values(), minimum))
+
+
 def test_counts_means_and_spreads_are_of_the_measured_and_small_ones_are_hidden(tmp_path):
     flow = [0.5, 1.0, 1.5, 1.0, 1.0, 1.0]
     cohort = publish(
@@ -42,12 +50,13 @@ def test_counts_means_and_spreads_are_of_the_measured_and_small_ones_are_hidden(
         (4, "quarantined", "upstream", {}, []),
         (7, "absent", "no_perfusion", {}, []),
     )
-    found = perfusion_summary(cohort, 5)
+    found = summary_of(cohort, 5)
     # 11 tried, 9 measured, 6 of them limited: two and three could be had by subtraction, so all are rounded.
     assert (found["n"], found["measured"], found["limited"]) == ("10", "10", "5")
     rest, reserve, lad = found["rows"]
     assert rest == {
         "title": "Myocardial blood flow at rest",
+        "name": "mbf_rest_ml_min_g",
         "unit": "mL/min/g",
         "n": "5",
         "mean": "1.00",
@@ -67,7 +76,7 @@ def test_counts_means_and_spreads_are_of_the_measured_and_small_ones_are_hidden(
 def test_a_value_that_dominates_is_not_told_by_mean_and_spread(tmp_path, last, mean):
     """Six of 2 and two of 3: beside 5, nine of eleven parts of the squares are its own; beside 4, four of six."""
     cohort = publish(tmp_path, (9, "ok", "", {"mpr": [2.0] * 6 + [3.0, 3.0, last]}, []))
-    (row,) = perfusion_summary(cohort, 5)["rows"]
+    (row,) = summary_of(cohort, 5)["rows"]
     assert (row["n"], row["mean"]) == ("9", mean)
     assert (row["sd"] == "–") == (mean == "–")
 
@@ -75,14 +84,14 @@ def test_a_value_that_dominates_is_not_told_by_mean_and_spread(tmp_path, last, m
 @pytest.mark.parametrize(("n", "text", "mean"), [(4, "< 5", "–"), (5, "5", "1.00")])
 def test_the_smallest_count_that_may_be_shown_is_shown(tmp_path, n, text, mean):
     cohort = publish(tmp_path, (n, "ok", "", {"mbf_rest_ml_min_g": [1.0] * n}, []))
-    found = perfusion_summary(cohort, 5)
+    found = summary_of(cohort, 5)
     assert (found["n"], found["measured"], found["limited"], found["rows"][0]["mean"]) == (text, text, "0", mean)
 
 
 def test_where_nobody_had_a_first_pass_there_is_no_section(tmp_path):
-    assert perfusion_summary(Cohort(tmp_path), 5) is None
+    assert summary_of(Cohort(tmp_path), 5) is None
     cohort = publish(tmp_path, (7, "absent", "no_perfusion", {}, []), (2, "quarantined", "upstream", {}, []))
-    assert perfusion_summary(cohort, 5) is None
+    assert summary_of(cohort, 5) is None
 
 
 def test_entries_are_those_of_studies_with_a_file_or_a_reason_for_none(tmp_path):
@@ -102,5 +111,5 @@ def test_entries_are_those_of_studies_with_a_file_or_a_reason_for_none(tmp_path)
 def test_one_measured_person_has_no_spread(tmp_path):
     cohort = publish(tmp_path, (1, "ok", "", {"mpr": [2.0]}, []))
     with np.errstate(invalid="ignore"):
-        (row,) = perfusion_summary(cohort, 1)["rows"]
+        (row,) = summary_of(cohort, 1)["rows"]
     assert (row["n"], row["mean"], row["sd"]) == ("1", "2.00", "–")

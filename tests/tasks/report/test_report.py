@@ -93,7 +93,9 @@ def test_the_flow_balances_and_shows_all_only_when_asked():
     assert step["n"] + sum(kind["n"] for kind in step["left"]) == 29
     assert (step["left"][1]["text"], step["left"][1]["reasons"][0]["text"]) == ("< 5", "< 5")
     assert cohort_flow(outcomes, Counts(1))["steps"][0]["left"][1]["reasons"][0]["text"] == "3"
-    assert flow["steps"][1] == {"title": "Segmented", "n": 20, "text": "20", "left": []}
+    assert flow["steps"][1] == {
+        "title": "Segmented", "after": step["title"], "n": 20, "text": "20", "left": []
+    }  # fmt: skip
 
 
 def test_a_survival_step_of_few_events_is_not_drawn():
