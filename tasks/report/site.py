@@ -41,7 +41,6 @@ from tasks.report.tables import (
     records,
     report_inputs,
 )
-from tasks.sources.withdrawn import withdrawn_people
 from tasks.state.csv_text import csv_text
 from tasks.state.disclosure_record import keep_released, released_counts
 from tasks.state.ledger import open_ledger
