@@ -714,10 +714,10 @@ def _check_model(settings: Any) -> None:
     """A model that is not there, or is for no view of a cine, as the command's own message."""
     from cmr_models import zoo
     from cmr_models.contracts.names import nearest
-    from tasks.inference.segment_stage import weights_digests
+    from tasks.inference.segment_stage import network_digests
 
     try:
-        weights_digests(settings.segment.model)
+        network_digests(settings.segment.model)
     except (FileNotFoundError, ValueError) as error:
         meant = nearest(settings.segment.model, zoo.shipped_names())
         raise click.UsageError(f"{error}{meant if 'mean' in meant else ''}") from error

@@ -23,7 +23,7 @@ from tasks.execution.settings import ComputeSettings
 from tasks.execution.shards import Unit
 from tasks.execution.stage import Planned, Planning, Stage, StageWork, missing_files, plan_stage, recipe_of
 from tasks.execution.stopwatch import Stopwatch, workers_of
-from tasks.inference.segment_stage import weights_digests
+from tasks.inference.segment_stage import network_digests
 from tasks.sources.opening import outermost
 from tasks.stages import FIRST, STAGES
 from tasks.state.ledger import Ledger, open_ledger
@@ -38,7 +38,7 @@ def software(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What shards on several machines must agree on: the versions of the stages, and the network."""
     return {
         "versions": {stage.name: stage.version for stage in IN_A_RUN},
-        "weights": weights_digests(settings["segment"]["model"]),
+        "weights": network_digests(settings["segment"]["model"]),
     }
 
 

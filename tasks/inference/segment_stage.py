@@ -44,8 +44,8 @@ def segment_units(studies: Mapping[str, Entry], settings: Mapping[str, Any]) -> 
     return [{**unit, "key": keys(unit)[0]} for unit in units]
 
 
-def weights_digests(model: str) -> dict[str, str]:
-    """View -> digest of the weights that segment it, from the cards alone; only views that the model is for.
+def network_digests(model: str) -> dict[str, str]:
+    """View -> digest of the network that segments it, from the cards alone; only views that the model is for.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`cmr_models.zoo.card`, if the model is for no view.
@@ -54,7 +54,7 @@ def weights_digests(model: str) -> dict[str, str]:
     errors: list[FileNotFoundError | ValueError] = []
     for view, task in TASKS.items():
         try:
-            digests[view] = zoo.card(model, task).digest
+            digests[view] = zoo.card(model, task).network_digest
         except (FileNotFoundError, ValueError) as error:
             errors.append(error)
     if not digests:
@@ -71,7 +71,7 @@ def _recipe(settings: SegmentSettings) -> dict[str, Any]:
     return {
         "version": VERSION,
         "model": model_name(settings.model),
-        "weights": weights_digests(settings.model),
+        "weights": network_digests(settings.model),
         "precision": settings.precision,
         "padding": settings.padding,
     }

@@ -118,7 +118,7 @@ def test_another_version_of_a_stage_is_told(done: Path, monkeypatch: pytest.Monk
 
 
 def test_another_network_is_told_from_the_stage_that_uses_it(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment_stage, "weights_digests", lambda _model: {"sax": "of another network"})
+    monkeypatch.setattr(segment_stage, "network_digests", lambda _model: {"sax": "of another network"})
     assert _why(_plan(done)) == {"convert": {}, "segment": {"model": 3}, "derive": {"model": 3}, "perfusion": {}}
 
 
