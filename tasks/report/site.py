@@ -229,7 +229,7 @@ def _read_curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list
     table = read_table(path, CURVES, filters=[("study", "in", studies)]).sort_values(["study", "frame"])
     columns = {name: table[name].to_numpy(float) for name in table.columns if name not in ("study", "frame")}
     names, begins = np.unique(table["study"].to_numpy(str), return_index=True)
-    ends = [*begins[1:], len(table)]
+    ends = np.append(begins, len(table))[1:]
     return {
         str(name): {column: values[begin:end].tolist() for column, values in columns.items()}
         for name, begin, end in zip(names, begins, ends, strict=True)
