@@ -1,10 +1,11 @@
 """How a network's certainty is to be read: lines from what it expects of itself to what experts find, for its card.
 
     python -m benchmarks.drawn_hearts --model NAME --rows ROWS.csv
-    python -m benchmarks.certainty ROWS.csv [--card FILE] [--out FILE]
+    python -m benchmarks.certainty ROWS.csv --model NAME [--card FILE] [--out FILE]
 
 Fitted on patients whom the network has not seen; what is printed is measured on patients whom the lines have not seen
-either (five folds by patient). ``--card`` puts the lines of all patients into that card.
+either (five folds by patient), and put beside those of other models in ``--out`` (``docs/accuracy.md`` is made of it).
+``--card`` puts the lines of all patients into that card.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import pandas as pd
 import statsmodels.api as sm
 
 from benchmarks.drawn_data import STRUCTURES
+from benchmarks.kept_results import keep_beside_others
 from cmr_models.segmentation.certainty import Lines
 from cmr_models.zoo.model_card import card_text, parse_card
 
+_RESULTS = Path(__file__).parent / "results" / "certainty.json"
 _FOLDS = 5
 _ENDS = {"low": 0.05, "high": 0.95}
 _LARGE_ERROR = 5.0  # points of LV EF
@@ -33,16 +36,16 @@ def main() -> None:
     """Fit, cross-validate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path)
+    parser.add_argument("--model", default="default", help="whose rows they are")
     parser.add_argument("--dataset", default="ACDC")
     parser.add_argument("--card", type=Path)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=_RESULTS)
     arguments = parser.parse_args()
     rows = pd.read_csv(arguments.rows, keep_default_na=True)
     rows = rows[(rows["dataset"] == arguments.dataset) & (rows["view"] == "sax")]
     measured = cross_validated(rows)
     print(json.dumps(measured, indent=1))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(measured, indent=1) + "\n")
+    keep_beside_others(arguments.out, arguments.model, measured)
     if arguments.card:
         card = parse_card(arguments.card.read_text(encoding="utf-8"), str(arguments.card))
         lines = {name: tuple(round(value, 4) for value in line) for name, line in fitted(rows).items()}

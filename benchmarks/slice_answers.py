@@ -9,7 +9,8 @@ only: no number of theirs is in the card, whose licence they would restrict. ``-
 
 With ``--folds`` (as of :mod:`benchmarks.drawn_hearts`) they are learnt from ACDC's drawn slices, with the answers of
 networks that have not seen the patient, for a model whose licence is that of these data; what is measured is
-cross-validation over the same folds. A drawn slice is wholly ventricle, one that is left empty is none.
+cross-validation over the same folds, and each fold's network gets the lines of the other folds into its card. A drawn
+slice is wholly ventricle, one that is left empty is none.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from cmr_models.segmentation.restoring import network_view
 from cmr_models.segmentation.segmenter import Segmenter, prepare, shared_segmenter
 from cmr_models.segmentation.slice_answers import COUNTED, LINES, SIGNS, answer_slices, signs_of
 from cmr_models.simulate.training import patient_stack
+from cmr_models.zoo.library import CARD_FILE
 from cmr_models.zoo.model_card import card_text, parse_card
 from tasks.execution.process import prepare_process
 
@@ -60,8 +62,13 @@ def main() -> None:
     print(json.dumps(results, indent=1))
     keep_beside_others(arguments.out, arguments.model, results)
     if arguments.card:
-        card = parse_card(arguments.card.read_text(encoding="utf-8"), str(arguments.card))
-        arguments.card.write_text(card_text(replace(card, slice_lines=results["lines"])), encoding="utf-8")
+        _put(results["lines"], arguments.card)
+
+
+def _put(lines: Mapping[str, Any], file: Path) -> None:
+    """Put lines into a card."""
+    card = parse_card(file.read_text(encoding="utf-8"), str(file))
+    file.write_text(card_text(replace(card, slice_lines=lines)), encoding="utf-8")
 
 
 def learnt_from_simulated(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -85,6 +92,7 @@ def learnt_from_drawn(arguments: argparse.Namespace) -> dict[str, Any]:
     for run in sorted(set(chosen.values())):
         others = rows[rows["run"] != run]
         of_others = {name: _fitted_on_drawn(others[others["ventricle"] == name]) for name in LINES}
+        _put(of_others, Path(run) / CARD_FILE)
         for name in LINES:
             out = rows[(rows["run"] == run) & (rows["ventricle"] == name)]
             folds.append(out.reset_index().join(_answered(np.stack(out["signs"].to_list()), of_others, name)))

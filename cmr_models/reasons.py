@@ -572,12 +572,14 @@ _TABLE: tuple[Reason, ...] = (
     Reason("file_unreadable", "any", "quarantined", "An input or published file cannot be read."),
     Reason("contract_broken", "any", "quarantined", "A published file does not hold what its contract says."),
     Reason("newer_version", "any", "quarantined", "A newer version of cmr-cohort wrote a published file; update it."),
-    Reason("unexpected_error", "any", "quarantined", "An unexpected error; the study is tried again in the next run."),
+    Reason(
+        "unexpected_error", "any", "quarantined", "An unexpected error; the study is tried again, three times in all."
+    ),
     Reason(
         "worker_lost",
         "any",
         "quarantined",
-        "The worker died while it worked on this study alone; the study is tried again.",
+        "The process died of this study alone, or it took longer than it may; it is tried again, three times in all.",
     ),
     Reason("source_removed", "any", "absent", "Its source files are no longer in the archive."),
     Reason("withdrawn", "any", "absent", "The participant withdrew."),

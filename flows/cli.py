@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tomllib
 from collections.abc import Iterator
@@ -58,7 +59,22 @@ _SPEC = click.option(
 )
 _MODEL = click.option("--model", help="A model of the zoo, or a folder with weights.")
 _MEASURED = click.option("--model", help="Model of the predictions [default: of the settings, else the last one used].")
+_CHOICES = ("studies", "participants", "lists", "forced")
 _PROFILE = click.option("--profile", help="in-process, local, cuda, slurm, kubernetes or a scheduler's address.")
+
+
+def _choosing(command: Any) -> Any:
+    """Options of a command that may be about some studies alone."""
+    for option in (
+        click.option("--force", "forced", is_flag=True, help="Make it again, also what is done."),
+        click.option(
+            "--studies", "lists", type=_FILE, multiple=True, help="List of studies or participants, one a line."
+        ),
+        click.option("--participant", "participants", multiple=True, help="Only studies of this participant."),
+        click.option("--study", "studies", multiple=True, help="Only this study."),
+    ):
+        command = option(command)
+    return command
 
 
 class _Commands(click.Group):
@@ -81,31 +97,92 @@ def main() -> None:
 @main.command()
 @click.option("--config", type=_FILE, required=True, multiple=True, callback=_once, help="Settings (cohort.toml).")
 @_PROFILE
-def run(config: Path, profile: str | None) -> None:
-    """Process everything that is new or changed, from the archive to the report."""
+@_choosing
+@click.option("--dry-run", is_flag=True, help="Show what would be done and why, as `plan` does, and do nothing.")
+@click.option("--retry", is_flag=True, help="Try studies again that were given up after three attempts.")
+def run(config: Path, profile: str | None, *, dry_run: bool, retry: bool, **names: Any) -> None:
+    """Process everything that is new or changed, from the archive to the report.
+
+    Of chosen studies, everything up to the tables; statistics and report are left to the next run of all.
+    """
     from flows.settings import read_settings
+
+    selection = _selection(**names)
 
     with _complaints(config):
         settings = read_settings(config, profile=profile)
     _check_before_work(settings)
     _check_names(settings, config)
     _check_model(settings)
+    if dry_run:
+        from flows.planning import only
+
+        with only(selection):
+            _show_plan(settings)
+        return
     with _serving(settings, has_flow=not settings.cohort.ledger.exists()):
         from flows import planning
         from flows.progress import say
 
-        if planning.count(settings) == 0:
-            say("nothing to do: every study, table and page is current")
-        else:
-            from flows.server import bind_server
+        with planning.only(selection), planning.planned_once():
+            if retry:
+                say(f"{planning.try_again(settings)} studies that were given up are tried again")
+            if not (selection and selection.forced) and planning.count(settings) == 0:
+                say(f"nothing to do: {planning.what_is_current()}")
+            else:
+                from flows.server import bind_server
 
-            bind_server(settings.cohort.runs)
-            from flows.cohort import cohort
+                bind_server(settings.cohort.runs)
+                from flows.cohort import cohort
 
-            with original_errors():
-                cohort(str(config), profile)
-    click.echo(f"report: {settings.cohort.reports / 'index.html'}")
+                with original_errors():
+                    cohort(str(config), profile)
+    if selection is None or selection.is_whole:
+        click.echo(f"report: {settings.cohort.reports / 'index.html'}")
     _check_set_aside(settings)
+
+
+@main.command("plan")
+@_COHORT
+@_CONFIG
+@_PROFILE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--explain", "study", metavar="STUDY", help="Show for one study what would be done, and why.")
+@click.option("--measured", type=_FOLDER, help="A cohort whose speeds are taken for the forecast, such as a pilot.")
+def show_plan(
+    directory: Path | None,
+    config: Path | None,
+    profile: str | None,
+    study: str | None,
+    measured: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Show what `run` would do and why, and what it would take; nothing is done.
+
+    The forecast is made of the speeds that the cohort has measured.
+    """
+    from flows.settings import settings_file
+
+    if config is None and (beside := settings_file(directory)):
+        config, directory = beside, None
+    settings = _settings(config=config, directory=directory, profile=profile)
+    _check_before_work(settings)
+    _check_model(settings)
+    _show_plan(settings, study, measured, as_json=as_json)
+
+
+def _show_plan(settings: Any, study: str | None = None, measured: Path | None = None, *, as_json: bool = False) -> None:
+    from flows import foresight
+
+    if study is not None:
+        told = foresight.explain(settings, study)
+        content: Any = {"study": study, "stages": told}
+        text = foresight.explained_lines(told)
+    else:
+        found = foresight.foresee(settings, measured)
+        content, text = foresight.plain(found), foresight.lines(found)
+    click.echo(json.dumps(content, indent=1) if as_json else "\n".join(text))
 
 
 @main.command()
@@ -113,6 +190,7 @@ def run(config: Path, profile: str | None) -> None:
 @_COHORT
 @_CONFIG
 @_PROFILE
+@_choosing
 def convert(sources: tuple[Path, ...], **choice: Any) -> None:
     """Add SOURCES (UK Biobank zips, DICOM folders, NIfTI, or folders of any of them) to the cohort."""
     with _recorded(is_new=True, sources=sources, **choice) as settings:
@@ -126,6 +204,7 @@ def convert(sources: tuple[Path, ...], **choice: Any) -> None:
 @_COHORT
 @_CONFIG
 @_PROFILE
+@_choosing
 def segment(model: str | None, **choice: Any) -> None:
     """Segment every study that has no prediction of the model."""
     with _recorded(model=model, **choice) as settings:
@@ -214,6 +293,7 @@ def compare(config: Path | None, directory: Path | None, **choice: Any) -> None:
 @_COHORT
 @_CONFIG
 @_PROFILE
+@_choosing
 def derive(**choice: Any) -> None:
     """Measure every prediction: phenotypes, curves, quality."""
     with _recorded(**choice) as settings:
@@ -226,6 +306,7 @@ def derive(**choice: Any) -> None:
 @_COHORT
 @_CONFIG
 @_PROFILE
+@_choosing
 def perfusion(**choice: Any) -> None:
     """Measure first-pass perfusion where it was acquired: flow maps, AHA segments, reserve."""
     with _recorded(**choice) as settings:
@@ -327,10 +408,12 @@ def show_files(study: str, config: Path) -> None:
 @main.command()
 @_COHORT
 @_CONFIG
+@_PROFILE
 def verify(**choice: Any) -> None:
-    """Read every published file again, and rebuild the ledger from the files."""
+    """Read every published file again, on all workers of the profile, and rebuild the ledger from the files."""
     from flows.planning import named_model
-    from flows.progress import stage_progress
+    from flows.progress import say, stage_progress
+    from tasks.execution.cluster import open_client
     from tasks.inference.segment_stage import measured_model
     from tasks.maintenance.verification import published_files, verify_files
     from tasks.state.ledger import open_ledger
@@ -338,11 +421,79 @@ def verify(**choice: Any) -> None:
     with _recorded(has_flow=False, **choice) as settings:
         with open_ledger(settings.cohort.ledger) as ledger:
             files = published_files(settings.cohort, measured_model(ledger, named_model(settings)))
-        with stage_progress("verify", len(files)) as advance:
-            found = verify_files(settings.cohort, files, advance)
+        compute, runs = settings.compute, settings.cohort.runs
+        with (
+            open_client(compute.profile, compute.cluster_settings, say, runs) as client,
+            stage_progress("verify", len(files)) as advance,
+        ):
+            found = verify_files(settings.cohort, files, advance, client=client)
     for line in found.lines():
         click.echo(line)
     if found.damaged:
+        raise click.exceptions.Exit(ExitStatus.FAILED)
+
+
+@main.command()
+@click.argument("participants", nargs=-1, required=True)
+@_COHORT
+@_CONFIG
+def withdraw(participants: tuple[str, ...], **choice: Any) -> None:
+    """Delete everything of PARTICIPANTS at once, and keep them out of the cohort from now on.
+
+    The archive is not touched. Statistics and report are made without them by the next run.
+    """
+    from tasks.maintenance.withdrawal import withdraw_now
+    from tasks.state.ledger import open_ledger
+
+    with _recorded(has_flow=False, **choice) as settings, open_ledger(settings.cohort.ledger) as ledger:
+        studies = withdraw_now(settings.cohort, ledger, participants)
+    click.echo(f"studies withdrawn: {len(studies)}; the next `cmr-cohort run` makes statistics and report without them")
+
+
+@main.command()
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File with the key of the pseudonyms, made if it is not there. Keep it, and give it to nobody.",
+)
+@click.option("--output", type=_FOLDER, required=True, help="New folder outside the cohort.")
+@_COHORT
+@_CONFIG
+def export(key_file: Path, output: Path, **choice: Any) -> None:
+    """Write the tables of studies with pseudonyms (keyed hashes) in place of names, to give them away."""
+    from flows.home import keep_out_of_the_home_directory
+    from tasks.maintenance.export import export_tables
+    from tasks.maintenance.places import check_cohort
+    from tasks.sources.withdrawn import withdrawn_people
+    from tasks.state.access import closed_to_others
+
+    settings = _settings(**choice)
+    check_cohort(settings.cohort)
+    keep_out_of_the_home_directory(settings.cohort.runs)
+    with closed_to_others(settings.directory, settings.access):
+        found = export_tables(
+            settings.cohort, output, key_file, withdrawn_people(settings.directory, settings.withdrawn)
+        )
+    for name, n_rows in found.items():
+        click.echo(f"{output / name}: {n_rows:,} rows")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@_COHORT
+@_CONFIG
+def doctor(config: Path | None, directory: Path | None, *, as_json: bool) -> None:
+    """Tell what this machine and a cohort are like, and what is wrong: versions, disk, locks, GPU, proxy, server."""
+    from tasks.maintenance.doctor import examine
+
+    settings = _settings(config=config, directory=directory) if config or directory else None
+    found = list(examine(settings.cohort if settings else None))
+    click.echo(
+        json.dumps([one._asdict() for one in found], indent=1) if as_json else "\n".join(one.line() for one in found)
+    )
+    if any(one.verdict == "fault" for one in found):
         raise click.exceptions.Exit(ExitStatus.FAILED)
 
 
@@ -418,10 +569,112 @@ def _by_spec(stage: Any, spec: Path, settings: Any) -> None:
     click.echo(f"results: {analysis(stage, spec, settings.directory, settings.withdrawn)}")
 
 
+@main.group()
+def shard() -> None:
+    """Process a cohort in shards: one process each, without any server."""
+
+
+_DIRECTORY = click.argument("directory", metavar="DIR", type=_FOLDER)
+_PLAN = click.option("--plan", "name", default="", help="Digest of the plan [default: the only one that is open].")
+
+
+@shard.command("plan")
+@_DIRECTORY
+@click.option("--size", type=_COUNT, default=200, show_default=True, help="Studies a shard.")
+@click.option(
+    "--write", "engines", multiple=True, type=click.Choice(["slurm", "wdl", "dnanexus"]), help="Write what starts it."
+)
+@_CONFIG
+def plan_shards(directory: Path, size: int, engines: tuple[str, ...], config: Path | None) -> None:
+    """Publish the plan of everything new or changed: which studies each shard has. A plan never changes.
+
+    DIR is the cohort's folder; the settings are --config, or cohort.toml in DIR or beside it.
+    """
+    from flows import shards
+    from tasks.batch import write_engine
+
+    with _complaints(config):
+        directory, config = shards.place(directory, config)
+    if config is None:
+        raise click.UsageError(f"there is no cohort.toml in {directory} or beside it; name the settings with --config")
+    with _recorded(has_flow=False, is_new=True, config=config, directory=None) as settings:
+        _check_model(settings)
+        found = shards.plan(settings, size, config)
+        folders = [write_engine(name, found, settings.cohort, settings.compute) for name in engines]
+    click.echo(f"plan: {found.digest}")
+    click.echo(f"shards: {found.n_shards}, with {sum(part['studies'] for part in found.content['parts'])} studies")
+    for folder in folders:
+        click.echo(f"written: {folder}")
+
+
+@shard.command("run")
+@_DIRECTORY
+@click.option("--index", type=click.IntRange(min=0), required=True, help="Number of the shard, from 0.")
+@_PLAN
+@_CONFIG
+@click.option("--files", type=_FILE, help="List of the shard's files where they lie here, in the order of the plan.")
+def run_one_shard(directory: Path, **choice: Any) -> None:
+    """Bring one shard through every stage, in this process. What was finished before is found again."""
+    from flows import shards
+
+    with _complaints(choice["config"]):
+        counts = shards.run(directory, **choice)
+    for stage, found in counts.items():
+        click.echo(f"{stage}: {', '.join(f'{n} {status}' for status, n in found.items()) or 'no study'}")
+
+
+@shard.command("finish")
+@_DIRECTORY
+@_PLAN
+@_CONFIG
+def finish_shards(directory: Path, name: str, config: Path | None) -> None:
+    """Merge the shards when all have ended, and make the tables and the report."""
+    from flows import shards
+    from flows.run_record import recorded
+    from tasks.batch import open_plan
+    from tasks.state.store import Cohort
+
+    with _complaints(config):
+        directory, config = shards.place(directory, config)
+        found = open_plan(Cohort(directory), name)
+        settings = shards.settings_of(directory, found, config)
+    _check_names(settings, config)
+    with _serving(settings, has_flow=False), recorded(settings, "shard finish"):
+        shards.finish(settings, found)
+    click.echo(f"report: {settings.cohort.reports / 'index.html'}")
+    _check_set_aside(settings)
+
+
 main.add_command(models)
 main.add_command(pretrain)
 main.add_command(train)
 main.add_command(show_templates)
+
+
+def _selection(
+    studies: tuple[str, ...] = (),
+    participants: tuple[str, ...] = (),
+    lists: tuple[Path, ...] = (),
+    *,
+    forced: bool = False,
+) -> Any:
+    """The studies that the command is about; None if it is about all and makes nothing again."""
+    from tasks.execution.selection import Selection
+    from tasks.state.mistakes import UserMistake
+
+    try:
+        found = Selection.of(studies, participants, lists, forced=forced)
+    except UserMistake as error:
+        raise click.UsageError(str(error)) from error
+    return None if found.is_whole and not forced else found
+
+
+def _check_chosen(settings: Any, selection: Any) -> None:
+    """Every name that the user gave stands for a study of the cohort."""
+    from tasks.state.ledger import open_ledger
+
+    with open_ledger(settings.cohort.ledger, is_new=False) as ledger:
+        selection.check({study for stage in ledger.stages() for study in ledger.entries(stage)})
 
 
 def _settings(
@@ -461,10 +714,10 @@ def _check_model(settings: Any) -> None:
     """A model that is not there, or is for no view of a cine, as the command's own message."""
     from cmr_models import zoo
     from cmr_models.contracts.names import nearest
-    from tasks.inference.segment_stage import weights_digests
+    from tasks.inference.segment_stage import network_digests
 
     try:
-        weights_digests(settings.segment.model)
+        network_digests(settings.segment.model)
     except (FileNotFoundError, ValueError) as error:
         meant = nearest(settings.segment.model, zoo.shipped_names())
         raise click.UsageError(f"{error}{meant if 'mean' in meant else ''}") from error
@@ -518,15 +771,19 @@ def _check_set_aside(settings: Any) -> None:
 def _recorded(*, has_flow: bool = True, is_new: bool = False, spec: Path | None = None, **choice: Any) -> Iterator[Any]:
     """The settings, for a command that writes: it alone has the cohort, and its run is recorded.
 
-    The names in the settings, or in the ``spec``, are checked first.
+    The names in the settings, or in the ``spec``, are checked first. Options of :func:`_choosing` hold for its plans.
     """
+    selection = _selection(**{name: choice.pop(name) for name in _CHOICES if name in choice})
     settings = _settings(**choice)
     _check_before_work(settings, is_new=is_new)
     _check_names(settings, choice.get("config"), spec)
+    if selection and not is_new:  # nothing but the archive has other studies than the ledger
+        _check_chosen(settings, selection)
     with _serving(settings, has_flow=has_flow):
+        from flows.planning import only
         from flows.run_record import recorded
 
-        with recorded(settings, str(click.get_current_context().info_name)), original_errors():
+        with recorded(settings, str(click.get_current_context().info_name)), original_errors(), only(selection):
             yield settings
     if has_flow:
         _check_set_aside(settings)

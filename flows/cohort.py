@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import planning
+from flows.progress import say
 from flows.run_record import recorded
 from flows.settings import CohortSettings, read_settings
 from flows.stages import bring_through, make
@@ -33,10 +34,13 @@ SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 @flow(name="cohort", validate_parameters=False)
 @text_withheld
 def cohort(config: str | Path, profile: str | None = None) -> int:
-    """Everything, for the cohort that the settings file ``config`` describes."""
+    """Everything, for the cohort that the settings file ``config`` describes; of chosen studies all but statistics."""
     settings = read_settings(Path(config), profile=profile)
     with recorded(settings, "run"):
         done = convert(settings) + segment(settings) + derive(settings) + perfusion(settings)
+        if not planning.is_of_all():
+            say("statistics and report: left to the next run of the whole cohort")
+            return done
         done += associate(settings) + risk(settings)
         return done + report(settings)
 

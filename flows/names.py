@@ -12,7 +12,7 @@ from tasks.execution.cluster import check_cluster_options
 def check_user_names(settings: CohortSettings, config: Path | None = None, spec: Path | None = None) -> None:
     """Check every profile, column, phenotype, condition, covariate, group, table and spec that the user names.
 
-    Models are checked by :func:`tasks.inference.segment_stage.weights_digests`.
+    Models are checked by :func:`tasks.inference.segment_stage.network_digests`.
 
     Args:
         settings: of the cohort.

@@ -32,6 +32,8 @@ from tasks.state.access import Access
 from tasks.state.mistakes import UserMistake
 from tasks.state.store import Cohort
 
+_FILE = "cohort.toml"
+
 
 def _exists(path: Path) -> bool:
     """Whether something is at ``path``; a name that no file can have is nowhere."""
@@ -61,6 +63,10 @@ class CohortSettings(BaseSettings):
     )
     withdrawn: Path | None = Field(
         default=None, description="list of participants, one a line, of whom everything is deleted"
+    )
+    metrics: Path | None = Field(
+        default=None,
+        description="text file (.prom) for Prometheus' node exporter, written after every command that writes",
     )
     access: Access = Field(
         default="owner",
@@ -122,6 +128,24 @@ def read_settings(path: Path, profile: str | None = None) -> CohortSettings:
         return CohortSettings(**_content(path, profile))
 
 
+def settings_file(directory: Path | None) -> Path | None:
+    """The settings of a cohort that is named by its folder: ``cohort.toml`` in it, or beside it and naming it.
+
+    Args:
+        directory: the cohort's folder, or that of its settings file; None for none.
+
+    Returns:
+        None if there is no such file.
+    """
+    if directory is None:
+        return None
+    if (directory / _FILE).is_file():
+        return directory / _FILE
+    beside = directory.resolve().parent / _FILE
+    is_its = beside.is_file() and read_settings(beside).directory.resolve() == directory.resolve()
+    return beside if is_its else None
+
+
 def _unreadable(path: Path, kind: str) -> UserMistake:
     return UserMistake(f"{path}: the settings cannot be read ({kind}); see `cmr-cohort run --help`")
 
@@ -133,7 +157,7 @@ def _content(path: Path, profile: str | None) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserMistake(f"{path}: the settings are not UTF-8; save the file as UTF-8 text") from None
     here = path.resolve().parent
-    for name in ("directory", "participants", "outcomes", "withdrawn"):
+    for name in ("directory", "participants", "outcomes", "withdrawn", "metrics"):
         if isinstance(content.get(name), str) and content[name]:
             content[name] = here / content[name]
     if isinstance(sources := content.get("sources", []), list | str):

@@ -19,6 +19,7 @@ KEYS: Final = ("participant", "visit")
 """The columns by which tables are joined."""
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
+_PLAIN = re.compile(r"[A-Za-z0-9_]{1,64}")  # is its own key
 _WHOLE = re.compile(r"([0-9]+)\.0+")
 _SHOWN = 24  # letters of an identifier whose kind is shown
 _SPACES = re.compile(r"\s")
@@ -53,6 +54,8 @@ def identifier_key(raw: str) -> str:
 
     ``12.0`` is ``12``: so are whole numbers written when a column has empty cells.
     """
+    if _PLAIN.fullmatch(raw):
+        return raw
     text = clean_identifier(raw)
     whole = _WHOLE.fullmatch(text)
     return safe_id(whole[1] if whole else text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,10 @@ from cmr_models.contracts.bounded_toml import load_toml
 
 Family = Literal["segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate", "pretrain"]
 
+_DECIDING = (
+    "digest", "kind", "config", "pixel_mm", "size", "preprocessing", "views", "classes", "target", "class_weights",
+    "certainty", "slice_limits", "slice_lines", "plan",
+)  # fmt: skip
 _TUPLES = ("training_data", "views", "classes", "cohorts")
 
 
@@ -72,6 +77,12 @@ class ModelCard:
     cohorts: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def network_digest(self) -> str:
+        """SHA-256 of all that decides what the network answers: the weights, and what the card says of their use."""
+        said = {name: getattr(self, name) for name in _DECIDING}
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=list).encode()).hexdigest()
 
     @property
     def family(self) -> Family:

@@ -82,8 +82,10 @@ def _left_perfusion_unread(outcome: Outcome) -> bool:
 
 
 class SourceFiles:
-    """The files of one study: first their digest, then their content. Zips are hashed in blocks.
+    """The files of one study: first their digest, then their content, which is held from one to the other.
 
+    Every file is read once, so that what is converted is what was digested, also if somebody replaces the file
+    meanwhile. Only zips that are larger than may be held together (``limits.max_member_bytes``) are read again.
     ``flags`` is complete once the contents have been gone through. What is read and decoded is taken from ``budget``.
 
     Raises:
@@ -95,39 +97,55 @@ class SourceFiles:
         self._paths = [Path(path) for path, _, _ in unit["files"]]
         self.budget = Budget(settings.limits, sum(path.stat().st_size for path in self._paths))
         self._held: dict[Path, bytes] = {}
+        self._may_hold = self.budget.limits.max_member_bytes
+        self._unopened = Unopened(0, 0)
         self.flags: set[str] = set()
         digests = sorted(self._digest_of(path) for path in self._paths)
         stated = [unit[name] for name in ("data_set", "facts", "faults") if name in unit]
         self.digest = store.digest([unit["kind"], unit["study_uid"], digests, *stated])
 
     def _digest_of(self, path: Path) -> str:
-        if path.suffix.lower() == ".zip":
-            return _digest_of_blocks(path)
+        if _is_zip(path):
+            return self._digest_of_zip(path)
         self._held[path] = read_file(path, self.budget.limits.max_member_bytes)
         return store.digest_bytes(self._held[path])
+
+    def _digest_of_zip(self, path: Path) -> str:
+        if path.stat().st_size > self._may_hold:
+            return _digest_of_blocks(path)
+        with open_source(path) as file:
+            content = file.read()
+        self._may_hold -= len(content)
+        self._held[path] = content
+        return store.digest_bytes(content)
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
         """Name and content of every file or zip member; a file is not held once it was given out."""
         for path in self._paths:
-            if path in self._held:
+            if _is_zip(path):
+                yield from self._members(path, self._held.pop(path, None))
+            elif path in self._held:
                 yield path.name, self._held.pop(path)
-            else:
-                yield from self._members(path)
 
     def by_name(self, wanted: Collection[Path] | None = None) -> dict[str, bytes]:
         """Content by name and folders of the files that are not zips: all, or only ``wanted``; not held longer."""
-        names = [path for path in self._paths if path in self._held and (wanted is None or path in wanted)]
+        names = [
+            path
+            for path in self._paths
+            if path in self._held and not _is_zip(path) and (wanted is None or path in wanted)
+        ]
         return {tail(path.as_posix()): self._held.pop(path) for path in names}
 
     def unopened(self) -> Unopened:
-        """Archives and NIfTI files within the zips, which are not opened."""
-        found = [unopened(path) for path in self._paths if path.suffix.lower() == ".zip"]
-        return Unopened(*map(sum, zip(*found, strict=True))) if found else Unopened(0, 0)
+        """Archives and NIfTI files within the zips whose contents have been gone through; they are not opened."""
+        return self._unopened
 
-    def _members(self, path: Path) -> Iterator[tuple[str, bytes]]:
+    def _members(self, path: Path, held: bytes | None) -> Iterator[tuple[str, bytes]]:
         """Members of a zip but its manifest, which is only compared with them."""
         names, manifests = set[str](), list[bytes]()
-        for name, content in read_members(path, self.budget):
+        found = unopened(path, held)
+        self._unopened = Unopened(self._unopened.archives + found.archives, self._unopened.nifti + found.nifti)
+        for name, content in read_members(path, self.budget, held):
             if is_manifest(name):
                 manifests.append(content)
                 continue
@@ -135,6 +153,10 @@ class SourceFiles:
             yield name, content
         if any(disagrees(manifest, names) for manifest in manifests):
             self.flags.add("manifest_mismatch")
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
 
 
 def _digest_of_blocks(path: Path) -> str:

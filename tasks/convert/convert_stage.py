@@ -12,10 +12,10 @@ from tasks.convert import reference_table, study_table
 from tasks.convert.settings import ConvertSettings
 from tasks.execution import plan
 from tasks.execution.shards import Unit
-from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
+from tasks.execution.stage import EntryPoint, KeysOf, Planned, Planning, Recipe, Stage, StageTable
 from tasks.sources import Inventory, SourceUnit, inventory
 from tasks.sources.listing import not_taken_line
-from tasks.sources.withdrawn import has_withdrawn, newly_withdrawn, read_withdrawn
+from tasks.sources.withdrawn import has_withdrawn, listed_people, newly_withdrawn
 from tasks.state import store
 from tasks.state.ledger import Ledger
 
@@ -38,17 +38,47 @@ UNREAD = "series_perfusion"
 
 def study_key(source_digest: str, settings: ConvertSettings) -> str:
     """Key of a study: what it was made from, by which converter, with which settings."""
-    return store.digest({"source": source_digest, "converter": VERSION, "settings": settings.that_decide()})
+    return _study_keys(settings.that_decide(), VERSION).digest(source_digest)
 
 
-def perfusion_key(key: str) -> str:
+def perfusion_key(key: str, version: int = PERFUSION_VERSION) -> str:
     """Key of a study with perfusion views, from its key without."""
-    return store.digest({"study": key, "perfusion": PERFUSION_VERSION})
+    return store.digest({"study": key, "perfusion": version})
 
 
-def nifti_key(key: str) -> str:
+def nifti_key(key: str, version: int = NIFTI_VERSION) -> str:
     """Key of a source of NIfTI files, and of a study made of one whose header had to be decided on."""
-    return store.digest({"study": key, "nifti": NIFTI_VERSION})
+    return store.digest({"study": key, "nifti": version})
+
+
+def _study_keys(settings: Mapping[str, Any], version: int) -> store.DigestTemplate:
+    return store.DigestTemplate({"source": store.HOLE, "converter": version, "settings": settings})
+
+
+def recipe_of(_stage: Stage, planning: Planning) -> dict[str, Any]:
+    """What of the planned keys is the same for all studies."""
+    return _recipe(planning.settings)
+
+
+def _recipe(settings: ConvertSettings) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "version_nifti": NIFTI_VERSION,
+        "version_perfusion": PERFUSION_VERSION,
+        "settings": settings.that_decide(),
+    }
+
+
+def planned_keys(recipe: Mapping[str, Any]) -> KeysOf:
+    """Keys that planning would ask for by a recipe: without and with perfusion series that were once left out."""
+    studies = _study_keys(recipe["settings"], recipe["version"])
+
+    def keys(unit: Mapping[str, Any]) -> tuple[str, str]:
+        key = studies.digest(unit["fingerprint"])
+        key = nifti_key(key, recipe["version_nifti"]) if unit["kind"] == "nifti" else key
+        return key, perfusion_key(key, recipe["version_perfusion"])
+
+    return keys
 
 
 def convert_units(stage: Stage, planning: Planning) -> Planned:
@@ -59,9 +89,10 @@ def convert_units(stage: Stage, planning: Planning) -> Planned:
     """
     settings: ConvertSettings = planning.settings
     ledger = planning.ledger
-    found = inventory(planning.sources, ledger.sources(), settings.limits, follow_links=settings.follow_links)
+    known = ledger.sources_with_facts()
+    found = inventory(planning.sources, known, settings.limits, follow_links=settings.follow_links)
     ledger.remember_sources(found.files, forget_others=planning.whole_archive, not_taken=found.left)
-    withdrawn = read_withdrawn(planning.withdrawn) if planning.withdrawn else frozenset()
+    withdrawn = listed_people(planning.cohort.root, planning.withdrawn)
     planned = planned_units(found.units, settings.model_dump(), unread_perfusion(ledger))
     units = [unit for unit in planned if not has_withdrawn(unit["participant"], withdrawn)]
     entries = ledger.entries(stage.name)
@@ -99,13 +130,8 @@ def planned_units(units: Iterable[SourceUnit], settings: Mapping[str, Any], unre
         settings: plain values of :class:`ConvertSettings`.
         unread: studies whose perfusion series an earlier converter left out; only these are converted again.
     """
-    resolved = ConvertSettings(**settings)
-    planned = []
-    for unit in units:
-        key = study_key(unit["fingerprint"], resolved)
-        key = nifti_key(key) if unit["kind"] == "nifti" else key
-        planned.append({**unit, "key": perfusion_key(key) if unit["study"] in unread else key})
-    return planned
+    keys = planned_keys(_recipe(ConvertSettings(**settings)))
+    return [{**unit, "key": keys(unit)[unit["study"] in unread]} for unit in units]
 
 
 def unread_perfusion(ledger: Ledger) -> frozenset[str]:
@@ -164,6 +190,7 @@ CONVERT = Stage(
     work=EntryPoint("tasks.convert.conversion:convert_shard"),
     settings=ConvertSettings,
     units=convert_units,
+    recipe=Recipe(recipe_of, planned_keys),
     summary=summary_of,
     folders=_study_folder,
     tables=(

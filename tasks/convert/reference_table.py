@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pandas as pd
 from cmr_models.contracts import ColumnSpec, TableSpec
 from tasks.sources.public_facts import FACTS
 from tasks.state.ledger import Ledger, Outcome
-from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.parquet_tables import table_key
 from tasks.state.store import Cohort
+from tasks.state.study_tables import StudyTable
 
 REFERENCES = TableSpec(
     "tables/references.parquet",
@@ -40,11 +42,7 @@ def write_reference_table(ledger: Ledger, cohort: Cohort) -> None:
     if not ledger.with_value("convert", "facts"):
         table_path(cohort).unlink(missing_ok=True)
         return
-    rows = [_row(outcome) for outcome in ledger.outcomes("convert") if "facts" in outcome.summary]
-    table = pd.DataFrame(rows, columns=list(REFERENCES.names)).astype(REFERENCES.pandas_types)
-    text = [column.name for column in REFERENCES.columns if column.kind == "text"]
-    table[text] = table[text].replace({"nan": None, "None": None})
-    publish_table(table, table_path(cohort), ledger.state("convert"), REFERENCES)
+    _TABLE.publish(ledger, cohort, ledger.state("convert"))
 
 
 def is_current(ledger: Ledger, cohort: Cohort) -> bool:
@@ -52,6 +50,14 @@ def is_current(ledger: Ledger, cohort: Cohort) -> bool:
     if not ledger.with_value("convert", "facts"):
         return not table_path(cohort).exists()
     return table_key(table_path(cohort)) == ledger.state("convert")
+
+
+def _table(_ledger: Ledger, outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    rows = [_row(outcome) for outcome in outcomes if "facts" in outcome.summary]
+    table = pd.DataFrame(rows, columns=list(REFERENCES.names)).astype(REFERENCES.pandas_types)
+    text = [column.name for column in REFERENCES.columns if column.kind == "text"]
+    table[text] = table[text].replace({"nan": None, "None": None})
+    return table
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
@@ -66,3 +72,6 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "marked_views": ";".join(sorted(name for name, view in views.items() if view.get("marked_frames"))),
         "faults": json.dumps(outcome.summary.get("reference_faults", []), sort_keys=True),
     }
+
+
+_TABLE = StudyTable(REFERENCES, ("convert",), _table)

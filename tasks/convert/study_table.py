@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from cmr_models.contracts import ColumnSpec, TableSpec
 from tasks.state.ledger import Ledger, Outcome
-from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.parquet_tables import table_key
 from tasks.state.store import Cohort
+from tasks.state.study_tables import StudyTable
 
 STUDIES = TableSpec(
     "tables/studies.parquet",
@@ -45,15 +46,20 @@ _COUNTS = ("frames", "slices", "rows", "cols", "slice_mm", "thickness_mm", "hear
 
 def write_study_table(ledger: Ledger, cohort: Cohort) -> int:
     """Publish ``tables/studies.parquet`` from the ledger; returns the rows. Every study has at least one."""
-    rows = [row for outcome in ledger.outcomes("convert") if outcome.status != "retired" for row in _rows(outcome)]
-    table = pd.DataFrame(rows, columns=list(STUDIES.names)).astype(STUDIES.pandas_types)
-    publish_table(table, cohort.tables / "studies.parquet", ledger.state("convert"), STUDIES)
-    return len(rows)
+    return _TABLE.publish(ledger, cohort, ledger.state("convert"))
 
 
 def is_current(ledger: Ledger, cohort: Cohort) -> bool:
     """Whether the published table was made from this ledger."""
-    return table_key(cohort.tables / "studies.parquet") == ledger.state("convert")
+    return table_key(_TABLE.path(cohort)) == ledger.state("convert")
+
+
+def _table(_ledger: Ledger, outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    rows = [row for outcome in outcomes for row in _rows(outcome)]
+    return pd.DataFrame(rows, columns=list(STUDIES.names)).astype(STUDIES.pandas_types)
+
+
+_TABLE = StudyTable(STUDIES, ("convert",), _table)
 
 
 def _rows(outcome: Outcome) -> list[dict[str, Any]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,11 +14,11 @@ from cmr_models.phenotypes.study import LANDMARK_VIEWS
 from tasks.derive import phenotype_tables
 from tasks.derive.settings import DeriveSettings
 from tasks.execution.shards import Unit
-from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable
+from tasks.execution.stage import EntryPoint, KeysOf, Planned, Planning, Recipe, Stage, StageTable
 from tasks.inference.predict_stage import PREDICT, measured_landmarks, model_of
 from tasks.inference.segment_stage import SEGMENT, measured_model
 from tasks.state.ledger import Entry, Ledger
-from tasks.state.store import digest
+from tasks.state.store import HOLE, DigestTemplate
 from tasks.state.user_tables import read_user_table
 
 VERSION = 8
@@ -106,35 +106,60 @@ def derive_units(
         basal_slices: of :class:`DeriveSettings`.
     """
     sizes, sources = body_sizes or {}, landmarks or {}
-    return [
-        _unit(study, entry.key, model, sizes.get(study_key(study), BodySize()), sources.get(study, {}), basal_slices)
+    keys = planned_keys(_recipe(model, basal_slices))
+    units = [
+        _unit(study, entry.key, model, sizes.get(study_key(study), BodySize()), sources.get(study, {}))
         for study, entry in sorted(predictions.items())
         if entry.status == "ok"
     ]
+    return [{**unit, "key": keys(unit)[0]} for unit in units]
 
 
 def _unit(
-    study: str,
-    prediction_key: str,
-    model: str,
-    size: BodySize,
-    landmarks: Mapping[str, tuple[str, str]],
-    basal_slices: str,
+    study: str, prediction_key: str, model: str, size: BodySize, landmarks: Mapping[str, tuple[str, str]]
 ) -> Unit:
-    sources = {view: list(source) for view, source in sorted(landmarks.items())}
-    content = {"prediction": prediction_key, "model": model, "version": VERSION, "size": [repr(float(x)) for x in size]}
-    if sources:
-        content["landmarks"] = sources
-    if basal_slices != "whole":
-        content["basal_slices"] = basal_slices
     return {
         "study": study,
-        "key": digest(content),
         "prediction_key": prediction_key,
         "model": model,
-        "landmarks": sources,
+        "landmarks": {view: list(source) for view, source in sorted(landmarks.items())},
         **size._asdict(),
     }
+
+
+def recipe_of(_stage: Stage, planning: Planning) -> dict[str, Any]:
+    """What of the keys is the same for all studies."""
+    return _recipe(measured_model(planning.ledger, planning.model), planning.settings.basal_slices)
+
+
+def _recipe(model: str, basal_slices: str) -> dict[str, Any]:
+    return {"version": VERSION, "model": model, "basal_slices": basal_slices}
+
+
+def planned_keys(recipe: Mapping[str, Any]) -> KeysOf:
+    """The key of a study's phenotypes by a recipe."""
+    without_landmarks = _keys(recipe, {})
+
+    def keys(unit: Mapping[str, Any]) -> tuple[str]:
+        found = _keys(recipe, unit["landmarks"]) if unit["landmarks"] else without_landmarks
+        return (found.digest(unit["prediction_key"], *(repr(float(unit[name])) for name in BodySize._fields)),)
+
+    return keys
+
+
+def _keys(recipe: Mapping[str, Any], landmarks: Mapping[str, Sequence[str]]) -> DigestTemplate:
+    """Of phenotypes, given the key of the prediction, height and weight."""
+    content: dict[str, Any] = {
+        "prediction": HOLE,
+        "model": recipe["model"],
+        "version": recipe["version"],
+        "size": [HOLE] * len(BodySize._fields),
+    }
+    if landmarks:
+        content["landmarks"] = landmarks
+    if recipe["basal_slices"] != "whole":
+        content["basal_slices"] = recipe["basal_slices"]
+    return DigestTemplate(content)
 
 
 def _numbers(table: pd.DataFrame, column: str) -> list[float]:
@@ -151,5 +176,6 @@ DERIVE = Stage(
     settings=DeriveSettings,
     work=EntryPoint("tasks.derive.derivation:derive_chunk"),
     units=plan_derivation,
+    recipe=Recipe(recipe_of, planned_keys),
     tables=(StageTable(phenotype_tables.write_tables, phenotype_tables.are_current),),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive import perfusion_tables
-from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, StageTable, entries_ok
+from tasks.execution.stage import EntryPoint, KeysOf, Planned, Planning, Recipe, Stage, StageTable, entries_ok
 from tasks.state import store
 from tasks.state.ledger import Outcome
 from tasks.state.store import Cohort
@@ -31,12 +31,10 @@ def plan_perfusion(stage: Stage, planning: Planning) -> Planned:
     """A unit for every study with a first-pass series; the others end as absent, which costs nothing."""
     converted = entries_ok(stage, planning.ledger)
     with_series = frozenset(planning.ledger.with_view(CONVERT.name, VIEW_PREFIX))
+    units = [{"study": study, "study_key": entry.key} for study, entry in converted.items() if study in with_series]
+    keys = planned_keys(_recipe()) if units else None
     return Planned(
-        [
-            {"study": study, "key": perfusion_key(entry.key), "study_key": entry.key}
-            for study, entry in converted.items()
-            if study in with_series
-        ],
+        [{**unit, "key": keys(unit)[0]} for unit in units] if keys else [],
         settled=[
             Outcome(study, stage.name, "absent", "no_perfusion", wanted=entry.key)
             for study, entry in converted.items()
@@ -45,11 +43,21 @@ def plan_perfusion(stage: Stage, planning: Planning) -> Planned:
     )
 
 
-def perfusion_key(study_key: str) -> str:
-    """Key of a perfusion file: of which study, by which code and weights."""
+def planned_keys(recipe: Mapping[str, Any]) -> KeysOf:
+    """Key of a perfusion file by a recipe: of which study, by which code and weights."""
+    keys = store.DigestTemplate({"study": store.HOLE, "version": recipe["version"], "models": recipe["weights"]})
+    return lambda unit: (keys.digest(unit["study_key"]),)
+
+
+def recipe_of(_stage: Stage, _planning: Planning) -> dict[str, Any]:
+    """What of the keys is the same for all studies."""
+    return _recipe()
+
+
+def _recipe() -> dict[str, Any]:
     from cmr_models.perfusion.chain import models  # brings torch
 
-    return store.digest({"study": study_key, "version": VERSION, "models": models()})
+    return {"version": VERSION, "weights": models()}
 
 
 def summary_of(tree: xr.DataTree) -> dict[str, Any]:
@@ -69,6 +77,7 @@ PERFUSION = Stage(
     upstream=CONVERT,
     work=EntryPoint("tasks.derive.perfusion:perfusion_chunk"),
     units=plan_perfusion,
+    recipe=Recipe(recipe_of, planned_keys),
     summary=summary_of,
     folders=_folder,
     tables=(StageTable(perfusion_tables.write_tables, perfusion_tables.are_current),),

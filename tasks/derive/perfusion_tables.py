@@ -13,8 +13,9 @@ from cmr_models.contracts import ColumnSpec, TableSpec
 from cmr_models.perfusion.phenotypes import PHENOTYPES
 from tasks.state.csv_text import csv_text
 from tasks.state.ledger import Ledger, Outcome
-from tasks.state.parquet_tables import publish_table, read_table, table_key
+from tasks.state.parquet_tables import read_table, table_key
 from tasks.state.store import Cohort, publish_bytes
+from tasks.state.study_tables import StudyTable
 
 _STAGE = "perfusion"
 _IDENTITY = (
@@ -66,12 +67,10 @@ SEGMENTS = TableSpec(
 
 def write_tables(ledger: Ledger, cohort: Cohort) -> int:
     """Publish ``perfusion.parquet``, ``perfusion_segments.parquet`` and the dictionary; returns the rows."""
-    outcomes = [o for o in ledger.outcomes(_STAGE) if o.status != "retired"]
-    publish_table(segment_table(outcomes), cohort.tables / "perfusion_segments.parquet", contract=SEGMENTS)
+    StudyTable(SEGMENTS, (_STAGE,), lambda _, outcomes: segment_table(outcomes)).publish(ledger, cohort)
     publish_bytes(dictionary_csv().encode(), cohort.tables / "perfusion_dictionary.csv")
-    table = perfusion_table(outcomes)
-    publish_table(table, perfusion_path(cohort), ledger.state(_STAGE), PERFUSION_TABLE)  # last: it vouches for all
-    return len(outcomes)
+    table = StudyTable(PERFUSION_TABLE, (_STAGE,), lambda _, outcomes: perfusion_table(outcomes))
+    return table.publish(ledger, cohort, ledger.state(_STAGE))  # last: it vouches for all
 
 
 def are_current(ledger: Ledger, cohort: Cohort) -> bool:

@@ -16,8 +16,9 @@ from cmr_models.reasons import TABLE
 from tasks.inference.segment_stage import SEGMENT
 from tasks.state.csv_text import csv_text
 from tasks.state.ledger import Ledger, Outcome
-from tasks.state.parquet_tables import publish_table, table_key
+from tasks.state.parquet_tables import table_key
 from tasks.state.store import Cohort, digest, publish_bytes
+from tasks.state.study_tables import StudyTable
 
 _STAGE = "derive"
 _STAGES = (*SEGMENT.lineage, _STAGE)
@@ -82,14 +83,9 @@ def write_tables(ledger: Ledger, cohort: Cohort) -> int:
     Rows are in the order of study ids; a study whose source was removed has none. The same ledger gives the
     same tables, whatever the order in which the studies were done.
     """
-    derived = {o.study: o for o in ledger.outcomes(_STAGE) if o.status != "retired"}
-    ended = _where_ended(ledger)
-    phenotypes = phenotype_table(derived.values(), ended)
-    publish_table(curve_table(derived.values()), cohort.tables / "curves.parquet", contract=CURVES)
+    _CURVES.publish(ledger, cohort)
     publish_bytes(dictionary_csv().encode(), cohort.tables / "phenotypes_dictionary.csv")
-    path = cohort.tables / "phenotypes.parquet"
-    publish_table(phenotypes, path, _key(ledger), PHENOTYPE_TABLE)  # last: it vouches for all
-    return len(phenotypes)
+    return _PHENOTYPES.publish(ledger, cohort, _key(ledger))  # last: it vouches for all
 
 
 def are_current(ledger: Ledger, cohort: Cohort) -> bool:
@@ -122,10 +118,15 @@ def phenotype_table(outcomes: Iterable[Outcome], ended: Mapping[str, tuple[str, 
 
 def curve_table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
     """Volume curves, one row a study and frame: ``study, frame, time_ms, lv_ml, myocardium_ml, rv_ml``."""
-    types = CURVES.pandas_types | {"frame": "int64"}
-    curves = [_curve(o).astype(types) for o in sorted(outcomes, key=lambda o: o.study) if o.summary.get("curves")]
-    empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
-    return pd.concat(curves, ignore_index=True) if curves else empty
+    columns: dict[str, list[Any]] = {name: [] for name in CURVES.names}
+    for outcome in sorted(outcomes, key=lambda o: o.study):
+        if curves := outcome.summary.get("curves"):
+            n = len(curves["lv_ml"])
+            columns["study"] += [outcome.study] * n
+            columns["frame"] += range(n)
+            for name in _CURVE_COLUMNS:
+                columns[name] += curves[name]
+    return pd.DataFrame(columns).astype(CURVES.pandas_types | {"frame": "int64"})
 
 
 def dictionary_csv() -> str:
@@ -181,17 +182,17 @@ def _compact(missing: Mapping[str, str]) -> Mapping[str, str]:
     return {"*": next(iter(missing.values()))} if everything else missing
 
 
-def _curve(outcome: Outcome) -> pd.DataFrame:
-    curves = outcome.summary["curves"]
-    frames = range(len(curves["lv_ml"]))
-    return pd.DataFrame({"study": outcome.study, "frame": frames, **{name: curves[name] for name in _CURVE_COLUMNS}})
-
-
-def _where_ended(ledger: Ledger) -> dict[str, tuple[str, str, str]]:
-    """Study -> (stage, reason, detail) of the first stage that did not end "ok"."""
+def _where_ended(ledger: Ledger, outcomes: Iterable[Outcome]) -> dict[str, tuple[str, str, str]]:
+    """Study -> (stage, reason, detail) of the first stage that did not end "ok", of those that ended before."""
+    before = sorted(outcome.study for outcome in outcomes if outcome.reason == "upstream")
     ended: dict[str, tuple[str, str, str]] = {}
     for stage in _STAGES:
-        for outcome in ledger.outcomes(stage):
-            if outcome.status in ("absent", "quarantined") and outcome.reason != "upstream":
-                ended.setdefault(outcome.study, (stage, outcome.reason, outcome.detail))
+        for study, (reason, detail) in ledger.ended(stage, before).items():
+            ended.setdefault(study, (stage, reason, detail))
     return ended
+
+
+_CURVES = StudyTable(CURVES, (_STAGE,), lambda _, outcomes: curve_table(outcomes))
+_PHENOTYPES = StudyTable(
+    PHENOTYPE_TABLE, _STAGES, lambda ledger, outcomes: phenotype_table(outcomes, _where_ended(ledger, outcomes))
+)

@@ -25,6 +25,11 @@ _CROSS_VALIDATED = """\
 {name} was trained on ACDC's training patients: its rows of ACDC are cross-validation by patient (each network on the
 patients that it has not seen); the others are of the network that ships.
 """
+_OF_THEMSELVES = """\
+`python -m benchmarks.certainty`, cross-validated on ACDC: mean absolute error of the predicted Dice of a volume, and
+the share of patients whose ejection fraction lies in its interval, which is meant to hold nine of ten (median width,
+points).
+"""
 _COUNTED = """\
 Points: mean absolute error (bias; standard deviation of the error). A run counts the last slice at the base by its
 part, if the network says it; `derive.basal_slices = "whole"` counts what is labelled.
@@ -60,17 +65,19 @@ _STRUCTURES = {"lv": "LV", "myocardium": "Myocardium", "rv": "RV"}
 
 
 def accuracy_of(results: Path) -> str:
-    """The page of what ``drawn_hearts.json`` and ``long_axis.json`` in the folder of results hold; nothing where they
-    are absent.
+    """The page of what ``drawn_hearts.json``, ``long_axis.json`` and ``certainty.json`` in the folder of results hold;
+    nothing where they are absent.
     """
-    files = (results / "drawn_hearts.json", results / "long_axis.json")
+    files = (results / f"{name}.json" for name in ("drawn_hearts", "long_axis", "certainty"))
     return accuracy_page(*(json.loads(file.read_text(encoding="utf-8")) if file.exists() else {} for file in files))
 
 
 def accuracy_page(
-    measured: Mapping[str, Mapping[str, Any]], long_axis: Mapping[str, Mapping[str, Any]] | None = None
+    measured: Mapping[str, Mapping[str, Any]],
+    long_axis: Mapping[str, Mapping[str, Any]] | None = None,
+    certainty: Mapping[str, Figures] | None = None,
 ) -> str:
-    """The page of ``benchmarks/results/drawn_hearts.json`` and ``long_axis.json``: model -> its figures."""
+    """The page of the three files of :func:`accuracy_of`: model -> its figures."""
     rows = [(name, row) for name, result in measured.items() for row in result["summary"]]
     whole = [(name, row) for name, row in rows if row["group"] == "all"]
     notes = [
@@ -90,6 +97,7 @@ def accuracy_page(
         "## Ejection fractions\n\n" + _COUNTED,
         _ejection_fractions(sax),
         *_doubts(sax),
+        *_said_of_themselves(certainty or {}),
         "## Slices beyond the heart\n\n" + _BEYOND,
         _end_errors(sax),
         "## By disease\n",
@@ -172,6 +180,22 @@ def _doubts(rows: Sequence[tuple[str, Figures]]) -> Iterator[str]:
                 f" {row['doubted_of_large_errors']:.0%} are doubted (`qc_ok` is false); of the others,"
                 f" {row['passed_of_others']:.0%} pass.\n"
             )
+
+
+def _said_of_themselves(measured: Mapping[str, Figures]) -> Iterator[str]:
+    """How far predicted overlaps are off, and how many patients the intervals of ejection fractions hold."""
+    if not measured:
+        return
+    yield "## What a network says of itself\n\n" + _OF_THEMSELVES
+    rows = [
+        (
+            code(name), number(row["patients"]), *(f"{row[f'{of}_dice_absolute_error']:.3f}" for of in _STRUCTURES),
+            *(f"{row[f'{of}ef_share_within']:.0%} ({row[f'{of}ef_median_width']:.0f})" for of in ("lv", "rv")),
+        )
+        for name, row in measured.items()
+    ]  # fmt: skip
+    titles = (f"Dice of {title}" for title in _STRUCTURES.values())
+    yield table(("Network", "Patients", *titles, "LV EF within", "RV EF within"), rows)
 
 
 def _by_group(rows: Sequence[tuple[str, Figures]]) -> str:

@@ -22,10 +22,12 @@ from tasks.derive.phenotype_tables import CURVES
 from tasks.evaluation.comparison_tables import COMPARED, COMPARISON, VERDICTS
 from tasks.report.markdown import code, page, table
 from tasks.state.ledger import NOT_TAKEN, OUTCOMES, SOURCES
+from tasks.state.revisions import CHANGES, MADE
+from tasks.state.speeds import RECIPES, SPEEDS
 
 TABLES = (
     STUDIES, REFERENCES, CURVES, PERFUSION_TABLE, SEGMENTS, PREDICTION_TABLE, PEOPLE_FLOW, ESTIMATE_TABLE,
-    COMPARISON, VERDICTS, COMPARED, OUTCOMES, SOURCES, NOT_TAKEN,
+    COMPARISON, VERDICTS, COMPARED, OUTCOMES, SOURCES, NOT_TAKEN, SPEEDS, RECIPES, CHANGES, MADE,
 )  # fmt: skip
 """Tables whose columns stand on this page; those of the phenotypes stand in the data dictionary."""
 

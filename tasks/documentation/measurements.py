@@ -93,6 +93,18 @@ def _segment_stage(results: Mapping[str, Any]) -> str:
     return _section("The segment stage", "segment_stage", table(("Figure", "Value"), rows))
 
 
+def _forecast(results: Mapping[str, Any]) -> str:
+    rows = [
+        (name, number(row["seconds"]["foretold"]), number(row["seconds"]["taken"]), f"{row['seconds']['error']:+.0%}")
+        for name, row in [*results["stages"].items(), ("all", results)]
+    ]
+    note = (
+        f"A pilot of {results['pilot']} simulated studies of {results['frames']} frames foretells {results['studies']},"
+        f" in one process; {results['load']} processes a core waited meanwhile.\n"
+    )
+    return _section("Forecast", "forecast", note, table(("Stage", "Foretold, s", "Taken, s", "Error"), rows))
+
+
 def _inference(results: Mapping[str, Any]) -> str:
     error = " and ".join(number(results["bf16_logit_error"][part], 4) for part in ("mean", "max"))
     rows = [
@@ -258,6 +270,27 @@ def _parity(results: Mapping[str, Any]) -> str:
     return _section("Network parity", "parity", note, table(("Case", "Share of tolerance", "Seconds"), rows))
 
 
+def _incremental(results: Mapping[str, Any]) -> str:
+    runs = {
+        "tables and pages from nothing": "tables_and_pages_from_nothing",
+        "nothing changed": "unchanged",
+        "one study changed, to the last table and page": "one_changed",
+        "report alone, one study of it changed": "report_alone",
+    }
+    rows = [
+        (what, number(results[name]["processor_s"]), number(results[name]["wall_s"]), str(results[name]["peak_mb"]))
+        for what, name in runs.items()
+    ]
+    note = (
+        f"{results['studies']:,} stand-ins of {results['frames']} frames, of which none is converted but the one that"
+        " changes; up to 2,000 study pages. Seconds of all processes, Prefect's server too. Other work was on the"
+        " machine, which the wall times show.\n"
+    )
+    return _section(
+        "Many studies, few changes", "incremental", note, table(("Run", "Processor s", "Wall s", "Peak MB"), rows)
+    )
+
+
 def _perfusion(results: Mapping[str, Any]) -> str:
     note = (
         "`published_rest`: the authors' own map of the same pixels, which guided the priors. Simulated tissue and fit"
@@ -298,6 +331,7 @@ _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "frame_order": _frame_order,
     "segmentation": _segmentation,
     "segment_stage": _segment_stage,
+    "forecast": _forecast,
     "inference": _inference,
     "real_scans": _real_scans,
     "curve_jumps": _curve_jumps,
@@ -307,6 +341,7 @@ _SECTIONS: Mapping[str, Callable[[Any], str]] = {
     "turned_images": _turned_images,
     "stack_order": _stack_order,
     "parity": _parity,
+    "incremental": _incremental,
     "perfusion": _perfusion,
     "perfusion_networks": _perfusion_networks,
     "perfusion_stage": _perfusion_stage,

@@ -53,7 +53,7 @@ _DASK: dict[str, Any] = {
 # many reasons that are no fault of what they do: another one has it next.
 _FAILURES_OF_A_TASK = {"slurm": 3}
 _FIRST_WORKER_S = 600.0
-_DEFAULTS: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "slurm": {  # each job is one worker, which ends itself before the wall time does
         "cores": 4,
         "processes": 1,
@@ -63,6 +63,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "worker_extra_args": ["--lifetime", "465m", "--lifetime-stagger", "5m", "--nthreads", "1"],
     }
 }
+"""Profile -> options of its cluster where the settings give none."""
 _NO_DASHBOARD: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
 _ON_THIS_MACHINE = ("local", "cuda")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -104,7 +105,7 @@ def open_client(
         return
     if profile not in PROFILES:
         raise UserMistake(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)} or a scheduler address")
-    options = _DEFAULTS.get(profile, {}) | options
+    options = DEFAULTS.get(profile, {}) | options
     workers, lifetime_s = options.pop("workers", None), _lifetime_s(options)
     place = options.pop("local_directory", None) if profile in _ON_THIS_MACHINE else None
     with (

@@ -8,10 +8,18 @@ from cmr_models.reasons import TRANSIENT
 from tasks.execution.shards import Unit
 from tasks.state.ledger import Entry, Outcome
 
+ATTEMPTS = 3
+"""So often a study is tried that crashes, hangs or meets an unforeseen error; then it is given up."""
 
-def units_to_do(units: Sequence[Unit], entries: Mapping[str, Entry]) -> list[Unit]:
-    """Units whose ``key`` is not the one of the last attempt, or that failed for a transient reason."""
-    return [unit for unit in units if not _is_done(unit, entries.get(unit["study"]))]
+GIVEN_UP = ("unexpected_error", "worker_lost")
+"""The reasons of such studies."""
+
+
+def units_to_do(
+    units: Sequence[Unit], entries: Mapping[str, Entry], missing: Collection[str] = frozenset()
+) -> list[Unit]:
+    """Units whose ``key`` is not that of the last attempt, that failed for a transient reason, or are ``missing``."""
+    return [unit for unit in units if unit["study"] in missing or not is_done(unit, entries.get(unit["study"]))]
 
 
 def upstream_failures(stage: str, upstream: Mapping[str, Entry], entries: Mapping[str, Entry]) -> list[Outcome]:
@@ -81,8 +89,31 @@ def check_balance(stage: str, studies: Collection[str], entries: Mapping[str, En
         raise RuntimeError(f"{stage}: {len(missing)} of {len(studies)} studies have no outcome; run the stage again")
 
 
-def _is_done(unit: Unit, entry: Entry | None) -> bool:
-    return entry is not None and entry.wanted == unit["key"] and entry.reason not in TRANSIENT
+def summary(entries: Mapping[str, Entry]) -> str:
+    """How many studies ended how, the most frequent first."""
+    counts: dict[str, int] = {}
+    for entry in entries.values():
+        name = f"{entry.status} ({entry.reason})" if entry.reason else entry.status
+        counts[name] = counts.get(name, 0) + 1
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{n} {name}" for name, n in most_first) or "no study"
+
+
+def is_done(unit: Unit, entry: Entry | None) -> bool:
+    """Whether the ledger has what a unit asks for."""
+    if entry is None or entry.wanted != unit["key"]:
+        return False
+    return entry.reason not in TRANSIENT or has_been_given_up(entry)
+
+
+def suspects(entries: Mapping[str, Entry]) -> frozenset[str]:
+    """Studies that have ended a process."""
+    return frozenset(study for study, entry in entries.items() if entry.reason == "worker_lost")
+
+
+def has_been_given_up(entry: Entry) -> bool:
+    """Whether a study has failed so often by a fault of its own that only a request makes another attempt."""
+    return entry.reason in GIVEN_UP and entry.attempts >= ATTEMPTS
 
 
 def _is_recorded(outcome: Outcome, entry: Entry | None) -> bool:

@@ -7,6 +7,7 @@ function gives the same results, but networks are slower on a processor.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -26,6 +27,21 @@ def prepare_process() -> None:
     exempt_loopback_from_proxies()
     share_one_arena()
     keep_freed_memory()
+
+
+@contextlib.contextmanager
+def without_collecting() -> Iterator[None]:
+    """Without Python's search for circles of objects, of which a plan of 100,000 studies holds none.
+
+    It would go through all that is there again and again while the plan grows.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -32,6 +32,19 @@ class ComputeSettings(Section):
         le=1,
         description="share of the studies that may be quarantined; above it a command ends with exit status 3",
     )
+    failing_max: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="share of the studies of a stage, of at least 20, that may fail without a reason of their own (file"
+        " unreadable, unexpected error, worker lost); beyond it the stage stops",
+    )
+    study_seconds_max: float | None = Field(
+        default=None,
+        gt=0,
+        description="time that a study may take at a stage; beyond it its process ends, and the study is tried alone."
+        " By default 50 times the measured median, at least 10 minutes; an hour where nothing is measured",
+    )
     cluster: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the Dask cluster")
 
     @property

@@ -13,13 +13,15 @@ import resource
 import socket
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmr_models.reasons import TABLE, StudyRejected
+from tasks.execution.isolation import LIMIT_S, in_a_process_of_its_own, noted, tried_before, within_limit
 from tasks.state.ledger import Outcome, Status
+from tasks.state.store import OutputError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -38,14 +40,49 @@ def run(
     stage: str,
     client: Client | None = None,
     studies_per_chunk: int = 8,
+    limit_s: float = LIMIT_S,
+    note: Path | None = None,
+    suspects: Collection[str] = frozenset(),
 ) -> Iterator[list[Outcome]]:
-    """Outcomes of ``units``, chunk by chunk as they finish; without a client, in this process and in order."""
-    chunks = [list(units[i : i + studies_per_chunk]) for i in range(0, len(units), studies_per_chunk)]
-    if client is None:
-        for chunk in chunks:
-            yield work(chunk, str(cohort), settings)
+    """Outcomes of ``units``, chunk by chunk as they finish; without a client, in this process and in order.
+
+    Args:
+        work: of the stage.
+        units: to work on.
+        cohort: the cohort's folder.
+        settings: of the stage.
+        stage: its name.
+        client: of a cluster.
+        studies_per_chunk: studies that one call of ``work`` has.
+        limit_s: seconds that a study may take; its process ends beyond it.
+        note: a file in which this process says what it tries, so that the next one knows what ended it.
+        suspects: studies that have ended a process before; this one does not try them itself.
+    """
+    if client is not None:
+        chunks = _chunks(units, studies_per_chunk)
+        yield from _run_on_cluster(client, work, chunks, str(cohort), settings, stage, limit_s)
         return
-    yield from _run_on_cluster(client, work, chunks, str(cohort), settings, stage)
+    apart = tried_before(note) | frozenset(suspects)
+    for unit in (unit for unit in units if unit["study"] in apart):
+        alone = in_a_process_of_its_own(work, unit, str(cohort), settings, limit_s)
+        yield [_lost(unit, stage)] if alone is None else alone
+    if note is not None:
+        note.unlink(missing_ok=True)  # all of them have been recorded
+    for chunk in _chunks([unit for unit in units if unit["study"] not in apart], studies_per_chunk):
+        with noted(note, chunk):
+            outcomes = within_limit(work, chunk, str(cohort), settings, limit_s, _last_words(stage, chunk, limit_s))
+        yield outcomes
+
+
+def _chunks(units: Sequence[Unit], size: int) -> list[list[Unit]]:
+    return [list(units[i : i + size]) for i in range(0, len(units), size)]
+
+
+def _last_words(stage: str, chunk: Sequence[Unit], limit_s: float) -> str:
+    return (
+        f"Error: {stage}: {len(chunk)} studies took longer than {limit_s:.0f} s each (compute.study_seconds_max); type"
+        " the same command again, and they are tried one by one, each in a process of its own"
+    )
 
 
 def attempt(one: One, unit: Unit, cohort: str, settings: dict[str, Any], *, stage: str) -> Outcome:
@@ -55,6 +92,8 @@ def attempt(one: One, unit: Unit, cohort: str, settings: dict[str, Any], *, stag
         outcome = one(unit, cohort, settings)
     except StudyRejected as rejected:
         outcome = rejected_outcome(unit["study"], stage, rejected, key=unit.get("key", ""))
+    except OutputError:
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # no fault of the study, and no later one would do better
@@ -99,10 +138,16 @@ def _where(error: Exception) -> str:
 
 
 def _run_on_cluster(
-    client: Client, work: Work, chunks: list[list[Unit]], cohort: str, settings: dict[str, Any], stage: str
+    client: Client,
+    work: Work,
+    chunks: list[list[Unit]],
+    cohort: str,
+    settings: dict[str, Any],
+    stage: str,
+    limit_s: float,
 ) -> Iterator[list[Outcome]]:
     def submit(chunk: list[Unit]) -> Future[Any]:
-        return client.submit(work, chunk, cohort, settings, pure=False, retries=0)
+        return client.submit(within_limit, work, chunk, cohort, settings, limit_s, pure=False, retries=0)
 
     for _ in range(2):
         died: list[list[Unit]] = []

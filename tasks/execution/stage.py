@@ -8,9 +8,11 @@ shares are here: when a study is done (:func:`done_before`), and how a result or
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -77,6 +79,28 @@ class Planned(NamedTuple):
     notes: Sequence[str] = ()
 
 
+KeysOf = Callable[[Mapping[str, Any]], tuple[str, ...]]
+"""Keys that a unit may carry."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What of the keys of a stage is the same for all studies, so that a change of it can be told from one of a study.
+
+    Attributes:
+        of: as plain values, given what planning may look at. Names that begin with ``version`` are versions of the
+            code, :data:`MODEL_PARTS` are networks, all others settings.
+        keys: gives, by any recipe, the keys that a unit would carry: one of them is its own by the recipe of today.
+    """
+
+    of: Callable[[Stage, Planning], dict[str, Any]]
+    keys: Callable[[Mapping[str, Any]], KeysOf]
+
+
+MODEL_PARTS = ("model", "weights")
+"""Parts of a recipe that say which network it is."""
+
+
 @dataclass(frozen=True)
 class StageTable:
     """Tables of a stage that are published together.
@@ -118,6 +142,7 @@ class Stage:
         upstream: the stage whose results it takes; None for the first.
         settings: the model of its settings.
         units: plans it; :func:`upstream_units` if None.
+        recipe: of its keys; that of :func:`upstream_units` if None.
         summary: what the ledger keeps of a published file, for the tables.
         folders: name in the ledger -> folder of its published files, given the cohort and the segmentation model;
             empty where a stage publishes tables only.
@@ -133,6 +158,7 @@ class Stage:
     upstream: Stage | None = None
     settings: type[Section] = NoSettings
     units: Callable[[Stage, Planning], Planned] | None = None
+    recipe: Recipe | None = None
     summary: Callable[[xr.DataTree], dict[str, Any]] = lambda _tree: {}
     folders: Callable[[Cohort, str], Mapping[str, Path]] = lambda _cohort, _model: {}
     tables: tuple[StageTable, ...] = ()
@@ -151,12 +177,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageWork:
-    """A stage with all that it should make now; see :class:`Planned` for the parts."""
+    """A stage with all that it should make now; see :class:`Planned` for the parts.
+
+    Attributes:
+        missing: studies whose published file is not there although the ledger has it.
+        recipe: gives that by which the units were planned; only what there is to do needs it.
+    """
 
     stage: Stage
     settings: Mapping[str, Any]
     planned: Planned
     upstream: Mapping[str, Entry]
+    missing: Collection[str] = frozenset()
+    recipe: Callable[[], Mapping[str, Any]] = dict
 
     def waiting(self, ledger: Ledger) -> tuple[list[Unit], list[Outcome]]:
         """Units to work on, and outcomes to record without any work."""
@@ -164,7 +197,7 @@ class StageWork:
         failed = plan.upstream_failures(name, self.upstream, entries)
         settled = plan.unrecorded(self.planned.settled, entries)
         left = [Outcome(study, name, "retired", reason) for study, reason in self.planned.removed.items()]
-        return plan.units_to_do(self.planned.units, entries), failed + settled + left
+        return plan.units_to_do(self.planned.units, entries, self.missing), failed + settled + left
 
     def count(self, ledger: Ledger, cohort: Cohort) -> int:
         """How much there is to do; 0 if every study and table is current."""
@@ -180,7 +213,7 @@ class StageWork:
         for table in self.stage.tables:
             table.write(ledger, cohort)
 
-    def check_balance(self, ledger: Ledger) -> dict[str, Entry]:
+    def check_balance(self, ledger: Ledger) -> Mapping[str, Entry]:
         """How every study stands; see :func:`tasks.execution.plan.check_balance`."""
         entries = ledger.entries(self.stage.name)
         studies = {unit["study"] for unit in self.planned.units} | self.upstream.keys()
@@ -192,9 +225,27 @@ def plan_stage(stage: Stage, planning: Planning) -> StageWork:
     """What ``stage`` should make of every study, and of which studies it has nothing to make."""
     upstream = planning.ledger.entries(stage.upstream.name) if stage.upstream else {}
     planned = (stage.units or upstream_units)(stage, planning)
-    retired = plan.retired_upstream(upstream, planning.ledger.entries(stage.name))
+    entries = planning.ledger.entries(stage.name)
+    retired = plan.retired_upstream(upstream, entries)
     planned = planned._replace(removed={**retired, **planned.removed})
-    return StageWork(stage, planning.settings.model_dump(), planned, plan.present_studies(upstream))
+    return StageWork(
+        stage,
+        planning.settings.model_dump(),
+        planned,
+        plan.present_studies(upstream),
+        missing_files(stage, planning, entries),
+        partial(recipe_of(stage).of, stage, planning),
+    )
+
+
+def missing_files(stage: Stage, planning: Planning, entries: Mapping[str, Entry]) -> frozenset[str]:
+    """Studies that ended well at ``stage`` and whose published file is no longer there."""
+    model = store.model_name(getattr(planning.settings, "model", planning.model))
+    folder = None if stage.on_demand else stage.folders(planning.cohort, model).get(stage.name)
+    if folder is None:
+        return frozenset()
+    ended_well = (study for study, entry in entries.items() if entry.status == "ok")
+    return frozenset(study for study in ended_well if not os.path.exists(store.published_in(folder, study)))
 
 
 def run_in_process(work: StageWork, ledger: Ledger, cohort: Cohort) -> None:
@@ -206,19 +257,26 @@ def run_in_process(work: StageWork, ledger: Ledger, cohort: Cohort) -> None:
     work.write_tables(ledger, cohort)
 
 
+def recipe_of(stage: Stage) -> Recipe:
+    """The recipe of a stage."""
+    return stage.recipe or Recipe(_upstream_recipe, _upstream_keys)
+
+
+def _upstream_recipe(stage: Stage, planning: Planning) -> dict[str, Any]:
+    return {"version": stage.version, "stage": stage.name, "settings": planning.settings.model_dump(mode="json")}
+
+
+def _upstream_keys(recipe: Mapping[str, Any]) -> KeysOf:
+    keys = store.DigestTemplate([store.HOLE, recipe["stage"], recipe["version"], recipe["settings"]])
+    return lambda unit: (keys.digest(unit["upstream_key"]),)
+
+
 def upstream_units(stage: Stage, planning: Planning) -> Planned:
     """A unit for every study that the stage before brought through, with that study's key as ``upstream_key``."""
-    settings = planning.settings.model_dump(mode="json")
-    return Planned(
-        [
-            {
-                "study": study,
-                "key": store.digest([entry.key, stage.name, stage.version, settings]),
-                "upstream_key": entry.key,
-            }
-            for study, entry in sorted(entries_ok(stage, planning.ledger).items())
-        ]
-    )
+    recipe = _upstream_recipe(stage, planning)
+    keys = _upstream_keys(recipe)
+    units = [{"study": study, "upstream_key": entry.key} for study, entry in entries_ok(stage, planning.ledger).items()]
+    return Planned([{**unit, "key": keys(unit)[0]} for unit in units])
 
 
 def entries_ok(stage: Stage, ledger: Ledger) -> dict[str, Entry]:

@@ -73,7 +73,7 @@ def predict_units(
 def _unit(study: str, study_key: str, phases: Phases | None, card: ModelCard, settings: PredictSettings) -> Unit:
     moments = None if phases is None else [phases.ed, phases.es]
     content = {
-        "study": study_key, "weights": card.digest, "task": card.task, "phases": moments,
+        "study": study_key, "weights": card.network_digest, "task": card.task, "phases": moments,
         "precision": settings.precision, "tokens": settings.tokens, "predictor": VERSION,
     }  # fmt: skip
     return {"study": study, "key": store.digest(content), "study_key": study_key, "phases": moments}

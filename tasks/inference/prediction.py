@@ -46,7 +46,7 @@ def predict_study(unit: Unit, cohort: str, settings: dict[str, Any]) -> Outcome:
 
 
 def _prediction(unit: Unit, study_path: Path, settings: PredictSettings) -> xr.DataTree:
-    digest = zoo.card(settings.model, settings.task).digest
+    digest = zoo.card(settings.model, settings.task).network_digest
     network = _network(settings.model, settings.task, digest, settings.precision)
     images_by_view = _read_images(network, study_path, unit["study_key"])
     nodes, summary = answer(network, images_by_view, _phases(unit, network.card), settings.tokens)
@@ -158,5 +158,5 @@ def _phases(unit: Unit, card: ModelCard) -> Phases | None:
 
 @lru_cache(maxsize=2)
 def _network(model: str, task: str, digest: str, precision: str) -> CinemaNetwork:
-    """Loaded once a process; ``digest`` makes it a new one when the weights have changed."""
+    """Loaded once a process; ``digest`` makes it a new one when the network has changed."""
     return CinemaNetwork.load(model, task, precision=precision)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cmr_models import zoo
 from tasks.convert.convert_stage import CONVERT
 from tasks.execution.shards import Unit
-from tasks.execution.stage import EntryPoint, Planned, Planning, Stage, entries_ok
+from tasks.execution.stage import EntryPoint, KeysOf, Planned, Planning, Recipe, Stage, entries_ok
 from tasks.inference.settings import SegmentSettings
 from tasks.state import store
 from tasks.state.ledger import Entry, Ledger
@@ -37,21 +37,15 @@ def segment_units(studies: Mapping[str, Entry], settings: Mapping[str, Any]) -> 
         studies: study -> how it stands at the convert stage; only "ok" is segmented.
         settings: plain values of :class:`SegmentSettings`.
     """
-    resolved = SegmentSettings(**settings)
-    digests = weights_digests(resolved.model)
-    return [
-        {
-            "study": study,
-            "key": prediction_key(entry.key, digests, resolved.precision, resolved.padding),
-            "study_key": entry.key,
-        }
-        for study, entry in sorted(studies.items())
-        if entry.status == "ok"
+    keys = planned_keys(_recipe(SegmentSettings(**settings)))
+    units = [
+        {"study": study, "study_key": entry.key} for study, entry in sorted(studies.items()) if entry.status == "ok"
     ]
+    return [{**unit, "key": keys(unit)[0]} for unit in units]
 
 
-def weights_digests(model: str) -> dict[str, str]:
-    """View -> digest of the weights that segment it, from the cards alone; only views that the model is for.
+def network_digests(model: str) -> dict[str, str]:
+    """View -> digest of the network that segments it, from the cards alone; only views that the model is for.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`cmr_models.zoo.card`, if the model is for no view.
@@ -60,7 +54,7 @@ def weights_digests(model: str) -> dict[str, str]:
     errors: list[FileNotFoundError | ValueError] = []
     for view, task in TASKS.items():
         try:
-            digests[view] = zoo.card(model, task).digest
+            digests[view] = zoo.card(model, task).network_digest
         except (FileNotFoundError, ValueError) as error:
             errors.append(error)
     if not digests:
@@ -68,12 +62,33 @@ def weights_digests(model: str) -> dict[str, str]:
     return digests
 
 
-def prediction_key(study_key: str, digests: Mapping[str, str], precision: str, padding: str = "black") -> str:
-    """Key of a prediction: of which study, by which weights, in which precision; the published padding is left out."""
-    content = {"study": study_key, "weights": dict(digests), "precision": precision, "segmenter": VERSION}
-    if padding != "black":
-        content["padding"] = padding
-    return store.digest(content)
+def recipe_of(_stage: Stage, planning: Planning) -> dict[str, Any]:
+    """What of the keys is the same for all studies."""
+    return _recipe(planning.settings)
+
+
+def _recipe(settings: SegmentSettings) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "model": model_name(settings.model),
+        "weights": network_digests(settings.model),
+        "precision": settings.precision,
+        "padding": settings.padding,
+    }
+
+
+def planned_keys(recipe: Mapping[str, Any]) -> KeysOf:
+    """Key of a prediction by a recipe: of which study, by which weights, how; the published padding is left out."""
+    content = {
+        "study": store.HOLE,
+        "weights": recipe["weights"],
+        "precision": recipe["precision"],
+        "segmenter": recipe["version"],
+    }
+    if recipe["padding"] != "black":
+        content["padding"] = recipe["padding"]
+    keys = store.DigestTemplate(content)
+    return lambda unit: (keys.digest(unit["study_key"]),)
 
 
 def measured_model(ledger: Ledger, named: str = "") -> str:
@@ -100,6 +115,7 @@ SEGMENT = Stage(
     work=EntryPoint("tasks.inference.segmentation:segment_chunk"),
     settings=SegmentSettings,
     units=plan_segmentation,
+    recipe=Recipe(recipe_of, planned_keys),
     summary=summary_of,
     folders=_label_folder,
 )

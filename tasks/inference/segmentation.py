@@ -27,7 +27,7 @@ from tasks.execution import shards
 from tasks.execution.shards import Unit
 from tasks.execution.stage import done_before, publish, publish_receipt
 from tasks.inference.pipeline import Finished, Stack, StudyJob, Throughput, run_pipeline
-from tasks.inference.segment_stage import SEGMENT, TASKS, weights_digests
+from tasks.inference.segment_stage import SEGMENT, TASKS, network_digests
 from tasks.inference.settings import SegmentSettings
 from tasks.inference.study_images import Judged, judgeable, read_views
 from tasks.state import store
@@ -58,7 +58,7 @@ def load_networks(settings: SegmentSettings) -> dict[str, SegmentationRunner[Any
     """
     return {
         view: _segmenter(settings.model, TASKS[view], digest, settings.precision, settings.padding)
-        for view, digest in weights_digests(settings.model).items()
+        for view, digest in network_digests(settings.model).items()
     }
 
 

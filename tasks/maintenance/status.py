@@ -63,8 +63,10 @@ def _order(count: tuple[str, str, str, int]) -> tuple[int, str, str, str]:
 
 def set_aside(ledger: Ledger) -> tuple[float, str]:
     """The largest share of quarantined studies at a stage of a run, of those that are not retired, and that stage."""
-    shares = [(0.0, "")]
-    for stage in (stage.name for stage in STAGES if not stage.on_demand):
-        statuses = [entry.status for entry in ledger.entries(stage).values() if entry.status != "retired"]
-        shares.append((statuses.count("quarantined") / max(len(statuses), 1), stage))
+    present, quarantined = Counter[str](), Counter[str]()
+    for stage, status, _, n in ledger.counts():
+        present[stage] += n * (status != "retired")
+        quarantined[stage] += n * (status == "quarantined")
+    names = [stage.name for stage in STAGES if not stage.on_demand]
+    shares = [(0.0, ""), *((quarantined[name] / max(present[name], 1), name) for name in names)]
     return max(shares, key=lambda found: found[0])

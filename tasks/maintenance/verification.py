@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cmr_models.contracts.foreign import faults_as
 from cmr_models.reasons import StudyRejected
+from tasks.execution import shards
+from tasks.execution.shards import Unit
 from tasks.execution.stage import receipt_status
 from tasks.stages import STAGES, stage_named
 from tasks.state.ledger import Ledger, Outcome, open_ledger
@@ -23,6 +26,11 @@ from tasks.state.store import (
     rejection,
 )
 
+if TYPE_CHECKING:
+    from distributed import Client
+
+_STAGE = "verify"
+_FILES_A_CHUNK = 16
 _FILE, _RECEIPT = ".zarr.zip", ".rejected.json"
 
 
@@ -72,43 +80,105 @@ def _study_of(path: Path) -> str:
     return path.name.removesuffix(_FILE).removesuffix(_RECEIPT)
 
 
-def verify_files(cohort: Cohort, files: Sequence[PublishedFile], advance: Callable[[int], None]) -> Verified:
+def verify_files(
+    cohort: Cohort,
+    files: Sequence[PublishedFile],
+    advance: Callable[[int], None],
+    *,
+    client: Client | None = None,
+) -> Verified:
     """Compare ``files`` with their checksums and with the ledger, and bring the ledger in line with them.
 
     A damaged file is put aside (``.damaged``) and forgotten, so that the next run makes it again. What was derived is
     in the tables, not in files: where the ledger lost it, the next run derives it again.
+
+    Args:
+        cohort: its folder.
+        files: of :func:`published_files`.
+        advance: called with the number of files that were read.
+        client: of a cluster whose workers read; None: this process does.
     """
     found = Verified()
+    by_stage: dict[str, list[PublishedFile]] = defaultdict(list)
+    for file in files:
+        by_stage[file.stage].append(file)
     with open_ledger(cohort.ledger) as ledger:
         named = [name for name in ledger.stages() if _publishes_files(name, cohort)]
-        for stage in dict.fromkeys((*named, *(file.stage for file in files))):
+        for stage in dict.fromkeys((*named, *by_stage)):
             recorded = {outcome.study: outcome for outcome in ledger.outcomes(stage)}
             outcomes: dict[str, Outcome] = {}
-            for file in (file for file in files if file.stage == stage):
-                outcome = _read(file, recorded.get(file.study))
+            for file, outcome in _read_all(cohort, by_stage[stage], recorded, advance, client):
                 if outcome is None:
                     file.path.rename(damaged_path(file.path))
                     found.damaged.append(str(file.path.relative_to(cohort.root)))
                 else:
                     outcomes[file.study] = outcome
-                advance(1)
             _rebuild(ledger, stage, recorded, outcomes, found)
+    found.damaged.sort()
     return found
 
 
-def _read(file: PublishedFile, recorded: Outcome | None) -> Outcome | None:
+def _read_all(
+    cohort: Cohort,
+    files: Sequence[PublishedFile],
+    recorded: Mapping[str, Outcome],
+    advance: Callable[[int], None],
+    client: Client | None,
+) -> Iterator[tuple[PublishedFile, Outcome | None]]:
+    """Every file with the outcome that it stands for, None if it is damaged; read by all workers, in any order."""
+    by_path = {str(file.path.relative_to(cohort.root)): file for file in files}
+    units = [_unit(path, file, recorded.get(file.study)) for path, file in by_path.items()]
+    for part in shards.run(
+        read_chunk, units, cohort.root, {}, stage=_STAGE, client=client, studies_per_chunk=_FILES_A_CHUNK
+    ):
+        for outcome in part:
+            file = by_path[outcome.study]
+            yield file, None if outcome.stage == _STAGE else replace(outcome, study=file.study)
+            advance(1)
+
+
+def _unit(path: str, file: PublishedFile, recorded: Outcome | None) -> Unit:
+    """A file to read; the path stands for the study, as a study may have a file and a receipt."""
+    known = {} if recorded is None else recorded.summary.get("file", recorded.summary)
+    return {
+        "study": path,
+        "of": file.study,
+        "stage": file.stage,
+        "digest": known.get("digest", ""),
+        "recorded_key": "" if recorded is None else recorded.key,
+    }
+
+
+def read_chunk(units: Sequence[Unit], cohort: str, _settings: dict[str, Any]) -> list[Outcome]:
+    """The outcomes that files stand for, on any worker; that of a damaged one is of the stage ``verify``.
+
+    Raises:
+        StudyRejected: ``newer_version`` if a newer version of the package wrote a file.
+    """
+    found = []
+    for unit in units:
+        outcome = _read(PublishedFile(unit["stage"], unit["of"], Path(cohort) / unit["study"]), unit)
+        damaged = Outcome(unit["study"], _STAGE, "quarantined", "file_unreadable")
+        found.append(damaged if outcome is None else replace(outcome, study=unit["study"]))
+    return found
+
+
+def _read(file: PublishedFile, unit: Unit) -> Outcome | None:
     """The outcome that a file stands for; None if it is damaged or breaks its contract.
+
+    A file whose digest and key are those of the ledger is what was checked when it was published; it is read once.
 
     Raises:
         StudyRejected: ``newer_version`` if a newer version of the package wrote it.
     """
     if file.path.name.endswith(_RECEIPT):
         return _from_receipt(file)
-    if published_key(file.path) is None or not _is_whole(file.path):
+    key, published = published_key(file.path), as_published(file.path)
+    if key is None or unit["digest"] not in ("", published.digest):
         return None
-    published = as_published(file.path)
-    known = {} if recorded is None else recorded.summary.get("file", recorded.summary)
-    if known.get("digest", published.digest) != published.digest:
+    if unit["digest"] and key == unit["recorded_key"]:
+        return Outcome(file.study, file.stage, "ok", key=key)
+    if not _is_whole(file.path):
         return None
     try:
         return _from_file(file, published)

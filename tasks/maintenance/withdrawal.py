@@ -7,10 +7,13 @@ from collections.abc import Collection, Iterable
 
 import pyarrow.parquet as pq
 
+from cmr_models.contracts.identifiers import identifier_key
 from tasks.execution.stage import Planned
 from tasks.report.pages import page_name
-from tasks.stages import FIRST
+from tasks.sources.withdrawn import keep_withdrawn, newly_withdrawn
+from tasks.stages import FIRST, STAGES
 from tasks.state.ledger import Ledger, Outcome
+from tasks.state.mistakes import UserMistake
 from tasks.state.parquet_tables import publish_table, read_table
 from tasks.state.published_beside import forget_studies
 from tasks.state.store import Cohort, damaged_path, receipt_path
@@ -19,6 +22,28 @@ from tasks.state.store import Cohort, damaged_path, receipt_path
 def withdrawn_studies(planned: Planned) -> list[str]:
     """Studies that a plan of the first stage removes because their participants withdrew."""
     return [study for study, reason in planned.removed.items() if reason == "withdrawn"]
+
+
+def withdraw_now(cohort: Cohort, ledger: Ledger, participants: Collection[str]) -> list[str]:
+    """Withdraw participants at once, without a look at the archive; returns their studies.
+
+    They are noted first: if the command is killed here, the next run of the cohort withdraws them.
+
+    Raises:
+        UserMistake: if none of them has a study, so that a name that is spelt otherwise is noticed.
+    """
+    keys = {identifier_key(name) for name in participants}
+    studies = newly_withdrawn(ledger.entries(FIRST.name), keys)
+    if not studies:
+        raise UserMistake("none of these participants has a study that is not withdrawn yet; nothing was changed")
+    keep_withdrawn(cohort, participants)
+    withdraw(cohort, ledger, studies)
+    ledger.record(Outcome(study, FIRST.name, "retired", "withdrawn") for study in studies)
+    for stage in STAGES:
+        if not stage.on_demand:
+            for table in stage.tables:
+                table.write(ledger, cohort)
+    return studies
 
 
 def withdraw(cohort: Cohort, ledger: Ledger, studies: Collection[str]) -> None:

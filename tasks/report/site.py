@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -29,33 +30,30 @@ from tasks.report.methods import methods_text
 from tasks.report.page_claims import PAGE, page_counted, page_counts, page_relates, page_says, safe_counts
 from tasks.report.pages import appearance_digest, asset, clean_text, package_version, page_key, page_name, render
 from tasks.report.perfusion_summary import perfusion_entries, perfusion_summary
+from tasks.report.report_key import MANIFEST, read_manifest, report_key
 from tasks.report.study_page import render_study_pages
 from tasks.report.tables import (
     ESTIMATES,
-    MAIN_STAGES,
     ReportInputs,
     ReportTables,
     read_estimates,
-    read_not_taken,
     read_tables,
     records,
     report_inputs,
 )
-from tasks.sources.withdrawn import withdrawn_people
 from tasks.state.csv_text import csv_text
 from tasks.state.disclosure_record import keep_released, released_counts
 from tasks.state.ledger import open_ledger
 from tasks.state.parquet_tables import read_table
 from tasks.state.published_beside import REPORT, evaluations_beside, is_rounded, keep_beside
 from tasks.state.runs import versions
-from tasks.state.store import Cohort, digest, digest_bytes, published_attributes
+from tasks.state.store import Cohort, digest, published_attributes
 from tasks.state.user_tables import read_cells
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _ASSETS = ("report.css", "study.js", "studies.js")
-_MANIFEST = "studies/manifest.json"  # in the folder of the individual-level pages, because it names studies
 _PAGES_WORTH_A_CLUSTER = 100  # a page takes a third of a second, and a local cluster starts in some seconds
 _HOLDS = {
     "associations": "Prevalent disease and each phenotype: odds ratios per SD and per unit",
@@ -106,16 +104,9 @@ def render_report(
     pages, rule = _make_study_pages(cohort, resolved, tables, rows, draft, workers, watch or _no_progress)
     _write_index(cohort, resolved, tables, draft)
     _write_studies(tables, rows, pages, rule, draft)
-    _write(draft / _MANIFEST, json.dumps({"key": key, "pages": pages}, sort_keys=True))
+    _write(draft / MANIFEST, json.dumps({"key": key, "pages": pages}, sort_keys=True))
     _swap(cohort)
     return cohort.reports / "index.html"
-
-
-def is_current(cohort_dir: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the present site was made from exactly these inputs, settings and code."""
-    cohort = Cohort(cohort_dir)
-    manifest = _read_manifest(cohort)
-    return manifest.get("key") == report_key(cohort, report_inputs(settings))
 
 
 def methods_of(cohort_dir: Path, settings: Mapping[str, Any]) -> list[str]:
@@ -162,32 +153,6 @@ def _states_sentence(states: pd.DataFrame, counts: Counts) -> str:
     return sentence_on_states(counts.text(int((states["status"] == "ok").sum())), measured_states(states, counts))
 
 
-def report_key(cohort: Cohort, settings: ReportInputs) -> str:
-    """Digest of everything that the report depends on: ledger, estimates, participants, settings, code and versions."""
-    entries: list[Any] = []
-    if cohort.ledger.exists():
-        with open_ledger(cohort.ledger) as ledger:
-            entries = [sorted(ledger.entries(stage).items()) for stage in MAIN_STAGES]
-    perfusion = sorted(perfusion_entries(cohort).items())
-    files = [cohort.estimates / f"{name}.parquet" for name in ESTIMATES]
-    files += [cohort.tables / "phenotypes.parquet", cohort.tables / "phenotypes_dictionary.csv"]
-    files += [cohort.tables / "people_flow.parquet"]
-    files += [settings.participants] if settings.participants else []
-    contents = {path.name: digest_bytes(path.read_bytes()) for path in files if path.exists()}
-    shown = {name: settings.resolved.get(name) for name in ("convert", "segment", "analysis", "report")}
-    content = {
-        "entries": entries,
-        "perfusion": perfusion,
-        "withdrawn": sorted(withdrawn_people(cohort.root, settings.withdrawn)),
-        "not_taken": read_not_taken(cohort),
-        "files": contents,
-        "settings": shown,
-        "look": appearance_digest(),
-        "versions": versions(),
-    }
-    return digest(content)
-
-
 def _make_study_pages(
     cohort: Cohort,
     settings: ReportInputs,
@@ -201,7 +166,12 @@ def _make_study_pages(
     chosen, rule = study_list.studies_with_page(rows, settings.report.study_pages_max)
     units = _page_units(cohort, settings, tables, chosen, draft)
     _drop_other_pages(draft / "studies", units)
-    kept = {unit["study"] for unit in units if Path(unit["path"]).exists() or _carry_over(unit, cohort)}
+    old = read_manifest(cohort).get("pages", {})
+    kept = {
+        unit["study"]
+        for unit in units
+        if Path(unit["path"]).exists() or (old.get(unit["study"]) == unit["key"] and _carry_over(unit, cohort))
+    }
     todo = [unit for unit in units if unit["study"] not in kept]
     made: set[str] = set()
     opened = workers() if len(todo) > _PAGES_WORTH_A_CLUSTER else contextlib.nullcontext()
@@ -256,11 +226,13 @@ def _read_curves(cohort: Cohort, studies: list[str]) -> dict[str, dict[str, list
     path = cohort.tables / "curves.parquet"
     if not path.exists() or not studies:
         return {}
-    table = read_table(path, CURVES, filters=[("study", "in", studies)])
-    columns = [name for name in table.columns if name not in ("study", "frame")]
+    table = read_table(path, CURVES, filters=[("study", "in", studies)]).sort_values(["study", "frame"])
+    columns = {name: table[name].to_numpy(float) for name in table.columns if name not in ("study", "frame")}
+    names, begins = np.unique(table["study"].to_numpy(str), return_index=True)
+    ends = np.append(begins, len(table))[1:]
     return {
-        str(study): {name: rows[name].astype(float).tolist() for name in columns}
-        for study, rows in table.sort_values(["study", "frame"]).groupby("study")
+        str(name): {column: values[begin:end].tolist() for column, values in columns.items()}
+        for name, begin, end in zip(names, begins, ends, strict=True)
     }
 
 
@@ -276,10 +248,10 @@ def _carry_over(unit: shards.Unit, cohort: Cohort) -> bool:
     """Put an unchanged page into the draft, as a hard link where the file system has them; returns whether it did."""
     new = Path(unit["path"])
     old = cohort.reports / "studies" / new.name
-    if page_key(old) != unit["key"]:
-        return False
     try:
         os.link(old, new)
+    except FileNotFoundError:
+        return False
     except OSError:
         shutil.copyfile(old, new)
     return True
@@ -350,14 +322,6 @@ def _prediction_attributes(cohort: Cohort, settings: ReportInputs, studies: Iter
     """Attributes of the first prediction file of these studies: model, digests, licences; empty if there is none."""
     found = (published_attributes(cohort.prediction(settings.model, str(study))) for study in studies)
     return next((attributes for attributes in found if attributes), {})
-
-
-def _read_manifest(cohort: Cohort) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads((cohort.reports / _MANIFEST).read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return {}
-    return content
 
 
 def _draft_folder(folder: Path) -> Path:

@@ -340,7 +340,7 @@ def _excluded_series(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, s
 
 
 def _facts(study: xr.DataTree, prediction: xr.DataTree | None) -> list[tuple[str, str]]:
-    facts = [(_view_name(name), _view_fact(study[name].to_dataset())) for name in study.children]
+    facts = [(_view_name(name), _view_fact(study[name].to_dataset())) for name in sorted(study.children)]
     known = {"key": "Study key", "converter_version": "Converter", "source_digest": "Source digest"}
     facts += [(title, clean_text(study.attrs[name])) for name, title in known.items() if name in study.attrs]
     if prediction is not None:

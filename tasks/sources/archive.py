@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -47,7 +48,7 @@ _SIGNATURES = {
 _JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
-def read_members(path: Path, budget: Budget | None = None) -> Iterator[tuple[str, bytes]]:
+def read_members(path: Path, budget: Budget | None = None, content: bytes | None = None) -> Iterator[tuple[str, bytes]]:
     """Name and inflated content of every regular member, in the archive's order.
 
     Folders, links, system junk, nested archives and exact repeats are left out. Checksums are verified.
@@ -55,14 +56,15 @@ def read_members(path: Path, budget: Budget | None = None) -> Iterator[tuple[str
     Args:
         path: of the archive.
         budget: of the study, with its limits; one of the archive alone if None.
+        content: of the archive, if it was read already; the file is then not opened.
 
     Raises:
         StudyRejected: ``zip_corrupt``, ``zip_other_archive``, ``zip_bomb``, ``zip_hostile_name``, ``zip_encrypted``,
             ``zip_method`` or ``study_too_large``.
         OSError: if the file itself cannot be read.
     """
-    budget = budget or Budget(n_packed=path.stat().st_size)
-    with open_source(path) as file:
+    budget = budget or Budget(n_packed=path.stat().st_size if content is None else len(content))
+    with _opened(path, content) as file:
         for member in _list_members(file, budget.limits):
             budget.inflate(member.file_size)
             yield member.filename, _inflate(_read_packed(file, member), member)
@@ -87,16 +89,26 @@ class Unopened(NamedTuple):
     nifti: int
 
 
-def unopened(path: Path) -> Unopened:
-    """How many archives and NIfTI files lie in the archive.
+def unopened(path: Path, content: bytes | None = None) -> Unopened:
+    """How many archives and NIfTI files lie in the archive. Arguments as of :func:`read_members`.
 
     Raises:
         StudyRejected: ``zip_corrupt``.
     """
-    with open_source(path) as file:
+    with _opened(path, content) as file:
         names = [member.filename.lower() for member in _members(file)]
     nifti = [name for name in names if name.endswith(_NIFTI)]
     return Unopened(sum(name.endswith(_NESTED) and not name.endswith(_NIFTI) for name in names), len(nifti))
+
+
+def _opened(path: Path, content: bytes | None) -> BinaryIO:
+    return open_source(path) if content is None else io.BytesIO(content)
+
+
+def _read_at(file: BinaryIO, n_bytes: int, start: int) -> bytes:
+    """Bytes of a file from a place on, fewer at its end."""
+    file.seek(start)
+    return file.read(n_bytes)
 
 
 def _beginning(packed: bytes, member: zipfile.ZipInfo, n_bytes: int) -> bytes:
@@ -108,7 +120,7 @@ def _beginning(packed: bytes, member: zipfile.ZipInfo, n_bytes: int) -> bytes:
 def _list_members(file: BinaryIO, limits: Limits) -> list[zipfile.ZipInfo]:
     """Regular members, each with its plain name."""
     members = _members(file)
-    _check_sizes(members, os.fstat(file.fileno()).st_size, limits)
+    _check_sizes(members, file.seek(0, os.SEEK_END), limits)
     regular = [member for member in _with_plain_names(members) if _is_regular(member)]
     if any(member.flag_bits & _ENCRYPTED for member in regular):
         raise StudyRejected("zip_encrypted")
@@ -135,7 +147,7 @@ def _other_kind(file: BinaryIO) -> str:
             kind
             for place, beginnings in _SIGNATURES.items()
             for beginning, kind in beginnings.items()
-            if os.pread(file.fileno(), len(beginning), place) == beginning
+            if _read_at(file, len(beginning), place) == beginning
         ),
         "",
     )
@@ -230,13 +242,13 @@ def _read_packed(file: BinaryIO, member: zipfile.ZipInfo, most_bytes: int | None
     Read, not mapped: mapped pages would count as the worker's memory.
     """
     start = member.header_offset
-    header_bytes = os.pread(file.fileno(), _LOCAL_HEADER.size, start) if start >= 0 else b""
+    header_bytes = _read_at(file, _LOCAL_HEADER.size, start) if start >= 0 else b""
     if len(header_bytes) < _LOCAL_HEADER.size:
         raise StudyRejected("zip_corrupt", "A member lies beyond the end of the archive.")
     header = _LOCAL_HEADER.unpack(header_bytes)
     begin = start + _LOCAL_HEADER.size + header[9] + header[10]
     n_bytes = member.compress_size if most_bytes is None else min(member.compress_size, most_bytes)
-    packed = os.pread(file.fileno(), n_bytes, begin)
+    packed = _read_at(file, n_bytes, begin)
     if header[0] != _LOCAL_SIGNATURE or len(packed) != n_bytes:
         raise StudyRejected("zip_corrupt", "A member's header is damaged or its data are cut off.")
     return packed

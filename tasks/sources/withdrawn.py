@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from cmr_models.contracts.foreign import faults_as, read_text
 from cmr_models.contracts.identifiers import clean_identifier, identifier_key
 from tasks.state.ledger import Entry, open_ledger
 from tasks.state.mistakes import UserMistake
-from tasks.state.store import Cohort
+from tasks.state.store import Cohort, publish_bytes
 
 _DISAMBIGUATED: Final = re.compile(r"(?P<participant>.+)\.[0-9a-f]{8}")
 
@@ -48,6 +48,8 @@ def has_withdrawn(participant: str, withdrawn: Collection[str]) -> bool:
         participant: of a study.
         withdrawn: of :func:`read_withdrawn`.
     """
+    if not withdrawn:
+        return False
     disambiguated = _DISAMBIGUATED.fullmatch(participant)
     return identifier_key(participant) in withdrawn or (
         disambiguated is not None and identifier_key(disambiguated["participant"]) in withdrawn
@@ -61,6 +63,8 @@ def newly_withdrawn(entries: Mapping[str, Entry], withdrawn: Collection[str]) ->
         entries: study -> how it stands at the convert stage.
         withdrawn: of :func:`read_withdrawn`.
     """
+    if not withdrawn:
+        return []
     return [
         study
         for study, entry in entries.items()
@@ -76,8 +80,22 @@ def withdrawn_people(cohort_dir: Path | None, *lists: Path | None) -> frozenset[
         cohort_dir: the cohort's folder, if there is one.
         lists: files of :func:`read_withdrawn`; None for none.
     """
-    listed = (read_withdrawn(path) for path in lists if path is not None)
-    return frozenset().union(_deleted(cohort_dir), *listed)
+    return _deleted(cohort_dir) | listed_people(cohort_dir, *lists)
+
+
+def listed_people(cohort_dir: Path | None, *lists: Path | None) -> frozenset[str]:
+    """Keys of those on the lists, and of those whom the command `withdraw` was told of this cohort."""
+    told = None if cohort_dir is None else Cohort(cohort_dir).withdrawn
+    given = [path for path in lists if path is not None]
+    return frozenset().union(*map(read_withdrawn, [*given, told] if told is not None and told.exists() else given))
+
+
+def keep_withdrawn(cohort: Cohort, participants: Iterable[str]) -> None:
+    """Add participants to those who stay out of the cohort."""
+    path = cohort.withdrawn
+    before = path.read_text().splitlines() if path.exists() else []
+    listed = sorted({*before, *(identifier_key(name) for name in participants)})
+    publish_bytes("".join(f"{name}\n" for name in listed).encode(), path)
 
 
 def without_withdrawn(table: pd.DataFrame, withdrawn: Collection[str], column: str = "participant") -> pd.DataFrame:
@@ -99,7 +117,5 @@ def _deleted(cohort_dir: Path | None) -> frozenset[str]:
     if ledger is None or not ledger.is_file():
         return frozenset()
     with open_ledger(ledger, is_new=False) as opened:
-        entries = opened.entries("convert").items()
-    return frozenset(
-        identifier_key(study.rpartition("-")[0]) for study, entry in entries if entry[:2] == ("retired", "withdrawn")
-    )
+        gone = opened.with_status("convert", "retired", "withdrawn")
+    return frozenset(identifier_key(study.rpartition("-")[0]) for study in gone)

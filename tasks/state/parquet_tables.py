@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,20 @@ def publish_table(table: pd.DataFrame, path: Path, key: str = "", contract: Tabl
     if contract is not None:
         check_table(table, contract)
     content = _text_where_untyped(pa.Table.from_pandas(table, preserve_index=False))
-    added = {_KEY: key.encode()} if key else {}
-    if contract is not None and contract.schema > 1:
-        added[_SCHEMA] = str(contract.schema).encode()
-    if added:
-        content = content.replace_schema_metadata({**(content.schema.metadata or {}), **added})
+    content = content.replace_schema_metadata(table_metadata(content.schema.metadata, key, contract))
     buffer = io.BytesIO()
     pq.write_table(content, buffer, compression="zstd")
     publish_bytes(buffer.getvalue(), path)
+
+
+def table_metadata(
+    metadata: Mapping[bytes, bytes] | None, key: str, contract: TableSpec | None = None
+) -> dict[bytes, bytes]:
+    """What a table says of itself: ``metadata``, its key if it has one, and the version of its contract."""
+    added = {_KEY: key.encode()} if key else {}
+    if contract is not None and contract.schema > 1:
+        added[_SCHEMA] = str(contract.schema).encode()
+    return {**(metadata or {}), **added}
 
 
 def _text_where_untyped(content: pa.Table) -> pa.Table:

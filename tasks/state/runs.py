@@ -11,14 +11,15 @@ import os
 import platform
 import stat
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 from tasks.state.mistakes import UserMistake
+from tasks.state.run_log import JsonLines, is_event, log_key, process_costs
 from tasks.state.store import Cohort, publish_bytes
 
 VERSIONED = (
@@ -27,6 +28,7 @@ VERSIONED = (
 )  # fmt: skip
 
 
+SUMMARY = "summary.json"
 _log = logging.getLogger("cmr_cohort")
 _held_here: set[Path] = set()
 
@@ -37,9 +39,23 @@ class CohortInUse(RuntimeError):
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one run."""
+    """The folder of one run, and what the log has summed up so far."""
 
     folder: Path
+    stages: Callable[[], dict[str, Any]] = dict
+
+    def summary(self, command: str, started: datetime, ended: str) -> dict[str, Any]:
+        """What the run did and cost."""
+        finished = datetime.now(UTC)
+        return {
+            "command": command,
+            "ended": ended,
+            "started": started.isoformat(),
+            "finished_timestamp": round(finished.timestamp(), 3),
+            "seconds": round((finished - started).total_seconds(), 1),
+            **process_costs(),
+            "stages": self.stages(),
+        }
 
     def write(self, name: str, content: Mapping[str, Any] | list[Any]) -> None:
         """Save plain values as JSON."""
@@ -56,8 +72,19 @@ def versions() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def open_run(cohort: Cohort, settings: Mapping[str, Any], command: str = "run") -> Iterator[Run]:
+def open_run(
+    cohort: Cohort,
+    settings: Mapping[str, Any],
+    command: str = "run",
+    metrics: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Iterator[Run]:
     """Hold the cohort for one command that writes, and keep its record.
+
+    Args:
+        cohort: its folder.
+        settings: of the run, as plain values.
+        command: its name.
+        metrics: called with the summary of a run that ended well.
 
     Raises:
         CohortInUse: if another process holds the cohort.
@@ -68,14 +95,20 @@ def open_run(cohort: Cohort, settings: Mapping[str, Any], command: str = "run") 
         run = Run(cohort.runs / f"{started:%Y%m%dT%H%M%S}-{os.getpid()}")
         run.write("settings.json", settings)
         run.write("versions.json", versions())
-        with _log_to(run.folder / "log.txt"):
+        with _log_to(run.folder, log_key(cohort)) as events:
+            run = replace(run, stages=events.stages)
             _log.info("%s: begins", command)
             try:
                 yield run
             except BaseException as error:
                 _log.error("%s: stopped by %s%s", command, type(error).__name__, _frames(error))
                 error.add_note(f"traceback in {run.folder / 'log.txt'}")
+                with contextlib.suppress(OSError):  # of a full disk; the error that is told is the first one
+                    run.write(SUMMARY, run.summary(command, started, f"stopped by {type(error).__name__}"))
                 raise
+            run.write(SUMMARY, summary := run.summary(command, started, "done"))
+            if metrics is not None:
+                metrics(summary)
         seconds = (datetime.now(UTC) - started).total_seconds()
         run.write("finished.json", {"command": command, "started": started.isoformat(), "seconds": round(seconds, 1)})
 
@@ -145,15 +178,21 @@ def _sweep_after_a_kill(cohort: Cohort) -> None:
 
 
 @contextlib.contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+def _log_to(folder: Path, key: bytes) -> Iterator[JsonLines]:
+    """Log into ``log.txt`` and, with an event for each study, into ``log.jsonl``."""
+    plain = logging.FileHandler(folder / "log.txt")
+    plain.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    plain.addFilter(lambda record: not is_event(record))
     logger = logging.getLogger("cmr_cohort")
     logger.setLevel(logging.INFO)
     logger.propagate = False  # the terminal has its progress lines
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
+    with (folder / "log.jsonl").open("w") as file:
+        events = JsonLines(file, key)
+        for handler in (plain, events):
+            logger.addHandler(handler)
+        try:
+            yield events
+        finally:
+            for handler in (plain, events):
+                logger.removeHandler(handler)
+                handler.close()

@@ -28,8 +28,8 @@ ORDER = {
         "prediction", "fairness", "analysis", "simulate",
     ],
     "tasks": [
-        "state", "execution", "sources", "convert", "inference", "derive", "stages", "report", "analysis", "evaluation",
-        "training", "documentation", "maintenance", "review", "simulation",
+        "state", "execution", "sources", "convert", "inference", "derive", "stages", "batch", "report", "analysis",
+        "evaluation", "training", "documentation", "maintenance", "review", "simulation",
     ],
 }  # fmt: skip
 

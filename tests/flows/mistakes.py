@@ -217,6 +217,18 @@ MISTAKES = (
         _settings('directory = "cohort"\n[compare.bias_max]\nlvef = 3\n'),
         ledger=_ledger(),
     ),
+    Mistake("a study is misspelt", "segment --cohort cohort --study 1-2", ledger=_ledger()),
+    Mistake(
+        "a list of studies is empty", "derive --cohort cohort --studies list.txt", {"list.txt": ""}, ledger=_ledger()
+    ),
+    Mistake("who withdraws has no study", "withdraw 1000012 --cohort cohort", ledger=_ledger()),
+    Mistake("there is no table to export", "export --key key --output given --cohort cohort", ledger=_ledger()),
+    Mistake("the key would be given away", "export --key given/key --output given --cohort cohort", ledger=_ledger()),
+    Mistake(
+        "the tables are exported into the cohort",
+        "export --key key --output cohort/x --cohort cohort",
+        ledger=_ledger(),
+    ),
     Mistake("the number of people is negative", "simulate --people -3 --output simulated"),
     Mistake("the spec is not there", _SPEC, ledger=_ledger()),
     Mistake("the spec is not YAML", _SPEC, {"analysis.yaml": "name: a\nmodels: [a\nother: b\n"}, ledger=_ledger()),
@@ -228,6 +240,9 @@ MISTAKES = (
     Mistake("an ONNX network lacks its options", "models import net.onnx --name mine", {"net.onnx": ""}),
     Mistake("the template is not there", "templates nosuch"),
     Mistake("the simulation is too small", "simulate --people 3 --output simulated"),
+    Mistake("a study to explain is not there", "plan --config cohort.toml --explain 9-2", _settings(_GOOD) | _ARCHIVE),
+    Mistake("a plan of shards has no settings", "shard plan cohort --size 20", folders=("cohort",)),
+    Mistake("a cohort has no plan of shards", "shard run cohort --index 0", ledger=_ledger()),
 )
 
 

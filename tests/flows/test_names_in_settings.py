@@ -46,7 +46,7 @@ MISSPELT = {
     "analysis.outcome_columns, value": ('outcome_columns = {event = "evnt"}', "event"),
 }
 # Texts that name nothing: they are made or shown.
-FREE = {"directory", "analysis.missing_values", "report.title"}
+FREE = {"directory", "metrics", "analysis.missing_values", "report.title"}
 
 
 def _holds_text(row: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """Loading and saving networks."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from cmr_models import zoo
 from cmr_models.nets import build
 from cmr_models.segmentation import segment_sax
 from cmr_models.zoo.licences import is_non_commercial
+from cmr_models.zoo.model_card import _DECIDING
 
 _SMALL = {"n_classes": 4, "widths": [8, 8], "blocks": [1, 1]}
 
@@ -150,3 +151,27 @@ def test_pretrained_weights_without_the_view_are_refused() -> None:
     target = build("ConvViT", views=["lax_4c"], out_chans=5, **_SAX)
     with pytest.raises(ValueError, match=r"lack \d+ of the keys to take over: enc_down_dict.lax_4c"):
         zoo.transfer(_pretrained(views=["sax"]).state_dict(), target)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"digest": "0" * 64}, {"class_weights": {"3": 0.5}}, {"certainty": {"dice_lv": (0.0, 1.0)}}, {"pixel_mm": 1.5},
+        {"slice_limits": {"1": 0.8}}, {"slice_lines": {"rv": (1.0, 2.0, 1.0, 1.0, 1.0)}}, {"plan": {"spacing": [1.0]}},
+    ],
+)  # fmt: skip
+def test_a_card_that_says_something_else_of_the_answers_is_another_network(change: dict[str, object]) -> None:
+    card = _card("segment_sax")
+    assert replace(card, **change).network_digest != card.network_digest
+
+
+def test_what_was_measured_of_a_network_or_its_licence_makes_no_other_one() -> None:
+    card = _card("segment_sax")
+    same = replace(card, evaluation={"dice": 0.9}, licence="CC0-1.0", name="renamed", training_data=("some hearts",))
+    assert same.network_digest == card.network_digest
+
+
+def test_every_entry_of_a_card_decides_its_answers_or_does_not() -> None:
+    """A new entry has to be put on one side."""
+    about = {"name", "task", "training_data", "training_settings", "evaluation", "licence", "cohorts", "source"}
+    assert {field.name for field in fields(zoo.ModelCard)} - about == set(_DECIDING)

@@ -1,13 +1,18 @@
 """What the digest of a study's sources depends on: all that decides what is published, and nothing else."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tasks.convert import conversion
 from tasks.convert.conversion import SourceFiles, convert_study
 from tasks.convert.convert_stage import study_key
 from tasks.convert.settings import ConvertSettings
+from tasks.sources import archive
+from tasks.sources.opening import open_source
 
 _CONTENTS = {"a.nii": b"one", "b.nii": b"two", "c.zip": b"three"}
 
@@ -64,3 +69,40 @@ def test_the_receipt_of_a_study_has_the_key_of_its_digest(tmp_path: Path) -> Non
     assert (outcome.status, outcome.reason) == ("quarantined", "zip_corrupt")
     assert outcome.summary["source_digest"] == _digest(unit)
     assert outcome.key == study_key(_digest(unit), ConvertSettings())
+
+
+def _zip_of(path: Path, **members: bytes) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_every_archive_is_opened_once_and_converted_as_it_was_digested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.zip", "b.zip"):
+        _zip_of(tmp_path / name, image=name.encode(), inner=b"")
+    unit = {"kind": "zip", "study_uid": "", "files": [(str(tmp_path / name), 1, 2) for name in ("a.zip", "b.zip")]}
+    opened: list[str] = []
+    for module in (archive, conversion):
+        monkeypatch.setattr(module, "open_source", lambda path: (opened.append(path.name), open_source(path))[1])
+    sources = SourceFiles(unit, ConvertSettings())
+    _zip_of(tmp_path / "a.zip", image=b"replaced meanwhile")
+    assert list(sources.contents()) == [("image", b"a.zip"), ("inner", b""), ("image", b"b.zip"), ("inner", b"")]
+    assert sources.unopened() == (0, 0)
+    assert opened == ["a.zip", "b.zip"]
+
+
+def test_archives_that_are_too_large_to_hold_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 8 MB an eighth may be held: the first archive of 0.7 MB, not the second one as well."""
+    noise = np.random.default_rng(1).integers(0, 256, 700_000, dtype=np.uint8).tobytes()
+    for name in ("a.zip", "b.zip"):
+        _zip_of(tmp_path / name, image=noise)
+    unit = {"kind": "zip", "study_uid": "", "files": [(str(tmp_path / name), 1, 2) for name in ("a.zip", "b.zip")]}
+    opened: list[str] = []
+    for module in (archive, conversion):
+        monkeypatch.setattr(module, "open_source", lambda path: (opened.append(path.name), open_source(path))[1])
+    sources = SourceFiles(unit, ConvertSettings(max_inflated_mb=8))
+    assert [content for _, content in sources.contents()] == [noise, noise]
+    assert opened[:2] == ["a.zip", "b.zip"]
+    assert set(opened[2:]) == {"b.zip"}

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tasks.derive.derive_stage import DERIVE, VERSION, plan_derivation, read_body_sizes
+from tasks.derive.derive_stage import DERIVE, VERSION, plan_derivation, planned_keys, read_body_sizes
 from tasks.derive.settings import DeriveSettings
 from tasks.execution.stage import Planning
 from tasks.inference.segment_stage import SEGMENT
@@ -23,7 +23,8 @@ def planning(tmp_path):
             Outcome("14-2", "segment", "quarantined", "image_flat"),
             Outcome("13-2", "predict landmark_heatmap-a", "ok", key="kl", summary={"values": {"lax_2c_mapse_mm": 9.0}}),
         ])  # fmt: skip
-        yield lambda **given: plan_derivation(DERIVE, Planning(Cohort(tmp_path), ledger, DeriveSettings(), **given))
+        usual = {"cohort": Cohort(tmp_path), "ledger": ledger, "settings": DeriveSettings()}
+        yield lambda **given: plan_derivation(DERIVE, Planning(**{**usual, **given}))
 
 
 def test_every_segmented_study_is_planned_with_its_size_and_landmarks(planning, tmp_path):
@@ -49,6 +50,15 @@ def test_without_people_or_with_all_of_them_there_is_nothing_to_note(planning, t
     assert (len(known.units), list(known.notes)) == (3, [])
     assert [unit["key"] for unit in known.units] == [unit["key"] for unit in alone.units]
     assert {unit["model"] for unit in planning(model="other").units} == {"other"}
+
+
+@pytest.mark.parametrize("basal_slices", ["whole", "parts"])
+def test_the_recipe_gives_the_key_of_every_unit_also_with_landmarks_and_parts_of_slices(planning, basal_slices):
+    units = planning(settings=DeriveSettings(basal_slices=basal_slices)).units
+    recipe = {"version": VERSION, "model": "default", "basal_slices": basal_slices}
+    other = "parts" if basal_slices == "whole" else "whole"
+    assert [planned_keys(recipe)(unit) for unit in units] == [(unit["key"],) for unit in units]
+    assert all(planned_keys({**recipe, "basal_slices": other})(unit) != (unit["key"],) for unit in units)
 
 
 def test_a_table_without_sizes_gives_none_and_one_without_visits_is_refused(tmp_path):

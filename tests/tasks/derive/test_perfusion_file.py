@@ -15,7 +15,7 @@ from cmr_models.reasons import StudyRejected
 from tasks.convert.convert_stage import CONVERT
 from tasks.derive import perfusion
 from tasks.derive.perfusion import measure_study, perfusion_chunk, perfusion_series
-from tasks.derive.perfusion_stage import PERFUSION, VERSION, perfusion_key, plan_perfusion
+from tasks.derive.perfusion_stage import PERFUSION, VERSION, plan_perfusion, planned_keys, recipe_of
 from tasks.execution.stage import Planning
 from tasks.state.ledger import Outcome, open_ledger
 from tasks.state.store import Cohort, load_tree, publish
@@ -138,15 +138,17 @@ def test_studies_with_a_first_pass_are_planned_and_others_are_absent(tmp_path, m
               for study, names in views.items()),
             Outcome("d-2", CONVERT.name, "quarantined", "zip_corrupt", summary={"views": {"perfusion_rest": {}}}),
         ])  # fmt: skip
-        planned = plan_perfusion(PERFUSION, Planning(Cohort(tmp_path), ledger, None))
+        planning = Planning(Cohort(tmp_path), ledger, None)
+        planned = plan_perfusion(PERFUSION, planning)
     assert [(unit["study"], unit["study_key"]) for unit in planned.units] == [("a-2", "k-a-2"), ("b-2", "k-b-2")]
-    assert planned.units[0]["key"] == perfusion_key("k-a-2") != perfusion_key("k-b-2")
+    first, second = planned.units
+    assert planned_keys(recipe_of(PERFUSION, planning))(first) == (first["key"],) != (second["key"],)
     (absent,) = planned.settled
     assert (absent.study, absent.stage, absent.status, absent.reason, absent.wanted) == (
         "c-2", "perfusion", "absent", "no_perfusion", "k-c-2"
     )  # fmt: skip
     monkeypatch.setattr("cmr_models.perfusion.chain.models", lambda: {"aif_detect": "newer"})
-    assert perfusion_key("k-a-2") != planned.units[0]["key"]
+    assert planned_keys(recipe_of(PERFUSION, planning))(first) != (first["key"],)
 
 
 def test_the_stage_is_optional_and_follows_conversion(tmp_path):

@@ -63,3 +63,14 @@ def test_long_axis_figures_have_tables_of_their_own() -> None:
     assert "| `mine` | 3-chamber | 12,345 | 0.955 |" in text
     assert "0.87" in text
     assert "Long-axis views" not in accuracy_page({}, {})
+
+
+def test_what_a_network_says_of_itself_is_compared_with_what_is() -> None:
+    row = {
+        "patients": 100, "lv_dice_absolute_error": 0.0252, "myocardium_dice_absolute_error": 0.0224,
+        "rv_dice_absolute_error": 0.0648, "lvef_share_within": 0.87, "lvef_median_width": 13.04,
+        "rvef_share_within": 0.86, "rvef_median_width": 35.0,
+    }  # fmt: skip
+    lines = accuracy_page({}, {}, {"default": row}).splitlines()
+    assert "| `default` | 100 | 0.025 | 0.022 | 0.065 | 87% (13) | 86% (35) |" in lines
+    assert "says of itself" not in accuracy_page({})

@@ -285,7 +285,7 @@ def test_options_of_the_user_go_before_those_of_the_profile_and_both_to_the_clus
     dask.config.set({"distributed.worker.memory.pause": 0.8, "distributed.deploy.lost-worker-timeout": "15s"})
     monkeypatch.setattr(distributed, "Client", _Asked)
     monkeypatch.setattr(cluster, "_CLUSTERS", dict.fromkeys(("kubernetes", "slurm", "local"), started))
-    monkeypatch.setattr(cluster, "_DEFAULTS", {"slurm": {"cores": 4, "memory": "16GB"}})
+    monkeypatch.setattr(cluster, "DEFAULTS", {"slurm": {"cores": 4, "memory": "16GB"}})
     given = {"workers": 2, "cores": 8}
     for profile in ("kubernetes", "slurm"):
         with open_client(profile, given) as client:  # a cluster that names no workers replaces them itself

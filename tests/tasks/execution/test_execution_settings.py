@@ -15,6 +15,8 @@ def test_what_the_user_does_not_say_is_as_documented() -> None:
         "studies_per_shard": 200,
         "studies_per_chunk": 4,
         "set_aside_max": 0.5,
+        "failing_max": 0.5,
+        "study_seconds_max": None,
         "cluster": {},
     }
     given = ComputeSettings(workers=3, cluster={"memory": "2GB", "workers": 5})
@@ -27,6 +29,7 @@ def test_what_the_user_does_not_say_is_as_documented() -> None:
     [
         ("workers", [1], [0, -1]), ("studies_per_shard", [1], [0]), ("studies_per_chunk", [1], [0, -4]),
         ("set_aside_max", [0, 1, 0.25], [-0.01, 1.01]), ("unheard", [], [1]),
+        ("failing_max", [1, 0.01], [0, 1.01]), ("study_seconds_max", [0.5, None], [0, -3]),
     ],
 )  # fmt: skip
 def test_a_number_lies_within_its_bounds_and_no_key_is_made_up(

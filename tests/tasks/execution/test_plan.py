@@ -123,3 +123,24 @@ def test_what_failed_upstream_keeps_the_status_and_what_was_wanted_there() -> No
     assert plan.upstream_failures("segment", upstream, {}) == [
         Outcome("2-2", "segment", "quarantined", "upstream", "zip_corrupt", wanted="w2")
     ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "attempts", "n"),
+    [("worker_lost", 2, 1), ("worker_lost", 3, 0), ("unexpected_error", 3, 0), ("file_unreadable", 9, 1)],
+)
+def test_a_study_that_fails_by_itself_is_given_up_after_three_attempts(reason: str, attempts: int, n: int) -> None:
+    entries = {"1-2": Entry("quarantined", reason, "", "k", attempts)}
+    assert len(plan.units_to_do([{"study": "1-2", "key": "k"}], entries)) == n
+    assert len(plan.units_to_do([{"study": "1-2", "key": "another"}], entries)) == 1
+
+
+def test_a_study_whose_file_is_gone_is_made_again() -> None:
+    entries = {"1-2": Entry("ok", "", "k", "k"), "3-2": Entry("ok", "", "k", "k")}
+    units = [{"study": "1-2", "key": "k"}, {"study": "3-2", "key": "k"}]
+    assert plan.units_to_do(units, entries, {"3-2"}) == units[1:]
+
+
+def test_only_what_ended_a_process_is_suspected() -> None:
+    entries = {"1-2": Entry("quarantined", "worker_lost", "", "k"), "3-2": Entry("ok", "", "k", "k")}
+    assert plan.suspects(entries) == {"1-2"}

@@ -1,12 +1,18 @@
 """A shard through a stage: the same in this process and on a cluster, and one study never takes others with it."""
 
 import errno
+import json
 import os
 import re
 import resource
 import socket
+import subprocess
+import sys
+import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +22,11 @@ import pytest
 from cmr_models.reasons import StudyRejected
 from tasks.execution import shards
 from tasks.execution.cluster import open_client
+from tasks.execution.isolation import within_limit
 from tasks.state.ledger import Outcome
+from tasks.state.store import OutputError
 
+ROOT = Path(__file__).parents[3]
 UNITS = [{"study": f"{i}-2", "key": str(i)} for i in range(7)]
 
 
@@ -171,8 +180,8 @@ class _Client:
     def nthreads(self) -> dict[str, int]:
         return {f"w{k}": 1 for k in range(self.n)}
 
-    def submit(self, work: Any, chunk: list[shards.Unit], cohort: str, settings: dict[str, Any], **how: Any) -> Any:
-        assert how == {"pure": False, "retries": 0}
+    def submit(self, watched: Any, work: Any, chunk: list[shards.Unit], *given: Any, **how: Any) -> Any:
+        assert (watched, how) == (within_limit, {"pure": False, "retries": 0})
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
         names = [unit["study"] for unit in chunk]
@@ -180,7 +189,7 @@ class _Client:
         died = [name for name in names if self.kill.get(name, 0) > 0]
         for name in died:
             self.kill[name] -= 1
-        return _Future(self, len(self.sent), [] if died else work(chunk, cohort, settings), bool(died))
+        return _Future(self, len(self.sent), [] if died else watched(work, chunk, *given), bool(died))
 
 
 class _Future:
@@ -238,3 +247,78 @@ def test_a_study_is_tried_in_its_chunk_then_by_itself_then_alone_and_then_is_los
     assert client.sent == [
         ["0-2", "1-2", "2-2"], ["3-2", "4-2", "5-2"], ["6-2"], ["3-2"], ["4-2"], ["5-2"], *[["4-2"]] * (deaths > 1),
     ]  # fmt: skip
+
+
+# studies that end their process, or never end
+
+
+def _dies(units: Any, _cohort: str, _settings: dict[str, Any]) -> list[Outcome]:
+    """Ends its process at study 2-2, hangs at 3-2."""
+    for unit in units:
+        if unit["study"] == "2-2":
+            os._exit(9)
+        if unit["study"] == "3-2":
+            time.sleep(60)
+    return [Outcome(unit["study"], "s", "ok", key=unit["key"]) for unit in units]
+
+
+def _fails(_units: Any, _cohort: str, _settings: dict[str, Any]) -> list[Outcome]:
+    raise OutputError(errno.EROFS, "read-only", "studies/a.zip")
+
+
+def _ended(note: Path, *studies: str, **more: Any) -> dict[str, tuple[str, str]]:
+    units = [{"study": study, "key": "k"} for study in studies]
+    found = shards.run(_dies, units, Path("c"), {}, stage="s", studies_per_chunk=2, note=note, **more)
+    return {outcome.study: (outcome.status, outcome.reason) for chunk in found for outcome in chunk}
+
+
+def test_what_a_dead_process_has_tried_is_tried_in_a_process_of_its_own_and_named(tmp_path: Path) -> None:
+    note = tmp_path / "runs/.trying"
+    note.parent.mkdir()
+    note.write_text('["2-2", "4-2"]')  # as the process left it that died of 2-2
+    assert _ended(note, "1-2", "2-2", "4-2", "5-2") == {
+        "2-2": ("quarantined", "worker_lost"),
+        "4-2": ("ok", ""),
+        "1-2": ("ok", ""),
+        "5-2": ("ok", ""),
+    }
+    assert not note.exists()
+
+
+def test_a_suspect_never_comes_into_this_process_and_does_not_hang_it(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    found = _ended(tmp_path / "note", "1-2", "3-2", suspects={"3-2"}, limit_s=20.0)
+    assert found == {"3-2": ("quarantined", "worker_lost"), "1-2": ("ok", "")}
+    assert time.monotonic() - begun < 55
+
+
+def test_a_process_that_dies_leaves_the_names_of_what_it_tried_and_one_that_fails_does_not(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    child = get_context("fork").Process(target=_ended, args=(note, "1-2", "2-2", "4-2"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fork of a process with threads
+        child.start()
+    child.join()
+    assert child.exitcode == 9
+    assert json.loads(note.read_text()) == ["1-2", "2-2"]
+    note.unlink()
+    with pytest.raises(OutputError):
+        list(shards.run(_fails, [{"study": "1-2", "key": "k"}], Path("c"), {}, stage="s", note=note))
+    assert not note.exists()
+
+
+def test_a_chunk_that_takes_too_long_ends_its_process_and_says_so() -> None:
+    code = (
+        "import time; from tasks.execution.isolation import within_limit\n"
+        "within_limit(lambda *_: time.sleep(60), [{}, {}], '', {}, 0.2, 'too long')"
+    )
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "too long\n")
+    assert time.monotonic() - begun < 50
+
+
+def test_where_nothing_can_be_written_the_stage_stops_and_no_study_is_blamed() -> None:
+    with pytest.raises(OutputError) as caught:
+        _tried(_raise(OutputError(errno.ESTALE, "stale, 3 kB are needed", "studies/a.zip")))
+    assert caught.value.filename == "studies/a.zip"

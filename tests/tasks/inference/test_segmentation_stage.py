@@ -13,7 +13,7 @@ from cmr_models.contracts import VIEW_LABELS, cine_study, cine_view
 from cmr_models.nets import build
 from cmr_models.segmentation import Segmenter
 from tasks.execution import shards
-from tasks.inference.segment_stage import SEGMENT, segment_units, weights_digests
+from tasks.inference.segment_stage import SEGMENT, network_digests, segment_units
 from tasks.inference.segmentation import load_networks, segment_chunk, segment_with
 from tasks.inference.settings import SegmentSettings
 from tasks.inference.study_images import _bridge_gaps
@@ -275,7 +275,7 @@ def test_each_view_goes_through_its_own_network(own, model, tmp_path):
 def test_one_network_segments_every_long_axis_view(own, tmp_path):
     model = save_model(tmp_path / "long", seed=3, task="segment_lax", n_classes=7)
     views = ("lax_2c", "lax_3c", "lax_4c")
-    assert weights_digests(model) == dict.fromkeys(views, zoo.card(model).digest)
+    assert network_digests(model) == dict.fromkeys(views, zoo.card(model).network_digest)
     entry = put(own, "1-2", **{view: view_of(k, 3, 1) for k, view in enumerate(views)})
     settings = SegmentSettings(**settings_of(model))
     units = [{"study": "1-2", "key": "k", "study_key": entry.key}]

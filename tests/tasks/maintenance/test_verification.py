@@ -12,6 +12,7 @@ import xarray as xr
 
 from cmr_models.contracts import cine_study, cine_view, prediction
 from cmr_models.reasons import StudyRejected
+from tasks.maintenance import verification
 from tasks.maintenance.verification import Verified, published_files, verify_files
 from tasks.state import store
 from tasks.state.ledger import Outcome, open_ledger
@@ -293,3 +294,32 @@ def test_a_whole_zip_that_is_no_study_is_put_aside_also_without_a_ledger(
     found = _verified(place)
     assert (found.whole, found.damaged) == (0, [str(path.relative_to(tmp_path))])
     assert not path.exists()
+
+
+def test_a_file_that_the_ledger_knows_is_read_once(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    cohort.ledger.unlink()
+    _verified(cohort)  # now it knows the digests of all
+    read: list[Path] = []
+    monkeypatch.setattr(verification, "as_published", lambda path: (read.append(path), store.as_published(path))[1])
+    for again in ("_is_whole", "_from_file"):
+        monkeypatch.setattr(verification, again, lambda *_: pytest.fail("it is read a second time"))
+    found = _verified(cohort)
+    assert (found.restored, found.forgotten, found.damaged) == (0, 0, [])
+    zips = [file.path for file in published_files(cohort, "default") if file.path.name.endswith(".zarr.zip")]
+    assert sorted(read) == sorted(zips)
+    assert len(zips) > 1
+
+
+def test_workers_of_a_cluster_find_what_this_process_finds(cohort: Cohort) -> None:
+    from distributed import Client, LocalCluster
+
+    (path,) = (file.path for file in published_files(cohort, "default")[:1])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:  # noqa: SIM117
+        with Client(cluster) as client:
+            files = published_files(cohort, "default")
+            found = verify_files(cohort, files, lambda n: None, client=client)
+    assert found.damaged == [str(path.relative_to(cohort.root))]
+    assert found.whole == len(files) - 1

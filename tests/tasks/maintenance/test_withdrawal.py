@@ -10,13 +10,14 @@ from flows import planning
 from flows.settings import CohortSettings
 from tasks.convert.convert_stage import CONVERT
 from tasks.convert.settings import ConvertSettings
-from tasks.execution.stage import Planned
+from tasks.execution.stage import Planned, run_in_process
 from tasks.maintenance import withdrawal
-from tasks.maintenance.withdrawal import withdraw, withdrawn_studies
+from tasks.maintenance.withdrawal import withdraw, withdraw_now, withdrawn_studies
 from tasks.report.pages import page_name
 from tasks.sources import inventory
 from tasks.sources.withdrawn import has_withdrawn, read_withdrawn
 from tasks.state.ledger import Ledger, Outcome, open_ledger
+from tasks.state.mistakes import UserMistake
 from tasks.state.parquet_tables import publish_table, table_key
 from tasks.state.store import Cohort, damaged_path, receipt_path
 
@@ -148,3 +149,27 @@ def test_files_put_aside_as_damaged_go_as_well(tmp_path: Path) -> None:
 def test_only_those_who_withdrew_are_told_from_the_plan() -> None:
     planned = Planned([], removed={"2-2": "source_removed", "1-2": "withdrawn", "0-2": "withdrawn"})
     assert withdrawn_studies(planned) == ["1-2", "0-2"]
+
+
+def test_a_participant_who_is_withdrawn_at_once_stays_out_also_without_a_list(tmp_path: Path) -> None:
+    for patient in ("7", "8"):
+        write_files(tmp_path / "archive" / patient, files(sax(1), patient=patient, study_uid=f"1.2.{patient}"))
+    settings = CohortSettings(directory=tmp_path / "cohort", sources=(tmp_path / "archive",))
+    cohort = settings.cohort
+    with open_ledger(cohort.ledger) as ledger:
+        run_in_process(planning.plan(CONVERT, settings, ledger), ledger, cohort)
+        (study,) = (name for name in ledger.entries("convert") if name.startswith("7-"))
+        with pytest.raises(UserMistake, match="nothing was changed"):
+            withdraw_now(cohort, ledger, ["70"])
+        assert not cohort.withdrawn.exists()
+        assert withdraw_now(cohort, ledger, [" 7.0 "]) == [study]
+        assert not cohort.study(study).exists()
+        assert ledger.entries("convert")[study][:2] == ("retired", "withdrawn")
+        assert list(pd.read_parquet(cohort.tables / "studies.parquet")["participant"]) == ["8"]
+        work = planning.plan(CONVERT, settings, ledger)
+        assert work.waiting(ledger) == ([], [])
+        assert [unit["participant"] for unit in work.planned.units] == ["8"]
+    cohort.ledger.unlink()  # what was told is not lost with it
+    with open_ledger(cohort.ledger) as ledger:
+        assert [unit["participant"] for unit in planning.plan(CONVERT, settings, ledger).planned.units] == ["8"]
+    assert cohort.withdrawn.read_text() == "7\n"

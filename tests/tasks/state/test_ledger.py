@@ -3,14 +3,16 @@
 import errno
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cmr_models.contracts import ContractError
 from tasks.maintenance.status import overview
-from tasks.state.ledger import Ledger, Outcome, SourceFile, open_ledger, path_digest
+from tasks.state.ledger import Ledger, LookedAt, Outcome, SourceFile, open_ledger, path_digest
 from tasks.state.mistakes import UserMistake
+from tasks.state.speeds import Speed
 
 
 @pytest.fixture
@@ -181,3 +183,36 @@ def test_a_ledger_where_nothing_can_be_written_is_read(tmp_path: Path, monkeypat
     with open_ledger(path, is_new=False) as ledger:
         assert set(ledger.entries("convert")) == {"1-2"}
     assert sorted(file.name for file in path.parent.iterdir()) == ["ledger.sqlite"]
+
+
+def test_attempts_count_for_one_key_until_they_are_forgotten(tmp_path: Path) -> None:
+    lost = Outcome("1-2", "convert", "quarantined", "worker_lost", wanted="k")
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        for wanted, attempts in (("k", 1), ("k", 2), ("another", 1), ("another", 2)):
+            ledger.record([replace(lost, wanted=wanted)])
+            assert ledger.entries("convert")["1-2"].attempts == attempts
+        ledger.forget_attempts("segment", ["1-2"])
+        assert ledger.entries("convert")["1-2"].attempts == 2
+        ledger.forget_attempts("convert", ["1-2"])
+        assert ledger.entries("convert")["1-2"].attempts == 0
+
+
+def test_speeds_and_recipes_come_back_as_they_were_kept(tmp_path: Path) -> None:
+    speed = Speed("convert", "2026-01-01", "node", "local", 2, 1, 0, 20, 12.5, 4, 5.25)
+    with open_ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.remember_speed(speed)
+        ledger.remember_recipe("convert", {"version": 1})
+        ledger.remember_recipe("convert", {"version": 2})
+        ledger.remember_recipe("convert", {"version": 1})  # back to it: asked for last
+        assert ledger.speeds() == [speed]
+        assert ledger.recipes("convert") == [{"version": 1}, {"version": 2}]
+        assert ledger.recipes("segment") == []
+
+
+def test_a_ledger_that_is_looked_at_remembers_no_source(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with open_ledger(path) as ledger:
+        ledger.remember_sources([SourceFile("a", 1, 2)], forget_others=True)
+    with open_ledger(path, is_new=False, kind=LookedAt) as ledger:
+        ledger.remember_sources([SourceFile("b", 1, 2)], forget_others=True)
+        assert list(ledger.sources()) == ["a"]

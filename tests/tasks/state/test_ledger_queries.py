@@ -153,6 +153,56 @@ def test_files_of_the_archive_are_kept_as_they_were_seen(ledger: Ledger) -> None
     assert ledger.not_taken() == {}
 
 
+def test_sources_that_are_as_they_were_are_not_written_again(ledger: Ledger) -> None:
+    files = [SourceFile("a", 1, 2, {"studies": []}), SourceFile("b", 3, 4)]
+    ledger.remember_sources(files, forget_others=True, not_taken={"c": ".txt"})
+    before = ledger._connection.total_changes
+    ledger.remember_sources(files, forget_others=True, not_taken={"c": ".txt"})
+    assert ledger._connection.total_changes == before
+    ledger.remember_sources([files[0], SourceFile("b", 3, 5)], forget_others=True, not_taken={"c": ".csv"})
+    assert ledger._connection.total_changes == before + 2
+    assert (ledger.sources()["b"].mtime_ns, ledger.not_taken()) == (5, {".csv": 1})
+
+
+def test_entries_are_read_once_until_an_outcome_is_written_or_forgotten(ledger: Ledger) -> None:
+    ledger.record([Outcome("1-2", "a", "ok", key="k", wanted="w"), Outcome("2-2", "a", "absent", "no_sax")])
+    asked = _asked(ledger)
+    first = ledger.entries("a")
+    assert ledger.entries("a") == first == {"1-2": ("ok", "", "k", "w", 1), "2-2": ("absent", "no_sax", "", "", 1)}
+    assert len(asked) == 1
+    assert ledger.entries_of("a", ["2-2", "9-2"]) == {"2-2": first["2-2"]}
+    ledger.record([Outcome("1-2", "a", "ok", key="k2")])
+    assert ledger.entries("a")["1-2"].key == "k2"
+    assert first["1-2"].key == "k"
+    ledger.forget("a", ["1-2"])
+    assert list(ledger.entries("a")) == ["2-2"]
+
+
+def test_those_that_ended_at_a_stage_itself_say_why(ledger: Ledger) -> None:
+    ledger.record(
+        [
+            Outcome("1-2", "a", "quarantined", "zip_corrupt", "cut"), Outcome("2-2", "a", "ok"),
+            Outcome("3-2", "a", "quarantined", "upstream", "x"), Outcome("4-2", "a", "absent", "no_sax"),
+            Outcome("5-2", "a", "retired", "withdrawn"), Outcome("6-2", "b", "absent", "no_sax"),
+        ]
+    )  # fmt: skip
+    assert ledger.ended("a") == {"1-2": ("zip_corrupt", "cut"), "4-2": ("no_sax", "")}
+    assert ledger.ended("a", ["2-2", "4-2"]) == {"4-2": ("no_sax", "")}
+    assert [outcome.study for outcome in ledger.outcomes("a", ["1-2", "6-2"])] == ["1-2"]
+
+
+def test_parts_of_a_summary_come_without_the_rest(ledger: Ledger) -> None:
+    summary = {"views": {"sax": {"flags": ["a"]}}, "excluded": [], "curves": [1.0] * 9}
+    ledger.record([Outcome("1-2", "a", "ok", key="k", summary=summary), Outcome("2-2", "a", "absent", "no_sax")])
+    found = list(ledger.with_parts("a", "views", "excluded"))
+    assert [(o.study, o.status, o.reason, o.key) for o in found] == [
+        ("1-2", "ok", "", "k"),
+        ("2-2", "absent", "no_sax", ""),
+    ]
+    assert [o.summary for o in found] == [{"views": {"sax": {"flags": ["a"]}}, "excluded": []}, {}]
+    assert [o.summary for o in ledger.with_parts("a")] == [{}, {}]
+
+
 # what is asked of SQLite
 
 
@@ -166,7 +216,8 @@ def _asked(ledger: Ledger, monkeypatch: pytest.MonkeyPatch | None = None) -> lis
 def test_outcomes_are_written_in_one_transaction(ledger: Ledger) -> None:
     asked = _asked(ledger)
     ledger.record([Outcome("1-2", "a", "ok"), Outcome("2-2", "a", "ok")])
-    assert asked == ["BEGIN IMMEDIATE", "INSERT INTO outcomes", "INSERT INTO outcomes", "COMMIT"]
+    assert list(dict.fromkeys(asked)) == ["BEGIN IMMEDIATE", "INSERT INTO outcomes", "COMMIT"]  # triggers repeat them
+    assert (asked.count("BEGIN IMMEDIATE"), asked.count("COMMIT")) == (1, 1)
 
 
 def test_a_row_that_cannot_be_written_takes_back_those_before_it(ledger: Ledger) -> None:
@@ -185,8 +236,12 @@ def test_what_is_forgotten_goes_before_what_is_new_and_both_at_once(ledger: Ledg
     asked = _asked(ledger)
     ledger.remember_sources([SourceFile("a", 1, 1)], forget_others=True, not_taken={"b": "x"})
     assert asked == [
-        "BEGIN IMMEDIATE", "DELETE FROM sources", "DELETE FROM not_taken", "INSERT OR REPLACE", "DELETE FROM not_taken",
-        "INSERT OR REPLACE", "COMMIT",
+        "BEGIN IMMEDIATE", "SELECT * FROM", "INSERT OR REPLACE", "SELECT * FROM", "INSERT OR REPLACE", "COMMIT",
+    ]  # fmt: skip
+    asked.clear()
+    ledger.remember_sources([SourceFile("c", 1, 1)], forget_others=True, not_taken={"b": "x"})
+    assert asked == [
+        "BEGIN IMMEDIATE", "SELECT * FROM", "DELETE FROM sources", "INSERT OR REPLACE", "SELECT * FROM", "COMMIT",
     ]  # fmt: skip
     asked.clear()
     ledger.forget("s", ["1-2", "2-2"])
@@ -215,7 +270,12 @@ def test_a_ledger_is_opened_to_write_ahead_before_anything_else(
     made = seen[seen.index("BEGIN IMMEDIATE") :]
     assert [words.split(" (")[0] for words in made] == [
         "BEGIN IMMEDIATE", "CREATE TABLE IF NOT EXISTS outcomes", "CREATE TABLE IF NOT EXISTS sources",
-        "CREATE TABLE IF NOT EXISTS not_taken", "PRAGMA user_version = 1", "COMMIT",
+        "CREATE TABLE IF NOT EXISTS not_taken", "CREATE TABLE IF NOT EXISTS speeds",
+        "CREATE TABLE IF NOT EXISTS recipes", "CREATE INDEX IF NOT EXISTS outcomes_by_stage",
+        "CREATE TABLE IF NOT EXISTS changes", "CREATE INDEX IF NOT EXISTS changes_by_revision",
+        "CREATE TABLE IF NOT EXISTS made", "CREATE TRIGGER IF NOT EXISTS changes_insert",
+        "CREATE TRIGGER IF NOT EXISTS changes_update", "CREATE TRIGGER IF NOT EXISTS changes_delete",
+        "PRAGMA user_version = 1", "COMMIT",
     ]  # fmt: skip
     seen.clear()
     with open_ledger(tmp_path / "sub" / "ledger.sqlite"):

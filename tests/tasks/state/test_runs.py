@@ -59,7 +59,16 @@ def test_a_command_leaves_its_record(tmp_path: Path) -> None:
     assert not left_by_a_kill.exists()
     folder = max((tmp_path / "runs").iterdir())
     names = {path.name for path in folder.iterdir()}
-    assert names == {"settings.json", "versions.json", "counts.json", "methods.txt", "log.txt", "finished.json"}
+    assert names == {
+        "settings.json",
+        "versions.json",
+        "counts.json",
+        "methods.txt",
+        "log.txt",
+        "log.jsonl",
+        "summary.json",
+        "finished.json",
+    }
     assert json.loads((folder / "counts.json").read_text()) == []
     assert json.loads((folder / "finished.json").read_text())["command"] == "verify"
     assert "of 0 studies was read" in (folder / "methods.txt").read_text()
