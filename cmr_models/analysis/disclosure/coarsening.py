@@ -22,8 +22,8 @@ _MEANS = ("mean", "bias")
 _SHARES = ("proportion", "proportion_by_tenth", "net_benefit")
 RATIOS, CONCORDANCE = ("odds_ratio", "hazard_ratio"), "concordance"
 OVER_EXPECTED = "observed_over_expected"
-_NULL_OF_AREAS = {CONCORDANCE: 0.5, "area_under_curve": 0.5, "auc": 0.5, "concordance_gain": 0.0, "auc_gain": 0.0}
-"""Shares of pairs of people, and differences of two: measure -> its value where there is no effect."""
+_NULL_OF_AREAS = {"area_under_curve": 0.5, "auc": 0.5, "auc_gain": 0.0}
+"""Shares of all pairs of a case and another, and differences of two: measure -> its value where there is no effect."""
 _STEPS_OF_SE = 20.0
 """The step of a standard error is a twentieth of it or the next nice number: two digits."""
 _STEP_OF_LOG_P, _STEP_OF_P = 0.2, 0.05
@@ -92,7 +92,8 @@ def coarsen_fractions(table: pd.DataFrame, base: int) -> pd.DataFrame:
     An area under a curve is a whole number over twice the cases times the others: of the counts that are rounded to
     what is published, mostly one alone explains all its digits. The error of events over expected ones is one over the
     root of the events. So areas have steps of their variance, logs of events over expected ones steps of two events,
-    and standard errors two digits; those of events over expected ones are made to fit the published count.
+    and standard errors two digits; those of events over expected ones are made to fit the published count. Concordances
+    are shares of the pairs that their times make comparable, whose number tells no count of people.
 
     Args:
         table: estimates with exact counts.
@@ -118,8 +119,6 @@ def _fraction(row: Mapping[Any, Any], base: int) -> tuple[float, dict[str, float
     value = float(to_step(np.log(row["estimate"]) if ratio else row["estimate"], step))
     se *= float(np.sqrt(events / max(float(round_counts(events, base)), 1.0))) if ratio else 1.0
     se = float(to_step(se, nice_step(se / _STEPS_OF_SE)))
-    if measure == CONCORDANCE:
-        return step, wald_concordance(value, se)
     return step, wald(value, se, ratio=ratio, null=0.0 if ratio else _NULL_OF_AREAS[measure])
 
 
