@@ -134,14 +134,18 @@ def _real_scans(results: list[Mapping[str, Any]]) -> str:
     )
 
 
+def _of_models(results: Mapping[str, list[Mapping[str, Any]]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Model and row, of the rows of every model."""
+    return ((model, row) for model, rows in results.items() for row in rows)
+
+
 def _curve_jumps(results: Mapping[str, list[Mapping[str, Any]]]) -> str:
     rows = [
         (
             code(model), row["case"], row["ventricle"].upper(), row["basal_slices"], number(row["jump"], 3),
             number(row["true_jump"], 3) if "true_jump" in row else "", number(row["ef_pct"]),
         )
-        for model, found in results.items()
-        for row in found
+        for model, row in _of_models(results)
     ]  # fmt: skip
     note = (
         "The largest second difference of the volume over the cycle, as a share of the stroke volume; the last slice at"
@@ -158,8 +162,7 @@ def _valve_planes(results: Mapping[str, list[Mapping[str, Any]]]) -> str:
             code(model), row["case"], row["labels"], row["valve"], ", ".join(row["views"]),
             *(number(row[name]) if name in row else "" for name in figures),
         )
-        for model, found in results.items()
-        for row in found
+        for model, row in _of_models(results)
     ]  # fmt: skip
     note = "Errors along the long axis in mm, positive towards the apex.\n\n"
     columns = (
@@ -176,24 +179,16 @@ def _turned_images(results: Mapping[str, list[Mapping[str, Any]]]) -> str:
             code(model), row["turned_deg"], "yes" if row["mirrored"] else "", row["structure"], row["volumes"],
             *(number(row[name], 3) for name in figures),
         )
-        for model, found in results.items()
-        for row in found
+        for model, row in _of_models(results)
     ]  # fmt: skip
     note = (
         "Images of ACDC stored in other ways: Dice with the experts, and volumes over those of the images as they"
         " came.\n\n"
     )
     columns = (
-        "Network",
-        "Turned, degrees",
-        "Mirrored",
-        "Structure",
-        "Volumes",
-        "Dice ED",
-        "Dice ES",
-        "Volume ED",
-        "ES",
-    )
+        "Network", "Turned, degrees", "Mirrored", "Structure", "Volumes", "Dice ED", "Dice ES", "Volume ED",
+        "Volume ES",
+    )  # fmt: skip
     return _section("Turned and mirrored images", "turned_images", note + table(columns, rows))
 
 
