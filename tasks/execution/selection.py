@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cmr_models.contracts.foreign import read_text
@@ -22,20 +22,22 @@ class Selection:
         studies: study ids.
         participants: keys of participants (:func:`cmr_models.contracts.identifiers.identifier_key`).
         forced: whether what is done is made again.
+        lines: where the names of lists stand, by name: a message tells the place, not the name.
     """
 
     studies: frozenset[str] = frozenset()
     participants: frozenset[str] = frozenset()
     forced: bool = False
+    lines: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(
         cls, studies: Iterable[str], participants: Iterable[str], lists: Iterable[Path] = (), *, forced: bool = False
     ) -> Selection:
         """A selection from names as the user writes them; a line of a list is a study or a participant."""
-        listed = [line for path in lists for line in _lines(path)]
+        listed = {name: place for path in lists for name, place in _lines(path).items()}
         named = {identifier_key(name) for name in participants}
-        return cls(frozenset(studies) | frozenset(listed), frozenset(named), forced)
+        return cls(frozenset(studies) | frozenset(listed), frozenset(named), forced, listed)
 
     @property
     def is_whole(self) -> bool:
@@ -58,7 +60,9 @@ class Selection:
         there = {*known, *people, *map(identifier_key, people)}
         if absent := sorted((self.studies | self.participants) - there):
             more = f" and {len(absent) - 1} others" if len(absent) > 1 else ""
-            raise UserMistake(f"no study is called {absent[0]!r}{more}; tables/studies.parquet has the names of all")
+            place = self.lines.get(absent[0])
+            what = f"no study is called {absent[0]!r}" if place is None else f"{place}: no study is called so"
+            raise UserMistake(f"{what}{more}; tables/studies.parquet has the names of all")
 
     def applied(self, work: StageWork, ledger: Ledger) -> StageWork:
         """``work`` of these studies alone; nobody leaves the cohort for having no source, but who withdrew does.
@@ -103,14 +107,15 @@ def forget_made(work: StageWork, ledger: Ledger, cohort: Cohort, model: str) -> 
                 old.unlink(missing_ok=True)
 
 
-def _lines(path: Path) -> Sequence[str]:
-    """The names in a list, one a line.
+def _lines(path: Path) -> dict[str, str]:
+    """The names in a list, one a line, and where each stands.
 
     Raises:
         UserMistake: if it is not UTF-8 text, or holds nothing.
     """
     try:
-        names = [name for line in read_text(path).splitlines() if (name := clean_identifier(line))]
+        lines = enumerate(read_text(path).splitlines(), 1)
+        names = {name: f"{path}, line {k}" for k, line in lines if (name := clean_identifier(line))}
     except UnicodeDecodeError:
         raise UserMistake(f"{path}: the list of studies is not UTF-8; save it as UTF-8 text") from None
     if not names:
